@@ -1,0 +1,82 @@
+#!/bin/sh
+# Turns a freshly installed Debian root file system ($1) into the content of an OSTree commit.
+# Run by mmdebstrap as its customize hook: as root or inside its user namespace, with /proc, /sys and /dev mounted.
+# mmdebstrap's own cleaning is off (--skip=cleanup): it expects a Debian layout, which is gone at the end of this script.
+# Idea by idea, following "Adapting existing mainstream distributions" of the OSTree manual: kernel and initramfs in
+# /usr/lib/modules, /etc as /usr/etc, nothing in /var that tmpfiles.d cannot make again, top-level writable
+# directories as links into /var.
+set -eu
+root=$1
+drivers='virtio_blk virtio_scsi virtio_pci virtio_net virtio_rng sd_mod sr_mod ahci ata_piix nvme mptspi mptsas vmw_pvscsi hv_storvsc xen-blkfront dm_mod dm_thin_pool xfs ext4 vfat overlay squashfs isofs loop'
+kernel=$(basename "$(ls -d "$root"/usr/lib/modules/*)")
+
+# --- things packages do at boot that an image of a fixed tree does not want -----------------------------------------
+chroot "$root" systemctl --quiet disable \
+    docker.service containerd.service podman.service podman-auto-update.service podman-auto-update.timer podman-restart.service \
+    e2scrub_reap.service e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer lvm2-monitor.service 2>/dev/null || true
+chroot "$root" systemctl --quiet mask apt-daily.service apt-daily-upgrade.service dpkg-db-backup.service systemd-pcrphase.service
+chroot "$root" systemctl --quiet enable docker.socket podman.socket systemd-networkd.service systemd-resolved.service ssh.service
+rm -f "$root"/etc/systemd/system/*.wants/podman*.service "$root"/etc/systemd/system/*.wants/e2scrub*
+
+# --- byte code that stays valid: OSTree sets every mtime to 0, which would make Python compile all of it on each start
+find "$root/usr" -name __pycache__ -type d -prune -exec rm -rf {} +
+chroot "$root" python3 -m compileall -q -j 2 --invalidation-mode checked-hash /usr/lib/python3.11 /usr/lib/python3/dist-packages || true
+
+# --- boot: kernel, initramfs, a menu generator in place of grub-mkconfig ---------------------------------------------
+depmod -b "$root" "$kernel"
+cp "$root/boot/vmlinuz-$kernel" "$root/usr/lib/modules/$kernel/vmlinuz"
+chroot "$root" dracut --force --quiet --no-hostonly --reproducible --zstd \
+    --add 'ostree systemd lvm dm' \
+    --omit 'network network-legacy network-manager systemd-networkd systemd-network-management connman iscsi nfs nbd cifs fcoe fcoe-uefi multipath mdraid dmraid crypt btrfs plymouth bluetooth url-lib kernel-network-modules systemd-sysusers systemd-resolved systemd-timesyncd dbus dbus-daemon dbus-broker qemu-net lunmask resume biosdevname nvmf warpclock pcsc tpm2-tss rngd virtiofs memstrack squash' \
+    --drivers "$drivers" \
+    "/usr/lib/modules/$kernel/initramfs.img" "$kernel"
+find "$root/boot" -mindepth 1 -delete
+rm -f "$root"/vmlinuz* "$root"/initrd.img*
+install -D -m 0755 "${0%/*}/grub_menu.sh" "$root/usr/libexec/ostree-grub-menu"
+ln -sf ../libexec/ostree-grub-menu "$root/usr/sbin/grub-mkconfig"
+
+# --- first-boot state -------------------------------------------------------------------------------------------------
+rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/etc/resolv.conf" "$root/etc/.pwd.lock" \
+    "$root"/etc/passwd- "$root"/etc/group- "$root"/etc/shadow- "$root"/etc/gshadow- "$root"/etc/subuid- "$root"/etc/subgid-
+ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+: > "$root/etc/machine-id"
+printf '# made by the installer\n' > "$root/etc/fstab"
+rm -rf "$root/var/lib/dbus"
+rm -f "$root/etc/apt/apt.conf.d/00mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
+
+# --- /var: the package database moves to /usr, the rest becomes tmpfiles.d ------------------------------------------
+mkdir -p "$root/usr/lib/sysimage"
+rm -rf "$root"/var/lib/dpkg/*-old "$root/var/lib/dpkg/lock" "$root/var/lib/dpkg/lock-frontend" "$root/var/lib/dpkg/triggers/Lock"
+mv "$root/var/lib/dpkg" "$root/usr/lib/sysimage/dpkg"
+rm -rf "$root"/var/cache/* "$root"/var/log/* "$root"/var/lib/apt "$root"/var/lib/systemd/* "$root"/var/backups "$root"/var/tmp/*
+{
+    printf '# Directories that packages had in /var, made again at boot\n'
+    printf 'L /var/lib/dpkg - - - - ../../usr/lib/sysimage/dpkg\n'
+    for name in home opt srv mnt; do printf 'd /var/%s 0755 root root -\n' "$name"; done
+    printf 'd /var/usrlocal 0755 root root -\n'
+    printf 'd /var/roothome 0700 root root -\n'
+    printf 'd /run/media 0755 root root -\n'
+    (cd "$root/var" && find . -mindepth 1 -type d \( -name 'lib' -o -path './lib/*' -o -path './cache' -o -path './log' -o -path './spool*' -o -path './mail' -o -path './local' -o -path './tmp' \) -printf '%P %m %u %g\n' | sort) |
+        while read -r path mode user group; do printf 'd /var/%s %s %s %s -\n' "$path" "0$mode" "$user" "$group"; done
+    (cd "$root/var" && find . -mindepth 1 -type l -printf '%P %l\n' | sort) |
+        while read -r path target; do printf 'L /var/%s - - - - %s\n' "$path" "$target"; done
+} > "$root/usr/lib/tmpfiles.d/zz-ostree-var.conf"
+rm -rf "${root:?}"/var/* "${root:?}"/run/* "${root:?}"/tmp/*
+
+# --- the shape of an OSTree root ---------------------------------------------------------------------------------------
+rm -rf "$root/usr/etc"
+mv "$root/etc" "$root/usr/etc"
+for name in home opt srv mnt root media tmp; do rm -rf "${root:?}/$name"; done
+rm -rf "$root/usr/local"
+ln -s var/home "$root/home"
+ln -s var/opt "$root/opt"
+ln -s var/srv "$root/srv"
+ln -s var/mnt "$root/mnt"
+ln -s var/roothome "$root/root"
+ln -s run/media "$root/media"
+ln -s sysroot/tmp "$root/tmp"
+ln -s ../var/usrlocal "$root/usr/local"
+ln -s sysroot/ostree "$root/ostree"
+mkdir -p "$root/sysroot"
+find "$root" -xdev \( -type p -o -type s -o -type c -o -type b \) -not -path "$root/dev/*" -not -path "$root/proc/*" -not -path "$root/sys/*" -delete

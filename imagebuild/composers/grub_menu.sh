@@ -1,0 +1,34 @@
+#!/bin/sh
+# grub-mkconfig of an OSTree host: turns the Boot Loader Specification entries that libostree wrote beside the
+# requested file into plain GRUB menu entries, newest first. One menu for BIOS and UEFI, no probing, so cheap.
+# libostree calls it as `grub-mkconfig -o /boot/loader.N/grub.cfg` (ostree(1), bootloaders; ostree-bootloader-grub2.c).
+set -eu
+out=
+while [ $# -gt 0 ]; do
+    case $1 in
+        -o) out=$2; shift ;;
+        --output=*) out=${1#--output=} ;;
+    esac
+    shift
+done
+if [ -z "$out" ]; then echo 'grub-mkconfig: -o FILE is needed' >&2; exit 1; fi
+entries=${out%/*}/entries
+if [ ! -d "$entries" ]; then
+    # libostree before 2023 may hand over the new menu's name while the entries already lie in the other loader directory
+    entries=/boot/loader/entries
+fi
+{
+    echo 'set timeout=1'
+    echo 'set default=0'
+    for entry in "$entries"/ostree-*.conf; do
+        version=$(sed -n 's/^version //p' "$entry")
+        printf '%s %s\n' "$version" "$entry"
+    done | sort -rn | while read -r _ entry; do
+        title=$(sed -n 's/^title //p' "$entry" | tr -d "'")
+        printf "menuentry '%s' {\n" "$title"
+        sed -n 's/^linux /  linux /p' "$entry" | sed "s|\$| $(sed -n 's/^options //p' "$entry" | sed 's/[|\\&]/\\&/g')|"
+        sed -n 's/^initrd /  initrd /p' "$entry"
+        echo '}'
+    done
+} > "$out.imagebuild"
+mv "$out.imagebuild" "$out"

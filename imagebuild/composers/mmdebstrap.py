@@ -1,0 +1,143 @@
+"""Compose a Debian-based OSTree host: mmdebstrap installs the packages, `debian_tree.sh` gives the result OSTree's shape.
+
+Works as root, and as an ordinary user through mmdebstrap's user namespace (needs uidmap and an entry in /etc/subuid).
+The installed root file system is cached as a tar archive, keyed by packages and recipe; the commit is made from it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from string import Template
+
+from imagebuild import steplog
+from imagebuild.composers import Composed
+from imagebuild.config import MmdebstrapConfig, TreeConfig
+from imagebuild.errors import BuildError
+from imagebuild.tools import command, gpg
+from imagebuild.tools.ostree import Repo, Staged
+
+SCRIPTS = ("debian_tree.sh", "grub_menu.sh")
+CACHE_SECONDS = 24 * 3600
+# mmdebstrap sets file times to this; OSTree drops them anyway
+EPOCH = "1700000000"
+
+
+def compose(directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, cache: Path, *, refresh: bool = False) -> Composed:
+    """Make the next commit of `ref` in `directory/repo` if anything changed, signed with the key in `directory/gnupg`.
+
+    The public key is left in `directory/signing-key.asc`. `refresh` asks the mirror again even if the cache is younger than a day.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    archive = _root_file_system(spec, cache, refresh=refresh)
+    repo = Repo.ensure(directory / "repo")
+    with gpg.keyring(directory / "gnupg") as homedir:
+        key = gpg.ensure_key(homedir, spec.signing_user)
+        gpg.export_key(homedir, key, directory / "signing-key.asc")
+        composed = _commit(repo, ref, spec, tree, archive, directory / "signing-key.asc")
+        if composed.new:
+            repo.sign(composed.commit, key, homedir)
+            repo.update_summary()
+    return composed
+
+
+def _commit(repo: Repo, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, archive: Path, public_key: Path) -> Composed:
+    parent = repo.refs().get(ref)
+    before = str(repo.metadata(parent)["version"]) if parent else None
+    inputs = _digest(archive.parent.name, str(archive.stat().st_mtime_ns), Path(__file__).read_text(), spec.model_dump_json(), tree.update_gpg_key, public_key.read_text())
+    if parent and before and repo.metadata(parent).get("imagebuild.inputs") == inputs:
+        return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
+    with tempfile.TemporaryDirectory(prefix="imagebuild-") as temporary:
+        staged = repo.commit_tree(archive, [_overlay(Path(temporary) / "now", spec, tree, before or f"{spec.version}.0", public_key)])
+        if parent and before and staged.contents == repo.contents(parent):
+            return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
+        version = _next(before, spec.version)
+        staged = repo.overlay(staged, [_overlay(Path(temporary) / "next", spec, tree, version, public_key)])
+    commit = _write(repo, ref, staged, parent, version, inputs)
+    return Composed(repo=repo.path, ref=ref, commit=commit, version=version, new=True)
+
+
+def _write(repo: Repo, ref: str, staged: Staged, parent: str | None, version: str, inputs: str) -> str:
+    # upgrades refuse a commit that is older than its parent (ostree-sysroot-upgrader.c), also when the clock went back
+    timestamp = max(int(time.time()), repo.timestamp(parent) + 1 if parent else 0)
+    metadata = {"version": version, "imagebuild.inputs": inputs}
+    return repo.commit(staged, ref, parent=parent, metadata=metadata, subject=f"{ref} {version}", timestamp=timestamp)
+
+
+def _next(before: str | None, prefix: str) -> str:
+    """Count up: 12.1, 12.2, …; a new prefix starts again at 1."""
+    number = int(before.rpartition(".")[2]) + 1 if before and before.rpartition(".")[0] == prefix else 1
+    return f"{prefix}.{number}"
+
+
+def _overlay(directory: Path, spec: MmdebstrapConfig, tree: TreeConfig, version: str, public_key: Path) -> Path:
+    files = {path: Template(text).safe_substitute(version=version) for path, text in spec.files.items()}
+    key_path = tree.update_gpg_key.lstrip("/")
+    files[key_path.replace("etc/", "usr/etc/", 1) if key_path.startswith("etc/") else key_path] = public_key.read_text()
+    # the archive has no /dev (device nodes cannot be committed), but a host needs the directory
+    (directory / "dev").mkdir(parents=True)
+    for path, text in files.items():
+        file = directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755 if text.startswith("#!") else 0o644)
+    return directory
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+# --- packages -> tar --------------------------------------------------------------------------------------------------
+
+
+def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> Path:
+    """Return a tar archive of the installed packages in OSTree's shape, from the cache when it is young enough."""
+    recipe = [(Path(__file__).parent / name).read_text() for name in SCRIPTS]
+    key = _digest(spec.suite, *spec.packages, "--", *spec.exclude, "--", *recipe, command.version("mmdebstrap"))[:32]
+    place = cache / "compose" / key
+    archive = place / "rootfs.tar"
+    if archive.exists() and not refresh and time.time() - archive.stat().st_mtime < CACHE_SECONDS:
+        steplog.note(f"packages: {archive} is younger than a day")
+        return archive
+    place.mkdir(parents=True, exist_ok=True)
+    partial = place / f"rootfs.{os.getpid()}.partial"
+    try:
+        _mmdebstrap(spec, partial)
+        partial.rename(archive)
+    finally:
+        partial.unlink(missing_ok=True)
+    return archive
+
+
+def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
+    mode = "root" if os.geteuid() == 0 else "unshare"
+    if mode == "unshare":
+        command.require("newuidmap")
+    with tempfile.TemporaryDirectory(prefix="imagebuild-compose-") as temporary:
+        # the hook runs as root of a user namespace, which cannot look into a private home directory
+        scripts = Path(temporary)
+        scripts.chmod(0o755)
+        for name in SCRIPTS:
+            shutil.copyfile(Path(__file__).parent / name, scripts / name)
+            (scripts / name).chmod(0o755)
+        merged = Path("/usr/share/mmdebstrap/hooks/merged-usr")
+        argv = [
+            "mmdebstrap", f"--mode={mode}", "--variant=minbase", "--format=tar",
+            # what is cleaned or made there expects a Debian layout, which the hook has left behind
+            "--skip=cleanup,output/dev,output/mknod",
+            "--aptopt=APT::Install-Recommends \"false\"",
+            *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.exclude],
+            f"--include={','.join(spec.packages)}",
+            *([f"--hook-dir={merged}"] if merged.is_dir() else []),
+            f"--customize-hook={scripts / SCRIPTS[0]}",
+            spec.suite, str(archive),
+        ]
+        try:
+            command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH})
+        except command.CommandError as error:
+            hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
+            raise BuildError(f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint) from error

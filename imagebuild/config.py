@@ -1,0 +1,291 @@
+"""A release line's configuration: YAML read into frozen models; every error names file, line and key, all at once.
+
+`${store}` in a path or URL stands for the store directory of the run. Sizes are integers in MiB, or text such as `6 GiB`.
+"""
+
+import fnmatch
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from imagebuild.errors import UsageError
+from imagebuild.model import Firmware
+
+MIB = 1024 * 1024
+UNITS = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
+
+
+def _mebibytes(value: object) -> object:
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)\s*(MiB|GiB|TiB)", value.strip())
+        if match is None:
+            raise ValueError("give a size as a number of MiB or as text such as '6 GiB'")
+        return int(match.group(1)) * UNITS[match.group(2)]
+    return value
+
+
+def _plain(value: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f/<>&\"'`$\\]", value) or value.startswith("-") or not value.strip():
+        raise ValueError("must be plain text: no path separator, quotes, control or markup characters, and no '-' in front")
+    return value
+
+
+Mebibytes = Annotated[int, BeforeValidator(_mebibytes), Field(gt=0)]
+Name = Annotated[str, BeforeValidator(lambda value: _plain(value) if isinstance(value, str) else value)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Url = Annotated[str, Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$")]
+AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$")]
+TreePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._@+-]+)*$")]
+
+
+class Model(BaseModel):
+    """Frozen, and strict about keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TreeConfig(Model):
+    """Where the commit comes from, who signed it, and where installed hosts look for the next one."""
+
+    url: Url = Field(description="repository to pull the commit from")
+    gpg_keys: tuple[str, ...] = Field(default=(), description="files of public keys, one of which must have signed the commit")
+    allow_unsigned: bool = Field(default=False, description="go without a signature; to be set by hand only")
+    osname: Word = Field(description="stateroot of installed hosts")
+    remote: Word = Field(description="name of the remote on installed hosts")
+    update_url: Url = Field(description="what installed hosts upgrade from")
+    update_gpg_key: AbsolutePath = Field(description="path of the public key inside the tree, for the remote of installed hosts")
+    attempts: int = Field(default=4, ge=1, le=20)
+    low_speed_bytes: int = Field(default=1000, ge=0, description="bytes per second below which a transfer counts as stalled")
+    low_speed_seconds: float = Field(default=60, gt=0)
+
+    @model_validator(mode="after")
+    def _signed(self) -> "TreeConfig":
+        if not self.gpg_keys and not self.allow_unsigned:
+            raise ValueError("gpg_keys is empty: name the keys that sign the commits, or set allow_unsigned: true")
+        return self
+
+
+class MmdebstrapConfig(Model):
+    """Compose a Debian tree with mmdebstrap."""
+
+    composer: Literal["mmdebstrap"]
+    suite: Word
+    version: Word = Field(description="prefix of the commit version: 12 gives 12.1, 12.2, …")
+    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")], ...] = Field(min_length=1)
+    exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(default=(), description="dpkg path-exclude patterns")
+    files: dict[TreePath, str] = Field(default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them")
+    signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")]
+
+
+class RpmOstreeConfig(Model):
+    """Compose a tree with `rpm-ostree compose tree`."""
+
+    composer: Literal["rpm-ostree"]
+    treefile: str
+    cache: str | None = None
+    signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")] | None = None
+
+
+class KickstartConfig(Model):
+    """One kickstart template and the pykickstart version of the release it is for."""
+
+    template: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*\.ks$")]
+    syntax: Annotated[str, Field(pattern=r"^(F|RHEL)\d+$")]
+    values: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], str] = Field(default={}, description="values of the template's own placeholders")
+
+
+class Qcow2Config(Model):
+    """How qcow2 files are written (qemu-img(1), qcow2)."""
+
+    compat: Literal["0.10", "1.1"] = "1.1"
+    compression: Literal["zlib", "zstd", "none"] = "zlib"
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Qcow2Config":
+        if self.compat == "0.10" and self.compression == "zstd":
+            raise ValueError("zstd needs compat 1.1: readers of 0.10 know zlib only")
+        return self
+
+
+class FormatsConfig(Model):
+    """Which downloads are made of a disk."""
+
+    qcow2: Qcow2Config | None = None
+
+
+class ImageConfig(Model):
+    """One disk and what is made of it."""
+
+    kickstart: Word = Field(description="key of `kickstarts`")
+    name: Name = Field(description="file name without suffix; ${version} and ${arch} may not stand here, the release names its files")
+    disk_size: Mebibytes
+    firmware: tuple[Firmware, ...] = Field(default=(Firmware.BIOS, Firmware.UEFI), min_length=1)
+    formats: FormatsConfig
+
+
+class SmokeConfig(Model):
+    """The guest that boots an artifact."""
+
+    user: Word = Field(description="the default user that cloud-init makes")
+    cores: int = Field(default=2, ge=1, le=64)
+    memory: Mebibytes = 2048
+    failed_units_allowed: dict[str, str] = Field(default={}, description="unit -> why it may fail")
+
+
+class Config(Model):
+    """Everything about one release line."""
+
+    product: Name
+    release: Word
+    arch: Literal["x86_64"] = "x86_64"
+    refs: tuple[str, ...] = Field(min_length=1, description="patterns of refs this line builds; * matches one path component")
+    tree: TreeConfig
+    compose: Annotated[MmdebstrapConfig | RpmOstreeConfig, Field(discriminator="composer")] | None = None
+    kickstarts: dict[Word, KickstartConfig]
+    images: dict[Word, ImageConfig] = Field(min_length=1)
+    storage: Literal["podman-overlay", "overlay2-volume", "overlay2-root", "devicemapper"]
+    smoke: SmokeConfig
+
+    @field_validator("refs")
+    @classmethod
+    def _refs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for ref in value:
+            if ref.startswith("/") or ".." in ref.split("/") or not re.fullmatch(r"[A-Za-z0-9._*/-]+", ref):
+                raise ValueError(f"{ref!r} is not a pattern of refs")
+        return value
+
+    @model_validator(mode="after")
+    def _kickstarts(self) -> "Config":
+        for name, image in self.images.items():
+            if image.kickstart not in self.kickstarts:
+                raise ValueError(f"images.{name}.kickstart: there is no kickstart {image.kickstart!r} (there are: {', '.join(self.kickstarts)})")
+        return self
+
+    def builds(self, ref: str) -> bool:
+        """Whether this release line builds a ref."""
+        return any(_matches(ref, pattern) for pattern in self.refs)
+
+    def the_ref(self) -> str:
+        """Return the ref when there is exactly one. Raises UsageError when it must be chosen."""
+        if len(self.refs) != 1 or "*" in self.refs[0]:
+            raise UsageError("this configuration builds several refs", hint=f"choose one with --ref; the patterns are: {', '.join(self.refs)}")
+        return self.refs[0]
+
+
+def _matches(ref: str, pattern: str) -> bool:
+    words, patterns = ref.split("/"), pattern.split("/")
+    return len(words) == len(patterns) and all(fnmatch.fnmatchcase(word, each) for word, each in zip(words, patterns, strict=True))
+
+
+def schema() -> str:
+    """Return the JSON schema of a configuration, for editors."""
+    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def load(file: Path, store: Path) -> Config:
+    """Read a configuration. Raises UsageError with every error in it, one line each: file, line, key, what is wrong."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read: {error}") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"{mark.line + 1}: " if mark else ""
+        raise UsageError(f"{file}:{line} not YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(node, yaml.MappingNode):
+        raise UsageError(f"{file}:1: a configuration is a mapping of keys")
+    problems = [f"{file}:{line}: {key}: given twice" for key, line in _repeated(node, "")]
+    data = _substitute(yaml.safe_load(text), str(store.absolute()))
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        problems += [_problem(file, node, dict(each)) for each in error.errors()]
+    if problems:
+        raise UsageError("\n".join(problems), hint="`imagebuild config --schema` prints what may stand there")
+    return config
+
+
+def _substitute(value: Any, store: str) -> Any:
+    if isinstance(value, dict):
+        return {key: (_substitute(each, store) if key != "files" else each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_substitute(each, store) for each in value]
+    return value.replace("${store}", store) if isinstance(value, str) else value
+
+
+def _repeated(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
+    seen: set[str] = set()
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        name = f"{path}.{key.value}".lstrip(".")
+        if key.value in seen:
+            yield name, key.start_mark.line + 1
+        seen.add(key.value)
+        yield from _repeated(value, name)
+
+
+def _problem(file: Path, node: yaml.Node, error: dict[str, Any]) -> str:
+    location = [part for part in error["loc"] if part not in ("mmdebstrap", "rpm-ostree")]
+    if location and location[-1] == "[key]":
+        location.pop()
+    line = _line(node, location)
+    key = ".".join(str(part) for part in location) or "(the whole file)"
+    text = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(error["type"], error["msg"].removeprefix("Value error, "))
+    given = error.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) and error["type"] not in ("extra_forbidden", "missing") else ""
+    return f"{file}:{line}: {key}: {text}{shown}"
+
+
+def _line(node: yaml.Node, location: list[str | int]) -> int:
+    """Return the line of the key, or of the deepest mapping on the way that exists."""
+    line = node.start_mark.line + 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+
+
+def shared_directory(name: str) -> Path:
+    """Return one of the product's data directories (configs, kickstarts, templates), in a checkout or installed."""
+    package = Path(__file__).parent
+    installed = package / "share" / name
+    return installed if installed.is_dir() else package.parent / name
+
+
+def find(ref: str, store: Path) -> tuple[Path, Config]:
+    """Return the configuration whose pattern matches the ref. Raises UsageError: none, or more than one."""
+    loaded = [(file, load(file, store)) for file in sorted(shared_directory("configs").glob("*.yaml"))]
+    found = [(file, config) for file, config in loaded if config.builds(ref)]
+    if not found:
+        known = [pattern for _, config in loaded for pattern in config.refs]
+        raise UsageError(f"no configuration builds the ref {ref}", hint=f"the patterns are: {', '.join(known)}; or give --config FILE")
+    if len(found) > 1:
+        raise UsageError(f"several configurations build {ref}: {', '.join(str(file) for file, _ in found)}", hint="give --config FILE")
+    return found[0]
+
+
+def cache_directory() -> Path:
+    """Return where expensive inputs are kept between checkouts: the XDG cache directory of the user."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "imagebuild"

@@ -1,0 +1,130 @@
+"""GRUB on a disk image without grub-install: images made by the tree's own grub-mkimage, written to the plain file.
+
+The block lists follow GRUB's manual ("Images") and grub-core/boot/i386/pc/{boot,diskboot}.S: boot.img holds the sector of
+core.img at 0x5c and a jump to be disabled at 0x66; core.img's first sector ends with a block list (start, sectors - 1,
+segment 0x820) for the rest of it.
+"""
+
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from imagebuild.deploy.plan import SECTOR, Plan
+from imagebuild.deploy.target import File, Target
+from imagebuild.errors import BuildError
+from imagebuild.model import Firmware
+from imagebuild.tools import command
+
+MODULES = (
+    "normal", "configfile", "linux", "search", "search_fs_uuid", "part_gpt", "part_msdos", "ext2", "lvm", "xfs", "echo", "test", "ls",
+    "cat", "help", "reboot", "halt", "serial", "terminal", "gzio", "sleep", "probe", "regexp",
+)  # fmt: skip
+BIOS_MODULES = ("biosdisk", "vga_text")
+UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
+WORK = PurePosixPath("/run/grub")
+# tree layouts: (grub-mkimage, modules, directory below /boot)
+LAYOUTS = (("grub-mkimage", "/usr/lib/grub", "grub"), ("grub2-mkimage", "/usr/lib/grub", "grub2"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """GRUB as the tree makes it: the directory below /boot its menu lies in, and the images for the firmware of the plan."""
+
+    directory: str
+    boot: bytes = b""
+    core: bytes = b""
+    efi: bytes = b""
+
+
+def early_config(plan: Plan, directory: str) -> str:
+    """Return the configuration embedded in the images: find /boot by its UUID, talk to screen and serial line, read the menu."""
+    return (
+        "serial --unit=0 --speed=115200\n"
+        "terminal_input console serial\n"
+        "terminal_output console serial\n"
+        f"search --no-floppy --fs-uuid --set=root {plan.uuid('boot')}\n"
+        f"set prefix=($root)/{directory}\n"
+        f"configfile ($root)/{directory}/grub.cfg\n"
+    )
+
+
+def find_layout(target: Target) -> tuple[str, str, str]:
+    """Return which of the LAYOUTS the tree has. Raises BuildError for a tree without GRUB."""
+    found = target.run(["sh", "-c", 'for p; do command -v "$p" || :; done', "sh", *[layout[0] for layout in LAYOUTS]])
+    for layout in LAYOUTS:
+        if any(line.rpartition("/")[2] == layout[0] for line in found.splitlines()):
+            return layout
+    raise BuildError("the tree has no grub-mkimage: no boot loader can be made from it", hint="add GRUB's tools to the compose")
+
+
+def make_loader(target: Target, plan: Plan, layout: tuple[str, str, str]) -> Loader:
+    """Have the tree's grub-mkimage make what the plan's firmware needs. Raises BuildError when the tree lacks the modules."""
+    program, modules, directory = layout
+    target.write({WORK / "early.cfg": File(data=early_config(plan, directory).encode())})
+    loader = {}
+    if Firmware.BIOS in plan.firmware:
+        _mkimage(target, program, modules, "i386-pc", "core.img", (*MODULES, *BIOS_MODULES))
+        loader |= {"boot": target.read(PurePosixPath(modules) / "i386-pc" / "boot.img"), "core": target.read(WORK / "core.img")}
+    if Firmware.UEFI in plan.firmware:
+        _mkimage(target, program, modules, "x86_64-efi", "bootx64.efi", (*MODULES, *UEFI_MODULES))
+        loader |= {"efi": target.read(WORK / "bootx64.efi")}
+    return Loader(directory=directory, **loader)
+
+
+def _mkimage(target: Target, program: str, modules: str, platform: str, output: str, names: tuple[str, ...]) -> None:
+    target.run([program, "-O", platform, "-d", f"{modules}/{platform}", "-p", "/grub", "-c", WORK / "early.cfg", "-o", WORK / output, *names])
+
+
+def write_loader(file: Path, plan: Plan, loader: Loader) -> None:
+    """Write GRUB into the disk image: MBR and BIOS boot partition (or the gap before the first partition), and the ESP."""
+    if loader.core:
+        _write_bios(file, plan, loader)
+    esp = plan.partition("efi")
+    if esp is not None:
+        _write_esp(file, plan, loader, esp.start, esp.size)
+
+
+def _write_bios(file: Path, plan: Plan, loader: Loader) -> None:
+    place = plan.partition("biosboot")
+    start, room = (place.start, place.size) if place else (SECTOR, plan.partitions[0].start - SECTOR)
+    if len(loader.core) > room:
+        raise BuildError(f"GRUB's core image is {len(loader.core)} bytes, but there is room for {room} before /boot")
+    sector = start // SECTOR
+    core = bytearray(loader.core)
+    count = -(-len(core) // SECTOR)
+    struct.pack_into("<QHH", core, 0x1F4, sector + 1, count - 1, 0x820)
+    boot = bytearray(loader.boot)
+    struct.pack_into("<Q", boot, 0x5C, sector)
+    boot[0x66:0x68] = b"\x90\x90"
+    with file.open("r+b") as disk:
+        disk.write(boot[:0x1B8])  # the rest of the sector is the disk id and the partition table
+        disk.seek(start)
+        disk.write(core)
+
+
+def _write_esp(file: Path, plan: Plan, loader: Loader, start: int, size: int) -> None:
+    """Make the FAT file system beside the disk and copy it into its place: the host's kernel need not know FAT."""
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix="esp-") as temporary:
+        image, program = Path(temporary) / "esp.img", Path(temporary) / "bootx64.efi"
+        with image.open("wb") as stream:
+            stream.truncate(size)
+        command.run(["mkfs.vfat", "--invariant", "-F", "32" if size >= 64 << 20 else "16", "-i", plan.volume_id("efi"), "-n", "EFI-SYSTEM", image])
+        if loader.efi:
+            program.write_bytes(loader.efi)
+            # SOURCE_DATE_EPOCH: mtools writes this time instead of now
+            environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
+            command.run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"], env=environment)
+            command.run(["mcopy", "-i", image, program, "::/EFI/BOOT/BOOTX64.EFI"], env=environment)
+        _copy_sparse(image, file, start)
+
+
+def _copy_sparse(source: Path, file: Path, start: int) -> None:
+    """Copy what is not zero into the disk at an offset."""
+    chunk = 1 << 16
+    with source.open("rb") as stream, file.open("r+b") as disk:
+        for position in range(0, source.stat().st_size, chunk):
+            data = stream.read(chunk)
+            if data.strip(b"\0"):
+                disk.seek(start + position)
+                disk.write(data)

@@ -1,0 +1,146 @@
+"""Every artifact type: what a stage returns and the next one reads.
+
+All are frozen dataclasses. Paths inside an artifact's own directory are stored relative to it (`ArtifactPath`), so that a
+finished artifact can be renamed into place.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, ValidationInfo
+
+
+def _base(info: ValidationInfo | SerializationInfo) -> Path | None:
+    context = info.context
+    return context["base"] if isinstance(context, dict) else None
+
+
+def _resolve(value: object, info: ValidationInfo) -> object:
+    base = _base(info)
+    return base / value if base is not None and isinstance(value, str | Path) else value
+
+
+def _relative(value: Path, info: SerializationInfo) -> str:
+    base = _base(info)
+    return str(value.relative_to(base)) if base is not None and value.is_relative_to(base) else str(value)
+
+
+ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relative)]
+
+
+class HostKind(StrEnum):
+    """Which program upgrades the host; read from the tree itself."""
+
+    RPM_OSTREE = "rpm-ostree"
+    OSTREE = "ostree"
+
+
+class Firmware(StrEnum):
+    """What starts the boot loader."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class State(StrEnum):
+    """What is known of one criterion on one artifact under one firmware."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    NOT_TESTED = "not tested"
+    FLAKY = "flaky"
+    WAIVED = "waived"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """One commit, pulled and checked, in the pipeline's own archive repo.
+
+    `kernel` is the release string of the kernel in /usr/lib/modules; `update_url` where installed hosts look for upgrades.
+    """
+
+    repo: Path
+    ref: str
+    commit: str
+    version: str
+    arch: str
+    kernel: str
+    host_kind: HostKind
+    pretty_name: str
+    os_id: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolbox:
+    """A read-only squashfs of the tree: its root file system under /root and a bare repo of the commit, hard-linked, under /repo.
+
+    The tree's own programs run from it when a disk is made, and the repo in it is what the disk is populated from.
+    """
+
+    image: ArtifactPath
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kickstart:
+    """A complete kickstart (no %include left), proved against pykickstart's version `syntax`."""
+
+    file: ArtifactPath
+    syntax: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """A raw disk (sparse file of `size` bytes), installed, never booted. `populated` names the way it was made."""
+
+    file: ArtifactPath
+    size: int
+    firmware: frozenset[Firmware]
+    populated: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """What a user downloads (`file`) and what QEMU boots of it (`boot`, of QEMU's format `boot_format`)."""
+
+    file: ArtifactPath
+    name: str
+    format: str
+    boot: ArtifactPath
+    boot_format: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory."""
+
+    criterion: str
+    artifact: str
+    firmware: Firmware
+    state: State
+    reason: str
+    evidence: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the criteria said of one artifact under one firmware; `junit` and `evidence` are for the reader who doubts it."""
+
+    cells: tuple[Cell, ...]
+    junit: ArtifactPath
+    evidence: ArtifactPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """The directory of tested downloads."""
+
+    directory: ArtifactPath

@@ -1,0 +1,114 @@
+"""Pull one commit into the pipeline's own repo, check it, and read from the tree itself what it is."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild import steplog
+from imagebuild.config import TreeConfig
+from imagebuild.errors import BuildError
+from imagebuild.model import HostKind, Tree
+from imagebuild.tools import ostree
+from imagebuild.tools.ostree import Patience, Remote, Repo
+
+ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}  # elf(5), e_machine, little endian
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A ref that was resolved once: from here on only the commit counts."""
+
+    ref: str
+    commit: str
+
+
+def patience(tree: TreeConfig) -> Patience:
+    """Return how hard a configuration wants pulls to try."""
+    return Patience(attempts=tree.attempts, low_speed_bytes=tree.low_speed_bytes, low_speed_seconds=tree.low_speed_seconds)
+
+
+def pin(tree: TreeConfig, ref: str) -> Pin:
+    """Resolve a ref. Raises BuildError when the repository cannot be reached or has no such ref (near ones are named)."""
+    return Pin(ref=ref, commit=ostree.resolve(tree.url, ref, patience=patience(tree)))
+
+
+def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
+    """Pull exactly the pinned commit, check signature and every object, and describe the tree.
+
+    Raises BuildError: unsigned, wrongly signed, damaged (names the object), no kernel, no ostree in the initramfs's reach.
+    """
+    keys = tuple(Path(key) for key in source.gpg_keys)
+    for key in keys:
+        if not key.is_file():
+            raise BuildError(f"the signing key {key} does not exist", hint="check tree.gpg_keys; for the demo, run `imagebuild compose` first")
+    repo = Repo.ensure(repo_path)
+    remote = Remote(url=source.url, keys=keys, verify=not source.allow_unsigned)
+    steplog.note(f"pulling {pinned.commit} ({pinned.ref}) from {source.url}")
+    repo.pull(remote, pinned.commit, patience=patience(source), progress=steplog.note)
+    steplog.note("checking every object")
+    count = repo.fsck(pinned.commit)
+    repo.set_ref(pinned.ref, pinned.commit)
+    tree = describe_tree(repo, pinned)
+    steplog.note(f"{tree.pretty_name}, version {tree.version}: {count} objects checked, kernel {tree.kernel}, a {tree.host_kind} host")
+    (out / "os-release").write_bytes(repo.read(pinned.commit, "usr/lib/os-release") or b"")
+    return tree
+
+
+def describe_tree(repo: Repo, pinned: Pin) -> Tree:
+    """Read from a commit what it is. Raises BuildError for a tree that cannot become a host, saying what it lacks."""
+    commit = pinned.commit
+    kernel = _kernel(repo, commit)
+    release = _os_release(repo, commit)
+    files, size = 0, 0
+    for entry in repo.walk(commit):
+        files, size = files + 1, size + entry.size
+    return Tree(
+        repo=repo.path,
+        ref=pinned.ref,
+        commit=commit,
+        version=_version(repo, commit),
+        arch=_architecture(repo, commit),
+        kernel=kernel,
+        host_kind=HostKind.RPM_OSTREE if repo.read(commit, "usr/bin/rpm-ostree") is not None else HostKind.OSTREE,
+        pretty_name=release.get("PRETTY_NAME", pinned.ref),
+        os_id=release.get("ID", "linux"),
+        files=files,
+        size=size,
+    )
+
+
+def _version(repo: Repo, commit: str) -> str:
+    version = str(repo.metadata(commit).get("version", ""))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]*", version):
+        raise BuildError(f"commit {commit} has no usable metadata `version` but {version!r}", hint="compose it with --add-metadata-string=version=V")
+    return version
+
+
+def _kernel(repo: Repo, commit: str) -> str:
+    kernels = [name for name in repo.listing(commit, "usr/lib/modules") if repo.read(commit, f"usr/lib/modules/{name}/vmlinuz") is not None]
+    if len(kernels) != 1:
+        # ostree(1), "Deployments": exactly one kernel in /usr/lib/modules/$kver/vmlinuz; before 2016 it lay in /usr/lib/ostree-boot
+        found = f"it has {', '.join(kernels)}" if kernels else "it has none"
+        raise BuildError(f"the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but {found}", hint="correct the compose")
+    if repo.read(commit, f"usr/lib/modules/{kernels[0]}/initramfs.img") is None:
+        raise BuildError(f"the tree has no initramfs beside its kernel {kernels[0]}", hint="run dracut in the compose")
+    hooks = ("usr/lib/ostree/ostree-prepare-root", "lib/ostree/ostree-prepare-root", "usr/lib/dracut/modules.d/98ostree/module-setup.sh")
+    if all(repo.read(commit, path) is None for path in hooks):
+        raise BuildError("the tree has no ostree-prepare-root: its initramfs could not find a deployment", hint="add ostree's boot package to the compose")
+    return kernels[0]
+
+
+def _os_release(repo: Repo, commit: str) -> dict[str, str]:
+    text = (repo.read(commit, "usr/lib/os-release") or repo.read(commit, "usr/etc/os-release") or b"").decode("utf-8", "replace")
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {name.strip(): "".join(shlex.split(value)[:1]) for name, _, value in pairs}
+
+
+def _architecture(repo: Repo, commit: str) -> str:
+    for program in ("usr/bin/ostree", "usr/bin/bash", "usr/bin/busybox"):
+        head = repo.read(commit, program)
+        if head is not None and head[:4] == b"\x7fELF":
+            return ELF_MACHINE.get(head[18:20], "unknown")
+    raise BuildError("the tree has neither /usr/bin/ostree nor /usr/bin/bash: is it a host?", hint="check the ref")
+

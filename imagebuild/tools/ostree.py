@@ -1,0 +1,535 @@
+"""The only place that speaks to libostree (GObject introspection, OSTree-1.0).
+
+A `Repo` is an OSTree repository on this host. Checksums are 64 lower-case hexadecimal digits everywhere.
+"""
+
+import contextlib
+import contextvars
+import difflib
+import hashlib
+import io
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import gi
+import requests
+
+gi.require_version("OSTree", "1.0")
+from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be named before the import
+
+from imagebuild import steplog  # noqa: E402
+from imagebuild.errors import BuildError, UsageError  # noqa: E402
+
+CHECKSUM = re.compile(r"[0-9a-f]{64}")
+# ostree-core.h, OstreeObjectType
+OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
+WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """Where commits come from and which keys sign them. Without keys nothing is verified: the caller must have been told so."""
+
+    url: str
+    keys: tuple[Path, ...]
+    verify: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How hard to try: attempts in all, seconds before the second (doubled each time), and the slowest transfer that is waited for."""
+
+    attempts: int = 4
+    pause: float = 1.0
+    low_speed_bytes: int = 1000
+    low_speed_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path of a commit. `checksum` names the file object (empty for directories), `tree` and `meta` those of a directory."""
+
+    path: PurePosixPath
+    is_directory: bool
+    is_link: bool
+    target: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    checksum: str
+    tree: str = ""
+    meta: str = ""
+
+
+class TransferError(BuildError):
+    """The network or the server failed in a way that another attempt may mend."""
+
+
+class Repo:
+    """An OSTree repository on this host."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._repo = OSTree.Repo.new(Gio.File.new_for_path(str(path)))
+        with _readable(f"the OSTree repository {path} cannot be opened"):
+            self._repo.open(None)
+
+    @classmethod
+    def ensure(cls, path: Path, mode: str = "archive") -> "Repo":
+        """Open a repository, made now if it is not there."""
+        path.mkdir(parents=True, exist_ok=True)
+        repo = OSTree.Repo.new(Gio.File.new_for_path(str(path)))
+        wanted = getattr(OSTree.RepoMode, mode.replace("-", "_").upper())
+        with _readable(f"the OSTree repository {path} cannot be made"):
+            repo.create(wanted, None)
+        return cls(path)
+
+    # --- refs -----------------------------------------------------------------------------------------------------------
+
+    def refs(self) -> dict[str, str]:
+        """Return every ref of this repository and its commit."""
+        ok, found = self._repo.list_refs(None, None)
+        assert ok
+        return dict(found)
+
+    def set_ref(self, ref: str, commit: str | None) -> None:
+        """Point a ref at a commit; None removes it."""
+        with _readable(f"the ref {ref} cannot be set in {self.path}"):
+            self._repo.set_ref_immediate(None, ref, commit, None)
+
+    def update_summary(self) -> None:
+        """Write the summary file, from which clients learn the refs."""
+        with _readable(f"the summary of {self.path} cannot be written"):
+            self._repo.regenerate_summary(None, None)
+
+    # --- pull -----------------------------------------------------------------------------------------------------------
+
+    def pull(
+        self, remote: Remote, commit: str, *, patience: Patience = Patience(), progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Pull exactly one commit (no history) and verify its signature and the checksum of every object.
+
+        What an interrupted pull left is used. Raises BuildError naming the object or the server.
+        """
+        name = "source-" + hashlib.sha256(f"{remote}".encode()).hexdigest()[:16]
+        self._set_remote(name, remote)
+        for attempt in range(1, patience.attempts + 1):
+            try:
+                self._pull_once(name, remote, commit, patience, progress)
+            except TransferError as error:
+                if attempt == patience.attempts:
+                    raise
+                pause = patience.pause * 2 ** (attempt - 1)
+                steplog.note(f"attempt {attempt} of {patience.attempts} failed: {error.message}; again in {pause:.0f} s")
+                time.sleep(pause)
+            else:
+                break
+        if remote.verify:
+            self.verify(commit, name)
+
+    def _set_remote(self, name: str, remote: Remote) -> None:
+        options = GLib.Variant("a{sv}", {"gpg-verify": GLib.Variant("b", remote.verify), "gpg-verify-summary": GLib.Variant("b", False)})
+        with _readable(f"the remote {remote.url} cannot be configured"):
+            self._repo.remote_change(None, OSTree.RepoRemoteChange.DELETE_IF_EXISTS, name, None, None, None)
+            self._repo.remote_add(name, remote.url, options, None)
+        for key in remote.keys:
+            try:
+                stream = Gio.File.new_for_path(str(key)).read(None)
+                _, imported = self._repo.remote_gpg_import(name, stream, None, None)
+            except GLib.Error as error:
+                raise BuildError(f"the signing key {key} cannot be read: {error.message}", hint="check tree.gpg_keys") from error
+            if not imported:
+                raise BuildError(f"the file {key} holds no OpenPGP public key", hint="check tree.gpg_keys")
+
+    def _pull_once(self, name: str, remote: Remote, commit: str, patience: Patience, progress: Callable[[str], None]) -> None:
+        flags = OSTree.RepoPullFlags.MIRROR | OSTree.RepoPullFlags.UNTRUSTED
+        options = GLib.Variant(
+            "a{sv}",
+            {
+                "refs": GLib.Variant("as", [commit]),
+                "flags": GLib.Variant("i", int(flags)),
+                "depth": GLib.Variant("i", 0),
+                "n-network-retries": GLib.Variant("u", patience.attempts),
+            },
+        )
+        cancellable = Gio.Cancellable()
+        remote_url = urlsplit(remote.url).scheme != "file"
+        with _following(cancellable, patience, progress, remote=remote_url) as (watched, stalled):
+            try:
+                self._repo.pull_with_options(name, options, watched, cancellable)
+            except GLib.Error as error:
+                if stalled.is_set():
+                    slow = f"fewer than {patience.low_speed_bytes} bytes/s for {patience.low_speed_seconds:.0f} s"
+                    raise TransferError(f"the server {remote.url} stalled: {slow}") from error
+                raise _pull_error(error, remote, commit) from error
+
+    def verify(self, commit: str, remote_name: str) -> None:
+        """Check a local commit's signature against the keys of a remote. Raises BuildError."""
+        try:
+            result = self._repo.verify_commit_for_remote(commit, remote_name, None)
+            result.require_valid_signature()
+        except GLib.Error as error:
+            raise _signature_error(error, commit) from error
+
+    def fsck(self, commit: str) -> int:
+        """Read every object of a commit and check it against its name; return how many. Raises BuildError naming the bad one."""
+        objects = self.objects(commit)
+        for kind, checksum in objects:
+            try:
+                self._repo.fsck_object(OSTree.ObjectType(kind), checksum, None)
+            except GLib.Error as error:
+                raise BuildError(
+                    f"object {checksum}.{OBJECT_SUFFIX[kind]} in {self.path} is damaged: {error.message}",
+                    hint=f"remove {self.object_path(kind, checksum)} and run again: it is then pulled anew",
+                ) from error
+        return len(objects)
+
+    def objects(self, commit: str) -> list[tuple[int, str]]:
+        """Return (object type, checksum) of everything a commit needs. Raises BuildError when one is missing."""
+        with _readable(f"commit {commit} is not whole in {self.path}"):
+            ok, found = self._repo.traverse_commit(commit, 0, None)
+        assert ok
+        names = [OSTree.object_name_deserialize(name) for name in found]
+        return sorted((int(kind), checksum) for checksum, kind in names)
+
+    def object_path(self, kind: int, checksum: str) -> Path:
+        """Return where an archive repository keeps an object."""
+        suffix = {1: "filez"}.get(kind, OBJECT_SUFFIX[kind])
+        return self.path / "objects" / checksum[:2] / f"{checksum[2:]}.{suffix}"
+
+    # --- reading --------------------------------------------------------------------------------------------------------
+
+    def has(self, commit: str) -> bool:
+        """Whether the commit is here, whole and not partial."""
+        try:
+            ok, _, state = self._repo.load_commit(commit)
+        except GLib.Error:
+            return False
+        return bool(ok) and not int(state) & int(OSTree.RepoCommitState.PARTIAL)
+
+    def metadata(self, commit: str) -> dict[str, Any]:
+        """Return a commit's metadata: what `ostree show --print-metadata-key` prints, as Python values."""
+        with _readable(f"commit {commit} cannot be read from {self.path}"):
+            _, variant, _ = self._repo.load_commit(commit)
+        return dict(variant.get_child_value(0).unpack())
+
+    def parent(self, commit: str) -> str | None:
+        """Return the commit's parent checksum, or None."""
+        _, variant, _ = self._repo.load_commit(commit)
+        found: str | None = OSTree.commit_get_parent(variant)
+        return found
+
+    def timestamp(self, commit: str) -> int:
+        """Return the commit's time in seconds since 1970."""
+        _, variant, _ = self._repo.load_commit(commit)
+        return int(OSTree.commit_get_timestamp(variant))
+
+    def _root(self, commit: str) -> Any:
+        with _readable(f"commit {commit} cannot be read from {self.path}"):
+            _, root, _ = self._repo.read_commit(commit, None)
+        return root
+
+    def listing(self, commit: str, path: str) -> list[str]:
+        """Return the names in one directory of a commit, sorted; empty when there is no such directory."""
+        child = self._root(commit).resolve_relative_path(path.lstrip("/"))
+        try:
+            entries = child.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+        except GLib.Error:
+            return []
+        return sorted(info.get_name() for info in entries)
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Return a file's content, following one symbolic link; None when it is not in the commit."""
+        child = self._root(commit).resolve_relative_path(path.lstrip("/"))
+        try:
+            info = child.query_info("standard::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+            if info.get_is_symlink():
+                child = child.get_parent().resolve_relative_path(info.get_symlink_target())
+                info = child.query_info("standard::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+        except GLib.Error:
+            return None
+        if info.get_file_type() != Gio.FileType.REGULAR:
+            return None
+        return self.open_file(child.get_checksum())[0].readall()
+
+    def walk(self, commit: str) -> Iterator[Entry]:
+        """Yield every path of a commit below `/`, parents first."""
+        root = self._root(commit)
+        root.ensure_resolved()
+        todo = [(PurePosixPath("/"), root)]
+        while todo:
+            path, file = todo.pop()
+            entry = _entry(path, file)
+            yield entry
+            if entry.is_directory:
+                children = file.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+                names = sorted((info.get_name() for info in children), reverse=True)
+                todo += [(path / name, file.get_child(name)) for name in names]
+
+    def open_file(self, checksum: str) -> tuple["ObjectStream", dict[str, bytes]]:
+        """Return a file object's content, uncompressed and checked against nothing (fsck did), and its extended attributes."""
+        with _readable(f"object {checksum}.file in {self.path} cannot be read"):
+            _, stream, _, xattrs = self._repo.load_file(checksum, None)
+        return ObjectStream(stream), {bytes(name).rstrip(b"\0").decode(): bytes(value) for name, value in xattrs.unpack()}
+
+    def metadata_object(self, kind: int, checksum: str) -> bytes:
+        """Return a commit, dirtree or dirmeta object, serialised as it lies in every kind of repository."""
+        return (self.path / "objects" / checksum[:2] / f"{checksum[2:]}.{OBJECT_SUFFIX[kind]}").read_bytes()
+
+    def detached_metadata(self, commit: str) -> bytes | None:
+        """Return the commit's detached metadata (its signatures), serialised, or None."""
+        file = self.path / "objects" / commit[:2] / f"{commit[2:]}.commitmeta"
+        return file.read_bytes() if file.exists() else None
+
+    # --- writing --------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._repo.prepare_transaction(None)
+        try:
+            yield
+            self._repo.commit_transaction(None)
+        except BaseException:
+            self._repo.abort_transaction(None)
+            raise
+
+    def commit_tree(self, tar: Path, overlays: Sequence[Path]) -> "Staged":
+        """Write a tar archive, then directories over it, into the repository; return what can be committed."""
+        mtree = OSTree.MutableTree.new()
+        with _readable(f"{tar} cannot be written into {self.path}"), self._transaction():
+            self._repo.write_archive_to_mtree(Gio.File.new_for_path(str(tar)), mtree, None, True, None)
+            root = self._add(mtree, overlays)
+        return Staged(mtree, root.tree_get_contents_checksum())
+
+    def overlay(self, staged: "Staged", overlays: Sequence[Path]) -> "Staged":
+        """Write more directories over a staged tree (files of the same name are replaced)."""
+        with _readable(f"cannot write into {self.path}"), self._transaction():
+            root = self._add(staged.mtree, overlays)
+        return Staged(staged.mtree, root.tree_get_contents_checksum())
+
+    def _add(self, mtree: Any, overlays: Sequence[Path]) -> Any:
+        modifier = OSTree.RepoCommitModifier.new(OSTree.RepoCommitModifierFlags.CANONICAL_PERMISSIONS, None, None)
+        for overlay in overlays:
+            self._repo.write_directory_to_mtree(Gio.File.new_for_path(str(overlay)), mtree, modifier, None)
+        _, root = self._repo.write_mtree(mtree, None)
+        return root
+
+    def contents(self, commit: str) -> str:
+        """Return the checksum of a commit's content: equal for two commits of the same files."""
+        root = self._root(commit)
+        root.ensure_resolved()
+        found: str = root.tree_get_contents_checksum()
+        return found
+
+    def commit(self, staged: "Staged", ref: str, *, parent: str | None, metadata: Mapping[str, str], subject: str, timestamp: int) -> str:
+        """Commit a staged tree to a ref and return the new commit."""
+        values = GLib.Variant("a{sv}", {key: GLib.Variant("s", value) for key, value in metadata.items()})
+        with _readable(f"cannot commit into {self.path}"), self._transaction():
+            _, root = self._repo.write_mtree(staged.mtree, None)
+            _, commit = self._repo.write_commit_with_time(parent, subject, None, values, root, timestamp, None)
+            self._repo.transaction_set_ref(None, ref, commit)
+        found: str = commit
+        return found
+
+    def sign(self, commit: str, key_id: str, homedir: Path) -> None:
+        """Sign a commit with a GPG key; signing twice with the same key is fine."""
+        try:
+            self._repo.sign_commit(commit, key_id, str(homedir), None)
+        except GLib.Error as error:
+            if not error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.EXISTS):
+                raise BuildError(f"commit {commit} cannot be signed with key {key_id}: {error.message}") from error
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files written into a repository and not committed yet; `contents` is their checksum."""
+
+    mtree: Any
+    contents: str
+
+
+class ObjectStream(io.RawIOBase):
+    """The content of a file object as a Python stream; empty for a symbolic link, which has none."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """Streams are read only."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as there is content; return how far (io.RawIOBase does the rest)."""
+        if self._stream is None:
+            return 0
+        data: bytes = self._stream.read_bytes(len(buffer), None).get_data() or b""
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _entry(path: PurePosixPath, file: Any) -> Entry:
+    info = file.query_info("standard::*,unix::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+    directory = info.get_file_type() == Gio.FileType.DIRECTORY
+    if directory:
+        file.ensure_resolved()
+    return Entry(
+        path=path,
+        is_directory=directory,
+        is_link=info.get_is_symlink(),
+        target=info.get_symlink_target() if info.get_is_symlink() else "",
+        mode=info.get_attribute_uint32("unix::mode"),
+        uid=info.get_attribute_uint32("unix::uid"),
+        gid=info.get_attribute_uint32("unix::gid"),
+        size=info.get_size(),
+        checksum="" if directory else file.get_checksum(),
+        tree=file.tree_get_contents_checksum() if directory else "",
+        meta=file.tree_get_metadata_checksum() if directory else "",
+    )
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except GLib.Error as error:
+        raise BuildError(f"{what}: {error.message}") from error
+
+
+@contextlib.contextmanager
+def _following(
+    cancellable: Any, patience: Patience, progress: Callable[[str], None], *, remote: bool
+) -> Iterator[tuple[Any, threading.Event]]:
+    """Report a pull's progress once a second and cancel it when a network transfer stalls.
+
+    The pull reports through its own main context, in the thread that pulls; a second thread watches the clock.
+    """
+    stalled, done = threading.Event(), threading.Event()
+    seen = _Seen()
+
+    def changed(watched: Any) -> None:
+        seen.transferred = watched.get_uint64("bytes-transferred")
+        metadata = watched.get_uint("metadata-fetched")
+        seen.text = f"{watched.get_uint('fetched')}/{watched.get_uint('requested')} objects ({metadata} metadata), {seen.transferred / 1e6:.1f} MB"
+
+    def watch() -> None:
+        before, told, since = 0, "", time.monotonic()
+        while not done.wait(WATCH_SECONDS):
+            if seen.text != told:
+                told = seen.text
+                progress(told)
+            now = time.monotonic()
+            if seen.transferred - before >= patience.low_speed_bytes * (now - since):
+                before, since = seen.transferred, now
+            elif remote and now - since > patience.low_speed_seconds:
+                stalled.set()
+                cancellable.cancel()
+                return
+
+    watched = OSTree.AsyncProgress.new()
+    watched.connect("changed", changed)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(watch,), daemon=True)
+    thread.start()
+    try:
+        yield watched, stalled
+    finally:
+        done.set()
+        thread.join()
+        watched.finish()
+
+
+@dataclass
+class _Seen:
+    transferred: int = 0
+    text: str = ""
+
+
+def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
+    """Say what a failed pull means: the network (try again), a signature, a damaged object, or a commit that is not there."""
+    text = error.message
+    if "GPG" in text or "signature" in text.lower():
+        return _signature_error(error, commit)
+    if "orrupt" in text or "hecksum" in text or error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_DATA):
+        return BuildError(f"damaged content from {remote.url}: {text}", hint="the object named above must be repaired on the server (ostree fsck)")
+    network = (
+        Gio.IOErrorEnum.TIMED_OUT, Gio.IOErrorEnum.HOST_NOT_FOUND, Gio.IOErrorEnum.CONNECTION_REFUSED, Gio.IOErrorEnum.HOST_UNREACHABLE,
+        Gio.IOErrorEnum.NETWORK_UNREACHABLE, Gio.IOErrorEnum.PARTIAL_INPUT, Gio.IOErrorEnum.CONNECTION_CLOSED, Gio.IOErrorEnum.BUSY,
+    )
+    if any(error.matches(Gio.io_error_quark(), code) for code in network) or re.search(r"HTTP 5\d\d|While fetching .*\[\d+\]", text):
+        return TransferError(f"cannot fetch from {remote.url}: {text}", hint="check the network and tree.url")
+    return BuildError(f"commit {commit} cannot be pulled from {remote.url}: {text}", hint="if an object is missing there, the server's repository is not whole (ostree fsck)")
+
+
+def _signature_error(error: Any, commit: str) -> BuildError:
+    return BuildError(
+        f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
+        hint="sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go without",
+    )
+
+
+# --- refs of a repository that is not ours ---------------------------------------------------------------------------
+
+
+def resolve(url: str, ref: str, *, patience: Patience = Patience()) -> str:
+    """Return the commit a ref points at now, in the repository at an http(s):// or file:// URL.
+
+    Raises BuildError: unreachable (after all attempts), or an unknown ref with the nearest names there are.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*", ref) or ".." in ref.split("/"):
+        raise UsageError(f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'")
+    data = _get(f"{url.rstrip('/')}/refs/heads/{ref}", patience)
+    if data is None:
+        raise _unknown_ref(url, ref, patience)
+    commit = data.decode("ascii", "replace").strip()
+    if not CHECKSUM.fullmatch(commit):
+        raise BuildError(f"{url}: refs/heads/{ref} does not hold a checksum but {commit[:80]!r}", hint="is tree.url the root of an OSTree repository?")
+    return commit
+
+
+def _unknown_ref(url: str, ref: str, patience: Patience) -> BuildError:
+    known = known_refs(url, patience=patience)
+    near = difflib.get_close_matches(ref, known, n=3, cutoff=0.5)
+    if _get(f"{url.rstrip('/')}/config", patience) is None:
+        return BuildError(f"there is no OSTree repository at {url}", hint="check tree.url; a repository has a file `config` at its root")
+    hint = f"near names there: {', '.join(near)}" if near else f"it has {len(known)} refs" + (f", such as {known[0]}" if known else "")
+    return UsageError(f"no ref {ref} in {url}", hint=hint)
+
+
+def known_refs(url: str, *, patience: Patience = Patience()) -> list[str]:
+    """Return the refs a repository names: of its summary, and of its directory when it is local."""
+    found: set[str] = set()
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        heads = Path(unquote(parts.path)) / "refs" / "heads"
+        found |= {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()}
+    data = _get(f"{url.rstrip('/')}/summary", patience)
+    if data is not None:
+        summary = GLib.Variant.new_from_bytes(GLib.VariantType.new("(a(s(taya{sv}))a{sv})"), GLib.Bytes.new(data), False)
+        found |= {name for name, _ in summary.unpack()[0]}
+    return sorted(found)
+
+
+def _get(url: str, patience: Patience) -> bytes | None:
+    """Return what lies at a URL, None when nothing does. Raises TransferError after all attempts."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        file = Path(unquote(parts.path))
+        return file.read_bytes() if file.is_file() else None
+    for attempt in range(1, patience.attempts + 1):
+        try:
+            answer = requests.get(url, timeout=(10, patience.low_speed_seconds))
+            if answer.status_code < 500:
+                return answer.content if answer.ok else None
+            problem = f"HTTP {answer.status_code}"
+        except requests.RequestException as error:
+            problem = str(error)
+        if attempt < patience.attempts:
+            time.sleep(patience.pause * 2 ** (attempt - 1))
+    raise TransferError(f"cannot reach {url}: {problem}", hint="check the network and tree.url")
