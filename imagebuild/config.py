@@ -97,7 +97,9 @@ class KickstartConfig(Model):
 
     template: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*\.ks$")]
     syntax: Annotated[str, Field(pattern=r"^(F|RHEL)\d+$")]
-    values: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], str] = Field(default={}, description="values of the template's own placeholders")
+    values: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], str] = Field(
+        default={}, description="values of the template's own placeholders"
+    )
 
 
 class Qcow2Config(Model):
@@ -164,7 +166,9 @@ class Config(Model):
     def _kickstarts(self) -> "Config":
         for name, image in self.images.items():
             if image.kickstart not in self.kickstarts:
-                raise ValueError(f"images.{name}.kickstart: there is no kickstart {image.kickstart!r} (there are: {', '.join(self.kickstarts)})")
+                raise ValueError(
+                    f"images.{name}.kickstart: there is no kickstart {image.kickstart!r} (there are: {', '.join(self.kickstarts)})"
+                )
         return self
 
     def builds(self, ref: str) -> bool:
@@ -174,7 +178,9 @@ class Config(Model):
     def the_ref(self) -> str:
         """Return the ref when there is exactly one. Raises UsageError when it must be chosen."""
         if len(self.refs) != 1 or "*" in self.refs[0]:
-            raise UsageError("this configuration builds several refs", hint=f"choose one with --ref; the patterns are: {', '.join(self.refs)}")
+            raise UsageError(
+                "this configuration builds several refs", hint=f"choose one with --ref; the patterns are: {', '.join(self.refs)}"
+            )
         return self.refs[0]
 
 

@@ -74,7 +74,9 @@ class Store:
         return Record(directory, data["value"], data["components"], data["seconds"]) if whole else None
 
     @contextlib.contextmanager
-    def lock(self, kind: str, key: str, *, waiting: Callable[[], None] = lambda: None, stop: threading.Event | None = None) -> Iterator[None]:
+    def lock(
+        self, kind: str, key: str, *, waiting: Callable[[], None] = lambda: None, stop: threading.Event | None = None
+    ) -> Iterator[None]:
         """Hold the key's lock; call `waiting` once if somebody else has it. Raises BuildError when `stop` is set meanwhile."""
         with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
             told = False

@@ -12,7 +12,7 @@ kernel=$(basename "$(ls -d "$root"/usr/lib/modules/*)")
 
 # --- things packages do at boot that an image of a fixed tree does not want -----------------------------------------
 chroot "$root" systemctl --quiet disable \
-    docker.service containerd.service podman.service podman-auto-update.service podman-auto-update.timer podman-restart.service \
+    docker.service containerd.service apparmor.service podman.service podman-auto-update.service podman-auto-update.timer podman-restart.service \
     e2scrub_reap.service e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer lvm2-monitor.service 2>/dev/null || true
 chroot "$root" systemctl --quiet mask apt-daily.service apt-daily-upgrade.service dpkg-db-backup.service systemd-pcrphase.service
 chroot "$root" systemctl --quiet enable docker.socket podman.socket systemd-networkd.service systemd-resolved.service ssh.service

@@ -47,7 +47,14 @@ def compose(directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig,
 def _commit(repo: Repo, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, archive: Path, public_key: Path) -> Composed:
     parent = repo.refs().get(ref)
     before = str(repo.metadata(parent)["version"]) if parent else None
-    inputs = _digest(archive.parent.name, str(archive.stat().st_mtime_ns), Path(__file__).read_text(), spec.model_dump_json(), tree.update_gpg_key, public_key.read_text())
+    inputs = _digest(
+        archive.parent.name,
+        str(archive.stat().st_mtime_ns),
+        Path(__file__).read_text(),
+        spec.model_dump_json(),
+        tree.update_gpg_key,
+        public_key.read_text(),
+    )
     if parent and before and repo.metadata(parent).get("imagebuild.inputs") == inputs:
         return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
     with tempfile.TemporaryDirectory(prefix="imagebuild-") as temporary:
@@ -126,15 +133,19 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             (scripts / name).chmod(0o755)
         merged = Path("/usr/share/mmdebstrap/hooks/merged-usr")
         argv = [
-            "mmdebstrap", f"--mode={mode}", "--variant=minbase", "--format=tar",
+            "mmdebstrap",
+            f"--mode={mode}",
+            "--variant=minbase",
+            "--format=tar",
             # what is cleaned or made there expects a Debian layout, which the hook has left behind
             "--skip=cleanup,output/dev,output/mknod",
-            "--aptopt=APT::Install-Recommends \"false\"",
+            '--aptopt=APT::Install-Recommends "false"',
             *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.exclude],
             f"--include={','.join(spec.packages)}",
             *([f"--hook-dir={merged}"] if merged.is_dir() else []),
             f"--customize-hook={scripts / SCRIPTS[0]}",
-            spec.suite, str(archive),
+            spec.suite,
+            str(archive),
         ]
         try:
             command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH})

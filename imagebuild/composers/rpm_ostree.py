@@ -26,7 +26,9 @@ def compose(directory: Path, ref: str, spec: RpmOstreeConfig) -> Composed:
     after = repo.refs().get(ref)
     if after is None:
         made = json.loads(report.read_text()).get("ref") if report.exists() else "nothing"
-        raise BuildError(f"{spec.treefile} composed {made}, not {ref}", hint="the treefile's `ref` and the configuration's `refs` must agree")
+        raise BuildError(
+            f"{spec.treefile} composed {made}, not {ref}", hint="the treefile's `ref` and the configuration's `refs` must agree"
+        )
     if after != before and spec.signing_user:
         with gpg.keyring(directory / "gnupg") as homedir:
             key = gpg.ensure_key(homedir, spec.signing_user)

@@ -62,7 +62,7 @@ def make_loader(target: Target, plan: Plan, layout: tuple[str, str, str]) -> Loa
     """Have the tree's grub-mkimage make what the plan's firmware needs. Raises BuildError when the tree lacks the modules."""
     program, modules, directory = layout
     target.write({WORK / "early.cfg": File(data=early_config(plan, directory).encode())})
-    loader = {}
+    loader: dict[str, bytes] = {}
     if Firmware.BIOS in plan.firmware:
         _mkimage(target, program, modules, "i386-pc", "core.img", (*MODULES, *BIOS_MODULES))
         loader |= {"boot": target.read(PurePosixPath(modules) / "i386-pc" / "boot.img"), "core": target.read(WORK / "core.img")}
@@ -73,7 +73,9 @@ def make_loader(target: Target, plan: Plan, layout: tuple[str, str, str]) -> Loa
 
 
 def _mkimage(target: Target, program: str, modules: str, platform: str, output: str, names: tuple[str, ...]) -> None:
-    target.run([program, "-O", platform, "-d", f"{modules}/{platform}", "-p", "/grub", "-c", WORK / "early.cfg", "-o", WORK / output, *names])
+    target.run(
+        [program, "-O", platform, "-d", f"{modules}/{platform}", "-p", "/grub", "-c", WORK / "early.cfg", "-o", WORK / output, *names]
+    )
 
 
 def write_loader(file: Path, plan: Plan, loader: Loader) -> None:
@@ -109,7 +111,9 @@ def _write_esp(file: Path, plan: Plan, loader: Loader, start: int, size: int) ->
         image, program = Path(temporary) / "esp.img", Path(temporary) / "bootx64.efi"
         with image.open("wb") as stream:
             stream.truncate(size)
-        command.run(["mkfs.vfat", "--invariant", "-F", "32" if size >= 64 << 20 else "16", "-i", plan.volume_id("efi"), "-n", "EFI-SYSTEM", image])
+        command.run(
+            ["mkfs.vfat", "--invariant", "-F", "32" if size >= 64 << 20 else "16", "-i", plan.volume_id("efi"), "-n", "EFI-SYSTEM", image]
+        )
         if loader.efi:
             program.write_bytes(loader.efi)
             # SOURCE_DATE_EPOCH: mtools writes this time instead of now

@@ -16,7 +16,7 @@ from imagebuild.errors import BuildError
 
 # a tree's own cheap menu generator. Under its other name, grub-mkconfig, libostree would run it in the deployment as root
 # directory, where nothing is mounted yet (ostree-bootloader-grub2.c)
-GENERATOR = "/run/w.sh"
+GENERATOR = "/usr/libexec/ostree-grub-menu"
 # what Anaconda makes in /var before %post runs
 VAR_DIRECTORIES = ("home", "roothome", "lib", "opt", "srv", "usrlocal", "mnt", "media", "spool", "log", "tmp", "cache", "local")
 
@@ -58,7 +58,17 @@ def _make_volumes(plan: Plan, target: Target) -> None:
     ]
     # not activated, not wiped: the kernel's device-mapper may be absent, and the disk is new
     commands += [
-        ["lvcreate", *options, "--yes", "--activate=n", "--zero=n", "--wipesignatures=n", f"--size={each.size}b", f"--name={each.name}", plan.group]
+        [
+            "lvcreate",
+            *options,
+            "--yes",
+            "--activate=n",
+            "--zero=n",
+            "--wipesignatures=n",
+            f"--size={each.size}b",
+            f"--name={each.name}",
+            plan.group,
+        ]
         for each in plan.volumes
     ]
     target.run(*commands)
@@ -67,7 +77,7 @@ def _make_volumes(plan: Plan, target: Target) -> None:
 
 def _make_file_systems(plan: Plan, target: Target) -> None:
     commands: list[Argv] = []
-    labels = {each.name: each.label for each in (*plan.partitions, *plan.volumes)}
+    labels = {each.name: each.label for each in plan.partitions} | {each.name: each.label for each in plan.volumes}
     for _, name, fstype in plan.mounts():
         label = ["-L", labels[name]] if labels[name] else []
         if fstype == "xfs":
@@ -92,7 +102,7 @@ def _mount(plan: Plan, target: Target) -> None:
 
 def _deploy(plan: Plan, target: Target, commit: str, menu: str) -> None:
     repo = SYSROOT / "ostree/repo"
-    esp = [["mkdir", "-p", SYSROOT / "boot/efi"]] if plan.partition("efi") else []
+    esp: list[Argv] = [["mkdir", "-p", SYSROOT / "boot/efi"]] if plan.partition("efi") else []
     steplog.note(f"deploying {commit}")
     target.run(
         *esp,
@@ -171,7 +181,9 @@ def _fstab(plan: Plan) -> str:
             lines.append(f"/dev/mapper/{plan.group}-{name} / {fstype} defaults 0 0")
         elif fstype == "efi":
             identifier = plan.volume_id(name)
-            lines.append(f"UUID={identifier[:4]}-{identifier[4:]} {mount} vfat umask=0077,shortname=winnt,nofail,x-systemd.device-timeout=0 0 2")
+            lines.append(
+                f"UUID={identifier[:4]}-{identifier[4:]} {mount} vfat umask=0077,shortname=winnt,nofail,x-systemd.device-timeout=0 0 2"
+            )
         else:
             # no time-out for the device: on a starved machine it ends in the emergency shell instead of a slow boot
             lines.append(f"UUID={plan.uuid(name)} {mount} {fstype} defaults,x-systemd.device-timeout=0 1 2")
@@ -186,7 +198,9 @@ def _run_scripts(plan: Plan, target: Target, deployment: PurePosixPath) -> None:
             target.run_inside(deployment, [*interpreter, "-e", "-x", "-s"] if interpreter == ["/bin/sh"] else interpreter, script.text)
         except BuildError as error:
             if script.must_succeed:
-                raise BuildError(f"%post of line {script.line} failed: {error.message}", hint="correct the kickstart; its commands are in the log") from error
+                raise BuildError(
+                    f"%post of line {script.line} failed: {error.message}", hint="correct the kickstart; its commands are in the log"
+                ) from error
             steplog.note(f"%post of line {script.line} failed and may: {error.message}")
 
 

@@ -20,7 +20,23 @@ from imagebuild.tools import loop
 from imagebuild.tools.namespace import Namespace, private
 
 # what %post may not do: reach devices, modules, the clock, mounts or other roots (capabilities(7))
-TAKEN = ("sys_admin", "sys_module", "sys_rawio", "sys_boot", "sys_time", "sys_ptrace", "mknod", "net_admin", "net_raw", "syslog", "mac_admin", "mac_override", "sys_chroot", "bpf", "perfmon")
+TAKEN = (
+    "sys_admin",
+    "sys_module",
+    "sys_rawio",
+    "sys_boot",
+    "sys_time",
+    "sys_ptrace",
+    "mknod",
+    "net_admin",
+    "net_raw",
+    "syslog",
+    "mac_admin",
+    "mac_override",
+    "sys_chroot",
+    "bpf",
+    "perfmon",
+)
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 
 
@@ -86,17 +102,19 @@ class NativeTarget:
         """Run a script in the installed system without the privileges that could reach the host."""
         bound = ",".join(f"-{name}" for name in TAKEN)
         inner = ["setpriv", f"--bounding-set={bound}", f"--inh-caps={bound}", "--no-new-privs", *[str(word) for word in argv]]
-        self._space.run(["chroot", root, *inner], root=self._root, stdin=script.encode())
+        self._space.run(["chroot", str(root), *inner], root=self._root, stdin=script.encode())
 
     def write(self, files: Mapping[PurePosixPath, File]) -> None:
         """Write files through the namespace (the mounts are not visible from outside)."""
         for path, file in files.items():
             self.run(["mkdir", "-p", path.parent])
-            self._space.run(["sh", "-c", 'cat > "$1" && chmod "$2" "$1"', "sh", str(path), f"{file.mode:04o}"], root=self._root, stdin=file.data)
+            self._space.run(
+                ["sh", "-c", 'cat > "$1" && chmod "$2" "$1"', "sh", str(path), f"{file.mode:04o}"], root=self._root, stdin=file.data
+            )
 
     def read(self, path: PurePosixPath) -> bytes:
         """Return a file's content, passed through the toolbox's base64: what programs print is kept as text."""
-        return base64.b64decode(self.run(["base64", path]))
+        return base64.b64decode(self._space.run(["base64", str(path)], root=self._root, quiet=True))
 
 
 @contextlib.contextmanager
@@ -114,7 +132,7 @@ def native_target(disk: Path, toolbox: Path, plan: Plan) -> Iterator[NativeTarge
 
 
 def _mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
-    for argv in (
+    commands: list[list[str | Path]] = [
         ["mount", "-t", "squashfs", "-o", "ro", image, root],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "dev"],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "run"],
@@ -124,5 +142,6 @@ def _mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
         ["mkdir", "-p", root / "run/lock/lvm", root / "var/tmp"],
         *[["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)] for name, (major, minor) in DEVICES.items()],
         ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
-    ):
+    ]
+    for argv in commands:
         space.run(argv)

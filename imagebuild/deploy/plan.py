@@ -53,12 +53,26 @@ PART_OPTIONS = frozenset({"fstype", "size", "grow", "maxSizeMB", "label", "mount
 VOLGROUP_OPTIONS = frozenset({"vgname", "name", "physvols", "format"})
 LOGVOL_OPTIONS = frozenset({"fstype", "size", "grow", "name", "vgname", "mountpoint", "format", "label", "percent", "maxSizeMB"})
 BOOKKEEPING = frozenset(
-    {"lineno", "seen", "op", "handler", "currentCmd", "currentLine", "writePriority", "preceededInclude", "_name", "name_", "mntpoint", "partitions", "errorStr"}
+    {
+        "lineno",
+        "seen",
+        "op",
+        "handler",
+        "currentCmd",
+        "currentLine",
+        "writePriority",
+        "preceededInclude",
+        "_name",
+        "name_",
+        "mntpoint",
+        "partitions",
+        "errorStr",
+    }
 )
 FILE_SYSTEMS = frozenset({"xfs", "ext4", "efi", "biosboot", "lvmpv"})
 
 
-class KickstartProblem(BuildError):
+class BadKickstartError(BuildError):
     """A kickstart that cannot be parsed or executed; the message begins with file and line."""
 
 
@@ -149,9 +163,9 @@ class Plan:
 
 
 def parse(text: str, syntax: str, name: str) -> Any:
-    """Parse a complete kickstart and return pykickstart's handler. Raises KickstartProblem with file and line; warnings are errors."""
+    """Parse a complete kickstart and return pykickstart's handler. Raises BadKickstartError with file and line; warnings are errors."""
     if syntax not in versionMap:
-        raise KickstartProblem(f"{name}: pykickstart knows no version {syntax!r}", hint=f"it knows: {', '.join(sorted(versionMap))}")
+        raise BadKickstartError(f"{name}: pykickstart knows no version {syntax!r}", hint=f"it knows: {', '.join(sorted(versionMap))}")
     handler = makeVersion(syntax)
     parser = KickstartParser(handler, missingIncludeIsFatal=True, unknownSectionIsFatal=True)
     with _parsing(name):
@@ -167,16 +181,16 @@ def _parsing(name: str) -> Iterator[None]:
             yield
     except KickstartError as error:
         line = getattr(error, "lineno", None) or 0
-        raise KickstartProblem(f"{name}:{line}: {getattr(error, 'message', None) or error}") from error
+        raise BadKickstartError(f"{name}:{line}: {getattr(error, 'message', None) or error}") from error
     serious = [str(each.message) for each in caught if "deprecated" not in str(each.message).lower()]
     if serious:
-        raise KickstartProblem(f"{name}: {serious[0]}")
+        raise BadKickstartError(f"{name}: {serious[0]}")
 
 
 def read(text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware], seed: str, name: str = "kickstart") -> Plan:
     """Turn a kickstart into a plan for a disk of `disk_size` bytes; `seed` is what UUIDs are derived from (the commit).
 
-    Raises KickstartProblem: a command or option that is not executed (with its line), sizes that do not fit (with the sums).
+    Raises BadKickstartError: a command or option that is not executed (with its line), sizes that do not fit (with the sums).
     """
     handler = parse(text, syntax, name)
     _refuse_unknown(handler, name)
@@ -184,7 +198,7 @@ def read(text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware
     group, volumes = _volumes(handler, partitions, name)
     setup, loader = handler.ostreesetup, handler.bootloader
     if not setup.seen:
-        raise KickstartProblem(f"{name}: there is no ostreesetup: nothing to install")
+        raise BadKickstartError(f"{name}: there is no ostreesetup: nothing to install")
     _check_firmware(partitions, table, firmware, name)
     plan = Plan(
         disk_size=disk_size, table=table, partitions=partitions, group=group, volumes=volumes,
@@ -198,16 +212,18 @@ def read(text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware
         scripts=tuple(_scripts(handler, name)), seed=seed,
     )  # fmt: skip
     if "/" not in [mount for mount, _, _ in plan.mounts()]:
-        raise KickstartProblem(f"{name}: nothing is mounted at /")
+        raise BadKickstartError(f"{name}: nothing is mounted at /")
     return plan
 
 
 def _refuse_unknown(handler: Any, name: str) -> None:
-    for command in sorted({id(each): each for each in handler.commands.values() if getattr(each, "seen", False)}.values(), key=lambda each: each.lineno):
+    for command in sorted(
+        {id(each): each for each in handler.commands.values() if getattr(each, "seen", False)}.values(), key=lambda each: each.lineno
+    ):
         names = [key for key, each in handler.commands.items() if each is command]
         known = next((COMMANDS[each] for each in names if each in COMMANDS), None)
         if known is None:
-            raise KickstartProblem(f"{name}:{command.lineno}: `{command.currentCmd or names[0]}` is not executed by imagebuild")
+            raise BadKickstartError(f"{name}:{command.lineno}: `{command.currentCmd or names[0]}` is not executed by imagebuild")
         if not hasattr(command, "dataList") or not command.dataList():
             _refuse_options(command, type(command)(), known, f"{name}:{command.lineno}: {command.currentCmd or names[0]}")
     for data, fresh, known in (
@@ -218,15 +234,15 @@ def _refuse_unknown(handler: Any, name: str) -> None:
     ):
         _refuse_options(data, fresh, known, f"{name}:{data.lineno}: {type(data).__name__.partition('_')[2].removesuffix('Data').lower()}")
     if handler.displaymode.seen and handler.displaymode.displayMode != DISPLAY_MODE_TEXT:
-        raise KickstartProblem(f"{name}:{handler.displaymode.lineno}: use `text`: in the other modes a failing %post goes unnoticed")
+        raise BadKickstartError(f"{name}:{handler.displaymode.lineno}: use `text`: in the other modes a failing %post goes unnoticed")
     if getattr(handler.rootpw, "password", "") and not handler.rootpw.isCrypted:
-        raise KickstartProblem(f"{name}:{handler.rootpw.lineno}: rootpw: only --iscrypted passwords (or --lock) are executed")
+        raise BadKickstartError(f"{name}:{handler.rootpw.lineno}: rootpw: only --iscrypted passwords (or --lock) are executed")
 
 
 def _refuse_options(data: Any, fresh: Any, known: frozenset[str], where: str) -> None:
     for option, value in vars(data).items():
         if option not in known and option not in BOOKKEEPING and value and value != getattr(fresh, option, None):
-            raise KickstartProblem(f"{where}: its option `{option}` is not executed by imagebuild")
+            raise BadKickstartError(f"{where}: its option `{option}` is not executed by imagebuild")
 
 
 def _selinux(handler: Any) -> str:
@@ -237,9 +253,9 @@ def _selinux(handler: Any) -> str:
 def _scripts(handler: Any, name: str) -> Iterator[Script]:
     for script in handler.scripts:
         if script.type != KS_SCRIPT_POST or not script.inChroot:
-            raise KickstartProblem(f"{name}:{script.lineno}: only %post sections inside the installed system are executed by imagebuild")
+            raise BadKickstartError(f"{name}:{script.lineno}: only %post sections inside the installed system are executed by imagebuild")
         if script.logfile:
-            raise KickstartProblem(f"{name}:{script.lineno}: %post --log is not executed by imagebuild")
+            raise BadKickstartError(f"{name}:{script.lineno}: %post --log is not executed by imagebuild")
         yield Script(text=script.script, interpreter=script.interp, must_succeed=bool(script.errorOnFail), line=script.lineno)
 
 
@@ -253,11 +269,13 @@ def _partitions(handler: Any, disk_size: int, name: str) -> tuple[tuple[Partitio
     fixed = sum((part.size or 1) * MIB for part in parts)
     growing = [part for part in parts if part.grow]
     if fixed > available:
-        raise KickstartProblem(_does_not_fit(name, "the disk", disk_size, available, [(part.mountpoint, (part.size or 1) * MIB) for part in parts]))
+        raise BadKickstartError(
+            _does_not_fit(name, "the disk", disk_size, available, [(part.mountpoint, (part.size or 1) * MIB) for part in parts])
+        )
     if len(growing) > 1:
-        raise KickstartProblem(f"{name}:{growing[1].lineno}: two partitions grow; imagebuild executes one")
+        raise BadKickstartError(f"{name}:{growing[1].lineno}: two partitions grow; imagebuild executes one")
     if table == "mbr" and len(parts) > 4:
-        raise KickstartProblem(f"{name}:{parts[4].lineno}: an MBR holds four partitions; use clearpart --disklabel=gpt")
+        raise BadKickstartError(f"{name}:{parts[4].lineno}: an MBR holds four partitions; use clearpart --disklabel=gpt")
     start, found = ALIGNMENT, list[Partition]()
     for number, part in enumerate(parts, start=1):
         size = (part.size or 1) * MIB
@@ -274,9 +292,11 @@ def _partition(part: Any, number: int, start: int, size: int, name: str) -> Part
         return Partition(name=mount, number=number, start=start, size=size, content="lvm")
     fstype = part.fstype or ("biosboot" if mount == "biosboot" else "xfs")
     if fstype not in FILE_SYSTEMS or not (mount.startswith("/") or fstype == "biosboot"):
-        raise KickstartProblem(f"{name}:{part.lineno}: part {mount} --fstype={fstype} is not executed by imagebuild (it knows {', '.join(sorted(FILE_SYSTEMS))})")
+        raise BadKickstartError(
+            f"{name}:{part.lineno}: part {mount} --fstype={fstype} is not executed by imagebuild (it knows {', '.join(sorted(FILE_SYSTEMS))})"
+        )
     if mount == "/boot" and fstype == "xfs":
-        raise KickstartProblem(f"{name}:{part.lineno}: /boot as xfs cannot be promised to be readable by the tree's GRUB; use ext4")
+        raise BadKickstartError(f"{name}:{part.lineno}: /boot as xfs cannot be promised to be readable by the tree's GRUB; use ext4")
     return Partition(
         name=fstype if fstype in ("biosboot", "efi") else (mount.strip("/").replace("/", "-") or "root"),
         number=number, start=start, size=size, content=fstype, mount="" if fstype == "biosboot" else mount, label=part.label or "",
@@ -288,26 +308,42 @@ def _volumes(handler: Any, partitions: Sequence[Partition], name: str) -> tuple[
     if not groups:
         return "", ()
     if len(groups) > 1 or len(groups[0].physvols) != 1:
-        raise KickstartProblem(f"{name}:{groups[-1].lineno}: imagebuild executes one volgroup on one physical volume")
+        raise BadKickstartError(f"{name}:{groups[-1].lineno}: imagebuild executes one volgroup on one physical volume")
     group = groups[0]
     physical = next((each for each in partitions if each.name == group.physvols[0]), None)
     if physical is None:
-        raise KickstartProblem(f"{name}:{group.lineno}: there is no `part {group.physvols[0]}`")
+        raise BadKickstartError(f"{name}:{group.lineno}: there is no `part {group.physvols[0]}`")
     extents = (physical.size - PE_START) // EXTENT
     wanted = [(each, _extents(each, extents, name)) for each in handler.logvol.lvList]
     total = sum(count for _, count in wanted)
     if total > extents:
-        raise KickstartProblem(_does_not_fit(name, f"volume group {group.vgname}", physical.size, extents * EXTENT, [(each.name, count * EXTENT) for each, count in wanted]))
+        raise BadKickstartError(
+            _does_not_fit(
+                name,
+                f"volume group {group.vgname}",
+                physical.size,
+                extents * EXTENT,
+                [(each.name, count * EXTENT) for each, count in wanted],
+            )
+        )
     volumes = []
     for each, count in wanted:
         size = (count + (extents - total if each.grow else 0)) * EXTENT
-        volumes.append(Volume(name=each.name, size=min(size, each.maxSizeMB * MIB) if each.maxSizeMB and each.grow else size, fstype=each.fstype or "xfs", mount=each.mountpoint, label=each.label or ""))
+        volumes.append(
+            Volume(
+                name=each.name,
+                size=min(size, each.maxSizeMB * MIB) if each.maxSizeMB and each.grow else size,
+                fstype=each.fstype or "xfs",
+                mount=each.mountpoint,
+                label=each.label or "",
+            )
+        )
     return group.vgname, tuple(volumes)
 
 
 def _extents(volume: Any, available: int, name: str) -> int:
     if volume.fstype not in ("xfs", "ext4", ""):
-        raise KickstartProblem(f"{name}:{volume.lineno}: logvol --fstype={volume.fstype} is not executed by imagebuild")
+        raise BadKickstartError(f"{name}:{volume.lineno}: logvol --fstype={volume.fstype} is not executed by imagebuild")
     if volume.percent:
         return int(available * volume.percent // 100)
     return int(-(-(volume.size or 1) * MIB // EXTENT))
@@ -322,28 +358,39 @@ def _does_not_fit(name: str, what: str, size: int, available: int, parts: Sequen
 def _check_firmware(partitions: Sequence[Partition], table: str, firmware: frozenset[Firmware], name: str) -> None:
     contents = {each.content for each in partitions}
     if Firmware.UEFI in firmware and "efi" not in contents:
-        raise KickstartProblem(f"{name}: UEFI is wanted but there is no ESP", hint="add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware")
+        raise BadKickstartError(
+            f"{name}: UEFI is wanted but there is no ESP",
+            hint="add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware",
+        )
     if Firmware.BIOS in firmware and table == "gpt" and "biosboot" not in contents:
-        raise KickstartProblem(f"{name}: BIOS is wanted on GPT but there is no BIOS boot partition", hint="add `part biosboot --fstype=biosboot --size=1`")
+        raise BadKickstartError(
+            f"{name}: BIOS is wanted on GPT but there is no BIOS boot partition", hint="add `part biosboot --fstype=biosboot --size=1`"
+        )
     if not any(each.mount == "/boot" for each in partitions):
-        raise KickstartProblem(f"{name}: there is no separate /boot, which the boot loader reads", hint="add `part /boot --size=300 --fstype=ext4`")
+        raise BadKickstartError(
+            f"{name}: there is no separate /boot, which the boot loader reads", hint="add `part /boot --size=300 --fstype=ext4`"
+        )
 
 
 def checks(handler: Any, text: str, known_refs: Sequence[str], *, signed: bool, name: str) -> None:
-    """Check what pykickstart lets through (its ostreesetup validates the URL only). Raises KickstartProblem with the line."""
+    """Check what pykickstart lets through (its ostreesetup validates the URL only). Raises BadKickstartError with the line."""
     setup = handler.ostreesetup
     lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.split()[:1] == ["ostreesetup"]]
     if len(lines) != 1:
-        raise KickstartProblem(f"{name}:{lines[1] if lines else 0}: there must be one ostreesetup line, not {len(lines)} (the last would win silently)")
+        raise BadKickstartError(
+            f"{name}:{lines[1] if lines else 0}: there must be one ostreesetup line, not {len(lines)} (the last would win silently)"
+        )
     where = f"{name}:{lines[0]}: ostreesetup"
     if not setup.ref or ".." in setup.ref.split("/") or setup.ref.startswith("/"):
-        raise KickstartProblem(f"{where}: --ref={setup.ref!r} is no ref")
+        raise BadKickstartError(f"{where}: --ref={setup.ref!r} is no ref")
     if not setup.osname or "/" in setup.osname or setup.osname.startswith("."):
-        raise KickstartProblem(f"{where}: --osname={setup.osname!r} is no name of a stateroot")
+        raise BadKickstartError(f"{where}: --osname={setup.osname!r} is no name of a stateroot")
     if setup.ref not in known_refs:
-        raise KickstartProblem(f"{where}: the repo has no ref {setup.ref}", hint=f"it has: {', '.join(known_refs)}")
+        raise BadKickstartError(f"{where}: the repo has no ref {setup.ref}", hint=f"it has: {', '.join(known_refs)}")
     if setup.nogpg and signed:
-        raise KickstartProblem(f"{where}: --nogpg although the commit is signed", hint="take --nogpg out, so that the installer checks the signature too")
+        raise BadKickstartError(
+            f"{where}: --nogpg although the commit is signed", hint="take --nogpg out, so that the installer checks the signature too"
+        )
 
 
 def plan_of(file: Path, syntax: str, *, disk_size: int, firmware: frozenset[Firmware], seed: str) -> Plan:

@@ -16,7 +16,11 @@ def write_table(file: Path, plan: Plan) -> None:
 def script(plan: Plan) -> str:
     """Return the plan's partitions in sfdisk's own language (sfdisk(8), "Script header lines")."""
     gpt = plan.table == "gpt"
-    lines = [f"label: {'gpt' if gpt else 'dos'}", f"label-id: {plan.uuid('disk') if gpt else '0x' + plan.volume_id('disk')}", "unit: sectors"]
+    lines = [
+        f"label: {'gpt' if gpt else 'dos'}",
+        f"label-id: {plan.uuid('disk') if gpt else '0x' + plan.volume_id('disk')}",
+        "unit: sectors",
+    ]
     if gpt:
         lines.append("first-lba: 34")
     lines += ["", *(_line(plan, each) for each in plan.partitions)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, native, table
+from imagebuild.deploy import appliance, bootloader, native, table
 from imagebuild.deploy.execute import execute
 from imagebuild.deploy.plan import Plan, plan_of
 from imagebuild.deploy.target import Target
@@ -33,7 +33,8 @@ class Way:
     open: Callable[[Path, Path, Plan], AbstractContextManager[Target]]
 
 
-WAYS = {"native": Way(native.unavailable, native.native_target)}
+# the cheapest first
+WAYS = {"native": Way(native.unavailable, native.native_target), "appliance": Way(appliance.unavailable, appliance.appliance_target)}
 
 
 def choose_way(forced: str | None) -> tuple[str, str]:
@@ -51,7 +52,7 @@ def choose_way(forced: str | None) -> tuple[str, str]:
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Disk:
-    """Execute the kickstart on a new raw disk. Raises BuildError, KickstartProblem (with line, or the sums that do not fit)."""
+    """Execute the kickstart on a new raw disk. Raises BuildError, BadKickstartError (with line, or the sums that do not fit)."""
     plan = plan_of(kickstart.file, kickstart.syntax, disk_size=spec.size * MIB, firmware=frozenset(spec.firmware), seed=tree.commit)
     file = out / "disk.raw"
     steplog.note(f"populating the {spec.populate} way")

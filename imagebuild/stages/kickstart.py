@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imagebuild.config import KickstartConfig, TreeConfig, shared_directory
 from imagebuild.deploy import plan
-from imagebuild.deploy.plan import KickstartProblem
+from imagebuild.deploy.plan import BadKickstartError
 from imagebuild.model import Kickstart, Tree
 
 PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
@@ -14,15 +14,20 @@ PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 def write_kickstart(out: Path, tree: Tree, template: KickstartConfig, source: TreeConfig, sources: str) -> Kickstart:
     """Write `out/kickstart.ks`. `sources` is the digest of the templates (`digest`): they are part of the key.
 
-    Raises KickstartProblem with file and line.
+    Raises BadKickstartError with file and line.
     """
     del sources
     text = render(template, values(tree.ref, source) | template.values)
-    handler = plan.parse(text, template.syntax, template.template)
-    plan.checks(handler, text, [tree.ref], signed=not source.allow_unsigned, name=template.template)
+    check(text, template, tree.ref, source)
     file = out / "kickstart.ks"
     file.write_text(text)
     return Kickstart(file=file, syntax=template.syntax)
+
+
+def check(text: str, template: KickstartConfig, ref: str, source: TreeConfig) -> None:
+    """Parse a rendered kickstart with the pykickstart of its release, then check what pykickstart lets through."""
+    handler = plan.parse(text, template.syntax, template.template)
+    plan.checks(handler, text, [ref], signed=not source.allow_unsigned, name=template.template)
 
 
 def values(ref: str, source: TreeConfig) -> dict[str, str]:
@@ -44,7 +49,7 @@ def render(template: KickstartConfig, known: dict[str, str]) -> str:
     for name, number, line in _lines(template.template, ()):
         for found in PLACEHOLDER.findall(line):
             if found not in known:
-                raise KickstartProblem(f"{name}:{number}: ${{{found}}} is no placeholder", hint=f"these are: {', '.join(sorted(known))}")
+                raise BadKickstartError(f"{name}:{number}: ${{{found}}} is no placeholder", hint=f"these are: {', '.join(sorted(known))}")
         lines.append(PLACEHOLDER.sub(lambda match: known[match.group(1)], line))
     return "\n".join(lines) + "\n"
 
@@ -58,9 +63,9 @@ def _lines(name: str, above: tuple[str, ...]) -> list[tuple[str, int, str]]:
     directory = shared_directory("kickstarts").resolve()
     file = (directory / name).resolve()
     if not file.is_relative_to(directory) or not file.is_file():
-        raise KickstartProblem(f"{above[-1] if above else 'the configuration'}: there is no kickstart template {name} in {directory}")
+        raise BadKickstartError(f"{above[-1] if above else 'the configuration'}: there is no kickstart template {name} in {directory}")
     if name in above:
-        raise KickstartProblem(f"{name} includes itself")
+        raise BadKickstartError(f"{name} includes itself")
     found: list[tuple[str, int, str]] = []
     for number, line in enumerate(file.read_text().splitlines(), start=1):
         words = line.split()

@@ -41,7 +41,9 @@ def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tr
     keys = tuple(Path(key) for key in source.gpg_keys)
     for key in keys:
         if not key.is_file():
-            raise BuildError(f"the signing key {key} does not exist", hint="check tree.gpg_keys; for the demo, run `imagebuild compose` first")
+            raise BuildError(
+                f"the signing key {key} does not exist", hint="check tree.gpg_keys; for the demo, run `imagebuild compose` first"
+            )
     repo = Repo.ensure(repo_path)
     remote = Remote(url=source.url, keys=keys, verify=not source.allow_unsigned)
     steplog.note(f"pulling {pinned.commit} ({pinned.ref}) from {source.url}")
@@ -81,7 +83,9 @@ def describe_tree(repo: Repo, pinned: Pin) -> Tree:
 def _version(repo: Repo, commit: str) -> str:
     version = str(repo.metadata(commit).get("version", ""))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]*", version):
-        raise BuildError(f"commit {commit} has no usable metadata `version` but {version!r}", hint="compose it with --add-metadata-string=version=V")
+        raise BuildError(
+            f"commit {commit} has no usable metadata `version` but {version!r}", hint="compose it with --add-metadata-string=version=V"
+        )
     return version
 
 
@@ -95,7 +99,10 @@ def _kernel(repo: Repo, commit: str) -> str:
         raise BuildError(f"the tree has no initramfs beside its kernel {kernels[0]}", hint="run dracut in the compose")
     hooks = ("usr/lib/ostree/ostree-prepare-root", "lib/ostree/ostree-prepare-root", "usr/lib/dracut/modules.d/98ostree/module-setup.sh")
     if all(repo.read(commit, path) is None for path in hooks):
-        raise BuildError("the tree has no ostree-prepare-root: its initramfs could not find a deployment", hint="add ostree's boot package to the compose")
+        raise BuildError(
+            "the tree has no ostree-prepare-root: its initramfs could not find a deployment",
+            hint="add ostree's boot package to the compose",
+        )
     return kernels[0]
 
 
@@ -111,4 +118,3 @@ def _architecture(repo: Repo, commit: str) -> str:
         if head is not None and head[:4] == b"\x7fELF":
             return ELF_MACHINE.get(head[18:20], "unknown")
     raise BuildError("the tree has neither /usr/bin/ostree nor /usr/bin/bash: is it a host?", hint="check the ref")
-

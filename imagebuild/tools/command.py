@@ -223,7 +223,8 @@ def run(
 ) -> str:
     """Run a program to its end and return its standard output.
 
-    `accept` lists the exit statuses that are fine; `shown` stands for argv in the log and in errors (without wrappers, say). Raises MissingToolError, or CommandError with the argv, how it died and
+    `accept` lists the exit statuses that are fine; `shown` stands for argv in the log and in errors (without wrappers, say).
+    Raises MissingToolError, or CommandError with the argv, how it died and
     the last lines it printed.
     """
     process = Process(argv, stdin=stdin, stdout=stdout, env=env, cwd=cwd, quiet=quiet, shown=shown)

@@ -23,7 +23,7 @@ def ensure_key(homedir: Path, user_id: str) -> str:
     """Return the fingerprint of the secret key for `user_id`, generated without a passphrase if there is none."""
     found = fingerprint(homedir, user_id)
     if found is None:
-        batch = ["gpg", "--homedir", homedir, "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
+        batch: list[str | Path] = ["gpg", "--homedir", homedir, "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
         command.run([*batch, "--quick-generate-key", user_id, "rsa3072", "sign", "never"])
         found = fingerprint(homedir, user_id)
     if found is None:
@@ -41,5 +41,17 @@ def fingerprint(homedir: Path, user_id: str) -> str | None:
 
 def export_key(homedir: Path, fingerprint: str, file: Path, *, armor: bool = True) -> None:
     """Write the public key to a file."""
-    text = command.run(["gpg", "--homedir", homedir, "--batch", *(["--armor"] if armor else []), "--export-options", "export-minimal", "--export", fingerprint])
+    text = command.run(
+        [
+            "gpg",
+            "--homedir",
+            homedir,
+            "--batch",
+            *(["--armor"] if armor else []),
+            "--export-options",
+            "export-minimal",
+            "--export",
+            fingerprint,
+        ]
+    )
     file.write_text(text)

@@ -30,15 +30,16 @@ class Namespace:
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         accept: Sequence[int] = (0,),
+        quiet: bool = False,
     ) -> str:
-        """Run a program inside, with `root` as its root directory, and return its standard output."""
+        """Run a program inside, with `root` as its root directory, and return its standard output; `quiet` keeps both out of the log."""
         enter: list[str | Path] = ["nsenter", f"--target={self._first}", *KINDS]
         if root is not None:
             enter += ["--", "chroot", root]
         environment = {"LVM_SYSTEM_DIR": "", "HOME": "/", "TMPDIR": "/run", **(env or {})}
         # what is inside shall not depend on the caller's environment
         pairs = [f"{name}={value}" for name, value in {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **environment}.items()]
-        return command.run([*enter, "/usr/bin/env", "-i", *pairs, *argv], stdin=stdin, accept=accept, shown=argv)
+        return command.run([*enter, "/usr/bin/env", "-i", *pairs, *argv], stdin=stdin, accept=accept, quiet=quiet, shown=argv)
 
 
 @contextlib.contextmanager
@@ -61,4 +62,6 @@ def _child(holder: Process) -> int:
             if found and Path(f"/proc/{found}/comm").read_text().strip() == "sleep":
                 return found
         time.sleep(0.01)
-    raise BuildError(f"private namespaces cannot be made: {holder.complaint().strip()}", hint="are we root? otherwise use --populate=appliance")
+    raise BuildError(
+        f"private namespaces cannot be made: {holder.complaint().strip()}", hint="are we root? otherwise use --populate=appliance"
+    )

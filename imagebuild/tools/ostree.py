@@ -417,7 +417,9 @@ def _following(
     def changed(watched: Any) -> None:
         seen.transferred = watched.get_uint64("bytes-transferred")
         metadata = watched.get_uint("metadata-fetched")
-        seen.text = f"{watched.get_uint('fetched')}/{watched.get_uint('requested')} objects ({metadata} metadata), {seen.transferred / 1e6:.1f} MB"
+        seen.text = (
+            f"{watched.get_uint('fetched')}/{watched.get_uint('requested')} objects ({metadata} metadata), {seen.transferred / 1e6:.1f} MB"
+        )
 
     def watch() -> None:
         before, told, since = 0, "", time.monotonic()
@@ -457,14 +459,25 @@ def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
     if "GPG" in text or "signature" in text.lower():
         return _signature_error(error, commit)
     if "orrupt" in text or "hecksum" in text or error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_DATA):
-        return BuildError(f"damaged content from {remote.url}: {text}", hint="the object named above must be repaired on the server (ostree fsck)")
+        return BuildError(
+            f"damaged content from {remote.url}: {text}", hint="the object named above must be repaired on the server (ostree fsck)"
+        )
     network = (
-        Gio.IOErrorEnum.TIMED_OUT, Gio.IOErrorEnum.HOST_NOT_FOUND, Gio.IOErrorEnum.CONNECTION_REFUSED, Gio.IOErrorEnum.HOST_UNREACHABLE,
-        Gio.IOErrorEnum.NETWORK_UNREACHABLE, Gio.IOErrorEnum.PARTIAL_INPUT, Gio.IOErrorEnum.CONNECTION_CLOSED, Gio.IOErrorEnum.BUSY,
+        Gio.IOErrorEnum.TIMED_OUT,
+        Gio.IOErrorEnum.HOST_NOT_FOUND,
+        Gio.IOErrorEnum.CONNECTION_REFUSED,
+        Gio.IOErrorEnum.HOST_UNREACHABLE,
+        Gio.IOErrorEnum.NETWORK_UNREACHABLE,
+        Gio.IOErrorEnum.PARTIAL_INPUT,
+        Gio.IOErrorEnum.CONNECTION_CLOSED,
+        Gio.IOErrorEnum.BUSY,
     )
     if any(error.matches(Gio.io_error_quark(), code) for code in network) or re.search(r"HTTP 5\d\d|While fetching .*\[\d+\]", text):
         return TransferError(f"cannot fetch from {remote.url}: {text}", hint="check the network and tree.url")
-    return BuildError(f"commit {commit} cannot be pulled from {remote.url}: {text}", hint="if an object is missing there, the server's repository is not whole (ostree fsck)")
+    return BuildError(
+        f"commit {commit} cannot be pulled from {remote.url}: {text}",
+        hint="if an object is missing there, the server's repository is not whole (ostree fsck)",
+    )
 
 
 def _signature_error(error: Any, commit: str) -> BuildError:
@@ -489,7 +502,9 @@ def resolve(url: str, ref: str, *, patience: Patience = Patience()) -> str:
         raise _unknown_ref(url, ref, patience)
     commit = data.decode("ascii", "replace").strip()
     if not CHECKSUM.fullmatch(commit):
-        raise BuildError(f"{url}: refs/heads/{ref} does not hold a checksum but {commit[:80]!r}", hint="is tree.url the root of an OSTree repository?")
+        raise BuildError(
+            f"{url}: refs/heads/{ref} does not hold a checksum but {commit[:80]!r}", hint="is tree.url the root of an OSTree repository?"
+        )
     return commit
 
 

@@ -1,0 +1,267 @@
+"""Arguments in, exit code out. Knows everything, holds no logic.
+
+Exit codes: 0 all good; 1 a stage failed; 2 wrong usage or configuration; 3 only release criteria failed; 130 interrupted.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from imagebuild import config as configuration
+from imagebuild import graph, report, steplog
+from imagebuild.composers import Composed, mmdebstrap, rpm_ostree
+from imagebuild.config import Config, MmdebstrapConfig, cache_directory
+from imagebuild.errors import BuildError, CriteriaError, UsageError
+from imagebuild.graph import Cost, Outcome
+from imagebuild.model import Image, Release, Tree
+from imagebuild.pipeline import Host, Pipeline, space_needed, wire
+from imagebuild.progress import showing
+from imagebuild.stages import kickstart as kickstarts
+from imagebuild.stages.disk import choose_way
+from imagebuild.stages.tree import pin
+from imagebuild.store import Store
+from imagebuild.tools import accelerator, command
+
+GIB = 1024**3
+# size of a tree's content when nothing is known of it yet
+ASSUMED_TREE = 1_500_000_000
+DEFAULT_STORE = Path("build/store")
+DEFAULT_OUTPUT = Path("build/release")
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="From an OSTree commit to a release you can trust."
+)
+console = Console()
+complaints = Console(stderr=True)
+
+RefOption = Annotated[str | None, typer.Option("--ref", help="ref to build; chooses the configuration when --config is not given")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="configuration of the release line (YAML)")]
+StoreOption = Annotated[Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")]
+
+
+def main() -> NoReturn:
+    """Run the command line; never shows a traceback to the user."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        code = app(standalone_mode=False) or 0
+    except BuildError as error:
+        report.show_error(complaints, error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        command.end_all()
+        complaints.print("imagebuild: interrupted; what was finished is kept, run the same command again to go on")
+        code = 130
+    except (typer.Exit, SystemExit) as error:
+        code = getattr(error, "exit_code", None) or getattr(error, "code", 0) or 0
+    except Exception as error:  # the last line of defence
+        if hasattr(error, "format_message"):
+            complaints.print(f"imagebuild: {error.format_message()}")
+            code = 2
+        else:
+            complaints.print(f"imagebuild: this is a bug: {error!r}; please report it with the command you ran")
+            code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # threads that wait for a killed program must not hold up the end
+    os._exit(code)
+
+
+def _load(ref: str | None, file: Path | None, store: Path) -> tuple[Config, str]:
+    if file is not None:
+        found = configuration.load(file, store)
+        chosen = ref or found.the_ref()
+        if not found.builds(chosen):
+            raise UsageError(f"{file} does not build the ref {chosen}", hint=f"its patterns are: {', '.join(found.refs)}")
+        return found, chosen
+    if ref is None:
+        raise UsageError("which ref?", hint="give --ref REF or --config FILE")
+    return configuration.find(ref, store)[1], ref
+
+
+@app.command("all")
+def build_all(
+    ref: RefOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: Annotated[Path, typer.Option("--output", help="directory the release is laid out in")] = DEFAULT_OUTPUT,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="steps at the same time")] = max(2, os.cpu_count() or 2),
+    populate: Annotated[str | None, typer.Option("--populate", help="way to populate disks: native or appliance")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="say what would be built, and why, and stop")] = False,
+) -> None:
+    """Build, test and lay out everything of a ref."""
+    settings, chosen = _load(ref, config, store)
+    way, why = choose_way(populate)
+    speed = accelerator.probe(cache_directory())
+    pinned = pin(settings.tree, chosen)
+    pipeline = wire(settings, pinned, Host(repo=store.absolute() / "repo", populate=way, accelerator=speed))
+    opened = Store(store)
+    planned = graph.plan([pipeline.release], opened)
+    console.print(f"{chosen} is {pinned.commit}", highlight=False)
+    console.print(
+        f"populating disks: {way} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if plan:
+        for each in planned:
+            console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
+        return
+    _check_space(settings, opened, planned)
+    _build(pipeline, opened, output, jobs)
+
+
+def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -> None:
+    missing = frozenset(each.step.name for each in planned if each.todo)
+    tree = next((store.find(graph.kind_of(each.step), graph.key_of(each.step)) for each in planned if each.step.name == "pull"), None)
+    needed = space_needed(settings, int(tree.value["size"]) if tree else ASSUMED_TREE, missing)
+    free = shutil.disk_usage(store.root).free
+    if needed > free:
+        raise BuildError(
+            f"not enough space in {store.root}: this build needs about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",
+            hint="imagebuild gc frees what older builds left; or give --store a larger file system",
+        )
+
+
+def _build(pipeline: Pipeline, store: Store, output: Path, jobs: int) -> None:
+    budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
+    with showing(console) as view, ThreadPoolExecutor(max_workers=jobs) as executor:
+        view.expect([each.name for each in graph.order([pipeline.release])])
+        try:
+            outcome = graph.build([pipeline.release], store, executor, budget=budget, listener=view)
+        except KeyboardInterrupt:
+            command.end_all()
+            raise
+    _report(pipeline, outcome, output)
+
+
+def _available_memory() -> int:
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+def _report(pipeline: Pipeline, outcome: Outcome, output: Path) -> None:
+    cells = report.cells_of(pipeline, outcome)
+    report.write_verdict(output / "verdict.json", cells)
+    images: list[tuple[Image, Path]] = [
+        (image, image.file) for image in (outcome.values[one] for one in pipeline.images if one in outcome.values)
+    ]
+    if pipeline.release in outcome.values:
+        directory = _deliver(outcome.value(pipeline.release), outcome.value(pipeline.tree), output)
+        images = [(image, directory / image.name) for image, _ in images]
+    report.show_artifacts(console, images)
+    report.show_criteria(console, cells)
+    for one, error in outcome.failed.items():
+        report.show_error(complaints, error, where=one.name)
+    for one, because in outcome.not_started.items():
+        complaints.print(f"imagebuild: {one.name} was not started, because {because.name} failed", highlight=False)
+    if outcome.failed:
+        raise typer.Exit(3 if all(isinstance(error, CriteriaError) for error in outcome.failed.values()) else 1)
+
+
+def _deliver(release: Release, tree: Tree, output: Path) -> Path:
+    """Link the release into `output/VERSION`, replacing an older try of the same version in one step."""
+    target = output / tree.version
+    partial = output / f".{tree.version}.{os.getpid()}"
+    output.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(release.directory, partial, copy_function=_link)
+    if target.exists():
+        old = output / f".{tree.version}.{os.getpid()}.old"
+        target.rename(old)
+        partial.rename(target)
+        shutil.rmtree(old)
+    else:
+        partial.rename(target)
+    return target
+
+
+def _link(source: str, target: str) -> Any:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+@app.command()
+def compose(
+    ref: RefOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="ask the package mirror again even if the cache is younger than a day")
+    ] = False,
+) -> None:
+    """Make the next commit of a ref, if anything changed (the embedded default; release lines pull theirs)."""
+    settings, chosen = _load(ref, config, store)
+    spec = settings.compose
+    if spec is None:
+        raise UsageError(
+            "this configuration has no `compose`: its commits come from elsewhere", hint=f"they are pulled from {settings.tree.url}"
+        )
+    directory = store.absolute() / "compose"
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / "compose.log"
+    log.unlink(missing_ok=True)
+    with steplog.writing_to(log), console.status(f"composing {chosen} (log: {log})"):
+        if isinstance(spec, MmdebstrapConfig):
+            composed: Composed = mmdebstrap.compose(directory, chosen, spec, settings.tree, cache_directory(), refresh=refresh)
+        else:
+            composed = rpm_ostree.compose(directory, chosen, spec)
+    console.print(
+        f"{composed.ref}: {'new commit' if composed.new else 'unchanged'} {composed.commit}, version {composed.version}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def kickstart(
+    variant: Annotated[str, typer.Option("--variant", help="cloud, vagrant or installer")] = "cloud",
+    ref: RefOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Print the kickstart of a variant, with its values filled in."""
+    settings, chosen = _load(ref, config, store)
+    template = settings.kickstarts.get(variant)
+    if template is None:
+        raise UsageError(f"this configuration has no kickstart for {variant}", hint=f"it has: {', '.join(settings.kickstarts)}")
+    text = kickstarts.render(template, kickstarts.values(chosen, settings.tree) | template.values)
+    kickstarts.check(text, template, chosen, settings.tree)
+    sys.stdout.write(text)
+
+
+@app.command("config")
+def show_config(
+    file: Annotated[Path | None, typer.Argument(help="configuration to check")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="print the JSON schema of configurations")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Check a configuration, or print the schema that editors use."""
+    if schema:
+        sys.stdout.write(configuration.schema())
+    elif file is not None:
+        found = configuration.load(file, store)
+        console.print(f"{file}: fine; it builds {', '.join(found.refs)}", highlight=False)
+    else:
+        raise UsageError("what?", hint="give a FILE to check, or --schema")
+
+
+@app.command()
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    keep: Annotated[int, typer.Option("--keep", min=0, help="how many of the newest builds keep their artifacts")] = 3,
+) -> None:
+    """Remove artifacts that none of the newest builds used, and what killed or failed builds left."""
+    if not store.is_dir():
+        raise UsageError(f"there is no store at {store}")
+    freed, busy = Store(store).collect(keep)
+    console.print(f"{freed / 1e6:.1f} MB freed in {store}", highlight=False)
+    if busy:
+        raise BuildError(f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}", hint="run gc again when it has ended")

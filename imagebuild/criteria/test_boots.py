@@ -1,0 +1,16 @@
+"""The host boots into exactly the released commit."""
+
+from imagebuild.guest import Boot, Expected, Host
+
+
+def test_artifact_boots(boot: Boot) -> None:
+    assert not boot.problem, boot.problem
+
+
+def test_boots_the_released_commit(host: Host, expected: Expected) -> None:
+    deployment = host.booted()
+    assert deployment.commit == expected.commit, f"booted {deployment.commit or 'no deployment'}, released {expected.commit}"
+    assert deployment.version == expected.version, f"booted version {deployment.version!r}, released {expected.version!r}"
+    assert deployment.origin.removeprefix("ostree://") == expected.refspec, (
+        f"upgrades would come from {deployment.origin!r}, not {expected.refspec!r}"
+    )

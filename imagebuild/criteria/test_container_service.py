@@ -1,0 +1,15 @@
+"""The container runtime's service starts."""
+
+from imagebuild.guest import Host
+
+UNITS = {"docker": "docker.service", "podman": "podman.socket"}
+
+
+def test_container_service_starts(host: Host) -> None:
+    runtimes = host.container_runtimes()
+    assert runtimes, "the tree has neither docker nor podman"
+    for runtime in runtimes:
+        answer = host.run("systemctl", "start", UNITS[runtime], seconds=60)
+        state = host.unit(UNITS[runtime], "ActiveState", "LoadState", "Result")
+        assert answer.status == 0, f"{UNITS[runtime]} does not start ({state}): {answer.complaint.strip()}"
+        assert state["ActiveState"] == "active", f"{UNITS[runtime]} is {state['ActiveState']} after its start"

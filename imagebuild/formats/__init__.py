@@ -1,0 +1,1 @@
+"""What a raw disk becomes: one module per download format."""

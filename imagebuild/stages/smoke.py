@@ -1,0 +1,71 @@
+"""Boot an artifact under one firmware and hold it against the release criteria; the result is a verdict, or the step fails."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from imagebuild.config import SmokeConfig
+from imagebuild.errors import BuildError, CriteriaError
+from imagebuild.guest import Rig, rig_to_json
+from imagebuild.model import Cell, Firmware, Image, State, Tree, Verdict
+from imagebuild.tools import command
+from imagebuild.tools.accelerator import Accelerator
+
+MIB = 1024 * 1024
+# pytest(1): all passed, some failed; anything else is trouble of its own
+FINE = (0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeSpec:
+    """Under which firmware, with what promised storage, and the remote an upgrade would come from."""
+
+    firmware: Firmware
+    storage: str
+    remote: str
+
+
+def smoke_test(out: Path, tree: Tree, image: Image, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
+    """Run the criteria under pytest in a process of its own.
+
+    Raises CriteriaError when a cell is not `passed` (the evidence is kept), BuildError when the criteria did not run at all.
+    """
+    evidence = out / "evidence"
+    evidence.mkdir()
+    rig = Rig(
+        disk=image.boot, disk_format=image.boot_format, artifact=image.name, firmware=spec.firmware, commit=tree.commit, version=tree.version,
+        refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user, cores=guest.cores, memory=guest.memory * MIB,
+        storage=spec.storage, accelerator=accelerator, evidence=evidence, allowed_failed_units=tuple(guest.failed_units_allowed),
+    )  # fmt: skip
+    (out / "rig.json").write_text(rig_to_json(rig))
+    (out / "pytest.ini").write_text("[pytest]\n")
+    junit = out / "junit.xml"
+    argv: list[str | Path] = [
+        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", out / "pytest.ini", "--rootdir", out, "-p", "no:cacheprovider", "--color=no", "-v", "--tb=short",
+        "-o", f"junit_suite_name={image.name} {spec.firmware}", f"--junitxml={junit}", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
+    ]  # fmt: skip
+    try:
+        command.run(argv, accept=FINE, cwd=out, shown=["pytest", "imagebuild.criteria"])
+    except command.CommandError as error:
+        raise BuildError(
+            f"the criteria could not be run on {image.name}: {error.message}", hint="the log has pytest's own words"
+        ) from error
+    cells = read_cells(evidence)
+    (out / "verdict.json").write_text(TypeAdapter(tuple[Cell, ...]).dump_json(cells, indent=1).decode() + "\n")
+    bad = [cell for cell in cells if cell.state is not State.PASSED]
+    if bad:
+        names = ", ".join(f"{cell.criterion} ({cell.state})" for cell in bad)
+        raise CriteriaError(f"{image.name} under {spec.firmware} does not hold: {names}", hint="the evidence says why", evidence=out)
+    return Verdict(cells=cells, junit=junit, evidence=evidence)
+
+
+def read_cells(evidence: Path) -> tuple[Cell, ...]:
+    """Return the cells that the criteria wrote. Raises BuildError when there are none: then nothing was tested."""
+    file = evidence / "cells.json"
+    cells = TypeAdapter(tuple[Cell, ...]).validate_python(json.loads(file.read_text())) if file.exists() else ()
+    if not cells:
+        raise BuildError("the criteria did not run", hint="the log has pytest's own words")
+    return cells

@@ -1,0 +1,101 @@
+"""The only place that speaks to libguestfs: one appliance session with a disk and a read-only toolbox.
+
+The binding belongs to the distribution's Python (Debian: python3-guestfs). The appliance is built once by supermin from the
+host's packages and kept; while a package manager runs it would break obscurely.
+"""
+
+import contextlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from imagebuild import steplog
+from imagebuild.errors import BuildError, MissingToolError
+from imagebuild.tools import command
+
+HINT = "apt-get install python3-guestfs supermin linux-image-amd64 qemu-system-x86, or dnf install python3-libguestfs"
+
+
+def missing() -> str:
+    """Return why libguestfs cannot be used here; empty when it can be tried."""
+    if importlib.util.find_spec("guestfs") is None:
+        return "libguestfs' Python binding is not installed"
+    if not any(os.access(kernel, os.R_OK) for kernel in Path("/boot").glob("vmlinu*")):
+        return "libguestfs needs a readable kernel in /boot"
+    return "" if command.find("supermin") else "supermin is not installed"
+
+
+class Session:
+    """A running appliance: /dev/sda is the disk, the toolbox is mounted on / and its programs run there."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def shell(self, script: str) -> str:
+        """Run a script with the toolbox's /bin/sh and return its standard output. Raises BuildError with what it said."""
+        try:
+            output: str = self._handle.sh(script)
+        except RuntimeError as error:
+            raise BuildError(f"in the appliance: {error}", hint="the log has every command", log=steplog.current()) from error
+        return output
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        with tempfile.NamedTemporaryFile(prefix="imagebuild-download-") as file:
+            self._guarded("download", path, file.name)
+            return Path(file.name).read_bytes()
+
+    def mount_tmpfs(self, path: str) -> None:
+        """Mount an empty writable directory over one of the toolbox."""
+        self._guarded("mount_vfs", "mode=0755", "tmpfs", "tmpfs", path)
+
+    def _guarded(self, name: str, *arguments: object) -> Any:
+        try:
+            return getattr(self._handle, name)(*arguments)
+        except RuntimeError as error:
+            raise BuildError(f"libguestfs {name}: {error}", log=steplog.current()) from error
+
+
+@contextlib.contextmanager
+def session(disk: Path, toolbox: Path, *, cache: Path, emulate: bool, memory: int) -> Iterator[Session]:
+    """Start one appliance for a raw disk and a toolbox; it is shut down when the block ends, killed when we are.
+
+    `emulate` forces TCG (libguestfs would pick a /dev/kvm that hangs); `memory` is in MiB. Raises MissingToolError, BuildError.
+    """
+    if missing():
+        raise MissingToolError(missing(), hint=HINT)
+    import guestfs  # noqa: PLC0415  # absent on hosts that populate natively
+
+    handle = guestfs.GuestFS(python_return_dict=True)
+    handle.set_backend("direct")
+    if emulate:
+        handle.set_backend_settings(["force_tcg"])
+    cache.mkdir(parents=True, exist_ok=True)
+    handle.set_cachedir(str(cache))
+    handle.set_memsize(memory)
+    handle.set_smp(2)
+    handle.set_event_callback(
+        lambda _event, _handle, buffer, _array: steplog.note(str(buffer)), guestfs.EVENT_LIBRARY | guestfs.EVENT_WARNING
+    )
+    handle.add_drive_opts(str(disk), format="raw", cachemode="unsafe", discard="besteffort")
+    handle.add_drive_opts(str(toolbox), format="raw", readonly=True)
+    try:
+        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
+            _launch(handle)
+            yield Session(handle)
+            handle.shutdown()
+    finally:
+        handle.close()
+
+
+def _launch(handle: Any) -> None:
+    steplog.note("starting the libguestfs appliance")
+    try:
+        handle.launch()
+        handle.mount_ro("/dev/sdb", "/")
+    except RuntimeError as error:
+        hint = "libguestfs-test-tool says more; while packages are being installed the appliance cannot be built"
+        raise BuildError(f"the libguestfs appliance did not start: {error}", hint=hint, log=steplog.current()) from error

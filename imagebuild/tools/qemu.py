@@ -1,0 +1,197 @@
+"""The only place that speaks to QEMU: its command line, its monitor (QMP), its images."""
+
+import asyncio
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qemu.qmp import QMPClient, QMPError
+
+from imagebuild.errors import BuildError, MissingToolError
+from imagebuild.model import Firmware
+from imagebuild.tools import command
+from imagebuild.tools.accelerator import QEMU, Accelerator
+
+MIB = 1024 * 1024
+QMP_SECONDS = 20.0
+# (code, variables): Debian's ovmf, Fedora's edk2-ovmf, Arch's edk2-ovmf
+OVMF = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest."""
+
+    disk: Path
+    firmware: Firmware
+    cores: int
+    memory: int
+    seed: Path | None = None
+    forward: dict[int, int] = field(default_factory=dict)
+    isolated: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a running machine's console goes and its monitor listens."""
+
+    serial: Path
+    monitor: Path
+    variables: Path
+
+
+def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovmf: tuple[str, str] | None) -> list[str]:
+    """Return QEMU's argv. `-no-reboot`: every boot is a new process, since a warm reboot under TCG can hang in GRUB."""
+    return [
+        QEMU,
+        *accelerator.argv,
+        *["-machine", "q35", "-smp", str(machine.cores), "-m", str(machine.memory // MIB), "-nodefaults", "-no-user-config", "-no-reboot"],
+        *["-vga", "std", "-display", "none", "-device", "virtio-rng-pci"],
+        *_firmware(machine, places, ovmf),
+        *_disks(machine),
+        *_network(machine),
+        *["-serial", f"file:{places.serial}", "-qmp", f"unix:{places.monitor},server=on,wait=off"],
+    ]
+
+
+def _firmware(machine: Machine, places: Places, ovmf: tuple[str, str] | None) -> list[str]:
+    if machine.firmware is Firmware.BIOS:
+        return []
+    assert ovmf is not None
+    return [
+        *["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escape(ovmf[0])}"],
+        *["-drive", f"if=pflash,unit=1,format=raw,file={_escape(str(places.variables))}"],
+    ]
+
+
+def _disks(machine: Machine) -> list[str]:
+    # cache=unsafe: the overlay is thrown away; a guest's fsync must not reach the host's disk
+    found = [
+        *["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_escape(str(machine.disk))}"],
+        *["-device", "virtio-blk-pci,drive=disk,serial=target,bootindex=1"],
+    ]
+    if machine.seed is not None:
+        found += ["-drive", f"if=none,id=seed,format=raw,readonly=on,file={_escape(str(machine.seed))}"]
+        found += ["-device", "virtio-blk-pci,drive=seed,serial=seed"]
+    return found
+
+
+def _network(machine: Machine) -> list[str]:
+    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{outside}-:{inside}" for outside, inside in sorted(machine.forward.items()))
+    # restrict: the guest reaches nothing outside of this process; forwards still work
+    return ["-nic", f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}"]
+
+
+def _escape(value: str) -> str:
+    """QEMU's option parser doubles commas."""
+    return value.replace(",", ",,")
+
+
+class Running:
+    """A machine that runs; ended by `started`'s block."""
+
+    def __init__(self, process: command.Process, places: Places) -> None:
+        self._process = process
+        self.places = places
+
+    @property
+    def alive(self) -> bool:
+        """Whether QEMU still runs: with -no-reboot it ends when the guest reboots or powers off."""
+        return self._process.alive
+
+    def complaint(self) -> str:
+        """Return what QEMU itself had to say."""
+        return self._process.complaint()
+
+    def console(self) -> str:
+        """Return everything the guest wrote to its serial console."""
+        return self.places.serial.read_bytes().decode("utf-8", "replace") if self.places.serial.exists() else ""
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time the guest has cost so far."""
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
+
+    def screenshot(self, file: Path) -> None:
+        """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""
+        with contextlib.suppress(BuildError):
+            self.execute("screendump", filename=str(file.absolute()), format="png")
+
+    def execute(self, name: str, **arguments: Any) -> Any:
+        """Run one QMP command and return its answer. Raises BuildError."""
+        try:
+            return asyncio.run(asyncio.wait_for(self._execute(name, arguments), QMP_SECONDS))
+        except (QMPError, OSError, TimeoutError) as error:
+            raise BuildError(f"QEMU's monitor does not answer to {name}: {error}") from error
+
+    async def _execute(self, name: str, arguments: dict[str, Any]) -> Any:
+        client = QMPClient("imagebuild")
+        await client.connect(str(self.places.monitor))
+        try:
+            return await client.execute(name, arguments)
+        finally:
+            await client.disconnect()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for QEMU to end by itself; return whether it did."""
+        with contextlib.suppress(TimeoutError):
+            self._process.wait(seconds)
+        return not self._process.alive
+
+
+@contextlib.contextmanager
+def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterator[Running]:
+    """Start a machine, its console going to `serial`; it is killed when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="imagebuild-qemu-") as temporary:
+        places = Places(serial=serial, monitor=Path(temporary) / "qmp", variables=Path(temporary) / "vars.fd")
+        ovmf = _ovmf() if machine.firmware is Firmware.UEFI else None
+        if ovmf is not None:
+            places.variables.write_bytes(Path(ovmf[1]).read_bytes())
+        process = command.Process(command_line(machine, accelerator, places, ovmf))
+        try:
+            yield Running(process, places)
+        finally:
+            # nothing in the guest is worth a clean end: its disk is an overlay
+            process.end(grace=0.2)
+
+
+def _ovmf() -> tuple[str, str]:
+    for code, variables in OVMF:
+        if Path(code).exists() and Path(variables).exists():
+            return code, variables
+    raise MissingToolError("UEFI firmware for QEMU is not installed", hint="apt-get install ovmf, or dnf install edk2-ovmf")
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def make_overlay(overlay: Path, backing: Path, backing_format: str) -> None:
+    """Make a qcow2 file that reads from `backing` and takes all writes: the artifact itself is never touched."""
+    command.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing.absolute(), "-F", backing_format, overlay])
+
+
+def convert(
+    source: Path, source_format: str, target: Path, target_format: str, *, options: tuple[str, ...] = (), compress: bool = False
+) -> None:
+    """Convert a disk image (qemu-img(1), convert). Holes stay holes."""
+    argv: list[str | Path] = ["qemu-img", "convert", "-f", source_format, "-O", target_format, "-T", "none", "-m", "8", "-W"]
+    argv += ["-c"] if compress else []
+    argv += ["-o", ",".join(options)] if options else []
+    command.run([*argv, source, target])
+
+
+def info(image: Path) -> dict[str, Any]:
+    """Return what `qemu-img info` says of an image."""
+    found: dict[str, Any] = json.loads(command.run(["qemu-img", "info", "--output=json", image], quiet=True))
+    return found

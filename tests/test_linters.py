@@ -1,0 +1,42 @@
+"""Linters are tests: the house stays in order or nothing lands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        pytest.param(["ruff", "check", "--no-cache", "imagebuild", "tests"], id="ruff"),
+        pytest.param(["mypy", "--no-error-summary", "--cache-dir=/dev/null"], id="mypy"),
+        pytest.param(["lint-imports", "--no-cache"], id="import-linter"),
+    ],
+)
+def test_linter(argv: list[str]) -> None:
+    finished = subprocess.run([BIN / argv[0], *argv[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
+    program = tmp_path / "wrong.py"
+    program.write_text(
+        "from pathlib import Path\n"
+        "from imagebuild.graph import Step, step\n"
+        "def make_number(out: Path, text: str) -> int: ...\n"
+        "def use_text(out: Path, text: str) -> bytes: ...\n"
+        "number: Step[int] = step('number', make_number, 'one')\n"
+        "fine = step('fine', use_text, 'two')\n"
+        "wrong = step('wrong', use_text, number)\n"
+    )
+    finished = subprocess.run(
+        [BIN / "mypy", "--cache-dir=/dev/null", "--strict", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    errors = [line for line in finished.stdout.splitlines() if ": error:" in line]
+    assert len(errors) >= 1, finished.stdout
+    assert all("wrong.py:7" in line for line in errors), finished.stdout

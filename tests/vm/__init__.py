@@ -1,0 +1,1 @@
+"""Tests that boot guests or start the appliance."""
