@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_type_hints, overload
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, Union, get_type_hints, overload
 
 from pydantic import TypeAdapter
 
@@ -67,7 +67,7 @@ class Unkeyed(Generic[T]):
     value: T
 
 
-Input: TypeAlias = "Step[A] | Unkeyed[A] | A"
+Input: TypeAlias = Union[Step[A], Unkeyed[A], A]  # noqa: UP007  # `|` of these is no generic alias at run time
 
 
 @overload

@@ -140,8 +140,8 @@ def _mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
         ["mount", "-t", "proc", "proc", root / "proc"],
         ["mount", "-t", "sysfs", "-o", "ro", "sysfs", root / "sys"],
         ["mkdir", "-p", root / "run/lock/lvm", root / "var/tmp"],
-        *[["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)] for name, (major, minor) in DEVICES.items()],
         ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
     ]
+    commands += [["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)] for name, (major, minor) in DEVICES.items()]
     for argv in commands:
         space.run(argv)

@@ -1,0 +1,329 @@
+"""Each step once, in parallel, resumable."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuild import graph
+from imagebuild.errors import BuildError
+from imagebuild.graph import Cost, Outcome, Step, Unkeyed, gather, step
+from imagebuild.model import ArtifactPath
+from imagebuild.store import Record, Store
+
+BUDGET = Cost(cores=4, memory=1000)
+calls: list[str] = []
+
+
+@dataclass(frozen=True)
+class Text:
+    file: ArtifactPath
+
+
+def write(out: Path, text: str) -> Text:
+    calls.append(f"write {text}")
+    (out / "text").write_text(text)
+    return Text(out / "text")
+
+
+def join(out: Path, texts: tuple[Text, ...], separator: str) -> Text:
+    calls.append("join")
+    (out / "text").write_text(separator.join(text.file.read_text() for text in texts))
+    return Text(out / "text")
+
+
+def shout(out: Path, text: Text) -> Text:
+    calls.append("shout")
+    (out / "text").write_text(text.file.read_text().upper())
+    return Text(out / "text")
+
+
+def fail(out: Path, text: Text) -> Text:
+    (out / "half").write_text("half an artifact")
+    raise BuildError("no luck", hint="try again")
+
+
+def crash(out: Path, text: str) -> Text:
+    raise ValueError("unexpected")
+
+
+@dataclass
+class Recorder:
+    events: list[str] = field(default_factory=list)
+
+    def started(self, one: Step[Any], log: Path) -> None:
+        self.events.append(f"started {one.name}")
+
+    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+        self.events.append(f"{'cached' if cached else 'finished'} {one.name}")
+
+    def failed(self, one: Step[Any], error: BuildError) -> None:
+        self.events.append(f"failed {one.name}")
+
+    def not_started(self, one: Step[Any], because: Step[Any]) -> None:
+        self.events.append(f"not started {one.name} because of {because.name}")
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    calls.clear()
+
+
+def run(goal: Step[Any], store: Store, recorder: Recorder | None = None, ending: Callable[[], None] = lambda: None) -> Outcome:
+    with ThreadPoolExecutor(4) as executor:
+        try:
+            return graph.build([goal], store, executor, budget=BUDGET, listener=recorder or Recorder())
+        except KeyboardInterrupt:
+            ending()
+            raise
+
+
+def test_a_step_is_built_once_and_reused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("loud", shout, step("text", write, "hello"))
+    assert run(goal, store).value(goal).file.read_text() == "HELLO"
+    again = step("loud", shout, step("text", write, "hello"))
+    recorder = Recorder()
+    assert run(again, store, recorder).value(again).file.read_text() == "HELLO"
+    assert calls == ["write hello", "shout"]
+    assert not [event for event in recorder.events if event.startswith("started")]
+
+
+def test_a_changed_parameter_builds_its_branch_only(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def wire(second: str) -> Step[Text]:
+        return step("join", join, gather([step("one", write, "1"), step("two", write, second)]), "+")
+
+    assert run(wire("2"), store).records
+    calls.clear()
+    goal = wire("3")
+    assert run(goal, store).value(goal).file.read_text() == "1+3"
+    assert calls == ["write 3", "join"]
+
+
+def test_inputs_of_a_finished_step_are_not_needed_any_more(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("loud", shout, step("text", write, "hello"))
+    run(goal, store)
+    for place in (tmp_path / "artifacts").glob("*.write/*"):
+        (place / "artifact.json").unlink()
+    calls.clear()
+    run(goal, store)
+    assert calls == []
+
+
+def test_an_unkeyed_parameter_does_not_change_the_key() -> None:
+    keys = {graph.key_of(step("text", write, Unkeyed(text))) for text in ("a", "b")}
+    assert len(keys) == 1
+    assert graph.key_of(step("text", write, "a")) != graph.key_of(step("text", write, "b"))
+
+
+def test_tool_versions_are_part_of_the_key() -> None:
+    assert graph.key_of(step("text", write, "a", tools={"x": "1"})) != graph.key_of(step("text", write, "a", tools={"x": "2"}))
+
+
+def test_a_failure_leaves_its_log_and_no_half_artifact_and_others_go_on(tmp_path: Path) -> None:
+    store, recorder = Store(tmp_path), Recorder()
+    text = step("text", write, "hello")
+    bad, good = step("bad", fail, text), step("good", shout, text)
+    goal = step("join", join, gather([bad, good]), "+")
+    outcome = run(goal, store, recorder)
+    assert outcome.value(good).file.read_text() == "HELLO"
+    error = outcome.failed[bad]
+    assert error.log is not None
+    assert "no luck" in error.log.read_text()
+    assert outcome.not_started == {goal: bad}
+    assert "not started join because of bad" in recorder.events
+    assert not list(tmp_path.rglob("half"))
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_an_unexpected_error_becomes_a_sentence_and_the_traceback_is_in_the_log(tmp_path: Path) -> None:
+    goal = step("crash", crash, "x")
+    error = run(goal, Store(tmp_path)).failed[goal]
+    assert "this is a bug" in error.hint
+    assert error.log is not None
+    assert "Traceback" in error.log.read_text()
+
+
+def test_a_cut_file_is_built_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("text", write, "hello")
+    run(goal, store).value(goal).file.write_text("hel")
+    calls.clear()
+    assert run(goal, store).value(goal).file.read_text() == "hello"
+    assert calls == ["write hello"]
+
+
+def test_the_plan_says_what_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run(step("loud", shout, step("text", write, "hello")), store)
+    planned = graph.plan([step("loud", shout, step("text", write, "bye"))], store)
+    assert [(each.step.name, each.todo) for each in planned] == [("text", True), ("loud", True)]
+    assert "parameter text" in planned[0].reason
+    assert "input text" in planned[1].reason
+    assert [each.todo for each in graph.plan([step("loud", shout, step("text", write, "hello"))], store)] == [False, False]
+
+
+def slow(out: Path, text: str) -> Text:
+    running.append(text)
+    peak.append(len(running))
+    time.sleep(0.1)
+    running.remove(text)
+    return Text(out)
+
+
+running: list[str] = []
+peak: list[int] = []
+
+
+def test_memory_bounds_how_many_steps_run_at_once(tmp_path: Path) -> None:
+    peak.clear()
+    goal = step("join", join2, gather([step(f"guest {number}", slow, str(number), cost=Cost(memory=600)) for number in range(3)]))
+    run(goal, Store(tmp_path))
+    assert max(peak) == 1
+
+
+def join2(out: Path, texts: tuple[Text, ...]) -> Text:
+    return Text(out)
+
+
+def test_two_builders_of_one_key_work_once(tmp_path: Path) -> None:
+    results: list[Outcome] = []
+
+    def build() -> None:
+        goal = step("slow", slow_once, "x")
+        results.append(run(goal, Store(tmp_path)))
+
+    threads = [threading.Thread(target=build) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == ["slow x"]
+    assert len(results) == 2
+    assert not any(result.failed for result in results)
+
+
+def slow_once(out: Path, text: str) -> Text:
+    calls.append(f"slow {text}")
+    time.sleep(0.5)
+    return Text(out)
+
+
+def test_garbage_goes_and_what_the_last_builds_used_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for text in ("one", "two", "three"):
+        run(step("text", write, text), store)
+    freed, busy = store.collect(keep=2)
+    assert freed > 0
+    assert not busy
+    left = {file.read_text() for file in (tmp_path / "artifacts").rglob("text")}
+    assert left == {"two", "three"}
+
+
+def test_garbage_collection_leaves_what_is_being_built(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.lock("kind", "key"):
+        store.scratch("kind", "key")
+        _, busy = store.collect(keep=0)
+        assert busy == ["kind-key"]
+    assert store.collect(keep=0)[1] == []
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from tests import test_graph as t
+from imagebuild import graph
+from imagebuild.graph import step
+from imagebuild.store import Store
+from imagebuild.tools import command
+stage = sys.argv[2]
+def hang(name):
+    if name == stage:
+        print("reached", flush=True)
+        command.run(["sleep", "60"])
+t.hang = hang
+goal = t.chain()
+try:
+    t.run(goal, Store(Path(sys.argv[1])), ending=command.end_all)
+except KeyboardInterrupt:
+    os._exit(130)
+"""
+
+
+def hang(name: str) -> None:
+    """Replaced in the child process that is to be killed."""
+
+
+def first(out: Path, text: str) -> Text:
+    (out / "text").write_text(text)
+    hang("first")
+    calls.append("first")
+    return Text(out / "text")
+
+
+def second(out: Path, text: Text) -> Text:
+    (out / "text").write_text(text.file.read_text() * 2)
+    hang("second")
+    calls.append("second")
+    return Text(out / "text")
+
+
+def third(out: Path, text: Text) -> Text:
+    (out / "text").write_text(text.file.read_text() * 2)
+    hang("third")
+    calls.append("third")
+    return Text(out / "text")
+
+
+def chain() -> Step[Text]:
+    return step("third", third, step("second", second, step("first", first, "x")))
+
+
+@pytest.mark.parametrize("stage", ["first", "second", "third"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_killed_in_any_stage_builds_only_what_was_missing(tmp_path: Path, stage: str, number: signal.Signals) -> None:
+    child = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path, stage], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "reached\n"
+    sleeping = _children(child.pid)
+    child.send_signal(number)
+    child.wait(timeout=10)
+    child.stdout.close()
+    goal = chain()
+    assert run(goal, Store(tmp_path)).value(goal).file.read_text() == "xxxx"
+    stages = ["first", "second", "third"]
+    assert calls == stages[stages.index(stage) :]
+    assert not [pid for pid in sleeping if _alive(pid)], "a program of the killed build still runs"
+
+
+def _children(pid: int) -> list[int]:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        found = [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
+        if found:
+            return found
+        time.sleep(0.05)
+    return []
+
+
+def _alive(pid: int) -> bool:
+    time.sleep(0.2)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
