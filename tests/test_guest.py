@@ -15,7 +15,17 @@ Welcome to \x1b[1mDebian Atomic Host dracut-059 (Initramfs)\x1b[0m!
 
 
 @pytest.mark.parametrize(
-    ("lines", "phase"), [(0, "firmware"), (1, "firmware"), (2, "bootloader"), (3, "kernel"), (4, "initramfs"), (5, "initramfs"), (6, "userspace"), (7, "network")]
+    ("lines", "phase"),
+    [
+        (0, "firmware"),
+        (1, "firmware"),
+        (2, "bootloader"),
+        (3, "kernel"),
+        (4, "initramfs"),
+        (5, "initramfs"),
+        (6, "userspace"),
+        (7, "network"),
+    ],
 )
 def test_the_phase_is_the_last_one_that_was_reached(lines: int, phase: str) -> None:
     assert phase_reached("\n".join(BOOT.splitlines()[:lines])) == phase

@@ -100,7 +100,8 @@ def appliance_target(disk: Path, toolbox: Path, plan: Plan) -> Iterator[Applianc
         raise BuildError(f"the appliance cannot be used: {unavailable()}", hint=guestfs.HINT)
     emulate = accelerator.probe(cache_directory()).name != "kvm"
     with guestfs.session(disk, toolbox, cache=cache_directory() / "guestfs", emulate=emulate, memory=MEMORY) as session:
-        for path in ("/run", "/var"):
-            session.mount_tmpfs(path)
-        session.shell("mkdir -p /run/lock/lvm /run/lvm /var/tmp")
+        # what programs write lies in memory: the toolbox is read only
+        session.shell(
+            "set -e; for each in /run /var; do mount -t tmpfs -o mode=0755 tmpfs $each; done; mkdir -p /run/lock/lvm /run/lvm /var/tmp"
+        )
         yield ApplianceTarget(session, plan)

@@ -48,10 +48,6 @@ class Session:
             self._guarded("download", path, file.name)
             return Path(file.name).read_bytes()
 
-    def mount_tmpfs(self, path: str) -> None:
-        """Mount an empty writable directory over one of the toolbox."""
-        self._guarded("mount_vfs", "mode=0755", "tmpfs", "tmpfs", path)
-
     def _guarded(self, name: str, *arguments: object) -> Any:
         try:
             return getattr(self._handle, name)(*arguments)

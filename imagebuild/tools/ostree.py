@@ -11,6 +11,7 @@ import io
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,8 +29,11 @@ from imagebuild.errors import BuildError, UsageError  # noqa: E402
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 # ostree-core.h, OstreeObjectType
+FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
 OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 WATCH_SECONDS = 1.0
+# how long a failed pull looks for the object to blame
+DIAGNOSIS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,10 @@ class Entry:
     checksum: str
     tree: str = ""
     meta: str = ""
+
+
+class SignatureError(BuildError):
+    """A commit without the signature that is asked for."""
 
 
 class TransferError(BuildError):
@@ -125,10 +133,12 @@ class Repo:
                 self._pull_once(name, remote, commit, patience, progress)
             except TransferError as error:
                 if attempt == patience.attempts:
-                    raise
+                    raise self._diagnosed(error, remote, commit, patience) from error
                 pause = patience.pause * 2 ** (attempt - 1)
                 steplog.note(f"attempt {attempt} of {patience.attempts} failed: {error.message}; again in {pause:.0f} s")
                 time.sleep(pause)
+            except BuildError as error:
+                raise self._diagnosed(error, remote, commit, patience) from error
             else:
                 break
         if remote.verify:
@@ -169,6 +179,25 @@ class Repo:
                     slow = f"fewer than {patience.low_speed_bytes} bytes/s for {patience.low_speed_seconds:.0f} s"
                     raise TransferError(f"the server {remote.url} stalled: {slow}") from error
                 raise _pull_error(error, remote, commit) from error
+
+    def _diagnosed(self, error: BuildError, remote: Remote, commit: str, patience: Patience) -> BuildError:
+        """Add the name of the object to blame: over HTTP libostree says what is wrong but not always with what."""
+        if not remote.url.startswith("http") or isinstance(error, SignatureError):
+            return error
+        deadline = time.monotonic() + DIAGNOSIS_SECONDS
+        todo, seen = [(4, commit)], set[tuple[int, str]]()
+        while todo and time.monotonic() < deadline:
+            kind, checksum = todo.pop()
+            if (kind, checksum) in seen or (kind == 1 and self._repo.has_object(OSTree.ObjectType.FILE, checksum, None)[1]):
+                continue
+            seen.add((kind, checksum))
+            suffix = {1: "filez"}.get(kind, OBJECT_SUFFIX[kind])
+            content, problem = _examine(f"{remote.url.rstrip('/')}/objects/{checksum[:2]}/{checksum[2:]}.{suffix}", kind, patience)
+            if problem:
+                hint = "the object must be repaired on the server (ostree fsck)"
+                return BuildError(f"object {checksum}.{suffix} of {remote.url} is {problem} ({error.message})", hint=hint)
+            todo += _children(kind, content)
+        return error
 
     def verify(self, commit: str, remote_name: str) -> None:
         """Check a local commit's signature against the keys of a remote. Raises BuildError."""
@@ -481,10 +510,40 @@ def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
 
 
 def _signature_error(error: Any, commit: str) -> BuildError:
-    return BuildError(
+    return SignatureError(
         f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
         hint="sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go without",
     )
+
+
+def _children(kind: int, content: bytes) -> list[tuple[int, str]]:
+    """Return what a commit or a dirtree object names (ostree-core.h, OSTREE_COMMIT_GVARIANT_FORMAT, OSTREE_TREE_GVARIANT_FORMAT)."""
+    if kind not in FORMATS or not content:
+        return []
+    found = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[kind]), GLib.Bytes.new(content), False).unpack()
+    if kind == 4:
+        return [(2, bytes(found[6]).hex()), (3, bytes(found[7]).hex())]
+    files = [(1, bytes(checksum).hex()) for _, checksum in found[0]]
+    return files + [pair for _, tree, meta in found[1] for pair in ((2, bytes(tree).hex()), (3, bytes(meta).hex()))]
+
+
+def _examine(url: str, kind: int, patience: Patience) -> tuple[bytes, str]:
+    """Return an object of a server and what is wrong with it; nothing when it seems whole (its checksum is libostree's business)."""
+    try:
+        answer = requests.get(url, timeout=(10, patience.low_speed_seconds))
+    except requests.RequestException:
+        return b"", ""
+    if not answer.ok:
+        return b"", f"not there (HTTP {answer.status_code})"
+    if kind != 1:
+        return answer.content, ""
+    # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header, raw deflate
+    inflater = zlib.decompressobj(-15)
+    try:
+        inflater.decompress(answer.content[8 + int.from_bytes(answer.content[:4], "big") :])
+    except zlib.error:
+        return b"", "damaged"
+    return b"", "" if inflater.eof else "cut short"
 
 
 # --- refs of a repository that is not ours ---------------------------------------------------------------------------

@@ -1,0 +1,91 @@
+"""Programs: how they die is told apart, and none outlives us."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from imagebuild import steplog
+from imagebuild.errors import BuildError, MissingToolError
+from imagebuild.tools import command
+from imagebuild.tools.command import CommandError
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_ended", threading.Event())
+
+
+def test_output_is_returned_and_logged(tmp_path: Path) -> None:
+    with steplog.writing_to(tmp_path / "log"):
+        assert command.run(["sh", "-c", "echo out; echo err >&2"]) == "out\n"
+    log = (tmp_path / "log").read_text()
+    assert "$ sh -c 'echo out; echo err >&2'" in log
+    assert "out\n" in log
+    assert "err\n" in log
+
+
+def test_the_locale_is_c_and_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_MESSAGES", "de_DE.UTF-8")
+    assert command.run(["sh", "-c", "echo $LC_ALL $LANG ${LC_MESSAGES-unset}"]) == "C.UTF-8 C.UTF-8 unset\n"
+
+
+def test_a_failure_has_argv_status_and_last_lines() -> None:
+    with pytest.raises(CommandError, match=r"(?s)sh -c .* failed with exit status 3:.*bad thing") as caught:
+        command.run(["sh", "-c", "echo bad thing >&2; exit 3"])
+    assert caught.value.returncode == 3
+
+
+def test_a_killed_program_is_told_apart() -> None:
+    with pytest.raises(CommandError, match="was killed by SIGKILL"):
+        command.run(["sh", "-c", "kill -KILL $$"])
+
+
+def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "search_path", lambda: "/nowhere")
+    with pytest.raises(MissingToolError, match="the program mmdebstrap is not installed") as caught:
+        command.require("mmdebstrap")
+    assert "apt-get install mmdebstrap" in caught.value.hint
+
+
+def test_a_program_that_takes_too_long_is_ended() -> None:
+    begun = time.monotonic()
+    with pytest.raises(CommandError, match="did not end within"):
+        command.run(["sleep", "60"], timeout=0.2)
+    assert time.monotonic() - begun < 5
+
+
+def test_input_goes_in() -> None:
+    assert command.run(["cat"], stdin=b"x" * 1_000_000) == "x" * 1_000_000
+
+
+def test_everything_ends_at_once_even_what_ignores_the_signal(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    errors: list[BuildError] = []
+
+    def stubborn() -> None:
+        try:
+            command.run(["sh", "-c", f"trap '' TERM; (trap '' TERM; sleep 60) & touch {ready}; wait; sleep 60"])
+        except BuildError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=stubborn)
+    thread.start()
+    while not ready.exists():
+        time.sleep(0.02)
+    begun = time.monotonic()
+    command.end_all(grace=0.5)
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert time.monotonic() - begun < 5
+    assert "interrupt" in errors[0].message
+    with pytest.raises(BuildError, match="interrupted"):
+        command.run(["true"])
+
+
+def test_work_that_is_no_program_is_cancelled_too() -> None:
+    cancelled = threading.Event()
+    with command.cancelling(cancelled.set):
+        command.end_all(grace=0)
+    assert cancelled.is_set()
