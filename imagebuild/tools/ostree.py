@@ -72,10 +72,6 @@ class Entry:
     meta: str = ""
 
 
-class SignatureError(BuildError):
-    """A commit without the signature that is asked for."""
-
-
 class TransferError(BuildError):
     """The network or the server failed in a way that another attempt may mend."""
 
@@ -182,7 +178,7 @@ class Repo:
 
     def _diagnosed(self, error: BuildError, remote: Remote, commit: str, patience: Patience) -> BuildError:
         """Add the name of the object to blame: over HTTP libostree says what is wrong but not always with what."""
-        if not remote.url.startswith("http") or isinstance(error, SignatureError):
+        if not remote.url.startswith("http") or not re.search(r"HTTP 40\d|more input|[Nn]ot found", error.message):
             return error
         deadline = time.monotonic() + DIAGNOSIS_SECONDS
         todo, seen = [(4, commit)], set[tuple[int, str]]()
@@ -510,7 +506,7 @@ def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
 
 
 def _signature_error(error: Any, commit: str) -> BuildError:
-    return SignatureError(
+    return BuildError(
         f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
         hint="sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go without",
     )
