@@ -21,7 +21,7 @@ def test_the_shipped_configurations_are_fine(tmp_path: Path) -> None:
 def test_a_ref_finds_its_configuration(ref: str, tmp_path: Path) -> None:
     file, found = config.find(ref, tmp_path)
     assert found.builds(ref)
-    assert file.stem.split("-")[0] == ref.split("/")[0]
+    assert file.stem.split("-")[0] == ref.split("/", maxsplit=1)[0]
 
 
 def test_an_unknown_ref_names_the_patterns(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every criterion passes on a healthy host, and fails on a host that is broken in that way."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,12 +8,26 @@ import pytest
 
 from imagebuild.criteria import (
     test_boots as boots,
+)
+from imagebuild.criteria import (
     test_cloud_init_hostname as hostname,
+)
+from imagebuild.criteria import (
     test_cloud_init_ssh_key as ssh_key,
+)
+from imagebuild.criteria import (
     test_cloud_init_user_script as user_script,
+)
+from imagebuild.criteria import (
     test_container_service as service,
+)
+from imagebuild.criteria import (
     test_container_storage as storage,
+)
+from imagebuild.criteria import (
     test_containers_run as containers,
+)
+from imagebuild.criteria import (
     test_no_failed_units as units,
 )
 from imagebuild.guest import Boot, Expected, Host
@@ -31,8 +46,9 @@ CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
 }
 
 OTHER = "cd" * 32
+ELSEWHERE = DEPLOYED.replace("ab" * 32, OTHER)
 BROKEN: list[tuple[str, dict[str, str | None], str]] = [
-    ("boots-the-released-commit", {f"readlink -f /sysroot{BOOT_LINK}": DEPLOYED.replace("ab" * 32, OTHER), f"cat {DEPLOYED.replace('ab' * 32, OTHER)}.origin": HEALTHY[f"cat {DEPLOYED}.origin"]}, f"booted {OTHER}"),
+    ("boots-the-released-commit", {f"readlink -f /sysroot{BOOT_LINK}": ELSEWHERE, f"cat {ELSEWHERE}.origin": HEALTHY[f"cat {DEPLOYED}.origin"]}, f"booted {OTHER}"),
     ("boots-the-released-commit", {"cat /proc/cmdline": "root=/dev/vda1\n"}, "booted no deployment"),
     ("boots-the-released-commit", {"ostree --repo=/sysroot/ostree/repo show": "'12.2'\n"}, "booted version '12.2'"),
     ("boots-the-released-commit", {f"cat {DEPLOYED}.origin": f"[origin]\nrefspec={OTHER}\n"}, "upgrades would come from"),
@@ -84,7 +100,14 @@ def test_an_artifact_that_does_not_boot_fails() -> None:
 
 
 def test_an_rpm_ostree_host_with_layered_packages_is_compared_by_its_base() -> None:
-    status = '{"deployments": [{"booted": false, "checksum": "ff"}, {"booted": true, "checksum": "ee", "base-checksum": "%s", "version": "26.1", "origin": "fedora-atomic:fedora/26/x86_64/atomic-host"}]}'
-    fedora = Host(transport=FakeTransport({"rpm-ostree status --json": status % EXPECTED.commit}), commands=RpmOstreeHost(), slowness=0.0)
+    layered = {
+        "booted": True,
+        "checksum": "ee",
+        "base-checksum": EXPECTED.commit,
+        "version": "26.1",
+        "origin": "fedora-atomic:fedora/26/x86_64/atomic-host",
+    }
+    status = json.dumps({"deployments": [{"booted": False, "checksum": "ff"}, layered]})
+    fedora = Host(transport=FakeTransport({"rpm-ostree status --json": status}), commands=RpmOstreeHost(), slowness=0.0)
     assert fedora.booted().commit == EXPECTED.commit
     assert fedora.booted().origin == "fedora-atomic:fedora/26/x86_64/atomic-host"

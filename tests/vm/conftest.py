@@ -1,0 +1,66 @@
+"""What the `vm` tests share: the demo tree, composed once (cached between checkouts), and what was made from it."""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagebuild import config, steplog
+from imagebuild.composers import mmdebstrap
+from imagebuild.config import Config, MmdebstrapConfig, cache_directory
+from imagebuild.graph import Cost
+from imagebuild.pipeline import Host, Pipeline, wire
+from imagebuild.stages.disk import choose_way
+from imagebuild.stages.tree import pin
+from imagebuild.store import Store
+from imagebuild.tools import accelerator
+
+ROOT = Path(__file__).parent.parent.parent
+REF = "debian/12/x86_64/atomic-host"
+BUDGET = Cost(cores=2, memory=6 << 30)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this directory boots guests or starts the appliance."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.vm)
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Path]:
+    """A store of the tests, kept between runs as every expensive input is; what no test of today used goes."""
+    place = cache_directory() / "test-store"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "in-use").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        begun = time.time()
+        yield place
+        builds = sorted((place / "builds").glob("*.json"))
+        recent = [file for file in builds if file.stat().st_mtime >= begun]
+        Store(place).collect(keep=len(recent))
+
+
+@pytest.fixture(scope="session")
+def settings(store: Path) -> Config:
+    """The configuration of the demo tree, which has been composed by now."""
+    loaded = config.load(ROOT / "configs" / "debian-12.yaml", store)
+    assert isinstance(loaded.compose, MmdebstrapConfig)
+    (store / "compose").mkdir(exist_ok=True)
+    with steplog.writing_to(store / "compose" / "compose.log"):
+        mmdebstrap.compose(store / "compose", REF, loaded.compose, loaded.tree, cache_directory())
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def build_host(store: Path) -> Host:
+    """What this build host can do."""
+    return Host(repo=store / "repo", populate=choose_way(None)[0], accelerator=accelerator.probe(cache_directory()))
+
+
+@pytest.fixture(scope="session")
+def pipeline(settings: Config, build_host: Host) -> Pipeline:
+    """The graph of the demo tree."""
+    return wire(settings, pin(settings.tree, REF), build_host)

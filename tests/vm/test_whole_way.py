@@ -1,0 +1,114 @@
+"""The main job, through the command line as users run it; then again, when nothing is left to do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imagebuild.config import Config, cache_directory
+from imagebuild.model import State
+from tests.vm.conftest import REF, ROOT
+
+PROGRAM = Path(sys.executable).parent / "imagebuild"
+STAGES = ("pull", "toolbox", "disk cloud", "qcow2 cloud", "smoke qcow2 cloud uefi")
+
+
+def one_firmware(tmp_path: Path) -> Path:
+    """The demo's configuration with UEFI only: `make demo` boots both, CI has an hour."""
+    file = tmp_path / "debian-12.yaml"
+    text = (ROOT / "configs" / "debian-12.yaml").read_text()
+    assert "firmware: [bios, uefi]" in text
+    file.write_text(text.replace("firmware: [bios, uefi]", "firmware: [uefi]"))
+    return file
+
+
+def run(configuration: Path, store: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    argv: list[str | Path] = [PROGRAM, "all", "--config", configuration, "--ref", REF, "--store", store, "--output", output, *more]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_a_ref_becomes_a_booted_and_checked_qcow2(settings: Config, store: Path, tmp_path: Path) -> None:
+    del settings
+    configuration, output = one_firmware(tmp_path), tmp_path / "release"
+    killed_in = _kill_in_every_stage(configuration, store, output)
+    finished = run(configuration, store, output)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    for stage in killed_in[:-1]:
+        assert f"{stage}: finished before" in finished.stdout, f"{stage} was built again:\n{finished.stdout}"
+    cells = json.loads((output / "verdict.json").read_text())
+    assert {cell["state"] for cell in cells} == {State.PASSED}
+    assert len(cells) == 9
+    assert all(Path(cell["evidence"]).stat().st_size for cell in cells)
+    (image,) = output.glob("*/*.qcow2")
+    assert image.name.startswith("Debian-AtomicHost-12.")
+    evidence = {file.name for file in next(output.glob("*/evidence/*")).iterdir()}
+    assert {"serial.log", "screen.png", "phases.json", "journal.txt"} <= evidence
+
+    begun = time.monotonic()
+    again = run(configuration, store, output)
+    assert again.returncode == 0, again.stderr
+    assert "started" not in again.stdout, again.stdout
+    assert not _guests(), "a virtual machine was started although nothing was to be done"
+    assert time.monotonic() - begun < 60
+    plan = run(configuration, store, output, "--plan")
+    assert "build" not in [line.split()[0] for line in plan.stdout.splitlines()]
+
+
+def _kill_in_every_stage(configuration: Path, store: Path, output: Path) -> list[str]:
+    """Kill the pipeline once in each stage that is not finished yet; what was finished before must not be built again."""
+    killed: list[str] = []
+    for stage in STAGES:
+        argv: list[str | Path] = [PROGRAM, "all", "--config", configuration, "--ref", REF, "--store", store, "--output", output]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if f"{stage}: started" in line:
+                time.sleep(1.5)
+                os.kill(process.pid, signal.SIGKILL)
+                killed.append(stage)
+                break
+            if f"{stage}: finished before" in line:
+                os.kill(process.pid, signal.SIGINT)
+                break
+        process.stdout.close()
+        process.wait(timeout=10)
+        started = [line for line in lines if line.rstrip().endswith(": started")]
+        assert not [line for line in started for earlier in killed[:-2] if f" {earlier}: started" in line], lines
+        time.sleep(0.5)
+        assert not _guests(), f"a guest outlived the pipeline that was killed in {stage}"
+        assert not _loops(), f"a loop device outlived the pipeline that was killed in {stage}"
+    return killed
+
+
+def _guests() -> list[str]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = place.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"qemu-system-x86_64"):
+            found.append(place.parent.name)
+    return found
+
+
+def _loops() -> list[str]:
+    listing = subprocess.run(
+        ["losetup", "--list", "--noheadings", "--output=BACK-FILE"], capture_output=True, text=True, check=False
+    ).stdout
+    return [line for line in listing.splitlines() if str(cache_directory()) in line]
+
+
+@pytest.mark.parametrize("arguments", [["--ref", "debian/12/x86_64/nothing"], ["--config", "/nowhere.yaml"], []])
+def test_wrong_usage_is_a_sentence(arguments: list[str], store: Path) -> None:
+    finished = subprocess.run([PROGRAM, "all", *arguments, "--store", store], capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert finished.stderr.startswith("imagebuild: ")
