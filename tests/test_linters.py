@@ -28,8 +28,8 @@ def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
     program.write_text(
         "from pathlib import Path\n"
         "from imagebuild.graph import Step, step\n"
-        "def make_number(out: Path, text: str) -> int: ...\n"
-        "def use_text(out: Path, text: str) -> bytes: ...\n"
+        "def make_number(out: Path, text: str) -> int: return 1\n"
+        "def use_text(out: Path, text: str) -> bytes: return b\n"
         "number: Step[int] = step('number', make_number, 'one')\n"
         "fine = step('fine', use_text, 'two')\n"
         "wrong = step('wrong', use_text, number)\n"
