@@ -30,6 +30,7 @@ from imagebuild.store import Store
 from imagebuild.tools import accelerator, command
 
 GIB = 1024**3
+INTERRUPTED = 130
 # size of a tree's content when nothing is known of it yet
 ASSUMED_TREE = 1_500_000_000
 DEFAULT_STORE = Path("build/store")
@@ -51,13 +52,15 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer swallows KeyboardInterrupt and returns this
+            raise KeyboardInterrupt
     except BuildError as error:
         report.show_error(complaints, error)
         code = error.exit_code
     except KeyboardInterrupt:
-        command.end_all()
+        _end_everything()
         complaints.print("imagebuild: interrupted; what was finished is kept, run the same command again to go on")
-        code = 130
+        code = INTERRUPTED
     except (typer.Exit, SystemExit) as error:
         code = getattr(error, "exit_code", None) or getattr(error, "code", 0) or 0
     except Exception as error:  # the last line of defence
@@ -71,6 +74,12 @@ def main() -> NoReturn:
     sys.stderr.flush()
     # threads that wait for a killed program must not hold up the end
     os._exit(code)
+
+
+def _end_everything() -> None:
+    """End all programs; a second Ctrl-C cannot interrupt that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    command.end_all()
 
 
 def _load(ref: str | None, file: Path | None, store: Path) -> tuple[Config, str]:
@@ -103,7 +112,7 @@ def build_all(
     pipeline = wire(settings, pinned, Host(repo=store.absolute() / "repo", populate=way, accelerator=speed))
     opened = Store(store)
     planned = graph.plan([pipeline.release], opened)
-    console.print(f"{chosen} is {pinned.commit}", highlight=False)
+    console.print(f"{chosen} is {pinned.commit}", highlight=False, soft_wrap=True)
     console.print(
         f"populating disks: {way} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
         highlight=False,
@@ -131,12 +140,15 @@ def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -
 
 def _build(pipeline: Pipeline, store: Store, output: Path, jobs: int) -> None:
     budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
-    with showing(console) as view, ThreadPoolExecutor(max_workers=jobs) as executor:
+    executor = ThreadPoolExecutor(max_workers=jobs)
+    with showing(console) as view:
         view.expect([each.name for each in graph.order([pipeline.release])])
         try:
             outcome = graph.build([pipeline.release], store, executor, budget=budget, listener=view)
         except KeyboardInterrupt:
-            command.end_all()
+            # not waited for: a thread may be inside a library that cannot be interrupted, and os._exit ends it
+            _end_everything()
+            executor.shutdown(wait=False, cancel_futures=True)
             raise
     _report(pipeline, outcome, output)
 

@@ -29,7 +29,7 @@ def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from imagebuild.graph import Step, step\n"
         "def make_number(out: Path, text: str) -> int: return 1\n"
-        "def use_text(out: Path, text: str) -> bytes: return b\n"
+        "def use_text(out: Path, text: str) -> bytes: return bytes()\n"
         "number: Step[int] = step('number', make_number, 'one')\n"
         "fine = step('fine', use_text, 'two')\n"
         "wrong = step('wrong', use_text, number)\n"
@@ -38,5 +38,5 @@ def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
         [BIN / "mypy", "--cache-dir=/dev/null", "--strict", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     errors = [line for line in finished.stdout.splitlines() if ": error:" in line]
-    assert len(errors) >= 1, finished.stdout
+    assert errors, finished.stdout
     assert all("wrong.py:7" in line for line in errors), finished.stdout

@@ -1,0 +1,150 @@
+"""The command line: exit codes, sentences, data on standard output."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_ostree import REF, Source, config, homedir, make_commit, source  # noqa: F401  # fixtures
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = Path(sys.executable).parent / "imagebuild"
+CONFIG = """product: Test
+release: "1"
+refs: [test/1/x86_64/host]
+tree:
+  url: {url}
+  gpg_keys: [{key}]
+  osname: os
+  remote: os
+  update_url: https://example.org/repo
+  update_gpg_key: /usr/share/key.asc
+kickstarts:
+  cloud: {{template: debian-12-cloud.ks, syntax: F28}}
+images:
+  cloud:
+    kickstart: cloud
+    name: Test
+    disk_size: {size}
+    formats: {{qcow2: {{}}}}
+storage: podman-overlay
+smoke: {{user: test}}
+"""
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def settings(source: Source, tmp_path: Path) -> Path:  # noqa: F811
+    file = tmp_path / "test.yaml"
+    file.write_text(CONFIG.format(url=source.url, key=source.key, size="6 GiB"))
+    return file
+
+
+def test_the_kickstart_is_printed(tmp_path: Path) -> None:
+    finished = run("kickstart", "--ref", "debian/12/x86_64/atomic-host", "--store", tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "ostreesetup --osname=debian-atomic" in finished.stdout
+    assert finished.stdout.startswith("# ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["kickstart", "--ref", "debian/12/x86_64/atomic-host", "--variant", "vagrant"], "no kickstart for vagrant"),
+        (["all"], "which ref?"),
+        (["all", "--ref", "nothing/1"], "no configuration builds the ref nothing/1"),
+        (["all", "--ref", "debian/12/x86_64/atomic-host", "--populate", "magic"], "--populate=magic is not possible here"),
+        (["config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"),
+        (["config"], "what?"),
+        (["frobnicate"], "No such command"),
+        (["compose", "--ref", "fedora/26/x86_64/atomic-host"], "has no `compose`"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    store: list[str | Path] = ["--store", tmp_path] if arguments[0] not in ("config", "frobnicate") else []
+    finished = run(*arguments, *store)
+    assert finished.returncode == 2, finished.stderr
+    assert said in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_the_schema_is_printed() -> None:
+    assert json.loads(run("config", "--schema").stdout)["title"] == "Config"
+
+
+def test_every_error_of_a_configuration_is_printed(settings: Path) -> None:
+    settings.write_text(settings.read_text().replace("osname: os", "os_name: os").replace("smoke: {user: test}", "smoke: {}"))
+    finished = run("config", settings)
+    assert finished.returncode == 2
+    for key in ("tree.osname", "tree.os_name", "smoke.user"):
+        assert f": {key}: " in finished.stderr
+
+
+def test_the_plan_says_what_would_be_built(settings: Path, tmp_path: Path) -> None:
+    finished = run("all", "--config", settings, "--store", tmp_path / "store", "--plan")
+    assert finished.returncode == 0, finished.stderr
+    assert "build  pull: never built" in finished.stdout
+    assert not list((tmp_path / "store" / "artifacts").iterdir())
+
+
+def test_too_little_space_is_said_before_anything_starts(settings: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() == 0:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", small], check=True)
+    else:
+        pytest.skip("a small file system needs root")
+    try:
+        finished = run("all", "--config", settings, "--store", small / "store")
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert finished.returncode == 1
+    assert "not enough space" in finished.stderr
+    assert "GiB are free" in finished.stderr
+    assert "started" not in finished.stdout
+
+
+def test_an_unsigned_commit_stops_the_build_with_exit_code_1(source: Source, settings: Path, tmp_path: Path) -> None:  # noqa: F811
+    unsigned = make_commit(source.repo, tmp_path / "work", {"usr/bin/ostree": b"x"})
+    finished = run("all", "--config", settings, "--store", tmp_path / "store", "--output", tmp_path / "out")
+    assert finished.returncode == 1
+    assert f"pull: commit {unsigned} is not signed" in finished.stderr
+    assert "log: " in finished.stderr
+    assert "release was not started, because pull failed" in finished.stderr
+
+
+def test_a_disk_that_cannot_fit_is_refused_with_the_sums(settings: Path, source: Source, tmp_path: Path) -> None:  # noqa: F811
+    settings.write_text(CONFIG.format(url=source.url, key=source.key, size="2 GiB"))
+    finished = run("all", "--config", settings, "--store", tmp_path / "store", "--output", tmp_path / "out")
+    assert finished.returncode == 1
+    assert "volume group atomicos is too small: root 3000 = 3000 MiB" in finished.stderr
+
+
+def test_garbage_collection_needs_a_store(tmp_path: Path) -> None:
+    assert run("gc", "--store", tmp_path / "none").returncode == 2
+    (tmp_path / "store").mkdir()
+    assert "freed" in run("gc", "--store", tmp_path / "store").stdout
+
+
+def test_ctrl_c_ends_everything_within_five_seconds(settings: Path, tmp_path: Path) -> None:
+    argv: list[str | Path] = [PROGRAM, "all", "--config", settings, "--store", tmp_path / "store"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "pull: started" in line:
+            break
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert time.monotonic() - begun < 5
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
