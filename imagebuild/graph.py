@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import json
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -278,8 +277,8 @@ def _why(one: Step[Any], store: Store, last: Mapping[str, tuple[str, str]], need
 class Listener(Protocol):
     """Who wants to know how a build goes. Called from the thread that called `build`."""
 
-    def started(self, one: Step[Any], log: Path) -> None:
-        """Tell that a step runs now and where its log grows."""
+    def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
+        """Tell that a step runs now and where its log grows; `busy`: another imagebuild builds it, and this one waits."""
 
     def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
         """Tell that a step's artifact is there, built now or before."""
@@ -324,7 +323,6 @@ class _Build:
         self._needed = _needed(goals, store)
         self._waiting = [one for one in order(goals) if one in self._needed]
         self._running: dict[Future[Record], Step[Any]] = {}
-        self._stop = threading.Event()
         store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
         for one in order(goals):
             record = store.find(kind_of(one), key_of(one))
@@ -332,15 +330,11 @@ class _Build:
                 self._take(one, record, cached=True)
 
     def run(self) -> Outcome:
-        try:
-            while self._waiting or self._running:
-                self._start_ready()
-                done, _ = wait(self._running, timeout=WAKE_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._end(future)
-        except BaseException:
-            self._stop.set()
-            raise
+        while self._waiting or self._running:
+            self._start_ready()
+            done, _ = wait(self._running, timeout=WAKE_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._end(future)
         return self._outcome
 
     def _start_ready(self) -> None:
@@ -362,9 +356,9 @@ class _Build:
 
     def _start(self, one: Step[Any]) -> None:
         kind, key = kind_of(one), key_of(one)
-        self._listener.started(one, self._store.root / "scratch" / f"{kind}-{key}" / "log")
+        self._listener.started(one, self._store.root / "scratch" / f"{kind}-{key}" / "log", busy=self._store.busy(kind, key))
         arguments = [self._value(argument) for argument in one.arguments]
-        future = self._executor.submit(_run_step, self._store, kind, key, components(one), one.function, arguments, self._stop)
+        future = self._executor.submit(_run_step, self._store, kind, key, components(one), one.function, arguments)
         self._running[future] = one
 
     def _value(self, argument: object) -> object:
@@ -396,9 +390,9 @@ def _run_step(
     parts: Mapping[str, str],
     function: Callable[..., Any],
     arguments: Sequence[object],
-    stop: threading.Event,
 ) -> Record:
-    with store.lock(kind, key, stop=stop):
+    """Build one step; everything handed over can be pickled, so this may run on another machine of a cluster."""
+    with store.lock(kind, key):
         winner = store.find(kind, key)
         if winner is not None:
             return winner

@@ -60,10 +60,10 @@ class View:
         """Name the steps to come, in order."""
         self.rows = {name: _Row("waiting") for name in names}
 
-    def started(self, one: Step[Any], log: Path) -> None:
+    def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
         """A step runs."""
         self.rows[one.name] = _Row("running", begun=time.monotonic(), log=log)
-        self.say(f"{one.name}: started")
+        self.say(f"{one.name}: {'waiting for another imagebuild that builds it' if busy else 'started'}")
 
     def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
         """A step's artifact is there."""

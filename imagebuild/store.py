@@ -16,14 +16,11 @@ import fcntl
 import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from imagebuild.errors import BuildError
 
 Json = Any
 POLL_SECONDS = 0.2
@@ -74,20 +71,17 @@ class Store:
         return Record(directory, data["value"], data["components"], data["seconds"]) if whole else None
 
     @contextlib.contextmanager
-    def lock(
-        self, kind: str, key: str, *, waiting: Callable[[], None] = lambda: None, stop: threading.Event | None = None
-    ) -> Iterator[None]:
-        """Hold the key's lock; call `waiting` once if somebody else has it. Raises BuildError when `stop` is set meanwhile."""
+    def lock(self, kind: str, key: str) -> Iterator[None]:
+        """Hold the key's lock; while another builder has it, wait. It is given back when its holder dies, however it dies."""
         with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
-            told = False
             while not _try_lock(handle.fileno()):
-                if not told:
-                    waiting()
-                    told = True
-                if stop is not None and stop.is_set():
-                    raise BuildError("interrupted while another imagebuild held the lock")
                 time.sleep(POLL_SECONDS)
             yield
+
+    def busy(self, kind: str, key: str) -> bool:
+        """Whether another builder has the key's lock now."""
+        with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
+            return not _try_lock(handle.fileno())
 
     def scratch(self, kind: str, key: str) -> Scratch:
         """Return a new scratch directory; what a killed builder left there is removed. Hold the lock."""

@@ -1,5 +1,6 @@
 """Each step once, in parallel, resumable."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def crash(out: Path, text: str) -> Text:
 class Recorder:
     events: list[str] = field(default_factory=list)
 
-    def started(self, one: Step[Any], log: Path) -> None:
-        self.events.append(f"started {one.name}")
+    def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
+        self.events.append(f"{'waiting for' if busy else 'started'} {one.name}")
 
     def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
         self.events.append(f"{'cached' if cached else 'finished'} {one.name}")
@@ -221,6 +222,33 @@ def slow_once(out: Path, text: str) -> Text:
     return Text(out)
 
 
+def test_waiting_for_another_builder_is_told(tmp_path: Path) -> None:
+    store, recorder = Store(tmp_path), Recorder()
+    goal = step("text", write, "hello")
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.lock(graph.kind_of(goal), graph.key_of(goal)):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(10)
+    threading.Timer(0.5, leave.set).start()
+    run(goal, store, recorder)
+    thread.join()
+    assert recorder.events == ["waiting for text", "finished text"]
+
+
+def test_steps_run_in_other_processes_too(tmp_path: Path) -> None:
+    # what a cluster's executor does: everything handed over is pickled
+    goal = step("loud", shout, step("text", write, "hello"))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        outcome = graph.build([goal], Store(tmp_path), executor, budget=BUDGET, listener=Recorder())
+    assert outcome.value(goal).file.read_text() == "HELLO"
+
+
 def test_garbage_goes_and_what_the_last_builds_used_stays(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for text in ("one", "two", "three"):
@@ -244,7 +272,7 @@ def test_garbage_collection_leaves_what_is_being_built(tmp_path: Path) -> None:
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from tests import test_graph as t
 from imagebuild import graph
 from imagebuild.graph import step

@@ -22,6 +22,8 @@ from imagebuild.errors import BuildError, MissingToolError
 
 GRACE_SECONDS = 3.0
 TAIL_LINES = 15
+# the death signal is set now: if the pipeline was killed just before that, its child has another parent already
+GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
 
 # program -> (Debian package, Fedora package)
 PACKAGES: Mapping[str, tuple[str, str]] = {
@@ -130,7 +132,7 @@ class Process:
         if not quiet:
             steplog.note(f"$ {describe(self.shown)}")
         self._popen = subprocess.Popen(
-            [str(require("setpriv")), "--pdeathsig", "KILL", "--", program, *self.argv[1:]],
+            [str(require("setpriv")), "--pdeathsig", "KILL", "--", "/bin/sh", "-c", GUARD, "sh", str(os.getpid()), program, *self.argv[1:]],
             stdin=subprocess.PIPE if isinstance(stdin, bytes) else (stdin if stdin is not None else subprocess.DEVNULL),
             stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,

@@ -1,7 +1,6 @@
 """What the `vm` tests share: the demo tree, composed once (cached between checkouts), and what was made from it."""
 
 import fcntl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from imagebuild.graph import Cost
 from imagebuild.pipeline import Host, Pipeline, wire
 from imagebuild.stages.disk import choose_way
 from imagebuild.stages.tree import pin
-from imagebuild.store import Store
+from imagebuild.store import remove
 from imagebuild.tools import accelerator
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,17 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def store() -> Iterator[Path]:
-    """A store of the tests, kept between runs as every expensive input is; what no test of today used goes."""
-    place = cache_directory() / "test-store"
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "in-use").open("w") as lock:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A new store: nothing that an earlier run found out counts. Only the composed tree is kept between runs, being dear."""
+    place = tmp_path_factory.mktemp("store")
+    composed = cache_directory() / "test-compose"
+    composed.mkdir(parents=True, exist_ok=True)
+    (place / "compose").symlink_to(composed)
+    with (composed / "in-use").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        begun = time.time()
         yield place
-        builds = sorted((place / "builds").glob("*.json"))
-        recent = [file for file in builds if file.stat().st_mtime >= begun]
-        Store(place).collect(keep=len(recent))
+    remove(place)
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +46,6 @@ def settings(store: Path) -> Config:
     """The configuration of the demo tree, which has been composed by now."""
     loaded = config.load(ROOT / "configs" / "debian-12.yaml", store)
     assert isinstance(loaded.compose, MmdebstrapConfig)
-    (store / "compose").mkdir(exist_ok=True)
     with steplog.writing_to(store / "compose" / "compose.log"):
         mmdebstrap.compose(store / "compose", REF, loaded.compose, loaded.tree, cache_directory())
     return loaded

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.config import Config, cache_directory
+from imagebuild.config import Config
 from imagebuild.model import State
 from tests.vm.conftest import REF, ROOT
 
@@ -83,7 +83,7 @@ def _kill_in_every_stage(configuration: Path, store: Path, output: Path) -> list
         assert not [line for line in started for earlier in killed[:-2] if f" {earlier}: started" in line], lines
         time.sleep(0.5)
         assert not _guests(), f"a guest outlived the pipeline that was killed in {stage}"
-        assert not _loops(), f"a loop device outlived the pipeline that was killed in {stage}"
+        assert not _loops(store), f"a loop device outlived the pipeline that was killed in {stage}"
     return killed
 
 
@@ -99,11 +99,11 @@ def _guests() -> list[str]:
     return found
 
 
-def _loops() -> list[str]:
+def _loops(store: Path) -> list[str]:
     listing = subprocess.run(
         ["losetup", "--list", "--noheadings", "--output=BACK-FILE"], capture_output=True, text=True, check=False
     ).stdout
-    return [line for line in listing.splitlines() if str(cache_directory()) in line]
+    return [line for line in listing.splitlines() if str(store) in line]
 
 
 @pytest.mark.parametrize("arguments", [["--ref", "debian/12/x86_64/nothing"], ["--config", "/nowhere.yaml"], []])

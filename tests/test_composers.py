@@ -1,0 +1,100 @@
+"""Composing: nothing changed makes no commit, a change makes the next version, signed."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from imagebuild.composers import mmdebstrap, rpm_ostree
+from imagebuild.config import MmdebstrapConfig, RpmOstreeConfig, TreeConfig
+from imagebuild.errors import MissingToolError
+from imagebuild.tools import command
+from imagebuild.tools.ostree import Remote, Repo
+
+REF = "debian/12/x86_64/atomic-host"
+
+
+def tree(directory: Path) -> TreeConfig:
+    return TreeConfig.model_validate(
+        {
+            "url": f"file://{directory}/repo",
+            "gpg_keys": [str(directory / "signing-key.asc")],
+            "osname": "os",
+            "remote": "os",
+            "update_url": "https://example.org",
+            "update_gpg_key": "/usr/share/ostree/key.asc",
+        }
+    )
+
+
+def spec(*packages: str, text: str = "VERSION=${version}") -> MmdebstrapConfig:
+    return MmdebstrapConfig(
+        composer="mmdebstrap",
+        suite="bookworm",
+        version="12",
+        packages=packages,
+        files={"usr/lib/os-release": text},
+        signing_user="test key <test@example.org>",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed packages: what mmdebstrap would make, in a moment. The real one runs in the `vm` tests."""
+
+    def archive(spec: MmdebstrapConfig, target: Path) -> None:
+        with tarfile.open(target, "w") as tar:
+            for package in spec.packages:
+                info = tarfile.TarInfo(f"usr/share/{package}")
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(info)
+
+    monkeypatch.setattr(mmdebstrap, "_mmdebstrap", archive)
+
+
+def test_unchanged_makes_no_commit_and_changed_makes_the_next_version(tmp_path: Path) -> None:
+    directory, cache = tmp_path / "compose", tmp_path / "cache"
+    settings = tree(directory)
+    first = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache)
+    assert (first.version, first.new) == ("12.1", True)
+    again = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache)
+    assert (again.commit, again.new) == (first.commit, False)
+    # asked again, the mirror has the same: other inputs, equal content
+    refreshed = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache, refresh=True)
+    assert (refreshed.commit, refreshed.new) == (first.commit, False)
+    second = mmdebstrap.compose(directory, REF, spec("bash", "coreutils"), settings, cache)
+    assert (second.version, second.new) == ("12.2", True)
+    repo = Repo(directory / "repo")
+    assert repo.refs()[REF] == second.commit
+    assert repo.parent(second.commit) == first.commit
+    assert repo.metadata(second.commit)["version"] == "12.2"
+    assert repo.read(second.commit, "usr/lib/os-release") == b"VERSION=12.2"
+    assert repo.timestamp(second.commit) > repo.timestamp(first.commit)
+
+
+def test_the_commit_is_signed_and_carries_its_key(tmp_path: Path) -> None:
+    directory = tmp_path / "compose"
+    composed = mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
+    key = directory / "signing-key.asc"
+    target = Repo.ensure(tmp_path / "pulled")
+    target.pull(Remote(url=f"file://{composed.repo}", keys=(key,), verify=True), composed.commit)
+    assert target.read(composed.commit, "usr/share/ostree/key.asc") == key.read_bytes()
+    assert target.listing(composed.commit, "dev") == []
+
+
+def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(spec: MmdebstrapConfig, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mmdebstrap, "_mmdebstrap", dies)
+    with pytest.raises(KeyboardInterrupt):
+        mmdebstrap.compose(tmp_path / "compose", REF, spec("bash"), tree(tmp_path / "compose"), tmp_path / "cache")
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "search_path", lambda: "/nowhere")
+    with pytest.raises(MissingToolError, match="rpm-ostree is not installed") as caught:
+        rpm_ostree.compose(tmp_path, REF, RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json"))
+    assert "dnf install rpm-ostree" in caught.value.hint

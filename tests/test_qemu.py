@@ -1,0 +1,30 @@
+"""QEMU's command line, as it was."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from imagebuild.model import Firmware
+from imagebuild.tools import oci
+from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.qemu import Machine, Places, command_line
+from tests.golden import check_golden
+
+PLACES = Places(serial=Path("/evidence/serial.log"), monitor=Path("/tmp/qmp"), variables=Path("/tmp/vars.fd"))
+TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
+KVM = Accelerator(name="kvm", slowness=1.0, reason="test")
+
+
+@pytest.mark.parametrize("firmware", Firmware)
+@pytest.mark.parametrize("accelerator", [TCG, KVM], ids=lambda each: each.name)
+def test_the_command_line_is_as_it_was(firmware: Firmware, accelerator: Accelerator, request: pytest.FixtureRequest) -> None:
+    machine = Machine(disk=Path("/w/a,b.qcow2"), seed=Path("/w/seed.iso"), firmware=firmware, cores=2, memory=2 << 30, forward={2222: 22})
+    argv = command_line(machine, accelerator, PLACES, ("/code.fd", "/vars.fd"))
+    check_golden(request, f"qemu-{firmware}-{accelerator.name}.txt", shlex.join(argv).replace(" -", "\n-") + "\n")
+    assert "-no-reboot" in argv
+    assert any("a,,b.qcow2" in word for word in argv), "a comma in a path must be doubled"
+
+
+def test_the_container_image_is_the_same_each_time() -> None:
+    assert oci.busybox_archive() == oci.busybox_archive()
