@@ -121,8 +121,6 @@ class Process:
         quiet: bool = False,
         shown: Sequence[str | Path] | None = None,
     ) -> None:
-        if _ended.is_set():
-            raise BuildError("interrupted")
         self.argv = [str(word) for word in argv]
         self.shown = [str(word) for word in shown] if shown is not None else self.argv
         self._log = None if quiet else steplog.current()
@@ -131,16 +129,31 @@ class Process:
         program = str(require(self.argv[0])) if "/" not in self.argv[0] else self.argv[0]
         if not quiet:
             steplog.note(f"$ {describe(self.shown)}")
-        self._popen = subprocess.Popen(
-            [str(require("setpriv")), "--pdeathsig", "KILL", "--", "/bin/sh", "-c", GUARD, "sh", str(os.getpid()), program, *self.argv[1:]],
-            stdin=subprocess.PIPE if isinstance(stdin, bytes) else (stdin if stdin is not None else subprocess.DEVNULL),
-            stdout=subprocess.PIPE if stdout is None else stdout,
-            stderr=subprocess.PIPE,
-            env=_environment(env),
-            cwd=cwd,
-            start_new_session=True,
-        )
+        # under the guard: `end_all` sees every program that was started, or none is started any more
         with _guard:
+            if _ended.is_set():
+                raise BuildError("interrupted")
+            self._popen = subprocess.Popen(
+                [
+                    str(require("setpriv")),
+                    "--pdeathsig",
+                    "KILL",
+                    "--",
+                    "/bin/sh",
+                    "-c",
+                    GUARD,
+                    "sh",
+                    str(os.getpid()),
+                    program,
+                    *self.argv[1:],
+                ],
+                stdin=subprocess.PIPE if isinstance(stdin, bytes) else (stdin if stdin is not None else subprocess.DEVNULL),
+                stdout=subprocess.PIPE if stdout is None else stdout,
+                stderr=subprocess.PIPE,
+                env=_environment(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
             _running.add(self)
         self._threads = [threading.Thread(target=self._follow, args=(self._popen.stderr, self._said), daemon=True)]
         if stdout is None:
