@@ -15,17 +15,18 @@ import typer
 from rich.console import Console
 
 from imagebuild import config as configuration
-from imagebuild import graph, report, steplog
+from imagebuild import graph, report, steplog, steps
 from imagebuild.composers import Composed, mmdebstrap, rpm_ostree
 from imagebuild.config import Config, MmdebstrapConfig, cache_directory
 from imagebuild.errors import BuildError, CriteriaError, UsageError
-from imagebuild.graph import Cost, Outcome
+from imagebuild.graph import Outcome
 from imagebuild.model import Image, Release, Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
 from imagebuild.stages import kickstart as kickstarts
 from imagebuild.stages.disk import choose_way
 from imagebuild.stages.tree import pin
+from imagebuild.steps import Cost
 from imagebuild.store import Store
 from imagebuild.tools import accelerator, command
 
@@ -128,7 +129,7 @@ def build_all(
 
 def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -> None:
     missing = frozenset(each.step.name for each in planned if each.todo)
-    tree = next((store.find(graph.kind_of(each.step), graph.key_of(each.step)) for each in planned if each.step.name == "pull"), None)
+    tree = next((store.find(steps.kind_of(each.step), steps.key_of(each.step)) for each in planned if each.step.name == "pull"), None)
     needed = space_needed(settings, int(tree.value["size"]) if tree else ASSUMED_TREE, missing)
     free = shutil.disk_usage(store.root).free
     if needed > free:

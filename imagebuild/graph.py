@@ -1,215 +1,26 @@
-"""A typed graph of steps: each built once, in parallel, resumable. Knows no images.
+"""A graph of steps is built: each step once, in parallel, resumable. Knows no images.
 
-A step is a function `(empty directory, typed inputs) -> artifact`. Its key is the hash of everything that went in: the
-function's source and that of every module of its package it imports, its parameters, the versions of the tools it runs,
-and the keys of the steps it reads. A key with a finished artifact is never built again.
+A key with a finished artifact is never built again; what fails does not stop what does not need it.
 """
 
-import ast
-import functools
-import hashlib
-import importlib.util
-import json
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, Union, get_type_hints, overload
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError
+from imagebuild.steps import Cost, Gather, Step, Unkeyed, components, inputs, key_of, kind_of
 from imagebuild.store import Record, Store
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
-D = TypeVar("D")
-E = TypeVar("E")
 WAKE_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a step takes while it runs: cores, and bytes of memory reserved before it starts."""
-
-    cores: int = 1
-    memory: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Step(Generic[T]):
-    """A promise of one artifact of type T. Made by `step` or `gather`, never by hand."""
-
-    name: str
-    function: Callable[..., T]
-    arguments: tuple[object, ...]
-    tools: Mapping[str, str]
-    cost: Cost
-
-
-@dataclass(frozen=True, eq=False)
-class Gather(Step[tuple[T, ...]]):
-    """Several steps read by one: the reader gets a tuple. Builds nothing itself."""
-
-
-@dataclass(frozen=True)
-class Unkeyed(Generic[T]):
-    """A parameter that does not change the artifact (where the repo lies, how hard to press): left out of the key."""
-
-    value: T
-
-
-Input: TypeAlias = Union[Step[A], Unkeyed[A], A]  # noqa: UP007  # `|` of these is no generic alias at run time
-
-
-@overload
-def step(name: str, function: Callable[[Path, A], T], a: Input[A], /, *, tools: Mapping[str, str] = ..., cost: Cost = ...) -> Step[T]: ...
-@overload
-def step(
-    name: str, function: Callable[[Path, A, B], T], a: Input[A], b: Input[B], /, *, tools: Mapping[str, str] = ..., cost: Cost = ...
-) -> Step[T]: ...
-@overload
-def step(
-    name: str,
-    function: Callable[[Path, A, B, C], T],
-    a: Input[A],
-    b: Input[B],
-    c: Input[C],
-    /,
-    *,
-    tools: Mapping[str, str] = ...,
-    cost: Cost = ...,
-) -> Step[T]: ...
-@overload
-def step(
-    name: str,
-    function: Callable[[Path, A, B, C, D], T],
-    a: Input[A],
-    b: Input[B],
-    c: Input[C],
-    d: Input[D],
-    /,
-    *,
-    tools: Mapping[str, str] = ...,
-    cost: Cost = ...,
-) -> Step[T]: ...
-@overload
-def step(
-    name: str,
-    function: Callable[[Path, A, B, C, D, E], T],
-    a: Input[A],
-    b: Input[B],
-    c: Input[C],
-    d: Input[D],
-    e: Input[E],
-    /,
-    *,
-    tools: Mapping[str, str] = ...,
-    cost: Cost = ...,
-) -> Step[T]: ...
-
-
-def step(
-    name: str, function: Callable[..., Any], *arguments: object, tools: Mapping[str, str] | None = None, cost: Cost | None = None
-) -> Step[Any]:
-    """Promise `function(directory, *arguments)`: each argument a step whose artifact is wanted, or a parameter.
-
-    A wrong wiring is an error of the type checker. `tools` are the versions of programs the function runs.
-    """
-    return Step(name, function, arguments, dict(tools or {}), cost or Cost())
-
-
-def gather(steps: Iterable[Step[T]]) -> Step[tuple[T, ...]]:
-    """Let one step read many of the same type."""
-    return Gather("", tuple, tuple(steps), {}, Cost())
-
-
-def _inputs(one: Step[Any]) -> list[Step[Any]]:
-    """Return the real steps that `one` reads."""
-    found: list[Step[Any]] = []
-    for argument in one.arguments:
-        if isinstance(argument, Gather):
-            found += _inputs(argument)
-        elif isinstance(argument, Step):
-            found.append(argument)
-    return found
-
-
-# --- keys -------------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def source_digest(module: str) -> str:
-    """Return the sha256 of a module's source and of every module of the same package that it imports, directly or not."""
-    package = module.partition(".")[0]
-    seen: dict[str, str] = {}
-    todo = [module]
-    while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        spec = importlib.util.find_spec(name)
-        origin = Path(spec.origin) if spec is not None and spec.origin else None
-        if origin is None:
-            continue
-        text = origin.read_bytes()
-        seen[name] = hashlib.sha256(text).hexdigest()
-        todo += [found for found in _imports(text, package) if found not in seen]
-        # data that is read at run time lies beside the code: scripts
-        for script in sorted(origin.parent.glob("*.sh")) if name != package else []:
-            seen[str(script)] = hashlib.sha256(script.read_bytes()).hexdigest()
-    return hashlib.sha256("\n".join(sorted(seen.values())).encode()).hexdigest()
-
-
-def _imports(text: bytes, package: str) -> list[str]:
-    found: list[str] = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.partition(".")[0] == package]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [node.module, *(name for name in names if _is_module(name))]
-    return found
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return name in sys.modules or importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def components(one: Step[Any]) -> dict[str, str]:
-    """Return what the key of a step is made of, by name, so that a change can be told to the user."""
-    names = [name for name in get_type_hints(one.function) if name != "return"][1:]
-    parts = {"source": source_digest(one.function.__module__), "function": one.function.__qualname__}
-    parts |= {f"tool {tool}": version for tool, version in one.tools.items()}
-    for name, argument in zip(names, one.arguments, strict=True):
-        if isinstance(argument, Gather):
-            parts[f"inputs {name}"] = " ".join(key_of(each) for each in argument.arguments if isinstance(each, Step))
-        elif isinstance(argument, Step):
-            parts[f"input {name}"] = key_of(argument)
-        elif not isinstance(argument, Unkeyed):
-            parts[f"parameter {name}"] = TypeAdapter(type(argument)).dump_json(argument).decode()
-    return parts
-
-
-@functools.cache
-def key_of(one: Step[Any]) -> str:
-    """Return the key of a step: 32 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(components(one), sort_keys=True).encode()).hexdigest()[:32]
-
-
-def kind_of(one: Step[Any]) -> str:
-    """Return the name of the step's stage, under which the store files its artifacts."""
-    return one.function.__module__.rpartition(".")[2] + "." + one.function.__name__
 
 
 # --- plan -------------------------------------------------------------------------------------------------------------
@@ -232,8 +43,8 @@ def order(goals: Sequence[Step[Any]]) -> list[Step[Any]]:
         one = todo.pop()
         if one not in seen:
             seen.add(one)
-            sorter.add(one, *_inputs(one))
-            todo += _inputs(one)
+            sorter.add(one, *inputs(one))
+            todo += inputs(one)
     return list(sorter.static_order())
 
 
@@ -254,7 +65,7 @@ def _needed(goals: Sequence[Step[Any]], store: Store) -> set[Step[Any]]:
         seen.add(one)
         if store.find(kind_of(one), key_of(one)) is None:
             missing.add(one)
-            todo += _inputs(one)
+            todo += inputs(one)
     return missing
 
 
@@ -339,13 +150,13 @@ class _Build:
 
     def _start_ready(self) -> None:
         for one in list(self._waiting):
-            guilty = next((each for each in _inputs(one) if each in self._outcome.failed or each in self._outcome.not_started), None)
+            guilty = next((each for each in inputs(one) if each in self._outcome.failed or each in self._outcome.not_started), None)
             if guilty is not None:
                 self._waiting.remove(one)
                 root = self._outcome.not_started.get(guilty, guilty)
                 self._outcome.not_started[one] = root
                 self._listener.not_started(one, root)
-            elif all(each in self._outcome.values for each in _inputs(one)) and self._fits(one.cost):
+            elif all(each in self._outcome.values for each in inputs(one)) and self._fits(one.cost):
                 self._waiting.remove(one)
                 self._start(one)
 
@@ -363,7 +174,7 @@ class _Build:
 
     def _value(self, argument: object) -> object:
         if isinstance(argument, Gather):
-            return tuple(self._outcome.values[each] for each in _inputs(argument))
+            return tuple(self._outcome.values[each] for each in inputs(argument))
         if isinstance(argument, Step):
             return self._outcome.values[argument]
         return argument.value if isinstance(argument, Unkeyed) else argument

@@ -6,9 +6,7 @@ product is wrong" (an assertion in a criterion) and "the rig broke" (`RigError`)
 
 import contextlib
 import json
-import re
 import secrets
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +24,7 @@ from imagebuild.model import Firmware, HostKind
 from imagebuild.storage import profile
 from imagebuild.tools import command, oci, qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.console import describe_failure, fatal_line, phase_reached
 from imagebuild.tools.qemu import Machine, Running
 from imagebuild.tools.ssh import Answer
 
@@ -35,38 +34,6 @@ BOOT_SECONDS = 90.0
 STALL_SECONDS = 30.0
 POLL_SECONDS = 1.0
 CONTAINER_IMAGE = oci.NAME
-
-# phase -> what on the serial console shows that it was reached, in order
-PHASES = (
-    ("firmware", re.compile(r"SeaBIOS|BdsDxe|UEFI firmware|TianoCore")),
-    ("bootloader", re.compile(r"GNU GRUB|Booting `|Welcome to GRUB")),
-    ("kernel", re.compile(r"Linux version \d")),
-    ("initramfs", re.compile(r"Running in initrd|dracut-cmdline|dracut: dracut-")),
-    ("userspace", re.compile(r"Switching root|Welcome to (?![^\n]*Initramfs)")),
-    ("network", re.compile(r"Network is Online|cloud-init\[\d+\]: ci-info:|Reached target .*Network is Online")),
-)
-# what ends a boot at once; each with the sentence for the reader
-FATAL = (
-    (re.compile(r"Kernel panic - not syncing[^\r\n]*"), "the kernel panicked"),
-    (
-        re.compile(r"You are in emergency mode|Entering emergency mode|Started .*Emergency Shell"),
-        "systemd or dracut gave up and offers an emergency shell",
-    ),
-    (
-        re.compile(r"Warning: /dev/\S+ does not exist|dracut-initqueue\[\d+\]: Warning: Could not boot|Refusing to continue"),
-        "the initramfs did not find the root file system",
-    ),
-    (
-        re.compile(
-            r"grub rescue>|error: no such (device|partition)[^\r\n]*|error: file `[^\r\n]*' not found|error: you need to load the kernel first"
-        ),
-        "GRUB cannot load what its menu names",
-    ),
-    (
-        re.compile(r"Boot failed: not a bootable disk|No bootable device|BdsDxe: No bootable option or device was found"),
-        "the firmware found nothing to boot",
-    ),
-)
 
 
 class RigError(BuildError):
@@ -273,21 +240,6 @@ def make_seed(directory: Path, expected: Expected) -> Path:
     return seed
 
 
-def phase_reached(console: str) -> str:
-    """Return the last phase that the console shows; before the first it is the firmware's."""
-    found = [name for name, pattern in PHASES if pattern.search(console)]
-    return found[-1] if found else "firmware"
-
-
-def fatal_line(console: str) -> str:
-    """Return a sentence for the first fatal pattern on the console, with the line; empty when there is none."""
-    for pattern, sentence in FATAL:
-        match = pattern.search(console)
-        if match:
-            return f"{sentence}: {match.group().strip()!r}"
-    return ""
-
-
 def _follow_boot(running: Running, port: int, rig: Rig) -> tuple[str, dict[str, float]]:
     """Watch a boot until ssh answers. Ends at once on a fatal line, and for lack of progress on console and processor."""
     begun = time.monotonic()
@@ -311,14 +263,7 @@ def _follow_boot(running: Running, port: int, rig: Rig) -> tuple[str, dict[str, 
         if not problem and now - begun > budget:
             problem = f"no ssh within {budget:.0f} s"
         if problem:
-            return _describe_failure(problem, console, rig.evidence), phases
-
-
-def _describe_failure(problem: str, console: str, evidence: Path) -> str:
-    clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", console)
-    tail = "\n".join(f"    {line}" for line in [line for line in clean.splitlines() if line.strip()][-12:])
-    where = f"(screenshot: {evidence / 'screen.png'}, console: {evidence / 'serial.log'})"
-    return f"the host did not come up; it got as far as the {phase_reached(console)}: {problem} {where}\n{tail}"
+            return describe_failure(problem, console, rig.evidence), phases
 
 
 def _collect(host: Host, evidence: Path) -> None:
@@ -340,10 +285,3 @@ def rig_to_json(rig: Rig) -> str:
 def rig_from_json(text: str) -> Rig:
     """Return the rig that `rig_to_json` wrote."""
     return TypeAdapter(Rig).validate_json(text)
-
-
-def fresh_directory(path: Path) -> Path:
-    """Return an empty directory at a path."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    return path

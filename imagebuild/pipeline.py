@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.config import Config, ImageConfig
-from imagebuild.graph import Cost, Step, Unkeyed, gather, step
 from imagebuild.model import Disk, Firmware, Image, Release, Tree, Verdict
 from imagebuild.stages.convert import convert_qcow2
 from imagebuild.stages.disk import DiskSpec, install_disk
@@ -13,6 +12,7 @@ from imagebuild.stages.release import lay_out
 from imagebuild.stages.smoke import SmokeSpec, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import Pin, pull_tree
+from imagebuild.steps import Cost, Step, Unkeyed, gather, step
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuild.errors import BuildError, CriteriaError
-from imagebuild.graph import Step
+from imagebuild.steps import Step
 from imagebuild.store import Record
 
 TAIL_BYTES = 2000

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from imagebuild import graph
+from imagebuild import graph, steps
 from imagebuild.errors import BuildError
-from imagebuild.graph import Cost, Outcome, Step, Unkeyed, gather, step
+from imagebuild.graph import Outcome
 from imagebuild.model import ArtifactPath
+from imagebuild.steps import Cost, Step, Unkeyed, gather, step
 from imagebuild.store import Record, Store
 
 BUDGET = Cost(cores=4, memory=1000)
@@ -124,13 +125,13 @@ def test_inputs_of_a_finished_step_are_not_needed_any_more(tmp_path: Path) -> No
 
 
 def test_an_unkeyed_parameter_does_not_change_the_key() -> None:
-    keys = {graph.key_of(step("text", write, Unkeyed(text))) for text in ("a", "b")}
+    keys = {steps.key_of(step("text", write, Unkeyed(text))) for text in ("a", "b")}
     assert len(keys) == 1
-    assert graph.key_of(step("text", write, "a")) != graph.key_of(step("text", write, "b"))
+    assert steps.key_of(step("text", write, "a")) != steps.key_of(step("text", write, "b"))
 
 
 def test_tool_versions_are_part_of_the_key() -> None:
-    assert graph.key_of(step("text", write, "a", tools={"x": "1"})) != graph.key_of(step("text", write, "a", tools={"x": "2"}))
+    assert steps.key_of(step("text", write, "a", tools={"x": "1"})) != steps.key_of(step("text", write, "a", tools={"x": "2"}))
 
 
 def test_a_failure_leaves_its_log_and_no_half_artifact_and_others_go_on(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_waiting_for_another_builder_is_told(tmp_path: Path) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store.lock(graph.kind_of(goal), graph.key_of(goal)):
+        with store.lock(steps.kind_of(goal), steps.key_of(goal)):
             entered.set()
             leave.wait(10)
 
@@ -274,8 +275,8 @@ import os, sys, time
 from pathlib import Path
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from tests import test_graph as t
-from imagebuild import graph
-from imagebuild.graph import step
+from imagebuild import graph, steps
+from imagebuild.steps import step
 from imagebuild.store import Store
 from imagebuild.tools import command
 stage = sys.argv[2]

@@ -27,7 +27,7 @@ def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
     program = tmp_path / "wrong.py"
     program.write_text(
         "from pathlib import Path\n"
-        "from imagebuild.graph import Step, step\n"
+        "from imagebuild.steps import Step, step\n"
         "def make_number(out: Path, text: str) -> int: return 1\n"
         "def use_text(out: Path, text: str) -> bytes: return bytes()\n"
         "number: Step[int] = step('number', make_number, 'one')\n"

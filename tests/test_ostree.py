@@ -16,8 +16,9 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import HostKind
 from imagebuild.stages import tree as stage
 from imagebuild.stages.toolbox import make_toolbox
-from imagebuild.tools import command, gpg, ostree
-from imagebuild.tools.ostree import Patience, Remote, Repo
+from imagebuild.tools import command, gpg, ostree_server
+from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools.ostree_server import Patience
 
 REF = "test/1/x86_64/host"
 QUICK = Patience(attempts=2, pause=0.01, low_speed_seconds=2)
@@ -126,7 +127,7 @@ def test_a_tree_is_pulled_and_described(source: Source, tmp_path: Path) -> None:
 
 
 def test_a_tree_is_pulled_over_http(source: Source, served: str, tmp_path: Path) -> None:
-    assert ostree.resolve(served, REF, patience=QUICK) == source.commit
+    assert ostree_server.resolve(served, REF, patience=QUICK) == source.commit
     repo = Repo.ensure(tmp_path / "repo")
     repo.pull(remote(source, served), source.commit, patience=QUICK)
     assert repo.fsck(source.commit) > len(FILES)
@@ -143,26 +144,26 @@ def test_only_the_pinned_commit_is_pulled(source: Source, tmp_path: Path) -> Non
 def test_an_unknown_ref_names_near_ones(source: Source, served: str) -> None:
     for url in (source.url, served):
         with pytest.raises(UsageError, match="no ref test/1/x86_64/hots") as caught:
-            ostree.resolve(url, "test/1/x86_64/hots", patience=QUICK)
+            ostree_server.resolve(url, "test/1/x86_64/hots", patience=QUICK)
         assert REF in caught.value.hint
 
 
 @pytest.mark.parametrize("ref", ["", "../x", "a//b", "/a", "a b", "a;b"])
 def test_what_is_no_ref_is_refused(source: Source, ref: str) -> None:
     with pytest.raises(UsageError, match="is not a ref"):
-        ostree.resolve(source.url, ref)
+        ostree_server.resolve(source.url, ref)
 
 
 def test_an_unreachable_server_is_said_after_all_attempts(source: Source, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"cannot reach http://127\.0\.0\.1:9/"):
-        ostree.resolve("http://127.0.0.1:9", REF, patience=QUICK)
+        ostree_server.resolve("http://127.0.0.1:9", REF, patience=QUICK)
     with pytest.raises(BuildError, match=r"cannot fetch from http://127\.0\.0\.1:9"):
         Repo.ensure(tmp_path / "repo").pull(remote(source, "http://127.0.0.1:9"), source.commit, patience=QUICK)
 
 
 def test_a_directory_that_is_no_repository_is_said(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="there is no OSTree repository"):
-        ostree.resolve(f"file://{tmp_path}", REF, patience=QUICK)
+        ostree_server.resolve(f"file://{tmp_path}", REF, patience=QUICK)
 
 
 def test_an_unsigned_commit_is_refused_unless_allowed_by_hand(source: Source, tmp_path: Path) -> None:

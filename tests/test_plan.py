@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from imagebuild import config
+from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import plan, table
-from imagebuild.deploy.plan import BadKickstartError, Plan
+from imagebuild.deploy.kickstart import BadKickstartError
+from imagebuild.deploy.plan import Plan
 from imagebuild.model import Firmware
 from imagebuild.stages import kickstart
 from tests.golden import check_golden
@@ -141,9 +143,9 @@ def test_a_disk_that_could_not_boot_is_refused(old: str, new: str, firmware: fro
     ],
 )
 def test_what_pykickstart_lets_through_is_checked(line: str, complaint: str) -> None:
-    handler = plan.parse(line + "\n", "F28", "test.ks")
+    handler = language.parse(line + "\n", "F28", "test.ks")
     with pytest.raises(BadKickstartError, match=complaint):
-        plan.checks(handler, line, ["a/b"], signed=True, name="test.ks")
+        language.checks(handler, line, ["a/b"], signed=True, name="test.ks")
 
 
 def test_growing_volumes_and_percentages() -> None:

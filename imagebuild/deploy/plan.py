@@ -4,21 +4,15 @@ Sizes are bytes unless a name says otherwise; the sources are the kickstart docu
 UEFI 2.10 section 5 for the partition table.
 """
 
-import contextlib
-import io
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pykickstart.constants import DISPLAY_MODE_TEXT, KS_SCRIPT_POST
-from pykickstart.errors import KickstartError
-from pykickstart.parser import KickstartParser
-from pykickstart.version import makeVersion, versionMap
+from pykickstart.constants import KS_SCRIPT_POST
 
-from imagebuild.errors import BuildError
+from imagebuild.deploy.kickstart import BadKickstartError, parse, refuse_unknown
 from imagebuild.model import Firmware
 
 MIB = 1024 * 1024
@@ -37,43 +31,7 @@ GPT_TYPES = {
 }
 MBR_TYPES = {"efi": "ef", "lvm": "8e", "data": "83"}
 
-# command -> options of it that are executed; anything else that is set is refused
-COMMANDS: Mapping[str, frozenset[str]] = {
-    name: frozenset(options.split())
-    for name, options in {
-        "text": "displayMode", "lang": "lang", "keyboard": "keyboard _keyboard vc_keymap kbd", "timezone": "timezone isUtc nontp",
-        "rootpw": "lock password isCrypted", "firewall": "enabled", "zerombr": "zerombr", "auth": "authconfig", "authselect": "authselect",
-        "selinux": "selinux", "network": "", "services": "enabled disabled", "bootloader": "appendLine timeout location",
-        "clearpart": "type initAll disklabel", "part": "", "volgroup": "", "logvol": "",
-        "ostreesetup": "osname remote url ref nogpg", "reboot": "action",
-    }.items()
-}  # fmt: skip
-NETWORK_OPTIONS = frozenset({"bootProto", "device", "activate", "onboot", "hostname", "ipv6"})
-PART_OPTIONS = frozenset({"fstype", "size", "grow", "maxSizeMB", "label", "mountpoint", "format"})
-VOLGROUP_OPTIONS = frozenset({"vgname", "name", "physvols", "format"})
-LOGVOL_OPTIONS = frozenset({"fstype", "size", "grow", "name", "vgname", "mountpoint", "format", "label", "percent", "maxSizeMB"})
-BOOKKEEPING = frozenset(
-    {
-        "lineno",
-        "seen",
-        "op",
-        "handler",
-        "currentCmd",
-        "currentLine",
-        "writePriority",
-        "preceededInclude",
-        "_name",
-        "name_",
-        "mntpoint",
-        "partitions",
-        "errorStr",
-    }
-)
 FILE_SYSTEMS = frozenset({"xfs", "ext4", "efi", "biosboot", "lvmpv"})
-
-
-class BadKickstartError(BuildError):
-    """A kickstart that cannot be parsed or executed; the message begins with file and line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,41 +117,13 @@ class Plan:
         return self.uuid(role)[:8].upper()
 
 
-# --- parsing ----------------------------------------------------------------------------------------------------------
-
-
-def parse(text: str, syntax: str, name: str) -> Any:
-    """Parse a complete kickstart and return pykickstart's handler. Raises BadKickstartError with file and line; warnings are errors."""
-    if syntax not in versionMap:
-        raise BadKickstartError(f"{name}: pykickstart knows no version {syntax!r}", hint=f"it knows: {', '.join(sorted(versionMap))}")
-    handler = makeVersion(syntax)
-    parser = KickstartParser(handler, missingIncludeIsFatal=True, unknownSectionIsFatal=True)
-    with _parsing(name):
-        parser.readKickstartFromString(text)
-    return handler
-
-
-@contextlib.contextmanager
-def _parsing(name: str) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("always")
-            yield
-    except KickstartError as error:
-        line = getattr(error, "lineno", None) or 0
-        raise BadKickstartError(f"{name}:{line}: {getattr(error, 'message', None) or error}") from error
-    serious = [str(each.message) for each in caught if "deprecated" not in str(each.message).lower()]
-    if serious:
-        raise BadKickstartError(f"{name}: {serious[0]}")
-
-
 def read(text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware], seed: str, name: str = "kickstart") -> Plan:
     """Turn a kickstart into a plan for a disk of `disk_size` bytes; `seed` is what UUIDs are derived from (the commit).
 
     Raises BadKickstartError: a command or option that is not executed (with its line), sizes that do not fit (with the sums).
     """
     handler = parse(text, syntax, name)
-    _refuse_unknown(handler, name)
+    refuse_unknown(handler, name)
     partitions, table = _partitions(handler, disk_size, name)
     group, volumes = _volumes(handler, partitions, name)
     setup, loader = handler.ostreesetup, handler.bootloader
@@ -214,35 +144,6 @@ def read(text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware
     if "/" not in [mount for mount, _, _ in plan.mounts()]:
         raise BadKickstartError(f"{name}: nothing is mounted at /")
     return plan
-
-
-def _refuse_unknown(handler: Any, name: str) -> None:
-    for command in sorted(
-        {id(each): each for each in handler.commands.values() if getattr(each, "seen", False)}.values(), key=lambda each: each.lineno
-    ):
-        names = [key for key, each in handler.commands.items() if each is command]
-        known = next((COMMANDS[each] for each in names if each in COMMANDS), None)
-        if known is None:
-            raise BadKickstartError(f"{name}:{command.lineno}: `{command.currentCmd or names[0]}` is not executed by imagebuild")
-        if not hasattr(command, "dataList") or not command.dataList():
-            _refuse_options(command, type(command)(), known, f"{name}:{command.lineno}: {command.currentCmd or names[0]}")
-    for data, fresh, known in (
-        *((each, handler.NetworkData(), NETWORK_OPTIONS) for each in handler.network.network),
-        *((each, handler.PartData(), PART_OPTIONS) for each in handler.partition.partitions),
-        *((each, handler.VolGroupData(), VOLGROUP_OPTIONS) for each in handler.volgroup.vgList),
-        *((each, handler.LogVolData(), LOGVOL_OPTIONS) for each in handler.logvol.lvList),
-    ):
-        _refuse_options(data, fresh, known, f"{name}:{data.lineno}: {type(data).__name__.partition('_')[2].removesuffix('Data').lower()}")
-    if handler.displaymode.seen and handler.displaymode.displayMode != DISPLAY_MODE_TEXT:
-        raise BadKickstartError(f"{name}:{handler.displaymode.lineno}: use `text`: in the other modes a failing %post goes unnoticed")
-    if getattr(handler.rootpw, "password", "") and not handler.rootpw.isCrypted:
-        raise BadKickstartError(f"{name}:{handler.rootpw.lineno}: rootpw: only --iscrypted passwords (or --lock) are executed")
-
-
-def _refuse_options(data: Any, fresh: Any, known: frozenset[str], where: str) -> None:
-    for option, value in vars(data).items():
-        if option not in known and option not in BOOKKEEPING and value and value != getattr(fresh, option, None):
-            raise BadKickstartError(f"{where}: its option `{option}` is not executed by imagebuild")
 
 
 def _selinux(handler: Any) -> str:
@@ -369,27 +270,6 @@ def _check_firmware(partitions: Sequence[Partition], table: str, firmware: froze
     if not any(each.mount == "/boot" for each in partitions):
         raise BadKickstartError(
             f"{name}: there is no separate /boot, which the boot loader reads", hint="add `part /boot --size=300 --fstype=ext4`"
-        )
-
-
-def checks(handler: Any, text: str, known_refs: Sequence[str], *, signed: bool, name: str) -> None:
-    """Check what pykickstart lets through (its ostreesetup validates the URL only). Raises BadKickstartError with the line."""
-    setup = handler.ostreesetup
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.split()[:1] == ["ostreesetup"]]
-    if len(lines) != 1:
-        raise BadKickstartError(
-            f"{name}:{lines[1] if lines else 0}: there must be one ostreesetup line, not {len(lines)} (the last would win silently)"
-        )
-    where = f"{name}:{lines[0]}: ostreesetup"
-    if not setup.ref or ".." in setup.ref.split("/") or setup.ref.startswith("/"):
-        raise BadKickstartError(f"{where}: --ref={setup.ref!r} is no ref")
-    if not setup.osname or "/" in setup.osname or setup.osname.startswith("."):
-        raise BadKickstartError(f"{where}: --osname={setup.osname!r} is no name of a stateroot")
-    if setup.ref not in known_refs:
-        raise BadKickstartError(f"{where}: the repo has no ref {setup.ref}", hint=f"it has: {', '.join(known_refs)}")
-    if setup.nogpg and signed:
-        raise BadKickstartError(
-            f"{where}: --nogpg although the commit is signed", hint="take --nogpg out, so that the installer checks the signature too"
         )
 
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from imagebuild.config import KickstartConfig, TreeConfig, shared_directory
-from imagebuild.deploy import plan
-from imagebuild.deploy.plan import BadKickstartError
+from imagebuild.deploy import kickstart as language
+from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.model import Kickstart, Tree
 
 PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
@@ -26,8 +26,8 @@ def write_kickstart(out: Path, tree: Tree, template: KickstartConfig, source: Tr
 
 def check(text: str, template: KickstartConfig, ref: str, source: TreeConfig) -> None:
     """Parse a rendered kickstart with the pykickstart of its release, then check what pykickstart lets through."""
-    handler = plan.parse(text, template.syntax, template.template)
-    plan.checks(handler, text, [ref], signed=not source.allow_unsigned, name=template.template)
+    handler = language.parse(text, template.syntax, template.template)
+    language.checks(handler, text, [ref], signed=not source.allow_unsigned, name=template.template)
 
 
 def values(ref: str, source: TreeConfig) -> dict[str, str]:

@@ -9,8 +9,9 @@ from imagebuild import steplog
 from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.model import HostKind, Tree
-from imagebuild.tools import ostree
-from imagebuild.tools.ostree import Patience, Remote, Repo
+from imagebuild.tools import ostree_server
+from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools.ostree_server import Patience
 
 ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}  # elf(5), e_machine, little endian
 
@@ -30,7 +31,7 @@ def patience(tree: TreeConfig) -> Patience:
 
 def pin(tree: TreeConfig, ref: str) -> Pin:
     """Resolve a ref. Raises BuildError when the repository cannot be reached or has no such ref (near ones are named)."""
-    return Pin(ref=ref, commit=ostree.resolve(tree.url, ref, patience=patience(tree)))
+    return Pin(ref=ref, commit=ostree_server.resolve(tree.url, ref, patience=patience(tree)))
 
 
 def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:

@@ -5,35 +5,28 @@ A `Repo` is an OSTree repository on this host. Checksums are 64 lower-case hexad
 
 import contextlib
 import contextvars
-import difflib
 import hashlib
 import io
 import re
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import gi
-import requests
 
 gi.require_version("OSTree", "1.0")
 from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be named before the import
 
 from imagebuild import steplog  # noqa: E402
-from imagebuild.errors import BuildError, UsageError  # noqa: E402
+from imagebuild.errors import BuildError  # noqa: E402
+from imagebuild.tools import ostree_server  # noqa: E402
+from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402
 
-CHECKSUM = re.compile(r"[0-9a-f]{64}")
-# ostree-core.h, OstreeObjectType
-FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
-OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 WATCH_SECONDS = 1.0
-# how long a failed pull looks for the object to blame
-DIAGNOSIS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +36,6 @@ class Remote:
     url: str
     keys: tuple[Path, ...]
     verify: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How hard to try: attempts in all, seconds before the second (doubled each time), and the slowest transfer that is waited for."""
-
-    attempts: int = 4
-    pause: float = 1.0
-    low_speed_bytes: int = 1000
-    low_speed_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -70,10 +53,6 @@ class Entry:
     checksum: str
     tree: str = ""
     meta: str = ""
-
-
-class TransferError(BuildError):
-    """The network or the server failed in a way that another attempt may mend."""
 
 
 class Repo:
@@ -115,9 +94,7 @@ class Repo:
 
     # --- pull -----------------------------------------------------------------------------------------------------------
 
-    def pull(
-        self, remote: Remote, commit: str, *, patience: Patience = Patience(), progress: Callable[[str], None] = lambda _: None
-    ) -> None:
+    def pull(self, remote: Remote, commit: str, *, patience: Patience = PATIENT, progress: Callable[[str], None] = lambda _: None) -> None:
         """Pull exactly one commit (no history) and verify its signature and the checksum of every object.
 
         What an interrupted pull left is used. Raises BuildError naming the object or the server.
@@ -180,20 +157,12 @@ class Repo:
         """Add the name of the object to blame: over HTTP libostree says what is wrong but not always with what."""
         if not remote.url.startswith("http") or not re.search(r"HTTP 40\d|more input|[Nn]ot found", error.message):
             return error
-        deadline = time.monotonic() + DIAGNOSIS_SECONDS
-        todo, seen = [(4, commit)], set[tuple[int, str]]()
-        while todo and time.monotonic() < deadline:
-            kind, checksum = todo.pop()
-            if (kind, checksum) in seen or (kind == 1 and self._repo.has_object(OSTree.ObjectType.FILE, checksum, None)[1]):
-                continue
-            seen.add((kind, checksum))
-            suffix = {1: "filez"}.get(kind, OBJECT_SUFFIX[kind])
-            content, problem = _examine(f"{remote.url.rstrip('/')}/objects/{checksum[:2]}/{checksum[2:]}.{suffix}", kind, patience)
-            if problem:
-                hint = "the object must be repaired on the server (ostree fsck)"
-                return BuildError(f"object {checksum}.{suffix} of {remote.url} is {problem} ({error.message})", hint=hint)
-            todo += _children(kind, content)
-        return error
+        found = ostree_server.find_damaged(remote.url, commit, patience, has_file=self._has_file)
+        hint = "the object must be repaired on the server (ostree fsck)"
+        return BuildError(f"object {found} ({error.message})", hint=hint) if found else error
+
+    def _has_file(self, checksum: str) -> bool:
+        return bool(self._repo.has_object(OSTree.ObjectType.FILE, checksum, None)[1])
 
     def verify(self, commit: str, remote_name: str) -> None:
         """Check a local commit's signature against the keys of a remote. Raises BuildError."""
@@ -510,96 +479,3 @@ def _signature_error(error: Any, commit: str) -> BuildError:
         f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
         hint="sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go without",
     )
-
-
-def _children(kind: int, content: bytes) -> list[tuple[int, str]]:
-    """Return what a commit or a dirtree object names (ostree-core.h, OSTREE_COMMIT_GVARIANT_FORMAT, OSTREE_TREE_GVARIANT_FORMAT)."""
-    if kind not in FORMATS or not content:
-        return []
-    found = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[kind]), GLib.Bytes.new(content), False).unpack()
-    if kind == 4:
-        return [(2, bytes(found[6]).hex()), (3, bytes(found[7]).hex())]
-    files = [(1, bytes(checksum).hex()) for _, checksum in found[0]]
-    return files + [pair for _, tree, meta in found[1] for pair in ((2, bytes(tree).hex()), (3, bytes(meta).hex()))]
-
-
-def _examine(url: str, kind: int, patience: Patience) -> tuple[bytes, str]:
-    """Return an object of a server and what is wrong with it; nothing when it seems whole (its checksum is libostree's business)."""
-    try:
-        answer = requests.get(url, timeout=(10, patience.low_speed_seconds))
-    except requests.RequestException:
-        return b"", ""
-    if not answer.ok:
-        return b"", f"not there (HTTP {answer.status_code})"
-    if kind != 1:
-        return answer.content, ""
-    # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header, raw deflate
-    inflater = zlib.decompressobj(-15)
-    try:
-        inflater.decompress(answer.content[8 + int.from_bytes(answer.content[:4], "big") :])
-    except zlib.error:
-        return b"", "damaged"
-    return b"", "" if inflater.eof else "cut short"
-
-
-# --- refs of a repository that is not ours ---------------------------------------------------------------------------
-
-
-def resolve(url: str, ref: str, *, patience: Patience = Patience()) -> str:
-    """Return the commit a ref points at now, in the repository at an http(s):// or file:// URL.
-
-    Raises BuildError: unreachable (after all attempts), or an unknown ref with the nearest names there are.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*", ref) or ".." in ref.split("/"):
-        raise UsageError(f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'")
-    data = _get(f"{url.rstrip('/')}/refs/heads/{ref}", patience)
-    if data is None:
-        raise _unknown_ref(url, ref, patience)
-    commit = data.decode("ascii", "replace").strip()
-    if not CHECKSUM.fullmatch(commit):
-        raise BuildError(
-            f"{url}: refs/heads/{ref} does not hold a checksum but {commit[:80]!r}", hint="is tree.url the root of an OSTree repository?"
-        )
-    return commit
-
-
-def _unknown_ref(url: str, ref: str, patience: Patience) -> BuildError:
-    known = known_refs(url, patience=patience)
-    near = difflib.get_close_matches(ref, known, n=3, cutoff=0.5)
-    if _get(f"{url.rstrip('/')}/config", patience) is None:
-        return BuildError(f"there is no OSTree repository at {url}", hint="check tree.url; a repository has a file `config` at its root")
-    hint = f"near names there: {', '.join(near)}" if near else f"it has {len(known)} refs" + (f", such as {known[0]}" if known else "")
-    return UsageError(f"no ref {ref} in {url}", hint=hint)
-
-
-def known_refs(url: str, *, patience: Patience = Patience()) -> list[str]:
-    """Return the refs a repository names: of its summary, and of its directory when it is local."""
-    found: set[str] = set()
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        heads = Path(unquote(parts.path)) / "refs" / "heads"
-        found |= {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()}
-    data = _get(f"{url.rstrip('/')}/summary", patience)
-    if data is not None:
-        summary = GLib.Variant.new_from_bytes(GLib.VariantType.new("(a(s(taya{sv}))a{sv})"), GLib.Bytes.new(data), False)
-        found |= {name for name, _ in summary.unpack()[0]}
-    return sorted(found)
-
-
-def _get(url: str, patience: Patience) -> bytes | None:
-    """Return what lies at a URL, None when nothing does. Raises TransferError after all attempts."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        file = Path(unquote(parts.path))
-        return file.read_bytes() if file.is_file() else None
-    for attempt in range(1, patience.attempts + 1):
-        try:
-            answer = requests.get(url, timeout=(10, patience.low_speed_seconds))
-            if answer.status_code < 500:
-                return answer.content if answer.ok else None
-            problem = f"HTTP {answer.status_code}"
-        except requests.RequestException as error:
-            problem = str(error)
-        if attempt < patience.attempts:
-            time.sleep(patience.pause * 2 ** (attempt - 1))
-    raise TransferError(f"cannot reach {url}: {problem}", hint="check the network and tree.url")

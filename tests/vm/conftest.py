@@ -9,10 +9,10 @@ import pytest
 from imagebuild import config, steplog
 from imagebuild.composers import mmdebstrap
 from imagebuild.config import Config, MmdebstrapConfig, cache_directory
-from imagebuild.graph import Cost
 from imagebuild.pipeline import Host, Pipeline, wire
 from imagebuild.stages.disk import choose_way
 from imagebuild.stages.tree import pin
+from imagebuild.steps import Cost
 from imagebuild.store import remove
 from imagebuild.tools import accelerator
 

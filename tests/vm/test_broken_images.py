@@ -7,10 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from imagebuild import graph
+from imagebuild import graph, steps
 from imagebuild.config import Config
 from imagebuild.errors import CriteriaError
-from imagebuild.graph import Step
 from imagebuild.model import Firmware, Kickstart, State, Tree
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.progress import View
@@ -20,6 +19,7 @@ from imagebuild.stages.disk import DiskSpec, install_disk
 from imagebuild.stages.kickstart import render, values
 from imagebuild.stages.smoke import SmokeSpec, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
+from imagebuild.steps import Step
 from imagebuild.store import Store
 from tests.vm.conftest import BUDGET
 
@@ -43,13 +43,13 @@ def smoke_of(text: str, settings: Config, host: Host, pipeline: Pipeline, firmwa
     """Wire a smoke test of a disk that another kickstart installs."""
     image = settings.images["cloud"]
     assert image.formats.qcow2 is not None
-    toolbox = graph.step("toolbox", make_toolbox, pipeline.tree, tools={"mksquashfs": graph_tool("mksquashfs")})
-    kickstart = graph.step("kickstart broken", write_broken, pipeline.tree, text)
+    toolbox = steps.step("toolbox", make_toolbox, pipeline.tree, tools={"mksquashfs": graph_tool("mksquashfs")})
+    kickstart = steps.step("kickstart broken", write_broken, pipeline.tree, text)
     spec = DiskSpec(size=image.disk_size, firmware=image.firmware, populate=host.populate)
-    disk = graph.step("disk broken", install_disk, pipeline.tree, toolbox, kickstart, spec)
-    download = graph.step("qcow2 broken", convert_qcow2, pipeline.tree, disk, "Broken", image.formats.qcow2)
+    disk = steps.step("disk broken", install_disk, pipeline.tree, toolbox, kickstart, spec)
+    download = steps.step("qcow2 broken", convert_qcow2, pipeline.tree, disk, "Broken", image.formats.qcow2)
     smoke = SmokeSpec(firmware=firmware, storage=settings.storage, remote=settings.tree.remote)
-    verdict = graph.step("smoke broken", smoke_test, pipeline.tree, download, smoke, settings.smoke, graph.Unkeyed(host.accelerator))
+    verdict = steps.step("smoke broken", smoke_test, pipeline.tree, download, smoke, settings.smoke, steps.Unkeyed(host.accelerator))
     return dataclasses.replace(pipeline, verdicts=(verdict,), images=(download,))
 
 

@@ -15,13 +15,13 @@ from rich.console import Console
 from imagebuild import graph
 from imagebuild.config import Config
 from imagebuild.deploy.plan import PE_START, Plan, plan_of
-from imagebuild.graph import step
 from imagebuild.model import Disk, Firmware
 from imagebuild.pipeline import Pipeline
 from imagebuild.progress import View
 from imagebuild.stages.disk import DiskSpec, choose_way, install_disk
 from imagebuild.stages.kickstart import digest, write_kickstart
 from imagebuild.stages.toolbox import make_toolbox
+from imagebuild.steps import step
 from imagebuild.store import Store
 from imagebuild.tools import command, loop
 from tests.vm.conftest import BUDGET

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagebuild.guest import fatal_line, phase_reached
+from imagebuild.tools.console import fatal_line, phase_reached
 
 BOOT = """SeaBIOS (version 1.16.2)
 Booting `Debian'

@@ -1,0 +1,202 @@
+"""What a graph is made of: typed steps, how they are wired, and their keys. Knows no images.
+
+A step's key is the hash of everything that went in: the function's source and that of every module of its package it imports,
+its parameters, the versions of the tools it runs, and the keys of the steps it reads.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar, Union, get_type_hints, overload
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step takes while it runs: cores, and bytes of memory reserved before it starts."""
+
+    cores: int = 1
+    memory: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Generic[T]):
+    """A promise of one artifact of type T. Made by `step` or `gather`, never by hand."""
+
+    name: str
+    function: Callable[..., T]
+    arguments: tuple[object, ...]
+    tools: Mapping[str, str]
+    cost: Cost
+
+
+@dataclass(frozen=True, eq=False)
+class Gather(Step[tuple[T, ...]]):
+    """Several steps read by one: the reader gets a tuple. Builds nothing itself."""
+
+
+@dataclass(frozen=True)
+class Unkeyed(Generic[T]):
+    """A parameter that does not change the artifact (where the repo lies, how hard to press): left out of the key."""
+
+    value: T
+
+
+Input: TypeAlias = Union[Step[A], Unkeyed[A], A]  # noqa: UP007  # `|` of these is no generic alias at run time
+
+
+@overload
+def step(name: str, function: Callable[[Path, A], T], a: Input[A], /, *, tools: Mapping[str, str] = ..., cost: Cost = ...) -> Step[T]: ...
+@overload
+def step(
+    name: str, function: Callable[[Path, A, B], T], a: Input[A], b: Input[B], /, *, tools: Mapping[str, str] = ..., cost: Cost = ...
+) -> Step[T]: ...
+@overload
+def step(
+    name: str,
+    function: Callable[[Path, A, B, C], T],
+    a: Input[A],
+    b: Input[B],
+    c: Input[C],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
+) -> Step[T]: ...
+@overload
+def step(
+    name: str,
+    function: Callable[[Path, A, B, C, D], T],
+    a: Input[A],
+    b: Input[B],
+    c: Input[C],
+    d: Input[D],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
+) -> Step[T]: ...
+@overload
+def step(
+    name: str,
+    function: Callable[[Path, A, B, C, D, E], T],
+    a: Input[A],
+    b: Input[B],
+    c: Input[C],
+    d: Input[D],
+    e: Input[E],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
+) -> Step[T]: ...
+
+
+def step(
+    name: str, function: Callable[..., Any], *arguments: object, tools: Mapping[str, str] | None = None, cost: Cost | None = None
+) -> Step[Any]:
+    """Promise `function(directory, *arguments)`: each argument a step whose artifact is wanted, or a parameter.
+
+    A wrong wiring is an error of the type checker. `tools` are the versions of programs the function runs.
+    """
+    return Step(name, function, arguments, dict(tools or {}), cost or Cost())
+
+
+def gather(steps: Iterable[Step[T]]) -> Step[tuple[T, ...]]:
+    """Let one step read many of the same type."""
+    return Gather("", tuple, tuple(steps), {}, Cost())
+
+
+def inputs(one: Step[Any]) -> list[Step[Any]]:
+    """Return the real steps that `one` reads."""
+    found: list[Step[Any]] = []
+    for argument in one.arguments:
+        if isinstance(argument, Gather):
+            found += inputs(argument)
+        elif isinstance(argument, Step):
+            found.append(argument)
+    return found
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def source_digest(module: str) -> str:
+    """Return the sha256 of a module's source and of every module of the same package that it imports, directly or not."""
+    package = module.partition(".")[0]
+    seen: dict[str, str] = {}
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin) if spec is not None and spec.origin else None
+        if origin is None:
+            continue
+        text = origin.read_bytes()
+        seen[name] = hashlib.sha256(text).hexdigest()
+        todo += [found for found in _imports(text, package) if found not in seen]
+        # data that is read at run time lies beside the code: scripts
+        for script in sorted(origin.parent.glob("*.sh")) if name != package else []:
+            seen[str(script)] = hashlib.sha256(script.read_bytes()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(seen.values())).encode()).hexdigest()
+
+
+def _imports(text: bytes, package: str) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.partition(".")[0] == package]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [node.module, *(name for name in names if _is_module(name))]
+    return found
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return name in sys.modules or importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def components(one: Step[Any]) -> dict[str, str]:
+    """Return what the key of a step is made of, by name, so that a change can be told to the user."""
+    names = [name for name in get_type_hints(one.function) if name != "return"][1:]
+    parts = {"source": source_digest(one.function.__module__), "function": one.function.__qualname__}
+    parts |= {f"tool {tool}": version for tool, version in one.tools.items()}
+    for name, argument in zip(names, one.arguments, strict=True):
+        if isinstance(argument, Gather):
+            parts[f"inputs {name}"] = " ".join(key_of(each) for each in argument.arguments if isinstance(each, Step))
+        elif isinstance(argument, Step):
+            parts[f"input {name}"] = key_of(argument)
+        elif not isinstance(argument, Unkeyed):
+            parts[f"parameter {name}"] = TypeAdapter(type(argument)).dump_json(argument).decode()
+    return parts
+
+
+@functools.cache
+def key_of(one: Step[Any]) -> str:
+    """Return the key of a step: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(components(one), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def kind_of(one: Step[Any]) -> str:
+    """Return the name of the step's stage, under which the store files its artifacts."""
+    return one.function.__module__.rpartition(".")[2] + "." + one.function.__name__

@@ -1,0 +1,59 @@
+"""What a guest's serial console tells about its boot: how far it got, and whether it is over."""
+
+import re
+from pathlib import Path
+
+# phase -> what on the serial console shows that it was reached, in order
+PHASES = (
+    ("firmware", re.compile(r"SeaBIOS|BdsDxe|UEFI firmware|TianoCore")),
+    ("bootloader", re.compile(r"GNU GRUB|Booting `|Welcome to GRUB")),
+    ("kernel", re.compile(r"Linux version \d")),
+    ("initramfs", re.compile(r"Running in initrd|dracut-cmdline|dracut: dracut-")),
+    ("userspace", re.compile(r"Switching root|Welcome to (?![^\n]*Initramfs)")),
+    ("network", re.compile(r"Network is Online|cloud-init\[\d+\]: ci-info:|Reached target .*Network is Online")),
+)
+# what ends a boot at once; each with the sentence for the reader
+FATAL = (
+    (re.compile(r"Kernel panic - not syncing[^\r\n]*"), "the kernel panicked"),
+    (
+        re.compile(r"You are in emergency mode|Entering emergency mode|Started .*Emergency Shell"),
+        "systemd or dracut gave up and offers an emergency shell",
+    ),
+    (
+        re.compile(r"Warning: /dev/\S+ does not exist|dracut-initqueue\[\d+\]: Warning: Could not boot|Refusing to continue"),
+        "the initramfs did not find the root file system",
+    ),
+    (
+        re.compile(
+            r"grub rescue>|error: no such (device|partition)[^\r\n]*|error: file `[^\r\n]*' not found|error: you need to load the kernel first"
+        ),
+        "GRUB cannot load what its menu names",
+    ),
+    (
+        re.compile(r"Boot failed: not a bootable disk|No bootable device|BdsDxe: No bootable option or device was found"),
+        "the firmware found nothing to boot",
+    ),
+)
+
+
+def phase_reached(console: str) -> str:
+    """Return the last phase that the console shows; before the first it is the firmware's."""
+    found = [name for name, pattern in PHASES if pattern.search(console)]
+    return found[-1] if found else "firmware"
+
+
+def fatal_line(console: str) -> str:
+    """Return a sentence for the first fatal pattern on the console, with the line; empty when there is none."""
+    for pattern, sentence in FATAL:
+        match = pattern.search(console)
+        if match:
+            return f"{sentence}: {match.group().strip()!r}"
+    return ""
+
+
+def describe_failure(problem: str, console: str, evidence: Path) -> str:
+    """Return the sentence for the reader: the phase reached, the problem, where the evidence lies, the last lines."""
+    clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", console)
+    tail = "\n".join(f"    {line}" for line in [line for line in clean.splitlines() if line.strip()][-12:])
+    where = f"(screenshot: {evidence / 'screen.png'}, console: {evidence / 'serial.log'})"
+    return f"the host did not come up; it got as far as the {phase_reached(console)}: {problem} {where}\n{tail}"
