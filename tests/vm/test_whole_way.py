@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagebuild.config import Config
 from imagebuild.model import State
+from imagebuild.store import remove
 from tests.vm.conftest import REF, ROOT
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"
@@ -32,10 +34,22 @@ def run(configuration: Path, store: Path, output: Path, *more: str) -> subproces
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def test_a_ref_becomes_a_booted_and_checked_qcow2(settings: Config, store: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def own_store(settings: Config, store: Path, tmp_path: Path) -> Iterator[Path]:
+    """A store in which nothing is finished yet, beside the same composed tree."""
     del settings
+    place = tmp_path / "store"
+    place.mkdir()
+    (place / "compose").symlink_to((store / "compose").resolve())
+    yield place
+    remove(place)
+
+
+def test_a_ref_becomes_a_booted_and_checked_qcow2(own_store: Path, tmp_path: Path) -> None:
+    store = own_store
     configuration, output = one_firmware(tmp_path), tmp_path / "release"
     killed_in = _kill_in_every_stage(configuration, store, output)
+    assert killed_in == list(STAGES)
     finished = run(configuration, store, output)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     for stage in killed_in[:-1]:

@@ -1,0 +1,62 @@
+"""Nothing that was not tested is laid out."""
+
+from pathlib import Path
+
+import pytest
+
+from imagebuild.errors import BuildError
+from imagebuild.model import Cell, Firmware, HostKind, Image, State, Tree, Verdict
+from imagebuild.stages.release import lay_out
+
+TREE = Tree(
+    repo=Path("/repo"), ref="a/b", commit="ab" * 32, version="1.1", arch="x86_64", kernel="6.1", host_kind=HostKind.OSTREE, pretty_name="A",
+    os_id="a", files=1, size=1,
+)  # fmt: skip
+
+
+def image(tmp_path: Path) -> Image:
+    file = tmp_path / "a.qcow2"
+    file.write_bytes(b"image")
+    return Image(file=file, name=file.name, format="qcow2", boot=file, boot_format="qcow2", size=5, sha256="0" * 64)
+
+
+def verdict(tmp_path: Path, state: State, artifact: str = "a.qcow2") -> Verdict:
+    evidence = tmp_path / "evidence"
+    evidence.mkdir(exist_ok=True)
+    (evidence / "serial.log").write_text("boot")
+    one = Cell(criterion="boots", artifact=artifact, firmware=Firmware.BIOS, state=state, reason="", evidence="serial.log", seconds=1.0)
+    return Verdict(cells=(one,), junit=tmp_path / "junit.xml", evidence=evidence)
+
+
+def test_a_tested_image_is_linked_not_copied(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    tested = image(tmp_path)
+    release = lay_out(out, TREE, (tested,), (verdict(tmp_path, State.PASSED),))
+    assert (release.directory / "a.qcow2").stat().st_ino == tested.file.stat().st_ino
+    assert (release.directory / "evidence" / "a.qcow2-bios" / "serial.log").read_text() == "boot"
+    assert (release.directory / "verdict.json").exists()
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.ERROR, State.NOT_TESTED, State.FLAKY])
+def test_a_hole_in_the_verdict_holds_the_release(tmp_path: Path, state: State) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(BuildError, match=r"a\.qcow2 is not fit for release: boots"):
+        lay_out(out, TREE, (image(tmp_path),), (verdict(tmp_path, state),))
+
+
+def test_an_image_nobody_tested_holds_the_release(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(BuildError, match="it was not tested"):
+        lay_out(out, TREE, (image(tmp_path),), (verdict(tmp_path, State.PASSED, "b.qcow2"),))
+
+
+def test_an_image_that_was_cut_since_holds_the_release(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    tested = image(tmp_path)
+    tested.file.write_bytes(b"im")
+    with pytest.raises(BuildError, match="has changed its size"):
+        lay_out(out, TREE, (tested,), (verdict(tmp_path, State.PASSED),))
