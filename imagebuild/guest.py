@@ -40,6 +40,10 @@ class RigError(BuildError):
     """The test rig broke: nothing is known about the product."""
 
 
+class NotTestedError(Exception):
+    """A criterion cannot be tested, and says why. Never counts as passed."""
+
+
 class Transport(Protocol):
     """How a program is run on the host under test."""
 
@@ -140,7 +144,10 @@ class Host:
 
     def storage_problem(self, storage: str) -> str:
         """Return what is wrong with container storage as a profile promises it; empty when nothing is."""
-        return profile(storage).problem(lambda argv: self.succeeds(*argv))
+        found = profile(storage)
+        if found is None:
+            raise NotTestedError(f"this imagebuild cannot check the storage profile {storage}")
+        return found.problem(lambda argv: self.succeeds(*argv))
 
     def container_runtimes(self) -> list[str]:
         """Return which of docker and podman the host has."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ from imagebuild.criteria import (
 from imagebuild.criteria import (
     test_no_failed_units as units,
 )
-from imagebuild.guest import Boot, Expected, Host
+from imagebuild.guest import Boot, Expected, Host, NotTestedError
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
 from tests.fakes import BOOT_LINK, DEPLOYED, EXPECTED, HEALTHY, FakeTransport, broken_host, host
 
@@ -91,6 +92,11 @@ def test_every_criterion_has_a_test_that_it_fails() -> None:
     assert {name for name, _, _ in BROKEN} == set(CRITERIA)
     files = {file.stem for file in Path(boots.__file__).parent.glob("test_*.py")}
     assert len(files) == len(CRITERIA), "a new criterion file needs rows in this test"
+
+
+def test_storage_that_cannot_be_checked_is_not_tested() -> None:
+    with pytest.raises(NotTestedError, match="devicemapper"):
+        storage.test_container_storage_is_set_up(host(), replace(EXPECTED, storage="devicemapper"))
 
 
 def test_an_artifact_that_does_not_boot_fails() -> None:

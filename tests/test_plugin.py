@@ -1,0 +1,48 @@
+"""How the outcome of a criterion becomes a state: only a passed test is ever reported as passed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from imagebuild.guest import Rig, rig_to_json
+from imagebuild.model import Firmware, HostKind
+from imagebuild.stages.smoke import read_cells
+from imagebuild.tools.accelerator import Accelerator
+
+CRITERIA = """
+import pytest
+from imagebuild.guest import NotTestedError, RigError
+def test_good(): pass
+def test_product_is_wrong(): assert 1 == 2, "the product is wrong"
+def test_rig_broke(): raise RigError("the connection broke")
+def test_bug_of_the_test(): {}["nothing"]
+def test_not_testable(): raise NotTestedError("no network here")
+def test_skipped(): pytest.skip("not on this host")
+@pytest.fixture
+def broken(): raise RuntimeError("no fixture")
+def test_fixture_broke(broken): pass
+"""
+
+
+def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", artifact="a", firmware=Firmware.BIOS, commit="c", version="1", refspec="r", user="u", cores=1,
+        host_kind=HostKind.OSTREE, memory=1, storage="s", accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
+    )  # fmt: skip
+    (tmp_path / "rig.json").write_text(rig_to_json(rig))
+    (tmp_path / "test_criteria.py").write_text(CRITERIA)
+    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-p", "no:cacheprovider", "-q"]
+    finished = subprocess.run(
+        [*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1, finished.stdout
+    cells = {cell.criterion: (str(cell.state), cell.reason) for cell in read_cells(tmp_path)}
+    assert cells["good"] == ("passed", "")
+    assert cells["product-is-wrong"] == ("failed", "the product is wrong")
+    assert cells["rig-broke"] == ("error", "the connection broke")
+    assert cells["bug-of-the-test"][0] == "error"
+    assert cells["not-testable"] == ("not tested", "no network here")
+    assert cells["skipped"] == ("not tested", "not on this host")
+    assert cells["fixture-broke"][0] == "error"
+    assert json.loads((tmp_path / "cells.json").read_text())
