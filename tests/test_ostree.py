@@ -288,7 +288,7 @@ def test_a_missing_key_is_named(source: Source, tmp_path: Path) -> None:
         stage.pull_tree(tmp_path, stage.pin(settings, REF), settings, tmp_path / "repo")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a squashfs needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="unpacking a squashfs with its owners needs root")
 def test_the_toolbox_holds_the_tree_and_a_whole_bare_repo(source: Source, tmp_path: Path) -> None:
     settings = config(source)
     tree = stage.pull_tree(tmp_path, stage.pin(settings, REF), settings, tmp_path / "repo")
