@@ -82,6 +82,22 @@ def test_the_commit_is_signed_and_carries_its_key(tmp_path: Path) -> None:
     assert target.listing(composed.commit, "dev") == []
 
 
+def test_a_commit_that_a_killed_run_left_unsigned_is_signed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "compose"
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repo, "sign", dies)
+        with pytest.raises(KeyboardInterrupt):
+            mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
+    composed = mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
+    assert composed.version == "12.1"
+    target = Repo.ensure(tmp_path / "pulled")
+    target.pull(Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), composed.commit)
+
+
 def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def dies(spec: MmdebstrapConfig, target: Path) -> None:
         target.write_bytes(b"half")

@@ -38,9 +38,9 @@ def compose(directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig,
         key = gpg.ensure_key(homedir, spec.signing_user)
         gpg.export_key(homedir, key, directory / "signing-key.asc")
         composed = _commit(repo, ref, spec, tree, archive, directory / "signing-key.asc")
-        if composed.new:
-            repo.sign(composed.commit, key, homedir)
-            repo.update_summary()
+        # also when nothing is new: a run that was killed after its commit left it unsigned
+        repo.sign(composed.commit, key, homedir)
+        repo.update_summary()
     return composed
 
 

@@ -1,8 +1,9 @@
 """Boot an artifact under one firmware and hold it against the release criteria; the result is a verdict, or the step fails."""
 
+import hashlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -19,13 +20,24 @@ MIB = 1024 * 1024
 FINE = (0, 1)
 
 
+def criteria_digest() -> str:
+    """Return the sha256 of the criteria and of what they check storage with.
+
+    pytest finds them by name, not by an import of this module: without this in the key a changed criterion would keep old verdicts.
+    """
+    package = Path(__file__).parent.parent
+    sources = sorted([*(package / "criteria").glob("*.py"), *(package / "storage").glob("*.py")])
+    return hashlib.sha256(b"".join(hashlib.sha256(source.read_bytes()).digest() for source in sources)).hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SmokeSpec:
-    """Under which firmware, with what promised storage, and the remote an upgrade would come from."""
+    """Under which firmware, with what promised storage, the remote an upgrade would come from, and which criteria."""
 
     firmware: Firmware
     storage: str
     remote: str
+    criteria: str = field(default_factory=criteria_digest)
 
 
 def smoke_test(out: Path, tree: Tree, image: Image, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:

@@ -1,0 +1,22 @@
+"""A verdict holds for the criteria that gave it, and no others."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from imagebuild.model import Firmware
+from imagebuild.stages import smoke
+from imagebuild.stages.smoke import SmokeSpec
+
+
+@pytest.mark.parametrize("changed", ["criteria/test_boots.py", "criteria/plugin.py", "storage/podman_overlay.py"])
+def test_a_changed_criterion_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    package = tmp_path / "imagebuild"
+    shutil.copytree(Path(smoke.__file__).parent.parent, package)
+    monkeypatch.setattr(smoke, "__file__", str(package / "stages" / "smoke.py"))
+    before = SmokeSpec(firmware=Firmware.BIOS, storage="s", remote="r")
+    assert before == SmokeSpec(firmware=Firmware.BIOS, storage="s", remote="r")
+    with (package / changed).open("a") as stream:
+        stream.write("# changed\n")
+    assert before != SmokeSpec(firmware=Firmware.BIOS, storage="s", remote="r")
