@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.config import cache_directory
+from imagebuild.deploy import filesystems, lvm
 from imagebuild.deploy.plan import Plan
-from imagebuild.deploy.target import Argv, File
+from imagebuild.deploy.target import Argv, File, environment
 from imagebuild.errors import BuildError
 from imagebuild.tools import accelerator, command, guestfs
 from imagebuild.tools.guestfs import Session
@@ -27,40 +28,61 @@ def unavailable() -> str:
     return guestfs.missing()
 
 
+def refuses(plan: Plan) -> str:
+    """Return why this way cannot execute a plan: it executes every one."""
+    del plan
+    return ""
+
+
 class ApplianceTarget:
     """A Target in the libguestfs appliance."""
 
-    def __init__(self, session: Session, plan: Plan) -> None:
+    def __init__(self, session: Session, plan: Plan | None) -> None:
         self._session = session
-        self._devices = {each.name: f"{DISK}{each.number}" for each in plan.partitions}
+        self._environment = environment(plan)
+        self._read_only = False
+        self._devices = {each.name: f"{DISK}{each.number}" for each in plan.partitions} if plan is not None else {}
 
     def device(self, name: str) -> str:
         """Return the device path of a partition or volume of the plan."""
         return self._devices[name]
 
-    def activate(self, plan: Plan) -> None:
+    def prepare(self, plan: Plan) -> None:
+        """Make the file systems on what device-mapper makes of the volume group, and mount them."""
+        if plan.thin():
+            self.run(*filesystems.thin_volumes(plan, self._physical(plan)))
+        self._activate(plan)
+        filesystems.make(plan, self)
+        filesystems.mount(plan, self)
+
+    def reopen(self, plan: Plan, *, read_only: bool) -> None:
+        """Mount what the disk has."""
+        self._read_only = read_only
+        self._activate(plan)
+        filesystems.mount(plan, self, read_only=read_only)
+
+    def grow(self, name: str, fstype: str, place: PurePosixPath) -> None:
+        """Grow a mounted file system to the size of its volume."""
+        self.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", self.device(name)])
+
+    def finish(self, plan: Plan) -> None:
+        """Unmount, and give back what is not used."""
+        filesystems.unmount(self, trim=not self._read_only)
+        if plan.volumes:
+            self.run(["vgchange", *filesystems.lvm_options(self._physical(plan)), "--activate=n", plan.group])
+
+    def _physical(self, plan: Plan) -> str:
+        return self.device(lvm.physical_volume(plan).name)
+
+    def _activate(self, plan: Plan) -> None:
         """Have device-mapper map the volumes; the toolbox's /dev is the appliance's own."""
-        self.run(
-            [
-                "vgchange",
-                "--config=activation { udev_sync=0 udev_rules=0 monitoring=0 } backup { backup=0 archive=0 }",
-                "--activate=y",
-                plan.group,
-            ]
-        )
-        self._devices |= {each.name: f"/dev/mapper/{plan.group}-{each.name}" for each in plan.volumes}
+        if plan.volumes:
+            self.run(["vgchange", *filesystems.lvm_options(self._physical(plan)), "--activate=y", plan.group])
+            self._devices |= {each.name: plan.mapped(each.name) for each in plan.volumes}
 
     def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
         """Run programs in one call of the appliance; what they complain goes to the log."""
-        pairs = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "LVM_SYSTEM_DIR": "",
-            "HOME": "/",
-            "TMPDIR": "/run",
-            **(env or {}),
-        }
-        lines = ["set -e", *[f"export {name}={shlex.quote(value)}" for name, value in pairs.items()]]
+        lines = ["set -e", *[f"export {name}={shlex.quote(value)}" for name, value in {**self._environment, **(env or {})}.items()]]
         for number, argv in enumerate(commands, start=1):
             words = [str(word) for word in argv]
             steplog.note(f"$ {command.describe(words)}")
@@ -68,12 +90,16 @@ class ApplianceTarget:
             lines.append(" ".join(shlex.quote(word) for word in words) + quiet)
         return self._session.shell("\n".join(lines))
 
-    def run_inside(self, root: PurePosixPath, argv: Argv, script: str) -> None:
-        """Run a script inside the installed system: the appliance is a machine of its own, nothing of the host is in reach."""
+    def run_script(self, argv: Argv, script: str, *, root: PurePosixPath | None = None) -> None:
+        """Run a script in the toolbox or the installed system: the appliance is a machine of its own, nothing of the host is in reach."""
         encoded = base64.b64encode(script.encode()).decode()
-        inner = " ".join(shlex.quote(str(word)) for word in ["chroot", root, *argv])
+        inner = " ".join(shlex.quote(str(word)) for word in [*(["chroot", root] if root is not None else []), *argv])
         steplog.note(f"$ {inner}")
-        self._session.shell(f"echo {encoded} | base64 -d | {inner} 2>&1")
+        variables = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self._environment.items())
+        # what it says goes to the log; the last of it into the error
+        kept = f"said=$(echo {encoded} | base64 -d | {inner} 2>&1); status=$?"
+        shown = 'printf "%s\\n" "$said"; if [ $status != 0 ]; then printf "%s\\n" "$said" | tail -n 15 >&2; exit $status; fi'
+        steplog.note(self._session.shell(f"{variables}{kept}; {shown}"))
 
     def write(self, files: Mapping[PurePosixPath, File]) -> None:
         """Write files in one call of the appliance."""
@@ -94,8 +120,8 @@ class ApplianceTarget:
 
 
 @contextlib.contextmanager
-def appliance_target(disk: Path, toolbox: Path, plan: Plan) -> Iterator[ApplianceTarget]:
-    """Open the appliance way for a partitioned disk."""
+def appliance_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterator[ApplianceTarget]:
+    """Open the appliance way for a partitioned disk (or none)."""
     if unavailable():
         raise BuildError(f"the appliance cannot be used: {unavailable()}", hint=guestfs.HINT)
     emulate = accelerator.probe(cache_directory()).name != "kvm"
@@ -104,4 +130,6 @@ def appliance_target(disk: Path, toolbox: Path, plan: Plan) -> Iterator[Applianc
         session.shell(
             "set -e; for each in /run /var; do mount -t tmpfs -o mode=0755 tmpfs $each; done; mkdir -p /run/lock/lvm /run/lvm /var/tmp"
         )
+        if disk is None:
+            session.shell("mount -t tmpfs tmpfs /sysroot && mkdir -m 1777 /sysroot/tmp")
         yield ApplianceTarget(session, plan)

@@ -10,28 +10,43 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy.plan import SECTOR, Plan
-from imagebuild.deploy.target import File, Target
+from imagebuild.deploy.layout import SECTOR
+from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
 from imagebuild.model import Firmware
 from imagebuild.tools import command
 
 MODULES = (
     "normal", "configfile", "linux", "search", "search_fs_uuid", "part_gpt", "part_msdos", "ext2", "lvm", "xfs", "echo", "test", "ls",
-    "cat", "help", "reboot", "halt", "serial", "terminal", "gzio", "sleep", "probe", "regexp",
+    "cat", "help", "reboot", "halt", "serial", "terminal", "gzio", "sleep", "probe", "regexp", "password_pbkdf2",
 )  # fmt: skip
 BIOS_MODULES = ("biosdisk", "vga_text")
 UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
 WORK = PurePosixPath("/run/grub")
-# tree layouts: (grub-mkimage, modules, directory below /boot)
-LAYOUTS = (("grub-mkimage", "/usr/lib/grub", "grub"), ("grub2-mkimage", "/usr/lib/grub", "grub2"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrubLayout:
+    """How a tree has GRUB: its image maker, its modules, and the directory below /boot its menu lies in."""
+
+    program: str
+    modules: str
+    directory: str
+
+
+LAYOUTS = (
+    GrubLayout(program="grub-mkimage", modules="/usr/lib/grub", directory="grub"),
+    GrubLayout(program="grub2-mkimage", modules="/usr/lib/grub", directory="grub2"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """GRUB as the tree makes it: the directory below /boot its menu lies in, and the images for the firmware of the plan."""
+    """GRUB as the tree makes it: the directory below /boot its menu lies in, its version, and the images for the plan's firmware."""
 
     directory: str
+    version: str
     boot: bytes = b""
     core: bytes = b""
     efi: bytes = b""
@@ -49,33 +64,33 @@ def early_config(plan: Plan, directory: str) -> str:
     )
 
 
-def find_layout(target: Target) -> tuple[str, str, str]:
+def find_layout(target: Sandbox) -> GrubLayout:
     """Return which of the LAYOUTS the tree has. Raises BuildError for a tree without GRUB."""
-    found = target.run(["sh", "-c", 'for p; do command -v "$p" || :; done', "sh", *[layout[0] for layout in LAYOUTS]])
+    found = target.run(["sh", "-c", 'for p; do command -v "$p" || :; done', "sh", *[layout.program for layout in LAYOUTS]])
     for layout in LAYOUTS:
-        if any(line.rpartition("/")[2] == layout[0] for line in found.splitlines()):
+        if any(line.rpartition("/")[2] == layout.program for line in found.splitlines()):
             return layout
     raise BuildError("the tree has no grub-mkimage: no boot loader can be made from it", hint="add GRUB's tools to the compose")
 
 
-def make_loader(target: Target, plan: Plan, layout: tuple[str, str, str]) -> Loader:
+def make_loader(target: Sandbox, plan: Plan, layout: GrubLayout) -> Loader:
     """Have the tree's grub-mkimage make what the plan's firmware needs. Raises BuildError when the tree lacks the modules."""
-    program, modules, directory = layout
-    target.write({WORK / "early.cfg": File(data=early_config(plan, directory).encode())})
+    target.write({WORK / "early.cfg": File(data=early_config(plan, layout.directory).encode())})
     loader: dict[str, bytes] = {}
     if Firmware.BIOS in plan.firmware:
-        _mkimage(target, program, modules, "i386-pc", "core.img", (*MODULES, *BIOS_MODULES))
-        loader |= {"boot": target.read(PurePosixPath(modules) / "i386-pc" / "boot.img"), "core": target.read(WORK / "core.img")}
+        _mkimage(target, layout, "i386-pc", "core.img", (*MODULES, *BIOS_MODULES))
+        boot = PurePosixPath(layout.modules) / "i386-pc" / "boot.img"
+        loader |= {"boot": target.read(boot), "core": target.read(WORK / "core.img")}
     if Firmware.UEFI in plan.firmware:
-        _mkimage(target, program, modules, "x86_64-efi", "bootx64.efi", (*MODULES, *UEFI_MODULES))
+        _mkimage(target, layout, "x86_64-efi", "bootx64.efi", (*MODULES, *UEFI_MODULES))
         loader |= {"efi": target.read(WORK / "bootx64.efi")}
-    return Loader(directory=directory, **loader)
+    version = target.run([layout.program, "--version"])
+    return Loader(directory=layout.directory, version=version.strip(), **loader)
 
 
-def _mkimage(target: Target, program: str, modules: str, platform: str, output: str, names: tuple[str, ...]) -> None:
-    target.run(
-        [program, "-O", platform, "-d", f"{modules}/{platform}", "-p", "/grub", "-c", WORK / "early.cfg", "-o", WORK / output, *names]
-    )
+def _mkimage(target: Sandbox, layout: GrubLayout, platform: str, output: str, names: tuple[str, ...]) -> None:
+    modules = f"{layout.modules}/{platform}"
+    target.run([layout.program, "-O", platform, "-d", modules, "-p", "/grub", "-c", WORK / "early.cfg", "-o", WORK / output, *names])
 
 
 def write_loader(file: Path, plan: Plan, loader: Loader) -> None:

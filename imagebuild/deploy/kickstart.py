@@ -5,6 +5,8 @@ The options are those of the kickstart documentation of pykickstart.
 
 import contextlib
 import io
+import shlex
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,17 +22,26 @@ from imagebuild.errors import BuildError
 COMMANDS: Mapping[str, frozenset[str]] = {
     name: frozenset(options.split())
     for name, options in {
-        "text": "displayMode", "lang": "lang", "keyboard": "keyboard _keyboard vc_keymap kbd", "timezone": "timezone isUtc nontp",
-        "rootpw": "lock password isCrypted", "firewall": "enabled", "zerombr": "zerombr", "auth": "authconfig", "authselect": "authselect",
-        "selinux": "selinux", "network": "", "services": "enabled disabled", "bootloader": "appendLine timeout location",
-        "clearpart": "type initAll disklabel", "part": "", "volgroup": "", "logvol": "",
-        "ostreesetup": "osname remote url ref nogpg", "reboot": "action",
+        "text": "displayMode", "lang": "lang", "keyboard": "keyboard _keyboard vc_keymap kbd", "timezone": "timezone isUtc",
+        "rootpw": "lock password isCrypted", "firewall": "enabled", "zerombr": "zerombr", "auth": "authconfig",
+        "selinux": "selinux", "network": "", "services": "enabled disabled", "ignoredisk": "onlyuse",
+        "bootloader": "appendLine timeout location password isCrypted bootDrive", "clearpart": "type initAll disklabel drives",
+        "part": "", "volgroup": "", "logvol": "", "reqpart": "reqpart addBoot", "user": "", "group": "", "sshkey": "",
+        "autopart": "autopart type typeMap lvm fstype nohome noboot noswap", "ostreesetup": "osname remote url ref nogpg", "reboot": "action",
     }.items()
 }  # fmt: skip
-NETWORK_OPTIONS = frozenset({"bootProto", "device", "activate", "onboot", "hostname", "ipv6"})
-PART_OPTIONS = frozenset({"fstype", "size", "grow", "maxSizeMB", "label", "mountpoint", "format"})
+NETWORK_OPTIONS = frozenset({"bootProto", "device", "activate", "onboot", "hostname"})
+PART_OPTIONS = frozenset({"fstype", "size", "grow", "maxSizeMB", "label", "mountpoint", "format", "disk", "primOnly"})
 VOLGROUP_OPTIONS = frozenset({"vgname", "name", "physvols", "format"})
-LOGVOL_OPTIONS = frozenset({"fstype", "size", "grow", "name", "vgname", "mountpoint", "format", "label", "percent", "maxSizeMB"})
+LOGVOL_OPTIONS = frozenset(
+    {
+        *("fstype", "size", "grow", "name", "vgname", "mountpoint", "format", "label", "percent", "maxSizeMB"),
+        *("thin_pool", "thin_volume", "pool_name"),
+    }
+)
+USER_OPTIONS = frozenset({"name", "password", "isCrypted", "lock", "groups", "uid", "gid", "homedir", "shell", "gecos"})
+GROUP_OPTIONS = frozenset({"name", "gid"})
+SSHKEY_OPTIONS = frozenset({"username", "key", "sshkey"})
 BOOKKEEPING = frozenset(
     {
         "lineno",
@@ -49,15 +60,40 @@ BOOKKEEPING = frozenset(
     }
 )
 
+_parser = threading.Lock()
+
 
 class BadKickstartError(BuildError):
     """A kickstart that cannot be parsed or executed; the message begins with file and line."""
 
 
-def parse(text: str, syntax: str, name: str) -> Any:
-    """Parse a complete kickstart and return pykickstart's handler. Raises BadKickstartError with file and line; warnings are errors."""
+def includes(text: str) -> list[tuple[int, str]]:
+    """Return (line number, path or URL) of every %include outside of sections."""
+    found, inside = list[tuple[int, str]](), False
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            words = shlex.split(line, comments=True) if line.lstrip().startswith("%") else []
+        except ValueError:
+            words = []
+        if words[:1] == ["%include"] and not inside:
+            found.append((number, words[1] if len(words) > 1 else ""))
+        elif words:
+            inside = words[0] != "%end"
+    return found
+
+
+def parse(text: str, syntax: str, name: str, *, complete: bool = True) -> Any:
+    """Parse a kickstart and return pykickstart's handler. Raises BadKickstartError with file and line; warnings are errors.
+
+    `complete`: an %include that is left is an error. pykickstart itself would read the build host's files, or fetch a URL.
+    """
     if syntax not in versionMap:
         raise BadKickstartError(f"{name}: pykickstart knows no version {syntax!r}", hint=f"it knows: {', '.join(sorted(versionMap))}")
+    for number, path in includes(text) if complete else []:
+        raise BadKickstartError(
+            f"{name}:{number}: %include {path}: there is no such file for a kickstart that is executed here",
+            hint="include files of kickstarts/ by their relative name, or write the file in a %pre section",
+        )
     handler = makeVersion(syntax)
     parser = KickstartParser(handler, missingIncludeIsFatal=True, unknownSectionIsFatal=True)
     with _parsing(name):
@@ -68,7 +104,8 @@ def parse(text: str, syntax: str, name: str) -> Any:
 @contextlib.contextmanager
 def _parsing(name: str) -> Iterator[None]:
     try:
-        with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()):
+        # these are the whole process's, and steps run in threads
+        with _parser, warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("always")
             yield
     except KickstartError as error:
@@ -95,12 +132,39 @@ def refuse_unknown(handler: Any, name: str) -> None:
         *((each, handler.PartData(), PART_OPTIONS) for each in handler.partition.partitions),
         *((each, handler.VolGroupData(), VOLGROUP_OPTIONS) for each in handler.volgroup.vgList),
         *((each, handler.LogVolData(), LOGVOL_OPTIONS) for each in handler.logvol.lvList),
+        *((each, handler.UserData(), USER_OPTIONS) for each in handler.user.userList),
+        *((each, handler.GroupData(), GROUP_OPTIONS) for each in handler.group.groupList),
+        *((each, handler.SshKeyData(), SSHKEY_OPTIONS) for each in handler.sshkey.sshUserList),
     ):
-        _refuse_options(data, fresh, known, f"{name}:{data.lineno}: {type(data).__name__.partition('_')[2].removesuffix('Data').lower()}")
+        line = getattr(data, "lineno", 0) or _line_of(handler, data)
+        _refuse_options(data, fresh, known, f"{name}:{line}: {type(data).__name__.partition('_')[2].removesuffix('Data').lower()}")
     if handler.displaymode.seen and handler.displaymode.displayMode != DISPLAY_MODE_TEXT:
         raise BadKickstartError(f"{name}:{handler.displaymode.lineno}: use `text`: in the other modes a failing %post goes unnoticed")
-    if getattr(handler.rootpw, "password", "") and not handler.rootpw.isCrypted:
-        raise BadKickstartError(f"{name}:{handler.rootpw.lineno}: rootpw: only --iscrypted passwords (or --lock) are executed")
+    _refuse_values(handler, name)
+
+
+def _refuse_values(handler: Any, name: str) -> None:
+    """Refuse values that mean something else than what is executed."""
+    for each in handler.network.network:
+        if each.device not in (None, "", "link") or each.bootProto not in ("", "dhcp"):
+            raise BadKickstartError(f"{name}:{each.lineno}: network: only --bootproto=dhcp on --device=link is executed by imagebuild")
+    if handler.authconfig.seen and handler.authconfig.authconfig.split() != ["--useshadow", "--passalgo=sha512"]:
+        raise BadKickstartError(
+            f"{name}:{handler.authconfig.lineno}: auth: only --useshadow --passalgo=sha512, every tree's own, is executed"
+        )
+    loader = handler.bootloader
+    if loader.seen and loader.location not in ("", None, "mbr", "boot"):
+        raise BadKickstartError(f"{name}:{loader.lineno}: bootloader --location={loader.location} is not executed by imagebuild")
+    if loader.password and not loader.isCrypted:
+        raise BadKickstartError(
+            f"{name}:{loader.lineno}: bootloader: only --iscrypted passwords are executed", hint="grub-mkpasswd-pbkdf2 makes one"
+        )
+
+
+def _line_of(handler: Any, data: Any) -> int:
+    """Return the line of a user, group or key: pykickstart keeps only the last line of those commands."""
+    command = {"UserData": "user", "GroupData": "group", "SshKeyData": "sshkey"}.get(type(data).__name__.partition("_")[2], "")
+    return int(getattr(getattr(handler, command, None), "lineno", 0))
 
 
 def _refuse_options(data: Any, fresh: Any, known: frozenset[str], where: str) -> None:

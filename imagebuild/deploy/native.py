@@ -4,40 +4,19 @@ Everything runs in private namespaces with the toolbox as root directory and a /
 parts: a program that goes wrong there finds neither the host's disks nor its network.
 """
 
-import base64
 import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy.execute import lvm_options
-from imagebuild.deploy.plan import EXTENT, Plan
-from imagebuild.deploy.target import Argv, File
-from imagebuild.errors import BuildError
+from imagebuild.deploy import filesystems, lvm
+from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox
+from imagebuild.deploy.target import mount_proc
 from imagebuild.tools import loop
 from imagebuild.tools.namespace import Namespace, private
-
-# what %post may not do: reach devices, modules, the clock, mounts or other roots (capabilities(7))
-TAKEN = (
-    "sys_admin",
-    "sys_module",
-    "sys_rawio",
-    "sys_boot",
-    "sys_time",
-    "sys_ptrace",
-    "mknod",
-    "net_admin",
-    "net_raw",
-    "syslog",
-    "mac_admin",
-    "mac_override",
-    "sys_chroot",
-    "bpf",
-    "perfmon",
-)
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 
 
 def unavailable() -> str:
@@ -56,79 +35,73 @@ def _has_module(name: str) -> bool:
     return modules.exists() and re.search(rf"/{name}\.ko", modules.read_text()) is not None
 
 
-class NativeTarget:
+def refuses(plan: Plan) -> str:
+    """Return why this way cannot execute a plan; empty when it can."""
+    return "thin volumes need device-mapper" if plan.thin() else ""
+
+
+class NativeTarget(NamespaceSandbox):
     """A Target in private namespaces of the build host."""
 
-    def __init__(self, space: Namespace, root: Path, disk: Path, stack: contextlib.ExitStack) -> None:
-        self._space = space
-        self._root = root
-        self._disk = disk
-        self._stack = stack
+    def __init__(self, space: Namespace, root: Path, plan: Plan | None) -> None:
+        super().__init__(space, root, plan)
+        self._read_only = False
         self._devices: dict[str, str] = {}
 
     def device(self, name: str) -> str:
         """Return the device path of a partition or volume of the plan."""
         return self._devices[name]
 
-    def attach(self, name: str, offset: int, size: int) -> None:
-        """Make a part of the disk a device of the target."""
-        device = self._stack.enter_context(loop.attached(self._disk, offset=offset, size=size))
+    def attach(self, name: str, device: Path) -> None:
+        """Make a loop device a device of the target."""
         number = device.stat().st_rdev
         inside = f"/dev/{device.name}"
         self._space.run(["mknod", "-m", "0600", str(self._root) + inside, "b", str(os.major(number)), str(os.minor(number))])
         self._devices[name] = inside
 
-    def activate(self, plan: Plan) -> None:
-        """Find the volumes' extents and attach each as a loop device: no device-mapper, and no clash with the host's groups."""
-        physical = next(each for each in plan.partitions if each.content == "lvm")
-        report = [*lvm_options(self.device(physical.name)), "--noheadings", "--units=b", "--nosuffix", "-o"]
-        start = int(self.run(["pvs", *report, "pe_start", self.device(physical.name)]))
-        for line in self.run(["lvs", *report, "lv_name,seg_count,seg_pe_ranges", plan.group]).splitlines():
-            name, count, extents = line.split()
-            match = re.fullmatch(r"\S+:(\d+)-(\d+)", extents)
-            if match is None or count != "1":
-                raise BuildError(f"volume {name} is not in one piece ({extents}): use --populate=appliance")
-            first, last = int(match.group(1)), int(match.group(2))
-            self.attach(name, physical.start + start + first * EXTENT, (last - first + 1) * EXTENT)
+    def prepare(self, plan: Plan) -> None:
+        """Make and mount the file systems; the volume group is in the file already, and each volume is a loop device at its place."""
+        filesystems.make(plan, self)
+        filesystems.mount(plan, self)
 
-    def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
-        """Run programs one after the other in the toolbox."""
-        output = ""
-        for argv in commands:
-            output = self._space.run([str(word) for word in argv], root=self._root, env=env)
-        return output
+    def reopen(self, plan: Plan, *, read_only: bool) -> None:
+        """Mount what the disk has."""
+        self._read_only = read_only
+        filesystems.mount(plan, self, read_only=read_only)
 
-    def run_inside(self, root: PurePosixPath, argv: Argv, script: str) -> None:
-        """Run a script in the installed system without the privileges that could reach the host."""
-        bound = ",".join(f"-{name}" for name in TAKEN)
-        inner = ["setpriv", f"--bounding-set={bound}", f"--inh-caps={bound}", "--no-new-privs", *[str(word) for word in argv]]
-        self._space.run(["chroot", str(root), *inner], root=self._root, stdin=script.encode())
+    def grow(self, name: str, fstype: str, place: PurePosixPath) -> None:
+        """Grow a mounted file system to the size of its volume."""
+        self.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", self.device(name)])
 
-    def write(self, files: Mapping[PurePosixPath, File]) -> None:
-        """Write files through the namespace (the mounts are not visible from outside)."""
-        for path, file in files.items():
-            self.run(["mkdir", "-p", path.parent])
-            self._space.run(
-                ["sh", "-c", 'cat > "$1" && chmod "$2" "$1"', "sh", str(path), f"{file.mode:04o}"], root=self._root, stdin=file.data
-            )
-
-    def read(self, path: PurePosixPath) -> bytes:
-        """Return a file's content, passed through the toolbox's base64: what programs print is kept as text."""
-        return base64.b64decode(self._space.run(["base64", str(path)], root=self._root, quiet=True))
+    def finish(self, plan: Plan) -> None:
+        """Unmount, and give back what is not used."""
+        del plan
+        filesystems.unmount(self, trim=not self._read_only)
 
 
 @contextlib.contextmanager
-def native_target(disk: Path, toolbox: Path, plan: Plan) -> Iterator[NativeTarget]:
-    """Open the native way for a partitioned disk; everything is unmounted and detached when the block ends, however it ends."""
+def native_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterator[NativeTarget]:
+    """Open the native way for a partitioned disk (or none); everything is unmounted and detached when the block ends, however it ends."""
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagebuild-native-")))
         space = stack.enter_context(private())
         image = stack.enter_context(loop.attached(toolbox, read_only=True))
         _mount_toolbox(space, image, temporary)
-        target = NativeTarget(space, temporary, disk, stack)
-        for partition in plan.partitions:
-            target.attach(partition.name, partition.start, partition.size)
+        target = NativeTarget(space, temporary, plan)
+        if disk is None or plan is None:
+            # the toolbox's /tmp is a link into there
+            target.run(["mount", "-t", "tmpfs", "tmpfs", "/sysroot"], ["mkdir", "-m", "1777", "/sysroot/tmp"])
+        else:
+            for name, (start, size) in _places(plan).items():
+                target.attach(name, stack.enter_context(loop.attached(disk, offset=start, size=size)))
         yield target
+
+
+def _places(plan: Plan) -> dict[str, tuple[int, int]]:
+    """Return name -> (offset, size) of what programs need as a device."""
+    used = {name for _, name, _ in plan.file_systems()} | set(plan.swaps())
+    found = {each.name: (each.start, each.size) for each in plan.partitions if each.name in used}
+    return found | {each.name: lvm.place(plan, each.name) for each in plan.volumes if each.name in used}
 
 
 def _mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
@@ -137,11 +110,11 @@ def _mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "dev"],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "run"],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "var"],
-        ["mount", "-t", "proc", "proc", root / "proc"],
         ["mount", "-t", "sysfs", "-o", "ro", "sysfs", root / "sys"],
         ["mkdir", "-p", root / "run/lock/lvm", root / "var/tmp"],
         ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
     ]
+    commands += [[str(word) for word in argv] for argv in mount_proc(root / "proc")]
     commands += [["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)] for name, (major, minor) in DEVICES.items()]
     for argv in commands:
         space.run(argv)

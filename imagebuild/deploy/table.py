@@ -2,14 +2,23 @@
 
 from pathlib import Path
 
-from imagebuild.deploy.plan import GPT_TYPES, MBR_TYPES, SECTOR, Partition, Plan
+from imagebuild.deploy.layout import SECTOR, Partition
+from imagebuild.deploy.plan import Plan
 from imagebuild.tools import command
+
+# type GUIDs: UEFI 2.10, table 5-7, and the Discoverable Partitions Specification
+GPT_TYPES = {
+    "biosboot": "21686148-6449-6E6F-744E-656564454649",
+    "efi": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+    "lvm": "E6D6D379-F507-44C2-A23C-238F2A3DF928",
+    "swap": "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F",
+    "data": "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
+}
+MBR_TYPES = {"efi": "ef", "lvm": "8e", "swap": "82", "data": "83"}
 
 
 def write_table(file: Path, plan: Plan) -> None:
-    """Make `file` a sparse disk of the plan's size with its partitions."""
-    with file.open("wb") as disk:
-        disk.truncate(plan.disk_size)
+    """Write the plan's partition table into a disk that is there already (its boot code stays)."""
     command.run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", file], stdin=script(plan).encode())
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from imagebuild.deploy.plan import Plan
@@ -10,6 +10,7 @@ from imagebuild.deploy.plan import Plan
 SYSROOT = PurePosixPath("/sysroot")
 REPO = "/imagebuild/repo"  # the bare repo in the toolbox
 
+PROTECT = 'if [ -e "$1" ]; then mount --bind "$1" "$1" && mount -o remount,bind,ro,nosuid,nodev,noexec "$1"; fi'
 Argv = Sequence[str | PurePosixPath]
 
 
@@ -21,23 +22,47 @@ class File:
     mode: int = 0o644
 
 
-class Target(Protocol):
+class Sandbox(Protocol):
     """Programs run from the tree's toolbox, as root of wherever that is; paths are those of the toolbox."""
-
-    def device(self, name: str) -> str:
-        """Return the device path of a partition or volume of the plan."""
-
-    def activate(self, plan: Plan) -> None:
-        """Make the plan's volumes, which exist on the disk now, reachable through `device`."""
 
     def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
         """Run programs one after the other; return the last one's standard output. Raises BuildError at the first that fails."""
 
-    def run_inside(self, root: PurePosixPath, argv: Argv, script: str) -> None:
-        """Run an interpreter with a script on its standard input inside the installed system at `root`, with few privileges."""
+    def run_script(self, argv: Argv, script: str, *, root: PurePosixPath | None = None) -> None:
+        """Run an interpreter with a script on its standard input, with few privileges; `root`: inside the installed system there."""
 
     def write(self, files: Mapping[PurePosixPath, File]) -> None:
         """Write files, with their parent directories."""
 
     def read(self, path: PurePosixPath) -> bytes:
         """Return a file's content."""
+
+
+class Target(Sandbox, Protocol):
+    """A sandbox with a disk."""
+
+    def prepare(self, plan: Plan) -> None:
+        """Make the plan's file systems, and mount them at SYSROOT."""
+
+    def reopen(self, plan: Plan, *, read_only: bool) -> None:
+        """Mount at SYSROOT the file systems that the disk has already."""
+
+    def grow(self, name: str, fstype: str, place: PurePosixPath) -> None:
+        """Grow a mounted file system to the size of its volume."""
+
+    def finish(self, plan: Plan) -> None:
+        """Unmount everything; whatever was written is on the disk afterwards."""
+
+
+def mount_proc(place: PurePosixPath | Path) -> list[list[str | PurePosixPath | Path]]:
+    """Return the commands that mount /proc. What in it speaks to the whole kernel (core_pattern, sysrq) asks for a user id only: read only."""
+    protect: list[list[str | PurePosixPath | Path]] = [
+        ["sh", "-c", PROTECT, "sh", place / name] for name in ("sys", "sysrq-trigger", "irq", "bus")
+    ]
+    return [["mount", "-t", "proc", "-o", "nosuid,nodev,noexec", "proc", place], *protect]
+
+
+def environment(plan: Plan | None) -> dict[str, str]:
+    """Return what every program of the toolbox has in its environment; times that programs write follow the plan (reproducible-builds.org)."""
+    base = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "LVM_SYSTEM_DIR": "", "HOME": "/", "TMPDIR": "/run"}
+    return base | ({"SOURCE_DATE_EPOCH": str(plan.epoch)} if plan is not None else {})

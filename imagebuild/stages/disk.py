@@ -1,63 +1,67 @@
-"""Install a disk: the kickstart executed with the tree's own programs, natively or in the libguestfs appliance."""
+"""Install a disk: the kickstart executed with the tree's own programs, in the best way that works here."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy import appliance, bootloader, native, table
-from imagebuild.deploy.execute import execute
-from imagebuild.deploy.plan import Plan, plan_of
-from imagebuild.deploy.target import Target
-from imagebuild.errors import UsageError
-from imagebuild.model import Disk, Firmware, Kickstart, Toolbox, Tree
-
-MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiskSpec:
-    """Size in MiB, the firmware it must boot under, and the way it is populated: `native` or `appliance`."""
-
-    size: int
-    firmware: tuple[Firmware, ...]
-    populate: str
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to populate: why it cannot be used here (empty: it can), and how a target is opened."""
-
-    unavailable: Callable[[], str]
-    open: Callable[[Path, Path, Plan], AbstractContextManager[Target]]
-
-
-# the cheapest first
-WAYS = {"native": Way(native.unavailable, native.native_target), "appliance": Way(appliance.unavailable, appliance.appliance_target)}
-
-
-def choose_way(forced: str | None) -> tuple[str, str]:
-    """Return the way to populate and why. Raises UsageError when the forced one does not work here."""
-    if forced is not None:
-        reason = WAYS[forced].unavailable() if forced in WAYS else f"there are: {', '.join(WAYS)}"
-        if reason:
-            raise UsageError(f"--populate={forced} is not possible here: {reason}")
-        return forced, "asked for"
-    reasons = {name: way.unavailable() for name, way in WAYS.items()}
-    name = next((name for name, reason in reasons.items() if not reason), None)
-    if name is None:
-        raise UsageError("no way to populate a disk works here", hint="; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
-    return name, "; ".join(f"{other}: {reason}" for other, reason in reasons.items() if reason) or "the cheapest way here"
+from imagebuild.deploy import bootloader, compatibility, lvm, table
+from imagebuild.deploy.execute import change, execute, is_change
+from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.ways import MIB, WAYS, DiskSpec, choose, plan_of
+from imagebuild.model import Disk, Kickstart, Toolbox, Tree
+from imagebuild.tools import qemu
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Disk:
     """Execute the kickstart on a new raw disk. Raises BuildError, BadKickstartError (with line, or the sums that do not fit)."""
-    plan = plan_of(kickstart.file, kickstart.syntax, disk_size=spec.size * MIB, firmware=frozenset(spec.firmware), seed=tree.commit)
+    plan = plan_of(tree, toolbox, kickstart, spec)
+    return _install(out, tree, toolbox, plan, spec)
+
+
+def derive_disk(
+    out: Path, tree: Tree, toolbox: Toolbox, base: Disk, base_kickstart: Kickstart, kickstart: Kickstart, spec: DiskSpec
+) -> Disk:
+    """Make the disk of a kickstart that extends another one's, as a qcow2 overlay of the disk installed from that.
+
+    Where that cannot be (`is_change` says why: storage differs, say) it is installed from scratch. Raises as `install_disk`.
+    """
+    plan = plan_of(tree, toolbox, kickstart, spec)
+    before = plan_of(
+        tree,
+        toolbox,
+        base_kickstart,
+        DiskSpec(size=base.size // MIB, firmware=tuple(base.firmware), populate=spec.populate, epoch=spec.epoch),
+    )
+    way = next((name for name in spec.populate if WAYS[name].opens and not WAYS[name].refuses(plan)), None)
+    reason = is_change(before, plan) or qemu.export_unavailable() or ("" if way else "the offline way cannot change a disk")
+    if base.populated == "offline" and choose(plan, spec) == "offline":
+        reason = "it would not be reproducible any more"
+    if reason or way is None:
+        steplog.note(f"installing from scratch: {reason}")
+        return _install(out, tree, toolbox, plan, spec)
+    steplog.note(f"changing an overlay of the base's disk the {way} way")
+    file = out / "disk.qcow2"
+    qemu.make_overlay(file, base.file, "raw", size=plan.disk_size)
+    with qemu.exported(file, "qcow2", writable=True) as raw:
+        table.write_table(raw, plan)
+        if plan.volumes:
+            lvm.write_group(raw, plan)
+        # file systems and boot loader stay where and as they are
+        with WAYS[way].open(raw, toolbox.image, plan) as target:
+            change(before, plan, target, commit=tree.commit)
+    return Disk(file=file, format="qcow2", size=plan.disk_size, firmware=plan.firmware, populated=way, derived=True)
+
+
+def _install(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, spec: DiskSpec) -> Disk:
+    way = choose(plan, spec)
+    steplog.note(f"populating the {way} way")
     file = out / "disk.raw"
-    steplog.note(f"populating the {spec.populate} way")
+    with file.open("wb") as disk:
+        disk.truncate(plan.disk_size)
     table.write_table(file, plan)
-    with WAYS[spec.populate].open(file, toolbox.image, plan) as target:
+    if plan.volumes and not plan.thin():
+        lvm.write_group(file, plan)
+    with WAYS[way].open(file, toolbox.image, plan) as target:
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
-    return Disk(file=file, size=plan.disk_size, firmware=plan.firmware, populated=spec.populate)
+    compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
+    return Disk(file=file, format="raw", size=plan.disk_size, firmware=plan.firmware, populated=way)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from imagebuild.config import KickstartConfig, TreeConfig, shared_directory
 from imagebuild.deploy import kickstart as language
+from imagebuild.deploy import prescript
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.model import Kickstart, Tree
+from imagebuild.tools import vagrant_key
 
 PLACEHOLDER = re.compile(r"\$\{([a-z_]+)\}")
 
@@ -26,7 +28,7 @@ def write_kickstart(out: Path, tree: Tree, template: KickstartConfig, source: Tr
 
 def check(text: str, template: KickstartConfig, ref: str, source: TreeConfig) -> None:
     """Parse a rendered kickstart with the pykickstart of its release, then check what pykickstart lets through."""
-    handler = language.parse(text, template.syntax, template.template)
+    handler = language.parse(prescript.without_includes(text), template.syntax, template.template)
     language.checks(handler, text, [ref], signed=not source.allow_unsigned, name=template.template)
 
 
@@ -40,6 +42,7 @@ def values(ref: str, source: TreeConfig) -> dict[str, str]:
         "nogpg": "--nogpg " if source.allow_unsigned else "",
         "update_url": source.update_url,
         "gpg_key_path": source.update_gpg_key,
+        "vagrant_key": vagrant_key.PUBLIC,
     }
 
 

@@ -56,8 +56,8 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(disk: Path, toolbox: Path, *, cache: Path, emulate: bool, memory: int) -> Iterator[Session]:
-    """Start one appliance for a raw disk and a toolbox; it is shut down when the block ends, killed when we are.
+def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, memory: int) -> Iterator[Session]:
+    """Start one appliance for a raw disk (or none) and a toolbox; it is shut down when the block ends, killed when we are.
 
     `emulate` forces TCG (libguestfs would pick a /dev/kvm that hangs); `memory` is in MiB. Raises MissingToolError, BuildError.
     """
@@ -76,22 +76,25 @@ def session(disk: Path, toolbox: Path, *, cache: Path, emulate: bool, memory: in
     handle.set_event_callback(
         lambda _event, _handle, buffer, _array: steplog.note(str(buffer)), guestfs.EVENT_LIBRARY | guestfs.EVENT_WARNING
     )
-    handle.add_drive_opts(str(disk), format="raw", cachemode="unsafe", discard="besteffort")
+    if disk is not None:
+        writable = os.access(disk, os.W_OK)
+        how = {"cachemode": "unsafe", "discard": "besteffort"} if writable else {"readonly": True}
+        handle.add_drive_opts(str(disk), format="raw", **how)
     handle.add_drive_opts(str(toolbox), format="raw", readonly=True)
     try:
         with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
-            _launch(handle)
+            _launch(handle, "/dev/sdb" if disk is not None else "/dev/sda")
             yield Session(handle)
             handle.shutdown()
     finally:
         handle.close()
 
 
-def _launch(handle: Any) -> None:
+def _launch(handle: Any, toolbox: str) -> None:
     steplog.note("starting the libguestfs appliance")
     try:
         handle.launch()
-        handle.mount_ro("/dev/sdb", "/")
+        handle.mount_ro(toolbox, "/")
     except RuntimeError as error:
         hint = "libguestfs-test-tool says more; while packages are being installed the appliance cannot be built"
         raise BuildError(f"the libguestfs appliance did not start: {error}", hint=hint, log=steplog.current()) from error

@@ -4,6 +4,8 @@ When the pipeline dies, however, the namespaces' first process dies with it, and
 """
 
 import contextlib
+import os
+import pwd
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +16,16 @@ from imagebuild.tools.command import Process
 
 KINDS = ("--mount", "--pid", "--net", "--ipc", "--uts")
 START_SECONDS = 10.0
+IDS = 65536  # what a system's accounts need
 
 
 class Namespace:
-    """Namespaces that exist as long as their first process runs; made by `private`."""
+    """Namespaces that exist as long as their first process runs; made by `private` or `mapped`."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, *, user: bool) -> None:
         self._first = first
+        # the user namespace first: entering the others takes its privileges
+        self._kinds = ["--user", *KINDS, "--setuid=0", "--setgid=0"] if user else list(KINDS)
 
     def run(
         self,
@@ -33,7 +38,7 @@ class Namespace:
         quiet: bool = False,
     ) -> str:
         """Run a program inside, with `root` as its root directory, and return its standard output; `quiet` keeps both out of the log."""
-        enter: list[str | Path] = ["nsenter", f"--target={self._first}", *KINDS]
+        enter: list[str | Path] = ["nsenter", f"--target={self._first}", *self._kinds]
         if root is not None:
             enter += ["--", "chroot", root]
         environment = {"LVM_SYSTEM_DIR": "", "HOME": "/", "TMPDIR": "/run", **(env or {})}
@@ -45,11 +50,57 @@ class Namespace:
 @contextlib.contextmanager
 def private() -> Iterator[Namespace]:
     """Make namespaces and end everything in them when the block ends. Needs root."""
-    holder = Process(["unshare", *KINDS, "--fork", "--kill-child", "--propagation", "private", "--", "sleep", "infinity"], quiet=True)
+    with _held(KINDS) as first:
+        yield Namespace(first, user=False)
+
+
+@contextlib.contextmanager
+def mapped() -> Iterator[Namespace]:
+    """Make namespaces with a user namespace around them, in which we are root: user_namespaces(7). Raises BuildError.
+
+    An ordinary user gets the ids of /etc/subuid for the other accounts; root, who has all ids, keeps them, but no power outside.
+    """
+    with _held(("--user", *KINDS)) as first:
+        if os.geteuid() == 0:
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{first}/{name}").write_text(f"0 0 {IDS}\n")
+        else:
+            for program, own, file in (("newuidmap", os.getuid(), "/etc/subuid"), ("newgidmap", os.getgid(), "/etc/subgid")):
+                start, count = _granted(Path(file)) or (0, 0)
+                command.run([program, str(first), "0", str(own), "1", "1", str(start), str(min(count, IDS - 1))])
+        yield Namespace(first, user=True)
+
+
+def mapping_unavailable() -> str:
+    """Return why `mapped` cannot work here; empty when it can be tried."""
+    limit = Path("/proc/sys/user/max_user_namespaces")
+    if not Path("/proc/self/ns/user").exists() or (limit.exists() and limit.read_text().strip() == "0"):
+        return "the host has no user namespaces"
+    if os.geteuid() == 0:
+        return ""
+    if command.find("newuidmap") is None:
+        return "newuidmap is not installed"
+    return "" if _granted(Path("/etc/subuid")) and _granted(Path("/etc/subgid")) else "/etc/subuid and /etc/subgid grant this user no ids"
+
+
+def _granted(file: Path) -> tuple[int, int] | None:
+    """Return (first id, count) that subuid(5) grants this user, if it is enough for a system's accounts."""
+    names = {pwd.getpwuid(os.getuid()).pw_name, str(os.getuid())}
+    for line in file.read_text().splitlines() if file.exists() else []:
+        fields = line.split(":")
+        if len(fields) == 3 and fields[0] in names and fields[1].isdigit() and fields[2].isdigit() and int(fields[2]) >= IDS - 1:
+            return int(fields[1]), int(fields[2])
+    return None
+
+
+@contextlib.contextmanager
+def _held(kinds: Sequence[str]) -> Iterator[int]:
+    holder = Process(["unshare", *kinds, "--fork", "--kill-child", "--propagation", "private", "--", "sleep", "infinity"], quiet=True)
     try:
-        yield Namespace(_child(holder))
+        yield _child(holder)
     finally:
-        holder.end()
+        # the first process of a pid namespace ignores SIGTERM
+        holder.end(grace=0)
 
 
 def _child(holder: Process) -> int:

@@ -1,0 +1,106 @@
+"""What lies where on a disk, read from the disk itself: partition table, LVM metadata, file systems' superblocks."""
+
+import json
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild.deploy.layout import SECTOR
+from imagebuild.deploy.lvm import FORMAT_MAGIC, MDA_START
+from imagebuild.tools import command
+
+LARGEST_METADATA = 1 << 20
+# a linear volume in the metadata text, whether LVM wrote it or we did (vgcfgbackup(8))
+VOLUME = re.compile(
+    r'(\S+) \{\s+id = "[^{}]*segment_count = 1\s+segment1 \{\s+start_extent = 0\s+extent_count = (\d+)[^{}]*type = "striped"[^{}]*stripe_count = 1\b'
+    r'[^{}]*stripes = \[\s*"pv0", (\d+)\s*\]'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """A piece of a disk in bytes. `content`: ext4, xfs, fat, lvm (the header, before the first extent), or empty for anything else."""
+
+    name: str
+    start: int
+    size: int
+    content: str
+
+
+def read_map(disk: Path) -> list[Area]:
+    """Return the areas of a raw disk, in order, without gaps or overlaps. Raises BuildError when it has no partition table."""
+    table = json.loads(command.run(["sfdisk", "--json", disk], quiet=True))["partitiontable"]
+    found: list[Area] = []
+    for number, each in enumerate(sorted(table["partitions"], key=lambda entry: int(entry["start"])), start=1):
+        start, size = int(each["start"]) * SECTOR, int(each["size"]) * SECTOR
+        name = f"partition {number}" + (f" ({each['name']})" if each.get("name") else "")
+        found += _partition(disk, name, start, size)
+    return _with_gaps(found, disk.stat().st_size)
+
+
+def _with_gaps(areas: list[Area], end: int) -> list[Area]:
+    found, position = list[Area](), 0
+    for area in areas:
+        if area.start > position:
+            name = "the partition table and boot code" if position == 0 else f"the gap before {area.name}"
+            found.append(Area(name=name, start=position, size=area.start - position, content=""))
+        found.append(area)
+        position = area.start + area.size
+    if position < end:
+        found.append(Area(name="the end of the disk (backup partition table)", start=position, size=end - position, content=""))
+    return found
+
+
+def _partition(disk: Path, name: str, start: int, size: int) -> list[Area]:
+    volumes = _volumes(disk, start)
+    if volumes is None:
+        return [Area(name=name, start=start, size=size, content=content_at(disk, start))]
+    found = []
+    first = min((offset for _, offset, _ in volumes), default=size)
+    found.append(Area(name=f"{name}, LVM header", start=start, size=first, content="lvm"))
+    for volume, offset, length in sorted(volumes, key=lambda each: each[1]):
+        place = start + offset
+        found.append(Area(name=f"{name}, volume {volume}", start=place, size=length, content=content_at(disk, place)))
+    used = max((offset + length for _, offset, length in volumes), default=first)
+    if used < size:
+        found.append(Area(name=f"{name}, free extents", start=start + used, size=size - used, content=""))
+    return found
+
+
+def content_at(disk: Path, start: int) -> str:
+    """Return which file system begins there; empty when none is known."""
+    head = _read(disk, start, 4096)
+    if head[:4] == b"XFSB":
+        return "xfs"
+    if len(head) > 1082 and struct.unpack_from("<H", head, 1024 + 0x38)[0] == 0xEF53:
+        return "ext4"
+    return "fat" if head[510:512] == b"\x55\xaa" and (head[54:57] == b"FAT" or head[82:87] == b"FAT32") else ""
+
+
+def _read(disk: Path, start: int, size: int) -> bytes:
+    with disk.open("rb") as stream:
+        stream.seek(start)
+        return stream.read(size)
+
+
+def _volumes(disk: Path, start: int) -> list[tuple[str, int, int]] | None:
+    """Return (name, offset in the partition, size) of linear volumes; None when there is no LVM."""
+    if _read(disk, start + SECTOR, 8) != b"LABELONE":
+        return None
+    header = _read(disk, start + MDA_START, SECTOR)
+    if header[4:20] != FORMAT_MAGIC:
+        return None
+    offset, size = struct.unpack_from("<QQ", header, 40)
+    text = _read(disk, start + MDA_START + offset, min(size, LARGEST_METADATA)).decode("utf-8", "replace")
+    extent = _number(text, "extent_size") * SECTOR
+    base = _number(text, "pe_start") * SECTOR
+    return [
+        (match.group(1), base + int(match.group(3)) * extent, int(match.group(2)) * extent)
+        for match in VOLUME.finditer(text.partition("logical_volumes {")[2])
+    ]
+
+
+def _number(text: str, key: str) -> int:
+    match = re.search(rf"^\s*{key} = (\d+)", text, re.MULTILINE)
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,79 @@
+"""File systems of a plan on a target that has block devices: made, mounted at /sysroot, unmounted. By the tree's own programs."""
+
+from typing import Protocol
+
+from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.target import SYSROOT, Argv, Sandbox
+
+
+class BlockTarget(Sandbox, Protocol):
+    """A sandbox in which the plan's partitions and volumes are block devices."""
+
+    def device(self, name: str) -> str:
+        """Return the device path of a partition or volume of the plan."""
+
+
+def lvm_options(device: str) -> list[str]:
+    """Return options that make LVM look at one device only, and leave udev alone (lvm.conf(5))."""
+    settings = (
+        f'devices {{ dir="/dev" scan=["/dev"] filter=["a|^{device}$|","a|^/dev/mapper/|","r|.*|"] use_devicesfile=0 '
+        'obtain_device_list_from_udev=0 external_device_info_source="none" } '
+        "global { event_activation=0 use_lvmlockd=0 use_lvmpolld=0 } "
+        "activation { udev_sync=0 udev_rules=0 monitoring=0 } backup { backup=0 archive=0 }"
+    )
+    return [f"--config={settings}"]
+
+
+def thin_volumes(plan: Plan, device: str) -> list[Argv]:
+    """Return the commands that make a group with thin volumes (lvmthin(7)): only device-mapper can, so their ids are LVM's own."""
+    options = lvm_options(device)
+    commands: list[Argv] = [
+        ["pvcreate", *options, "--yes", "--force", "--zero=y", "--dataalignment=1m", device],
+        ["vgcreate", *options, "--yes", "--physicalextentsize=4m", plan.group, device],
+    ]
+    for each in plan.volumes:
+        kind = {
+            "linear": [f"--size={each.size}b", f"--name={each.name}", plan.group],
+            "thin-pool": ["--type=thin-pool", f"--size={each.size}b", f"--name={each.name}", plan.group],
+            "thin": ["--type=thin", f"--virtualsize={each.size}b", f"--name={each.name}", f"--thinpool={each.pool}", plan.group],
+        }[each.kind]
+        commands.append(["lvcreate", *options, "--yes", "--zero=n", "--wipesignatures=n", *kind])
+    return commands
+
+
+def mkfs(plan: Plan, name: str, fstype: str, device: str) -> Argv:
+    """Return the command that makes one file system."""
+    label = ["-L", plan.label(name)] if plan.label(name) else []
+    if fstype == "xfs":
+        return ["mkfs.xfs", "-q", "-f", "-K", "-m", f"uuid={plan.uuid(name)}", *label, device]
+    if fstype == "swap":
+        return ["mkswap", "-U", plan.uuid(name), *label, device]
+    return ["mkfs.ext4", "-q", "-F", "-U", plan.uuid(name), "-E", f"hash_seed={plan.uuid(name + ' hash')},nodiscard", *label, device]
+
+
+def make(plan: Plan, target: BlockTarget) -> None:
+    """Make every file system of the plan, swap included; the ESP is made with the boot loader."""
+    wanted = [(name, fstype) for _, name, fstype in plan.file_systems() if fstype != "efi"] + [(name, "swap") for name in plan.swaps()]
+    # mke2fs takes this time for its own (libext2fs, ext2fs_initialize)
+    target.run(
+        *[mkfs(plan, name, fstype, target.device(name)) for name, fstype in wanted], env={"E2FSPROGS_FAKE_TIME": str(max(1, plan.epoch))}
+    )
+
+
+def mount(plan: Plan, target: BlockTarget, *, read_only: bool = False) -> None:
+    """Mount the plan's file systems at SYSROOT, parents first."""
+    # nouuid: the same commit's disk may be mounted by a step beside this one, with the same UUIDs
+    options = {"xfs": "ro,norecovery,nouuid", "ext4": "ro,noload"} if read_only else {"xfs": "rw,nouuid", "ext4": "rw"}
+    commands: list[Argv] = []
+    for place, name, fstype in plan.file_systems():
+        if fstype in options:
+            where = SYSROOT / place.lstrip("/")
+            commands += [["mkdir", "-p", where]] if place != "/" and not read_only else []
+            commands.append(["mount", "-t", fstype, "-o", options[fstype], target.device(name), where])
+    target.run(*commands)
+
+
+def unmount(target: Sandbox, *, trim: bool) -> None:
+    """Unmount everything at SYSROOT; `trim` gives back what is not used, so that the image stays sparse."""
+    give_back: list[Argv] = [["fstrim", SYSROOT]] if trim else []
+    target.run(*give_back, ["sync"], ["umount", "-R", SYSROOT])

@@ -1,0 +1,134 @@
+"""What a disk must be like before its first boot: read from the disk itself, with the tree's own tools, and judged.
+
+Sources: machine-id(5), "First Boot Semantics"; cloud-init's documentation (datasources, "Boot Stages"); fedora-kickstarts' history of
+mistakes (shared/domain.md, 1.1).
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.target import SYSROOT, Sandbox
+from imagebuild.errors import BuildError
+from imagebuild.model import Login
+
+# each line: a word, a tab, base64. Nothing in the image is executed, no link of the image leads out of the toolbox
+SCRIPT = r"""
+set -u
+cd "$1/etc"; var=$2; boot=$3
+say() { printf '%s\t' "$1"; base64 -w0; echo; }
+names() { word=$1; shift; for each; do if [ -e "$each" ] || [ -L "$each" ]; then printf '%s\n' "$each"; fi; done | say "$word"; }
+ls -1 "${1%/*}" | say deployments
+if [ -f machine-id ]; then head -c 64 machine-id | say machine-id; fi
+names host-keys ssh/ssh_host_*key*
+names random-seed "$var/lib/systemd/random-seed" "$var/lib/random-seed"
+names cloud-state "$var/lib/cloud/instance" "$var"/lib/cloud/instances/* "$var"/lib/cloud/data/* "$var"/lib/cloud/sem/* "$var"/lib/cloud/seed/* "$var"/log/cloud-init*.log
+names leases "$var"/lib/dhclient/*lease* "$var"/lib/NetworkManager/*lease* "$var"/lib/systemd/network/*lease*
+names journals "$var"/log/journal/*
+names histories "$var"/roothome/.bash_history "$var"/home/*/.bash_history
+names net-rules udev/rules.d/*persistent-net*.rules
+names masked systemd/system/cloud-*.service
+for each in systemd/system/cloud-*.service; do if [ -L "$each" ]; then printf '%s %s\n' "${each##*/}" "$(readlink "$each")"; fi; done | say unit-links
+if [ -L resolv.conf ]; then readlink resolv.conf | say resolv-link; elif [ -f resolv.conf ]; then head -c 4096 resolv.conf | say resolv-conf; fi
+if [ -f sysconfig/docker-storage ]; then head -c 4096 sysconfig/docker-storage | say docker-storage; fi
+if [ -f sysconfig/docker-storage-setup ]; then head -c 65536 sysconfig/docker-storage-setup | say docker-storage-setup; fi
+for each in cloud/cloud.cfg cloud/cloud.cfg.d/*.cfg; do if [ -f "$each" ]; then head -c 65536 "$each" | say cloud-config; fi; done
+names remotes ostree/remotes.d/*
+ls -1 "$boot/loader/entries" | say entries
+"""
+# what a download's users run it on: one of each set must be in cloud-init's list
+CLOUDS = (frozenset({"NoCloud"}), frozenset({"ConfigDrive", "OpenStack"}), frozenset({"Ec2"}))
+DATASOURCES: Mapping[str, tuple[frozenset[str], ...]] = {
+    "qcow2": CLOUDS,
+    "raw.xz": CLOUDS,
+    "raw.zst": CLOUDS,
+    "vmdk": (frozenset({"OVF", "VMware"}),),
+}
+CLOUD_UNITS = ("cloud-init-local.service", "cloud-init.service", "cloud-config.service", "cloud-final.service")
+
+
+def read_facts(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> dict[str, list[str]]:
+    """Return what there is, by the words of SCRIPT; the file systems are mounted read-only at SYSROOT. Raises BuildError."""
+    var, boot = SYSROOT / "ostree/deploy" / plan.osname / "var", SYSROOT / "boot"
+    facts: dict[str, list[str]] = {}
+    for line in target.run(["sh", "-c", SCRIPT, "sh", deployment, var, boot]).splitlines():
+        word, _, encoded = line.partition("\t")
+        try:
+            facts.setdefault(word, []).append(base64.b64decode(encoded, validate=True).decode("utf-8", "replace"))
+        except ValueError as error:
+            raise BuildError(f"the disk cannot be looked into: it answered {line[:80]!r}") from error
+    return facts
+
+
+def problems(facts: Mapping[str, list[str]], *, commit: str, kind: str, login: Login) -> list[str]:
+    """Return what is wrong with a disk that is to be booted for the first time, a sentence each. `kind` is the download's format."""
+    found = []
+    deployments = [name for name in _words(facts, "deployments") if not name.endswith(".origin")]
+    if deployments != [f"{commit}.0"]:
+        found.append(f"it holds the deployments {', '.join(deployments) or '(none)'}, not just {commit}.0")
+    if "machine-id" not in facts or facts["machine-id"][0].strip() not in ("", "uninitialized"):
+        found.append(
+            "/etc/machine-id is " + ("missing" if "machine-id" not in facts else "not empty: all its copies would be the same machine")
+        )
+    must_be_absent = {
+        "host-keys": "ssh host keys, which all copies would share", "random-seed": "a random seed", "cloud-state": "state of cloud-init, for which a first boot would be none",
+        "leases": "leases of a DHCP client", "journals": "a journal", "histories": "somebody's shell history", "net-rules": "rules for the builder's network cards",
+    }  # fmt: skip
+    for word, what in must_be_absent.items():
+        names = _words(facts, word)
+        if names:
+            found.append(f"it has {what}: {', '.join(names[:3])}")
+    resolver = facts.get("resolv-conf", [""])[0].strip()
+    if resolver:
+        found.append("/etc/resolv.conf is not empty: it holds the builder's name servers")
+    if re.search(r"^\s*\w+=.*\S", facts.get("docker-storage", [""])[0].replace('""', ""), re.MULTILINE):
+        found.append("/etc/sysconfig/docker-storage is written already: the storage driver is frozen")
+    if not _words(facts, "entries"):
+        found.append("there is no boot loader entry in /boot/loader/entries")
+    return found + (_vagrant(facts) if login is Login.VAGRANT else _cloud(facts, kind))
+
+
+def _words(facts: Mapping[str, list[str]], word: str) -> list[str]:
+    return [line for text in facts.get(word, []) for line in text.splitlines() if line.strip()]
+
+
+def _vagrant(facts: Mapping[str, list[str]]) -> list[str]:
+    links = dict(line.split(" ", 1) for line in _words(facts, "unit-links"))
+    awake = [unit for unit in CLOUD_UNITS if links.get(unit) != "/dev/null"]
+    return [f"a Vagrant box without a cloud must mask {', '.join(awake)}"] if awake else []
+
+
+def _cloud(facts: Mapping[str, list[str]], kind: str) -> list[str]:
+    links = dict(line.split(" ", 1) for line in _words(facts, "unit-links"))
+    masked = [unit for unit in CLOUD_UNITS if links.get(unit) == "/dev/null"]
+    if masked:
+        return [f"cloud-init is masked ({', '.join(masked)})"]
+    known = datasources(facts)
+    if known is None:
+        return []  # cloud-init's own list has all of them
+    missing = [" or ".join(sorted(wanted)) for wanted in DATASOURCES.get(kind, ()) if not wanted & set(known)]
+    return [f"as {kind} cloud-init must look for {', '.join(missing)}, but its list is {', '.join(known)}"] if missing else []
+
+
+def datasources(facts: Mapping[str, list[str]]) -> list[str] | None:
+    """Return cloud-init's configured datasource list: of the last file that has one. None when there is none."""
+    found: list[str] | None = None
+    for text in facts.get("cloud-config", []):
+        try:
+            settings: Any = yaml.safe_load(text)
+        except yaml.YAMLError:
+            return []  # whatever cloud-init makes of that
+        if isinstance(settings, dict) and isinstance(settings.get("datasource_list"), list):
+            found = [str(each) for each in settings["datasource_list"]]
+    return found
+
+
+def to_json(facts: Mapping[str, list[str]]) -> str:
+    """Return the facts as evidence."""
+    return json.dumps(facts, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,48 @@
+"""A sandbox in namespaces of the build host: the toolbox is the root directory, and what could reach the host is taken away."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.target import Argv, File, environment
+from imagebuild.tools.namespace import Namespace
+
+# all that %pre and %post may do as root (capabilities(7)): own files, become their owners. Nothing that reaches devices, modules,
+# mounts, files by handle, or out of a chroot
+CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setfcap,+audit_write"
+DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+
+
+class NamespaceSandbox:
+    """Programs run with the unpacked or mounted toolbox as their root directory."""
+
+    def __init__(self, space: Namespace, root: Path, plan: Plan | None) -> None:
+        self._space = space
+        self._root = root
+        self._environment = environment(plan)
+
+    def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
+        """Run programs one after the other in the toolbox."""
+        output = ""
+        for argv in commands:
+            output = self._space.run([str(word) for word in argv], root=self._root, env={**self._environment, **(env or {})})
+        return output
+
+    def run_script(self, argv: Argv, script: str, *, root: PurePosixPath | None = None) -> None:
+        """Run a script in the toolbox or the installed system without the privileges that could reach the host."""
+        inner = ["setpriv", f"--bounding-set={CAPABILITIES}", "--inh-caps=-all", "--no-new-privs", *[str(word) for word in argv]]
+        enter = ["chroot", str(root)] if root is not None else []
+        self._space.run([*enter, *inner], root=self._root, stdin=script.encode(), env=self._environment)
+
+    def write(self, files: Mapping[PurePosixPath, File]) -> None:
+        """Write files through the namespace (the mounts are not visible from outside)."""
+        for path, file in files.items():
+            self.run(["mkdir", "-p", path.parent])
+            self._space.run(
+                ["sh", "-c", 'cat > "$1" && chmod "$2" "$1"', "sh", str(path), f"{file.mode:04o}"], root=self._root, stdin=file.data
+            )
+
+    def read(self, path: PurePosixPath) -> bytes:
+        """Return a file's content, passed through the toolbox's base64: what programs print is kept as text."""
+        return base64.b64decode(self._space.run(["base64", str(path)], root=self._root, quiet=True))

@@ -1,0 +1,82 @@
+"""The ways to populate a disk: which work on this host, which execute a plan. A new one is a module and a line in the table."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild.deploy import appliance, native, offline, prescript
+from imagebuild.deploy.plan import Plan, read
+from imagebuild.deploy.target import Target
+from imagebuild.errors import BuildError, UsageError
+from imagebuild.model import Firmware, Kickstart, Toolbox, Tree
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskSpec:
+    """Size in MiB, the firmware it must boot under, the ways to populate it that work here (the best first).
+
+    `epoch`: the time of everything that is made (SOURCE_DATE_EPOCH); None: the commit's.
+    """
+
+    size: int
+    firmware: tuple[Firmware, ...]
+    populate: tuple[str, ...]
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to populate: why it cannot be used here, and with a plan (empty: it can), and how a target is opened.
+
+    `opens`: whether it can also open a disk that was made before.
+    """
+
+    unavailable: Callable[[], str]
+    refuses: Callable[[Plan], str]
+    open: Callable[[Path | None, Path, Plan | None], AbstractContextManager[Target]]
+    opens: bool = True
+
+
+# the best first: reproducible, then cheap, then everything
+WAYS = {
+    "offline": Way(offline.unavailable, offline.refuses, offline.offline_target, opens=False),
+    "native": Way(native.unavailable, native.refuses, native.native_target),
+    "appliance": Way(appliance.unavailable, appliance.refuses, appliance.appliance_target),
+}
+
+
+def choose_ways(forced: str | None) -> tuple[tuple[str, ...], str]:
+    """Return the ways to populate that work here, and why not the others. Raises UsageError when the forced one does not work here."""
+    if forced is not None:
+        reason = WAYS[forced].unavailable() if forced in WAYS else f"there are: {', '.join(WAYS)}"
+        if reason:
+            raise UsageError(f"--populate={forced} is not possible here: {reason}")
+        return (forced,), "asked for"
+    reasons = {name: way.unavailable() for name, way in WAYS.items()}
+    names = tuple(name for name, reason in reasons.items() if not reason)
+    if not names:
+        raise UsageError("no way to populate a disk works here", hint="; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+    return names, "; ".join(f"{other}: {reason}" for other, reason in reasons.items() if reason) or "all ways work here"
+
+
+def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Plan:
+    """Return the plan of a kickstart for a disk; its %pre sections are run for that. Raises BadKickstartError."""
+    text = kickstart.file.read_text()
+    text = prescript.expand(text, kickstart.syntax, lambda: WAYS[spec.populate[0]].open(None, toolbox.image, None), kickstart.file.name)
+    return read(
+        text, kickstart.syntax, disk_size=spec.size * MIB, firmware=frozenset(spec.firmware), seed=tree.commit,
+        epoch=spec.epoch if spec.epoch is not None else tree.timestamp, name=kickstart.file.name,
+    )  # fmt: skip
+
+
+def choose(plan: Plan, spec: DiskSpec) -> str:
+    """Return the best way for a plan. Raises BuildError when none executes it."""
+    reasons = {name: WAYS[name].refuses(plan) for name in spec.populate}
+    found = next((name for name, reason in reasons.items() if not reason), None)
+    if found is None:
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise BuildError(f"no way to populate works for this kickstart here ({why})", hint="libguestfs (the appliance) executes everything")
+    return found
