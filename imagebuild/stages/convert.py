@@ -3,18 +3,26 @@
 import hashlib
 from pathlib import Path
 
-from imagebuild.config import Qcow2Config
-from imagebuild.formats import qcow2
+from imagebuild.config import CompressionConfig, Qcow2Config, VmdkConfig
+from imagebuild.formats import Source
+from imagebuild.formats.table import FORMATS
 from imagebuild.model import Disk, Image, Tree
+from imagebuild.tools import command
 
 CHUNK = 1 << 22
+Options = Qcow2Config | CompressionConfig | VmdkConfig
 
 
-def convert_qcow2(out: Path, tree: Tree, disk: Disk, name: str, options: Qcow2Config) -> Image:
-    """Write NAME-VERSION.ARCH.qcow2 and hash it. QEMU boots what users download, the qcow2 itself."""
-    file = out / f"{name}-{tree.version}.{tree.arch}.qcow2"
-    qcow2.write(disk.file, file, options)
-    return Image(file=file, name=file.name, format="qcow2", boot=file, boot_format="qcow2", size=file.stat().st_size, sha256=_sha256(file))
+def convert_disk(out: Path, tree: Tree, disk: Disk, kind: str, name: str, options: Options, epoch: int | None) -> Image:
+    """Write NAME-VERSION.ARCH.SUFFIX and hash it. `epoch` is the time in archives; None: the commit's.
+
+    Runs at the lowest priority: a guest that is being tested meanwhile comes first.
+    """
+    when = epoch if epoch is not None else tree.timestamp
+    source = Source(disk=disk, title=f"{tree.pretty_name} {tree.version}", os_id=tree.os_id, seed=tree.commit, epoch=when)
+    with command.in_background():
+        file = FORMATS[kind].write(source, out, f"{name}-{tree.version}.{tree.arch}", options)
+    return Image(file=file, name=file.name, format=kind, disk_size=disk.size, size=file.stat().st_size, sha256=_sha256(file))
 
 
 def _sha256(file: Path) -> str:

@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -45,8 +46,11 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "ssh": ("openssh-client", "openssh-clients"),
     "ssh-keygen": ("openssh-client", "openssh"),
     "xorriso": ("xorriso", "xorriso"),
+    "xz": ("xz-utils", "xz"),
+    "zstd": ("zstd", "zstd"),
 }
 
+_background: ContextVar[tuple[str, ...]] = ContextVar("imagebuild_background", default=())
 _running: set["Process"] = set()
 _cancel: set[Callable[[], None]] = set()
 _guard = threading.Lock()
@@ -135,6 +139,7 @@ class Process:
                 raise BuildError("interrupted")
             self._popen = subprocess.Popen(
                 [
+                    *_background.get(),
                     str(require("setpriv")),
                     "--pdeathsig",
                     "KILL",
@@ -256,6 +261,30 @@ def run(
     return process.output()
 
 
+def pipe(first: Sequence[str | Path], second: Sequence[str | Path], *, stdout: IO[bytes]) -> None:
+    """Run `first | second`. Raises CommandError when either fails."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as source, os.fdopen(write_end, "wb") as sink:
+        writer = Process(first, stdout=sink)
+        sink.close()
+        try:
+            reader = Process(second, stdin=source, stdout=stdout)
+        except BaseException:
+            writer.end()
+            raise
+        source.close()
+        try:
+            read = reader.wait()
+            wrote = writer.wait()
+        finally:
+            reader.end()
+            writer.end()
+    # when the reader fails the writer dies of it
+    for process, code in ((reader, read), (writer, wrote)):
+        if code:
+            raise _failed(process, _how(code))
+
+
 def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run a program that may fail; return its exit status and standard output followed by standard error."""
     process = Process(argv, env=env)
@@ -276,6 +305,16 @@ def _failed(process: Process, how: str) -> CommandError:
     tail = "\n".join("    " + line for line in text.strip().splitlines()[-TAIL_LINES:])
     message = f"{describe(process.shown[:12])}{' …' if len(process.shown) > 12 else ''} {how}" + (f":\n{tail}" if tail else "")
     return CommandError(message, returncode=process._popen.returncode or 0, output=text, log=steplog.current())
+
+
+@contextlib.contextmanager
+def in_background() -> Iterator[None]:
+    """Run every program that is started in the block at the lowest priority: it takes what others leave."""
+    token = _background.set(("nice", "-n", "19"))
+    try:
+        yield
+    finally:
+        _background.reset(token)
 
 
 @contextlib.contextmanager

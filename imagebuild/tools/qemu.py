@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
+import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +17,14 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError
 
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.model import Firmware
+from imagebuild.model import Controller, Firmware
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
 
 MIB = 1024 * 1024
 QMP_SECONDS = 20.0
+EXPORT_SECONDS = 300.0
+EXPORT_PREFIX = "imagebuild-export-"
 # (code, variables): Debian's ovmf, Fedora's edk2-ovmf, Arch's edk2-ovmf
 OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -27,11 +33,19 @@ OVMF = (
 )
 
 
+CONTROLLERS = {
+    Controller.VIRTIO: ["-device", "virtio-blk-pci,drive=disk,serial=target,bootindex=1"],
+    Controller.IDE: ["-device", "ide-hd,bus=ide.0,drive=disk,serial=target,bootindex=1"],
+    Controller.PVSCSI: ["-device", "pvscsi,id=scsi", "-device", "scsi-hd,bus=scsi.0,drive=disk,serial=target,bootindex=1"],
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest."""
 
     disk: Path
+    controller: Controller
     firmware: Firmware
     cores: int
     memory: int
@@ -54,7 +68,18 @@ def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovm
     return [
         QEMU,
         *accelerator.argv,
-        *["-machine", "q35", "-smp", str(machine.cores), "-m", str(machine.memory // MIB), "-nodefaults", "-no-user-config", "-no-reboot"],
+        # VirtualBox and its boxes have a PIIX chip set
+        *[
+            "-machine",
+            "pc" if machine.controller is Controller.IDE else "q35",
+            "-smp",
+            str(machine.cores),
+            "-m",
+            str(machine.memory // MIB),
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+        ],
         *["-vga", "std", "-display", "none", "-device", "virtio-rng-pci"],
         *_firmware(machine, places, ovmf),
         *_disks(machine),
@@ -77,12 +102,18 @@ def _disks(machine: Machine) -> list[str]:
     # cache=unsafe: the overlay is thrown away; a guest's fsync must not reach the host's disk
     found = [
         *["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_escape(str(machine.disk))}"],
-        *["-device", "virtio-blk-pci,drive=disk,serial=target,bootindex=1"],
+        *_controller(machine),
     ]
     if machine.seed is not None:
         found += ["-drive", f"if=none,id=seed,format=raw,readonly=on,file={_escape(str(machine.seed))}"]
         found += ["-device", "virtio-blk-pci,drive=seed,serial=seed"]
     return found
+
+
+def _controller(machine: Machine) -> list[str]:
+    # QEMU's UEFI has no driver for VMware's pvscsi, so its users' other choice is tested there: SATA, which is what ide.0 of a q35 is
+    sata = machine.controller is Controller.PVSCSI and machine.firmware is Firmware.UEFI
+    return CONTROLLERS[Controller.IDE if sata else machine.controller]
 
 
 def _network(machine: Machine) -> list[str]:
@@ -176,22 +207,110 @@ def _ovmf() -> tuple[str, str]:
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def make_overlay(overlay: Path, backing: Path, backing_format: str) -> None:
-    """Make a qcow2 file that reads from `backing` and takes all writes: the artifact itself is never touched."""
-    command.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing.absolute(), "-F", backing_format, overlay])
+def make_overlay(overlay: Path, backing: Path, backing_format: str, *, size: int | None = None) -> None:
+    """Make a qcow2 file that reads from `backing` and takes all writes: the artifact itself is never touched.
+
+    `size` (bytes) makes the disk larger than what it reads from.
+    """
+    more = [str(size)] if size is not None else []
+    command.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing.absolute(), "-F", backing_format, overlay, *more])
 
 
 def convert(
     source: Path, source_format: str, target: Path, target_format: str, *, options: tuple[str, ...] = (), compress: bool = False
 ) -> None:
-    """Convert a disk image (qemu-img(1), convert). Holes stay holes."""
-    argv: list[str | Path] = ["qemu-img", "convert", "-f", source_format, "-O", target_format, "-T", "none", "-m", "8", "-W"]
+    """Convert a disk image (qemu-img(1), convert), in order: the same input gives the same file. Holes stay holes."""
+    argv: list[str | Path] = ["qemu-img", "convert", "-f", source_format, "-O", target_format, "-T", "none", "-m", "8"]
     argv += ["-c"] if compress else []
     argv += ["-o", ",".join(options)] if options else []
     command.run([*argv, source, target])
 
 
-def info(image: Path) -> dict[str, Any]:
-    """Return what `qemu-img info` says of an image."""
-    found: dict[str, Any] = json.loads(command.run(["qemu-img", "info", "--output=json", image], quiet=True))
+def export_unavailable() -> str:
+    """Return why disk images cannot be exported as files here; empty when they can."""
+    if not Path("/dev/fuse").exists():
+        return "the host has no /dev/fuse"
+    if command.find("qemu-storage-daemon") is None:
+        return "qemu-storage-daemon is not installed"
+    return "" if os.geteuid() == 0 or command.find("fusermount3") else "fusermount3 is not installed"
+
+
+@contextlib.contextmanager
+def exported(image: Path, image_format: str, *, writable: bool, part: tuple[int, int] | None = None) -> Iterator[Path]:
+    """Show a disk image of any of QEMU's formats as a raw file (FUSE), without converting or copying it. Raises BuildError.
+
+    The file is there until the block ends; a raw image is yielded as it is when it is only read. `part` (offset, size) shows only that.
+    """
+    if image_format == "raw" and not writable and part is None:
+        yield image
+        return
+    _sweep_exports()
+    with tempfile.TemporaryDirectory(prefix=EXPORT_PREFIX) as temporary:
+        place, pid = Path(temporary) / "disk.raw", Path(temporary) / "pid"
+        place.touch()
+        read_only = "off" if writable else "on"
+        argv: list[str | Path] = [
+            "qemu-storage-daemon",
+            *["--blockdev", f"driver=file,filename={_escape(str(image.absolute()))},node-name=file,discard=unmap,read-only={read_only}"],
+            *["--blockdev", f"driver={image_format},file=file,node-name=disk,discard=unmap,read-only={read_only}"],
+            *(["--blockdev", f"driver=raw,file=disk,node-name=part,offset={part[0]},size={part[1]},read-only={read_only}"] if part else []),
+            *[
+                "--export",
+                f"type=fuse,id=export,node-name={'part' if part else 'disk'},mountpoint={_escape(str(place))},writable={'on' if writable else 'off'}",
+            ],
+            *["--pidfile", str(pid)],
+        ]
+        process = command.Process(argv)
+        try:
+            _wait_for(pid, process)
+            yield place
+            _end_export(process, place, writable=writable)
+        finally:
+            if process.alive:
+                process.end()
+            if str(place) in Path("/proc/self/mountinfo").read_text():  # left by one that was killed
+                _unmount(place)
+
+
+def _sweep_exports() -> None:
+    """Take away what exports of killed pipelines left: mounts that nobody serves any more."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{EXPORT_PREFIX}*"):
+        try:
+            (directory / "disk.raw").stat()
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                _unmount(directory / "disk.raw")
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _unmount(place: Path) -> None:
+    command.status(["umount", "-l", place] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", place])
+
+
+def _end_export(process: command.Process, place: Path, *, writable: bool) -> None:
+    """End an export so that everything written is in the image. Raises BuildError when it did not end well."""
+    if writable:
+        with place.open("rb+") as stream:
+            os.fsync(stream.fileno())
+    process.signal(signal.SIGTERM)
+    try:
+        status = process.wait(EXPORT_SECONDS)
+    except TimeoutError as error:
+        raise BuildError("the export of a disk image does not end", hint="is the disk full, or very slow?") from error
+    if status != 0:
+        raise BuildError(f"the export of a disk image ended with {status}: {process.complaint().strip()[-300:]}")
+
+
+def _wait_for(file: Path, process: command.Process) -> None:
+    deadline = time.monotonic() + QMP_SECONDS
+    while not file.exists():
+        if not process.alive or time.monotonic() > deadline:
+            raise BuildError(f"a disk image cannot be exported: {process.complaint().strip()[-300:]}", hint="is /dev/fuse usable here?")
+        time.sleep(0.02)
+
+
+def info(image: Path, image_format: str | None = None) -> dict[str, Any]:
+    """Return what `qemu-img info` says of an image; name the format of one that is not ours, so that its content is not guessed from."""
+    known = ["-f", image_format] if image_format else []
+    found: dict[str, Any] = json.loads(command.run(["qemu-img", "info", "--output=json", *known, image], quiet=True))
     return found

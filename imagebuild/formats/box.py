@@ -1,0 +1,68 @@
+"""What Vagrant boxes have in common: an archive with metadata.json, written the same way every time, read with care."""
+
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from imagebuild.config import shared_directory
+from imagebuild.errors import BuildError
+
+MEMBERS = 16  # a box has a handful
+
+
+def render(template: str, values: Mapping[str, object]) -> bytes:
+    """Return a template of templates/vagrant with its values."""
+    loader = FileSystemLoader(shared_directory("templates") / "vagrant")
+    # neither XML nor Ruby of ours holds user input: config names are plain text, the rest are numbers and ids
+    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=template.endswith(".ovf"))
+    return environment.get_template(template).render(values).encode()
+
+
+def write_archive(stream: IO[bytes], members: Mapping[str, bytes | Path], epoch: int) -> None:
+    """Write a tar archive whose bytes follow from its members alone: their order, no owners, one time."""
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.mode, info.mtime = 0o644, epoch
+            if isinstance(content, Path):
+                info.size = content.stat().st_size
+                with content.open("rb") as file:
+                    tar.addfile(info, file)
+            else:
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def unpack(file: Path, out: Path, provider: str) -> dict[str, Any]:
+    """Unpack a box as Vagrant does and return its metadata. Raises BuildError for one that is not for `provider`, or is hostile."""
+    try:
+        return _unpacked(file, out, provider)
+    except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
+        raise BuildError(f"{file.name} is no usable box: {error}") from error
+
+
+def _unpacked(file: Path, out: Path, provider: str) -> dict[str, Any]:
+    with tarfile.open(file, "r:*") as tar:
+        members = tar.getmembers()
+        for member in members:
+            if not member.isfile() or "/" in member.name or member.name.startswith("."):
+                raise BuildError(f"{file.name}: its member {member.name!r} is not a plain file of the box")
+        if len(members) > MEMBERS or len({member.name for member in members}) < len(members):
+            raise BuildError(f"{file.name} has {len(members)} members, or one twice")
+        for member in members:
+            tar.extract(member, out, set_attrs=False)
+    metadata = out / "metadata.json"
+    if not metadata.exists():
+        raise BuildError(f"{file.name} has no metadata.json")
+    found = json.loads(metadata.read_text())
+    if not isinstance(found, dict):
+        raise BuildError(f"{file.name}: its metadata.json is no object")
+    if found.get("provider") != provider:
+        raise BuildError(f"{file.name} is for the provider {found.get('provider')!r}, not {provider}")
+    return found

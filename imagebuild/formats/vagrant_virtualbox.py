@@ -1,0 +1,66 @@
+"""The box of Vagrant's VirtualBox provider: a plain tar of box.ovf (first), the vmdk, metadata.json and a Vagrantfile.
+
+box.ovf follows DMTF DSP0243 (OVF 1.0) to the letter: VirtualBox' own extension, vbox:Machine, is not allowed by the
+schema. Ids and the network card's address follow from the commit.
+"""
+
+import json
+import tempfile
+import uuid
+from pathlib import Path
+from xml.etree import ElementTree
+
+from imagebuild.errors import BuildError
+from imagebuild.formats import Source, Unpacked, box, vmdk
+from imagebuild.model import Controller
+
+OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
+# VirtualBox's own range of addresses: 08:00:27 (PCS Systemtechnik)
+VENDOR = "080027"
+OS_TYPES = {"fedora": ("Fedora_64", 80), "debian": ("Debian_64", 96)}
+LARGEST_OVF = 1 << 20
+
+
+def write(source: Source, out: Path, name: str) -> Path:
+    """Write NAME.vagrant-virtualbox.box. The vmdk is compressed already, so the archive is not."""
+    file = out / f"{name}.vagrant-virtualbox.box"
+    with tempfile.TemporaryDirectory(dir=out, prefix="box-") as temporary:
+        disk = vmdk.write(source, Path(temporary), "box-disk1")
+        mac = VENDOR + source.seed[:6].upper()
+        members: dict[str, bytes | Path] = {
+            "box.ovf": box.render("box.ovf", _values(source, disk)),
+            "metadata.json": json.dumps({"provider": "virtualbox"}).encode() + b"\n",
+            "Vagrantfile": box.render("virtualbox.Vagrantfile", {"mac": mac}),
+            disk.name: disk,
+        }
+        with file.open("wb") as stream:
+            box.write_archive(stream, members, source.epoch)
+    return file
+
+
+def _values(source: Source, disk: Path) -> dict[str, object]:
+    kind, number = OS_TYPES.get(source.os_id, ("Linux26_64", 80))
+    return {
+        "file": disk.name, "file_size": disk.stat().st_size, "capacity": source.disk.size, "title": source.title,
+        "disk": uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{source.seed}:vmdk"), "os_type": kind, "os_id": number,
+        "cores": 1, "memory": 1024,
+    }  # fmt: skip
+
+
+def unpack(file: Path, out: Path) -> Unpacked:
+    """Do what VirtualBox's import does: read box.ovf and take the disk it names, on the IDE controller it names."""
+    box.unpack(file, out, "virtualbox")
+    description = out / "box.ovf"
+    if not description.exists() or description.stat().st_size > LARGEST_OVF or b"<!DOCTYPE" in description.read_bytes():
+        raise BuildError(f"{file.name} has no usable box.ovf")
+    try:
+        root = ElementTree.fromstring(description.read_bytes().decode("utf-8"))  # noqa: S314  # no document type, so no entities
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise BuildError(f"{file.name}: its box.ovf is not XML: {error}") from error
+    name = next((each.get(f"{OVF}href") for each in root.iter(f"{OVF}File")), None)
+    if name is None or "/" in name or not (out / name).is_file():
+        raise BuildError(f"{file.name}: its box.ovf names the disk {name!r}, which is not in the box")
+    with (out / name).open("rb") as stream:
+        if stream.read(4) != b"KDMV":  # a descriptor alone could name any file of the host
+            raise BuildError(f"{file.name}: its disk {name} is no sparse vmdk")
+    return Unpacked(disk=out / name, format="vmdk", controller=Controller.IDE)
