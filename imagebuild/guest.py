@@ -20,9 +20,9 @@ from imagebuild.errors import BuildError
 from imagebuild.hosts import Deployment, HostCommands
 from imagebuild.hosts.ostree import OstreeHost
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
-from imagebuild.model import Firmware, HostKind
+from imagebuild.model import Controller, Firmware, HostKind, Login
 from imagebuild.storage import profile
-from imagebuild.tools import command, oci, qemu, ssh
+from imagebuild.tools import command, oci, qemu, ssh, vagrant_key
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import describe_failure, fatal_line, phase_reached
 from imagebuild.tools.qemu import Machine, Running
@@ -44,6 +44,10 @@ class NotTestedError(Exception):
     """A criterion cannot be tested, and says why. Never counts as passed."""
 
 
+class NotApplicableError(Exception):
+    """A criterion says nothing about this kind of artifact, which was checked; the text says why."""
+
+
 class Transport(Protocol):
     """How a program is run on the host under test."""
 
@@ -63,6 +67,7 @@ class Expected:
     public_key: str
     script_marker: str
     storage: str
+    login: Login = Login.CLOUD_INIT
     allowed_failed_units: tuple[str, ...] = ()
 
 
@@ -137,6 +142,14 @@ class Host:
             assert time.monotonic() < deadline, "cloud-init did not write /run/cloud-init/result.json"
             time.sleep(POLL_SECONDS * min(self.slowness, 3))
 
+    def has_cloud_init(self, expected: Expected) -> None:
+        """Let cloud-init's criteria go on only where it is at work; a Vagrant box must have it masked, which is checked."""
+        if expected.login is Login.VAGRANT:
+            units = ("cloud-init-local.service", "cloud-init.service", "cloud-config.service", "cloud-final.service")
+            loaded = [unit for unit in units if self.unit(unit, "LoadState").get("LoadState") not in ("masked", "not-found")]
+            assert not loaded, f"a Vagrant box must not run cloud-init, but these are not masked: {', '.join(loaded)}"
+            raise NotApplicableError("a Vagrant box: cloud-init is masked (checked)")
+
     def read(self, path: str) -> str | None:
         """Return a file's text, or None when there is no such file."""
         answer = self.run("cat", path)
@@ -164,8 +177,10 @@ class Rig:
 
     disk: Path
     disk_format: str
+    controller: Controller
     artifact: str
     firmware: Firmware
+    login: Login
     commit: str
     version: str
     refspec: str
@@ -177,6 +192,7 @@ class Rig:
     accelerator: Accelerator
     evidence: Path
     allowed_failed_units: tuple[str, ...] = ()
+    disk_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,16 +210,18 @@ def booted(rig: Rig) -> Iterator[Boot]:
     """Boot the artifact on an overlay with a NoCloud seed; yield how that went. Raises RigError when the rig itself breaks."""
     with tempfile.TemporaryDirectory(prefix="imagebuild-guest-") as temporary:
         work = Path(temporary)
-        key, public_key = ssh.make_key(work)
+        vagrant = rig.login is Login.VAGRANT
+        key, public_key = vagrant_key.write(work) if vagrant else ssh.make_key(work)
         expected = _expected(rig, public_key)
         overlay = work / "overlay.qcow2"
-        qemu.make_overlay(overlay, rig.disk, rig.disk_format)
+        qemu.make_overlay(overlay, rig.disk, rig.disk_format, size=rig.disk_size)
         port = ssh.free_port()
         machine = Machine(
-            disk=overlay, seed=make_seed(work, expected), firmware=rig.firmware, cores=rig.cores, memory=rig.memory, forward={port: 22}
-        )
+            disk=overlay, controller=rig.controller, seed=None if vagrant else make_seed(work, expected), firmware=rig.firmware,
+            cores=rig.cores, memory=rig.memory, forward={port: 22},
+        )  # fmt: skip
         with qemu.started(machine, rig.accelerator, rig.evidence / "serial.log") as running:
-            shell = ssh.Shell(user=rig.user, port=port, key=key)
+            shell = ssh.Shell(user=expected.user, port=port, key=key)
             problem, phases = _follow_boot(running, port, rig)
             (rig.evidence / "phases.json").write_text(
                 json.dumps({name: round(seconds, 1) for name, seconds in phases.items()}, indent=1) + "\n"
@@ -225,8 +243,9 @@ def booted(rig: Rig) -> Iterator[Boot]:
 def _expected(rig: Rig, public_key: str) -> Expected:
     token = secrets.token_hex(4)
     return Expected(
-        commit=rig.commit, version=rig.version, refspec=rig.refspec, hostname=f"smoke-{token}", user=rig.user, public_key=public_key,
-        script_marker=f"imagebuild-{token}", storage=rig.storage, allowed_failed_units=rig.allowed_failed_units,
+        commit=rig.commit, version=rig.version, refspec=rig.refspec, hostname=f"smoke-{token}",
+        user=vagrant_key.USER if rig.login is Login.VAGRANT else rig.user, public_key=public_key, script_marker=f"imagebuild-{token}",
+        storage=rig.storage, login=rig.login, allowed_failed_units=rig.allowed_failed_units,
     )  # fmt: skip
 
 

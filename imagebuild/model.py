@@ -44,6 +44,21 @@ class Firmware(StrEnum):
     UEFI = "uefi"
 
 
+class Login(StrEnum):
+    """Who lets the tester in: a key that cloud-init takes from a seed, or Vagrant's well-known one that is baked in."""
+
+    CLOUD_INIT = "cloud-init"
+    VAGRANT = "vagrant"
+
+
+class Controller(StrEnum):
+    """The storage controller on which an artifact's users have its disk."""
+
+    VIRTIO = "virtio"
+    IDE = "ide"
+    PVSCSI = "pvscsi"
+
+
 class State(StrEnum):
     """What is known of one criterion on one artifact under one firmware."""
 
@@ -51,13 +66,14 @@ class State(StrEnum):
     FAILED = "failed"
     ERROR = "error"
     NOT_TESTED = "not tested"
+    NOT_APPLICABLE = "not applicable"
     FLAKY = "flaky"
     WAIVED = "waived"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """One commit, pulled and checked, in the pipeline's own archive repo.
+    """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is the commit's.
 
     `kernel` is the release string of the kernel in /usr/lib/modules; `update_url` where installed hosts look for upgrades.
     """
@@ -73,6 +89,7 @@ class Tree:
     os_id: str
     files: int
     size: int
+    timestamp: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,25 +113,37 @@ class Kickstart:
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A raw disk (sparse file of `size` bytes), installed, never booted. `populated` names the way it was made."""
+    """A disk (sparse, of `size` bytes), installed, never booted. `populated` names the way it was made.
+
+    Its QEMU format is raw, or qcow2 for one that is an overlay of another disk in the store (`derived`).
+    """
 
     file: ArtifactPath
+    format: str
     size: int
     firmware: frozenset[Firmware]
     populated: str
+    derived: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What a user downloads (`file`) and what QEMU boots of it (`boot`, of QEMU's format `boot_format`)."""
+    """What a user downloads: `name` is its file name, `disk_size` that of the virtual disk in bytes."""
 
     file: ArtifactPath
     name: str
     format: str
-    boot: ArtifactPath
-    boot_format: str
+    disk_size: int
     size: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was found in a finished artifact that was opened read-only: `facts` as they were read, nothing wrong with them."""
+
+    artifact: str
+    facts: ArtifactPath
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ STYLES = {
     State.WAIVED: "yellow",
     State.FLAKY: "yellow",
     State.NOT_TESTED: "yellow",
+    State.NOT_APPLICABLE: "dim",
     State.FAILED: "red",
     State.ERROR: "magenta",
 }
@@ -71,7 +72,7 @@ def show_criteria(console: Console, cells: Sequence[tuple[Cell, Path]]) -> None:
         table.add_row(artifact, criterion, *[_state(cell) for cell in row])
     console.print(table)
     for cell, place in cells:
-        if cell.state is not State.PASSED:
+        if cell.state not in (State.PASSED, State.NOT_APPLICABLE):
             console.print(
                 Text(f"{cell.artifact}, {cell.firmware}: {cell.criterion}: {cell.state}: {cell.reason}", style=STYLES[cell.state])
             )

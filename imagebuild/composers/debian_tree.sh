@@ -15,6 +15,49 @@ chroot "$root" systemctl --quiet disable \
     docker.service containerd.service apparmor.service podman.service podman-auto-update.service podman-auto-update.timer podman-restart.service \
     e2scrub_reap.service e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer lvm2-monitor.service 2>/dev/null || true
 chroot "$root" systemctl --quiet mask apt-daily.service apt-daily-upgrade.service dpkg-db-backup.service systemd-pcrphase.service
+# container storage of the older release lines: a unit of ours with the upstream name, which runs only where an image is configured for it
+install -D -m 0755 "${0%/*}/storage_setup.sh" "$root/usr/libexec/imagebuild-demo/storage-setup"
+cat > "$root/usr/lib/systemd/system/docker-storage-setup.service" <<'END'
+[Unit]
+Description=Docker Storage Setup
+Documentation=file:/usr/libexec/imagebuild-demo/storage-setup
+ConditionPathExists=/etc/sysconfig/docker-storage-setup
+After=cloud-init.service
+Before=docker.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/libexec/imagebuild-demo/storage-setup
+
+[Install]
+WantedBy=multi-user.target
+END
+mkdir -p "$root/usr/lib/systemd/system/docker.service.d" "$root/etc/sysconfig"
+cat > "$root/usr/lib/systemd/system/docker.service.d/10-storage.conf" <<'END'
+[Unit]
+After=docker-storage-setup.service
+
+[Service]
+EnvironmentFile=-/etc/sysconfig/docker-storage
+ExecStart=
+ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS $DOCKER_STORAGE_OPTIONS
+END
+# a host key without cloud-init (in a Vagrant box it is masked), of the kind that is quick to make
+cat > "$root/usr/lib/systemd/system/ssh-host-key.service" <<'END'
+[Unit]
+Description=Make the SSH host key at first boot
+ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
+After=cloud-init.service
+Before=ssh.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key
+
+[Install]
+WantedBy=ssh.service
+END
+chroot "$root" systemctl --quiet enable docker-storage-setup.service ssh-host-key.service
 chroot "$root" systemctl --quiet enable docker.socket podman.socket systemd-networkd.service systemd-resolved.service ssh.service
 rm -f "$root"/etc/systemd/system/*.wants/podman*.service "$root"/etc/systemd/system/*.wants/e2scrub*
 

@@ -17,15 +17,27 @@ if [ ! -d "$entries" ]; then
     # libostree before 2023 may hand over the new menu's name while the entries already lie in the other loader directory
     entries=/boot/loader/entries
 fi
+# as grub-mkconfig: the kickstart's time-out; who edits entries needs the password that grub2-setpassword or the kickstart set
+timeout=${GRUB_TIMEOUT:-$(sed -n 's/^GRUB_TIMEOUT=//p' /etc/default/grub 2>/dev/null | tail -n 1)}
 {
-    echo 'set timeout=1'
+    echo "set timeout=${timeout:-1}"
     echo 'set default=0'
+    cat <<'END'
+if [ -f ${prefix}/user.cfg ]; then
+  source ${prefix}/user.cfg
+  if [ -n "${GRUB2_PASSWORD}" ]; then
+    set superusers="root"
+    export superusers
+    password_pbkdf2 root ${GRUB2_PASSWORD}
+  fi
+fi
+END
     for entry in "$entries"/ostree-*.conf; do
         version=$(sed -n 's/^version //p' "$entry")
         printf '%s %s\n' "$version" "$entry"
     done | sort -rn | while read -r _ entry; do
         title=$(sed -n 's/^title //p' "$entry" | tr -d "'")
-        printf "menuentry '%s' {\n" "$title"
+        printf "menuentry '%s' --unrestricted {\n" "$title"
         sed -n 's/^linux /  linux /p' "$entry" | sed "s|\$| $(sed -n 's/^options //p' "$entry" | sed 's/[|\\&]/\\&/g')|"
         sed -n 's/^initrd /  initrd /p' "$entry"
         echo '}'

@@ -20,7 +20,7 @@ from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg
 from imagebuild.tools.ostree import Repo, Staged
 
-SCRIPTS = ("debian_tree.sh", "grub_menu.sh")
+SCRIPTS = ("debian_tree.sh", "grub_menu.sh", "storage_setup.sh")
 CACHE_SECONDS = 24 * 3600
 # mmdebstrap sets file times to this; OSTree drops them anyway
 EPOCH = "1700000000"

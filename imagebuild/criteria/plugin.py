@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from imagebuild.guest import Boot, Expected, Host, NotTestedError, Rig, booted, rig_from_json
+from imagebuild.guest import Boot, Expected, Host, NotApplicableError, NotTestedError, Rig, booted, rig_from_json
 
 CELLS = pytest.StashKey[list[dict[str, object]]]()
 RIG = pytest.StashKey[Rig]()
@@ -87,6 +87,8 @@ def _state(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
         return "passed"
     if call.excinfo is not None and call.excinfo.errisinstance(NotTestedError):
         return "not tested"
+    if call.excinfo is not None and call.excinfo.errisinstance(NotApplicableError):
+        return "not applicable"
     # whatever is not an assertion of the criterion is the rig's fault
     return "failed" if report.when == "call" and call.excinfo is not None and call.excinfo.errisinstance(AssertionError) else "error"
 

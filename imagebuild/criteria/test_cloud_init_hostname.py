@@ -4,6 +4,7 @@ from imagebuild.guest import Expected, Host
 
 
 def test_cloud_init_sets_the_hostname(host: Host, expected: Expected) -> None:
+    host.has_cloud_init(expected)
     host.wait_for_cloud_init()
     assert host.hostname() == expected.hostname, f"the host calls itself {host.hostname()!r}, the seed said {expected.hostname!r}"
     assert (host.read("/etc/hostname") or "").strip() == expected.hostname, (

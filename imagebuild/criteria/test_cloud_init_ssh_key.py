@@ -4,6 +4,7 @@ from imagebuild.guest import Expected, Host
 
 
 def test_cloud_init_passes_an_ssh_key(host: Host, expected: Expected) -> None:
+    host.has_cloud_init(expected)
     home = host.succeeds("getent", "passwd", expected.user).split(":")[5]
     keys = host.read(f"{home}/.ssh/authorized_keys") or ""
     assert expected.public_key.split()[1] in keys, f"the seed's key is not in {home}/.ssh/authorized_keys"

@@ -4,6 +4,7 @@ from imagebuild.guest import Expected, Host
 
 
 def test_cloud_init_runs_the_user_script(host: Host, expected: Expected) -> None:
+    host.has_cloud_init(expected)
     result = host.wait_for_cloud_init()
     said = host.read("/var/tmp/imagebuild-user-script")
     assert said is not None, "the user's script did not run: it left no file"

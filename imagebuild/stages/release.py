@@ -6,19 +6,29 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from imagebuild.errors import BuildError
-from imagebuild.model import Cell, Image, Release, State, Tree, Verdict
+from imagebuild.model import Cell, Image, Inspection, Release, State, Tree, Verdict
+
+# what a released artifact may be found to be
+FIT = (State.PASSED, State.WAIVED, State.NOT_APPLICABLE)
 
 
-def lay_out(out: Path, tree: Tree, images: tuple[Image, ...], verdicts: tuple[Verdict, ...]) -> Release:
-    """Link every image and its verdict into one directory. Raises BuildError when an image has a hole in its verdict."""
+def lay_out(
+    out: Path, tree: Tree, images: tuple[Image, ...], inspections: tuple[Inspection, ...], verdicts: tuple[Verdict, ...]
+) -> Release:
+    """Link every image and its verdict into one directory.
+
+    Raises BuildError when an image has a hole in its verdict, or was not opened and looked into.
+    """
     directory = out / "release"
     directory.mkdir()
     cells = [cell for verdict in verdicts for cell in verdict.cells]
     for image in images:
         mine = [cell for cell in cells if cell.artifact == image.name]
-        bad = [cell.criterion for cell in mine if cell.state not in (State.PASSED, State.WAIVED)]
+        bad = [cell.criterion for cell in mine if cell.state not in FIT]
         if bad or not mine:
             raise BuildError(f"{image.name} is not fit for release: {', '.join(bad) or 'it was not tested'}")
+        if image.name not in [each.artifact for each in inspections]:
+            raise BuildError(f"{image.name} is not fit for release: nobody looked into it")
         if image.file.stat().st_size != image.size:
             raise BuildError(f"{image.file} has changed its size since it was made: {image.file.stat().st_size}, not {image.size} bytes")
         os.link(image.file, directory / image.name)

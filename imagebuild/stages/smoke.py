@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,10 @@ from pydantic import TypeAdapter
 
 from imagebuild.config import SmokeConfig
 from imagebuild.errors import BuildError, CriteriaError
+from imagebuild.formats import Unpacked
+from imagebuild.formats.table import FORMATS
 from imagebuild.guest import Rig, rig_to_json
-from imagebuild.model import Cell, Firmware, Image, State, Tree, Verdict
+from imagebuild.model import Cell, Controller, Disk, Firmware, Image, Login, State, Tree, Verdict
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
 
@@ -32,45 +35,61 @@ def criteria_digest() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeSpec:
-    """Under which firmware, with what promised storage, the remote an upgrade would come from, and which criteria."""
+    """Under which firmware, who lets the tester in, with what promised storage, the remote of upgrades, and which criteria."""
 
     firmware: Firmware
+    login: Login
     storage: str
     remote: str
     criteria: str = field(default_factory=criteria_digest)
 
 
 def smoke_test(out: Path, tree: Tree, image: Image, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
-    """Run the criteria under pytest in a process of its own.
+    """Unpack a download as its users would, boot it and run the criteria under pytest in a process of its own.
 
-    Raises CriteriaError when a cell is not `passed` (the evidence is kept), BuildError when the criteria did not run at all.
+    Raises CriteriaError when a cell is neither `passed` nor `not applicable` (the evidence is kept), BuildError when the criteria
+    did not run at all.
     """
+    work = out / "unpacked"
+    work.mkdir()
+    try:
+        unpacked = FORMATS[image.format].unpack(image.file, work)
+        return _test(out, image.name, unpacked, tree, spec, guest, accelerator)
+    finally:
+        shutil.rmtree(work)
+
+
+def smoke_disk(out: Path, tree: Tree, disk: Disk, name: str, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
+    """Boot the installed disk itself, while its downloads are still being compressed. Raises as `smoke_test`."""
+    return _test(out, name, Unpacked(disk=disk.file, format=disk.format, controller=Controller.VIRTIO), tree, spec, guest, accelerator)
+
+
+def _test(out: Path, artifact: str, boot: Unpacked, tree: Tree, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
     evidence = out / "evidence"
     evidence.mkdir()
     rig = Rig(
-        disk=image.boot, disk_format=image.boot_format, artifact=image.name, firmware=spec.firmware, commit=tree.commit, version=tree.version,
-        refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user, cores=guest.cores, memory=guest.memory * MIB,
-        storage=spec.storage, accelerator=accelerator, evidence=evidence, allowed_failed_units=tuple(guest.failed_units_allowed),
+        disk=boot.disk, disk_format=boot.format, controller=boot.controller, artifact=artifact, firmware=spec.firmware, login=spec.login,
+        commit=tree.commit, version=tree.version, refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user,
+        cores=guest.cores, memory=guest.memory * MIB, storage=spec.storage, accelerator=accelerator, evidence=evidence,
+        allowed_failed_units=tuple(guest.failed_units_allowed), disk_size=boot.size,
     )  # fmt: skip
     (out / "rig.json").write_text(rig_to_json(rig))
     (out / "pytest.ini").write_text("[pytest]\n")
     junit = out / "junit.xml"
     argv: list[str | Path] = [
         sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", out / "pytest.ini", "--rootdir", out, "-p", "no:cacheprovider", "--color=no", "-v", "--tb=short",
-        "-o", f"junit_suite_name={image.name} {spec.firmware}", f"--junitxml={junit}", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
+        "-o", f"junit_suite_name={artifact} {spec.firmware}", f"--junitxml={junit}", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
     ]  # fmt: skip
     try:
         command.run(argv, accept=FINE, cwd=out, shown=["pytest", "imagebuild.criteria"])
     except command.CommandError as error:
-        raise BuildError(
-            f"the criteria could not be run on {image.name}: {error.message}", hint="the log has pytest's own words"
-        ) from error
+        raise BuildError(f"the criteria could not be run on {artifact}: {error.message}", hint="the log has pytest's own words") from error
     cells = read_cells(evidence)
     (out / "verdict.json").write_text(TypeAdapter(tuple[Cell, ...]).dump_json(cells, indent=1).decode() + "\n")
-    bad = [cell for cell in cells if cell.state is not State.PASSED]
+    bad = [cell for cell in cells if cell.state not in (State.PASSED, State.NOT_APPLICABLE)]
     if bad:
         names = ", ".join(f"{cell.criterion} ({cell.state})" for cell in bad)
-        raise CriteriaError(f"{image.name} under {spec.firmware} does not hold: {names}", hint="the evidence says why", evidence=out)
+        raise CriteriaError(f"{artifact} under {spec.firmware} does not hold: {names}", hint="the evidence says why", evidence=out)
     return Verdict(cells=cells, junit=junit, evidence=evidence)
 
 
