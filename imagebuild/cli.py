@@ -17,14 +17,15 @@ from rich.console import Console
 from imagebuild import config as configuration
 from imagebuild import graph, report, steplog, steps
 from imagebuild.composers import Composed, mmdebstrap, rpm_ostree
-from imagebuild.config import Config, MmdebstrapConfig, cache_directory
+from imagebuild.config import Config, MmdebstrapConfig, cache_directory, source_date_epoch
+from imagebuild.deploy import compare as disk_compare
+from imagebuild.deploy.ways import choose_ways
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.graph import Outcome
 from imagebuild.model import Image, Release, Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
 from imagebuild.stages import kickstart as kickstarts
-from imagebuild.stages.disk import choose_way
 from imagebuild.stages.tree import pin
 from imagebuild.steps import Cost
 from imagebuild.store import Store
@@ -50,7 +51,7 @@ StoreOption = Annotated[Path, typer.Option("--store", help="directory of finishe
 
 def main() -> NoReturn:
     """Run the command line; never shows a traceback to the user."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer swallows KeyboardInterrupt and returns this
@@ -77,9 +78,15 @@ def main() -> NoReturn:
     os._exit(code)
 
 
+def _interrupt(*_: object) -> NoReturn:
+    """End as Ctrl-C does. Not by raising that signal: a shell's background job ignores it."""
+    raise KeyboardInterrupt
+
+
 def _end_everything() -> None:
-    """End all programs; a second Ctrl-C cannot interrupt that."""
+    """End all programs; a second Ctrl-C or SIGTERM cannot interrupt that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     command.end_all()
 
 
@@ -102,20 +109,20 @@ def build_all(
     store: StoreOption = DEFAULT_STORE,
     output: Annotated[Path, typer.Option("--output", help="directory the release is laid out in")] = DEFAULT_OUTPUT,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="steps at the same time")] = max(2, os.cpu_count() or 2),
-    populate: Annotated[str | None, typer.Option("--populate", help="way to populate disks: native or appliance")] = None,
+    populate: Annotated[str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="say what would be built, and why, and stop")] = False,
 ) -> None:
     """Build, test and lay out everything of a ref."""
     settings, chosen = _load(ref, config, store)
-    way, why = choose_way(populate)
+    ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
     pinned = pin(settings.tree, chosen)
-    pipeline = wire(settings, pinned, Host(repo=store.absolute() / "repo", populate=way, accelerator=speed))
+    pipeline = wire(settings, pinned, Host(repo=store.absolute() / "repo", populate=ways, accelerator=speed, epoch=source_date_epoch()))
     opened = Store(store)
     planned = graph.plan([pipeline.release], opened)
     console.print(f"{chosen} is {pinned.commit}", highlight=False, soft_wrap=True)
     console.print(
-        f"populating disks: {way} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
+        f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
         highlight=False,
         soft_wrap=True,
     )
@@ -141,7 +148,8 @@ def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -
 
 def _build(pipeline: Pipeline, store: Store, output: Path, jobs: int) -> None:
     budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
-    executor = ThreadPoolExecutor(max_workers=jobs)
+    # and as many for what is compressed in the background
+    executor = ThreadPoolExecutor(max_workers=2 * jobs)
     with showing(console) as view:
         view.expect([each.name for each in graph.order([pipeline.release])])
         try:
@@ -264,6 +272,25 @@ def show_config(
         console.print(f"{file}: fine; it builds {', '.join(found.refs)}", highlight=False)
     else:
         raise UsageError("what?", hint="give a FILE to check, or --schema")
+
+
+@app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(help="disk image: raw, qcow2, vmdk")],
+    other: Annotated[Path, typer.Argument(help="disk image to hold against it")],
+) -> None:
+    """Say where two disk images differ: partition, file and inode. Exit status 0 when every byte is the same, 1 when not."""
+    for file in (one, other):
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+    found = disk_compare.compare(one, other)
+    for each in found:
+        console.print(f"{each.area}: {each.blocks} blocks of 4 KiB differ, the first at byte {each.first}", highlight=False, soft_wrap=True)
+        for owner in each.owners:
+            console.print(f"  {owner}", highlight=False, soft_wrap=True, markup=False)
+    if found:
+        raise typer.Exit(1)
+    console.print("identical", highlight=False)
 
 
 @app.command()

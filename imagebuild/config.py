@@ -15,9 +15,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from imagebuild.errors import UsageError
-from imagebuild.model import Firmware
+from imagebuild.model import Firmware, Login
 
 MIB = 1024 * 1024
+MAX_XZ = 9
 UNITS = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 
 
@@ -115,19 +116,46 @@ class Qcow2Config(Model):
         return self
 
 
+class CompressionConfig(Model):
+    """How hard a raw disk is compressed: xz 0 … 9, zstd 1 … 19. Each step costs about half as much again."""
+
+    level: int = Field(default=6, ge=0, le=19)
+
+
+class VmdkConfig(Model):
+    """A streamOptimized vmdk has no choices."""
+
+
 class FormatsConfig(Model):
     """Which downloads are made of a disk."""
 
     qcow2: Qcow2Config | None = None
+    raw_xz: CompressionConfig | None = Field(default=None, alias="raw.xz")
+    raw_zst: CompressionConfig | None = Field(default=None, alias="raw.zst")
+    vmdk: VmdkConfig | None = None
+    vagrant_libvirt: Qcow2Config | None = Field(default=None, alias="vagrant-libvirt")
+    vagrant_virtualbox: VmdkConfig | None = Field(default=None, alias="vagrant-virtualbox")
+
+    @model_validator(mode="after")
+    def _levels(self) -> "FormatsConfig":
+        if self.raw_xz is not None and self.raw_xz.level > MAX_XZ:
+            raise ValueError(f"raw.xz: level {self.raw_xz.level} is too high: xz knows 0 … {MAX_XZ}")
+        if self.raw_zst is not None and self.raw_zst.level < 1:
+            raise ValueError("raw.zst: level 0 is too low: zstd knows 1 … 19")
+        return self
 
 
 class ImageConfig(Model):
     """One disk and what is made of it."""
 
     kickstart: Word = Field(description="key of `kickstarts`")
+    base: Word | None = Field(
+        default=None, description="key of the image whose kickstart this one includes: its disk is changed instead of installing again"
+    )
     name: Name = Field(description="file name without suffix; ${version} and ${arch} may not stand here, the release names its files")
     disk_size: Mebibytes
     firmware: tuple[Firmware, ...] = Field(default=(Firmware.BIOS, Firmware.UEFI), min_length=1)
+    login: Login = Field(default=Login.CLOUD_INIT, description="who lets the tester in: a seed's key through cloud-init, or Vagrant's key")
     formats: FormatsConfig
 
 
@@ -135,6 +163,10 @@ class SmokeConfig(Model):
     """The guest that boots an artifact."""
 
     user: Word = Field(description="the default user that cloud-init makes")
+    installed: tuple[Firmware, ...] = Field(
+        default=(Firmware.UEFI,),
+        description="under which firmware the disk itself is tested while its downloads are still being compressed",
+    )
     cores: int = Field(default=2, ge=1, le=64)
     memory: Mebibytes = 2048
     failed_units_allowed: dict[str, str] = Field(default={}, description="unit -> why it may fail")
@@ -169,6 +201,9 @@ class Config(Model):
                 raise ValueError(
                     f"images.{name}.kickstart: there is no kickstart {image.kickstart!r} (there are: {', '.join(self.kickstarts)})"
                 )
+            base = self.images.get(image.base) if image.base else None
+            if image.base and (base is None or base.base is not None or base is image):
+                raise ValueError(f"images.{name}.base: {image.base!r} is no other image that stands on its own")
         return self
 
     def builds(self, ref: str) -> bool:
@@ -289,6 +324,14 @@ def find(ref: str, store: Path) -> tuple[Path, Config]:
     if len(found) > 1:
         raise UsageError(f"several configurations build {ref}: {', '.join(str(file) for file, _ in found)}", hint="give --config FILE")
     return found[0]
+
+
+def source_date_epoch() -> int | None:
+    """Return SOURCE_DATE_EPOCH (reproducible-builds.org): the time that everything made is given. None: the commit's."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not re.fullmatch(r"\d{1,12}", text):
+        raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is no number of seconds", hint="unset it: the commit's own time is used then")
+    return int(text) if text else None
 
 
 def cache_directory() -> Path:

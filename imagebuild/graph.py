@@ -119,7 +119,8 @@ class Outcome:
 def build(goals: Sequence[Step[Any]], store: Store, executor: Executor, *, budget: Cost, listener: Listener) -> Outcome:
     """Build what is missing for the goals, in parallel as far as `budget` allows, and go on past failures.
 
-    A step that asks for more than the whole budget runs alone. KeyboardInterrupt passes through: the caller ends programs.
+    A step that asks for more than the whole budget runs alone; background steps have a budget of the same size of their own.
+    KeyboardInterrupt passes through: the caller ends programs.
     """
     return _Build(goals, store, executor, budget, listener).run()
 
@@ -161,7 +162,7 @@ class _Build:
                 self._start(one)
 
     def _fits(self, cost: Cost) -> bool:
-        used = [one.cost for one in self._running.values()]
+        used = [one.cost for one in self._running.values() if one.cost.background == cost.background]
         cores, memory = sum(each.cores for each in used), sum(each.memory for each in used)
         return not used or (cores + cost.cores <= self._budget.cores and memory + cost.memory <= self._budget.memory)
 

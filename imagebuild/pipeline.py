@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.config import Config, ImageConfig
-from imagebuild.model import Disk, Firmware, Image, Release, Tree, Verdict
-from imagebuild.stages.convert import convert_qcow2
-from imagebuild.stages.disk import DiskSpec, install_disk
+from imagebuild.deploy.ways import DiskSpec
+from imagebuild.formats.table import FORMATS, wanted
+from imagebuild.model import Disk, Firmware, Image, Inspection, Kickstart, Release, Toolbox, Tree, Verdict
+from imagebuild.stages.convert import convert_disk
+from imagebuild.stages.disk import derive_disk, install_disk
+from imagebuild.stages.inspect import inspect_image
 from imagebuild.stages.kickstart import digest, write_kickstart
 from imagebuild.stages.release import lay_out
-from imagebuild.stages.smoke import SmokeSpec, smoke_test
+from imagebuild.stages.smoke import SmokeSpec, smoke_disk, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import Pin, pull_tree
 from imagebuild.steps import Cost, Step, Unkeyed, gather, step
@@ -21,11 +24,12 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """What the build host can do: where the pulled commits lie, the way to populate disks, the accelerator of guests."""
+    """What the build host can do: where the pulled commits lie, the ways to populate disks, the accelerator of guests; and the time."""
 
     repo: Path
-    populate: str
+    populate: tuple[str, ...]
     accelerator: Accelerator
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,9 @@ class Pipeline:
     """The wired graph; `release` is its goal, the rest is for the report."""
 
     tree: Step[Tree]
+    disks: dict[str, Step[Disk]]
     images: tuple[Step[Image], ...]
+    inspections: tuple[Step[Inspection], ...]
     verdicts: tuple[Step[Verdict], ...]
     release: Step[Release]
 
@@ -42,42 +48,103 @@ def wire(config: Config, pinned: Pin, host: Host) -> Pipeline:
     """Wire the steps of one release line for one commit."""
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))
     toolbox = step("toolbox", make_toolbox, tree, tools=_versions("mksquashfs"))
+    kickstarts = {name: _kickstart(config, name, tree) for name in config.images}
+    disks: dict[str, Step[Disk]] = {}
+    for name, image in sorted(config.images.items(), key=lambda item: item[1].base is not None):
+        disks[name] = _disk(name, image, host, tree, toolbox, kickstarts, disks)
     images: list[Step[Image]] = []
-    verdicts: list[Step[Verdict]] = []
+    inspections: list[Step[Inspection]] = []
+    # in this order: the installed disks are tested while the downloads are compressed
+    verdicts = [
+        _smoke_disk(config, host, tree, disks[name], name, firmware)
+        for name, image in config.images.items()
+        for firmware in image.firmware
+        if firmware in config.smoke.installed
+    ]
     for name, image in config.images.items():
-        template = config.kickstarts[image.kickstart]
-        kickstart = step(f"kickstart {name}", write_kickstart, tree, template, config.tree, digest(template))
-        spec = DiskSpec(size=image.disk_size, firmware=image.firmware, populate=host.populate)
-        disk = step(f"disk {name}", install_disk, tree, toolbox, kickstart, spec, tools=_versions("sfdisk", "mcopy"), cost=_disk_cost(host))
-        for download in _convert(name, image, tree, disk):
+        for download in _downloads(name, image, host, tree, disks[name]):
             images.append(download)
-            verdicts += [_smoke(config, host, tree, download, firmware) for firmware in image.firmware]
-    release = step("release", lay_out, tree, gather(images), gather(verdicts))
-    return Pipeline(tree=tree, images=tuple(images), verdicts=tuple(verdicts), release=release)
-
-
-def _convert(name: str, image: ImageConfig, tree: Step[Tree], disk: Step[Disk]) -> list[Step[Image]]:
-    found = []
-    if image.formats.qcow2 is not None:
-        found.append(
-            step(
-                f"qcow2 {name}", convert_qcow2, tree, disk, image.name, image.formats.qcow2, tools=_versions("qemu-img"), cost=Cost(cores=2)
+            spec = _disk_spec(image, host)
+            inspections.append(
+                step(
+                    f"inspect {download.name}",
+                    inspect_image,
+                    tree,
+                    toolbox,
+                    kickstarts[name],
+                    download,
+                    spec,
+                    image.login,
+                    cost=_disk_cost(host),
+                )
             )
+            verdicts += [_smoke(config, image, host, tree, download, firmware) for firmware in image.firmware]
+    release = step("release", lay_out, tree, gather(images), gather(inspections), gather(verdicts))
+    return Pipeline(tree=tree, disks=disks, images=tuple(images), inspections=tuple(inspections), verdicts=tuple(verdicts), release=release)
+
+
+def _kickstart(config: Config, name: str, tree: Step[Tree]) -> Step[Kickstart]:
+    template = config.kickstarts[config.images[name].kickstart]
+    return step(f"kickstart {name}", write_kickstart, tree, template, config.tree, digest(template))
+
+
+def _disk_spec(image: ImageConfig, host: Host) -> DiskSpec:
+    return DiskSpec(size=image.disk_size, firmware=image.firmware, populate=host.populate, epoch=host.epoch)
+
+
+def _disk(
+    name: str,
+    image: ImageConfig,
+    host: Host,
+    tree: Step[Tree],
+    toolbox: Step[Toolbox],
+    kickstarts: dict[str, Step[Kickstart]],
+    disks: dict[str, Step[Disk]],
+) -> Step[Disk]:
+    spec, tools, cost = _disk_spec(image, host), _versions("sfdisk", "mcopy", "qemu-img"), _disk_cost(host)
+    if image.base is None:
+        return step(f"disk {name}", install_disk, tree, toolbox, kickstarts[name], spec, tools=tools, cost=cost)
+    base = image.base
+    return step(f"disk {name}", derive_disk, tree, toolbox, disks[base], kickstarts[base], kickstarts[name], spec, tools=tools, cost=cost)
+
+
+def _downloads(name: str, image: ImageConfig, host: Host, tree: Step[Tree], disk: Step[Disk]) -> list[Step[Image]]:
+    return [
+        step(
+            f"{kind} {name}", convert_disk, tree, disk, kind, image.name, options, host.epoch,
+            tools=_versions(*FORMATS[kind].tools), cost=Cost(cores=FORMATS[kind].cores, memory=1024 * MIB, background=True),
         )
-    return found
+        for kind, options in wanted(image.formats).items()
+    ]  # fmt: skip
 
 
-def _smoke(config: Config, host: Host, tree: Step[Tree], image: Step[Image], firmware: Firmware) -> Step[Verdict]:
-    spec = SmokeSpec(firmware=firmware, storage=config.storage, remote=config.tree.remote)
-    # how fast the guest runs does not change what it is found to be; what runs it does
-    tools = {"qemu": command.version(QEMU), "accelerator": host.accelerator.name}
-    cost = Cost(cores=config.smoke.cores, memory=config.smoke.memory * MIB + 256 * MIB)
+def _smoke(config: Config, image: ImageConfig, host: Host, tree: Step[Tree], download: Step[Image], firmware: Firmware) -> Step[Verdict]:
+    spec = SmokeSpec(firmware=firmware, login=image.login, storage=config.storage, remote=config.tree.remote)
     accelerator = Unkeyed(host.accelerator)
-    return step(f"smoke {image.name} {firmware}", smoke_test, tree, image, spec, config.smoke, accelerator, tools=tools, cost=cost)
+    name = f"smoke {download.name} {firmware}"
+    return step(name, smoke_test, tree, download, spec, config.smoke, accelerator, tools=_guest_tools(host), cost=_guest_cost(config))
+
+
+def _smoke_disk(config: Config, host: Host, tree: Step[Tree], disk: Step[Disk], name: str, firmware: Firmware) -> Step[Verdict]:
+    spec = SmokeSpec(firmware=firmware, login=config.images[name].login, storage=config.storage, remote=config.tree.remote)
+    accelerator, artifact = Unkeyed(host.accelerator), f"disk {name}"
+    return step(
+        f"smoke {artifact} {firmware}", smoke_disk, tree, disk, artifact, spec, config.smoke, accelerator,
+        tools=_guest_tools(host), cost=_guest_cost(config),
+    )  # fmt: skip
+
+
+def _guest_tools(host: Host) -> dict[str, str]:
+    # how fast the guest runs does not change what it is found to be; what runs it does
+    return {"qemu": command.version(QEMU), "accelerator": host.accelerator.name}
+
+
+def _guest_cost(config: Config) -> Cost:
+    return Cost(cores=config.smoke.cores, memory=config.smoke.memory * MIB + 256 * MIB)
 
 
 def _disk_cost(host: Host) -> Cost:
-    return Cost(cores=2, memory=2048 * MIB) if host.populate == "appliance" else Cost(cores=1)
+    return Cost(cores=2, memory=2048 * MIB) if host.populate == ("appliance",) else Cost(cores=1)
 
 
 def _versions(*programs: str) -> dict[str, str]:
@@ -87,8 +154,9 @@ def _versions(*programs: str) -> dict[str, str]:
 def space_needed(config: Config, tree_size: int, missing: frozenset[str]) -> int:
     """Return the bytes that the missing steps (by name) take at most, from the size of the tree's content."""
     parts = {"pull": 0.6, "toolbox": 1.05}
-    for name in config.images:
-        parts |= {f"disk {name}": 1.3, f"qcow2 {name}": 0.6}
-        # an overlay takes what a first boot writes
-        parts |= {f"smoke qcow2 {name} {firmware}": 0.5 for firmware in Firmware}
-    return int(sum(factor for step_name, factor in parts.items() if step_name in missing) * tree_size)
+    for name, image in config.images.items():
+        parts |= {f"disk {name}": 0.3 if image.base else 1.3}
+        parts |= {f"{kind} {name}": 0.6 for kind in wanted(image.formats)}
+    # one guest at a time: what it unpacks, and what a first boot writes
+    needed = sum(factor for step_name, factor in parts.items() if step_name in missing)
+    return int((needed + (1.8 if any(name.startswith("smoke") for name in missing) else 0)) * tree_size)

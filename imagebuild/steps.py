@@ -23,14 +23,21 @@ B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
+F = TypeVar("F")
+G = TypeVar("G")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step takes while it runs: cores, and bytes of memory reserved before it starts."""
+    """What a step takes while it runs: cores, and bytes of memory reserved before it starts.
+
+    A `background` step takes what the others leave: it runs beside them at the lowest priority, and shares the cores
+    with other such steps only.
+    """
 
     cores: int = 1
     memory: int = 0
+    background: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +106,37 @@ def step(
     c: Input[C],
     d: Input[D],
     e: Input[E],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
+) -> Step[T]: ...
+@overload
+def step(
+    name: str,
+    function: Callable[[Path, A, B, C, D, E, F], T],
+    a: Input[A],
+    b: Input[B],
+    c: Input[C],
+    d: Input[D],
+    e: Input[E],
+    f: Input[F],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
+) -> Step[T]: ...
+@overload
+def step(
+    name: str,
+    function: Callable[[Path, A, B, C, D, E, F, G], T],
+    a: Input[A],
+    b: Input[B],
+    c: Input[C],
+    d: Input[D],
+    e: Input[E],
+    f: Input[F],
+    g: Input[G],
     /,
     *,
     tools: Mapping[str, str] = ...,

@@ -78,6 +78,7 @@ def describe_tree(repo: Repo, pinned: Pin) -> Tree:
         os_id=release.get("ID", "linux"),
         files=files,
         size=size,
+        timestamp=repo.timestamp(commit),
     )
 
 
