@@ -1,10 +1,15 @@
 """Stand-ins for what a unit test cannot have: a host that answers as told. Everything else is real."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
+from imagebuild.deploy.target import Argv, File
+from imagebuild.errors import BuildError
 from imagebuild.guest import Expected, Host
 from imagebuild.hosts.ostree import OstreeHost
+from imagebuild.tools import vagrant_key
 from imagebuild.tools.ssh import Answer
 
 COMMIT = "ab" * 32
@@ -52,6 +57,80 @@ HEALTHY: dict[str, str | None] = {
 }
 
 
+# a healthy Vagrant box: what is different
+HEALTHY_BOX: dict[str, str | None] = {
+    "getent passwd vagrant": "vagrant:x:1000:1000::/home/vagrant:/bin/bash\n",
+    "cat /home/vagrant/.ssh/authorized_keys": vagrant_key.PUBLIC + "\n",
+    "stat -c %a %U": "700 vagrant\n600 vagrant\n",
+    "id -un": "root\n",
+    **{f"systemctl show cloud-{unit}.service": "LoadState=masked\n" for unit in ("init-local", "init", "config", "final")},
+}
+
+GIB = 1024**3
+UNIT_FINE = "LoadState=loaded\nConditionResult=yes\nExecMainStartTimestampMonotonic=12345\nResult=success\nExecMainStatus=0\n"
+
+UNIT_FAILED = UNIT_FINE.replace("success", "exit-code").replace("Status=0", "Status=1")
+
+
+def _volumes(**sizes: tuple[str, int]) -> str:
+    rows = [{"lv_name": name.replace("_", "-"), "lv_attr": kind, "lv_size": str(size)} for name, (kind, size) in sizes.items()]
+    return json.dumps({"report": [{"lv": rows}]})
+
+
+def _free(size: int) -> str:
+    return json.dumps({"report": [{"vg": [{"vg_free": str(size)}]}]})
+
+
+def _docker(driver: str, **status: str) -> str:
+    return json.dumps(
+        {"Driver": driver, "DriverStatus": [[name.replace("_", " ").replace("d type", "d_type"), value] for name, value in status.items()]}
+    )
+
+
+ROOT = ("-wi-ao----", 3000 << 20)
+UNIT = "systemctl show docker-storage-setup.service"
+_SET_UP: dict[str, str | None] = {
+    UNIT: UNIT_FINE,
+    "findmnt -n -o SOURCE /sysroot": "/dev/mapper/atomicos-root\n",
+    "lvs --noheadings": " atomicos\n",
+}
+# what a host of each profile says (shared/data/storage.yaml), and what it says when that is broken
+STORAGE: dict[str, dict[str, str | None]] = {
+    "devicemapper": _SET_UP | {
+        "lvs --reportformat": _volumes(root=ROOT, docker_pool=("twi-a-t---", 2 * GIB)), "vgs": _free(700 << 20),
+        "docker info": _docker("devicemapper", Pool_Name="atomicos-docker--pool"),
+    },
+    "overlay2-volume": _SET_UP | {
+        "lvs --reportformat": _volumes(root=ROOT, docker_root_lv=("-wi-ao----", 400 * 4 << 20)), "vgs": _free(600 * 4 << 20),
+        "findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv xfs\n", "docker info": _docker("overlay2", Supports_d_type="true"),
+    },
+    "overlay2-root": _SET_UP | {
+        "lvs --reportformat": _volumes(root=("-wi-ao----", 5 * GIB)), "vgs": _free(0), "findmnt -b": f"{5 * GIB - 10_000_000}\n",
+        "findmnt -n -o SOURCE,FSTYPE -T": "/dev/mapper/atomicos-root[/ostree/deploy/x/var] xfs\n", "docker info": _docker("overlay2", Supports_d_type="true"),
+    },
+}  # fmt: skip
+BROKEN_STORAGE: list[tuple[str, dict[str, str | None], str]] = [
+    ("devicemapper", {UNIT: "LoadState=not-found\n"}, "is not-found: nothing sets"),
+    ("devicemapper", {UNIT: UNIT_FAILED, "journalctl": "docker-storage-setup: ERROR: too small\nFailed\n"}, "has failed .*ERROR: too small"),
+    ("devicemapper", {UNIT: UNIT_FINE.replace("=12345", "=0").replace("yes", "no")}, "did not run: its condition did not hold"),
+    ("devicemapper", {"lvs --reportformat": _volumes(root=ROOT)}, "has no thin pool docker-pool; it has root"),
+    ("devicemapper", {"lvs --reportformat": _volumes(docker_pool=("-wi-a-----", 2 * GIB))}, "no active thin pool"),
+    ("devicemapper", {"lvs --reportformat": _volumes(docker_pool=("twi-a-t---", GIB))}, "less than container-storage-setup's MIN_DATA_SIZE"),
+    ("devicemapper", {"docker info": _docker("devicemapper", Data_loop_file="/var/lib/docker/x")}, "loopback file"),
+    ("devicemapper", {"docker info": _docker("devicemapper", Pool_Name="docker-253:0-pool")}, "not in docker-pool"),
+    ("devicemapper", {"docker info": _docker("overlay2")}, "'overlay2', not 'devicemapper'"),
+    ("overlay2-volume", {"lvs --reportformat": _volumes(root=ROOT)}, "has no docker-root-lv"),
+    ("overlay2-volume", {"vgs": _free(GIB)}, "not 40 % of"),
+    ("overlay2-volume", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-root xfs\n"}, "lies on /dev/mapper/atomicos-root"),
+    ("overlay2-volume", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv ext4\n"}, "is ext4, not xfs"),
+    ("overlay2-volume", {"docker info": _docker("overlay2", Supports_d_type="false")}, "d_type"),
+    ("overlay2-root", {"vgs": _free(GIB)}, "root volume was not grown"),
+    ("overlay2-root", {"findmnt -b": f"{3 * GIB}\n"}, "was not grown with it"),
+    ("overlay2-root", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker xfs\n"}, "not on the root volume"),
+    ("overlay2-root", {"docker info": _docker("vfs")}, "'vfs', not 'overlay2'"),
+]  # fmt: skip
+
+
 @dataclass
 class FakeTransport:
     """Answers from a table: the longest beginning that fits. What is not in the table fails like a missing program."""
@@ -66,7 +145,7 @@ class FakeTransport:
         fits = [beginning for beginning in self.answers if line.startswith(beginning)]
         said = self.answers[max(fits, key=len)] if fits else None
         if said is None:
-            return Answer(status=1, output="", complaint=f"{words[0]}: no\n", seconds=0.0)
+            return Answer(status=2 if words[0] == "getent" else 1, output="", complaint=f"{words[0]}: no\n", seconds=0.0)
         return Answer(status=0, output=said, complaint="", seconds=0.0)
 
 
@@ -78,3 +157,33 @@ def host(**broken: str | None) -> Host:
 def broken_host(broken: dict[str, str | None]) -> Host:
     """Return a healthy host with these answers changed."""
     return Host(transport=FakeTransport(HEALTHY | broken), commands=OstreeHost(), slowness=0.0)
+
+
+@dataclass
+class FakeSandbox:
+    """A place to run programs in that only remembers: `answers` are files that can be read, a script with `fails` in it fails."""
+
+    answers: dict[str, bytes] = field(default_factory=dict)
+    fails: str = ""
+    commands: list[tuple[str, ...]] = field(default_factory=list)
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    files: dict[PurePosixPath, File] = field(default_factory=dict)
+
+    def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
+        self.commands += [tuple(str(word) for word in argv) for argv in commands]
+        return ""
+
+    def run_script(self, argv: Argv, script: str, *, root: PurePosixPath | None = None) -> None:
+        self.ran.append(tuple(str(word) for word in argv))
+        self.scripts.append(script)
+        if self.fails and self.fails in (script, *self.ran[-1]):
+            raise BuildError("it failed")
+
+    def write(self, files: Mapping[PurePosixPath, File]) -> None:
+        self.files.update(files)
+
+    def read(self, path: PurePosixPath) -> bytes:
+        if str(path) not in self.answers:
+            raise BuildError(f"no {path}")
+        return self.answers[str(path)]

@@ -19,6 +19,8 @@ CORE = b"\xee" * 30_000
 
 def made(tmp_path: Path, plan: Plan, loader: Loader) -> bytes:
     file = tmp_path / "disk.raw"
+    with file.open("wb") as disk:
+        disk.truncate(plan.disk_size)
     table.write_table(file, plan)
     with file.open("rb") as stream:
         before = stream.read(512)
@@ -33,7 +35,7 @@ def made(tmp_path: Path, plan: Plan, loader: Loader) -> bytes:
 def test_boot_sector_and_core_image_point_at_each_other(tmp_path: Path, kind: str, sector: int) -> None:
     text, syntax = rendered("debian-12") if kind == "gpt" else (SMALL, "F28")
     plan = read(text, syntax=syntax, firmware=BIOS)
-    disk = made(tmp_path, plan, Loader(directory="grub", boot=BOOT, core=CORE))
+    disk = made(tmp_path, plan, Loader(directory="grub", version="2.06", boot=BOOT, core=CORE))
     assert struct.unpack_from("<Q", disk, 0x5C)[0] == sector
     assert disk[0x66:0x68] == b"\x90\x90"
     core = disk[sector * 512 : sector * 512 + len(CORE)]
@@ -45,7 +47,7 @@ def test_boot_sector_and_core_image_point_at_each_other(tmp_path: Path, kind: st
 def test_a_core_image_that_is_too_large_is_refused(tmp_path: Path) -> None:
     plan = read(SMALL)
     with pytest.raises(BuildError, match="there is room for"):
-        made(tmp_path, plan, Loader(directory="grub", boot=BOOT, core=b"x" * (2 << 20)))
+        made(tmp_path, plan, Loader(directory="grub", version="2.06", boot=BOOT, core=b"x" * (2 << 20)))
 
 
 def test_the_esp_holds_the_removable_loader_and_is_the_same_each_time(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_the_esp_holds_the_removable_loader_and_is_the_same_each_time(tmp_path: 
     parts = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        disk = made(tmp_path / name, plan, Loader(directory="grub", boot=BOOT, core=CORE, efi=b"MZ efi program"))
+        disk = made(tmp_path / name, plan, Loader(directory="grub", version="2.06", boot=BOOT, core=CORE, efi=b"MZ efi program"))
         parts.append(disk[esp.start : esp.start + esp.size])
     assert parts[0] == parts[1]
     (tmp_path / "esp.img").write_bytes(parts[0])

@@ -58,7 +58,7 @@ def test_the_kickstart_is_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["kickstart", "--ref", "debian/12/x86_64/atomic-host", "--variant", "vagrant"], "no kickstart for vagrant"),
+        (["kickstart", "--ref", "debian/12/x86_64/atomic-host", "--variant", "desktop"], "no kickstart for desktop"),
         (["all"], "which ref?"),
         (["all", "--ref", "nothing/1"], "no configuration builds the ref nothing/1"),
         (["all", "--ref", "debian/12/x86_64/atomic-host", "--populate", "magic"], "--populate=magic is not possible here"),
@@ -134,15 +134,18 @@ def test_garbage_collection_needs_a_store(tmp_path: Path) -> None:
     assert "freed" in run("gc", "--store", tmp_path / "store").stdout
 
 
-def test_ctrl_c_ends_everything_within_five_seconds(settings: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM to a background job"])
+def test_an_interrupt_ends_everything_within_five_seconds(settings: Path, tmp_path: Path, way: str) -> None:
     argv: list[str | Path] = [PROGRAM, "all", "--config", settings, "--store", tmp_path / "store"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    # a shell without job control starts `command &` with SIGINT ignored
+    before = [] if way == "Ctrl-C" else ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+    process = subprocess.Popen([*before, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     for line in process.stdout:
         if "pull: started" in line:
             break
     begun = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT if way == "Ctrl-C" else signal.SIGTERM)
     _, said = process.communicate(timeout=10)
     assert time.monotonic() - begun < 5
     assert process.returncode == 130

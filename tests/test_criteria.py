@@ -31,9 +31,25 @@ from imagebuild.criteria import (
 from imagebuild.criteria import (
     test_no_failed_units as units,
 )
-from imagebuild.guest import Boot, Expected, Host, NotTestedError
+from imagebuild.criteria import (
+    test_vagrant_login as vagrant_login,
+)
+from imagebuild.guest import Boot, Expected, Host, NotApplicableError, NotTestedError
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
-from tests.fakes import BOOT_LINK, DEPLOYED, EXPECTED, HEALTHY, FakeTransport, broken_host, host
+from imagebuild.model import Login
+from imagebuild.tools import vagrant_key
+from tests.fakes import (
+    BOOT_LINK,
+    BROKEN_STORAGE,
+    DEPLOYED,
+    EXPECTED,
+    HEALTHY,
+    HEALTHY_BOX,
+    STORAGE,
+    FakeTransport,
+    broken_host,
+    host,
+)
 
 CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
     "boots-the-released-commit": boots.test_boots_the_released_commit,
@@ -44,7 +60,10 @@ CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
     "container-storage-is-set-up": storage.test_container_storage_is_set_up,
     "container-service-starts": lambda host, _: service.test_container_service_starts(host),
     "containers-run": lambda host, _: containers.test_containers_run(host),
+    "vagrant-logs-in-with-the-insecure-key": vagrant_login.test_vagrant_logs_in_with_the_insecure_key,
 }
+AWAY = "vagrant-logs-in-with-the-insecure-key"
+BOX = replace(EXPECTED, login=Login.VAGRANT, user="vagrant", public_key=vagrant_key.PUBLIC)
 
 OTHER = "cd" * 32
 ELSEWHERE = DEPLOYED.replace("ab" * 32, OTHER)
@@ -73,12 +92,47 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
     ("containers-run", {"docker run": None}, "ended with 1"),
     ("containers-run", {"podman run": "goodbye\n"}, "said 'goodbye'"),
     ("containers-run", {"podman load": None}, "podman load"),
+    (AWAY, {"sh -c grep": "/var/roothome/.ssh/authorized_keys\n"}, "opens an image that is no Vagrant box"),
+    (AWAY, {"sh -c grep": None, "getent passwd vagrant": "vagrant:x:1000:1000::/home/vagrant:/bin/bash\n"}, "has the user vagrant"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("name", [name for name in CRITERIA if name != AWAY])
 def test_passes_on_a_healthy_host(name: str) -> None:
     CRITERIA[name](host(), EXPECTED)
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_passes_or_is_not_applicable_on_a_healthy_box(name: str) -> None:
+    healthy = broken_host(HEALTHY_BOX)
+    if name.startswith("cloud-init"):
+        with pytest.raises(NotApplicableError, match="masked"):
+            CRITERIA[name](healthy, BOX)
+    else:
+        CRITERIA[name](healthy, BOX)
+
+
+def test_a_cloud_image_has_no_vagrant_in_it() -> None:
+    with pytest.raises(NotApplicableError, match="no Vagrant box"):
+        CRITERIA[AWAY](broken_host({"getent passwd vagrant": None, "sh -c grep": None}), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "reason"),
+    [
+        (
+            "cloud-init-sets-the-hostname",
+            {"systemctl show cloud-init.service": "LoadState=loaded\n"},
+            "these are not masked: cloud-init.service",
+        ),
+        (AWAY, {"cat /home/vagrant/.ssh/authorized_keys": vagrant_key.PUBLIC + "\nssh-rsa AAAA mine\n"}, "holds something else"),
+        (AWAY, {"stat": "755 vagrant\n644 vagrant\n", "stat -c %a %U": "755 vagrant\n644 vagrant\n"}, "modes and owners"),
+        (AWAY, {"id -un": "vagrant\n"}, "cannot become root"),
+    ],
+)
+def test_fails_on_a_broken_box(name: str, broken: dict[str, str | None], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        CRITERIA[name](broken_host(HEALTHY_BOX | broken), BOX)
 
 
 @pytest.mark.parametrize(("name", "broken", "reason"), BROKEN, ids=[f"{name}-{reason}" for name, _, reason in BROKEN])
@@ -95,8 +149,19 @@ def test_every_criterion_has_a_test_that_it_fails() -> None:
 
 
 def test_storage_that_cannot_be_checked_is_not_tested() -> None:
-    with pytest.raises(NotTestedError, match="devicemapper"):
-        storage.test_container_storage_is_set_up(host(), replace(EXPECTED, storage="devicemapper"))
+    with pytest.raises(NotTestedError, match="btrfs"):
+        storage.test_container_storage_is_set_up(host(), replace(EXPECTED, storage="btrfs"))
+
+
+@pytest.mark.parametrize("profile", STORAGE)
+def test_each_storage_profile_passes_where_it_is_set_up(profile: str) -> None:
+    storage.test_container_storage_is_set_up(broken_host(dict(STORAGE[profile])), replace(EXPECTED, storage=profile))
+
+
+@pytest.mark.parametrize(("profile", "broken", "reason"), BROKEN_STORAGE, ids=[f"{name}-{reason}" for name, _, reason in BROKEN_STORAGE])
+def test_each_storage_profile_fails_where_it_is_not(profile: str, broken: dict[str, str | None], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        storage.test_container_storage_is_set_up(broken_host(dict(STORAGE[profile]) | broken), replace(EXPECTED, storage=profile))
 
 
 def test_an_artifact_that_does_not_boot_fails() -> None:

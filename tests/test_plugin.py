@@ -6,18 +6,19 @@ import sys
 from pathlib import Path
 
 from imagebuild.guest import Rig, rig_to_json
-from imagebuild.model import Firmware, HostKind
+from imagebuild.model import Controller, Firmware, HostKind, Login
 from imagebuild.stages.smoke import read_cells
 from imagebuild.tools.accelerator import Accelerator
 
 CRITERIA = """
 import pytest
-from imagebuild.guest import NotTestedError, RigError
+from imagebuild.guest import NotApplicableError, NotTestedError, RigError
 def test_good(): pass
 def test_product_is_wrong(): assert 1 == 2, "the product is wrong"
 def test_rig_broke(): raise RigError("the connection broke")
 def test_bug_of_the_test(): {}["nothing"]
 def test_not_testable(): raise NotTestedError("no network here")
+def test_not_applicable(): raise NotApplicableError("no box")
 def test_skipped(): pytest.skip("not on this host")
 @pytest.fixture
 def broken(): raise RuntimeError("no fixture")
@@ -27,7 +28,8 @@ def test_fixture_broke(broken): pass
 
 def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", artifact="a", firmware=Firmware.BIOS, commit="c", version="1", refspec="r", user="u", cores=1,
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1,
         host_kind=HostKind.OSTREE, memory=1, storage="s", accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
     )  # fmt: skip
     (tmp_path / "rig.json").write_text(rig_to_json(rig))
@@ -42,6 +44,7 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     assert cells["product-is-wrong"] == ("failed", "the product is wrong")
     assert cells["rig-broke"] == ("error", "the connection broke")
     assert cells["bug-of-the-test"][0] == "error"
+    assert cells["not-applicable"] == ("not applicable", "no box")
     assert cells["not-testable"] == ("not tested", "no network here")
     assert cells["skipped"] == ("not tested", "not on this host")
     assert cells["fixture-broke"][0] == "error"

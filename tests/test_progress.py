@@ -64,7 +64,7 @@ def test_the_report_shows_artifacts_criteria_and_reasons(tmp_path: Path) -> None
     shown = io.StringIO()
     console = Console(file=shown, width=160, color_system=None)
     cells = [(cell("boots", State.PASSED), tmp_path), (cell("containers-run", State.NOT_TESTED, "no runtime"), tmp_path)]
-    image = Image(file=tmp_path / "a", name="a", format="qcow2", boot=tmp_path / "a", boot_format="qcow2", size=5_000_000, sha256="0" * 64)
+    image = Image(file=tmp_path / "a", name="a", format="qcow2", disk_size=1 << 30, size=5_000_000, sha256="0" * 64)
     report.show_artifacts(console, [(image, tmp_path / "a.qcow2")])
     report.show_criteria(console, cells)
     report.show_error(console, BuildError("no luck", hint="try again", log=tmp_path / "log"), where="disk")

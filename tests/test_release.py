@@ -5,19 +5,23 @@ from pathlib import Path
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.model import Cell, Firmware, HostKind, Image, State, Tree, Verdict
+from imagebuild.model import Cell, Firmware, HostKind, Image, Inspection, State, Tree, Verdict
 from imagebuild.stages.release import lay_out
 
 TREE = Tree(
     repo=Path("/repo"), ref="a/b", commit="ab" * 32, version="1.1", arch="x86_64", kernel="6.1", host_kind=HostKind.OSTREE, pretty_name="A",
-    os_id="a", files=1, size=1,
+    os_id="a", files=1, size=1, timestamp=0,
 )  # fmt: skip
 
 
 def image(tmp_path: Path) -> Image:
     file = tmp_path / "a.qcow2"
     file.write_bytes(b"image")
-    return Image(file=file, name=file.name, format="qcow2", boot=file, boot_format="qcow2", size=5, sha256="0" * 64)
+    return Image(file=file, name=file.name, format="qcow2", disk_size=1 << 20, size=5, sha256="0" * 64)
+
+
+def looked_into(tmp_path: Path, artifact: str = "a.qcow2") -> tuple[Inspection, ...]:
+    return (Inspection(artifact=artifact, facts=tmp_path / "facts.json"),)
 
 
 def verdict(tmp_path: Path, state: State, artifact: str = "a.qcow2") -> Verdict:
@@ -32,7 +36,7 @@ def test_a_tested_image_is_linked_not_copied(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     tested = image(tmp_path)
-    release = lay_out(out, TREE, (tested,), (verdict(tmp_path, State.PASSED),))
+    release = lay_out(out, TREE, (tested,), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))
     assert (release.directory / "a.qcow2").stat().st_ino == tested.file.stat().st_ino
     assert (release.directory / "evidence" / "a.qcow2-bios" / "serial.log").read_text() == "boot"
     assert (release.directory / "verdict.json").exists()
@@ -43,14 +47,28 @@ def test_a_hole_in_the_verdict_holds_the_release(tmp_path: Path, state: State) -
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match=r"a\.qcow2 is not fit for release: boots"):
-        lay_out(out, TREE, (image(tmp_path),), (verdict(tmp_path, state),))
+        lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path), (verdict(tmp_path, state),))
 
 
 def test_an_image_nobody_tested_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match="it was not tested"):
-        lay_out(out, TREE, (image(tmp_path),), (verdict(tmp_path, State.PASSED, "b.qcow2"),))
+        lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, "b.qcow2"),))
+
+
+def test_an_image_nobody_looked_into_holds_the_release(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(BuildError, match="nobody looked into it"):
+        lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path, "b.qcow2"), (verdict(tmp_path, State.PASSED),))
+
+
+@pytest.mark.parametrize("state", [State.PASSED, State.WAIVED, State.NOT_APPLICABLE])
+def test_what_does_not_hold_a_release(tmp_path: Path, state: State) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    assert lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path), (verdict(tmp_path, state),)).directory.is_dir()
 
 
 def test_an_image_that_was_cut_since_holds_the_release(tmp_path: Path) -> None:
@@ -59,4 +77,4 @@ def test_an_image_that_was_cut_since_holds_the_release(tmp_path: Path) -> None:
     tested = image(tmp_path)
     tested.file.write_bytes(b"im")
     with pytest.raises(BuildError, match="has changed its size"):
-        lay_out(out, TREE, (tested,), (verdict(tmp_path, State.PASSED),))
+        lay_out(out, TREE, (tested,), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))

@@ -9,16 +9,15 @@ import pytest
 from imagebuild import config, steplog
 from imagebuild.composers import mmdebstrap
 from imagebuild.config import Config, MmdebstrapConfig, cache_directory
+from imagebuild.deploy.ways import choose_ways
 from imagebuild.pipeline import Host, Pipeline, wire
-from imagebuild.stages.disk import choose_way
 from imagebuild.stages.tree import pin
-from imagebuild.steps import Cost
 from imagebuild.store import remove
 from imagebuild.tools import accelerator
+from tests.vm.wiring import Lab
 
 ROOT = Path(__file__).parent.parent.parent
 REF = "debian/12/x86_64/atomic-host"
-BUDGET = Cost(cores=2, memory=6 << 30)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,10 +53,16 @@ def settings(store: Path) -> Config:
 @pytest.fixture(scope="session")
 def build_host(store: Path) -> Host:
     """What this build host can do."""
-    return Host(repo=store / "repo", populate=choose_way(None)[0], accelerator=accelerator.probe(cache_directory()))
+    return Host(repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory()))
 
 
 @pytest.fixture(scope="session")
 def pipeline(settings: Config, build_host: Host) -> Pipeline:
     """The graph of the demo tree."""
     return wire(settings, pin(settings.tree, REF), build_host)
+
+
+@pytest.fixture(scope="session")
+def lab(settings: Config, build_host: Host, pipeline: Pipeline, store: Path) -> Lab:
+    """What tests wire disks and guests with."""
+    return Lab(settings=settings, host=build_host, pipeline=pipeline, store=store)

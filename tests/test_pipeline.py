@@ -1,0 +1,75 @@
+"""The wired graph: what is rebuilt when something changes, and what runs beside what."""
+
+from pathlib import Path
+from typing import Any
+
+from imagebuild import config, graph
+from imagebuild.config import Config
+from imagebuild.model import Firmware
+from imagebuild.pipeline import Host, Pipeline, wire
+from imagebuild.stages.tree import Pin
+from imagebuild.steps import key_of
+from imagebuild.tools.accelerator import Accelerator
+from tests.test_plan import ROOT
+
+TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
+
+
+def wired(settings: Config, **host: Any) -> Pipeline:
+    pinned = Pin(ref=settings.the_ref(), commit="ab" * 32)
+    return wire(settings, pinned, Host(repo=Path("/repo"), accelerator=TCG, **({"populate": ("native",)} | host)))
+
+
+def settings() -> Config:
+    return config.load(ROOT / "configs" / "debian-12.yaml", Path("/store"))
+
+
+def keys(pipeline: Pipeline) -> dict[str, str]:
+    return {one.name: key_of(one) for one in graph.order([pipeline.release])}
+
+
+def changed(one: Pipeline, other: Pipeline) -> set[str]:
+    before, after = keys(one), keys(other)
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_a_changed_vagrant_kickstart_rebuilds_its_branch_only() -> None:
+    plain = settings()
+    other = plain.kickstarts["vagrant"].model_copy(update={"values": {"x": "1"}})
+    edited = plain.model_copy(update={"kickstarts": plain.kickstarts | {"vagrant": other}})
+    found = changed(wired(plain), wired(edited))
+    assert "disk vagrant" in found
+    assert {name for name in found if "vagrant" not in name} == {"release"}
+
+
+def test_a_changed_cloud_kickstart_rebuilds_everything_made_of_it() -> None:
+    plain = settings()
+    other = plain.kickstarts["cloud"].model_copy(update={"values": {"x": "1"}})
+    found = changed(wired(plain), wired(plain.model_copy(update={"kickstarts": plain.kickstarts | {"cloud": other}})))
+    assert {"disk cloud", "disk vagrant", "qcow2 cloud", "vagrant-libvirt vagrant"} <= found
+    assert not {"pull", "toolbox", "kickstart vagrant"} & found
+
+
+def test_the_time_is_part_of_what_it_is_written_into() -> None:
+    found = changed(wired(settings()), wired(settings(), epoch=1))
+    assert {"disk cloud", "vagrant-virtualbox vagrant"} <= found
+    assert not {"pull", "toolbox", "kickstart cloud"} & found
+
+
+def test_every_download_is_booted_under_each_firmware_and_looked_into() -> None:
+    pipeline = wired(settings())
+    names = {one.name for one in graph.order([pipeline.release])}
+    assert len(pipeline.images) == 6
+    for image in pipeline.images:
+        assert {f"smoke {image.name} {firmware}" for firmware in Firmware} <= names
+        assert f"inspect {image.name}" in names
+        assert image.cost.background, "compressing must not keep a guest from being tested"
+    assert {"smoke disk cloud uefi", "smoke disk vagrant uefi"} <= names, "the installed disk is tested while its downloads are compressed"
+
+
+def test_fedoras_release_lines_are_wired_too() -> None:
+    for file in sorted((ROOT / "configs").glob("fedora-*.yaml")):
+        loaded = config.load(file, Path("/store"))
+        names = {one.name for one in wired(loaded).images}
+        assert names == {"qcow2 cloud", "raw.xz cloud", "vagrant-libvirt vagrant", "vagrant-virtualbox vagrant"}

@@ -1,0 +1,70 @@
+"""Each storage profile, for real: set up at first boot from the image's own configuration, and held against its criterion."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuild.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
+from imagebuild.criteria.test_container_storage import test_container_storage_is_set_up as storage_is_set_up
+from imagebuild.guest import CONTAINER_IMAGE, Host
+from imagebuild.model import Tree
+from tests.vm.wiring import Lab
+
+SAY = "hello from a container"
+
+
+def run_container(host: Host) -> str:
+    host.load_container_image("docker")
+    return host.succeeds("docker", "run", "--rm", "--network=none", CONTAINER_IMAGE, "echo", SAY, seconds=90).strip()
+
+
+@pytest.mark.parametrize(
+    ("profile", "root"),
+    [
+        # on the disk that is the same bytes each time: this is also the test that it boots
+        ("devicemapper", "ext4"),
+        ("overlay2-volume", "xfs"),
+        ("overlay2-root", "xfs"),
+    ],
+)
+def test_a_profile_is_set_up_at_first_boot(lab: Lab, tmp_path: Path, profile: str, root: str) -> None:
+    text = lab.text(f"debian-12-{profile}.ks").replace("--fstype=xfs", f"--fstype={root}")
+    disk = lab.disk(profile, text)
+    outcome = lab.must(disk)
+    tree: Tree = outcome.value(lab.pipeline.tree)
+    assert (outcome.value(disk).populated == "offline") == (root == "ext4")
+    with lab.booted(tree, outcome.value(disk).file, tmp_path / profile, storage=profile) as boot:
+        assert boot.host is not None, boot.problem
+        boot.host.wait_for_cloud_init()
+        assert "Finished" in boot.host.succeeds("journalctl", "-b", "-o", "cat", "--unit", "docker-storage-setup.service")
+        boots_the_released_commit(boot.host, boot.expected)
+        storage_is_set_up(boot.host, boot.expected)
+        other = "overlay2-volume" if profile == "devicemapper" else "devicemapper"
+        with pytest.raises(AssertionError, match="the volume group has no"):
+            storage_is_set_up(boot.host, replace(boot.expected, storage=other))
+        if profile == "devicemapper":  # the one driver that no smoke test of the demo's downloads runs containers on
+            assert run_container(boot.host) == SAY
+        if profile == "overlay2-root":
+            _another_driver(boot.host)
+            with pytest.raises(AssertionError, match="docker's storage driver is 'vfs', not 'overlay2'"):
+                storage_is_set_up(boot.host, boot.expected)
+
+
+def _another_driver(host: Host) -> None:
+    """Have docker use another driver than the one that was set up."""
+    host.succeeds(
+        "sh", "-c", 'mkdir -p /etc/docker; echo \'{"storage-driver": "vfs"}\' > /etc/docker/daemon.json; rm /etc/sysconfig/docker-storage'
+    )
+    host.succeeds("systemctl", "restart", "docker.service", seconds=60)
+
+
+def test_a_disk_that_is_too_small_for_its_pool_says_so(lab: Lab, tmp_path: Path) -> None:
+    disk = lab.disk("small", lab.text("debian-12-devicemapper.ks"), size=4608)
+    outcome = lab.must(disk)
+    tree: Tree = outcome.value(lab.pipeline.tree)
+    with lab.booted(tree, outcome.value(disk).file, tmp_path / "small", storage="devicemapper") as boot:
+        assert boot.host is not None, boot.problem
+        boot.host.wait_for_cloud_init()
+        with pytest.raises(AssertionError, match=r"has failed .*bytes free, less than MIN_DATA_SIZE"):
+            storage_is_set_up(boot.host, boot.expected)

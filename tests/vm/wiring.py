@@ -1,0 +1,84 @@
+"""Steps that only tests wire: disks of other kickstarts, and guests booted without the whole set of criteria."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from imagebuild import graph
+from imagebuild.config import Config, KickstartConfig
+from imagebuild.deploy.ways import DiskSpec
+from imagebuild.guest import Boot, Rig, booted
+from imagebuild.model import Controller, Disk, Firmware, Kickstart, Login, Toolbox, Tree
+from imagebuild.pipeline import Host, Pipeline
+from imagebuild.progress import View
+from imagebuild.stages.disk import install_disk
+from imagebuild.stages.kickstart import render, values
+from imagebuild.stages.toolbox import make_toolbox
+from imagebuild.steps import Cost, Step, step
+from imagebuild.store import Store
+from imagebuild.tools import command
+
+BUDGET = Cost(cores=2, memory=6 << 30)
+
+
+def write_text(out: Path, tree: Tree, text: str) -> Kickstart:
+    """Write a kickstart as it is."""
+    del tree
+    (out / "kickstart.ks").write_text(text)
+    return Kickstart(file=out / "kickstart.ks", syntax="F28")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """The demo's pipeline, and what tests add to it."""
+
+    settings: Config
+    host: Host
+    pipeline: Pipeline
+    store: Path
+
+    def text(self, template: str = "debian-12-cloud.ks") -> str:
+        """Return a rendered kickstart template."""
+        return render(KickstartConfig(template=template, syntax="F28"), values(self.settings.the_ref(), self.settings.tree))
+
+    def toolbox(self) -> Step[Toolbox]:
+        """The toolbox step, with the same key as the pipeline's."""
+        return step("toolbox", make_toolbox, self.pipeline.tree, tools={"mksquashfs": command.version("mksquashfs")})
+
+    def disk(self, name: str, text: str, *, ways: Sequence[str] | None = None, size: int = 6144, copy: int = 0) -> Step[Disk]:
+        """Install a disk of `size` MiB from a kickstart's text; `copy` makes another key of the same."""
+        kickstart = step(f"kickstart {name}", write_text, self.pipeline.tree, text)
+        spec = DiskSpec(size=size, firmware=tuple(Firmware), populate=tuple(ways or self.host.populate))
+        return step(f"disk {name}", install_disk, self.pipeline.tree, self.toolbox(), kickstart, spec, tools={"copy": str(copy)})
+
+    def build(self, *goals: Step[Any], jobs: int = 2) -> graph.Outcome:
+        """Build goals in the session's store."""
+        with ThreadPoolExecutor(jobs) as executor:
+            return graph.build(goals, Store(self.store), executor, budget=BUDGET, listener=View(Console()))
+
+    def must(self, *goals: Step[Any]) -> graph.Outcome:
+        """Build goals that must succeed."""
+        outcome = self.build(*goals)
+        assert not outcome.failed, [f"{one.name}: {error.message}\n{error.log}" for one, error in outcome.failed.items()]
+        return outcome
+
+    @contextlib.contextmanager
+    def booted(
+        self, tree: Tree, disk: Path, evidence: Path, *, form: str = "raw", storage: str = "podman-overlay", firmware: Firmware = Firmware.BIOS,
+        controller: Controller = Controller.VIRTIO, login: Login = Login.CLOUD_INIT,
+    ) -> Iterator[Boot]:  # fmt: skip
+        """Boot a disk on an overlay, for a criterion or two."""
+        evidence.mkdir(parents=True, exist_ok=True)
+        guest = self.settings.smoke
+        rig = Rig(
+            disk=disk, disk_format=form, controller=controller, artifact=evidence.name, firmware=firmware, login=login, commit=tree.commit,
+            version=tree.version, refspec=f"{self.settings.tree.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user, cores=2,
+            memory=guest.memory << 20, storage=storage, accelerator=self.host.accelerator, evidence=evidence,
+        )  # fmt: skip
+        with booted(rig) as boot:
+            yield boot
