@@ -81,8 +81,7 @@ def check(file: Path, plan: Plan, *, grub: str, kernel: str) -> None:
     for mount, name, fstype in plan.file_systems():
         if fstype not in OPTIONS or (plan.is_volume(name) and plan.thin()):
             continue  # FAT has no features; inside of a thin pool there are no known places
-        partition = next((each for each in plan.partitions if each.name == name), None)
-        start = partition.start if partition is not None else lvm.place(plan, name)[0]
+        start, _ = lvm.place_of(plan, name)
         problem = unreadable(superblock(file, start), fstype, grub=grub_version if mount == "/boot" else None, kernel=kernel_version)
         if problem:
             raise BuildError(

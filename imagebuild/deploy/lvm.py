@@ -37,6 +37,14 @@ def place(plan: Plan, name: str) -> tuple[int, int]:
     return physical_volume(plan).start + PE_START + first * EXTENT, count * EXTENT
 
 
+def place_of(plan: Plan, name: str) -> tuple[int, int]:
+    """Return (offset in the disk, size) of a partition or volume."""
+    if plan.is_volume(name):
+        return place(plan, name)
+    partition = next(each for each in plan.partitions if each.name == name)
+    return partition.start, partition.size
+
+
 def physical_volume(plan: Plan) -> Partition:
     """Return the partition of the plan that holds the volume group."""
     found = plan.partition("lvm")

@@ -85,7 +85,7 @@ class OfflineTarget(NamespaceSandbox):
             self._write_swap(plan, name)
 
     def _write(self, plan: Plan, name: str, source: PurePosixPath) -> None:
-        start, size = place_of(plan, name)
+        start, size = lvm.place_of(plan, name)
         extended = f"hash_seed={plan.uuid(name + ' hash')},nodiscard,offset={start}"
         label = ["-L", plan.label(name)] if plan.label(name) else []
         times = {"E2FSPROGS_FAKE_TIME": str(max(1, plan.epoch))}  # 0 means now
@@ -119,21 +119,13 @@ class OfflineTarget(NamespaceSandbox):
             raise BuildError(f"debugfs could not set the times of {name}: {said[-1]}")
 
     def _write_swap(self, plan: Plan, name: str) -> None:
-        start, size = place_of(plan, name)
+        start, size = lvm.place_of(plan, name)
         self.run(["truncate", f"--size={size}", "/run/swap"], [*filesystems.mkfs(plan, name, "swap", "/run/swap")])
         head = base64.b64decode(self._space.run(["sh", "-c", f"head -c {PAGE} /run/swap | base64"], root=self._root, quiet=True))
         assert self._disk is not None
         with self._disk.open("r+b") as disk:
             disk.seek(start)
             disk.write(head)
-
-
-def place_of(plan: Plan, name: str) -> tuple[int, int]:
-    """Return (offset in the disk, size) of a partition or volume."""
-    if plan.is_volume(name):
-        return lvm.place(plan, name)
-    partition = next(each for each in plan.partitions if each.name == name)
-    return partition.start, partition.size
 
 
 def used_inodes(listing: str) -> list[int]:

@@ -1,5 +1,6 @@
 """What Vagrant boxes have in common: an archive with metadata.json, written the same way every time, read with care."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -24,7 +25,7 @@ def render(template: str, values: Mapping[str, object]) -> bytes:
     return environment.get_template(template).render(values).encode()
 
 
-def write_archive(stream: IO[bytes], members: Mapping[str, bytes | Path], epoch: int) -> None:
+def write_archive(stream: IO[bytes] | gzip.GzipFile, members: Mapping[str, bytes | Path], epoch: int) -> None:
     """Write a tar archive whose bytes follow from its members alone: their order, no owners, one time."""
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as tar:
         for name, content in members.items():

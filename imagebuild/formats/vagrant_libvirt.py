@@ -29,7 +29,7 @@ def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
         }
         level = STORED if options.compression != "none" else DEFLATED
         with file.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=level, mtime=source.epoch) as stream:
-            box.write_archive(stream, members, source.epoch)  # type: ignore[arg-type]
+            box.write_archive(stream, members, source.epoch)
     return file
 
 
