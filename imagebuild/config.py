@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from imagebuild.errors import UsageError
-from imagebuild.model import Firmware, Login
+from imagebuild.kinds import Firmware, Login
 
 MIB = 1024 * 1024
 MAX_XZ = 9

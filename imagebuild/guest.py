@@ -20,7 +20,7 @@ from imagebuild.errors import BuildError
 from imagebuild.hosts import Deployment, HostCommands
 from imagebuild.hosts.ostree import OstreeHost
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
-from imagebuild.model import Controller, Firmware, HostKind, Login
+from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.storage import profile
 from imagebuild.tools import command, oci, qemu, ssh, vagrant_key
 from imagebuild.tools.accelerator import Accelerator

@@ -5,11 +5,12 @@ finished artifact can be renamed into place.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, ValidationInfo
+
+from imagebuild.kinds import Firmware, HostKind, State
 
 
 def _base(info: ValidationInfo | SerializationInfo) -> Path | None:
@@ -28,47 +29,6 @@ def _relative(value: Path, info: SerializationInfo) -> str:
 
 
 ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relative)]
-
-
-class HostKind(StrEnum):
-    """Which program upgrades the host; read from the tree itself."""
-
-    RPM_OSTREE = "rpm-ostree"
-    OSTREE = "ostree"
-
-
-class Firmware(StrEnum):
-    """What starts the boot loader."""
-
-    BIOS = "bios"
-    UEFI = "uefi"
-
-
-class Login(StrEnum):
-    """Who lets the tester in: a key that cloud-init takes from a seed, or Vagrant's well-known one that is baked in."""
-
-    CLOUD_INIT = "cloud-init"
-    VAGRANT = "vagrant"
-
-
-class Controller(StrEnum):
-    """The storage controller on which an artifact's users have its disk."""
-
-    VIRTIO = "virtio"
-    IDE = "ide"
-    PVSCSI = "pvscsi"
-
-
-class State(StrEnum):
-    """What is known of one criterion on one artifact under one firmware."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    ERROR = "error"
-    NOT_TESTED = "not tested"
-    NOT_APPLICABLE = "not applicable"
-    FLAKY = "flaky"
-    WAIVED = "waived"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from imagebuild.config import Config, ImageConfig
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.formats.table import FORMATS, wanted
-from imagebuild.model import Disk, Firmware, Image, Inspection, Kickstart, Release, Toolbox, Tree, Verdict
+from imagebuild.kinds import Firmware
+from imagebuild.model import Disk, Image, Inspection, Kickstart, Release, Toolbox, Tree, Verdict
 from imagebuild.stages.convert import convert_disk
 from imagebuild.stages.disk import derive_disk, install_disk
 from imagebuild.stages.inspect import inspect_image

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.graph import Outcome
-from imagebuild.model import Cell, Image, State, Verdict
+from imagebuild.kinds import State
+from imagebuild.model import Cell, Image, Verdict
 from imagebuild.pipeline import Pipeline
 
 STYLES = {

@@ -9,7 +9,7 @@ from imagebuild.deploy import bootloader, table
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.plan import Plan
 from imagebuild.errors import BuildError
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 from imagebuild.tools import command
 from tests.test_plan import BIOS, BOTH, SMALL, read, rendered
 

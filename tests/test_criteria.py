@@ -36,7 +36,7 @@ from imagebuild.criteria import (
 )
 from imagebuild.guest import Boot, Expected, Host, NotApplicableError, NotTestedError
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
-from imagebuild.model import Login
+from imagebuild.kinds import Login
 from imagebuild.tools import vagrant_key
 from tests.fakes import (
     BOOT_LINK,

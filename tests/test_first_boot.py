@@ -7,7 +7,7 @@ import pytest
 from imagebuild.deploy import first_boot
 from imagebuild.deploy.first_boot import CLOUD_UNITS, problems
 from imagebuild.errors import BuildError
-from imagebuild.model import Login
+from imagebuild.kinds import Login
 from imagebuild.tools import command
 from tests.fakes import FakeSandbox
 from tests.test_plan import SMALL, read

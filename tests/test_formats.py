@@ -14,7 +14,8 @@ from imagebuild.deploy.compare import compare
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, box, compressed, vagrant_libvirt, vagrant_virtualbox, vmdk
 from imagebuild.formats.table import FORMATS
-from imagebuild.model import Controller, Disk
+from imagebuild.kinds import Controller
+from imagebuild.model import Disk
 from imagebuild.tools import command, qemu
 from tests.golden import check_golden
 

@@ -8,7 +8,7 @@ import yaml
 
 from imagebuild.deploy import plan
 from imagebuild.deploy.execute import is_change
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 from tests.test_plan import GIB, MIB, ROOT, rendered
 
 RELEASES = range(25, 30)

@@ -13,7 +13,7 @@ from imagebuild.deploy.kickstart import BadKickstartError, includes
 from imagebuild.deploy.layout import EXTENT
 from imagebuild.deploy.plan import Plan
 from imagebuild.errors import BuildError
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 from tests.fakes import FakeSandbox
 from tests.test_plan import BIOS, BOTH, GIB, MIB, SMALL, read
 

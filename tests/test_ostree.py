@@ -13,7 +13,7 @@ import pytest
 
 from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.model import HostKind
+from imagebuild.kinds import HostKind
 from imagebuild.stages import tree as stage
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.tools import command, gpg, ostree_server

@@ -5,7 +5,7 @@ from typing import Any
 
 from imagebuild import config, graph
 from imagebuild.config import Config
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 from imagebuild.pipeline import Host, Pipeline, wire
 from imagebuild.stages.tree import Pin
 from imagebuild.steps import key_of

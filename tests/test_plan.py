@@ -9,7 +9,7 @@ from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import plan, table
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.plan import Plan
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 from imagebuild.stages import kickstart
 from tests.golden import check_golden
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from imagebuild.guest import Rig, rig_to_json
-from imagebuild.model import Controller, Firmware, HostKind, Login
+from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.stages.smoke import read_cells
 from imagebuild.tools.accelerator import Accelerator
 

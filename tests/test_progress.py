@@ -9,7 +9,8 @@ from rich.console import Console
 
 from imagebuild import graph, progress, report
 from imagebuild.errors import BuildError
-from imagebuild.model import Cell, Firmware, Image, State
+from imagebuild.kinds import Firmware, State
+from imagebuild.model import Cell, Image
 from imagebuild.progress import showing
 from imagebuild.steps import Cost, gather, step
 from imagebuild.store import Store

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.model import Controller, Firmware
+from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import oci
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu import Machine, Places, command_line

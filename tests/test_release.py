@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.model import Cell, Firmware, HostKind, Image, Inspection, State, Tree, Verdict
+from imagebuild.kinds import Firmware, HostKind, State
+from imagebuild.model import Cell, Image, Inspection, Tree, Verdict
 from imagebuild.stages.release import lay_out
 
 TREE = Tree(

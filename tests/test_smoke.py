@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.model import Firmware, Login
+from imagebuild.kinds import Firmware, Login
 from imagebuild.stages import smoke
 from imagebuild.stages.smoke import SmokeSpec
 

@@ -1,7 +1,7 @@
 """Vagrant's well-known key opens a Vagrant box for vagrant, who needs no password to become root; and opens nothing else."""
 
 from imagebuild.guest import Expected, Host, NotApplicableError
-from imagebuild.model import Login
+from imagebuild.kinds import Login
 from imagebuild.tools import vagrant_key
 
 

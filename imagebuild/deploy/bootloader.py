@@ -14,7 +14,7 @@ from imagebuild.deploy.layout import SECTOR
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 from imagebuild.tools import command
 
 MODULES = (

@@ -16,7 +16,7 @@ import yaml
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import SYSROOT, Sandbox
 from imagebuild.errors import BuildError
-from imagebuild.model import Login
+from imagebuild.kinds import Login
 
 # each line: a word, a tab, base64. Nothing in the image is executed, no link of the image leads out of the toolbox
 SCRIPT = r"""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imagebuild.deploy.kickstart import BadKickstartError
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB

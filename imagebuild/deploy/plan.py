@@ -13,7 +13,7 @@ from pykickstart.constants import KS_SCRIPT_POST, KS_SCRIPT_PRE
 from imagebuild.deploy import password
 from imagebuild.deploy.kickstart import BadKickstartError, parse, refuse_unknown
 from imagebuild.deploy.layout import MOUNTED, Partition, Volume, lay_out
-from imagebuild.model import Firmware
+from imagebuild.kinds import Firmware
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from imagebuild.deploy import appliance, native, offline, prescript
 from imagebuild.deploy.plan import Plan, read
 from imagebuild.deploy.target import Target
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.model import Firmware, Kickstart, Toolbox, Tree
+from imagebuild.kinds import Firmware
+from imagebuild.model import Kickstart, Toolbox, Tree
 
 MIB = 1024 * 1024
 

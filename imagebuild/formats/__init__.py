@@ -7,7 +7,8 @@ an empty directory, and does there what the user's program would do.
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.model import Controller, Disk
+from imagebuild.kinds import Controller
+from imagebuild.model import Disk
 
 
 @dataclass(frozen=True, kw_only=True)

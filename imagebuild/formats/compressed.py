@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagebuild.config import CompressionConfig
 from imagebuild.formats import Source, Unpacked
-from imagebuild.model import Controller
+from imagebuild.kinds import Controller
 from imagebuild.tools import command, qemu
 
 XZ_BLOCK = "--block-size=24MiB"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from imagebuild.config import Qcow2Config
 from imagebuild.formats import Source, Unpacked
-from imagebuild.model import Controller
+from imagebuild.kinds import Controller
 from imagebuild.tools import qemu
 
 SUFFIX = "qcow2"

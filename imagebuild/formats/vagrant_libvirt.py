@@ -8,7 +8,7 @@ from pathlib import Path
 from imagebuild.config import Qcow2Config
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked, box, qcow2
-from imagebuild.model import Controller
+from imagebuild.kinds import Controller
 from imagebuild.tools import qemu
 
 GIB = 1024**3

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked, box, vmdk
-from imagebuild.model import Controller
+from imagebuild.kinds import Controller
 
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 # VirtualBox's own range of addresses: 08:00:27 (PCS Systemtechnik)

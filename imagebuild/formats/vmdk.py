@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked
-from imagebuild.model import Controller
+from imagebuild.kinds import Controller
 from imagebuild.tools import qemu
 
 OPTIONS = ("adapter_type=lsilogic", "subformat=streamOptimized", "compat6")

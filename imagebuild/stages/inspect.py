@@ -9,7 +9,8 @@ from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.ways import WAYS, DiskSpec, plan_of
 from imagebuild.errors import BuildError
 from imagebuild.formats.table import FORMATS
-from imagebuild.model import Image, Inspection, Kickstart, Login, Toolbox, Tree
+from imagebuild.kinds import Login
+from imagebuild.model import Image, Inspection, Kickstart, Toolbox, Tree
 from imagebuild.tools import guestfs, qemu
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from imagebuild.errors import BuildError
-from imagebuild.model import Cell, Image, Inspection, Release, State, Tree, Verdict
+from imagebuild.kinds import State
+from imagebuild.model import Cell, Image, Inspection, Release, Tree, Verdict
 
 # what a released artifact may be found to be
 FIT = (State.PASSED, State.WAIVED, State.NOT_APPLICABLE)

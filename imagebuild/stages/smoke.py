@@ -14,7 +14,8 @@ from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.formats import Unpacked
 from imagebuild.formats.table import FORMATS
 from imagebuild.guest import Rig, rig_to_json
-from imagebuild.model import Cell, Controller, Disk, Firmware, Image, Login, State, Tree, Verdict
+from imagebuild.kinds import Controller, Firmware, Login, State
+from imagebuild.model import Cell, Disk, Image, Tree, Verdict
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from imagebuild import steplog
 from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
-from imagebuild.model import HostKind, Tree
+from imagebuild.kinds import HostKind
+from imagebuild.model import Tree
 from imagebuild.tools import ostree_server
 from imagebuild.tools.ostree import Remote, Repo
 from imagebuild.tools.ostree_server import Patience

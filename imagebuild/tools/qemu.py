@@ -17,7 +17,7 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError
 
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.model import Controller, Firmware
+from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from imagebuild import graph, steps
 from imagebuild.errors import CriteriaError
-from imagebuild.model import Firmware, Login, State
+from imagebuild.kinds import Firmware, Login, State
 from imagebuild.pipeline import Pipeline
 from imagebuild.report import cells_of
 from imagebuild.stages.smoke import SmokeSpec, smoke_disk

@@ -10,7 +10,8 @@ import pytest
 from imagebuild.deploy.compare import compare
 from imagebuild.formats import Unpacked
 from imagebuild.formats.table import FORMATS
-from imagebuild.model import Controller, Disk, Image, Tree
+from imagebuild.kinds import Controller
+from imagebuild.model import Disk, Image, Tree
 from imagebuild.tools import qemu
 from tests.vm.wiring import Lab
 

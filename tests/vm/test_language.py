@@ -11,7 +11,8 @@ from imagebuild.config import cache_directory
 from imagebuild.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
 from imagebuild.deploy import lvm, password, plan
 from imagebuild.deploy.prescript import without_includes
-from imagebuild.model import Disk, Firmware, Tree
+from imagebuild.kinds import Firmware
+from imagebuild.model import Disk, Tree
 from tests.vm.test_ways import mounted
 from tests.vm.wiring import Lab
 

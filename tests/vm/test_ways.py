@@ -13,7 +13,8 @@ import pytest
 from imagebuild.deploy import lvm, plan
 from imagebuild.deploy.compare import compare
 from imagebuild.deploy.plan import Plan
-from imagebuild.model import Disk, Firmware, Tree
+from imagebuild.kinds import Firmware
+from imagebuild.model import Disk, Tree
 from imagebuild.tools import loop
 from tests.vm.wiring import Lab
 

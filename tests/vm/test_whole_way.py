@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.config import Config
-from imagebuild.model import State
+from imagebuild.kinds import State
 from imagebuild.store import remove
 from tests.vm.conftest import REF, ROOT
 

@@ -13,7 +13,8 @@ from imagebuild import graph
 from imagebuild.config import Config, KickstartConfig
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.guest import Boot, Rig, booted
-from imagebuild.model import Controller, Disk, Firmware, Kickstart, Login, Toolbox, Tree
+from imagebuild.kinds import Controller, Firmware, Login
+from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.progress import View
 from imagebuild.stages.disk import install_disk

@@ -1,0 +1,44 @@
+"""The kinds of things that every layer names: firmware, hosts, log-ins, controllers, states. Needs nothing: the live installer reads it too."""
+
+from enum import StrEnum
+
+
+class HostKind(StrEnum):
+    """Which program upgrades the host; read from the tree itself."""
+
+    RPM_OSTREE = "rpm-ostree"
+    OSTREE = "ostree"
+
+
+class Firmware(StrEnum):
+    """What starts the boot loader."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class Login(StrEnum):
+    """Who lets the tester in: a key that cloud-init takes from a seed, or Vagrant's well-known one that is baked in."""
+
+    CLOUD_INIT = "cloud-init"
+    VAGRANT = "vagrant"
+
+
+class Controller(StrEnum):
+    """The storage controller on which an artifact's users have its disk."""
+
+    VIRTIO = "virtio"
+    IDE = "ide"
+    PVSCSI = "pvscsi"
+
+
+class State(StrEnum):
+    """What is known of one criterion on one artifact under one firmware."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    NOT_TESTED = "not tested"
+    NOT_APPLICABLE = "not applicable"
+    FLAKY = "flaky"
+    WAIVED = "waived"
