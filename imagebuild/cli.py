@@ -22,12 +22,14 @@ from imagebuild.deploy import compare as disk_compare
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.graph import Outcome
-from imagebuild.model import Image, Release, Tree
+from imagebuild.installers import remaster
+from imagebuild.installers.table import choose as choose_installer
+from imagebuild.model import Image, IsoImage, Release, Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
 from imagebuild.stages import kickstart as kickstarts
 from imagebuild.stages.tree import pin
-from imagebuild.steps import Cost
+from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
 from imagebuild.tools import accelerator, command
 
@@ -126,6 +128,8 @@ def build_all(
         highlight=False,
         soft_wrap=True,
     )
+    if settings.installer is not None:
+        console.print("installer ISO: {} ({})".format(*choose_installer(settings.installer)), highlight=False, soft_wrap=True)
     if plan:
         for each in planned:
             console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
@@ -170,8 +174,9 @@ def _available_memory() -> int:
 def _report(pipeline: Pipeline, outcome: Outcome, output: Path) -> None:
     cells = report.cells_of(pipeline, outcome)
     report.write_verdict(output / "verdict.json", cells)
-    images: list[tuple[Image, Path]] = [
-        (image, image.file) for image in (outcome.values[one] for one in pipeline.images if one in outcome.values)
+    downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
+    images: list[tuple[Image | IsoImage, Path]] = [
+        (image, image.file) for image in (outcome.values[one] for one in downloads if one in outcome.values)
     ]
     if pipeline.release in outcome.values:
         directory = _deliver(outcome.value(pipeline.release), outcome.value(pipeline.tree), output)
@@ -272,6 +277,29 @@ def show_config(
         console.print(f"{file}: fine; it builds {', '.join(found.refs)}", highlight=False)
     else:
         raise UsageError("what?", hint="give a FILE to check, or --schema")
+
+
+iso_app = typer.Typer(no_args_is_help=True, help="Installer ISOs.")
+app.add_typer(iso_app, name="iso")
+
+
+@iso_app.callback()
+def _iso() -> None:
+    """Installer ISOs."""
+
+
+@iso_app.command("add-kickstart")
+def add_kickstart(
+    source: Annotated[Path, typer.Argument(help="installer ISO: ours, lorax's, Fedora's")],
+    kickstart: Annotated[Path, typer.Argument(help="kickstart to put on it")],
+    target: Annotated[Path, typer.Argument(help="ISO to be written")],
+    syntax: Annotated[str, typer.Option("--syntax", help="pykickstart's version of the release, such as F28")] = "F28",
+) -> None:
+    """Turn an installer ISO into an unattended one: the kickstart on it, a boot entry for it, the media checksum anew."""
+    if not source.is_file():
+        raise UsageError(f"there is no file {source}")
+    remaster.add_kickstart(source, kickstart, target, syntax=syntax)
+    console.print(f"{target}: boots into the unattended installation after {remaster.SECONDS} seconds", highlight=False, soft_wrap=True)
 
 
 @app.command()

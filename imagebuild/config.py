@@ -159,6 +159,77 @@ class ImageConfig(Model):
     formats: FormatsConfig
 
 
+class LiveConfig(Model):
+    """How the live installer's squashfs is compressed: zstd 1 … 22 (15 costs thirty times what 3 does, for an eighth less), xz has no levels."""
+
+    compression: Literal["zstd", "xz"] = "zstd"
+    level: int = Field(default=15, ge=1, le=22)
+
+
+class LoraxConfig(Model):
+    """What the lorax library is told (lorax(1)); `${ostree_…}` variables of our templates are filled in by imagebuild."""
+
+    sources: tuple[Url, ...] = Field(default=(), description="package repositories (baseurl)")
+    mirrors: tuple[Url, ...] = Field(default=(), description="mirror lists")
+    repos: tuple[str, ...] = Field(default=(), description=".repo files")
+    enable_repos: tuple[Word, ...] = ()
+    disable_repos: tuple[Word, ...] = ()
+    installpkgs: tuple[str, ...] = Field(default=(), description="packages for the installer itself")
+    excludepkgs: tuple[str, ...] = ()
+    rootfs_size: int | None = Field(default=None, ge=1, le=64, description="GiB of the root file system; not given: from the tree's size")
+    rootfs_type: Literal["squashfs", "squashfs-ext4", "erofs", "erofs-ext4"] | None = None
+    sharedir: str | None = Field(default=None, description="lorax's own templates")
+    conf_file: str = Field(default="/etc/lorax/lorax.conf", description="lorax's own configuration")
+    dracut_args: tuple[str, ...] = ()
+    buildarch: Word | None = None
+    tmp: str = Field(default="/var/tmp", description="directory for the installation root: several GiB")
+    proxy: str | None = None
+    bugurl: str = ""
+    final: bool = Field(default=True, description="a release, not a preview")
+    verify: bool = Field(default=True, description="have lorax check the installation root")
+    upgrade: bool = True
+    skip_branding: bool = False
+    ssl_verify: bool = True
+    dnfplugins: tuple[str, ...] = ()
+    timeout_minutes: int = Field(default=240, ge=1)
+    templates: tuple[str, ...] = Field(default=(), description="more templates that run in the installer's root (absolute paths)")
+    arch_templates: tuple[str, ...] = Field(
+        default=(), description="more templates that run before the architecture's own (absolute paths)"
+    )
+    variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default={}, description="for those templates")
+    python: str = Field(default="/usr/bin/python3", description="interpreter that has lorax")
+    python_path: tuple[str, ...] = Field(default=(), description="PYTHONPATH of it")
+    path: tuple[str, ...] = Field(default=(), description="directories to look for programs in, before the system's")
+
+    @field_validator("sources")
+    @classmethod
+    def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if "srpm" in url.lower():
+                raise ValueError(f"{url}: lorax silently skips every source with `srpm` in it")
+        return value
+
+
+class InstallerConfig(Model):
+    """The installer ISO."""
+
+    backend: Literal["auto", "lorax", "live"] = Field(
+        default="auto", description="auto: lorax when it imports and a package source is configured, otherwise live"
+    )
+    name: Name = Field(description="file name without suffix")
+    volume_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = Field(
+        description="label of the medium: at most 32 characters, and none that lorax would replace"
+    )
+    variant: Name = "Atomic"
+    defaults: Word = Field(description="key of `kickstarts`: what an interactive installation begins with")
+    unattended: Word | None = Field(default=None, description="key of `kickstarts`: put on the medium, with a boot entry of its own")
+    firmware: tuple[Firmware, ...] = Field(default=(Firmware.BIOS, Firmware.UEFI), min_length=1, description="under which it is tested")
+    disk_size: Mebibytes = Field(default=8192, description="of the disk that the test installs on")
+    timeout: int = Field(default=60, ge=0, le=3600, description="seconds the boot menu waits")
+    live: LiveConfig = LiveConfig()
+    lorax: LoraxConfig = LoraxConfig()
+
+
 class SmokeConfig(Model):
     """The guest that boots an artifact."""
 
@@ -183,6 +254,7 @@ class Config(Model):
     compose: Annotated[MmdebstrapConfig | RpmOstreeConfig, Field(discriminator="composer")] | None = None
     kickstarts: dict[Word, KickstartConfig]
     images: dict[Word, ImageConfig] = Field(min_length=1)
+    installer: InstallerConfig | None = Field(default=None, description="the installer ISO; without it none is made")
     storage: Literal["podman-overlay", "overlay2-volume", "overlay2-root", "devicemapper"]
     smoke: SmokeConfig
 
@@ -204,6 +276,9 @@ class Config(Model):
             base = self.images.get(image.base) if image.base else None
             if image.base and (base is None or base.base is not None or base is image):
                 raise ValueError(f"images.{name}.base: {image.base!r} is no other image that stands on its own")
+        for key in filter(None, (self.installer.defaults, self.installer.unattended) if self.installer else ()):
+            if key not in self.kickstarts:
+                raise ValueError(f"installer: there is no kickstart {key!r} (there are: {', '.join(self.kickstarts)})")
         return self
 
     def builds(self, ref: str) -> bool:

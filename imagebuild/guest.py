@@ -266,12 +266,27 @@ def make_seed(directory: Path, expected: Expected) -> Path:
     return seed
 
 
+class Movement:
+    """Whether a guest still does something: on its console, or with its processors."""
+
+    def __init__(self, running: Running, cores: int) -> None:
+        self._running, self._cores = running, cores
+        self._since, self._seen, self._cpu = time.monotonic(), 0, 0.0
+
+    def idle_seconds(self) -> float:
+        """Return for how long nothing has moved."""
+        now, seen, cpu = time.monotonic(), len(self._running.console()), self._running.cpu_seconds()
+        if seen != self._seen or cpu - self._cpu > 0.2 * (now - self._since) * self._cores + 5:
+            self._since, self._seen, self._cpu = now, seen, cpu
+        return now - self._since
+
+
 def _follow_boot(running: Running, port: int, rig: Rig) -> tuple[str, dict[str, float]]:
     """Watch a boot until ssh answers. Ends at once on a fatal line, and for lack of progress on console and processor."""
     begun = time.monotonic()
     budget, patience = BOOT_SECONDS * rig.accelerator.slowness, STALL_SECONDS * rig.accelerator.slowness
     phases: dict[str, float] = {}
-    moved, seen, cpu = begun, 0, 0.0
+    movement = Movement(running, rig.cores)
     while True:
         time.sleep(POLL_SECONDS)
         now, console = time.monotonic(), running.console()
@@ -282,10 +297,9 @@ def _follow_boot(running: Running, port: int, rig: Rig) -> tuple[str, dict[str, 
         problem = fatal_line(console)
         if not running.alive:
             problem = problem or f"QEMU ended during the boot: {running.complaint().strip()[-300:] or 'the guest switched itself off'}"
-        if len(console) != seen or running.cpu_seconds() - cpu > 0.2 * (now - moved) * rig.cores + 5:
-            moved, seen, cpu = now, len(console), running.cpu_seconds()
-        if not problem and now - moved > patience:
-            problem = f"nothing moved on console and processor for {now - moved:.0f} s"
+        idle = movement.idle_seconds()
+        if not problem and idle > patience:
+            problem = f"nothing moved on console and processor for {idle:.0f} s"
         if not problem and now - begun > budget:
             problem = f"no ssh within {budget:.0f} s"
         if problem:

@@ -99,6 +99,36 @@ class Image:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IsoImage:
+    """An installer ISO that has been looked into: `backend` made it, `commit` is the one embedded, `md5` the implanted media checksum.
+
+    `unattended` says whether a kickstart is on it; `treeinfo` describes it for other tools (productmd).
+    """
+
+    file: ArtifactPath
+    name: str
+    backend: str
+    volume_id: str
+    commit: str
+    md5: str
+    unattended: bool
+    treeinfo: ArtifactPath
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """A disk (qcow2) that an installer ISO has installed in a guest; `phases` maps each phase reached to seconds since power-on."""
+
+    disk: ArtifactPath
+    iso: str
+    firmware: Firmware
+    phases: dict[str, float]
+    evidence: ArtifactPath
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
     """What was found in a finished artifact that was opened read-only: `facts` as they were read, nothing wrong with them."""
 

@@ -6,14 +6,18 @@ from pathlib import Path
 from imagebuild.config import Config, ImageConfig
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.formats.table import FORMATS, wanted
-from imagebuild.kinds import Firmware
-from imagebuild.model import Disk, Image, Inspection, Kickstart, Release, Toolbox, Tree, Verdict
+from imagebuild.installers.table import INSTALLERS
+from imagebuild.installers.table import choose as choose_installer
+from imagebuild.kinds import Firmware, Login
+from imagebuild.model import Disk, Image, Inspection, Installation, IsoImage, Kickstart, Release, Toolbox, Tree, Verdict
 from imagebuild.stages.convert import convert_disk
 from imagebuild.stages.disk import derive_disk, install_disk
 from imagebuild.stages.inspect import inspect_image
+from imagebuild.stages.install import install_iso
+from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import digest, write_kickstart
 from imagebuild.stages.release import lay_out
-from imagebuild.stages.smoke import SmokeSpec, smoke_disk, smoke_test
+from imagebuild.stages.smoke import SmokeSpec, smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import Pin, pull_tree
 from imagebuild.steps import Cost, Step, Unkeyed, gather, step
@@ -40,6 +44,8 @@ class Pipeline:
     tree: Step[Tree]
     disks: dict[str, Step[Disk]]
     images: tuple[Step[Image], ...]
+    isos: tuple[Step[IsoImage], ...]
+    installations: tuple[Step[Installation], ...]
     inspections: tuple[Step[Inspection], ...]
     verdicts: tuple[Step[Verdict], ...]
     release: Step[Release]
@@ -49,10 +55,10 @@ def wire(config: Config, pinned: Pin, host: Host) -> Pipeline:
     """Wire the steps of one release line for one commit."""
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))
     toolbox = step("toolbox", make_toolbox, tree, tools=_versions("mksquashfs"))
-    kickstarts = {name: _kickstart(config, name, tree) for name in config.images}
+    kickstarts = {name: _kickstart(config, name, tree) for name in config.kickstarts}
     disks: dict[str, Step[Disk]] = {}
-    for name, image in sorted(config.images.items(), key=lambda item: item[1].base is not None):
-        disks[name] = _disk(name, image, host, tree, toolbox, kickstarts, disks)
+    for name in sorted(config.images, key=lambda name: config.images[name].base is not None):
+        disks[name] = _disk(name, config, host, tree, toolbox, kickstarts, disks)
     images: list[Step[Image]] = []
     inspections: list[Step[Inspection]] = []
     # in this order: the installed disks are tested while the downloads are compressed
@@ -72,7 +78,7 @@ def wire(config: Config, pinned: Pin, host: Host) -> Pipeline:
                     inspect_image,
                     tree,
                     toolbox,
-                    kickstarts[name],
+                    kickstarts[image.kickstart],
                     download,
                     spec,
                     image.login,
@@ -80,12 +86,49 @@ def wire(config: Config, pinned: Pin, host: Host) -> Pipeline:
                 )
             )
             verdicts += [_smoke(config, image, host, tree, download, firmware) for firmware in image.firmware]
-    release = step("release", lay_out, tree, gather(images), gather(inspections), gather(verdicts))
-    return Pipeline(tree=tree, disks=disks, images=tuple(images), inspections=tuple(inspections), verdicts=tuple(verdicts), release=release)
+    isos, installations = _installer(config, host, tree, toolbox, kickstarts)
+    verdicts += [_smoke_installation(config, host, tree, firmware, one) for firmware, one in installations.items()]
+    release = step("release", lay_out, tree, gather(images), gather(isos), gather(inspections), gather(verdicts))
+    return Pipeline(
+        tree=tree, disks=disks, images=tuple(images), isos=tuple(isos), installations=tuple(installations.values()), inspections=tuple(inspections),
+        verdicts=tuple(verdicts), release=release,
+    )  # fmt: skip
+
+
+def _installer(
+    config: Config, host: Host, tree: Step[Tree], toolbox: Step[Toolbox], kickstarts: dict[str, Step[Kickstart]]
+) -> tuple[list[Step[IsoImage]], dict[Firmware, Step[Installation]]]:
+    """Wire the installer ISO, and an installation from it under each firmware."""
+    settings = config.installer
+    if settings is None:
+        return [], {}
+    backend, _ = choose_installer(settings)
+    spec = InstallerSpec(backend=backend, product=config.product, release=config.release, ways=host.populate, epoch=host.epoch)
+    wanted_kickstarts = gather([kickstarts[name] for name in (settings.defaults, settings.unattended) if name])
+    made = step(
+        "installer iso", make_iso, tree, toolbox, wanted_kickstarts, config.tree, settings, spec,
+        tools=_versions(*INSTALLERS[backend].tools), cost=Cost(cores=2, memory=1024 * MIB),
+    )  # fmt: skip
+    tested = {
+        firmware: step(
+            f"install iso {firmware}", install_iso, made, firmware, settings.disk_size, config.smoke, Unkeyed(host.accelerator),
+            tools=_guest_tools(host), cost=_guest_cost(config),
+        )
+        for firmware in settings.firmware
+    }  # fmt: skip
+    return [made], tested
+
+
+def _smoke_installation(config: Config, host: Host, tree: Step[Tree], firmware: Firmware, one: Step[Installation]) -> Step[Verdict]:
+    spec = SmokeSpec(firmware=firmware, login=Login.CLOUD_INIT, storage=config.storage, remote=config.tree.remote)
+    return step(
+        f"smoke iso {firmware}", smoke_installation, tree, one, spec, config.smoke, Unkeyed(host.accelerator),
+        tools=_guest_tools(host), cost=_guest_cost(config),
+    )  # fmt: skip
 
 
 def _kickstart(config: Config, name: str, tree: Step[Tree]) -> Step[Kickstart]:
-    template = config.kickstarts[config.images[name].kickstart]
+    template = config.kickstarts[name]
     return step(f"kickstart {name}", write_kickstart, tree, template, config.tree, digest(template))
 
 
@@ -95,18 +138,19 @@ def _disk_spec(image: ImageConfig, host: Host) -> DiskSpec:
 
 def _disk(
     name: str,
-    image: ImageConfig,
+    config: Config,
     host: Host,
     tree: Step[Tree],
     toolbox: Step[Toolbox],
     kickstarts: dict[str, Step[Kickstart]],
     disks: dict[str, Step[Disk]],
 ) -> Step[Disk]:
+    image = config.images[name]
     spec, tools, cost = _disk_spec(image, host), _versions("sfdisk", "mcopy", "qemu-img"), _disk_cost(host)
     if image.base is None:
-        return step(f"disk {name}", install_disk, tree, toolbox, kickstarts[name], spec, tools=tools, cost=cost)
-    base = image.base
-    return step(f"disk {name}", derive_disk, tree, toolbox, disks[base], kickstarts[base], kickstarts[name], spec, tools=tools, cost=cost)
+        return step(f"disk {name}", install_disk, tree, toolbox, kickstarts[image.kickstart], spec, tools=tools, cost=cost)
+    base, before = image.base, kickstarts[config.images[image.base].kickstart]
+    return step(f"disk {name}", derive_disk, tree, toolbox, disks[base], before, kickstarts[image.kickstart], spec, tools=tools, cost=cost)
 
 
 def _downloads(name: str, image: ImageConfig, host: Host, tree: Step[Tree], disk: Step[Disk]) -> list[Step[Image]]:
@@ -158,6 +202,8 @@ def space_needed(config: Config, tree_size: int, missing: frozenset[str]) -> int
     for name, image in config.images.items():
         parts |= {f"disk {name}": 0.3 if image.base else 1.3}
         parts |= {f"{kind} {name}": 0.6 for kind in wanted(image.formats)}
+    if config.installer is not None:
+        parts |= {"installer iso": 0.6} | {f"install iso {firmware}": 1.3 for firmware in config.installer.firmware}
     # one guest at a time: what it unpacks, and what a first boot writes
     needed = sum(factor for step_name, factor in parts.items() if step_name in missing)
     return int((needed + (1.8 if any(name.startswith("smoke") for name in missing) else 0)) * tree_size)

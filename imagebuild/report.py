@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 from rich.console import Console
@@ -12,8 +13,9 @@ from rich.text import Text
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.graph import Outcome
 from imagebuild.kinds import State
-from imagebuild.model import Cell, Image, Verdict
+from imagebuild.model import Cell, Image, IsoImage, Verdict
 from imagebuild.pipeline import Pipeline
+from imagebuild.steps import Step
 
 STYLES = {
     State.PASSED: "green",
@@ -29,9 +31,10 @@ STYLES = {
 def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
     """Return every cell there is and the directory of its evidence: of verdicts, and of smoke tests that failed."""
     found: list[tuple[Cell, Path]] = []
-    for one in pipeline.verdicts:
+    tests: tuple[Step[Any], ...] = (*pipeline.installations, *pipeline.verdicts)
+    for one in tests:
         error = outcome.failed.get(one)
-        if one in outcome.values:
+        if one in outcome.values and isinstance(outcome.values[one], Verdict):
             verdict: Verdict = outcome.value(one)
             found += [(cell, verdict.evidence) for cell in verdict.cells]
         elif isinstance(error, CriteriaError) and error.evidence is not None:
@@ -47,7 +50,7 @@ def write_verdict(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
     file.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def show_artifacts(console: Console, images: Sequence[tuple[Image, Path]]) -> None:
+def show_artifacts(console: Console, images: Sequence[tuple[Image | IsoImage, Path]]) -> None:
     """Print the downloads: where, how large, which hash."""
     if not images:
         return

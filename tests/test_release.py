@@ -37,7 +37,7 @@ def test_a_tested_image_is_linked_not_copied(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     tested = image(tmp_path)
-    release = lay_out(out, TREE, (tested,), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))
+    release = lay_out(out, TREE, (tested,), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))
     assert (release.directory / "a.qcow2").stat().st_ino == tested.file.stat().st_ino
     assert (release.directory / "evidence" / "a.qcow2-bios" / "serial.log").read_text() == "boot"
     assert (release.directory / "verdict.json").exists()
@@ -48,28 +48,28 @@ def test_a_hole_in_the_verdict_holds_the_release(tmp_path: Path, state: State) -
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match=r"a\.qcow2 is not fit for release: boots"):
-        lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path), (verdict(tmp_path, state),))
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),))
 
 
 def test_an_image_nobody_tested_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match="it was not tested"):
-        lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, "b.qcow2"),))
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, "b.qcow2"),))
 
 
 def test_an_image_nobody_looked_into_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match="nobody looked into it"):
-        lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path, "b.qcow2"), (verdict(tmp_path, State.PASSED),))
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path, "b.qcow2"), (verdict(tmp_path, State.PASSED),))
 
 
 @pytest.mark.parametrize("state", [State.PASSED, State.WAIVED, State.NOT_APPLICABLE])
 def test_what_does_not_hold_a_release(tmp_path: Path, state: State) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    assert lay_out(out, TREE, (image(tmp_path),), looked_into(tmp_path), (verdict(tmp_path, state),)).directory.is_dir()
+    assert lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),)).directory.is_dir()
 
 
 def test_an_image_that_was_cut_since_holds_the_release(tmp_path: Path) -> None:
@@ -78,4 +78,4 @@ def test_an_image_that_was_cut_since_holds_the_release(tmp_path: Path) -> None:
     tested = image(tmp_path)
     tested.file.write_bytes(b"im")
     with pytest.raises(BuildError, match="has changed its size"):
-        lay_out(out, TREE, (tested,), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))
+        lay_out(out, TREE, (tested,), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.config import cache_directory
-from imagebuild.deploy import filesystems, lvm
+from imagebuild.deploy import filesystems
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import Argv, File, environment
 from imagebuild.errors import BuildError
@@ -41,44 +41,29 @@ class ApplianceTarget:
         self._session = session
         self._environment = environment(plan)
         self._read_only = False
-        self._devices = {each.name: f"{DISK}{each.number}" for each in plan.partitions} if plan is not None else {}
+        self.devices = {each.name: f"{DISK}{each.number}" for each in plan.partitions} if plan is not None else {}
 
     def device(self, name: str) -> str:
         """Return the device path of a partition or volume of the plan."""
-        return self._devices[name]
+        return self.devices[name]
 
     def prepare(self, plan: Plan) -> None:
-        """Make the file systems on what device-mapper makes of the volume group, and mount them."""
-        if plan.thin():
-            self.run(*filesystems.thin_volumes(plan, self._physical(plan)))
-        self._activate(plan)
-        filesystems.make(plan, self)
-        filesystems.mount(plan, self)
+        """Make the file systems on what device-mapper makes of the volume group, and mount them; the toolbox's /dev is the appliance's own."""
+        filesystems.make_mapped(plan, self)
 
     def reopen(self, plan: Plan, *, read_only: bool) -> None:
         """Mount what the disk has."""
         self._read_only = read_only
-        self._activate(plan)
+        filesystems.activate(plan, self)
         filesystems.mount(plan, self, read_only=read_only)
 
     def grow(self, name: str, fstype: str, place: PurePosixPath) -> None:
         """Grow a mounted file system to the size of its volume."""
-        self.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", self.device(name)])
+        filesystems.grow(self, name, fstype, place)
 
     def finish(self, plan: Plan) -> None:
         """Unmount, and give back what is not used."""
-        filesystems.unmount(self, trim=not self._read_only)
-        if plan.volumes:
-            self.run(["vgchange", *filesystems.lvm_options(self._physical(plan)), "--activate=n", plan.group])
-
-    def _physical(self, plan: Plan) -> str:
-        return self.device(lvm.physical_volume(plan).name)
-
-    def _activate(self, plan: Plan) -> None:
-        """Have device-mapper map the volumes; the toolbox's /dev is the appliance's own."""
-        if plan.volumes:
-            self.run(["vgchange", *filesystems.lvm_options(self._physical(plan)), "--activate=y", plan.group])
-            self._devices |= {each.name: plan.mapped(each.name) for each in plan.volumes}
+        filesystems.close_mapped(plan, self, trim=not self._read_only)
 
     def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
         """Run programs in one call of the appliance; what they complain goes to the log."""

@@ -7,10 +7,11 @@ segment 0x820) for the rest of it.
 
 import struct
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy.layout import SECTOR
+from imagebuild.deploy.layout import SECTOR, Partition
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
@@ -93,13 +94,16 @@ def _mkimage(target: Sandbox, layout: GrubLayout, platform: str, output: str, na
     target.run([layout.program, "-O", platform, "-d", modules, "-p", "/grub", "-c", WORK / "early.cfg", "-o", WORK / output, *names])
 
 
-def write_loader(file: Path, plan: Plan, loader: Loader) -> None:
-    """Write GRUB into the disk image: MBR and BIOS boot partition (or the gap before the first partition), and the ESP."""
+def write_loader(file: Path, plan: Plan, loader: Loader, *, fill: Callable[[Path, Path], None] | None = None) -> None:
+    """Write GRUB into the disk (image): MBR and BIOS boot partition (or the gap before the first partition), and the ESP.
+
+    `fill` (FAT image, program) copies the program to /EFI/BOOT/BOOTX64.EFI; mtools does it where nothing else is said.
+    """
     if loader.core:
         _write_bios(file, plan, loader)
     esp = plan.partition("efi")
     if esp is not None:
-        _write_esp(file, plan, loader, esp.start, esp.size)
+        _write_esp(file, plan, loader, esp, fill or fill_with_mtools)
 
 
 def _write_bios(file: Path, plan: Plan, loader: Loader) -> None:
@@ -120,22 +124,37 @@ def _write_bios(file: Path, plan: Plan, loader: Loader) -> None:
         disk.write(core)
 
 
-def _write_esp(file: Path, plan: Plan, loader: Loader, start: int, size: int) -> None:
+def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Callable[[Path, Path], None]) -> None:
     """Make the FAT file system beside the disk and copy it into its place: the host's kernel need not know FAT."""
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix="esp-") as temporary:
+    with tempfile.TemporaryDirectory(dir=file.parent if file.is_file() else None, prefix="esp-") as temporary:
         image, program = Path(temporary) / "esp.img", Path(temporary) / "bootx64.efi"
         with image.open("wb") as stream:
-            stream.truncate(size)
+            stream.truncate(esp.size)
         command.run(
-            ["mkfs.vfat", "--invariant", "-F", "32" if size >= 64 << 20 else "16", "-i", plan.volume_id("efi"), "-n", "EFI-SYSTEM", image]
+            [
+                "mkfs.vfat",
+                "--invariant",
+                "-F",
+                "32" if esp.size >= 64 << 20 else "16",
+                "-i",
+                plan.volume_id("efi"),
+                "-n",
+                "EFI-SYSTEM",
+                image,
+            ]
         )
         if loader.efi:
             program.write_bytes(loader.efi)
-            # SOURCE_DATE_EPOCH: mtools writes this time instead of now
-            environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
-            command.run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"], env=environment)
-            command.run(["mcopy", "-i", image, program, "::/EFI/BOOT/BOOTX64.EFI"], env=environment)
-        _copy_sparse(image, file, start)
+            fill(image, program)
+        _copy_sparse(image, file, esp.start)
+
+
+def fill_with_mtools(image: Path, program: Path) -> None:
+    """Copy a program to /EFI/BOOT/BOOTX64.EFI of a FAT image (UEFI 2.10, 3.5.1.1), without mounting it."""
+    # SOURCE_DATE_EPOCH: mtools writes this time instead of now
+    environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
+    command.run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"], env=environment)
+    command.run(["mcopy", "-i", image, program, "::/EFI/BOOT/BOOTX64.EFI"], env=environment)
 
 
 def _copy_sparse(source: Path, file: Path, start: int) -> None:

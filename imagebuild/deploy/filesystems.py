@@ -1,7 +1,9 @@
 """File systems of a plan on a target that has block devices: made, mounted at /sysroot, unmounted. By the tree's own programs."""
 
+from pathlib import PurePosixPath
 from typing import Protocol
 
+from imagebuild.deploy import lvm
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import SYSROOT, Argv, Sandbox
 
@@ -11,6 +13,12 @@ class BlockTarget(Sandbox, Protocol):
 
     def device(self, name: str) -> str:
         """Return the device path of a partition or volume of the plan."""
+
+
+class MappedTarget(BlockTarget, Protocol):
+    """One whose volumes are mapped by device-mapper; `devices` is what `device` looks into."""
+
+    devices: dict[str, str]
 
 
 def lvm_options(device: str) -> list[str]:
@@ -77,3 +85,38 @@ def unmount(target: Sandbox, *, trim: bool) -> None:
     """Unmount everything at SYSROOT; `trim` gives back what is not used, so that the image stays sparse."""
     give_back: list[Argv] = [["fstrim", SYSROOT]] if trim else []
     target.run(*give_back, ["sync"], ["umount", "-R", SYSROOT])
+
+
+def grow(target: BlockTarget, name: str, fstype: str, place: PurePosixPath) -> None:
+    """Grow a mounted file system to the size of its volume: resize2fs(8) wants the device, xfs_growfs(8) the place."""
+    target.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", target.device(name)])
+
+
+# --- volumes that device-mapper maps ------------------------------------------------------------------------------------
+
+
+def make_mapped(plan: Plan, target: MappedTarget) -> None:
+    """Make the thin volumes if there are any, and every file system, and mount them."""
+    if plan.thin():
+        target.run(*thin_volumes(plan, _physical(plan, target)))
+    activate(plan, target)
+    make(plan, target)
+    mount(plan, target)
+
+
+def activate(plan: Plan, target: MappedTarget) -> None:
+    """Have device-mapper map the volumes of the plan's group."""
+    if plan.volumes:
+        target.run(["vgchange", *lvm_options(_physical(plan, target)), "--activate=y", plan.group])
+        target.devices |= {each.name: plan.mapped(each.name) for each in plan.volumes}
+
+
+def close_mapped(plan: Plan, target: MappedTarget, *, trim: bool) -> None:
+    """Unmount everything and take the volumes away."""
+    unmount(target, trim=trim)
+    if plan.volumes:
+        target.run(["vgchange", *lvm_options(_physical(plan, target)), "--activate=n", plan.group])
+
+
+def _physical(plan: Plan, target: MappedTarget) -> str:
+    return target.device(lvm.physical_volume(plan).name)

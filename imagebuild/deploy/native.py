@@ -13,8 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from imagebuild.deploy import filesystems, lvm
 from imagebuild.deploy.plan import Plan
-from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox
-from imagebuild.deploy.target import mount_proc
+from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
 from imagebuild.tools import loop
 from imagebuild.tools.namespace import Namespace, private
 
@@ -54,10 +53,7 @@ class NativeTarget(NamespaceSandbox):
 
     def attach(self, name: str, device: Path) -> None:
         """Make a loop device a device of the target."""
-        number = device.stat().st_rdev
-        inside = f"/dev/{device.name}"
-        self._space.run(["mknod", "-m", "0600", str(self._root) + inside, "b", str(os.major(number)), str(os.minor(number))])
-        self._devices[name] = inside
+        self._devices[name] = self.make_node(device)
 
     def prepare(self, plan: Plan) -> None:
         """Make and mount the file systems; the volume group is in the file already, and each volume is a loop device at its place."""
@@ -71,7 +67,7 @@ class NativeTarget(NamespaceSandbox):
 
     def grow(self, name: str, fstype: str, place: PurePosixPath) -> None:
         """Grow a mounted file system to the size of its volume."""
-        self.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", self.device(name)])
+        filesystems.grow(self, name, fstype, place)
 
     def finish(self, plan: Plan) -> None:
         """Unmount, and give back what is not used."""
@@ -86,7 +82,7 @@ def native_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterat
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagebuild-native-")))
         space = stack.enter_context(private())
         image = stack.enter_context(loop.attached(toolbox, read_only=True))
-        _mount_toolbox(space, image, temporary)
+        mount_toolbox(space, image, temporary)
         target = NativeTarget(space, temporary, plan)
         if disk is None or plan is None:
             # the toolbox's /tmp is a link into there
@@ -102,19 +98,3 @@ def _places(plan: Plan) -> dict[str, tuple[int, int]]:
     used = {name for _, name, _ in plan.file_systems()} | set(plan.swaps())
     found = {each.name: (each.start, each.size) for each in plan.partitions if each.name in used}
     return found | {each.name: lvm.place(plan, each.name) for each in plan.volumes if each.name in used}
-
-
-def _mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
-    commands: list[list[str | Path]] = [
-        ["mount", "-t", "squashfs", "-o", "ro", image, root],
-        ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "dev"],
-        ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "run"],
-        ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "var"],
-        ["mount", "-t", "sysfs", "-o", "ro", "sysfs", root / "sys"],
-        ["mkdir", "-p", root / "run/lock/lvm", root / "var/tmp"],
-        ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
-    ]
-    commands += [[str(word) for word in argv] for argv in mount_proc(root / "proc")]
-    commands += [["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)] for name, (major, minor) in DEVICES.items()]
-    for argv in commands:
-        space.run(argv)

@@ -1,11 +1,12 @@
 """A sandbox in namespaces of the build host: the toolbox is the root directory, and what could reach the host is taken away."""
 
 import base64
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from imagebuild.deploy.plan import Plan
-from imagebuild.deploy.target import Argv, File, environment
+from imagebuild.deploy.target import Argv, File, environment, mount_proc
 from imagebuild.tools.namespace import Namespace
 
 # all that %pre and %post may do as root (capabilities(7)): own files, become their owners. Nothing that reaches devices, modules,
@@ -46,3 +47,27 @@ class NamespaceSandbox:
     def read(self, path: PurePosixPath) -> bytes:
         """Return a file's content, passed through the toolbox's base64: what programs print is kept as text."""
         return base64.b64decode(self._space.run(["base64", str(path)], root=self._root, quiet=True))
+
+    def make_node(self, device: Path) -> str:
+        """Make a block device of this machine a device of the sandbox; return its path there."""
+        number = device.stat().st_rdev
+        inside = f"/dev/{device.name}"
+        self._space.run(["mknod", "-m", "0600", str(self._root) + inside, "b", str(os.major(number)), str(os.minor(number))])
+        return inside
+
+
+def mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
+    """Mount the toolbox (a device with its squashfs) as a root directory with a private /dev, /run, /var and /proc."""
+    commands: list[list[str | Path]] = [
+        ["mount", "-t", "squashfs", "-o", "ro", image, root],
+        ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "dev"],
+        ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "run"],
+        ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "var"],
+        ["mount", "-t", "sysfs", "-o", "ro", "sysfs", root / "sys"],
+        ["mkdir", "-p", root / "run/lock/lvm", root / "var/tmp"],
+        ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
+    ]
+    commands += [[str(word) for word in argv] for argv in mount_proc(root / "proc")]
+    commands += [["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)] for name, (major, minor) in DEVICES.items()]
+    for argv in commands:
+        space.run(argv)

@@ -7,14 +7,19 @@ from pydantic import TypeAdapter
 
 from imagebuild.errors import BuildError
 from imagebuild.kinds import State
-from imagebuild.model import Cell, Image, Inspection, Release, Tree, Verdict
+from imagebuild.model import Cell, Image, Inspection, IsoImage, Release, Tree, Verdict
 
 # what a released artifact may be found to be
 FIT = (State.PASSED, State.WAIVED, State.NOT_APPLICABLE)
 
 
 def lay_out(
-    out: Path, tree: Tree, images: tuple[Image, ...], inspections: tuple[Inspection, ...], verdicts: tuple[Verdict, ...]
+    out: Path,
+    tree: Tree,
+    images: tuple[Image, ...],
+    isos: tuple[IsoImage, ...],
+    inspections: tuple[Inspection, ...],
+    verdicts: tuple[Verdict, ...],
 ) -> Release:
     """Link every image and its verdict into one directory.
 
@@ -23,12 +28,14 @@ def lay_out(
     directory = out / "release"
     directory.mkdir()
     cells = [cell for verdict in verdicts for cell in verdict.cells]
-    for image in images:
+    downloads: tuple[Image | IsoImage, ...] = (*images, *isos)
+    for image in downloads:
         mine = [cell for cell in cells if cell.artifact == image.name]
         bad = [cell.criterion for cell in mine if cell.state not in FIT]
         if bad or not mine:
             raise BuildError(f"{image.name} is not fit for release: {', '.join(bad) or 'it was not tested'}")
-        if image.name not in [each.artifact for each in inspections]:
+        # an ISO was looked into where it was made
+        if isinstance(image, Image) and image.name not in [each.artifact for each in inspections]:
             raise BuildError(f"{image.name} is not fit for release: nobody looked into it")
         if image.file.stat().st_size != image.size:
             raise BuildError(f"{image.file} has changed its size since it was made: {image.file.stat().st_size}, not {image.size} bytes")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -15,13 +15,15 @@ from imagebuild.formats import Unpacked
 from imagebuild.formats.table import FORMATS
 from imagebuild.guest import Rig, rig_to_json
 from imagebuild.kinds import Controller, Firmware, Login, State
-from imagebuild.model import Cell, Disk, Image, Tree, Verdict
+from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
 
 MIB = 1024 * 1024
 # pytest(1): all passed, some failed; anything else is trouble of its own
 FINE = (0, 1)
+# the criterion that an installation has passed which got this far (stages/install.py)
+INSTALLS = "installer-media-boots-and-installs"
 
 
 def criteria_digest() -> str:
@@ -63,6 +65,22 @@ def smoke_test(out: Path, tree: Tree, image: Image, spec: SmokeSpec, guest: Smok
 def smoke_disk(out: Path, tree: Tree, disk: Disk, name: str, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
     """Boot the installed disk itself, while its downloads are still being compressed. Raises as `smoke_test`."""
     return _test(out, name, Unpacked(disk=disk.file, format=disk.format, controller=Controller.VIRTIO), tree, spec, guest, accelerator)
+
+
+def smoke_installation(
+    out: Path, tree: Tree, installation: Installation, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator
+) -> Verdict:
+    """Boot the disk that an ISO has installed, under the same firmware; the installation itself is the first cell. Raises as `smoke_test`."""
+    boot = Unpacked(disk=installation.disk, format="qcow2", controller=Controller.VIRTIO)
+    evidence = out / "evidence"
+    verdict = _test(out, installation.iso, boot, tree, spec, guest, accelerator)
+    for file in sorted(installation.evidence.iterdir()):
+        shutil.copyfile(file, evidence / f"installer-{file.name}")
+    cell = Cell(
+        criterion=INSTALLS, artifact=installation.iso, firmware=installation.firmware, state=State.PASSED, reason="",
+        evidence="installer-serial.log", seconds=installation.phases.get("off", 0.0),
+    )  # fmt: skip
+    return replace(verdict, cells=(cell, *verdict.cells))
 
 
 def _test(out: Path, artifact: str, boot: Unpacked, tree: Tree, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:

@@ -29,7 +29,9 @@ GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
 # program -> (Debian package, Fedora package)
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "busybox": ("busybox-static", "busybox"),
+    "checkisomd5": ("isomd5sum", "isomd5sum"),
     "gpg": ("gnupg", "gnupg2"),
+    "implantisomd5": ("isomd5sum", "isomd5sum"),
     "losetup": ("mount", "util-linux-core"),
     "mcopy": ("mtools", "mtools"),
     "mkfs.vfat": ("dosfstools", "dosfstools"),
@@ -42,6 +44,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "setpriv": ("util-linux", "util-linux"),
     "sfdisk": ("fdisk", "util-linux"),
     "skopeo": ("skopeo", "skopeo"),
+    "sqfs2tar": ("squashfs-tools-ng", "squashfs-tools-ng"),
     "sqfstar": ("squashfs-tools", "squashfs-tools"),
     "ssh": ("openssh-client", "openssh-clients"),
     "ssh-keygen": ("openssh-client", "openssh"),

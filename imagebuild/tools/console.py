@@ -1,6 +1,7 @@
 """What a guest's serial console tells about its boot: how far it got, and whether it is over."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 # phase -> what on the serial console shows that it was reached, in order
@@ -35,6 +36,26 @@ FATAL = (
     ),
 )
 
+# the same of an installer ISO (ours says so itself; Anaconda's text mode)
+INSTALLER_PHASES = (
+    ("firmware", re.compile(r"SeaBIOS|BdsDxe|UEFI firmware|TianoCore")),
+    ("bootloader", re.compile(r"GNU GRUB|Booting `|ISOLINUX")),
+    ("medium", re.compile(r"imagebuild: looking for the medium")),
+    ("media check", re.compile(r"imagebuild: checking the medium")),
+    ("live system", re.compile(r"imagebuild: starting the tree|anaconda.*started|Starting installer")),
+    ("installer", re.compile(r"imagebuild: .*, installer for (BIOS|UEFI)|anaconda \S+ for .* started")),
+    ("verification", re.compile(r"imagebuild: checking commit")),
+    ("installation", re.compile(r"imagebuild: installing on|Creating \S+ on /dev/|Starting pull of")),
+    ("complete", re.compile(r"imagebuild: installation complete|Installation complete")),
+)
+INSTALLER_FATAL = (
+    (re.compile(r"imagebuild: INSTALLATION FAILED: [^\r\n]*"), "the installer gave up"),
+    (re.compile(r"imagebuild: THE MEDIUM IS DAMAGED[^\r\n]*"), "the media check failed"),
+    (re.compile(r"imagebuild: The machine cannot go on"), "the medium could not be used"),
+    (re.compile(r"The following error occurred while installing[^\r\n]*|Pane is dead"), "Anaconda gave up"),
+    *FATAL[:2],
+)
+
 
 def phase_reached(console: str) -> str:
     """Return the last phase that the console shows; before the first it is the firmware's."""
@@ -42,18 +63,24 @@ def phase_reached(console: str) -> str:
     return found[-1] if found else "firmware"
 
 
-def fatal_line(console: str) -> str:
+def installer_phase(console: str) -> str:
+    """Return the last phase of an installation that the console shows."""
+    found = [name for name, pattern in INSTALLER_PHASES if pattern.search(console)]
+    return found[-1] if found else "firmware"
+
+
+def fatal_line(console: str, patterns: Sequence[tuple[re.Pattern[str], str]] = FATAL) -> str:
     """Return a sentence for the first fatal pattern on the console, with the line; empty when there is none."""
-    for pattern, sentence in FATAL:
+    for pattern, sentence in patterns:
         match = pattern.search(console)
         if match:
             return f"{sentence}: {match.group().strip()!r}"
     return ""
 
 
-def describe_failure(problem: str, console: str, evidence: Path) -> str:
+def describe_failure(problem: str, console: str, evidence: Path, *, phase: str = "") -> str:
     """Return the sentence for the reader: the phase reached, the problem, where the evidence lies, the last lines."""
     clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", console)
     tail = "\n".join(f"    {line}" for line in [line for line in clean.splitlines() if line.strip()][-12:])
     where = f"(screenshot: {evidence / 'screen.png'}, console: {evidence / 'serial.log'})"
-    return f"the host did not come up; it got as far as the {phase_reached(console)}: {problem} {where}\n{tail}"
+    return f"the host did not come up; it got as far as the {phase or phase_reached(console)}: {problem} {where}\n{tail}"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from imagebuild.tools.accelerator import QEMU, Accelerator
 
 MIB = 1024 * 1024
 QMP_SECONDS = 20.0
+TYPING_SECONDS = 0.3
 EXPORT_SECONDS = 300.0
 EXPORT_PREFIX = "imagebuild-export-"
 # (code, variables): Debian's ovmf, Fedora's edk2-ovmf, Arch's edk2-ovmf
@@ -41,10 +43,31 @@ CONTROLLERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest."""
+class Drive:
+    """One more drive: `kind` is cd (SATA), usb (a stick) or virtio; writable ones are qcow2."""
 
-    disk: Path
+    file: Path
+    kind: str = "virtio"
+    format: str = "raw"
+    serial: str = ""
+    boot_first: bool = False
+
+
+DRIVES = {
+    "cd": ["-device", "ide-cd,drive={id}{more}"],
+    "usb": ["-device", "qemu-xhci,id=usb-{id}", "-device", "usb-storage,bus=usb-{id}.0,drive={id},removable=on{more}"],
+    "virtio": ["-device", "virtio-blk-pci,drive={id}{more}"],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest.
+
+    `disk` (qcow2) may be missing; `typed` makes the serial console one that can be typed on.
+    """
+
+    disk: Path | None
     controller: Controller
     firmware: Firmware
     cores: int
@@ -52,6 +75,8 @@ class Machine:
     seed: Path | None = None
     forward: dict[int, int] = field(default_factory=dict)
     isolated: bool = True
+    drives: tuple[Drive, ...] = ()
+    typed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +86,7 @@ class Places:
     serial: Path
     monitor: Path
     variables: Path
+    keyboard: Path = Path("keyboard")
 
 
 def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovmf: tuple[str, str] | None) -> list[str]:
@@ -84,7 +110,8 @@ def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovm
         *_firmware(machine, places, ovmf),
         *_disks(machine),
         *_network(machine),
-        *["-serial", f"file:{places.serial}", "-qmp", f"unix:{places.monitor},server=on,wait=off"],
+        *_serial(machine, places),
+        *["-qmp", f"unix:{places.monitor},server=on,wait=off"],
     ]
 
 
@@ -98,16 +125,33 @@ def _firmware(machine: Machine, places: Places, ovmf: tuple[str, str] | None) ->
     ]
 
 
+def _serial(machine: Machine, places: Places) -> list[str]:
+    if not machine.typed:
+        return ["-serial", f"file:{places.serial}"]
+    keyboard = f"socket,id=serial,path={_escape(str(places.keyboard))},server=on,wait=off,logfile={_escape(str(places.serial))}"
+    return ["-chardev", keyboard, "-serial", "chardev:serial"]
+
+
 def _disks(machine: Machine) -> list[str]:
     # cache=unsafe: the overlay is thrown away; a guest's fsync must not reach the host's disk
-    found = [
-        *["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_escape(str(machine.disk))}"],
-        *_controller(machine),
-    ]
+    found: list[str] = []
+    if machine.disk is not None:
+        found += ["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_escape(str(machine.disk))}"]
+        found += _controller(machine)
+    for number, drive in enumerate(machine.drives):
+        found += _drive(drive, f"drive{number}")
     if machine.seed is not None:
         found += ["-drive", f"if=none,id=seed,format=raw,readonly=on,file={_escape(str(machine.seed))}"]
         found += ["-device", "virtio-blk-pci,drive=seed,serial=seed"]
     return found
+
+
+def _drive(drive: Drive, name: str) -> list[str]:
+    access = "readonly=on" if drive.format == "raw" else "cache=unsafe,discard=unmap"
+    media = ",media=cdrom" if drive.kind == "cd" else ""
+    more = (f",serial={drive.serial}" if drive.serial else "") + (",bootindex=0" if drive.boot_first else "")
+    words = [word.format(id=name, more=more) for word in DRIVES[drive.kind]]
+    return ["-drive", f"if=none,id={name},format={drive.format},{access}{media},file={_escape(str(drive.file))}", *words]
 
 
 def _controller(machine: Machine) -> list[str]:
@@ -174,6 +218,18 @@ class Running:
         finally:
             await client.disconnect()
 
+    def type(self, text: str) -> None:
+        """Type on the serial console. Raises BuildError when it is not one that can be typed on."""
+        try:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(QMP_SECONDS)
+                line.connect(str(self.places.keyboard))
+                # what the guest says comes here as long as somebody listens, and into the log anyway
+                line.sendall(text.encode())
+                time.sleep(TYPING_SECONDS)
+        except OSError as error:
+            raise BuildError(f"nothing can be typed on the serial console: {error}") from error
+
     def wait(self, seconds: float) -> bool:
         """Wait for QEMU to end by itself; return whether it did."""
         with contextlib.suppress(TimeoutError):
@@ -185,7 +241,9 @@ class Running:
 def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterator[Running]:
     """Start a machine, its console going to `serial`; it is killed when the block ends."""
     with tempfile.TemporaryDirectory(prefix="imagebuild-qemu-") as temporary:
-        places = Places(serial=serial, monitor=Path(temporary) / "qmp", variables=Path(temporary) / "vars.fd")
+        places = Places(
+            serial=serial, monitor=Path(temporary) / "qmp", variables=Path(temporary) / "vars.fd", keyboard=Path(temporary) / "serial"
+        )
         ovmf = _ovmf() if machine.firmware is Firmware.UEFI else None
         if ovmf is not None:
             places.variables.write_bytes(Path(ovmf[1]).read_bytes())

@@ -1,0 +1,127 @@
+"""A finished installer ISO is opened and read: labels, boot equipment, media checksum, the menu, and which commit is embedded."""
+
+import configparser
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from imagebuild.errors import BuildError
+from imagebuild.tools import command, iso
+
+STAGE2 = "/images/install.img"
+MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg", "/isolinux/isolinux.cfg")
+NEEDED = ("/.discinfo", "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img", STAGE2)
+# where the repository lies in a squashfs: ours, and lorax's
+REPOS = ("imagebuild/repo", "ostree/repo")
+COMMIT = re.compile(r"objects/([0-9a-f]{2})/([0-9a-f]{62})\.commit$")
+# lorax's two-level root file system has its image in this
+NESTED = "LiveOS/rootfs.img"
+
+
+def look_into(image: Path, work: Path) -> dict[str, object]:
+    """Return what is found in an ISO; `work` is a directory for what must be extracted. Raises BuildError for a file that is none."""
+    files = iso.listing(image)
+    menus = {path: iso.read(image, path, work).decode("utf-8", "replace") for path in MENUS if path in files}
+    facts: dict[str, object] = {
+        "volume_id": iso.volume_id(image),
+        "md5": iso.implanted_md5(image),
+        "md5_holds": iso.check_md5(image),
+        "boot": [each.platform for each in iso.boot_entries(image)],
+        "missing": [path for path in NEEDED if path not in files],
+        "discinfo": iso.read(image, "/.discinfo", work).decode("utf-8", "replace").splitlines() if "/.discinfo" in files else [],
+        "labels": {path: sorted(set(re.findall(r"(?:LABEL=|-l '?|--label )([^\s:']+)", text))) for path, text in menus.items()},
+        "kickstarts": {path: sorted(set(re.findall(r"inst\.ks=(\S+)", text))) for path, text in menus.items()},
+        "files": [path for path in files if path.count("/") == 1],
+    }
+    if STAGE2 in files:
+        facts |= embedded(iso_file(image, STAGE2, work), work)
+    return facts
+
+
+def iso_file(image: Path, path: str, work: Path) -> Path:
+    """Extract one large file of an ISO and return it."""
+    return iso.extract(image, [path], work)[path]
+
+
+def embedded(stage2: Path, work: Path) -> dict[str, object]:
+    """Return the commits and refs of the repository inside an installer's root file system."""
+    listing = command.run(["unsquashfs", "-l", stage2], quiet=True).splitlines()
+    paths = [line.partition("squashfs-root/")[2] for line in listing if line.startswith("squashfs-root/")]
+    if NESTED in paths:
+        raise BuildError(
+            f"{stage2.name} holds a file system image ({NESTED}): the embedded repository cannot be read from outside",
+            hint="set installer.lorax.rootfs_type: squashfs",
+        )
+    place = next((each for each in REPOS if f"{each}/config" in paths), None)
+    if place is None:
+        return {"repo": "", "commits": [], "refs": {}}
+    prefix = f"{place}/"
+    commits = [match.group(1) + match.group(2) for path in paths if path.startswith(prefix) and (match := COMMIT.search(path))]
+    names = [path for path in paths if path.startswith(f"{prefix}refs/")]
+    directory = work / "embedded"
+    command.run(
+        ["unsquashfs", "-q", "-n", "-no-xattrs", "-f", "-d", directory, stage2, f"{place}/refs", f"{place}/config", f"{place}/summary"], quiet=True
+    )  # fmt: skip
+    refs = {
+        str(PurePosixPath(path.removeprefix(prefix)).relative_to("refs")): (directory / path).read_text().strip()
+        for path in names
+        if (directory / path).is_file()
+    }
+    config = configparser.ConfigParser()
+    config.read_string((directory / place / "config").read_text())
+    return {
+        "repo": place, "commits": commits, "refs": refs, "mode": config.get("core", "mode", fallback=""),
+        "remotes": [section for section in config.sections() if section.startswith("remote")],
+    }  # fmt: skip
+
+
+def problems(facts: Mapping[str, object], *, volume_id: str, commit: str, ref: str, unattended: bool) -> list[str]:
+    """Return what is wrong with an installer ISO, a sentence's rest each."""
+    found = [f"it has no {path}" for path in _list(facts, "missing")]
+    if facts["volume_id"] != volume_id:
+        found.append(f"its volume id is {facts['volume_id']!r}, not {volume_id!r}")
+    found += [f"it does not boot under {platform}" for platform in ("BIOS", "UEFI") if platform not in _list(facts, "boot")]
+    if not facts["md5"]:
+        found.append("it has no media checksum")
+    elif not facts["md5_holds"]:
+        found.append("its media checksum does not hold")
+    labels = facts["labels"]
+    assert isinstance(labels, dict)
+    wrong = {label for names in labels.values() for label in names} - {volume_id}
+    if wrong or not labels:
+        found.append(f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}" if wrong else "it has no boot menu")
+    kickstarts = facts["kickstarts"]
+    assert isinstance(kickstarts, dict)
+    if unattended:
+        found += [f"{path} has no entry with a kickstart" for path, names in kickstarts.items() if not names]
+    return found + _repo_problems(facts, commit, ref)
+
+
+def _repo_problems(facts: Mapping[str, object], commit: str, ref: str) -> list[str]:
+    if not facts.get("repo"):
+        return ["it has no embedded repository"]
+    found = []
+    if _list(facts, "commits") != [commit]:
+        found.append(f"its repository holds {', '.join(_list(facts, 'commits')) or 'no commit'}, not just {commit}")
+    refs = facts["refs"]
+    assert isinstance(refs, dict)
+    if refs.get(f"heads/{ref}") != commit:
+        found.append(f"its repository has {ref} at {refs.get(f'heads/{ref}', 'nothing')}")
+    if facts["mode"] != "bare":
+        found.append(f"its repository is of mode {facts['mode']!r}, not bare")
+    if _list(facts, "remotes"):
+        found.append("its repository keeps a remote of the build host")
+    return found
+
+
+def _list(facts: Mapping[str, object], name: str) -> list[str]:
+    value = facts.get(name, [])
+    assert isinstance(value, list)
+    return value
+
+
+def sha256(file: Path) -> str:
+    """Return the checksum of a file, 64 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,57 @@
+"""The boot menu of an installer ISO: the entries that users of Fedora media expect, on screen and serial line, for both firmwares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imagebuild.kinds import Firmware
+
+KERNEL, INITRD = "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"
+CONSOLES = "console=tty0 console=ttyS0,115200n8"
+HEADER = """serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+set default="{default}"
+set timeout={timeout}
+search --no-floppy --set=root -l '{volume}'
+"""
+# where the firmware goes on: its next entry under UEFI; under BIOS the first disk that is not this medium
+LOCAL_UEFI = ["exit"]
+LOCAL_BIOS = ['if [ "$root" = hd0 ]; then set root=hd1; else set root=hd0; fi', "chainloader +1", "boot"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the menu; `key` starts it at once."""
+
+    title: str
+    key: str
+    lines: tuple[str, ...]
+
+
+def entries(title: str, volume: str, firmware: Firmware, kickstart: str | None) -> list[Entry]:
+    """Return the entries; `kickstart` is the path of the one on the medium, if there is one."""
+    stage2 = f"inst.stage2=hd:LABEL={volume}"
+
+    def boot(*arguments: str) -> tuple[str, ...]:
+        return (f"linux {KERNEL} {' '.join((stage2, CONSOLES, *arguments, 'quiet'))}", f"initrd {INITRD}")
+
+    found = [
+        Entry(title=f"Install {title}", key="i", lines=boot()),
+        Entry(title=f"Test this media & install {title}", key="t", lines=boot("rd.live.check")),
+    ]
+    if kickstart:
+        ask = f"inst.ks=hd:LABEL={volume}:{kickstart}"
+        found.append(Entry(title=f"Install {title} unattended (erases the disk)", key="u", lines=boot(ask)))
+    found.append(Entry(title="Rescue shell", key="r", lines=boot("inst.rescue")))
+    local = LOCAL_UEFI if firmware is Firmware.UEFI else LOCAL_BIOS
+    return [*found, Entry(title="Boot from local drive", key="l", lines=tuple(local))]
+
+
+def grub_menu(found: Sequence[Entry], volume: str, *, timeout: int, default: int = 1) -> str:
+    """Return a grub.cfg."""
+    text = HEADER.format(default=default, timeout=timeout, volume=volume)
+    for entry in found:
+        title = entry.title.replace("'", "")
+        body = "".join(f"\t{line}\n" for line in entry.lines)
+        text += f"\nmenuentry '{title}' --hotkey={entry.key} --class os --unrestricted {{\n{body}}}\n"
+    return text

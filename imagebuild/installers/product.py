@@ -1,0 +1,214 @@
+"""`product.img` of the live installer: what is laid over the tree when it runs from the medium — our program, its units, its defaults.
+
+The name is Anaconda's for what a product lays over the installer. The program is compiled by the tree's own Python, which is also the
+proof, at build time, that it can run it.
+"""
+
+import ast
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pykickstart
+
+import imagebuild
+from imagebuild.deploy.target import File, Sandbox
+from imagebuild.errors import BuildError
+
+PLACE = PurePosixPath("usr/lib/imagebuild-live")
+ENTRY = "imagebuild.live.__main__"
+WORK = PurePosixPath("/run/product")
+OLDEST_PYTHON = (3, 11)
+# pykickstart imports requests for %include of a URL, which we refuse before it comes to that
+REQUESTS = '''"""Stands in for requests in the live installer: kickstarts do not include from the network."""
+
+from . import exceptions
+
+
+def get(*_args, **_named):
+    raise exceptions.RequestException("an installation does not include from the network")
+'''
+EXCEPTIONS = '''"""The exceptions that pykickstart names."""
+
+
+class RequestException(IOError):
+    """Nothing is fetched."""
+
+
+class SSLError(RequestException):
+    """Nothing is fetched."""
+'''
+TARGET = """[Unit]
+Description=imagebuild live installer
+Requires=sysinit.target imagebuild-installer.service
+After=sysinit.target
+AllowIsolate=yes
+"""
+SERVICE = f"""[Unit]
+Description=Installer
+DefaultDependencies=no
+Wants=dbus.socket systemd-networkd.service systemd-resolved.service NetworkManager.service imagebuild-network.service
+After=sysinit.target
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Environment=PYTHONPATH=/{PLACE} PYTHONUTF8=1 HOME=/root TMPDIR=/run
+ExecStart=/usr/bin/python3 -S -P -m imagebuild.live
+"""
+# networkd's own generator reads ip= into files that sort before this one; NetworkManager's is asked for it
+NETWORK = """[Unit]
+Description=Addresses of the ip= boot argument
+DefaultDependencies=no
+After=systemd-udevd.service
+Before=systemd-networkd.service NetworkManager.service
+
+[Service]
+Type=oneshot
+ExecStart=-/usr/lib/systemd/systemd-network-generator
+ExecStart=-/bin/sh -c 'x=/usr/libexec/nm-initrd-generator; if [ -x $x ] && grep -q ip= /proc/cmdline; then $x -- $(cat /proc/cmdline); fi'
+"""
+DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the installer is told about what it installs; `syntax` is pykickstart's version for kickstarts of this release."""
+
+    product: str
+    version: str
+    ref: str
+    commit: str
+    kernel: str
+    syntax: str
+
+
+def files(facts: Facts, defaults: str, keys: Mapping[str, bytes]) -> dict[PurePosixPath, bytes]:
+    """Return everything but the compiled program, by path below the root."""
+    units, etc = PurePosixPath("usr/lib/systemd/system"), PLACE / "etc"
+    found = {
+        PLACE / "release.json": (json.dumps(vars(facts), indent=1, sort_keys=True) + "\n").encode(),
+        PLACE / "defaults.ks": defaults.encode(),
+        units / "imagebuild-live.target": TARGET.encode(),
+        units / "imagebuild-installer.service": SERVICE.encode(),
+        units / "imagebuild-network.service": NETWORK.encode(),
+        etc / "systemd/network/99-installer.network": DHCP.encode(),
+        etc / "hostname": b"installer\n",
+    }
+    return found | {PLACE / "keys" / f"{number:02}-{name}": data for number, (name, data) in enumerate(sorted(keys.items()))}
+
+
+def links() -> dict[PurePosixPath, str]:
+    """Return symbolic links: what boots, and what must not take hold of disks that are about to be erased (udev(7))."""
+    rules = (
+        "64-md-raid-assembly.rules",
+        "65-md-incremental.rules",
+        "69-lvm.rules",
+        "69-dm-lvm.rules",
+        "69-dm-lvm-metad.rules",
+        "64-btrfs.rules",
+    )
+    etc = PLACE / "etc"
+    return {
+        etc / "systemd/system/default.target": "/usr/lib/systemd/system/imagebuild-live.target",
+        **{etc / "udev/rules.d" / name: "/dev/null" for name in rules},
+    }
+
+
+def program_files() -> dict[PurePosixPath, bytes]:
+    """Return the installer's Python source: our modules that it imports, pykickstart, and what that wants of requests."""
+    package = Path(imagebuild.__file__).parent
+    found = {PurePosixPath(path.relative_to(package.parent)): path.read_bytes() for path in closure(ENTRY, package)}
+    library = Path(pykickstart.__file__).parent
+    for path in sorted(library.rglob("*.py")):
+        found[PurePosixPath("pykickstart") / path.relative_to(library).as_posix()] = path.read_bytes()
+    found[PurePosixPath("requests/__init__.py")] = REQUESTS.encode()
+    found[PurePosixPath("requests/exceptions.py")] = EXCEPTIONS.encode()
+    return found
+
+
+def closure(entry: str, package: Path) -> list[Path]:
+    """Return the source files of a module and of everything in the package that it imports, directly or not."""
+    todo, found = [entry], set[Path]()
+    while todo:
+        name = todo.pop()
+        place = package.parent.joinpath(*name.split("."))
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if not path.is_file() or path in found:
+            continue
+        found.add(path)
+        todo += [name.rpartition(".")[0]] if "." in name else []
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                todo += [alias.name for alias in node.names if alias.name.partition(".")[0] == package.name]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package.name:
+                todo += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return sorted(found)
+
+
+def compile_program(sandbox: Sandbox) -> bytes:
+    """Return a tar archive of the program, compiled by the tree's own Python. Raises BuildError when that cannot run it."""
+    said = sandbox.run(["sh", "-c", "command -v python3 >/dev/null && python3 -c 'import sys; print(*sys.version_info[:2])' || echo none"])
+    version = tuple(int(word) for word in said.split()) if said.strip() != "none" else ()
+    if version < OLDEST_PYTHON:
+        shown = ".".join(str(number) for number in version) or "none"
+        wanted = ".".join(str(number) for number in OLDEST_PYTHON)
+        raise BuildError(
+            f"the live installer needs Python {wanted} in the tree, which has {shown}",
+            hint="set installer.backend: lorax, or add python3 to the compose",
+        )
+    sandbox.write({WORK / "source.tar": File(data=_archive(program_files()))})
+    place = WORK / "program"
+    sandbox.run(
+        ["mkdir", place],
+        ["tar", "-C", place, "-xf", WORK / "source.tar"],
+        # checked by its content: OSTree and squashfs know no useful times
+        ["python3", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "-s", place, "-p", f"/{PLACE}", place],
+        ["env", f"PYTHONPATH={place}", "python3", "-S", "-P", "-m", "imagebuild.live", "--check"],
+        ["tar", "-C", place, "--sort=name", "--owner=0", "--group=0", "--mtime=@0", "--format=gnu", "-cf", WORK / "program.tar", "."],
+    )
+    return sandbox.read(WORK / "program.tar")
+
+
+def _archive(members: Mapping[PurePosixPath, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path, data in members.items():
+            info = tarfile.TarInfo(str(path))
+            info.size, info.mode = len(data), 0o644
+            tar.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def write_tree(directory: Path, facts: Facts, defaults: str, keys: Mapping[str, bytes], program: bytes) -> None:
+    """Lay product.img's content out in a directory."""
+    for path, data in files(facts, defaults, keys).items():
+        file = directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    for path, target in links().items():
+        link = directory / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+    with tarfile.open(fileobj=io.BytesIO(program)) as tar:
+        for member in tar:
+            # made by the tree's tar in a sandbox: not trusted with paths
+            path = PurePosixPath(member.name)
+            if not member.isfile() or path.is_absolute() or ".." in path.parts:
+                continue
+            file = directory / PLACE / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            stream = tar.extractfile(member)
+            file.write_bytes(stream.read() if stream is not None else b"")
+
+
+def digest() -> str:
+    """Return the sha256 of the program: the build of the ISO does not import it, but it is in the ISO."""
+    found = hashlib.sha256()
+    for path, data in sorted(program_files().items()):
+        found.update(str(path).encode() + b"\0" + hashlib.sha256(data).digest())
+    return found.hexdigest()

@@ -1,0 +1,255 @@
+"""Turn an installer ISO into an unattended one: a kickstart is put on it and its boot menus get an entry, without unpacking it.
+
+Works on what lorax makes (GRUB 2 for both firmwares, isolinux before 2022), on Fedora's releases and on ours. The menu that UEFI reads
+lies in the appended ESP too, and the media checksum is implanted again: forgetting one of the two is what breaks remastered ISOs.
+"""
+
+import re
+import tempfile
+from pathlib import Path
+
+from imagebuild import steplog
+from imagebuild.deploy import kickstart as language
+from imagebuild.deploy import prescript
+from imagebuild.errors import BuildError, UsageError
+from imagebuild.tools import command, iso
+
+GRUB_MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg", "/EFI/BOOT/BOOT.conf")
+ISOLINUX_MENUS = ("/isolinux/isolinux.cfg",)
+ESP_MENUS = ("grub.cfg", "BOOT.conf")
+ESP_DIRECTORY = "::/EFI/BOOT"
+PLACE = "/ks.cfg"
+# the kernel's line of an entry (GRUB manual, "linux"; linuxefi and linux16 of distributions)
+KERNEL_LINE = re.compile(r"^(\s*)(linux(?:efi|16)?)(\s+)(\S+)(.*)$")
+INITRD_LINE = re.compile(r"^\s*initrd(?:efi|16)?\s+\S.*$")
+ENTRY = re.compile(r"^\s*menuentry\s")
+TITLE = re.compile(r"""menuentry\s+(?:'([^']*)'|"([^"]*)")""")
+# what an unattended installation must not inherit from the entry that it is a copy of
+DROPPED = re.compile(r"\s(?:inst\.ks(?:\.\w+)?=\S+|ks=\S+|rd\.live\.check(?:=\S+)?|inst\.rescue|nomodeset)(?=\s|$)")
+SECONDS = 10
+
+
+def add_kickstart(source: Path, kickstart: Path, target: Path, *, syntax: str, default: bool = True, keep: bool = False) -> None:
+    """Write a copy of an installer ISO with a kickstart on it and a boot entry for it.
+
+    The kickstart is parsed first, in pykickstart's version `syntax`. `default` makes the entry the one that is booted after 10 seconds;
+    `keep` lets `source` be changed into the target instead of keeping both. Raises BadKickstartError with file and line, UsageError, BuildError.
+    """
+    text = _read(kickstart)
+    language.parse(prescript.without_includes(text), syntax, kickstart.name, complete=not prescript.has_scripts(text))
+    if target.exists():
+        raise UsageError(f"{target} exists", hint="give another name, or remove it")
+    volume = iso.volume_id(source)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="remaster-", dir=target.parent) as temporary:
+            work = Path(temporary)
+            (work / "ks.cfg").write_text(text)
+            changed, esp = _change_menus(source, volume, work, default=default)
+            iso.remaster(source, partial, changed=changed, added={PLACE: work / "ks.cfg"}, esp=esp)
+        iso.implant_md5(partial)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    if keep:
+        source.unlink()
+
+
+def _read(kickstart: Path) -> str:
+    try:
+        return kickstart.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{kickstart} cannot be read: {error}") from error
+
+
+def _change_menus(source: Path, volume: str, work: Path, *, default: bool) -> tuple[dict[str, Path], Path | None]:
+    """Return the changed menus by their path in the ISO, and the changed ESP if there is one."""
+    found = iso.extract(source, [*GRUB_MENUS, *ISOLINUX_MENUS], work / "menus")
+    changed = {}
+    for path, file in found.items():
+        text = file.read_text(errors="surrogateescape")
+        new = isolinux_menu(text, volume, default=default) if path in ISOLINUX_MENUS else grub_menu(text, volume, default=default)
+        if new is not None:
+            file.write_text(new, errors="surrogateescape")
+            changed[path] = file
+    if not changed:
+        raise BuildError(
+            f"{source.name} has no boot menu that is known here", hint=f"looked for: {', '.join((*GRUB_MENUS, *ISOLINUX_MENUS))}"
+        )
+    esp = _appended_esp(source, work)
+    if esp is not None:
+        _change_esp(esp, volume, work, default=default)
+    elif any(each.platform == "UEFI" for each in iso.boot_entries(source)):
+        esp = None
+        steplog.note("the ESP is a file of the ISO, not a partition: it is replaced there")
+        changed |= _esp_file(source, volume, work, default=default)
+    return changed, esp
+
+
+def _appended_esp(source: Path, work: Path) -> Path | None:
+    """Return a copy of the ESP that is appended to the ISO as partition 2; None when there is none."""
+    said = command.run(["xorriso", "-indev", source, "-report_system_area", "plain"], quiet=True)
+    gpt = re.search(r"^GPT start and size\s*:\s+2\s+(\d+)\s+(\d+)", said, re.MULTILINE)
+    mbr = re.search(r"^MBR partition\s*:\s+2\s+\S+\s+0xef\s+(\d+)\s+(\d+)", said, re.MULTILINE)
+    match = gpt or mbr
+    start, count = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+    # older ISOs announce a file of theirs as a partition: that one lies inside of the file system
+    if not count or (start * 512 < iso.volume_size(source) - (16 << 20) - count * 512 and not _outside(source, start)):
+        return None
+    esp = work / "esp.img"
+    with source.open("rb") as stream, esp.open("wb") as copy:
+        stream.seek(start * 512)
+        left = count * 512
+        while left and (data := stream.read(min(left, 1 << 20))):
+            copy.write(data)
+            left -= len(data)
+    return esp if _listing(esp) else None
+
+
+def _outside(source: Path, start: int) -> bool:
+    """Whether an area of the image belongs to no file: it was appended."""
+    said = command.run(["xorriso", "-indev", source, "-find", "/", "-name", "efiboot.img", "-exec", "report_lba"], quiet=True)
+    places = [int(number) for number in re.findall(r"^File data lba:\s+\d+\s*,\s*(\d+)", said, re.MULTILINE)]
+    return start * 512 not in [place * iso.SECTOR for place in places]
+
+
+def _listing(esp: Path) -> list[str]:
+    status, said = command.status(["mdir", "-b", "-i", esp, ESP_DIRECTORY], env={"MTOOLS_SKIP_CHECK": "1"})
+    return [line.rpartition("/")[2] for line in said.splitlines()] if status == 0 else []
+
+
+def _change_esp(esp: Path, volume: str, work: Path, *, default: bool) -> None:
+    names = {name.lower(): name for name in _listing(esp)}
+    environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
+    for wanted in ESP_MENUS:
+        name = names.get(wanted.lower())
+        if name is None:
+            continue
+        file = work / "esp-menu"
+        command.run(["mcopy", "-o", "-n", "-i", esp, f"{ESP_DIRECTORY}/{name}", file], env=environment)
+        new = grub_menu(file.read_text(errors="surrogateescape"), volume, default=default)
+        if new is not None:
+            file.write_text(new, errors="surrogateescape")
+            command.run(["mcopy", "-o", "-i", esp, file, f"{ESP_DIRECTORY}/{name}"], env=environment)
+
+
+def _esp_file(source: Path, volume: str, work: Path, *, default: bool) -> dict[str, Path]:
+    """Return the changed ESP that lies in the ISO as a file."""
+    path = next((each.path for each in iso.boot_entries(source) if each.platform == "UEFI" and each.path), "/images/efiboot.img")
+    found = iso.extract(source, [path], work / "esp")
+    if path in found:
+        _change_esp(found[path], volume, work, default=default)
+    return found
+
+
+# --- menus ---------------------------------------------------------------------------------------------------------------
+
+
+def grub_menu(text: str, volume: str, *, default: bool) -> str | None:
+    """Return a grub.cfg with one more entry: a copy of its first installing one, with the kickstart. None when it has no such entry."""
+    lines = text.split("\n")
+    entry = _first_entry(lines)
+    if entry is None:
+        return None
+    start, end = entry
+    body = []
+    for line in lines[start + 1 : end]:
+        match = KERNEL_LINE.match(line)
+        if match:
+            indent, word, blank, kernel, rest = match.groups()
+            body.append(f"{indent}{word}{blank}{kernel}{_arguments(rest, volume)}")
+        else:
+            body.append(line)
+    # GRUB takes what it knows of the options of the first entry's own line, as `--class` is
+    new = [f"menuentry '{_title(lines[start])}' --class os --unrestricted --hotkey=u {{", *body, lines[end]]
+    place = _end_of_entries(lines, end) + 1
+    number = sum(1 for line in lines[:place] if re.match(r"^\s*(menuentry|submenu)\s", line))
+    lines[place:place] = ["", *new]
+    if default:
+        lines = _with_default(lines, number)
+    return "\n".join(lines)
+
+
+def _title(line: str) -> str:
+    match = TITLE.search(line)
+    title = next((group for group in match.groups() if group), "the system") if match else "the system"
+    title = re.sub(r"^(Test this media & )?install ", "", title, flags=re.IGNORECASE).replace("'", "")
+    return f"Install {title} unattended (erases the disk)"
+
+
+def _arguments(rest: str, volume: str) -> str:
+    kept = DROPPED.sub("", rest)
+    ask = f" inst.ks=hd:LABEL={volume.replace(' ', chr(92) + 'x20')}:{PLACE}"
+    quiet = re.search(r"\squiet\s*$", kept)
+    return f"{kept[: quiet.start()]}{ask} quiet" if quiet else kept.rstrip() + ask
+
+
+def _first_entry(lines: list[str]) -> tuple[int, int] | None:
+    """Return (first line, line of its closing brace) of the first entry that boots an installer."""
+    for start, line in enumerate(lines):
+        if not ENTRY.match(line):
+            continue
+        end = next((index for index in range(start + 1, len(lines)) if lines[index].strip() == "}"), None)
+        if end is None:
+            return None
+        body = lines[start + 1 : end]
+        if any(KERNEL_LINE.match(each) and "inst.rescue" not in each for each in body) and any(INITRD_LINE.match(each) for each in body):
+            return start, end
+    return None
+
+
+def _end_of_entries(lines: list[str], end: int) -> int:
+    """Return the line after which the new entry stands: the last of the entries that follow one another at the outermost level."""
+    index = end
+    while index + 1 < len(lines):
+        following = next((number for number in range(index + 1, len(lines)) if lines[number].strip()), None)
+        if following is None or not ENTRY.match(lines[following]):
+            break
+        closing = next((number for number in range(following + 1, len(lines)) if lines[number].strip() == "}"), None)
+        if (
+            closing is None
+            or not any(KERNEL_LINE.match(line) for line in lines[following:closing])
+            or "inst.rescue" in "".join(lines[following:closing])
+        ):
+            break
+        index = closing
+    return index
+
+
+def _with_default(lines: list[str], number: int) -> list[str]:
+    found = [re.sub(r"^(\s*set\s+default=).*$", rf'\g<1>"{number}"', line) for line in lines]
+    found = [re.sub(r"^(\s*set\s+timeout=).*$", rf"\g<1>{SECONDS}", line) for line in found]
+    missing = [f'set default="{number}"'] if not any(re.match(r"^\s*set\s+default=", line) for line in found) else []
+    missing += [f"set timeout={SECONDS}"] if not any(re.match(r"^\s*set\s+timeout=", line) for line in found) else []
+    return [*missing, *found]
+
+
+def isolinux_menu(text: str, volume: str, *, default: bool) -> str | None:
+    """Return an isolinux.cfg with one more label: a copy of its first one that has a kernel. None when it has none."""
+    lines = text.split("\n")
+    starts = [index for index, line in enumerate(lines) if re.match(r"^\s*label\s", line, re.IGNORECASE)]
+    for position, start in enumerate(starts):
+        end = starts[position + 1] if position + 1 < len(starts) else len(lines)
+        body = [
+            line
+            for line in lines[start + 1 : end]
+            if line.strip() and not re.match(r"^\s*(menu end|menu begin|menu separator)", line, re.IGNORECASE)
+        ]
+        if not any(re.match(r"^\s*append\s", line, re.IGNORECASE) and "initrd=" in line and "inst.rescue" not in line for line in body):
+            continue
+        copy = ["label unattended", "  menu label Install ^unattended (erases the disk)"]
+        for line in body:
+            if re.match(r"^\s*menu\s", line, re.IGNORECASE):
+                continue
+            match = re.match(r"^(\s*append)(\s.*)$", line, re.IGNORECASE)
+            copy.append(f"{match.group(1)}{_arguments(match.group(2), volume)}" if match else line)
+        copy += ["  menu default"] if default else []
+        lines = [line for line in lines if not (default and line.strip().lower() == "menu default")]
+        at = next(index for index, line in enumerate(lines) if re.match(r"^\s*label\s", line, re.IGNORECASE))
+        lines[at:at] = [*copy, ""]
+        if default:
+            lines = [re.sub(r"(?i)^(\s*timeout\s+)\d+", rf"\g<1>{SECONDS * 10}", line) for line in lines]
+            lines = [re.sub(r"(?i)^(\s*default\s+)(?!.*\.c32)\S+", r"\g<1>unattended", line) for line in lines]
+        return "\n".join(lines)
+    return None

@@ -1,0 +1,172 @@
+"""The installation from beginning to end: kickstart, plan, disk, check of the embedded commit, execution, end of the live system."""
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pykickstart.constants import CLEARPART_TYPE_ALL, KS_REBOOT, KS_SHUTDOWN
+
+from imagebuild import steplog
+from imagebuild.deploy import kickstart as language
+from imagebuild.deploy import plan as planning
+from imagebuild.deploy import prescript
+from imagebuild.deploy.kickstart import BadKickstartError
+from imagebuild.deploy.local import LiveSystem, disk_of, install_local, local_target
+from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.target import REPO, File, Sandbox
+from imagebuild.errors import BuildError
+from imagebuild.live import dialogue, disks, kickstarts
+from imagebuild.live.arguments import Arguments
+from imagebuild.live.disks import Candidate
+from imagebuild.live.kickstarts import Found
+from imagebuild.live.terminal import Terminal
+
+# what the ISO brings along (installers/product.py)
+PROGRAM = Path(__file__).parent.parent.parent
+EMBEDDED = "file:///ostree/repo"
+MIB = 1 << 20
+GIB = 1 << 30
+VERIFY = PurePosixPath("/run/verify")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What is on the medium: the commit and what the kickstarts for it are written in; `keys` sign it (none: unsigned by decision)."""
+
+    product: str
+    version: str
+    ref: str
+    commit: str
+    kernel: str
+    syntax: str
+    keys: tuple[Path, ...]
+
+    @classmethod
+    def read(cls, program: Path = PROGRAM) -> "Release":
+        """Read what the ISO was made from."""
+        facts = json.loads((program / "release.json").read_text())
+        return cls(**facts, keys=tuple(sorted((program / "keys").glob("*.asc"))))
+
+
+def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
+    """Install, and return how the live system is to end: reboot, poweroff, or empty to ask. Raises BuildError."""
+    release = Release.read()
+    terminal.say(f"{release.product} {release.version}, installer for {live.firmware.upper()}")
+    found = kickstarts.find(arguments.kickstart, PROGRAM / "defaults.ks", terminal.say)
+    terminal.say(f"kickstart: {found.name}")
+    text = _expanded(live, found, release)
+    text, disk, asked = _complete(live, text, found, release, terminal)
+    plan = _plan(live, text, found, release, disk)
+    kickstarts.IN_USE.write_text(text)
+    handler = _parse(text, found, release)
+    if asked:
+        dialogue.confirm(terminal, disk, summary(plan))
+    else:
+        _check_clearpart(handler, disk, found)
+    terminal.say(f"checking commit {release.commit}")
+    begun = time.monotonic()
+    verify(live, release)
+    terminal.say(f"the commit is whole{' and signed' if release.keys else ''} ({time.monotonic() - begun:.0f} s)")
+    terminal.say(f"installing on {disk.shown}")
+    install_local(live, disk.name, plan, commit=release.commit, kernel=release.kernel)
+    terminal.say(f"installation complete ({time.monotonic() - begun:.0f} s)")
+    return {KS_REBOOT: "reboot", KS_SHUTDOWN: "poweroff"}.get(handler.reboot.action, "")
+
+
+def _expanded(live: LiveSystem, found: Found, release: Release) -> str:
+    """Return the kickstart with what its %pre sections wrote."""
+    return prescript.expand(found.text, release.syntax, lambda: local_target(live, None, None), found.name)
+
+
+def _parse(text: str, found: Found, release: Release) -> Any:
+    handler = language.parse(text, release.syntax, found.name)
+    setup = handler.ostreesetup
+    if setup.seen and (setup.url.rstrip("/") != EMBEDDED or setup.ref != release.ref):
+        raise BadKickstartError(
+            f"{found.name}:{setup.lineno}: ostreesetup --url={setup.url} --ref={setup.ref}: this medium holds {release.ref} at {EMBEDDED} and nothing else",
+            hint="installed hosts are given their own remote in %post",
+        )
+    return handler
+
+
+def _complete(live: LiveSystem, text: str, found: Found, release: Release, terminal: Terminal) -> tuple[str, Candidate, bool]:
+    """Return the kickstart with the answers to what it does not say, the disk to be erased, and whether a person answers."""
+    handler = _parse(text, found, release)
+    able = [each for each in disks.candidates(live) if each.name != disk_of(found.device)]
+    names = disks.named(handler)
+    lacking = dialogue.missing(handler)
+    asked = bool(lacking) or not found.given
+    disk = dialogue.choose_disk(terminal, able) if asked and able and not names else disks.choose(names, able)
+    if lacking:
+        terminal.say(f"the kickstart does not say {', '.join(lacking)}")
+        text = text.rstrip("\n") + "\n" + dialogue.accounts(terminal, handler, admin_group())
+    if asked and not names:
+        text = text.rstrip("\n") + f"\nignoredisk --only-use={disk.name}\n"
+    return text, disk, asked
+
+
+def admin_group() -> str:
+    """Return the group whose members may become root here: wheel, or Debian's sudo."""
+    lines = [line for file in (Path("/etc/group"), Path("/usr/lib/group")) if file.exists() for line in file.read_text().splitlines()]
+    return "wheel" if any(line.startswith("wheel:") for line in lines) else "sudo"
+
+
+def _plan(live: LiveSystem, text: str, found: Found, release: Release, disk: Candidate) -> Plan:
+    """Plan for this disk and firmware. Ids are of this installation alone: two of them may meet in one machine."""
+    return planning.read(
+        text, release.syntax, disk_size=disk.size // MIB * MIB, firmware=frozenset({live.firmware}),
+        seed=f"{release.commit} {secrets.token_hex(16)}", epoch=int(time.time()), name=found.name,
+    )  # fmt: skip
+
+
+def _check_clearpart(handler: Any, disk: Candidate, found: Found) -> None:
+    """Refuse to erase what the kickstart does not say may be erased, where nobody is asked."""
+    if disk.content and handler.clearpart.type != CLEARPART_TYPE_ALL:
+        raise BuildError(
+            f"{found.name}: {disk.name} is not empty ({'; '.join(disk.content)}) and there is no `clearpart --all`",
+            hint="add `clearpart --all`, or take a disk that is empty",
+        )
+
+
+def summary(plan: Plan) -> list[str]:
+    """Return the layout for a person."""
+    lines = [f"{each.mount or each.name}: {each.size / GIB:.1f} GiB {each.content}" for each in plan.partitions]
+    return lines + [f"{each.mount or each.name}: {each.size / GIB:.1f} GiB {each.fstype or each.kind}" for each in plan.volumes]
+
+
+def verify(live: LiveSystem, release: Release) -> None:
+    """Check the embedded commit's signature and every object, before anything is written. Raises BuildError."""
+    config = f'[core]\nrepo_version=1\nmode=bare\n[remote "embedded"]\nurl=file://{REPO}\ngpg-verify=true\ngpgkeypath=/run/keys\n'
+    with local_target(live, None, None) as sandbox:
+        if release.keys:
+            sandbox.run(["ostree", f"--repo={VERIFY}", "init", "--mode=bare"])
+            sandbox.write({PurePosixPath("/run/keys") / key.name: File(data=key.read_bytes()) for key in release.keys})
+            sandbox.write({VERIFY / "config": File(data=config.encode())})
+            try:
+                sandbox.run(["ostree", f"--repo={VERIFY}", "pull", "--commit-metadata-only", "embedded", release.commit])
+            except BuildError as error:
+                raise BuildError(
+                    f"the commit on this medium is not signed by a key of the release: {error.message}", hint="do not install it"
+                ) from error
+        else:
+            steplog.note("the commit is not signed, by decision of whoever made this medium")
+        _read_ahead(sandbox)
+        try:
+            sandbox.run(["ostree", f"--repo={REPO}", "fsck", "--quiet"])
+        except BuildError as error:
+            raise BuildError(f"the medium is damaged: {error.message}", hint="download or write it again") from error
+
+
+def _read_ahead(sandbox: Sandbox) -> None:
+    """Read the tree once in the order in which it lies on the medium, where memory holds it.
+
+    Objects are checked and copied in the order of their checksums: without this each small file costs a seek, and a block of the
+    squashfs that is unpacked for it alone.
+    """
+    memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    used = int(sandbox.run(["du", "-s", "--block-size=1024", "/usr"]).split()[0])
+    if int(memory["MemAvailable"].split()[0]) > used * 5 // 4:
+        sandbox.run(["sh", "-c", "find /usr -xdev -type f -exec cat {} + > /dev/null"])

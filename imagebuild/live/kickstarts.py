@@ -1,0 +1,167 @@
+"""Where the kickstart comes from: the boot argument, a disk labelled OEMDRV, or the release's own defaults.
+
+One that was asked for and is not found stops the installation: it never turns interactive. The one in use lies at
+/run/install/ks.cfg, as under Anaconda.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild import steplog
+from imagebuild.deploy.local import INSTALL
+from imagebuild.errors import BuildError
+from imagebuild.live.arguments import DEFAULT_PATH, Source
+from imagebuild.tools import command
+
+LARGEST = 1 << 20
+DEVICE_SECONDS = 30
+NETWORK_SECONDS = 300
+TRIES = 5
+OEM_LABEL = "OEMDRV"
+MEDIUM = INSTALL / "repo"
+IN_USE = INSTALL / "ks.cfg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A kickstart's text, its name for messages, whether a user gave it, and the disk it lay on (MAJOR:MINOR), which is not to be erased."""
+
+    text: str
+    name: str
+    given: bool
+    device: str = ""
+
+
+def find(asked: Source | None, defaults: Path, say: Callable[[str], None]) -> Found:
+    """Return the kickstart to be used, and leave a copy at IN_USE. Raises BuildError when the one that was asked for cannot be had."""
+    found = (
+        _asked(asked, say) if asked is not None else _oem() or Found(text=defaults.read_text(), name="the release's defaults", given=False)
+    )
+    IN_USE.write_text(found.text)
+    IN_USE.chmod(0o600)
+    return found
+
+
+def _asked(asked: Source, say: Callable[[str], None]) -> Found:
+    if asked.kind == "http":
+        say(f"fetching the kickstart {asked.path}")
+        return Found(text=_text(fetch(asked.path), asked.path), name=asked.path, given=True)
+    if asked.kind == "file":
+        return Found(text=_text(_read(Path(asked.path)), asked.path), name=f"file:{asked.path}", given=True)
+    if asked.kind == "cdrom" and not asked.device:
+        return Found(text=_text(_read(MEDIUM / asked.path.lstrip("/")), asked.path), name=f"cdrom:{asked.path}", given=True)
+    device = wait_for(asked.device)
+    with mounted(device) as place:
+        return Found(
+            text=_text(_read(place / asked.path.lstrip("/")), asked.path), name=f"{asked.device}:{asked.path}", given=True,
+            device=number_of(device),
+        )  # fmt: skip
+
+
+def _oem() -> Found | None:
+    """Return the kickstart of a disk labelled OEMDRV, if there is such a disk with one."""
+    device = resolve(f"LABEL={OEM_LABEL}")
+    if device is None:
+        return None
+    with mounted(device) as place:
+        file = place / DEFAULT_PATH.lstrip("/")
+        if not file.is_file():
+            steplog.note(f"{device} is labelled {OEM_LABEL}, but has no ks.cfg")
+            return None
+        return Found(text=_text(_read(file), "ks.cfg"), name=f"{OEM_LABEL}:{DEFAULT_PATH}", given=True, device=number_of(device))
+
+
+def number_of(device: Path) -> str:
+    """Return MAJOR:MINOR of a block device."""
+    number = device.stat().st_rdev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def resolve(device: str) -> Path | None:
+    """Return the block device that LABEL=…, UUID=… or a path means now; None when there is none."""
+    if device.startswith("/dev/"):
+        return Path(device) if Path(device).is_block_device() else None
+    status, said = command.status(["blkid", "--match-token", device, "--output", "device", "--cache-file", "/dev/null"])
+    first = said.split("\n", maxsplit=1)[0].strip()
+    return Path(first) if status == 0 and first.startswith("/dev/") else None
+
+
+def wait_for(device: str) -> Path:
+    """Return a block device, which may take its time (USB). Raises BuildError."""
+    deadline = time.monotonic() + DEVICE_SECONDS
+    while (found := resolve(device)) is None:
+        if time.monotonic() > deadline:
+            raise BuildError(f"the kickstart's device {device} is not there", hint="look at inst.ks= in the boot entry, and at `blkid`")
+        time.sleep(0.5)
+    return found
+
+
+@contextlib.contextmanager
+def mounted(device: Path) -> Iterator[Path]:
+    """Mount a file system read-only for the length of the block."""
+    with tempfile.TemporaryDirectory(prefix="kickstart-", dir="/run") as place:
+        command.run(["mount", "-o", "ro,nosuid,nodev,noexec", device, place])
+        try:
+            yield Path(place)
+        finally:
+            command.run(["umount", place])
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(LARGEST + 1)
+    except OSError as error:
+        raise BuildError(
+            f"the kickstart {file.name} that was asked for is not there: {error.strerror}", hint="look at inst.ks= in the boot entry"
+        ) from error
+
+
+def _text(data: bytes, name: str) -> str:
+    if len(data) > LARGEST:
+        raise BuildError(f"the kickstart {name} is larger than {LARGEST >> 20} MiB")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise BuildError(f"the kickstart {name} is not text in UTF-8") from error
+
+
+def has_route() -> bool:
+    """Whether there is a way out of this machine: a default route (proc(5), /proc/net/route)."""
+    with contextlib.suppress(OSError):
+        return any(line.split()[1] == "00000000" for line in Path("/proc/net/route").read_text().splitlines()[1:])
+    return False
+
+
+def fetch(url: str) -> bytes:
+    """Fetch a kickstart, once there is a network. Raises BuildError with what is wrong: no network, no such file, no answer."""
+    deadline = time.monotonic() + NETWORK_SECONDS
+    while not has_route():
+        if time.monotonic() > deadline:
+            raise BuildError(
+                f"there is no network to fetch {url} through",
+                hint="look at ip= in the boot entry, and at the cable; DHCP is used without ip=",
+            )
+        time.sleep(0.5)
+    for attempt in range(1, TRIES + 1):
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310  # http and https only: `arguments.source`
+                data: bytes = answer.read(LARGEST + 1)
+                return data
+        except urllib.error.HTTPError as error:
+            raise BuildError(f"the kickstart {url} that was asked for cannot be had: {error.code} {error.reason}") from error
+        except (OSError, ValueError) as error:
+            if attempt == TRIES:
+                raise BuildError(
+                    f"the kickstart {url} that was asked for cannot be had: {error}", hint="is the address right, and the server up?"
+                ) from error
+            steplog.note(f"{url}: {error}; again")
+            time.sleep(2 * attempt)
+    raise BuildError(f"the kickstart {url} cannot be had")

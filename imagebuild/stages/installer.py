@@ -1,0 +1,68 @@
+"""Make the installer ISO with one of the backends, and look at the result: what the backend says of it is not trusted."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imagebuild import steplog
+from imagebuild.config import InstallerConfig, TreeConfig
+from imagebuild.errors import BuildError
+from imagebuild.installers import Request, check
+from imagebuild.installers.product import digest as program_digest
+from imagebuild.installers.table import INSTALLERS
+from imagebuild.installers.treeinfo import write_treeinfo
+from imagebuild.model import IsoImage, Kickstart, Toolbox, Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallerSpec:
+    """Which backend, for what product and release; the ways to run the tree's programs here; and the program that is put on a live ISO.
+
+    `epoch`: the time of everything that is made (SOURCE_DATE_EPOCH); None: the commit's.
+    """
+
+    backend: str
+    product: str
+    release: str
+    ways: tuple[str, ...]
+    epoch: int | None = None
+    program: str = field(default_factory=program_digest)
+
+
+def make_iso(
+    out: Path,
+    tree: Tree,
+    toolbox: Toolbox,
+    kickstarts: tuple[Kickstart, ...],
+    source: TreeConfig,
+    config: InstallerConfig,
+    spec: InstallerSpec,
+) -> IsoImage:
+    """Make the ISO. `kickstarts` are the defaults of an interactive installation and, if there is one, the unattended kickstart.
+
+    Raises BuildError: what the backend could not do, or what is wrong with what it made.
+    """
+    defaults, unattended = kickstarts[0], kickstarts[1] if len(kickstarts) > 1 else None
+    epoch = spec.epoch if spec.epoch is not None else tree.timestamp
+    treeinfo = out / "treeinfo"
+    write_treeinfo(treeinfo, spec.product, spec.release, config.variant, tree, epoch)
+    request = Request(
+        name=f"{config.name}-{tree.version}.{tree.arch}", title=f"{tree.pretty_name}", product=spec.product, release=spec.release, tree=tree,
+        toolbox=toolbox, source=source, config=config, defaults=defaults, unattended=unattended,
+        keys=() if source.allow_unsigned else tuple(Path(key) for key in source.gpg_keys), ways=spec.ways, epoch=epoch, treeinfo=treeinfo,
+    )  # fmt: skip
+    steplog.note(f"making the installer ISO with the {spec.backend} backend")
+    image = INSTALLERS[spec.backend].build(out, request)
+    work = out / "work"
+    work.mkdir(exist_ok=True)
+    facts = check.look_into(image, work)
+    problems = check.problems(facts, volume_id=config.volume_id, commit=tree.commit, ref=tree.ref, unattended=unattended is not None)
+    (out / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+    if problems:
+        raise BuildError(f"{image.name} is not what it should be: {'; '.join(problems)}", hint=f"{out / 'facts.json'} has what was found")
+    shutil.rmtree(work)
+    return IsoImage(
+        file=image, name=image.name, backend=spec.backend, volume_id=str(facts["volume_id"]), commit=tree.commit, md5=str(facts["md5"]),
+        unattended=unattended is not None, treeinfo=treeinfo, size=image.stat().st_size, sha256=check.sha256(image),
+    )  # fmt: skip

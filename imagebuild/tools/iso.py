@@ -1,0 +1,157 @@
+"""ISO 9660 images through xorriso and isomd5sum: written, looked into, changed, given the checksum that media are tested with.
+
+Sources: ECMA-119 (the volume descriptors), xorriso(1), xorrisofs(1), implantisomd5(1), checkisomd5(1).
+"""
+
+import re
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild.errors import BuildError
+from imagebuild.tools import command
+
+SECTOR = 2048
+DESCRIPTOR = 16 * SECTOR
+APPLICATION_AREA = DESCRIPTOR + 883
+VOLUME_ID_LENGTH = 32
+# the GPT type of an ESP (UEFI 2.10, table 5-7), as lorax appends it
+ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+IMPLANTED = re.compile(rb"ISO MD5SUM = ([0-9a-f]{32});SKIPSECTORS = *(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootEntry:
+    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI."""
+
+    platform: str
+    path: str
+
+
+def volume_id(image: Path) -> str:
+    """Return the label of the file system (ECMA-119, 8.4.7). Raises BuildError for a file that is no ISO."""
+    return _descriptor(image)[40:72].decode("ascii", "replace").rstrip()
+
+
+def _descriptor(image: Path) -> bytes:
+    with image.open("rb") as stream:
+        stream.seek(DESCRIPTOR)
+        data = stream.read(SECTOR)
+    if data[:6] != b"\x01CD001":
+        raise BuildError(f"{image} is no ISO 9660 image", hint="is it a whole download?")
+    return data
+
+
+def volume_size(image: Path) -> int:
+    """Return the size of the file system in bytes (ECMA-119, 8.4.8)."""
+    sectors: int = struct.unpack_from("<I", _descriptor(image), 80)[0]
+    return sectors * SECTOR
+
+
+def implanted_md5(image: Path) -> str:
+    """Return the checksum that implantisomd5(1) left in the image; empty when there is none."""
+    match = IMPLANTED.search(_descriptor(image)[883 : 883 + 512])
+    return match.group(1).decode() if match else ""
+
+
+def implant_md5(image: Path) -> str:
+    """Write the media checksum into an image and return it. Raises BuildError, MissingToolError."""
+    command.run(["implantisomd5", "--force", image])
+    return implanted_md5(image)
+
+
+def check_md5(image: Path) -> bool:
+    """Whether an image is what its implanted checksum says (checkisomd5(1): 0 yes, 1 no or none, 2 interrupted)."""
+    code, _ = command.status(["checkisomd5", image])
+    return code == 0
+
+
+def boot_entries(image: Path) -> tuple[BootEntry, ...]:
+    """Return the El Torito entries, the default first."""
+    said = command.run(["xorriso", "-indev", image, "-report_el_torito", "plain"], quiet=True)
+    kinds = dict(re.findall(r"^El Torito boot img :\s+(\d+)\s+(\S+)", said, re.MULTILINE))
+    paths = dict(re.findall(r"^El Torito img path :\s+(\d+)\s+(.+)$", said, re.MULTILINE))
+    return tuple(BootEntry(platform=kind, path=paths.get(number, "")) for number, kind in kinds.items())
+
+
+def listing(image: Path) -> list[str]:
+    """Return the paths of an image, each with a leading slash."""
+    said = command.run(["xorriso", "-indev", image, "-find", "/"], quiet=True)
+    return [line.strip().strip("'") for line in said.splitlines() if line.startswith("'")]
+
+
+def read(image: Path, path: str, work: Path) -> bytes:
+    """Return one file of an image; `work` is a directory to extract it into. Raises BuildError."""
+    target = work / "extracted"
+    target.unlink(missing_ok=True)
+    command.run(["xorriso", "-osirrox", "on", "-indev", image, "-extract_single", path, target], quiet=True)
+    if not target.is_file():
+        raise BuildError(f"{image.name} has no {path}")
+    data = target.read_bytes()
+    target.unlink()
+    return data
+
+
+def write(image: Path, files: Mapping[str, Path], *, volume: str, bios: str, esp: Path, mbr: Path, epoch: int, serial: str) -> None:
+    """Write a hybrid image: El Torito for BIOS (`bios`, a path in it) and UEFI, and both as a disk (xorrisofs(1), Debian's and lorax's way).
+
+    `files` maps paths in the image to files; `serial` (a UUID) is the disk's. The same inputs give the same bytes: times are `epoch`.
+    Rock Ridge only: Joliet truncates `.commit` and `.commitmeta` to one name.
+    """
+    if len(volume) > VOLUME_ID_LENGTH:
+        raise BuildError(f"the volume id {volume} is longer than {VOLUME_ID_LENGTH} characters")
+    argv: list[str | Path] = [
+        "xorriso", "-as", "mkisofs", "-quiet", "-o", image, "-R", "-V", volume, "-sysid", "LINUX", "-appid", "", "-preparer", "IMAGEBUILD",
+        f"--modification-date={stamp(epoch)}", "--set_all_file_dates", stamp(epoch), "-uid", "0", "-gid", "0",
+        "--gpt_disk_guid", serial, "--grub2-mbr", mbr, "-partition_offset", "16", "-appended_part_as_gpt",
+        "-append_partition", "2", ESP_TYPE, esp, "-iso_mbr_part_type", "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
+        "-c", "boot.cat", "--boot-catalog-hide", "-b", bios, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "--grub2-boot-info",
+        "-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
+        "-graft-points", *[f"{_grafted(path)}={_grafted(str(file))}" for path, file in sorted(files.items())],
+    ]  # fmt: skip
+    command.run(argv, env={"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC"})
+
+
+def _grafted(text: str) -> str:
+    """Graft points take `=` and backslashes literally only when they are escaped (xorrisofs(1))."""
+    return text.replace("\\", "\\\\").replace("=", "\\=")
+
+
+def stamp(epoch: int) -> str:
+    """Return a time as xorriso reads it: YYYYMMDDhhmmsscc, in UTC."""
+    return time.strftime("%Y%m%d%H%M%S00", time.gmtime(epoch))
+
+
+def remaster(source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None) -> None:
+    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces its appended ESP.
+
+    Nothing is unpacked (xorriso(1), "-boot_image any replay").
+    """
+    argv: list[str | Path] = ["xorriso", "-indev", source, "-outdev", target, "-boot_image", "any", "replay"]
+    if esp is not None:
+        argv += ["-append_partition", "2", ESP_TYPE, esp]
+    for path, file in changed.items():
+        argv += ["-update", file, path]
+    for path, file in added.items():
+        argv += ["-map", file, path]
+    command.run(argv)
+
+
+def extract(image: Path, paths: Sequence[str], directory: Path) -> dict[str, Path]:
+    """Extract files into a directory, below their own paths; return path -> file for those that there are."""
+    there = set(listing(image))
+    wanted = [path for path in paths if path in there]
+    found = {}
+    argv: list[str | Path] = ["xorriso", "-osirrox", "on", "-indev", image]
+    for path in wanted:
+        file = directory / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        argv += ["-extract", path, file]
+        found[path] = file
+    if wanted:
+        command.run(argv, quiet=True)
+    for file in found.values():
+        file.chmod(0o644)
+    return found
