@@ -16,7 +16,7 @@ search --no-floppy --set=root -l '{volume}'
 """
 # where the firmware goes on: its next entry under UEFI; under BIOS the first disk that is not this medium
 LOCAL_UEFI = ["exit"]
-LOCAL_BIOS = ['if [ "$root" = hd0 ]; then set root=hd1; else set root=hd0; fi', "chainloader +1", "boot"]
+LOCAL_BIOS = ['if regexp ^hd0 "$root"; then set root=hd1; else set root=hd0; fi', "chainloader +1", "boot"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ PLACE = "/ks.cfg"
 # the kernel's line of an entry (GRUB manual, "linux"; linuxefi and linux16 of distributions)
 KERNEL_LINE = re.compile(r"^(\s*)(linux(?:efi|16)?)(\s+)(\S+)(.*)$")
 INITRD_LINE = re.compile(r"^\s*initrd(?:efi|16)?\s+\S.*$")
-ENTRY = re.compile(r"^\s*menuentry\s")
+ENTRY = re.compile(r"^\s*(menuentry|submenu)\s")
 TITLE = re.compile(r"""menuentry\s+(?:'([^']*)'|"([^"]*)")""")
 # what an unattended installation must not inherit from the entry that it is a copy of
 DROPPED = re.compile(r"\s(?:inst\.ks(?:\.\w+)?=\S+|ks=\S+|rd\.live\.check(?:=\S+)?|inst\.rescue|nomodeset)(?=\s|$)")
@@ -147,28 +147,59 @@ def _esp_file(source: Path, volume: str, work: Path, *, default: bool) -> dict[s
 
 
 def grub_menu(text: str, volume: str, *, default: bool) -> str | None:
-    """Return a grub.cfg with one more entry: a copy of its first installing one, with the kickstart. None when it has no such entry."""
+    """Return a grub.cfg with one more entry: a copy of its first installing one, with the kickstart. None when it has no such entry.
+
+    An entry that has this kickstart already is enough.
+    """
     lines = text.split("\n")
-    entry = _first_entry(lines)
-    if entry is None:
+    top = _top_level(lines)
+    installing = [each for each in top if _installs(lines[each[0] : each[1] + 1])]
+    if not installing:
         return None
-    start, end = entry
-    body = []
-    for line in lines[start + 1 : end]:
-        match = KERNEL_LINE.match(line)
-        if match:
-            indent, word, blank, kernel, rest = match.groups()
-            body.append(f"{indent}{word}{blank}{kernel}{_arguments(rest, volume)}")
-        else:
-            body.append(line)
-    # GRUB takes what it knows of the options of the first entry's own line, as `--class` is
-    new = [f"menuentry '{_title(lines[start])}' --class os --unrestricted --hotkey=u {{", *body, lines[end]]
-    place = _end_of_entries(lines, end) + 1
-    number = sum(1 for line in lines[:place] if re.match(r"^\s*(menuentry|submenu)\s", line))
-    lines[place:place] = ["", *new]
-    if default:
-        lines = _with_default(lines, number)
-    return "\n".join(lines)
+    number = next((index for index, (start, end) in enumerate(top) if _ask(volume) in " ".join(lines[start:end]).split()), None)
+    if number is None:
+        start, end = installing[0]
+        body = [
+            KERNEL_LINE.sub(lambda match: "".join(match.groups()[:4]) + _arguments(match.group(5), volume), line)
+            for line in lines[start + 1 : end]
+        ]
+        after = _last_of_row(top, installing)
+        number = top.index(after) + 1
+        # options of GRUB's own (classes, ids) are the first entry's; a theme shows this one without
+        new = ["", f"menuentry '{_title(lines[start])}' --class os --unrestricted --hotkey=u {{", *body, lines[end]]
+        lines[after[1] + 1 : after[1] + 1] = new
+    return "\n".join(_with_default(lines, number) if default else lines)
+
+
+def _top_level(lines: list[str]) -> list[tuple[int, int]]:
+    """Return (first line, line of the closing brace) of each entry and submenu at the outermost level: that is what `default` counts."""
+    found: list[tuple[int, int]] = []
+    depth, begun, entry = 0, 0, False
+    for number, line in enumerate(lines):
+        words = line.strip()
+        if words.endswith("{"):
+            if depth == 0:
+                begun, entry = number, ENTRY.match(line) is not None
+            depth += 1
+        elif words == "}" and depth:
+            depth -= 1
+            if depth == 0 and entry:
+                found.append((begun, number))
+    return found
+
+
+def _installs(entry: list[str]) -> bool:
+    """Whether these lines are an entry that boots an installer."""
+    kernels = [line for line in entry if KERNEL_LINE.match(line)]
+    return len(kernels) == 1 and "inst.rescue" not in kernels[0] and any(INITRD_LINE.match(line) for line in entry)
+
+
+def _last_of_row(top: list[tuple[int, int]], installing: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the last of the installing entries that follow one another."""
+    index = top.index(installing[0])
+    while index + 1 < len(top) and top[index + 1] in installing:
+        index += 1
+    return top[index]
 
 
 def _title(line: str) -> str:
@@ -178,43 +209,15 @@ def _title(line: str) -> str:
     return f"Install {title} unattended (erases the disk)"
 
 
+def _ask(volume: str) -> str:
+    return f"inst.ks=hd:LABEL={volume.replace(' ', chr(92) + 'x20')}:{PLACE}"
+
+
 def _arguments(rest: str, volume: str) -> str:
     kept = DROPPED.sub("", rest)
-    ask = f" inst.ks=hd:LABEL={volume.replace(' ', chr(92) + 'x20')}:{PLACE}"
+    ask = f" {_ask(volume)}"
     quiet = re.search(r"\squiet\s*$", kept)
     return f"{kept[: quiet.start()]}{ask} quiet" if quiet else kept.rstrip() + ask
-
-
-def _first_entry(lines: list[str]) -> tuple[int, int] | None:
-    """Return (first line, line of its closing brace) of the first entry that boots an installer."""
-    for start, line in enumerate(lines):
-        if not ENTRY.match(line):
-            continue
-        end = next((index for index in range(start + 1, len(lines)) if lines[index].strip() == "}"), None)
-        if end is None:
-            return None
-        body = lines[start + 1 : end]
-        if any(KERNEL_LINE.match(each) and "inst.rescue" not in each for each in body) and any(INITRD_LINE.match(each) for each in body):
-            return start, end
-    return None
-
-
-def _end_of_entries(lines: list[str], end: int) -> int:
-    """Return the line after which the new entry stands: the last of the entries that follow one another at the outermost level."""
-    index = end
-    while index + 1 < len(lines):
-        following = next((number for number in range(index + 1, len(lines)) if lines[number].strip()), None)
-        if following is None or not ENTRY.match(lines[following]):
-            break
-        closing = next((number for number in range(following + 1, len(lines)) if lines[number].strip() == "}"), None)
-        if (
-            closing is None
-            or not any(KERNEL_LINE.match(line) for line in lines[following:closing])
-            or "inst.rescue" in "".join(lines[following:closing])
-        ):
-            break
-        index = closing
-    return index
 
 
 def _with_default(lines: list[str], number: int) -> list[str]:

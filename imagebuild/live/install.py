@@ -16,7 +16,7 @@ from imagebuild.deploy import prescript
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.local import LiveSystem, disk_of, install_local, local_target
 from imagebuild.deploy.plan import Plan
-from imagebuild.deploy.target import REPO, File, Sandbox
+from imagebuild.deploy.target import REPO, File
 from imagebuild.errors import BuildError
 from imagebuild.live import dialogue, disks, kickstarts
 from imagebuild.live.arguments import Arguments
@@ -54,7 +54,7 @@ class Release:
 def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     """Install, and return how the live system is to end: reboot, poweroff, or empty to ask. Raises BuildError."""
     release = Release.read()
-    terminal.say(f"{release.product} {release.version}, installer for {live.firmware.upper()}")
+    terminal.say(f"{release.product}, installer for {live.firmware.upper()}")
     found = kickstarts.find(arguments.kickstart, PROGRAM / "defaults.ks", terminal.say)
     terminal.say(f"kickstart: {found.name}")
     text = _expanded(live, found, release)
@@ -153,20 +153,7 @@ def verify(live: LiveSystem, release: Release) -> None:
                 ) from error
         else:
             steplog.note("the commit is not signed, by decision of whoever made this medium")
-        _read_ahead(sandbox)
         try:
             sandbox.run(["ostree", f"--repo={REPO}", "fsck", "--quiet"])
         except BuildError as error:
             raise BuildError(f"the medium is damaged: {error.message}", hint="download or write it again") from error
-
-
-def _read_ahead(sandbox: Sandbox) -> None:
-    """Read the tree once in the order in which it lies on the medium, where memory holds it.
-
-    Objects are checked and copied in the order of their checksums: without this each small file costs a seek, and a block of the
-    squashfs that is unpacked for it alone.
-    """
-    memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    used = int(sandbox.run(["du", "-s", "--block-size=1024", "/usr"]).split()[0])
-    if int(memory["MemAvailable"].split()[0]) > used * 5 // 4:
-        sandbox.run(["sh", "-c", "find /usr -xdev -type f -exec cat {} + > /dev/null"])

@@ -1,0 +1,86 @@
+"""The dialogue asks what the kickstart does not say, shows what is lost, and takes nothing but `yes` for yes."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from imagebuild.deploy import kickstart
+from imagebuild.errors import BuildError
+from imagebuild.live import dialogue
+from imagebuild.live.disks import Candidate
+
+VDA = Candidate(name="vda", size=8 << 30, model="Disk", content=("vda1: ext4 'data'",))
+VDB = Candidate(name="vdb", size=16 << 30, model="")
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@example"
+
+
+class Typist:
+    """Somebody who types these answers."""
+
+    def __init__(self, answers: Iterable[str]) -> None:
+        self.answers = list(answers)
+        self.said: list[str] = []
+        self.secrets: list[bool] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def ask(self, prompt: str, *, secret: bool = False) -> str:
+        self.said.append(prompt)
+        self.secrets.append(secret)
+        return self.answers.pop(0)
+
+
+def handler(text: str = "") -> object:
+    return kickstart.parse(text, "F28", "test")
+
+
+@pytest.mark.parametrize("line", ["rootpw --lock", "rootpw --plaintext x", "user --name=ann", 'sshkey --username=root "ssh-ed25519 AAAA"'])
+def test_a_kickstart_that_says_who_may_log_in_is_complete(line: str) -> None:
+    assert dialogue.missing(handler(line + "\n")) == []
+    assert dialogue.missing(handler()) == ["how to log in (rootpw, user or sshkey)"]
+
+
+def test_the_disk_is_chosen_by_number_or_name() -> None:
+    assert dialogue.choose_disk(Typist(["3", "x", "2"]), [VDA, VDB]) is VDB
+    assert dialogue.choose_disk(Typist(["vda"]), [VDA, VDB]) is VDA
+    assert dialogue.choose_disk(Typist([]), [VDA]) is VDA
+
+
+def test_what_is_lost_is_shown_before_it_is() -> None:
+    person = Typist(["yes"])
+    dialogue.confirm(person, VDA, ["/: 3.0 GiB xfs"])
+    assert "Everything on vda  8.0 GiB  Disk will be erased" in person.said[0]
+    assert "vda1: ext4 'data'" in person.said[0]
+    assert "/: 3.0 GiB xfs" in person.said[0]
+    for answer in ("y", "", "no", "yess"):
+        with pytest.raises(BuildError, match="nothing was installed"):
+            dialogue.confirm(Typist([answer]), VDA, [])
+
+
+def test_answers_become_kickstart_lines() -> None:
+    person = Typist(["bad_name", "host.example.org", "secret", "secrte", "secret", "secret", "no key", KEY, "Ann", "ann", "pw", "pw"])
+    text = dialogue.accounts(person, handler(), "sudo")
+    assert person.answers == []
+    parsed = handler(text)
+    assert parsed.network.network[0].hostname == "host.example.org"  # type: ignore[attr-defined]
+    assert parsed.rootpw.password.startswith("$6$")  # type: ignore[attr-defined]
+    assert parsed.sshkey.sshUserList[0].key == KEY  # type: ignore[attr-defined]
+    (user,) = parsed.user.userList  # type: ignore[attr-defined]
+    assert (user.name, user.groups, user.isCrypted) == ("ann", ["sudo"], True)
+    assert "secret" not in text
+    # what is typed for a password is not shown
+    assert person.secrets.count(True) == 6
+
+
+def test_somebody_must_be_able_to_log_in() -> None:
+    person = Typist(["", "", "", "", "", KEY, ""])
+    text = dialogue.accounts(person, handler(), "wheel")
+    assert "Nobody could log in: give a password, a key or a user" in person.said
+    assert text == f'rootpw --lock --iscrypted locked\nsshkey --username=root "{KEY}"\n'
+
+
+def test_a_host_name_in_the_kickstart_is_not_asked_for() -> None:
+    person = Typist(["", KEY, ""])
+    dialogue.accounts(person, handler("network --hostname=a --bootproto=dhcp\n"), "wheel")
+    assert not any("Host name" in line for line in person.said)

@@ -1,0 +1,90 @@
+"""Which disk is erased: never a guess, never the medium."""
+
+from pathlib import Path
+
+import pytest
+
+from imagebuild.deploy import kickstart, local
+from imagebuild.deploy.local import LiveSystem
+from imagebuild.errors import BuildError
+from imagebuild.live import disks
+from imagebuild.live.disks import Candidate, choose
+
+VDA = Candidate(name="vda", size=8 << 30, model="")
+VDB = Candidate(name="vdb", size=16 << 30, model="QEMU disk")
+
+
+def sysfs(place: Path, monkeypatch: pytest.MonkeyPatch, mounts: str = "") -> LiveSystem:
+    """Make a /sys with disks: sda (the medium, a stick), sr0, vda (two partitions), vdb (read only), loop0, dm-0 (on vdc)."""
+    block, numbers, classes = place / "block", place / "dev/block", place / "class/block"
+    for directory in (block, numbers, classes):
+        directory.mkdir(parents=True)
+    for name, number, size, read_only in (
+        *(("sda", "8:0", 600000, 0), ("sr0", "11:0", 600000, 0), ("vda", "252:0", 16777216, 0), ("vdb", "252:16", 100, 1)),
+        *(("loop0", "7:0", 5, 0), ("vdc", "252:32", 500, 0), ("vdd", "252:48", 0, 0)),
+    ):
+        (block / name / "device").mkdir(parents=True)
+        (block / name / "holders").mkdir()
+        (block / name / "size").write_text(f"{size}\n")
+        (block / name / "ro").write_text(f"{read_only}\n")
+        (numbers / number).symlink_to(block / name)
+        (classes / name).symlink_to(block / name)
+    (block / "vda/device/model").write_text("Virtual Disk\n")
+    for index, number in ((1, "252:1"), (2, "252:2")):
+        part = block / "vda" / f"vda{index}"
+        (part / "holders").mkdir(parents=True)
+        (part / "partition").write_text(f"{index}\n")
+        (numbers / number).symlink_to(part)
+        (classes / f"vda{index}").symlink_to(part)
+    (block / "vdc/holders/dm-0").mkdir()
+    mountinfo = place / "mountinfo"
+    mountinfo.write_text("22 1 0:30 / / rw - overlay overlay rw,lowerdir=/a\n" + mounts)
+    monkeypatch.setattr(local, "SYS", place)
+    monkeypatch.setattr(disks, "SYS", place)
+    monkeypatch.setattr(local, "MOUNTS", mountinfo)
+    monkeypatch.setattr(disks, "content", lambda _: [])
+    return LiveSystem(tree=Path("/dev/loop0"), medium=frozenset({"sda"}))
+
+
+def test_only_disks_that_may_be_erased_are_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = sysfs(tmp_path, monkeypatch)
+    (found,) = disks.candidates(live)
+    assert (found.name, found.size, found.model) == ("vda", 8 << 30, "Virtual Disk")
+    assert {name: local.protected(live, name) for name in ("sda", "vdb", "vdc", "vde")} == {
+        "sda": "is the installation medium", "vdb": "is read-only", "vdc": "is in use: dm-0 is on it", "vde": "is not there",
+    }  # fmt: skip
+
+
+def test_a_disk_with_a_mounted_partition_is_protected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = sysfs(tmp_path, monkeypatch, mounts="30 22 252:2 / /mnt ro - ext4 /dev/vda2 ro\n")
+    assert disks.candidates(live) == []
+    assert local.protected(live, "vda") == "is mounted"
+    assert local.disk_of("252:2") == "vda"
+    assert local.disk_of("9:9") == ""
+
+
+def test_one_disk_is_chosen_two_are_not() -> None:
+    assert choose([], [VDA]) is VDA
+    with pytest.raises(BuildError, match=r"there are 2 disks and the kickstart does not say which: vda  8\.0 GiB; vdb  16\.0 GiB"):
+        choose([], [VDA, VDB])
+    with pytest.raises(BuildError, match="there is no disk to install on"):
+        choose([], [])
+
+
+@pytest.mark.parametrize("name", ["vdb", "/dev/vdb", "vd[b-z]"])
+def test_the_kickstart_says_which(name: str) -> None:
+    assert choose([name], [VDA, VDB]) is VDB
+
+
+def test_a_name_that_is_no_disk_is_refused() -> None:
+    with pytest.raises(BuildError, match="names the disk sda, which is not there or must not be erased"):
+        choose(["sda"], [VDA])
+    with pytest.raises(BuildError, match="several disks"):
+        choose(["vda", "vdb"], [VDA, VDB])
+
+
+@pytest.mark.parametrize(
+    "line", ["ignoredisk --only-use=vdb", "clearpart --all --drives=vdb", "part / --ondisk=vdb --size=1", "bootloader --boot-drive=vdb"]
+)
+def test_every_way_to_name_a_disk_is_read(line: str) -> None:
+    assert disks.named(kickstart.parse(f"{line}\n", "F28", "test")) == ["vdb"]

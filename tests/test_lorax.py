@@ -1,0 +1,369 @@
+"""The lorax backend: its child's protocol, every generation's arguments, templates that Mako renders, and what it made, looked into."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuild import steplog
+from imagebuild.config import InstallerConfig, TreeConfig
+from imagebuild.errors import BuildError, MissingToolError, UsageError
+from imagebuild.installers import Request, lorax, lorax_child
+from imagebuild.installers.table import choose
+from imagebuild.kinds import HostKind
+from imagebuild.model import Kickstart, Toolbox, Tree
+from imagebuild.stages.installer import InstallerSpec, make_iso
+from imagebuild.tools import command, iso
+from tests import fake_lorax
+
+ROOT = Path(__file__).parent.parent
+REF = "fedora/29/x86_64/atomic-host"
+# what stands for the rest of lorax: the installer's root becomes install.img, and the ISO is made like lorax's
+MAKE = f"""
+import subprocess, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from tests.test_remaster import make_iso
+root, output, label = sys.argv[1:]
+place = Path(output)
+(place / "images" / "pxeboot").mkdir(parents=True)
+subprocess.run(["mksquashfs", root, place / "images" / "install.img", "-quiet", "-no-progress"], check=True)
+work = place / "work"
+work.mkdir()
+iso = make_iso(work, label=label, more={{"images/install.img": place / "images" / "install.img"}})
+iso.rename(place / "images" / "boot.iso")
+(place / ".treeinfo").write_text("[general]\\nfamily = Fedora\\n")
+(place / ".discinfo").write_text("1.0\\n29.1\\nx86_64\\n")
+"""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="lorax needs root")
+
+
+def installer(place: Path, **more: Any) -> InstallerConfig:
+    options = {
+        "sources": ["https://example.org/os"],
+        "python": sys.executable,
+        "python_path": [str(place)],
+        "tmp": str(place / "tmp"),
+        **more,
+    }
+    return InstallerConfig.model_validate(
+        {"backend": "lorax", "name": "Fedora-Atomic-ostree", "volume_id": "Fedora-27", "defaults": "d", "unattended": "u", "lorax": options}
+    )
+
+
+SOURCE = TreeConfig.model_validate(
+    {
+        "url": "https://example.org/", "allow_unsigned": True, "osname": "fedora-atomic", "remote": "fedora-atomic",
+        "update_url": "https://ostree.example.org/", "update_gpg_key": "/etc/key",
+    }
+)  # fmt: skip
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """A small commit in an archive repository."""
+    repo, content = tmp_path / "repo", tmp_path / "content"
+    (content / "usr").mkdir(parents=True)
+    (content / "usr" / "file").write_text("content")
+    for argv in (["init", "--mode=archive"], ["commit", "-b", REF, f"--tree=dir={content}", "--owner-uid=0", "--owner-gid=0"]):
+        subprocess.run(["ostree", f"--repo={repo}", *argv], check=True, capture_output=True)
+    commit = subprocess.run(["ostree", f"--repo={repo}", "rev-parse", REF], check=True, capture_output=True, text=True).stdout.strip()
+    return Tree(
+        repo=repo, ref=REF, commit=commit, version="29.20190101.0", arch="x86_64", kernel="4.19", host_kind=HostKind.RPM_OSTREE,
+        pretty_name="Fedora Atomic Host 29", os_id="fedora", files=1, size=700 << 20, timestamp=1546300800,
+    )  # fmt: skip
+
+
+def kickstarts(tmp_path: Path) -> tuple[Kickstart, Kickstart]:
+    (tmp_path / "defaults.ks").write_text("text\n# größe\n")
+    (tmp_path / "unattended.ks").write_text("text\nrootpw --lock\nautopart\nclearpart --all\n")
+    return Kickstart(file=tmp_path / "defaults.ks", syntax="F28"), Kickstart(file=tmp_path / "unattended.ks", syntax="F28")
+
+
+def request(tmp_path: Path, tree: Tree, config: InstallerConfig) -> Request:
+    defaults, unattended = kickstarts(tmp_path)
+    return Request(
+        name="name", title="Fedora", product="Fedora", release="29", tree=tree, toolbox=Toolbox(image=tmp_path / "none", size=0), source=SOURCE,
+        config=config, defaults=defaults, unattended=unattended, keys=(), ways=("native",), epoch=1, treeinfo=tmp_path / "treeinfo",
+    )  # fmt: skip
+
+
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generation: str = "46.0", behaviour: str = "") -> Path:
+    place = tmp_path / "lorax"
+    fake_lorax.write(place, generation, MAKE, behaviour)
+    (place / "tmp").mkdir()
+    monkeypatch.setenv("FAKE_LORAX", str(place))
+    return place
+
+
+@needs_root
+@pytest.mark.parametrize("generation", fake_lorax.GENERATIONS)
+def test_every_generation_is_driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, generation: str) -> None:
+    place = fake(tmp_path, monkeypatch, generation)
+    # the oldest makes a nested root file system, which cannot be looked into from outside: said below
+    config = installer(place, installpkgs=["fedora-productimg-atomic"], sharedir="/share", buildarch="x86_64", variables={"mine": "x y"})
+    out = tmp_path / "out"
+    out.mkdir()
+    spec = InstallerSpec(backend="lorax", product="Fedora", release="29", ways=("native",))
+    toolbox = Toolbox(image=tmp_path / "none", size=0)
+    with steplog.writing_to(tmp_path / "log"):
+        made = make_iso(out, tree, toolbox, kickstarts(tmp_path), SOURCE, config, spec)
+    assert (made.name, made.commit, made.backend, made.unattended) == (
+        "Fedora-Atomic-ostree-29.20190101.0.x86_64.iso",
+        tree.commit,
+        "lorax",
+        True,
+    )
+    assert iso.check_md5(made.file)
+    assert "text\nrootpw --lock" in iso.read(made.file, "/ks.cfg", tmp_path).decode()
+    assert made.treeinfo.read_text().startswith("[general]\nfamily = Fedora")
+    told = json.loads((place / "told.json").read_text())
+    assert (told["product"], told["version"], told["release"], told["variant"]) == ("Fedora", "29", "29.20190101.0", "Atomic")
+    assert (told["volid"], told["domacboot"], told["isfinal"], told["size"]) == ("Fedora-27", False, True, 3)
+    assert told["installpkgs"] == ["fedora-productimg-atomic"]
+    assert told["add_template_vars"]["mine"] == "x y"
+    assert told["conf"]["sharedir"] == "/share"
+    assert told["dbo"]["sources"] == ["https://example.org/os"]
+    assert told["dbo"]["releasever"] == "29"
+    assert ("basearch" in told["dbo"]) == (generation == "46.0")
+    if generation in ("40.5.6", "46.0"):
+        assert told["rootfs_type"] == "squashfs"
+    elif generation in ("32.0", "39.5", "rhel8"):
+        assert told["squashfs_only"] is True
+    # its log is followed into the step's
+    assert "INFO pylorax: checking for root privileges" in (tmp_path / "log").read_text()
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("exit", r"lorax failed \(exit status 1\):\n.*volume id Fedora-27 is longer"),
+        ("raise", r"RuntimeError: Required installpkg failed\.\n.*dracut: the last words of a program"),
+        ("nothing", r"lorax ended well, but made no \.treeinfo"),
+    ],
+)
+def test_a_failure_quotes_what_lorax_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, behaviour: str, message: str
+) -> None:
+    place = fake(tmp_path, monkeypatch, behaviour=behaviour)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(BuildError, match=f"(?s){message}"):
+        lorax.build(out, request(tmp_path, tree, installer(place)))
+
+
+@needs_root
+def test_it_is_interrupted_before_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree) -> None:
+    place = fake(tmp_path, monkeypatch, behaviour="hang")
+    monkeypatch.setattr(lorax, "MINUTE", 0.05)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(BuildError, match="did not end within 60 minutes"):
+        lorax.build(out, request(tmp_path, tree, installer(place, timeout_minutes=60)))
+    assert (place / "cleaned").exists(), "lorax had no chance to clean up"
+
+
+@needs_root
+def test_bad_package_sources_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree) -> None:
+    place = fake(tmp_path, monkeypatch)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(BuildError, match="the package sources cannot be used"):
+        lorax.build(out, request(tmp_path, tree, installer(place, sources=["https://bad.example.org/os"])))
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def parameters(tail: str) -> Any:
+    found: dict[str, Any] = {}
+    exec(f"def run(dbo, product, size=2{tail}): pass", found)
+    return inspect.signature(found["run"]).parameters
+
+
+@pytest.mark.parametrize(
+    ("generation", "rootfs_type", "expected"),
+    [
+        ("29.0", None, {}),
+        ("29.0", "squashfs-ext4", {}),
+        ("32.0", None, {"squashfs_only": True}),
+        ("39.5", "squashfs-ext4", {"squashfs_only": False}),
+        ("rhel8", "squashfs", {"squashfs_only": True}),
+        ("46.0", None, {"rootfs_type": "squashfs"}),
+        ("46.0", "erofs", {"rootfs_type": "erofs"}),
+    ],
+)
+def test_the_root_file_system_is_asked_for_in_the_words_of_the_generation(
+    generation: str, rootfs_type: str | None, expected: dict[str, Any]
+) -> None:
+    found = lorax_child.adapt(
+        parameters(fake_lorax.GENERATIONS[generation][0]), {"product": "P", "size": 3, "skip_branding": False}, rootfs_type
+    )
+    assert {name: value for name, value in found.items() if name not in ("product", "size", "skip_branding")} == expected
+
+
+@pytest.mark.parametrize(
+    ("generation", "wanted", "rootfs_type", "lost"),
+    [
+        ("29.0", {"user_dracut_args": ["--conf x"]}, None, "knows no user_dracut_args"),
+        ("32.0", {"skip_branding": True}, None, "knows no skip_branding"),
+        ("39.5", {}, "erofs", "of type erofs"),
+        ("29.0", {}, "squashfs", "squashfs-ext4 only"),
+    ],
+)
+def test_what_a_generation_cannot_do_is_said_not_left_out(
+    generation: str, wanted: dict[str, Any], rootfs_type: str | None, lost: str
+) -> None:
+    with pytest.raises(lorax_child.CannotError, match=lost):
+        lorax_child.adapt(parameters(fake_lorax.GENERATIONS[generation][0]), wanted, rootfs_type)
+
+
+def test_the_command_line_of_the_oldest_generations(tmp_path: Path, tree: Tree) -> None:
+    config = installer(tmp_path, installpkgs=["a", "b"], verify=False, variables={"x": "1"})
+    asked = request(tmp_path, tree, config)
+    told = lorax.child_request(asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked))
+    help_text = " ".join(name for name, _ in told["command"]) + " --unknown"
+    argv = lorax_child.command_line(told["command"], help_text)
+    text = " ".join(argv)
+    for words in ("--product Fedora --version 29 --release 29.20190101.0", "--installpkgs a --installpkgs b", "--nomacboot", "--noverify", "--isfinal",
+                  "--add-template /t.tmpl", "--add-template-var x=1", "--rootfs-size 3", "--volid Fedora-27", "--source https://example.org/os"):  # fmt: skip
+        assert words in text, words
+    assert "--proxy" not in argv
+    with pytest.raises(lorax_child.CannotError, match="has no option --product"):
+        lorax_child.command_line(told["command"], "--source")
+
+
+def test_the_child_runs_under_old_interpreters() -> None:
+    text = Path(lorax_child.__file__).read_text()
+    compile(text, "lorax_child.py", "exec")
+    import ast
+
+    # what Python 3.6 does not know
+    tree_of = ast.parse(text, feature_version=(3, 6))
+    assert not [node for node in ast.walk(tree_of) if isinstance(node, ast.NamedExpr | ast.Match)]
+    imported = {alias.name.partition(".")[0] for node in ast.walk(tree_of) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module).partition(".")[0] for node in ast.walk(tree_of) if isinstance(node, ast.ImportFrom)}
+    assert imported <= set(sys.stdlib_module_names)
+
+
+def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
+    assert lorax.rootfs_size(0) == 3
+    assert lorax.rootfs_size(800 << 20) == 3
+    assert lorax.rootfs_size(1 << 30) == 4
+    assert lorax.rootfs_size(5 << 30) == 8
+
+
+# --- templates ----------------------------------------------------------------------------------------------------------
+
+
+def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) -> None:
+    asked = request(tmp_path, tree, installer(tmp_path))
+    templates, _ = lorax._templates(asked.config.lorax)
+    lorax.check_templates(templates, lorax.GIVEN | set(lorax.template_variables(asked)), "installer.lorax.templates")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("runcmd echo ${mispelt}", "uses mispelt, which nobody gives it"),
+        ("% if switch:\nruncmd true\n% endif\n", "uses switch"),
+        ("<% x = other %>\nruncmd echo ${x}\n", "uses other,"),
+        ("% for broken\n", "is no template"),
+    ],
+)
+def test_a_variable_that_nobody_gives_is_found_before_the_packages(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "x.tmpl"
+    file.write_text(text)
+    with pytest.raises(BuildError, match=message):
+        lorax.check_templates([file], {"root"}, "key")
+
+
+def test_a_template_that_is_not_there_is_found_before_the_packages(tmp_path: Path) -> None:
+    for name in (tmp_path / "none.tmpl", Path("relative.tmpl")):
+        with pytest.raises(BuildError, match=rf"there is no lorax template .*{name.name}"):
+            lorax.check_templates([name], set(), "key")
+
+
+def test_names_and_loops_of_a_template_are_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "x.tmpl"
+    file.write_text(
+        '<%page args="root"/>\n<%! import os %>\n<% a = root %>\n% for b in range(3):\nruncmd echo ${a} ${b} ${loop.index} ${os.sep}\n% endfor\n'
+    )
+    lorax.check_templates([file], {"root"}, "key")
+
+
+# --- choosing ------------------------------------------------------------------------------------------------------------
+
+
+def test_auto_takes_live_and_says_why(tmp_path: Path) -> None:
+    config = installer(tmp_path).model_copy(update={"backend": "auto"})
+    name, why = choose(config)
+    assert name == "live"
+    assert "lorax is not installed for" in why
+    nowhere = config.model_copy(update={"lorax": config.lorax.model_copy(update={"sources": ()})})
+    assert choose(nowhere) == ("live", "not lorax: no package source is configured")
+
+
+@needs_root
+def test_auto_takes_lorax_where_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = fake(tmp_path, monkeypatch)
+    assert choose(installer(place).model_copy(update={"backend": "auto"}))[0] == "lorax"
+
+
+def test_lorax_that_is_missing_names_the_distributions_package(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lorax cannot be used here") as caught:
+        choose(installer(tmp_path))
+    assert "dnf install lorax" in caught.value.hint
+    assert "PyPI is an unrelated project" in caught.value.hint
+    (tmp_path / "lorax").mkdir()
+    (tmp_path / "lorax" / "__init__.py").write_text("")
+    assert "PyPI's is an unrelated project" in lorax.unavailable(installer(tmp_path))
+    assert "there is no interpreter" in lorax.unavailable(installer(tmp_path, python="/nowhere/python"))
+
+
+@pytest.mark.lorax
+def test_the_real_library_takes_what_we_give_it() -> None:
+    """Wherever lorax is installed: the signatures of this very library against what the child would hand over."""
+    status, _ = command.status(["/usr/bin/python3", "-c", "import pylorax"])
+    if status != 0:
+        pytest.skip("NOT RUN: the lorax library does not import on this machine (dnf install lorax)")
+    program = (
+        "import inspect, json, sys; sys.path.insert(0, sys.argv[1]); import lorax_child, pylorax, pylorax.dnfbase;"
+        "wanted = json.loads(sys.argv[2]);"
+        "run = lorax_child.adapt(inspect.signature(pylorax.Lorax().run).parameters, wanted['run'], None);"
+        "inspect.signature(pylorax.Lorax().run).bind(None, **run);"
+        "f = pylorax.dnfbase.get_dnf_base_object;"
+        "inspect.signature(f).bind(**lorax_child.dnf_keywords(inspect.signature(f).parameters, wanted['dnf']))"
+    )
+    told = {
+        "run": {
+            "product": "Fedora",
+            "version": "29",
+            "release": "29.1",
+            "volid": "X",
+            "domacboot": False,
+            "add_templates": [],
+            "size": 3,
+            "outputdir": "/x",
+        },
+        "dnf": {
+            "installroot": "/x",
+            "sources": ["https://example.org/"],
+            "tempdir": "/x",
+            "releasever": "29",
+            "cachedir": "/x",
+            "logdir": "/x",
+        },
+    }
+    command.run(["/usr/bin/python3", "-c", program, Path(lorax_child.__file__).parent, json.dumps(told)], env={"PYTHONUTF8": "1"})
+
+
+def test_missing_tools_are_named(tmp_path: Path, tree: Tree) -> None:
+    with pytest.raises(MissingToolError, match="lorax cannot be used"):
+        lorax.build(tmp_path, request(tmp_path, tree, installer(tmp_path)))
