@@ -61,6 +61,7 @@ class TreeConfig(Model):
     remote: Word = Field(description="name of the remote on installed hosts")
     update_url: Url = Field(description="what installed hosts upgrade from")
     update_gpg_key: AbsolutePath = Field(description="path of the public key inside the tree, for the remote of installed hosts")
+    update_verify: bool = Field(default=True, description="whether installed hosts check signatures: Fedora 25's did not")
     attempts: int = Field(default=4, ge=1, le=20)
     low_speed_bytes: int = Field(default=1000, ge=0, description="bytes per second below which a transfer counts as stalled")
     low_speed_seconds: float = Field(default=60, gt=0)
@@ -160,9 +161,12 @@ class ImageConfig(Model):
 
 
 class LiveConfig(Model):
-    """How the live installer's squashfs is compressed: zstd 1 … 22 (15 costs thirty times what 3 does, for an eighth less), xz has no levels."""
+    """How the live installer's squashfs is compressed: zstd 1 … 22 (15 costs thirty times what 3 does, for an eighth less).
 
-    compression: Literal["zstd", "xz"] = "zstd"
+    xz is smallest and lz4 quickest to read (emulated machines feel it); both without levels.
+    """
+
+    compression: Literal["zstd", "xz", "lz4"] = "zstd"
     level: int = Field(default=15, ge=1, le=22)
 
 

@@ -4,6 +4,7 @@
 product is wrong" (an assertion in a criterion) and "the rig broke" (`RigError`) are different things.
 """
 
+import configparser
 import contextlib
 import json
 import secrets
@@ -67,6 +68,8 @@ class Expected:
     public_key: str
     script_marker: str
     storage: str
+    update_url: str
+    update_verify: bool = True
     login: Login = Login.CLOUD_INIT
     allowed_failed_units: tuple[str, ...] = ()
 
@@ -155,6 +158,16 @@ class Host:
         answer = self.run("cat", path)
         return answer.output if answer.status == 0 else None
 
+    def remote(self, name: str) -> dict[str, str]:
+        """Return the settings of an OSTree remote: of /etc/ostree/remotes.d, or of the repository itself (ostree.repo-config(5)); empty for none."""
+        section = f'remote "{name}"'
+        for path in (f"/etc/ostree/remotes.d/{name}.conf", "/sysroot/ostree/repo/config"):
+            config = configparser.ConfigParser(interpolation=None)
+            config.read_string(self.read(path) or "")
+            if config.has_section(section):
+                return dict(config[section])
+        return {}
+
     def storage_problem(self, storage: str) -> str:
         """Return what is wrong with container storage as a profile promises it; empty when nothing is."""
         found = profile(storage)
@@ -189,8 +202,10 @@ class Rig:
     cores: int
     memory: int
     storage: str
+    update_url: str
     accelerator: Accelerator
     evidence: Path
+    update_verify: bool = True
     allowed_failed_units: tuple[str, ...] = ()
     disk_size: int | None = None
 
@@ -245,7 +260,7 @@ def _expected(rig: Rig, public_key: str) -> Expected:
     return Expected(
         commit=rig.commit, version=rig.version, refspec=rig.refspec, hostname=f"smoke-{token}",
         user=vagrant_key.USER if rig.login is Login.VAGRANT else rig.user, public_key=public_key, script_marker=f"imagebuild-{token}",
-        storage=rig.storage, login=rig.login, allowed_failed_units=rig.allowed_failed_units,
+        storage=rig.storage, update_url=rig.update_url, update_verify=rig.update_verify, login=rig.login, allowed_failed_units=rig.allowed_failed_units,
     )  # fmt: skip
 
 

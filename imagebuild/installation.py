@@ -16,7 +16,7 @@ from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import INSTALLER_FATAL, describe_failure, fatal_line, installer_phase
-from imagebuild.tools.qemu import MIB, Drive, Machine, Running
+from imagebuild.tools.qemu import MIB, Drive, Kernel, Machine, Running
 
 # seconds at native speed; multiplied by the accelerator's slowness
 INSTALL_SECONDS = 400.0
@@ -32,7 +32,10 @@ class InstallationError(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A machine to install on: `medium` is cd, usb or virtio; `disk_size` in bytes (0: no disk), `drives` are further ones."""
+    """A machine to install on: `medium` is cd, usb or virtio; `disk_size` in bytes, `drives` are further ones.
+
+    `kernel` is started instead of what the medium's menu offers.
+    """
 
     iso: Path
     firmware: Firmware
@@ -43,6 +46,8 @@ class Bench:
     medium: str = "cd"
     drives: tuple[Drive, ...] = ()
     isolated: bool = True
+    network: bool = True
+    kernel: Kernel | None = None
 
 
 @contextlib.contextmanager
@@ -52,6 +57,7 @@ def powered_on(bench: Bench, disk: Path | None, serial: Path) -> Iterator[Runnin
         command.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, str(bench.disk_size)])
     machine = Machine(
         disk=disk, controller=Controller.VIRTIO, firmware=bench.firmware, cores=bench.cores, memory=bench.memory, isolated=bench.isolated,
+        network=bench.network, kernel=bench.kernel,
         drives=(Drive(file=bench.iso, kind=bench.medium, boot_first=True), *bench.drives), typed=True,
     )  # fmt: skip
     with qemu.started(machine, bench.accelerator, serial) as running:

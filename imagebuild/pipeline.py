@@ -120,7 +120,7 @@ def _installer(
 
 
 def _smoke_installation(config: Config, host: Host, tree: Step[Tree], firmware: Firmware, one: Step[Installation]) -> Step[Verdict]:
-    spec = SmokeSpec(firmware=firmware, login=Login.CLOUD_INIT, storage=config.storage, remote=config.tree.remote)
+    spec = _smoke_spec(config, firmware, Login.CLOUD_INIT)
     return step(
         f"smoke iso {firmware}", smoke_installation, tree, one, spec, config.smoke, Unkeyed(host.accelerator),
         tools=_guest_tools(host), cost=_guest_cost(config),
@@ -164,18 +164,25 @@ def _downloads(name: str, image: ImageConfig, host: Host, tree: Step[Tree], disk
 
 
 def _smoke(config: Config, image: ImageConfig, host: Host, tree: Step[Tree], download: Step[Image], firmware: Firmware) -> Step[Verdict]:
-    spec = SmokeSpec(firmware=firmware, login=image.login, storage=config.storage, remote=config.tree.remote)
+    spec = _smoke_spec(config, firmware, image.login)
     accelerator = Unkeyed(host.accelerator)
     name = f"smoke {download.name} {firmware}"
     return step(name, smoke_test, tree, download, spec, config.smoke, accelerator, tools=_guest_tools(host), cost=_guest_cost(config))
 
 
 def _smoke_disk(config: Config, host: Host, tree: Step[Tree], disk: Step[Disk], name: str, firmware: Firmware) -> Step[Verdict]:
-    spec = SmokeSpec(firmware=firmware, login=config.images[name].login, storage=config.storage, remote=config.tree.remote)
+    spec = _smoke_spec(config, firmware, config.images[name].login)
     accelerator, artifact = Unkeyed(host.accelerator), f"disk {name}"
     return step(
         f"smoke {artifact} {firmware}", smoke_disk, tree, disk, artifact, spec, config.smoke, accelerator,
         tools=_guest_tools(host), cost=_guest_cost(config),
+    )  # fmt: skip
+
+
+def _smoke_spec(config: Config, firmware: Firmware, login: Login) -> SmokeSpec:
+    tree = config.tree
+    return SmokeSpec(
+        firmware=firmware, login=login, storage=config.storage, remote=tree.remote, update_url=tree.update_url, update_verify=tree.update_verify
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ EXPECTED = Expected(
     public_key="ssh-ed25519 AAAAC3Nz test",
     script_marker="imagebuild-1234",
     storage="podman-overlay",
+    update_url="https://ostree.example.org/debian",
 )
 BOOT_LINK = "/ostree/boot.1/debian-atomic/ffff/0"
 DEPLOYED = f"/sysroot/ostree/deploy/debian-atomic/deploy/{COMMIT}.0"
@@ -36,6 +37,10 @@ HEALTHY: dict[str, str | None] = {
     f"cat {DEPLOYED}.origin": "[origin]\nrefspec=debian-atomic:debian/12/x86_64/atomic-host\n",
     "ostree --repo=/sysroot/ostree/repo show": "'12.3'\n",
     "cat /run/cloud-init/result.json": '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb]", "errors": []}}',
+    "cat /etc/ostree/remotes.d/debian-atomic.conf": (
+        '[remote "debian-atomic"]\nurl=https://ostree.example.org/debian\ngpg-verify=true\ngpgkeypath=/usr/share/ostree/debian-atomic.asc\n'
+    ),
+    "test -s /usr/share/ostree/debian-atomic.asc": "",
     "uname -n": "smoke-1234\n",
     "cat /etc/hostname": "smoke-1234\n",
     "getent passwd debian": "debian:x:1000:1000::/home/debian:/bin/bash\n",

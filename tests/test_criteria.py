@@ -32,6 +32,9 @@ from imagebuild.criteria import (
     test_no_failed_units as units,
 )
 from imagebuild.criteria import (
+    test_upgrade_remote as upgrade_remote,
+)
+from imagebuild.criteria import (
     test_vagrant_login as vagrant_login,
 )
 from imagebuild.guest import Boot, Expected, Host, NotApplicableError, NotTestedError
@@ -53,6 +56,7 @@ from tests.fakes import (
 
 CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
     "boots-the-released-commit": boots.test_boots_the_released_commit,
+    "upgrades-come-from-the-releases-remote": upgrade_remote.test_upgrades_come_from_the_releases_remote,
     "cloud-init-passes-an-ssh-key": ssh_key.test_cloud_init_passes_an_ssh_key,
     "cloud-init-sets-the-hostname": hostname.test_cloud_init_sets_the_hostname,
     "cloud-init-runs-the-user-script": user_script.test_cloud_init_runs_the_user_script,
@@ -62,6 +66,8 @@ CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
     "containers-run": lambda host, _: containers.test_containers_run(host),
     "vagrant-logs-in-with-the-insecure-key": vagrant_login.test_vagrant_logs_in_with_the_insecure_key,
 }
+REMOTE = "upgrades-come-from-the-releases-remote"
+REMOTE_FILE = "cat /etc/ostree/remotes.d/debian-atomic.conf"
 AWAY = "vagrant-logs-in-with-the-insecure-key"
 BOX = replace(EXPECTED, login=Login.VAGRANT, user="vagrant", public_key=vagrant_key.PUBLIC)
 
@@ -72,6 +78,10 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
     ("boots-the-released-commit", {"cat /proc/cmdline": "root=/dev/vda1\n"}, "booted no deployment"),
     ("boots-the-released-commit", {"ostree --repo=/sysroot/ostree/repo show": "'12.2'\n"}, "booted version '12.2'"),
     ("boots-the-released-commit", {f"cat {DEPLOYED}.origin": f"[origin]\nrefspec={OTHER}\n"}, "upgrades would come from"),
+    (REMOTE, {REMOTE_FILE: None}, "has no remote debian-atomic"),
+    (REMOTE, {REMOTE_FILE: '[remote "debian-atomic"]\nurl=file:///ostree/repo\n'}, "is 'file:///ostree/repo', not"),
+    (REMOTE, {REMOTE_FILE: '[remote "debian-atomic"]\nurl=https://ostree.example.org/debian\ngpg-verify=false\n'}, "are not checked"),
+    (REMOTE, {"test -s /usr/share/ostree/debian-atomic.asc": None}, "that upgrades are checked with is not there"),
     ("cloud-init-passes-an-ssh-key", {"cat /home/debian/.ssh/authorized_keys": "ssh-rsa else\n"}, "the seed's key is not in"),
     ("cloud-init-passes-an-ssh-key", {"cat /run/cloud-init/result.json": '{"v1": {"datasource": "DataSourceNone", "errors": []}}'}, "not the seed"),
     ("cloud-init-sets-the-hostname", {"uname -n": "localhost\n"}, "calls itself 'localhost'"),

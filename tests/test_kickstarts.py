@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pykickstart.constants import CLEARPART_TYPE_ALL
 
+from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import plan
 from imagebuild.deploy.execute import is_change
 from imagebuild.kinds import Firmware
+from imagebuild.live.dialogue import missing
+from tests.golden import check_golden
 from tests.test_plan import GIB, MIB, ROOT, rendered
 
 RELEASES = range(25, 30)
@@ -121,6 +125,24 @@ def test_the_layout_is_the_published_one(release: int) -> None:
         assert cloud.volumes[0].size > 5000 * MIB
         assert box.volumes[0].size > 38 * GIB
         assert is_change(cloud, box) == "", "a root that fills the group is grown"
+
+
+@pytest.mark.parametrize("line", ["debian-12", *(f"fedora-{release}" for release in RELEASES)])
+def test_installer_kickstarts_carry_the_users_remote(line: str, request: pytest.FixtureRequest) -> None:
+    for variant in ("installer", "interactive"):
+        text, syntax = rendered(line, variant)
+        check_golden(request, f"{line}-{variant}.ks", text)
+        planned = plan.read(text, syntax, disk_size=20 * GIB, firmware=frozenset(Firmware), seed="x")
+        # what Anaconda is told to install from, and what the installed host is told instead (shared/domain.md, 1.3)
+        assert planned.url == "file:///ostree/repo"
+        script = next(each for each in planned.scripts if "ostree remote add" in each.text)
+        assert script.must_succeed
+        assert "ostree remote delete" in script.text.split("ostree remote add")[0]
+        assert ("gpg-verify=true" in script.text) == (line != "fedora-25")
+        # the unattended one says who may log in, the other one asks
+        handler = language.parse(text, syntax, line)
+        assert bool(missing(handler)) == (variant == "interactive")
+        assert handler.clearpart.type == CLEARPART_TYPE_ALL
 
 
 def test_sizes_are_those_of_the_table() -> None:

@@ -73,7 +73,7 @@ def test_http(install: Path) -> None:
 
 def test_no_network_is_a_sentence(install: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kickstarts, "has_route", lambda: False)
-    monkeypatch.setattr(kickstarts, "NETWORK_SECONDS", 0)
+    monkeypatch.setattr(kickstarts, "NETWORK_SECONDS", -1)
     with pytest.raises(BuildError, match="there is no network to fetch http"):
         find(install, parse("inst.ks=http://10.0.2.2/ks.cfg").kickstart)
 

@@ -30,7 +30,7 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     rig = Rig(
         disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
         commit="c", version="1", refspec="r", user="u", cores=1,
-        host_kind=HostKind.OSTREE, memory=1, storage="s", accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
+        host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u", accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
     )  # fmt: skip
     (tmp_path / "rig.json").write_text(rig_to_json(rig))
     (tmp_path / "test_criteria.py").write_text(CRITERIA)

@@ -15,8 +15,8 @@ def test_a_changed_criterion_is_another_key(tmp_path: Path, monkeypatch: pytest.
     package = tmp_path / "imagebuild"
     shutil.copytree(Path(smoke.__file__).parent.parent, package)
     monkeypatch.setattr(smoke, "__file__", str(package / "stages" / "smoke.py"))
-    before = SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r")
-    assert before == SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r")
+    before = SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u")
+    assert before == SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u")
     with (package / changed).open("a") as stream:
         stream.write("# changed\n")
-    assert before != SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r")
+    assert before != SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u")

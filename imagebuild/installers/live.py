@@ -78,7 +78,13 @@ def build(out: Path, request: Request) -> Path:
 
 def _compress(toolbox: Path, target: Path, options: LiveConfig) -> None:
     """Compress the toolbox: a stream from one squashfs to another, so nothing is unpacked."""
-    level = ["-Xcompression-level", str(options.level)] if options.compression == "zstd" else ["-b", "1M"]
+    level = (
+        ["-Xcompression-level", str(options.level)]
+        if options.compression == "zstd"
+        else ["-b", "1M"]
+        if options.compression == "xz"
+        else []
+    )
     argv: list[str | Path] = [
         "mksquashfs", "-", target, "-tar", "-comp", options.compression, *level, "-quiet", "-no-progress",
         "-mkfs-time", "0", "-all-time", "0", "-root-mode", "0755",

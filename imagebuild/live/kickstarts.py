@@ -23,6 +23,7 @@ from imagebuild.tools import command
 LARGEST = 1 << 20
 DEVICE_SECONDS = 30
 NETWORK_SECONDS = 300
+CARD_SECONDS = 30
 TRIES = 5
 OEM_LABEL = "OEMDRV"
 MEDIUM = INSTALL / "repo"
@@ -140,11 +141,17 @@ def has_route() -> bool:
     return False
 
 
+def has_card() -> bool:
+    """Whether there is any network card."""
+    return any(place.name != "lo" for place in Path("/sys/class/net").glob("*"))
+
+
 def fetch(url: str) -> bytes:
     """Fetch a kickstart, once there is a network. Raises BuildError with what is wrong: no network, no such file, no answer."""
-    deadline = time.monotonic() + NETWORK_SECONDS
+    begun = time.monotonic()
     while not has_route():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > NETWORK_SECONDS or (waited > CARD_SECONDS and not has_card()):
             raise BuildError(
                 f"there is no network to fetch {url} through",
                 hint="look at ip= in the boot entry, and at the cable; DHCP is used without ip=",

@@ -43,8 +43,11 @@ class Terminal:
 
     def ask(self, prompt: str, *, secret: bool = False) -> str:
         """Return the line that was typed first, on any console. Raises EOFError when no console can be read."""
-        self.write(f"{prompt} ")
         with self._echo(on=not secret):
+            for descriptor in self.descriptors:
+                # what was typed before the question does not answer it
+                termios.tcflush(descriptor, termios.TCIFLUSH)
+            self.write(f"{prompt} ")
             line = self._line()
         self.write("\r\n" if secret else "")
         return line.strip()
@@ -53,7 +56,6 @@ class Terminal:
         pending = dict.fromkeys(self.descriptors, b"")
         with selectors.DefaultSelector() as selector:
             for descriptor in self.descriptors:
-                termios.tcflush(descriptor, termios.TCIFLUSH)
                 selector.register(descriptor, selectors.EVENT_READ)
             while selector.get_map():
                 for key, _ in selector.select():

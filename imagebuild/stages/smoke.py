@@ -38,12 +38,14 @@ def criteria_digest() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeSpec:
-    """Under which firmware, who lets the tester in, with what promised storage, the remote of upgrades, and which criteria."""
+    """Under which firmware, who lets the tester in, with what promised storage, the remote of upgrades and its URL, and which criteria."""
 
     firmware: Firmware
     login: Login
     storage: str
     remote: str
+    update_url: str
+    update_verify: bool = True
     criteria: str = field(default_factory=criteria_digest)
 
 
@@ -89,7 +91,8 @@ def _test(out: Path, artifact: str, boot: Unpacked, tree: Tree, spec: SmokeSpec,
     rig = Rig(
         disk=boot.disk, disk_format=boot.format, controller=boot.controller, artifact=artifact, firmware=spec.firmware, login=spec.login,
         commit=tree.commit, version=tree.version, refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user,
-        cores=guest.cores, memory=guest.memory * MIB, storage=spec.storage, accelerator=accelerator, evidence=evidence,
+        cores=guest.cores, memory=guest.memory * MIB, storage=spec.storage, update_url=spec.update_url, update_verify=spec.update_verify,
+        accelerator=accelerator, evidence=evidence,
         allowed_failed_units=tuple(guest.failed_units_allowed), disk_size=boot.size,
     )  # fmt: skip
     (out / "rig.json").write_text(rig_to_json(rig))

@@ -61,6 +61,15 @@ DRIVES = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A kernel that QEMU itself starts, instead of what the firmware finds."""
+
+    file: Path
+    initrd: Path
+    arguments: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest.
 
@@ -75,8 +84,10 @@ class Machine:
     seed: Path | None = None
     forward: dict[int, int] = field(default_factory=dict)
     isolated: bool = True
+    network: bool = True
     drives: tuple[Drive, ...] = ()
     typed: bool = False
+    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +121,7 @@ def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovm
         *_firmware(machine, places, ovmf),
         *_disks(machine),
         *_network(machine),
+        *_kernel(machine),
         *_serial(machine, places),
         *["-qmp", f"unix:{places.monitor},server=on,wait=off"],
     ]
@@ -160,7 +172,14 @@ def _controller(machine: Machine) -> list[str]:
     return CONTROLLERS[Controller.IDE if sata else machine.controller]
 
 
+def _kernel(machine: Machine) -> list[str]:
+    kernel = machine.kernel
+    return ["-kernel", str(kernel.file), "-initrd", str(kernel.initrd), "-append", kernel.arguments] if kernel is not None else []
+
+
 def _network(machine: Machine) -> list[str]:
+    if not machine.network:
+        return ["-nic", "none"]
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{outside}-:{inside}" for outside, inside in sorted(machine.forward.items()))
     # restrict: the guest reaches nothing outside of this process; forwards still work
     return ["-nic", f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}"]

@@ -24,7 +24,10 @@ systemctl enable broken.service
 def smoke_of(text: str, lab: Lab, firmware: Firmware = Firmware.BIOS) -> Pipeline:
     """Wire a smoke test of a disk that another kickstart installs."""
     disk = lab.disk("broken", text)
-    smoke = SmokeSpec(firmware=firmware, login=Login.CLOUD_INIT, storage=lab.settings.storage, remote=lab.settings.tree.remote)
+    tree = lab.settings.tree
+    smoke = SmokeSpec(
+        firmware=firmware, login=Login.CLOUD_INIT, storage=lab.settings.storage, remote=tree.remote, update_url=tree.update_url
+    )  # fmt: skip
     accelerator = steps.Unkeyed(lab.host.accelerator)
     verdict = steps.step("smoke broken", smoke_disk, lab.pipeline.tree, disk, "Broken", smoke, lab.settings.smoke, accelerator)
     return dataclasses.replace(lab.pipeline, verdicts=(verdict,), images=())

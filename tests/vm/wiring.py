@@ -1,11 +1,12 @@
 """Steps that only tests wire: disks of other kickstarts, and guests booted without the whole set of criteria."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from imagebuild.steps import Cost, Step, step
 from imagebuild.store import Store
 from imagebuild.tools import command
 
+T = TypeVar("T")
 BUDGET = Cost(cores=2, memory=6 << 30)
 
 
@@ -57,6 +59,10 @@ class Lab:
         spec = DiskSpec(size=size, firmware=tuple(Firmware), populate=tuple(ways or self.host.populate))
         return step(f"disk {name}", install_disk, self.pipeline.tree, self.toolbox(), kickstart, spec, tools={"copy": str(copy)})
 
+    def again(self, one: Step[T]) -> Step[T]:
+        """The same step under another key: it is built once more."""
+        return dataclasses.replace(one, tools={**one.tools, "copy": "again"})
+
     def build(self, *goals: Step[Any], jobs: int = 2) -> graph.Outcome:
         """Build goals in the session's store."""
         with ThreadPoolExecutor(jobs) as executor:
@@ -79,7 +85,7 @@ class Lab:
         rig = Rig(
             disk=disk, disk_format=form, controller=controller, artifact=evidence.name, firmware=firmware, login=login, commit=tree.commit,
             version=tree.version, refspec=f"{self.settings.tree.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user, cores=2,
-            memory=guest.memory << 20, storage=storage, accelerator=self.host.accelerator, evidence=evidence,
+            memory=guest.memory << 20, storage=storage, update_url=self.settings.tree.update_url, accelerator=self.host.accelerator, evidence=evidence,
         )  # fmt: skip
         with booted(rig) as boot:
             yield boot
