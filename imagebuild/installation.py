@@ -6,8 +6,8 @@ What comes out is the disk. "The medium does not install" (`InstallationError`) 
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuild.errors import BuildError
@@ -47,6 +47,8 @@ class Bench:
     drives: tuple[Drive, ...] = ()
     isolated: bool = True
     network: bool = True
+    forward: Mapping[int, int] = field(default_factory=dict)
+    address: str = ""
     kernel: Kernel | None = None
 
 
@@ -57,8 +59,8 @@ def powered_on(bench: Bench, disk: Path | None, serial: Path) -> Iterator[Runnin
         command.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, str(bench.disk_size)])
     machine = Machine(
         disk=disk, controller=Controller.VIRTIO, firmware=bench.firmware, cores=bench.cores, memory=bench.memory, isolated=bench.isolated,
-        network=bench.network, kernel=bench.kernel,
-        drives=(Drive(file=bench.iso, kind=bench.medium, boot_first=True), *bench.drives), typed=True,
+        network=bench.network, kernel=bench.kernel, forward=dict(bench.forward), address=bench.address,
+        drives=(Drive(file=bench.iso, kind=bench.medium, boot_first=bench.kernel is None), *bench.drives), typed=True,
     )  # fmt: skip
     with qemu.started(machine, bench.accelerator, serial) as running:
         yield running
@@ -76,7 +78,9 @@ def wait_for(running: Running, there: Callable[[str], bool], seconds: float, wha
     """Wait until the console shows something and return what it shows. Raises InstallationError."""
     deadline = time.monotonic() + seconds
     while not there(console := running.console()):
-        if not running.alive or time.monotonic() > deadline:
+        if not running.alive:
+            raise InstallationError(f"the machine went off before {what} came: {running.complaint().strip()[-300:] or console[-300:]!r}")
+        if time.monotonic() > deadline:
             raise InstallationError(f"{what} did not come within {seconds:.0f} s; the console ends with {console[-300:]!r}")
         time.sleep(0.3)
     return console

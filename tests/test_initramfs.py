@@ -35,15 +35,17 @@ def tree() -> dict[str, bytes]:
 
 
 def build(files: dict[str, bytes]) -> bytes:
-    return initramfs.build(
-        files.get, KERNEL, volume_id="VOLUME", sums={"install.img": "a" * 64, "product.img": "b" * 64}, busybox=b"\x7fELF busybox"
-    )
+    made = initramfs.build(files.get, KERNEL, volume_id="VOLUME", busybox=b"\x7fELF busybox")
+    return made + initramfs.sums({"install.img": "a" * 64, "product.img": "b" * 64})
 
 
 def test_the_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
     assert shutil.which("cpio"), "the package cpio is missing: run .ci/bootstrap"
     archive = build(tree())
-    subprocess.run(["cpio", "-i", "-d", "--quiet"], input=gzip.decompress(archive), cwd=tmp_path, check=True)
+    # as the kernel does: the archives one after the other
+    first, trailer, second = gzip.decompress(archive).partition(b"TRAILER!!!\0")
+    for part in (first + trailer + b"\0" * 512, second.lstrip(b"\0")):
+        subprocess.run(["cpio", "-i", "-d", "--quiet"], input=part, cwd=tmp_path, check=True)
     modules = tmp_path / "lib/modules" / KERNEL
     found = {path.name: path.read_bytes() for path in modules.rglob("*.ko")}
     assert found == {
@@ -81,7 +83,7 @@ def test_every_program_that_the_scripts_use_is_an_applet() -> None:
     assert set(initramfs.APPLETS) <= set(there)
     known = {*initramfs.APPLETS, "sh"}
     builtin = {
-        *("say", "fail", "read_arguments", "coldplug", "find_device", "wait_for_device", "check_medium", "number_of", "open_medium", "start_network"),
+        *("say", "fail", "read_arguments", "coldplug", "find_device", "wait_for_device", "check_medium", "whole_disk", "number_of", "open_medium", "start_network"),
         *("fetch_medium", "mount_image", "make_root", "for", "case", "while", "until", "if", "local", "exec", "export", "set", "return", "read", "exit"),
     }  # fmt: skip
     for script in ("live_init.sh", "udhcpc.sh"):

@@ -35,18 +35,14 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
         "files": [path for path in files if path.count("/") == 1],
     }
     if STAGE2 in files:
-        facts |= embedded(iso_file(image, STAGE2, work), work)
+        facts |= embedded(image, iso.offset_of(image, STAGE2), work)
     return facts
 
 
-def iso_file(image: Path, path: str, work: Path) -> Path:
-    """Extract one large file of an ISO and return it."""
-    return iso.extract(image, [path], work)[path]
-
-
-def embedded(stage2: Path, work: Path) -> dict[str, object]:
-    """Return the commits and refs of the repository inside an installer's root file system."""
-    listing = command.run(["unsquashfs", "-l", stage2], quiet=True).splitlines()
+def embedded(stage2: Path, offset: int, work: Path) -> dict[str, object]:
+    """Return the commits and refs of the repository inside an installer's root file system, a squashfs that begins at an offset of a file."""
+    where = ["-o", str(offset)]
+    listing = command.run(["unsquashfs", *where, "-l", stage2], quiet=True).splitlines()
     paths = [line.partition("squashfs-root/")[2] for line in listing if line.startswith("squashfs-root/")]
     if NESTED in paths:
         raise BuildError(
@@ -61,7 +57,7 @@ def embedded(stage2: Path, work: Path) -> dict[str, object]:
     names = [path for path in paths if path.startswith(f"{prefix}refs/")]
     directory = work / "embedded"
     command.run(
-        ["unsquashfs", "-q", "-n", "-no-xattrs", "-f", "-d", directory, stage2, f"{place}/refs", f"{place}/config", f"{place}/summary"], quiet=True
+        ["unsquashfs", "-q", "-n", "-no-xattrs", "-f", *where, "-d", directory, stage2, f"{place}/refs", f"{place}/config", f"{place}/summary"], quiet=True
     )  # fmt: skip
     refs = {
         str(PurePosixPath(path.removeprefix(prefix)).relative_to("refs")): (directory / path).read_text().strip()

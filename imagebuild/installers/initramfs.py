@@ -30,6 +30,7 @@ APPLETS = (
     "mkdir", "mknod", "modprobe", "mount", "printf", "readlink", "reboot", "rm", "sed", "sha256sum", "sleep", "sort", "stat", "switch_root",
     "udhcpc", "umount", "wget", "xargs", "dmesg",
 )  # fmt: skip
+LEVEL = 6
 SUFFIX = re.compile(r"\.ko(\.(xz|gz|zst))?$")
 
 
@@ -66,12 +67,10 @@ class Archive:
         return self.stream.getvalue()
 
 
-def build(
-    read: Callable[[str], bytes | None], kernel: str, *, volume_id: str, sums: Mapping[str, str], busybox: bytes | None = None
-) -> bytes:
+def build(read: Callable[[str], bytes | None], kernel: str, *, volume_id: str, busybox: bytes | None = None) -> bytes:
     """Return the compressed initramfs. `read` gives a file of the tree by its path (None: there is none).
 
-    `sums` maps the names of the images to their sha256. Raises BuildError: a tree whose modules cannot be read.
+    Raises BuildError: a tree whose modules cannot be read.
     """
     archive = Archive()
     # the kernel opens /dev/console for init before anything is mounted
@@ -84,9 +83,15 @@ def build(
     for script, place in (("live_init.sh", "init"), ("udhcpc.sh", "udhcpc.sh")):
         archive.add(place, stat.S_IFREG | 0o755, (Path(__file__).parent / script).read_bytes())
     archive.add("volume-id", stat.S_IFREG | 0o644, volume_id.encode() + b"\n")
-    archive.add("sums", stat.S_IFREG | 0o644, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode())
     _add_modules(archive, read, kernel)
-    return gzip.compress(archive.finish(), compresslevel=9, mtime=0)
+    return gzip.compress(archive.finish(), compresslevel=LEVEL, mtime=0)
+
+
+def sums(images: Mapping[str, str]) -> bytes:
+    """Return the archive that follows the initramfs (the kernel unpacks one after the other): the sha256 of what may be fetched, by name."""
+    archive = Archive()
+    archive.add("sums", stat.S_IFREG | 0o644, "".join(f"{digest}  {name}\n" for name, digest in sorted(images.items())).encode())
+    return gzip.compress(archive.finish(), compresslevel=LEVEL, mtime=0)
 
 
 def _busybox() -> bytes:

@@ -63,9 +63,11 @@ def build(out: Path, request: Request) -> Path:
             _make_grub(sandbox, layout, work, volume)
             program = product.compile_program(sandbox)
         _make_product(work, request, program)
+        repo = Repo(request.tree.repo)
+        beginning = _make_boot(work, request, read=lambda path: repo.read(request.tree.commit, path))
         payload.result()
-    repo = Repo(request.tree.repo)
-    _make_boot(work, request, read=lambda path: repo.read(request.tree.commit, path))
+    images = {name: sha256(work / name) for name in ("install.img", "product.img")}
+    (work / "initrd.img").write_bytes(beginning + initramfs.sums(images))
     for one in firmware:
         kickstart = KICKSTART if request.unattended is not None else None
         text = menu.grub_menu(menu.entries(request.title, volume, one, kickstart), volume, timeout=request.config.timeout)
@@ -133,13 +135,14 @@ def _make_product(work: Path, request: Request, program: bytes) -> None:
     )  # fmt: skip
 
 
-def _make_boot(work: Path, request: Request, read: Callable[[str], bytes | None]) -> None:
+def _make_boot(work: Path, request: Request, read: Callable[[str], bytes | None]) -> bytes:
+    """Write the tree's kernel, and return the initramfs without the checksums of the images."""
     kernel = read(f"usr/lib/modules/{request.tree.kernel}/vmlinuz")
     assert kernel is not None, "the pull checked that the tree has a kernel"
     (work / "vmlinuz").write_bytes(kernel)
-    sums = {name: sha256(work / name) for name in ("install.img", "product.img")}
-    (work / "initrd.img").write_bytes(initramfs.build(read, request.tree.kernel, volume_id=request.config.volume_id, sums=sums))
-    steplog.note(f"initramfs: {(work / 'initrd.img').stat().st_size / MIB:.1f} MiB")
+    made = initramfs.build(read, request.tree.kernel, volume_id=request.config.volume_id)
+    steplog.note(f"initramfs: {len(made) / MIB:.1f} MiB")
+    return made
 
 
 def _make_esp(work: Path, request: Request) -> None:

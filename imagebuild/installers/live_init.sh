@@ -55,6 +55,14 @@ wait_for_device() {
     done
 }
 
+# A hybrid image on a stick shows its file system twice: on the disk, and on a partition that begins later. The disk is the medium.
+whole_disk() {
+    place=$(readlink -f "/sys/class/block/${1##*/}")
+    parent=${place%/*}
+    parent=/dev/${parent##*/}
+    if [ -e "$place/partition" ] && [ "$(dd if="$parent" bs=1 skip=32769 count=5 2>/dev/null)" = CD001 ]; then echo "$parent"; else echo "$1"; fi
+}
+
 # The checksum that implantisomd5(1) wrote into the application area of the primary volume descriptor: MD5 of everything but the
 # last sectors, with that area blank (isomd5sum, libcheckisomd5.c)
 check_medium() {
@@ -87,6 +95,7 @@ open_medium() {
     esac
     say "looking for the medium ($stage2)"
     wait_for_device "$device" "$stage2"
+    device=$(whole_disk "$device")
     medium=$(number_of "$device")
     [ -z "$check" ] || check_medium "$device"
     mkdir -p /run/install/repo

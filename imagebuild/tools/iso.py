@@ -82,6 +82,15 @@ def listing(image: Path) -> list[str]:
     return [line.strip().strip("'") for line in said.splitlines() if line.startswith("'")]
 
 
+def offset_of(image: Path, path: str) -> int:
+    """Return where a file's content begins in an image, in bytes. Raises BuildError when there is no such file."""
+    said = command.run(["xorriso", "-indev", image, "-find", path, "-exec", "report_lba"], quiet=True)
+    match = re.search(r"^File data lba:\s+\d+\s*,\s*(\d+)", said, re.MULTILINE)
+    if match is None:
+        raise BuildError(f"{image.name} has no {path}")
+    return int(match.group(1)) * SECTOR
+
+
 def read(image: Path, path: str, work: Path) -> bytes:
     """Return one file of an image; `work` is a directory to extract it into. Raises BuildError."""
     target = work / "extracted"

@@ -71,7 +71,7 @@ class Kernel:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest.
+    """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest (at `address`; empty: what DHCP gives).
 
     `disk` (qcow2) may be missing; `typed` makes the serial console one that can be typed on.
     """
@@ -83,6 +83,7 @@ class Machine:
     memory: int
     seed: Path | None = None
     forward: dict[int, int] = field(default_factory=dict)
+    address: str = ""
     isolated: bool = True
     network: bool = True
     drives: tuple[Drive, ...] = ()
@@ -180,7 +181,9 @@ def _kernel(machine: Machine) -> list[str]:
 def _network(machine: Machine) -> list[str]:
     if not machine.network:
         return ["-nic", "none"]
-    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{outside}-:{inside}" for outside, inside in sorted(machine.forward.items()))
+    forwards = "".join(
+        f",hostfwd=tcp:127.0.0.1:{outside}-{machine.address}:{inside}" for outside, inside in sorted(machine.forward.items())
+    )
     # restrict: the guest reaches nothing outside of this process; forwards still work
     return ["-nic", f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}"]
 

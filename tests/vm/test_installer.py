@@ -23,7 +23,7 @@ from imagebuild.installation import Bench, choose_entry, follow, powered_on, wai
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, IsoImage, Tree
 from imagebuild.steps import Step
-from imagebuild.tools import command, iso, qemu
+from imagebuild.tools import command, iso, qemu, ssh
 from imagebuild.tools.qemu import Drive, Kernel, Running
 from tests.vm.test_ways import mounted
 from tests.vm.wiring import Lab
@@ -121,9 +121,9 @@ def test_the_tree_is_on_the_medium_once(lab: Lab, image: IsoImage, tree: Tree, t
     step = lab.toolbox()
     toolbox = lab.must(step).value(step)
     alone = tmp_path / "tree.squashfs"
-    options = ["-comp", "zstd", "-Xcompression-level", "3", "-quiet", "-no-progress"]
-    with Path("/dev/null").open("wb") as nowhere:
-        command.pipe(["sqfs2tar", "--subdir", "usr", toolbox.image], ["mksquashfs", "-", alone, "-tar", *options], stdout=nowhere)
+    command.run(["unsquashfs", "-q", "-n", "-d", tmp_path / "tree", toolbox.image, "usr"])
+    command.run(["mksquashfs", tmp_path / "tree", alone, "-comp", "zstd", "-Xcompression-level", "3", "-quiet", "-no-progress"])
+    command.run(["rm", "-rf", tmp_path / "tree"])
     boot = iso.extract(image.file, ["/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"], tmp_path)
     parts = alone.stat().st_size + sum(file.stat().st_size for file in boot.values())
     assert image.size <= 1.15 * parts, f"{image.size / parts:.3f}"
@@ -138,11 +138,15 @@ def test_kickstart_over_http_static_address_media_check_and_sshd(lab: Lab, image
     with served(tmp_path / "www") as url:
         arguments = f"rd.live.check inst.sshd inst.text ip=10.0.2.77::10.0.2.2:255.255.255.0:::none inst.ks={url}/my.ks"
         # without inst.stage2 the initramfs knows the label; on a stick
-        machine = bench(lab, image, kernel=direct(image, tmp_path, arguments), medium="usb", isolated=False)
+        port = ssh.free_port()
+        machine = bench(
+            lab, image, kernel=direct(image, tmp_path, arguments), medium="usb", isolated=False, forward={port: 22}, address="10.0.2.77"
+        )  # fmt: skip
         with powered_on(machine, tmp_path / "disk.qcow2", tmp_path / "serial.log") as running:
             said(running, lab, "imagebuild: the medium is whole")
             said(running, lab, r"imagebuild: ssh is open for root, password \w{12}")
             said(running, lab, f"imagebuild: kickstart: {re.escape(url)}/my.ks")
+            assert ssh.greets(port), "nobody answers at the address of ip="
             said(running, lab, "imagebuild: checking commit")
     assert untouched(tmp_path / "disk.qcow2"), "something was written before the commit was checked"
 

@@ -22,7 +22,7 @@ STAGES = ("pull", "toolbox", "disk cloud", "qcow2 cloud", "smoke qcow2 cloud uef
 
 
 def small_matrix(tmp_path: Path) -> Path:
-    """The demo's configuration with one download of each kind of disk, under UEFI only: `make demo` boots all, CI has an hour."""
+    """The demo's configuration with one download of each kind of disk and the ISO, under UEFI only: `make demo` boots all, CI has an hour."""
     file = tmp_path / "debian-12.yaml"
     text = (ROOT / "configs" / "debian-12.yaml").read_text()
     for old, new in (
@@ -30,6 +30,7 @@ def small_matrix(tmp_path: Path) -> Path:
         ("      raw.xz: {level: 0}\n      raw.zst: {level: 3}\n      vmdk: {}\n", ""),
         ('      vagrant-libvirt: {compat: "1.1", compression: zstd}\n', ""),
         ("smoke:\n", "smoke:\n  installed: []\n"),
+        ("  live: {compression: zstd, level: 3}\n", "  live: {compression: lz4}\n  firmware: [uefi]\n"),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -64,14 +65,20 @@ def test_a_ref_becomes_a_booted_and_checked_qcow2(own_store: Path, tmp_path: Pat
         assert f"{stage}: finished before" in finished.stdout, f"{stage} was built again:\n{finished.stdout}"
     cells = json.loads((output / "verdict.json").read_text())
     assert {cell["state"] for cell in cells} == {State.PASSED, State.NOT_APPLICABLE}
-    assert len(cells) == 20
+    # 11 criteria of two downloads and of the installed host, and its installation
+    assert len(cells) == 34
     away = {(cell["criterion"], "vagrant" in cell["artifact"]) for cell in cells if cell["state"] == State.NOT_APPLICABLE}
+    assert ("installer-media-boots-and-installs", State.PASSED) in {(cell["criterion"], cell["state"]) for cell in cells}
     assert away == {("vagrant-logs-in-with-the-insecure-key", False), *((f"cloud-init-{what}", True) for what in CLOUD_INIT)}
     assert all(Path(cell["evidence"]).stat().st_size for cell in cells)
     (image,) = output.glob("*/*.qcow2")
     assert image.name.startswith("Debian-AtomicHost-12.")
-    evidence = {file.name for file in next(output.glob("*/evidence/*")).iterdir()}
-    assert {"serial.log", "screen.png", "phases.json", "journal.txt"} <= evidence
+    for place in output.glob("*/evidence/*"):
+        evidence = {file.name for file in place.iterdir()}
+        assert {"serial.log", "screen.png", "phases.json", "journal.txt"} <= evidence
+        assert ("installer-serial.log" in evidence) == (".iso" in place.name)
+    (iso,) = output.glob("*/*.iso")
+    assert iso.name.startswith("Debian-AtomicHost-installer-12.")
 
     begun = time.monotonic()
     again = run(configuration, store, output)
