@@ -22,17 +22,18 @@ from rich.console import Console
 
 from imagebuild import config, graph, steplog
 from imagebuild.composers import mmdebstrap
-from imagebuild.config import Config, MmdebstrapConfig, cache_directory
+from imagebuild.config import Config, LiveConfig, MmdebstrapConfig, cache_directory
 from imagebuild.deploy.ways import DiskSpec, choose_ways
-from imagebuild.model import Disk, Toolbox, Tree
+from imagebuild.model import Disk, IsoImage, Toolbox, Tree
 from imagebuild.pipeline import Host, wire
 from imagebuild.progress import View
 from imagebuild.stages.disk import install_disk
+from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import write_kickstart
 from imagebuild.stages.tree import pin
 from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
-from imagebuild.tools import accelerator, command, loop
+from imagebuild.tools import accelerator, command, iso, loop
 
 ROOT = Path(__file__).parent.parent
 LIMITS = {
@@ -41,6 +42,9 @@ LIMITS = {
     "space at the peak / (tree + outputs)": 2.0,
     "second build / first build": 0.03,
     "peak memory, MiB": 300.0,
+    "installer ISO / (mksquashfs + xorriso)": 1.3,
+    "installer ISO / (tree + kernel + initramfs), size": 1.15,
+    "live system to installer / installed host to ssh": 2.0,
 }
 
 
@@ -164,6 +168,80 @@ def _build(goals: Sequence[Step[Any]], store: Path) -> graph.Outcome:
     return outcome
 
 
+def installer_iso(settings: Config, work: Path) -> dict[str, float]:
+    """Make the live ISO with the product's default compression, and hold it against the two programs alone on the same input."""
+    assert settings.installer is not None
+    config = settings.installer.model_copy(update={"live": LiveConfig()})
+    store, out, plain = work / "store", work / "iso", work / "plain-iso"
+    host = Host(repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory()))
+    pipeline = wire(settings, pin(settings.tree, settings.the_ref()), host)
+    toolbox_step = next(one for one in graph.order([pipeline.release]) if one.name == "toolbox")
+    outcome = _build([toolbox_step, pipeline.tree], store)
+    tree, toolbox = outcome.value(pipeline.tree), outcome.values[toolbox_step]
+    kickstarts = []
+    for name in ("interactive", "installer"):
+        (out / name).mkdir(parents=True)
+        kickstarts.append(write_kickstart(out / name, tree, settings.kickstarts[name], settings.tree, ""))
+    spec = InstallerSpec(backend="live", product=settings.product, release=settings.release, ways=host.populate)
+    made: list[IsoImage] = []
+    _, ours = measured("installer ISO", lambda: made.append(make_iso(out, tree, toolbox, tuple(kickstarts), settings.tree, config, spec)))
+    (plain / "tree").mkdir(parents=True)
+    with loop.attached(toolbox.image, read_only=True) as device:
+        command.run(["mount", "-t", "squashfs", "-o", "ro", device, plain / "tree"])
+        try:
+            _, floor = measured("mksquashfs and xorriso alone", lambda: _plain_iso(plain, config.live.level))
+            command.run(
+                [
+                    "mksquashfs",
+                    plain / "tree" / "usr",
+                    plain / "alone.img",
+                    "-comp",
+                    "zstd",
+                    "-Xcompression-level",
+                    str(config.live.level),
+                    "-quiet",
+                    "-no-progress",
+                ]
+            )
+        finally:
+            command.run(["umount", plain / "tree"])
+    boot = iso.extract(made[0].file, ["/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"], plain)
+    alone = (plain / "alone.img").stat().st_size + sum(file.stat().st_size for file in boot.values())
+    print(f"  ISO {made[0].size / 1e6:.0f} MB, tree, kernel and initramfs {alone / 1e6:.0f} MB")
+    return {
+        "installer ISO / (mksquashfs + xorriso)": ours / floor,
+        "installer ISO / (tree + kernel + initramfs), size": made[0].size / alone,
+    }
+
+
+def _plain_iso(work: Path, level: int) -> None:
+    (work / "images").mkdir()
+    command.run(
+        [
+            "mksquashfs",
+            work / "tree",
+            work / "images" / "install.img",
+            "-comp",
+            "zstd",
+            "-Xcompression-level",
+            str(level),
+            "-quiet",
+            "-no-progress",
+        ]
+    )
+    command.run(["xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "PLAIN", "-o", work / "plain.iso", work / "images"])
+
+
+def live_boot() -> float | None:
+    """Compare how long the live system of `make demo` took to its installer with the installed host's way to ssh; None when there was none."""
+    store = ROOT / "build" / "demo" / "store" / "artifacts"
+    ratios = []
+    for place in sorted(store.glob("smoke.smoke_installation/*/evidence")):
+        live, host = (json.loads((place / name).read_text()) for name in ("installer-phases.json", "phases.json"))
+        ratios.append(live["installer"] / host["ssh"])
+    return max(ratios) if ratios else None
+
+
 def second_build() -> float | None:
     """Compare a second `imagebuild all` of the demo with what the first took; None when there was no first."""
     store = ROOT / "build" / "demo" / "store"
@@ -194,7 +272,9 @@ def main() -> int:
         with steplog.writing_to(work / "bench.log"):
             (work / "input").mkdir()
             mmdebstrap.compose(work / "input" / "compose", settings.the_ref(), settings.compose, settings.tree, cache_directory())
-            found = disk_set(settings, work)
+            found = installer_iso(settings, work)
+            shutil.rmtree(work / "store")
+            found |= disk_set(settings, work)
     finally:
         shutil.rmtree(work)
     again = second_build()
@@ -202,6 +282,11 @@ def main() -> int:
         print("second build / first build: not measured (run `make demo` with this code first)")
     else:
         found["second build / first build"] = again
+    booted = live_boot()
+    if booted is None:
+        print("live system to installer / installed host to ssh: not measured (run `make demo` first)")
+    else:
+        found["live system to installer / installed host to ssh"] = booted
     for name, value in found.items():
         print(f"{name}: {value:.3g} (limit {LIMITS[name]:g}){'' if value <= LIMITS[name] else '  TOO MUCH'}")
     return 0 if all(value <= LIMITS[name] for name, value in found.items()) else 1

@@ -87,6 +87,16 @@ def test_the_medium_and_files(install: Path) -> None:
             find(install, parse(f"inst.ks={asked}").kickstart)
 
 
+def test_the_mediums_own_label_is_read_from_the_medium(install: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (install / "repo" / "ks.cfg").write_text("text # medium\n")
+    monkeypatch.setattr(kickstarts, "resolve", lambda _: Path("/dev/null"))
+    monkeypatch.setattr(kickstarts, "disk_of", lambda _: "sda")
+    found = find(install, parse("inst.ks=hd:LABEL=MEDIUM:/ks.cfg").kickstart)
+    assert (found.text, found.device) == ("text # medium\n", "")
+    with pytest.raises(BuildError, match=r"lost\.cfg that was asked for is not there"):
+        find(install, parse("inst.ks=hd:LABEL=MEDIUM:/lost.cfg").kickstart)
+
+
 def test_a_device_that_is_not_there_stops(install: Path) -> None:
     with pytest.raises(BuildError, match="the kickstart's device LABEL=NOWHERE is not there"):
         find(install, parse("inst.ks=hd:LABEL=NOWHERE:/ks.cfg").kickstart)

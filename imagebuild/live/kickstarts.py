@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy.local import INSTALL
+from imagebuild.deploy.local import INSTALL, disk_of
 from imagebuild.errors import BuildError
 from imagebuild.live.arguments import DEFAULT_PATH, Source
 from imagebuild.tools import command
@@ -59,11 +59,12 @@ def _asked(asked: Source, say: Callable[[str], None]) -> Found:
     if asked.kind == "cdrom" and not asked.device:
         return Found(text=_text(_read(MEDIUM / asked.path.lstrip("/")), asked.path), name=f"cdrom:{asked.path}", given=True)
     device = wait_for(asked.device)
+    name = f"{asked.device}:{asked.path}"
+    if on_medium(number_of(device)):
+        # on a stick the label is a partition's too, which cannot be mounted beside the disk that it lies on
+        return Found(text=_text(_read(MEDIUM / asked.path.lstrip("/")), asked.path), name=name, given=True)
     with mounted(device) as place:
-        return Found(
-            text=_text(_read(place / asked.path.lstrip("/")), asked.path), name=f"{asked.device}:{asked.path}", given=True,
-            device=number_of(device),
-        )  # fmt: skip
+        return Found(text=_text(_read(place / asked.path.lstrip("/")), asked.path), name=name, given=True, device=number_of(device))
 
 
 def _oem() -> Found | None:
@@ -77,6 +78,13 @@ def _oem() -> Found | None:
             steplog.note(f"{device} is labelled {OEM_LABEL}, but has no ks.cfg")
             return None
         return Found(text=_text(_read(file), "ks.cfg"), name=f"{OEM_LABEL}:{DEFAULT_PATH}", given=True, device=number_of(device))
+
+
+def on_medium(number: str) -> bool:
+    """Whether a block device (MAJOR:MINOR) is the medium, or lies on it."""
+    place = MEDIUM.stat().st_dev
+    disk = disk_of(number)
+    return bool(disk) and disk == disk_of(f"{os.major(place)}:{os.minor(place)}")
 
 
 def number_of(device: Path) -> str:
