@@ -4,9 +4,8 @@ import configparser
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from imagebuild.errors import BuildError
 from imagebuild.tools import command, iso
 
 STAGE2 = "/images/install.img"
@@ -15,6 +14,7 @@ NEEDED = ("/.discinfo", "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img",
 # where the repository lies in a squashfs: ours, and lorax's
 REPOS = ("imagebuild/repo", "ostree/repo")
 COMMIT = re.compile(r"objects/([0-9a-f]{2})/([0-9a-f]{62})\.commit$")
+NOTHING: dict[str, object] = {"repo": "", "commits": [], "refs": {}, "mode": "", "remotes": []}
 # lorax's two-level root file system has its image in this
 NESTED = "LiveOS/rootfs.img"
 
@@ -41,33 +41,51 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
 
 def embedded(stage2: Path, offset: int, work: Path) -> dict[str, object]:
     """Return the commits and refs of the repository inside an installer's root file system, a squashfs that begins at an offset of a file."""
-    where = ["-o", str(offset)]
+    where: list[str | Path] = ["-o", str(offset)]
     listing = command.run(["unsquashfs", *where, "-l", stage2], quiet=True).splitlines()
     paths = [line.partition("squashfs-root/")[2] for line in listing if line.startswith("squashfs-root/")]
+    directory = work / "embedded"
+    unpack: list[str | Path] = ["unsquashfs", "-q", "-n", "-no-xattrs", "-f", *where, "-d", directory, stage2]
     if NESTED in paths:
-        raise BuildError(
-            f"{stage2.name} holds a file system image ({NESTED}): the embedded repository cannot be read from outside",
-            hint="set installer.lorax.rootfs_type: squashfs",
-        )
+        command.run([*unpack, NESTED], quiet=True)
+        found = _nested(directory / NESTED, work)
+        (directory / NESTED).unlink()
+        return found
     place = next((each for each in REPOS if f"{each}/config" in paths), None)
     if place is None:
-        return {"repo": "", "commits": [], "refs": {}}
+        return dict(NOTHING)
     prefix = f"{place}/"
     commits = [match.group(1) + match.group(2) for path in paths if path.startswith(prefix) and (match := COMMIT.search(path))]
-    names = [path for path in paths if path.startswith(f"{prefix}refs/")]
-    directory = work / "embedded"
-    command.run(
-        ["unsquashfs", "-q", "-n", "-no-xattrs", "-f", *where, "-d", directory, stage2, f"{place}/refs", f"{place}/config", f"{place}/summary"], quiet=True
-    )  # fmt: skip
-    refs = {
-        str(PurePosixPath(path.removeprefix(prefix)).relative_to("refs")): (directory / path).read_text().strip()
-        for path in names
-        if (directory / path).is_file()
-    }
+    command.run([*unpack, f"{place}/refs", f"{place}/config"], quiet=True)
+    return _described(place, directory / place, commits)
+
+
+def _nested(image: Path, work: Path) -> dict[str, object]:
+    """Return the same of an ext4 image, as lorax made the root file system until 2018: read by debugfs(8), not mounted."""
+    place, target = REPOS[-1], work / "nested-repo"
+    target.mkdir()
+    objects = [f"/{place}/objects/{number:02x}" for number in range(256)]
+    script = work / "debugfs"
+    script.write_text(
+        "".join(f"ls -p {each}\n" for each in objects) + f"rdump /{place}/refs {target}\ndump /{place}/config {target}/config\n"
+    )
+    commits, prefix = list[str](), ""
+    for line in command.run(["debugfs", "-f", script, image], quiet=True).splitlines():
+        # it repeats each command, then a line for each entry: /inode/mode/user/group/name/size/
+        if line.startswith("debugfs: ls -p "):
+            prefix = line.rpartition("/")[2].strip()
+        elif line.startswith("/") and line.count("/") >= 6 and line.split("/")[5].endswith(".commit"):
+            commits.append(prefix + line.split("/")[5].removesuffix(".commit"))
+    return _described(place, target, commits) if (target / "config").is_file() else dict(NOTHING)
+
+
+def _described(place: str, repo: Path, commits: list[str]) -> dict[str, object]:
+    """Return what a repository's extracted refs and configuration say; `place` is where it lies in the root file system."""
     config = configparser.ConfigParser()
-    config.read_string((directory / place / "config").read_text())
+    config.read_string((repo / "config").read_text())
     return {
-        "repo": place, "commits": commits, "refs": refs, "mode": config.get("core", "mode", fallback=""),
+        "repo": place, "commits": commits, "mode": config.get("core", "mode", fallback=""),
+        "refs": {str(file.relative_to(repo / "refs")): file.read_text().strip() for file in sorted((repo / "refs").rglob("*")) if file.is_file()},
         "remotes": [section for section in config.sections() if section.startswith("remote")],
     }  # fmt: skip
 

@@ -76,7 +76,7 @@ def build(out: Path, request: Request) -> Path:
     check_templates(templates, GIVEN | set(variables), "installer.lorax.templates")
     check_templates(arch_templates, ARCH_GIVEN | set(variables), "installer.lorax.arch_templates")
     work = out / "work"
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     made = work / "lorax"
     asked = work / "request.json"
     asked.write_text(json.dumps(child_request(request, work, made, templates, arch_templates, variables), indent=1))

@@ -1,0 +1,189 @@
+"""A finished installer ISO is looked into; whatever is wrong with it is said. And the stages around it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuild import installation
+from imagebuild.config import SmokeConfig
+from imagebuild.errors import BuildError, CriteriaError
+from imagebuild.installation import InstallationError
+from imagebuild.installers import check, product
+from imagebuild.installers.treeinfo import write_treeinfo
+from imagebuild.kinds import Firmware
+from imagebuild.model import IsoImage
+from imagebuild.stages.install import CRITERION, install_iso
+from imagebuild.stages.smoke import INSTALLS
+from imagebuild.tools import iso
+from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phase
+from tests.test_release import TREE
+from tests.test_remaster import make_iso
+
+COMMIT = "ab" * 32
+GOOD: dict[str, object] = {
+    "volume_id": "V", "md5": "x", "md5_holds": True, "boot": ["BIOS", "UEFI"], "missing": [], "labels": {"/boot/grub2/grub.cfg": ["V"]},
+    "kickstarts": {"/boot/grub2/grub.cfg": ["hd:LABEL=V:/ks.cfg"]}, "repo": "ostree/repo", "commits": [COMMIT], "refs": {"heads/a/b": COMMIT},
+    "mode": "bare", "remotes": [],
+}  # fmt: skip
+ACCELERATOR = Accelerator(name="tcg", slowness=1.0, reason="test")
+
+
+def found(**changed: object) -> list[str]:
+    return check.problems(GOOD | changed, volume_id="V", commit=COMMIT, ref="a/b", unattended=True)
+
+
+def test_a_good_one_has_no_problems() -> None:
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"volume_id": "Fedora 26"}, "its volume id is 'Fedora 26', not 'V'"),
+        ({"boot": ["BIOS"]}, "it does not boot under UEFI"),
+        ({"boot": []}, "it does not boot under BIOS"),
+        ({"missing": ["/.discinfo"]}, "it has no /.discinfo"),
+        ({"md5": ""}, "it has no media checksum"),
+        ({"md5_holds": False}, "its media checksum does not hold"),
+        ({"labels": {"/boot/grub2/grub.cfg": ["V", "W"]}}, "its boot menu looks for W, not V"),
+        ({"labels": {}}, "it has no boot menu"),
+        ({"kickstarts": {"/EFI/BOOT/grub.cfg": []}}, "/EFI/BOOT/grub.cfg has no entry with a kickstart"),
+        ({"repo": ""}, "it has no embedded repository"),
+        ({"commits": ["cd" * 32]}, f"its repository holds {'cd' * 32}, not just {COMMIT}"),
+        ({"commits": [COMMIT, "cd" * 32]}, "not just"),
+        ({"commits": []}, "its repository holds no commit"),
+        ({"refs": {"heads/a/b": "cd" * 32}}, f"its repository has a/b at {'cd' * 32}"),
+        ({"refs": {}}, "its repository has a/b at nothing"),
+        ({"mode": "archive-z2"}, "is of mode 'archive-z2', not bare"),
+        ({"remotes": ['remote "compose"']}, "keeps a remote of the build host"),
+    ],
+)
+def test_every_problem_is_said(changed: dict[str, object], problem: str) -> None:
+    assert any(problem in each for each in found(**changed)), found(**changed)
+
+
+def test_an_iso_is_read_not_believed(tmp_path: Path) -> None:
+    """No repository inside, a byte changed after the checksum was implanted: both are found."""
+    image = make_iso(tmp_path)
+    (tmp_path / "w").mkdir()
+    facts = check.look_into(image, tmp_path / "w")
+    assert (facts["volume_id"], facts["boot"], facts["md5_holds"], facts["missing"]) == (
+        "Fedora-27",
+        ["BIOS", "UEFI"],
+        True,
+        ["/images/install.img"],
+    )
+    assert facts["labels"] == {"/boot/grub2/grub.cfg": ["Fedora-27"], "/EFI/BOOT/grub.cfg": ["Fedora-27"]}
+    place = iso.offset_of(image, "/images/pxeboot/vmlinuz")
+    with image.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(b"KERNEL")
+    assert check.look_into(image, tmp_path / "w")["md5_holds"] is False
+
+
+def test_treeinfo_is_what_productmd_reads(tmp_path: Path) -> None:
+    from productmd.treeinfo import TreeInfo
+
+    file = tmp_path / "treeinfo"
+    write_treeinfo(file, "Fedora", "26", "Atomic", TREE, 1500000000)
+    read = TreeInfo()
+    read.load(str(file))
+    assert (read.release.short, read.release.version, read.tree.arch, read.tree.build_timestamp) == ("Fedora", "26", TREE.arch, 1500000000)
+    assert read.images.images[TREE.arch]["kernel"] == "images/pxeboot/vmlinuz"
+    assert read.stage2.mainimage == "images/install.img"
+
+
+# --- the program on the medium ------------------------------------------------------------------------------------------------
+
+
+def test_the_program_needs_nothing_that_a_tree_may_lack() -> None:
+    """Only the standard library, pykickstart and our own modules: in the live system nothing else is there."""
+    import ast
+    import sys
+
+    files = product.program_files()
+    ours = {path: data for path, data in files.items() if path.parts[0] == "imagebuild"}
+    assert {"live", "deploy", "tools"} <= {path.parts[1] for path in ours if len(path.parts) > 2}
+    known = {*sys.stdlib_module_names, "imagebuild", "pykickstart"}
+    for path, data in ours.items():
+        for node in ast.walk(ast.parse(data)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert {name.partition(".")[0] for name in names} <= known, f"{path} imports {names}"
+
+
+def test_the_stand_in_for_requests_is_all_that_pykickstart_wants(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    for path, data in product.program_files().items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    text = "import pykickstart.load, requests; from imagebuild.live import install; print(requests.__file__)"
+    argv = [sys.executable, "-S", "-P", "-c", text]
+    said = subprocess.run(argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True).stdout
+    assert said.startswith(str(tmp_path))
+
+
+class Tree:
+    """A sandbox whose python3 is of a version."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def run(self, *commands: Any, env: Any = None) -> str:
+        del commands, env
+        return self.version + "\n"
+
+
+@pytest.mark.parametrize(("version", "shown"), [("3 6", "3.6"), ("none", "none")])
+def test_a_tree_whose_python_is_too_old_is_told_to_use_lorax(version: str, shown: str) -> None:
+    with pytest.raises(BuildError, match=rf"needs Python 3\.11 in the tree, which has {shown}") as caught:
+        product.compile_program(Tree(version))  # type: ignore[arg-type]
+    assert "lorax" in caught.value.hint
+
+
+# --- the installation as a stage ------------------------------------------------------------------------------------------------
+
+
+def image(tmp_path: Path, *, unattended: bool = True) -> IsoImage:
+    return IsoImage(
+        file=tmp_path / "a.iso", name="a.iso", backend="live", volume_id="V", commit=COMMIT, md5="x", unattended=unattended, treeinfo=tmp_path / "t", size=1,
+        sha256="x",
+    )  # fmt: skip
+
+
+def test_a_medium_that_does_not_install_is_a_failed_criterion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise InstallationError("the medium did not install: no")
+
+    monkeypatch.setattr(installation, "install", fail)
+    with pytest.raises(CriteriaError, match=r"a\.iso under uefi: the medium did not install") as caught:
+        install_iso(tmp_path, image(tmp_path), Firmware.UEFI, 8192, SmokeConfig(user="u"), ACCELERATOR)
+    assert caught.value.evidence == tmp_path
+    (cell,) = json.loads((tmp_path / "verdict.json").read_text())
+    assert (cell["criterion"], cell["state"], cell["artifact"], cell["firmware"]) == (CRITERION, "failed", "a.iso", "uefi")
+    assert CRITERION == INSTALLS
+
+
+def test_a_medium_without_a_kickstart_cannot_be_tested_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="has no kickstart on it: nobody can test that it installs"):
+        install_iso(tmp_path, image(tmp_path, unattended=False), Firmware.BIOS, 8192, SmokeConfig(user="u"), ACCELERATOR)
+
+
+def test_phases_and_ends_of_an_installation() -> None:
+    console = "GNU GRUB\nimagebuild: looking for the medium (hd:LABEL=V)\nimagebuild: starting the tree\n"
+    assert installer_phase("") == "firmware"
+    assert installer_phase(console) == "live system"
+    assert installer_phase(console + "imagebuild: installing on vda 8 GiB\n") == "installation"
+    assert fatal_line(console, INSTALLER_FATAL) == ""
+    for line in (
+        "imagebuild: INSTALLATION FAILED: no disk",
+        "imagebuild: THE MEDIUM IS DAMAGED: x",
+        "Kernel panic - not syncing: x",
+        "imagebuild: The machine cannot go on.",
+    ):
+        assert fatal_line(console + line, INSTALLER_FATAL), line
