@@ -4,10 +4,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from imagebuild.deploy import kickstart
+from imagebuild.deploy import kickstart, plan
 from imagebuild.errors import BuildError
+from imagebuild.kinds import Firmware
 from imagebuild.live import dialogue
 from imagebuild.live.disks import Candidate
+from tests.test_plan import rendered
 
 VDA = Candidate(name="vda", size=8 << 30, model="Disk", content=("vda1: ext4 'data'",))
 VDB = Candidate(name="vdb", size=16 << 30, model="")
@@ -71,6 +73,15 @@ def test_answers_become_kickstart_lines() -> None:
     assert "secret" not in text
     # what is typed for a password is not shown
     assert person.secrets.count(True) == 6
+
+
+def test_the_answers_go_with_the_release_s_own_defaults() -> None:
+    text, syntax = rendered("debian-12", "interactive")
+    person = Typist(["host.example.org", "pw", "pw", KEY, "ann", "pw", "pw"])
+    text += dialogue.accounts(person, handler(text), "sudo") + "ignoredisk --only-use=vda\n"
+    planned = plan.read(text, syntax, disk_size=8 << 30, firmware=frozenset({Firmware.BIOS}), seed="x")
+    assert (planned.hostname, planned.dhcp, [user.name for user in planned.users]) == ("host.example.org", True, ["ann"])
+    assert planned.ssh_keys == (("root", KEY),)
 
 
 def test_somebody_must_be_able_to_log_in() -> None:

@@ -20,7 +20,7 @@ from imagebuild.deploy.target import File, Sandbox
 from imagebuild.deploy.ways import WAYS
 from imagebuild.installers import Request, discinfo, initramfs, menu, product
 from imagebuild.kinds import Firmware
-from imagebuild.tools import command, iso
+from imagebuild.tools import command, iso, squashfs
 from imagebuild.tools.ostree import Repo
 
 MIB = 1 << 20
@@ -87,10 +87,7 @@ def _compress(toolbox: Path, target: Path, options: LiveConfig) -> None:
         if options.compression == "xz"
         else []
     )
-    argv: list[str | Path] = [
-        "mksquashfs", "-", target, "-tar", "-comp", options.compression, *level, "-quiet", "-no-progress",
-        "-mkfs-time", "0", "-all-time", "0", "-root-mode", "0755",
-    ]  # fmt: skip
+    argv = squashfs.from_tar(target, ["-comp", options.compression, *level])
     with Path(os.devnull).open("wb") as nowhere:
         command.pipe(["sqfs2tar", toolbox], argv, stdout=nowhere)
 

@@ -70,7 +70,7 @@ def _host_name(person: Person) -> list[str]:
         if not answer:
             return []
         if HOSTNAME.fullmatch(answer):
-            return [f"network --bootproto=dhcp --device=link --activate --onboot=on --hostname={answer}"]
+            return [f"network --hostname={answer}"]
         person.say(f"{answer!r} is no host name")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.model import Toolbox, Tree
-from imagebuild.tools import command
+from imagebuild.tools import command, squashfs
 from imagebuild.tools.ostree import Entry, Repo
 
 # where the repo lies in the toolbox; the tree has no such directory of its own
@@ -33,23 +33,8 @@ def make_toolbox(out: Path, tree: Tree) -> Toolbox:
         thread.start()
         # content uncompressed: the file never leaves the build host, and each disk (and each emulated appliance) would pay for
         # unpacking it again: 5.9 of 9.5 CPU seconds of a native installation
-        options = [
-            "-tar",
-            "-comp",
-            "zstd",
-            "-noD",
-            "-noF",
-            "-no-fragments",
-            "-quiet",
-            "-no-progress",
-            "-mkfs-time",
-            "0",
-            "-all-time",
-            "0",
-            "-root-mode",
-            "0755",
-        ]
-        command.run(["mksquashfs", "-", image, *options], stdin=source)
+        options = ["-comp", "zstd", "-noD", "-noF", "-no-fragments"]
+        command.run(squashfs.from_tar(image, options), stdin=source)
         thread.join()
     if writer.error is not None:
         raise BuildError(f"the toolbox of {tree.commit} could not be written: {writer.error}") from writer.error
