@@ -1,5 +1,6 @@
 """GRUB's block lists, byte by byte, on a file made by a real sfdisk."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.plan import Plan
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
-from imagebuild.tools import command
+from imagebuild.tools import command, loop
 from tests.test_plan import BIOS, BOTH, SMALL, read, rendered
 
 BOOT = bytes(range(256)) * 2
@@ -64,3 +65,19 @@ def test_the_esp_holds_the_removable_loader_and_is_the_same_each_time(tmp_path: 
     (tmp_path / "esp.img").write_bytes(parts[0])
     assert command.run(["mtype", "-i", tmp_path / "esp.img", "::/EFI/BOOT/BOOTX64.EFI"]) == "MZ efi program"
     assert Firmware.UEFI in plan.firmware
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a block device needs root")
+def test_nothing_of_an_older_system_is_left_in_the_esp(tmp_path: Path) -> None:
+    """On a disk, unlike in a new image, there may be anything: zeros are written too."""
+    text, syntax = rendered("debian-12")
+    plan = read(text, syntax=syntax, firmware=BOTH)
+    esp = plan.partition("efi")
+    assert esp is not None
+    loader = Loader(directory="grub", version="2.06", boot=BOOT, core=CORE, efi=b"MZ efi program" + b"\0" * 200_000 + b"end")
+    clean = made(tmp_path, plan, loader)[esp.start : esp.start + esp.size]
+    used = tmp_path / "used.raw"
+    used.write_bytes(b"\xff" * (esp.start + esp.size))
+    with loop.attached(used) as device:
+        bootloader.write_loader(device, plan, loader)
+    assert used.read_bytes()[esp.start : esp.start + esp.size] == clean

@@ -83,7 +83,7 @@ def test_every_program_that_the_scripts_use_is_an_applet() -> None:
     assert set(initramfs.APPLETS) <= set(there)
     known = {*initramfs.APPLETS, "sh"}
     builtin = {
-        *("say", "fail", "read_arguments", "coldplug", "find_device", "wait_for_device", "check_medium", "whole_disk", "number_of", "open_medium", "start_network"),
+        *("say", "fail", "read_arguments", "coldplug", "find_device", "wait_for_device", "check_medium", "whole_disk", "is_iso", "number_of", "open_medium", "start_network"),
         *("fetch_medium", "mount_image", "make_root", "for", "case", "while", "until", "if", "local", "exec", "export", "set", "return", "read", "exit"),
     }  # fmt: skip
     for script in ("live_init.sh", "udhcpc.sh"):

@@ -1,6 +1,9 @@
 """A finished installer ISO is looked into; whatever is wrong with it is said. And the stages around it."""
 
+import contextlib
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +11,21 @@ import pytest
 
 from imagebuild import installation
 from imagebuild.config import SmokeConfig
+from imagebuild.deploy.local import LiveSystem
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.installation import InstallationError
 from imagebuild.installers import check, product
 from imagebuild.installers.treeinfo import write_treeinfo
 from imagebuild.kinds import Firmware
+from imagebuild.live import install
+from imagebuild.live.install import Release
 from imagebuild.model import IsoImage
 from imagebuild.stages.install import CRITERION, install_iso
 from imagebuild.stages.smoke import INSTALLS
 from imagebuild.tools import iso
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phase
+from tests.fakes import FakeSandbox
 from tests.test_release import TREE
 from tests.test_remaster import make_iso
 
@@ -76,7 +83,8 @@ def test_an_iso_is_read_not_believed(tmp_path: Path) -> None:
         True,
         ["/images/install.img"],
     )
-    assert facts["labels"] == {"/boot/grub2/grub.cfg": ["Fedora-27"], "/EFI/BOOT/grub.cfg": ["Fedora-27"]}
+    # the third is what UEFI really reads
+    assert facts["labels"] == {name: ["Fedora-27"] for name in ("/boot/grub2/grub.cfg", "/EFI/BOOT/grub.cfg", "the ESP's grub.cfg")}
     place = iso.offset_of(image, "/images/pxeboot/vmlinuz")
     with image.open("r+b") as stream:
         stream.seek(place)
@@ -126,6 +134,38 @@ def test_the_stand_in_for_requests_is_all_that_pykickstart_wants(tmp_path: Path)
     argv = [sys.executable, "-S", "-P", "-c", text]
     said = subprocess.run(argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True).stdout
     assert said.startswith(str(tmp_path))
+
+
+def test_keys_are_found_whatever_they_are_called(tmp_path: Path) -> None:
+    facts = product.Facts(product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True)
+    product.write_tree(tmp_path, facts, "text\n", [b"one", b"two"], _archive_of({}))
+    release = Release.read(tmp_path / product.PLACE)
+    assert [key.read_bytes() for key in release.keys] == [b"one", b"two"]
+    assert (release.signed, release.commit) == (True, COMMIT)
+
+
+def test_a_signed_commit_without_its_keys_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "local_target", lambda *_: contextlib.nullcontext(FakeSandbox()))
+    release = Release(product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True, keys=())
+    with pytest.raises(BuildError, match="the keys that the commit must be signed with are not on this medium"):
+        install.verify(LiveSystem(tree=Path("/x"), medium=frozenset()), release)
+
+
+def _archive_of(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def test_what_the_trees_tar_made_stays_where_it_belongs(tmp_path: Path) -> None:
+    facts = product.Facts(product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=False)
+    product.write_tree(tmp_path / "p", facts, "", [], _archive_of({"./imagebuild/a.py": b"a", "../../../../out": b"x", "/etc/out": b"x"}))
+    assert (tmp_path / "p" / product.PLACE / "imagebuild/a.py").read_bytes() == b"a"
+    assert not list(tmp_path.rglob("out"))
 
 
 class Tree:

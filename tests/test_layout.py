@@ -72,6 +72,14 @@ def test_autopart(options: str, syntax: str, expected: dict[str, int]) -> None:
         assert kernel_arguments(plan)[:2] == ["root=/dev/mapper/atomicos-root", "rd.lvm.lv=atomicos/root"]
 
 
+def test_a_disk_beyond_the_reach_of_an_mbr() -> None:
+    text = HEAD + "autopart --type=lvm\n" + END
+    assert read(text, size=3 * 1024 * GIB).table == "gpt"
+    assert read(text, size=1024 * GIB).table == "mbr"
+    with pytest.raises(BadKickstartError, match="an MBR reaches no further than 2 TiB; use clearpart --disklabel=gpt"):
+        read(HEAD + PV + "logvol / --size=3000 --name=root --vgname=vg\n" + END, size=3 * 1024 * GIB)
+
+
 def test_swap_of_autopart_is_a_tenth_of_a_small_disk() -> None:
     assert sizes(read(f"{HEAD}autopart\n{END}", size=8 * GIB))["swap"] in range(812, 824)
 

@@ -1,5 +1,6 @@
 """Which disk is erased: never a guess, never the medium."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from imagebuild.deploy.local import LiveSystem
 from imagebuild.errors import BuildError
 from imagebuild.live import disks
 from imagebuild.live.disks import Candidate, choose
+from imagebuild.tools import command
 
 VDA = Candidate(name="vda", size=8 << 30, model="")
 VDB = Candidate(name="vdb", size=16 << 30, model="QEMU disk")
@@ -61,6 +63,52 @@ def test_a_disk_with_a_mounted_partition_is_protected(tmp_path: Path, monkeypatc
     assert local.protected(live, "vda") == "is mounted"
     assert local.disk_of("252:2") == "vda"
     assert local.disk_of("9:9") == ""
+
+
+def test_a_copy_of_the_medium_is_protected_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = dataclasses.replace(sysfs(tmp_path, monkeypatch), label="Debian-12")
+    monkeypatch.setattr(local, "_label", lambda name: "Debian-12" if name == "vda" else "")
+    assert local.protected(live, "vda") == "holds a copy of the installation medium Debian-12"
+
+
+def test_the_label_of_an_image_is_read(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"\0" * 32768 + b"\x01CD001" + b"\0" * 34 + b"Debian-12".ljust(32) + b"\0" * 100)
+    assert local._label(str(image)) == "Debian-12"
+    image.write_bytes(b"\0" * 40000)
+    assert local._label(str(image)) == ""
+    assert local._label(str(tmp_path / "none")) == ""
+
+
+def test_odd_disks_are_no_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = sysfs(tmp_path, monkeypatch)
+    (tmp_path / "block/vda/queue").mkdir()
+    (tmp_path / "block/vda/queue/logical_block_size").write_text("4096\n")
+    assert local.protected(live, "vda") == "has sectors of 4096 bytes, which this installer does not lay out"
+    (tmp_path / "block/vda/queue/logical_block_size").write_text("512\n")
+    assert [each.name for each in disks.candidates(live)] == ["vda"]
+    (tmp_path / "block/vda/hidden").write_text("1\n")
+    assert disks.candidates(live) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "readable", "expected"),
+    [
+        ((0, "TYPE=ext4\nLABEL=data\n"), True, ["vda: ext4 'data'", "vda1: ext4 'data'", "vda2: ext4 'data'"]),
+        ((0, "PTTYPE=gpt\n"), True, ["vda: partition table gpt", *(f"vda{n}: partition table gpt" for n in (1, 2))]),
+        ((2, ""), True, ["vda1: a partition", "vda2: a partition"]),
+        ((8, "blkid: ambivalent result"), True, [f"{part}: something that cannot be told" for part in ("vda", "vda1", "vda2")]),
+        ((2, ""), False, [f"{part}: something that cannot be told" for part in ("vda", "vda1", "vda2")]),
+    ],
+)
+def test_what_cannot_be_told_is_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: tuple[int, str], readable: bool, expected: list[str]
+) -> None:
+    content = disks.content
+    sysfs(tmp_path, monkeypatch)
+    monkeypatch.setattr(command, "status", lambda *_: said)
+    monkeypatch.setattr(disks, "_can_be_read", lambda _: readable)
+    assert content("vda") == expected
 
 
 def test_one_disk_is_chosen_two_are_not() -> None:

@@ -13,7 +13,7 @@ import pytest
 from imagebuild import steplog
 from imagebuild.config import InstallerConfig, TreeConfig
 from imagebuild.errors import BuildError, MissingToolError, UsageError
-from imagebuild.installers import Request, lorax, lorax_child
+from imagebuild.installers import Request, check, lorax, lorax_child
 from imagebuild.installers.table import choose
 from imagebuild.kinds import HostKind
 from imagebuild.model import Kickstart, Toolbox, Tree
@@ -328,49 +328,56 @@ def test_auto_takes_lorax_where_it_imports(tmp_path: Path, monkeypatch: pytest.M
 def test_lorax_that_is_missing_names_the_distributions_package(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lorax cannot be used here") as caught:
         choose(installer(tmp_path))
-    assert "dnf install lorax" in caught.value.hint
-    assert "PyPI is an unrelated project" in caught.value.hint
+    assert "dnf install lorax" in caught.value.message
+    assert "PyPI is an unrelated project" in caught.value.message
     (tmp_path / "lorax").mkdir()
     (tmp_path / "lorax" / "__init__.py").write_text("")
     assert "PyPI's is an unrelated project" in lorax.unavailable(installer(tmp_path))
     assert "there is no interpreter" in lorax.unavailable(installer(tmp_path, python="/nowhere/python"))
 
 
+REAL = """
+import inspect, json, sys
+sys.path.insert(0, sys.argv[1])
+wanted = json.loads(sys.argv[2])
+import lorax_child, pylorax, pylorax.dnfbase
+from pylorax import ArchData
+from pylorax.base import DataHolder
+from pylorax.ltmpl import LoraxTemplateRunner
+run = inspect.signature(pylorax.Lorax.run)
+run.bind(None, None, **lorax_child.adapt(run.parameters, wanted["run"], None))
+base = inspect.signature(pylorax.dnfbase.get_dnf_base_object)
+base.bind(**lorax_child.dnf_keywords(base.parameters, wanted["dnf"]))
+root, arch = wanted["root"], ArchData("x86_64")
+arguments = {"inroot": root, "outroot": root, "templatedir": "/", "basearch": arch.basearch}
+known = inspect.signature(LoraxTemplateRunner.__init__).parameters
+runner = LoraxTemplateRunner(**{name: value for name, value in arguments.items() if name in known})
+runner.defaults = DataHolder(arch=arch, product=DataHolder(name="fedora"), dbo=None, root=root, basearch=arch.basearch, libdir="lib64")
+for template in wanted["run"]["add_templates"]:
+    runner.run(template, **wanted["run"]["add_template_vars"])
+"""
+
+
 @pytest.mark.lorax
-def test_the_real_library_takes_what_we_give_it() -> None:
-    """Wherever lorax is installed: the signatures of this very library against what the child would hand over."""
-    status, _ = command.status(["/usr/bin/python3", "-c", "import pylorax"])
+def test_the_real_library_takes_what_we_give_it(tmp_path: Path, tree: Tree) -> None:
+    """Wherever lorax is installed: its own signatures, and our templates through its own runner; the repository that they make is looked into."""
+    status, said = command.status(["/usr/bin/python3", "-c", "import pylorax, pylorax.dnfbase, pylorax.ltmpl"])
     if status != 0:
-        pytest.skip("NOT RUN: the lorax library does not import on this machine (dnf install lorax)")
-    program = (
-        "import inspect, json, sys; sys.path.insert(0, sys.argv[1]); import lorax_child, pylorax, pylorax.dnfbase;"
-        "wanted = json.loads(sys.argv[2]);"
-        "run = lorax_child.adapt(inspect.signature(pylorax.Lorax().run).parameters, wanted['run'], None);"
-        "inspect.signature(pylorax.Lorax().run).bind(None, **run);"
-        "f = pylorax.dnfbase.get_dnf_base_object;"
-        "inspect.signature(f).bind(**lorax_child.dnf_keywords(inspect.signature(f).parameters, wanted['dnf']))"
-    )
-    told = {
-        "run": {
-            "product": "Fedora",
-            "version": "29",
-            "release": "29.1",
-            "volid": "X",
-            "domacboot": False,
-            "add_templates": [],
-            "size": 3,
-            "outputdir": "/x",
-        },
-        "dnf": {
-            "installroot": "/x",
-            "sources": ["https://example.org/"],
-            "tempdir": "/x",
-            "releasever": "29",
-            "cachedir": "/x",
-            "logdir": "/x",
-        },
-    }
-    command.run(["/usr/bin/python3", "-c", program, Path(lorax_child.__file__).parent, json.dumps(told)], env={"PYTHONUTF8": "1"})
+        pytest.skip(f"NOT RUN: the lorax library does not import on this machine (dnf install lorax): {said.strip().splitlines()[-1]}")
+    asked = request(tmp_path, tree, installer(tmp_path))
+    templates, _ = lorax._templates(asked.config.lorax)
+    key = tmp_path / "00.gpg"
+    key.write_bytes(b"key")
+    told = lorax.child_request(asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key]))
+    (tmp_path / "root").mkdir()
+    told["root"] = str(tmp_path / "root")
+    command.run(["/usr/bin/python3", "-c", REAL, Path(lorax_child.__file__).parent, json.dumps(told)], env={"PYTHONUTF8": "1"})
+    stage2 = tmp_path / "install.img"
+    command.run(["mksquashfs", tmp_path / "root", stage2, "-quiet", "-no-progress"])
+    facts = check.embedded(stage2, 0, tmp_path)
+    assert (facts["commits"], facts["refs"], facts["mode"], facts["remotes"]) == ([tree.commit], {f"heads/{REF}": tree.commit}, "bare", [])
+    assert (tmp_path / "root/usr/share/anaconda/interactive-defaults.ks").read_text() == asked.defaults.file.read_text()
+    assert (tmp_path / "root/usr/share/ostree/trusted.gpg.d/00.gpg").read_bytes() == b"key"
 
 
 def test_missing_tools_are_named(tmp_path: Path, tree: Tree) -> None:

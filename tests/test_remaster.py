@@ -202,6 +202,38 @@ def test_an_iso_becomes_an_unattended_one(tmp_path: Path, appended: bool) -> Non
     assert set(iso.listing(target)) == {*iso.listing(source), "/ks.cfg"}
 
 
+def test_a_link_in_somebody_elses_image_is_not_followed(tmp_path: Path) -> None:
+    """A boot menu that is a link to a file of the build host: its mode and content stay what they are."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    source = make_iso(tmp_path)
+    (tmp_path / "link").symlink_to(secret)
+    hostile = tmp_path / "hostile.iso"
+    subprocess.run(
+        ["xorriso", "-indev", source, "-outdev", hostile, "-boot_image", "any", "replay", "-rm", "/boot/grub2/grub.cfg", "--", "-map", tmp_path / "link", "/boot/grub2/grub.cfg"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (tmp_path / "my.ks").write_text(KICKSTART)
+    with pytest.raises(BuildError, match=r"/boot/grub2/grub\.cfg of hostile\.iso is a symbolic link"):
+        remaster.add_kickstart(hostile, tmp_path / "my.ks", tmp_path / "out.iso", syntax="F28")
+    with pytest.raises(BuildError, match="is a symbolic link"):
+        iso.read(hostile, "/boot/grub2/grub.cfg", tmp_path)
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_esp_without_a_menu_is_said(tmp_path: Path) -> None:
+    source = make_iso(tmp_path)
+    esp = remaster.appended_esp(source, tmp_path)
+    assert esp is not None
+    subprocess.run(["mdel", "-i", esp, "::/EFI/BOOT/grub.cfg"], check=True)
+    bare = tmp_path / "bare.iso"
+    (tmp_path / "my.ks").write_text(KICKSTART)
+    iso.remaster(source, bare, changed={}, added={"/something": tmp_path / "my.ks"}, esp=esp)
+    with pytest.raises(BuildError, match="the ESP has no boot menu that is known here"):
+        remaster.add_kickstart(bare, tmp_path / "my.ks", tmp_path / "out.iso", syntax="F28")
+
+
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     source, kickstart, target = make_iso(tmp_path), tmp_path / "my.ks", tmp_path / "out.iso"
     kickstart.write_text("text\nnonsense\n")

@@ -146,7 +146,7 @@ def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Cal
         if loader.efi:
             program.write_bytes(loader.efi)
             fill(image, program)
-        _copy_sparse(image, file, esp.start)
+        _copy(image, file, esp.start)
 
 
 def fill_with_mtools(image: Path, program: Path) -> None:
@@ -157,12 +157,12 @@ def fill_with_mtools(image: Path, program: Path) -> None:
     command.run(["mcopy", "-i", image, program, "::/EFI/BOOT/BOOTX64.EFI"], env=environment)
 
 
-def _copy_sparse(source: Path, file: Path, start: int) -> None:
-    """Copy what is not zero into the disk at an offset."""
-    chunk = 1 << 16
+def _copy(source: Path, file: Path, start: int) -> None:
+    """Copy a file system into the disk at an offset. In a new image zeros are there already; on a disk there may be anything."""
+    chunk, sparse = 1 << 16, file.is_file()
     with source.open("rb") as stream, file.open("r+b") as disk:
         for position in range(0, source.stat().st_size, chunk):
             data = stream.read(chunk)
-            if data.strip(b"\0"):
+            if not sparse or data.strip(b"\0"):
                 disk.seek(start + position)
                 disk.write(data)

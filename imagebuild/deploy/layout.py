@@ -18,6 +18,7 @@ SECTOR = 512
 ALIGNMENT = MIB
 EXTENT = 4 * MIB  # lvm.conf(5), allocation/physical_extent_size
 PE_START = MIB  # lvm.conf(5), devices/default_data_alignment
+LARGEST_MBR = 2 * 1024 * GIB  # 32 bits of sectors
 GPT_BACKUP = MIB  # the last 33 sectors hold the backup table; kept to the alignment
 FILE_SYSTEMS = frozenset({"xfs", "ext4", "efi", "biosboot", "lvmpv", "swap"})
 MOUNTED = frozenset({"xfs", "ext4", "efi"})
@@ -96,7 +97,7 @@ class _Request:
 def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: str) -> Layout:
     """Work out a layout from a parsed kickstart. Raises BadKickstartError: what is not executed (line), what does not fit (sums)."""
     parts, group, volumes = _autopart(handler, disk_size, name) if handler.autopart.seen else _asked(handler, name)
-    table = _table(handler, parts, firmware)
+    table = _table(handler, parts, firmware, disk_size, name)
     required = _required(handler, table, firmware) if handler.autopart.seen or handler.reqpart.seen else []
     _check_names([*required, *parts], group, volumes, name)
     partitions = _place([*required, *parts], table, disk_size, name)
@@ -109,10 +110,16 @@ def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: s
     return Layout(table=table, partitions=partitions, group=group, volumes=_divide(physical, group, volumes, name))
 
 
-def _table(handler: Any, parts: Sequence[_Request], firmware: frozenset[Firmware]) -> str:
+def _table(handler: Any, parts: Sequence[_Request], firmware: frozenset[Firmware], disk_size: int, name: str) -> str:
     automatic = handler.autopart.seen or handler.reqpart.seen
+    if disk_size >= LARGEST_MBR and automatic:
+        return "gpt"
     wanted = handler.clearpart.disklabel == "gpt" or any(part.fstype == "biosboot" for part in parts)
-    return "gpt" if wanted or (automatic and Firmware.UEFI in firmware) else "mbr"
+    if wanted or (automatic and Firmware.UEFI in firmware):
+        return "gpt"
+    if disk_size >= LARGEST_MBR:
+        raise BadKickstartError(f"{name}: an MBR reaches no further than 2 TiB; use clearpart --disklabel=gpt")
+    return "mbr"
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ whether the disk is protected (the medium, what is mounted, what somebody holds)
 """
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -32,6 +33,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SYS = Path("/sys")
 MOUNTS = Path("/proc/self/mountinfo")
 SETTLE_SECONDS = 60
+DESCRIPTOR = 16 * 2048
 INSTALL = Path("/run/install")
 LOG_DIRECTORY = "var/log/imagebuild"
 
@@ -42,10 +44,11 @@ class NotLiveError(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSystem:
-    """The running live system: the device with the tree, and the names of the disks it came from, which are never written."""
+    """The running live system: the device with the tree, the names of the disks it came from, which are never written, and its label."""
 
     tree: Path
     medium: frozenset[str]
+    label: str = ""
 
     @property
     def firmware(self) -> Firmware:
@@ -59,7 +62,7 @@ def live_system() -> LiveSystem:
         facts = json.loads(MARKER.read_text())
         boot = BOOT_ID.read_text().strip()
         owned = MARKER.stat().st_uid == 0 and not MARKER.is_symlink()
-        tree, medium = Path(facts["tree"]), [str(number) for number in facts["medium"]]
+        tree, medium, label = Path(facts["tree"]), [str(number) for number in facts["medium"]], str(facts.get("label", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotLiveError(f"this is not the live installer ({error}): disks are chosen and erased nowhere else") from error
     if facts.get("boot_id") != boot or not owned:
@@ -67,7 +70,7 @@ def live_system() -> LiveSystem:
     root = next((line.split(" - ")[1].split()[0] for line in MOUNTS.read_text().splitlines() if line.split()[4] == "/"), "")
     if root != "overlay":
         raise NotLiveError(f"the root file system is {root or 'unknown'}, not the live installer's overlay")
-    return LiveSystem(tree=tree, medium=frozenset(filter(None, (disk_of(number) for number in medium))))
+    return LiveSystem(tree=tree, medium=frozenset(filter(None, (disk_of(number) for number in medium))), label=label)
 
 
 def disk_of(number: str) -> str:
@@ -93,8 +96,21 @@ def protected(live: LiveSystem, name: str) -> str:
         return "is not there"
     if name in live.medium:
         return "is the installation medium"
-    if (SYS / "block" / name / "ro").read_text().strip() != "0":
+    if live.label and _label(name) == live.label:
+        return f"holds a copy of the installation medium {live.label}"  # perhaps the one that was booted from
+    return _unfit(name) or _used(name)
+
+
+def _unfit(name: str) -> str:
+    place = SYS / "block" / name
+    if (place / "ro").read_text().strip() != "0":
         return "is read-only"
+    file = place / "queue/logical_block_size"
+    sector = int(file.read_text()) if file.exists() else SECTOR
+    return f"has sectors of {sector} bytes, which this installer does not lay out" if sector != SECTOR else ""
+
+
+def _used(name: str) -> str:
     numbers = {line.split()[2] for line in MOUNTS.read_text().splitlines()}
     if name in {disk_of(number) for number in numbers}:
         return "is mounted"
@@ -102,7 +118,28 @@ def protected(live: LiveSystem, name: str) -> str:
         holders = [each.name for each in (SYS / "class/block" / part / "holders").glob("*")]
         if holders:
             return f"is in use: {', '.join(holders)} is on it"
+    return _claimed(name)
+
+
+def _claimed(name: str) -> str:
+    """Return whether somebody holds a disk or a partition of it in a way that no list shows (swap, btrfs): the kernel knows (open(2), O_EXCL)."""
+    try:
+        os.close(os.open(Path("/dev") / name, os.O_RDONLY | os.O_EXCL))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return "is in use"
     return ""
+
+
+def _label(name: str) -> str:
+    """Return the volume id of the ISO file system that a disk holds (ECMA-119, 8.4.7); empty when it holds none."""
+    try:
+        with (Path("/dev") / name).open("rb") as stream:
+            stream.seek(DESCRIPTOR)
+            data = stream.read(72)
+    except OSError:
+        return ""
+    return data[40:72].decode("ascii", "replace").rstrip() if data[1:6] == b"CD001" else ""
 
 
 def _refuse_protected(live: LiveSystem, name: str) -> None:
@@ -169,7 +206,20 @@ def local_target(live: LiveSystem, disk: str | None, plan: Plan | None) -> Itera
             target.devices = {each.name: target.make_node(Path("/dev") / numbers[each.number]) for each in plan.partitions}
             # 10:236 is device-mapper's (Documentation/admin-guide/devices.txt)
             target.run(["mkdir", "/dev/mapper"], ["mknod", "-m", "0600", "/dev/mapper/control", "c", "10", "236"])
-        yield target
+        try:
+            yield target
+        except BaseException:
+            _let_go(target, plan)
+            raise
+
+
+def _let_go(target: LocalTarget, plan: Plan | None) -> None:
+    """Unmount and take the volumes away after a failure, as far as that goes: the disk can be tried again."""
+    with contextlib.suppress(BuildError):
+        target.run(["umount", "--recursive", SYSROOT])
+    if plan is not None and plan.volumes and target.devices:
+        with contextlib.suppress(BuildError):
+            target.run(["vgchange", *filesystems.lvm_options(target.device(lvm.physical_volume(plan).name)), "--activate=n", plan.group])
 
 
 def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kernel: str) -> None:
@@ -204,7 +254,10 @@ def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
     """
     _refuse_protected(live, disk)
     deadline = time.monotonic() + SETTLE_SECONDS
-    while _known_places(disk) != {each.number: (each.start, each.size) for each in plan.partitions}:
+    command.status(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"])
+    wanted = {each.number: (each.start, each.size) for each in plan.partitions}
+    # twice: the kernel may just be taking older ones of the same places away
+    while not _stays(disk, wanted):
         if time.monotonic() > deadline:
             raise BuildError(f"the kernel does not see the new partitions of /dev/{disk}", hint="does something hold the disk?")
         command.status(["blockdev", "--rereadpt", Path("/dev") / disk])
@@ -212,6 +265,15 @@ def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
         time.sleep(0.2)
     for name in partitions_of(disk).values():
         command.run(["wipefs", "--all", Path("/dev") / name])
+
+
+def _stays(disk: str, wanted: dict[int, tuple[int, int]]) -> bool:
+    """Whether the kernel knows these places, and still does after a moment: it may just be replacing older partitions of the same places."""
+    if _known_places(disk) != wanted:
+        return False
+    command.status(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"])
+    time.sleep(0.5)
+    return _known_places(disk) == wanted
 
 
 def _known_places(disk: str) -> dict[int, tuple[int, int]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from imagebuild.installers import remaster
 from imagebuild.tools import command, iso
 
 STAGE2 = "/images/install.img"
@@ -23,6 +24,7 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
     """Return what is found in an ISO; `work` is a directory for what must be extracted. Raises BuildError for a file that is none."""
     files = iso.listing(image)
     menus = {path: iso.read(image, path, work).decode("utf-8", "replace") for path in MENUS if path in files}
+    menus |= _esp_menu(image, work)
     facts: dict[str, object] = {
         "volume_id": iso.volume_id(image),
         "md5": iso.implanted_md5(image),
@@ -37,6 +39,15 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
     if STAGE2 in files:
         facts |= embedded(image, iso.offset_of(image, STAGE2), work)
     return facts
+
+
+def _esp_menu(image: Path, work: Path) -> dict[str, str]:
+    """Return the menu that lies in the appended ESP: the one that UEFI really reads."""
+    esp = remaster.appended_esp(image, work)
+    status, said = (
+        command.status(["mtype", "-i", esp, "::/EFI/BOOT/grub.cfg"], env={"MTOOLS_SKIP_CHECK": "1"}) if esp is not None else (1, "")
+    )
+    return {"the ESP's grub.cfg": said} if status == 0 else {}
 
 
 def embedded(stage2: Path, offset: int, work: Path) -> dict[str, object]:

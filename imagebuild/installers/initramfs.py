@@ -19,7 +19,7 @@ from imagebuild.tools import command
 
 # what finds and mounts a medium: CD, USB, virtio, SATA, NVMe, SD, and the virtual machines' own controllers
 MODULES = (
-    "loop", "isofs", "squashfs", "overlay", "vfat", "ext4", "nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8",
+    "loop", "isofs", "squashfs", "overlay", "vfat", "ext4", "crc32c_generic", "nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8",
     "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_net", "sd_mod", "sr_mod", "cdrom", "sg", "ahci", "ata_piix", "ata_generic",
     "nvme", "usb-storage", "uas", "xhci-pci", "ehci-pci", "uhci-hcd", "ohci-pci", "usbhid", "hid-generic", "mmc_block", "sdhci-pci", "sdhci-acpi",
     "mptspi", "mptsas", "vmw_pvscsi", "megaraid_sas", "hv_storvsc", "hv_netvsc", "hyperv-keyboard", "xen-blkfront", "xen-netfront",

@@ -123,9 +123,9 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
 def _make_product(work: Path, request: Request, program: bytes) -> None:
     facts = product.Facts(
         product=request.title, version=request.tree.version, ref=request.tree.ref, commit=request.tree.commit, kernel=request.tree.kernel,
-        syntax=request.defaults.syntax,
+        syntax=request.defaults.syntax, signed=bool(request.keys),
     )  # fmt: skip
-    keys = {key.name: key.read_bytes() for key in request.keys}
+    keys = [key.read_bytes() for key in request.keys]
     product.write_tree(work / "product", facts, request.defaults.file.read_text(), keys, program)
     command.run(
         ["mksquashfs", work / "product", work / "product.img", "-comp", "gzip", "-all-root", "-quiet", "-no-progress", "-mkfs-time", "0", "-all-time", "0"]

@@ -36,10 +36,12 @@ read_arguments() {
 # --- the medium ----------------------------------------------------------------------------------------------------------
 coldplug() { find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u | xargs modprobe -a -b -q 2>/dev/null; }
 
+is_iso() { [ -e "$1" ] && [ "$(dd if="$1" bs=1 skip=32769 count=5 2>/dev/null)" = CD001 ]; }
+
 find_device() {
     case $1 in
         LABEL=* | UUID=*) findfs "$1" 2>/dev/null ;;
-        '') for each in /dev/sr*; do [ -b "$each" ] && echo "$each" && break; done ;;
+        '') for each in /dev/sr*; do is_iso "$each" && echo "$each" && break; done ;;
         /dev/*) [ -b "$1" ] && echo "$1" ;;
         *) [ -b "/dev/$1" ] && echo "/dev/$1" ;;
     esac
@@ -60,7 +62,7 @@ whole_disk() {
     place=$(readlink -f "/sys/class/block/${1##*/}")
     parent=${place%/*}
     parent=/dev/${parent##*/}
-    if [ -e "$place/partition" ] && [ "$(dd if="$parent" bs=1 skip=32769 count=5 2>/dev/null)" = CD001 ]; then echo "$parent"; else echo "$1"; fi
+    if [ -e "$place/partition" ] && is_iso "$parent"; then echo "$parent"; else echo "$1"; fi
 }
 
 # The checksum that implantisomd5(1) wrote into the application area of the primary volume descriptor: MD5 of everything but the
@@ -97,16 +99,18 @@ open_medium() {
     wait_for_device "$device" "$stage2"
     device=$(whole_disk "$device")
     medium=$(number_of "$device")
-    [ -z "$check" ] || check_medium "$device"
-    mkdir -p /run/install/repo
     case $path in
         *.iso)
             mkdir -p /run/install/source
             mount -o ro "$device" /run/install/source || fail "$device cannot be mounted"
+            [ -z "$check" ] || check_medium "/run/install/source$path"
             mount -t iso9660 -o ro,loop "/run/install/source$path" /run/install/repo || fail "$path on $device is no ISO"
             path=/
             ;;
-        *) mount -o ro "$device" /run/install/repo || fail "$device cannot be mounted" ;;
+        *)
+            [ -z "$check" ] || check_medium "$device"
+            mount -o ro "$device" /run/install/repo || fail "$device cannot be mounted"
+            ;;
     esac
     images=/run/install/repo${path%/}/images
     [ -f "$images/install.img" ] || fail "$device has no images/install.img"
@@ -175,8 +179,8 @@ make_root() {
     mkdir -p /newroot/sysroot/tmp /newroot/sysroot/ostree/repo
     chmod 1777 /newroot/sysroot/tmp
     mount --bind /run/install/tree/imagebuild/repo /newroot/sysroot/ostree/repo
-    printf '{"boot_id": "%s", "tree": "%s", "medium": [%s]}\n' \
-        "$(cat /proc/sys/kernel/random/boot_id)" "$loop" "${medium:+\"$medium\"}" > /run/imagebuild-live
+    printf '{"boot_id": "%s", "tree": "%s", "medium": [%s], "label": "%s"}\n' \
+        "$(cat /proc/sys/kernel/random/boot_id)" "$loop" "${medium:+\"$medium\"}" "$(cat /volume-id)" > /run/imagebuild-live
 }
 
 mount -t proc proc /proc
@@ -184,10 +188,11 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs -o mode=0755,nosuid,nodev tmpfs /run
 exec </dev/null
-mkdir -p /run/install
+mkdir -p /run/install/repo
 consoles=$(cat /sys/class/tty/console/active)
 read_arguments
-modprobe -a -q loop isofs squashfs overlay
+# file systems too: the kernel has no modprobe to call here
+modprobe -a -q loop isofs squashfs overlay nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 vfat crc32c_generic ext4
 coldplug
 open_medium
 make_root

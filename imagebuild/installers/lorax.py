@@ -21,7 +21,7 @@ from imagebuild import steplog
 from imagebuild.config import InstallerConfig, LoraxConfig, shared_directory
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.installers import Request, remaster
-from imagebuild.tools import command
+from imagebuild.tools import command, gpg
 
 HINT = "dnf install lorax (the distribution's package; the `lorax` on PyPI is an unrelated project)"
 GIB = 1 << 30
@@ -72,19 +72,24 @@ def build(out: Path, request: Request) -> Path:
     if reason:
         raise MissingToolError(f"lorax cannot be used: {reason}", hint=HINT)
     templates, arch_templates = _templates(options)
-    variables = template_variables(request)
-    check_templates(templates, GIVEN | set(variables), "installer.lorax.templates")
-    check_templates(arch_templates, ARCH_GIVEN | set(variables), "installer.lorax.arch_templates")
     work = out / "work"
     work.mkdir(exist_ok=True)
+    variables = template_variables(request, _keys(request, work))
+    check_templates(templates, GIVEN | set(variables), "installer.lorax.templates")
+    check_templates(arch_templates, ARCH_GIVEN | set(variables), "installer.lorax.arch_templates")
     made = work / "lorax"
     asked = work / "request.json"
-    asked.write_text(json.dumps(child_request(request, work, made, templates, arch_templates, variables), indent=1))
-    _run_child(options, asked, work / "logs")
+    told = child_request(request, work, made, templates, arch_templates, variables)
+    asked.write_text(json.dumps(told, indent=1))
+    try:
+        _run_child(options, asked, work / "logs")
+    finally:
+        # what it had mounted there is gone with its namespace
+        shutil.rmtree(told["run"]["workdir"], ignore_errors=True)
     treeinfo, image = made / ".treeinfo", made / "images" / "boot.iso"
     for file in (treeinfo, image, made / ".discinfo"):
         if not file.is_file():
-            raise BuildError(f"lorax ended well, but made no {file.relative_to(made)}", hint=f"its logs are in {work / 'logs'}")
+            raise BuildError(f"lorax ended well, but made no {file.relative_to(made)}", hint="the step's log has what it said")
     shutil.copyfile(treeinfo, request.treeinfo)
     target = out / f"{request.name}.iso"
     if request.unattended is None:
@@ -128,8 +133,11 @@ def _run_child(options: LoraxConfig, asked: Path, logs: Path) -> None:
 def _failure(process: command.Process, status: int, logs: Path) -> BuildError:
     lines = (process.output() + process.complaint()).splitlines()
     errors = [line for line in lines if line.startswith(("ERROR", "CRITICAL"))][-5:] or lines[-5:]
-    text = "\n".join(f"    {line}" for line in [*errors, *_tail(logs / "program.log", 8)])
-    hint = "use another lorax, or change installer.lorax" if status == CANNOT else f"its logs are in {logs}"
+    # its own files go with this try; what its programs said is kept with the step's log
+    programs = _tail(logs / "program.log", 200)
+    steplog.note("\n".join(programs))
+    text = "\n".join(f"    {line}" for line in [*errors, *programs[-8:]])
+    hint = "use another lorax, or change installer.lorax" if status == CANNOT else "the log has all that it and its programs said"
     return BuildError(f"lorax failed (exit status {status}):\n{text}", hint=hint, log=steplog.current())
 
 
@@ -152,7 +160,16 @@ def _templates(options: LoraxConfig) -> tuple[list[Path], list[Path]]:
     return [own / "embed-repo.tmpl", own / "interactive-defaults.tmpl", *map(Path, options.templates)], [*map(Path, options.arch_templates)]
 
 
-def template_variables(request: Request) -> dict[str, str]:
+def _keys(request: Request, work: Path) -> list[Path]:
+    """Return the keys as Anaconda's libostree finds them: binary, each with the suffix .gpg."""
+    found = []
+    for number, key in enumerate(request.keys):
+        found.append(work / f"{number:02}.gpg")
+        gpg.dearmored(key, found[-1])
+    return found
+
+
+def template_variables(request: Request, keys: Sequence[Path] = ()) -> dict[str, str]:
     """Return what our templates and those of the configuration may use; the configuration's own come last."""
     return {
         "ostree_source": str(request.tree.repo),
@@ -162,7 +179,7 @@ def template_variables(request: Request) -> dict[str, str]:
         "ostree_remote": request.source.remote,
         "ostree_update_url": request.source.update_url,
         "ostree_defaults": str(request.defaults.file),
-        "ostree_keys": ":".join(str(key) for key in request.keys),
+        "ostree_keys": ":".join(str(key) for key in keys),
         **request.config.lorax.variables,
     }
 

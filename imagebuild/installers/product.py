@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -77,7 +77,10 @@ DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the installer is told about what it installs; `syntax` is pykickstart's version for kickstarts of this release."""
+    """What the installer is told about what it installs; `syntax` is pykickstart's version for kickstarts of this release.
+
+    `signed`: the commit is, and an installer without the keys must refuse.
+    """
 
     product: str
     version: str
@@ -85,9 +88,10 @@ class Facts:
     commit: str
     kernel: str
     syntax: str
+    signed: bool
 
 
-def files(facts: Facts, defaults: str, keys: Mapping[str, bytes]) -> dict[PurePosixPath, bytes]:
+def files(facts: Facts, defaults: str, keys: Sequence[bytes]) -> dict[PurePosixPath, bytes]:
     """Return everything but the compiled program, by path below the root."""
     units, etc = PurePosixPath("usr/lib/systemd/system"), PLACE / "etc"
     found = {
@@ -98,8 +102,12 @@ def files(facts: Facts, defaults: str, keys: Mapping[str, bytes]) -> dict[PurePo
         units / "imagebuild-network.service": NETWORK.encode(),
         etc / "systemd/network/99-installer.network": DHCP.encode(),
         etc / "hostname": b"installer\n",
+        # not a first boot that somebody is asked about
+        etc / "machine-id": b"",
+        # nothing here carries labels, and the policy of the tree would not let us write foreign ones
+        etc / "selinux/config": b"SELINUX=disabled\nSELINUXTYPE=targeted\n",
     }
-    return found | {PLACE / "keys" / f"{number:02}-{name}": data for number, (name, data) in enumerate(sorted(keys.items()))}
+    return found | {PLACE / "keys" / f"{number:02}.asc": data for number, data in enumerate(keys)}
 
 
 def links() -> dict[PurePosixPath, str]:
@@ -184,7 +192,7 @@ def _archive(members: Mapping[PurePosixPath, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def write_tree(directory: Path, facts: Facts, defaults: str, keys: Mapping[str, bytes], program: bytes) -> None:
+def write_tree(directory: Path, facts: Facts, defaults: str, keys: Sequence[bytes], program: bytes) -> None:
     """Lay product.img's content out in a directory."""
     for path, data in files(facts, defaults, keys).items():
         file = directory / path

@@ -77,7 +77,7 @@ def _change_menus(source: Path, volume: str, work: Path, *, default: bool) -> tu
         raise BuildError(
             f"{source.name} has no boot menu that is known here", hint=f"looked for: {', '.join((*GRUB_MENUS, *ISOLINUX_MENUS))}"
         )
-    esp = _appended_esp(source, work)
+    esp = appended_esp(source, work)
     if esp is not None:
         _change_esp(esp, volume, work, default=default)
     elif any(each.platform == "UEFI" for each in iso.boot_entries(source)):
@@ -87,7 +87,7 @@ def _change_menus(source: Path, volume: str, work: Path, *, default: bool) -> tu
     return changed, esp
 
 
-def _appended_esp(source: Path, work: Path) -> Path | None:
+def appended_esp(source: Path, work: Path) -> Path | None:
     """Return a copy of the ESP that is appended to the ISO as partition 2; None when there is none."""
     said = command.run(["xorriso", "-indev", source, "-report_system_area", "plain"], quiet=True)
     gpt = re.search(r"^GPT start and size\s*:\s+2\s+(\d+)\s+(\d+)", said, re.MULTILINE)
@@ -120,6 +120,8 @@ def _listing(esp: Path) -> list[str]:
 
 
 def _change_esp(esp: Path, volume: str, work: Path, *, default: bool) -> None:
+    """Change the menu that UEFI reads. Raises BuildError when there is none: under UEFI nothing would be unattended."""
+    changed = False
     names = {name.lower(): name for name in _listing(esp)}
     environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
     for wanted in ESP_MENUS:
@@ -132,14 +134,21 @@ def _change_esp(esp: Path, volume: str, work: Path, *, default: bool) -> None:
         if new is not None:
             file.write_text(new, errors="surrogateescape")
             command.run(["mcopy", "-o", "-i", esp, file, f"{ESP_DIRECTORY}/{name}"], env=environment)
+            changed = True
+    if not changed:
+        raise BuildError(
+            "the ESP has no boot menu that is known here: under UEFI the kickstart would not be used",
+            hint=f"looked for {', '.join(ESP_MENUS)} in EFI/BOOT, with an entry that boots an installer",
+        )
 
 
 def _esp_file(source: Path, volume: str, work: Path, *, default: bool) -> dict[str, Path]:
     """Return the changed ESP that lies in the ISO as a file."""
     path = next((each.path for each in iso.boot_entries(source) if each.platform == "UEFI" and each.path), "/images/efiboot.img")
     found = iso.extract(source, [path], work / "esp")
-    if path in found:
-        _change_esp(found[path], volume, work, default=default)
+    if path not in found:
+        raise BuildError(f"{source.name} boots under UEFI, but its ESP cannot be found")
+    _change_esp(found[path], volume, work, default=default)
     return found
 
 

@@ -31,7 +31,9 @@ def choose(config: InstallerConfig) -> tuple[str, str]:
     if config.backend != "auto":
         reason = INSTALLERS[config.backend].unavailable(config)
         if reason:
-            raise UsageError(f"installer.backend: {config.backend} cannot be used here: {reason}", hint=lorax.HINT)
+            raise UsageError(
+                f"installer.backend: {config.backend} cannot be used here: {reason}", hint="`installer.backend: live` works everywhere"
+            )
         return config.backend, "asked for"
     reason = "no package source is configured" if not lorax.has_source(config) else lorax.unavailable(config)
     return ("live", f"not lorax: {reason}") if reason else ("lorax", "lorax imports and a package source is configured")

@@ -34,7 +34,11 @@ def main() -> int:
             _fail(terminal, error.message, error.hint)
         except Exception as error:  # a person must see it, whatever it is
             _fail(terminal, f"this is a bug: {error!r}", f"the log is {LOG}")
-        shells.after_failure(terminal)
+        try:
+            shells.after_failure(terminal)
+        except Exception as error:  # no console to ask on: it stays as it is, for whoever looks at the screen
+            terminal.say(f"no shell can be offered: {error!r}")
+            return 1
         return _end("reboot")
 
 

@@ -1,6 +1,7 @@
 """Which disk to install on: what the kickstart says, or the only one there is. Never the medium, never a guess."""
 
 import fnmatch
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from imagebuild.tools import command
 NOT_DISKS = ("loop", "ram", "zram", "sr", "fd", "dm-", "md", "nbd", "mtd")
 SECTOR = 512
 GIB = 1 << 30
+NOTHING_FOUND = 2  # blkid(8), EXIT STATUS
+QUIET_SECONDS = 3
+LONGEST_WAIT = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,8 @@ def candidates(live: LiveSystem) -> list[Candidate]:
     found = []
     for place in sorted((SYS / "block").iterdir()):
         size = int(_read(place / "size") or 0) * SECTOR
-        if place.name.startswith(NOT_DISKS) or not size or protected(live, place.name):
+        # a path of a multipath NVMe disk is no disk
+        if place.name.startswith(NOT_DISKS) or not size or _read(place / "hidden") == "1" or protected(live, place.name):
             continue
         model = " ".join(filter(None, (_read(place / "device" / word) for word in ("vendor", "model"))))
         serial = _read(place / "serial") or _read(place / "device/serial")
@@ -50,12 +55,39 @@ def content(name: str) -> list[str]:
     """Return what is on a disk now, a line for each signature (blkid(8), low-level probing)."""
     found = []
     for part in [name, *partitions_of(name).values()]:
-        _, said = command.status(["blkid", "--probe", "--output", "export", Path("/dev") / part])
+        code, said = command.status(["blkid", "--probe", "--output", "export", Path("/dev") / part])
         facts = dict(line.partition("=")[::2] for line in said.splitlines() if "=" in line)
         kind = facts.get("TYPE") or (f"partition table {facts['PTTYPE']}" if "PTTYPE" in facts else "")
         if kind:
             found.append(f"{part}: {kind}" + (f" {facts['LABEL']!r}" if facts.get("LABEL") else ""))
+        elif code not in (0, NOTHING_FOUND) or not _can_be_read(part):
+            # signatures that contradict each other, or no answer: not empty
+            found.append(f"{part}: something that cannot be told")
+        elif part != name:
+            found.append(f"{part}: a partition")
     return found
+
+
+def _can_be_read(name: str) -> bool:
+    try:
+        with (Path("/dev") / name).open("rb") as stream:
+            stream.read(SECTOR)
+    except OSError:
+        return False
+    return True
+
+
+def wait_until_known() -> None:
+    """Wait until no disk has come or gone for some seconds: with one too few, the only one there would be no choice but a guess."""
+    before: set[str] = set()
+    since = time.monotonic()
+    deadline = since + LONGEST_WAIT
+    while time.monotonic() - since < QUIET_SECONDS and time.monotonic() < deadline:
+        command.status(["udevadm", "settle", f"--timeout={LONGEST_WAIT}"])
+        now = {place.name for place in (SYS / "class/block").iterdir()}
+        if now != before:
+            before, since = now, time.monotonic()
+        time.sleep(0.5)
 
 
 def _read(file: Path) -> str:

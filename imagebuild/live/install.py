@@ -1,6 +1,7 @@
 """The installation from beginning to end: kickstart, plan, disk, check of the embedded commit, execution, end of the live system."""
 
 import json
+import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from imagebuild.live.arguments import Arguments
 from imagebuild.live.disks import Candidate
 from imagebuild.live.kickstarts import Found
 from imagebuild.live.terminal import Terminal
+from imagebuild.tools import command
 
 # what the ISO brings along (installers/product.py)
 PROGRAM = Path(__file__).parent.parent.parent
@@ -34,7 +36,7 @@ VERIFY = PurePosixPath("/run/verify")
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What is on the medium: the commit and what the kickstarts for it are written in; `keys` sign it (none: unsigned by decision)."""
+    """What is on the medium: the commit and what the kickstarts for it are written in; it is `signed` by one of `keys`, or not, by decision."""
 
     product: str
     version: str
@@ -42,6 +44,7 @@ class Release:
     commit: str
     kernel: str
     syntax: str
+    signed: bool
     keys: tuple[Path, ...]
 
     @classmethod
@@ -55,6 +58,7 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     """Install, and return how the live system is to end: reboot, poweroff, or empty to ask. Raises BuildError."""
     release = Release.read()
     terminal.say(f"{release.product}, installer for {live.firmware.upper()}")
+    disks.wait_until_known()
     found = kickstarts.find(arguments.kickstart, PROGRAM / "defaults.ks", terminal.say)
     terminal.say(f"kickstart: {found.name}")
     text = _expanded(live, found, release)
@@ -66,10 +70,11 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
         dialogue.confirm(terminal, disk, summary(plan))
     else:
         _check_clearpart(handler, disk, found)
+    _check_groups(plan, disk)
     terminal.say(f"checking commit {release.commit}")
     begun = time.monotonic()
     verify(live, release)
-    terminal.say(f"the commit is whole{' and signed' if release.keys else ''} ({time.monotonic() - begun:.0f} s)")
+    terminal.say(f"the commit is whole{' and signed' if release.signed else ''} ({time.monotonic() - begun:.0f} s)")
     terminal.say(f"installing on {disk.shown}")
     install_local(live, disk.name, plan, commit=release.commit, kernel=release.kernel)
     terminal.say(f"installation complete ({time.monotonic() - begun:.0f} s)")
@@ -131,6 +136,23 @@ def _check_clearpart(handler: Any, disk: Candidate, found: Found) -> None:
         )
 
 
+def _check_groups(plan: Plan, disk: Candidate) -> None:
+    """Refuse when another disk has a volume group of the name that is going to be made: neither host would come up with both."""
+    _, said = command.status(["vgs", "--readonly", "--noheadings", "--separator=:", "-o", "vg_name,pv_name"])
+    for line in said.splitlines():
+        group, _, device = line.strip().partition(":")
+        if plan.group and group == plan.group and device.startswith("/dev/") and not _lies_on(device, disk.name):
+            raise BuildError(
+                f"{device} holds a volume group {group} too, the name that this installation uses",
+                hint=f"take that disk out, erase it, or rename its group: vgrename {group} NAME",
+            )
+
+
+def _lies_on(device: str, disk: str) -> bool:
+    number = Path(device).stat().st_rdev
+    return disk_of(f"{os.major(number)}:{os.minor(number)}") == disk
+
+
 def summary(plan: Plan) -> list[str]:
     """Return the layout for a person."""
     lines = [f"{each.mount or each.name}: {each.size / GIB:.1f} GiB {each.content}" for each in plan.partitions]
@@ -141,7 +163,9 @@ def verify(live: LiveSystem, release: Release) -> None:
     """Check the embedded commit's signature and every object, before anything is written. Raises BuildError."""
     config = f'[core]\nrepo_version=1\nmode=bare\n[remote "embedded"]\nurl=file://{REPO}\ngpg-verify=true\ngpgkeypath=/run/keys\n'
     with local_target(live, None, None) as sandbox:
-        if release.keys:
+        if release.signed:
+            if not release.keys:
+                raise BuildError("the keys that the commit must be signed with are not on this medium", hint="do not install it")
             sandbox.run(["ostree", f"--repo={VERIFY}", "init", "--mode=bare"])
             sandbox.write({PurePosixPath("/run/keys") / key.name: File(data=key.read_bytes()) for key in release.keys})
             sandbox.write({VERIFY / "config": File(data=config.encode())})

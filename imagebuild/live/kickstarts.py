@@ -25,6 +25,7 @@ DEVICE_SECONDS = 30
 NETWORK_SECONDS = 300
 CARD_SECONDS = 30
 TRIES = 5
+ROUTES, ROUTES_V6 = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
 OEM_LABEL = "OEMDRV"
 MEDIUM = INSTALL / "repo"
 IN_USE = INSTALL / "ks.cfg"
@@ -82,6 +83,8 @@ def _oem() -> Found | None:
 
 def on_medium(number: str) -> bool:
     """Whether a block device (MAJOR:MINOR) is the medium, or lies on it."""
+    if not MEDIUM.is_dir():
+        return False  # started from the network
     place = MEDIUM.stat().st_dev
     disk = disk_of(number)
     return bool(disk) and disk == disk_of(f"{os.major(place)}:{os.minor(place)}")
@@ -143,10 +146,14 @@ def _text(data: bytes, name: str) -> str:
 
 
 def has_route() -> bool:
-    """Whether there is a way out of this machine: a default route (proc(5), /proc/net/route)."""
-    with contextlib.suppress(OSError):
-        return any(line.split()[1] == "00000000" for line in Path("/proc/net/route").read_text().splitlines()[1:])
-    return False
+    """Whether there is a way out of this machine: any route but the loopback's (proc(5); a server may be on this very network)."""
+    routes: list[str] = []
+    for file, interface in ((ROUTES, 0), (ROUTES_V6, 9)):
+        with contextlib.suppress(OSError):
+            routes += [
+                line.split()[interface] for line in file.read_text().splitlines() if not line.startswith("fe80") and "ff00" not in line[:4]
+            ]
+    return any(name not in ("lo", "Iface") for name in routes)
 
 
 def has_card() -> bool:

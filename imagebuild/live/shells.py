@@ -33,7 +33,7 @@ def _shells() -> None:
         command.Process(["agetty", "--noclear", "--skip-login", "--login-program", "/bin/bash", device.name, "linux"], quiet=True)
         for device in consoles()
     ]
-    while all(each.alive for each in shells):
+    while shells and all(each.alive for each in shells):
         try:
             shells[0].wait(1)
         except TimeoutError:

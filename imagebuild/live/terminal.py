@@ -16,7 +16,24 @@ LONGEST = 8192
 def consoles() -> list[Path]:
     """Return the devices of the kernel's consoles; the current virtual one is tty1, where nobody else is."""
     names = ACTIVE.read_text().split() if ACTIVE.exists() else ["console"]
-    return [Path("/dev") / ("tty1" if name == "tty0" else name) for name in names]
+    found = [Path("/dev") / ("tty1" if name == "tty0" else name) for name in names]
+    # the kernel lists a serial line that it was told of, whether or not the machine has one
+    return [device for device in found if _is_terminal(device)]
+
+
+def _is_terminal(device: Path) -> bool:
+    try:
+        descriptor = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        termios.tcgetattr(descriptor)
+    except termios.error:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
 
 
 class Terminal:

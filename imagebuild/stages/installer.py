@@ -60,7 +60,8 @@ def make_iso(
     problems = check.problems(facts, volume_id=config.volume_id, commit=tree.commit, ref=tree.ref, unattended=unattended is not None)
     (out / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
     if problems:
-        raise BuildError(f"{image.name} is not what it should be: {'; '.join(problems)}", hint=f"{out / 'facts.json'} has what was found")
+        steplog.note(json.dumps(facts, indent=1, sort_keys=True, default=str))
+        raise BuildError(f"{image.name} is not what it should be: {'; '.join(problems)}", hint="the log has all that was found in it")
     shutil.rmtree(work)
     return IsoImage(
         file=image, name=image.name, backend=spec.backend, volume_id=str(facts["volume_id"]), commit=tree.commit, md5=str(facts["md5"]),

@@ -55,3 +55,12 @@ def export_key(homedir: Path, fingerprint: str, file: Path, *, armor: bool = Tru
         ]
     )
     file.write_text(text)
+
+
+def dearmored(file: Path, target: Path) -> None:
+    """Write a public key as libostree's trusted.gpg.d wants it: binary, whatever the file is (gpg(1), --dearmor). Raises BuildError."""
+    data = file.read_bytes()
+    if data.lstrip().startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
+        command.run(["gpg", "--batch", "--yes", "--output", target, "--dearmor", file])
+    else:
+        target.write_bytes(data)

@@ -96,6 +96,7 @@ def read(image: Path, path: str, work: Path) -> bytes:
     target = work / "extracted"
     target.unlink(missing_ok=True)
     command.run(["xorriso", "-osirrox", "on", "-indev", image, "-extract_single", path, target], quiet=True)
+    _refuse_link(image, path, target, work)
     if not target.is_file():
         raise BuildError(f"{image.name} has no {path}")
     data = target.read_bytes()
@@ -161,6 +162,14 @@ def extract(image: Path, paths: Sequence[str], directory: Path) -> dict[str, Pat
         found[path] = file
     if wanted:
         command.run(argv, quiet=True)
-    for file in found.values():
+    for path, file in found.items():
+        _refuse_link(image, path, file, directory)
         file.chmod(0o644)
     return found
+
+
+def _refuse_link(image: Path, path: str, file: Path, directory: Path) -> None:
+    """Refuse what leads out of the directory it was extracted into: an image of others may hold links to anywhere."""
+    if file.is_symlink() or not file.resolve().is_relative_to(directory.resolve()):
+        file.unlink(missing_ok=True)
+        raise BuildError(f"{path} of {image.name} is a symbolic link", hint="where did you get that image?")
