@@ -104,7 +104,8 @@ def appended_esp(source: Path, work: Path) -> Path | None:
         while left and (data := stream.read(min(left, 1 << 20))):
             copy.write(data)
             left -= len(data)
-    return esp if _listing(esp) else None
+    with esp.open("rb") as stream:
+        return esp if stream.read(512)[510:] == b"\x55\xaa" else None
 
 
 def _outside(source: Path, start: int) -> bool:
