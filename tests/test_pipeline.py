@@ -73,3 +73,32 @@ def test_fedoras_release_lines_are_wired_too() -> None:
         loaded = config.load(file, Path("/store"))
         names = {one.name for one in wired(loaded).images}
         assert names == {"qcow2 cloud", "raw.xz cloud", "vagrant-libvirt vagrant", "vagrant-virtualbox vagrant"}
+
+
+def test_the_iso_is_installed_from_under_each_firmware_and_what_it_installed_is_booted() -> None:
+    pipeline = wired(settings())
+    names = {one.name for one in graph.order([pipeline.release])}
+    assert {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")} | {"installer iso"} <= names
+
+
+def test_a_changed_installer_kickstart_rebuilds_the_iso_only() -> None:
+    plain = settings()
+    other = plain.kickstarts["installer"].model_copy(update={"values": {"x": "1"}})
+    found = changed(wired(plain), wired(plain.model_copy(update={"kickstarts": plain.kickstarts | {"installer": other}})))
+    expected = {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")}
+    assert found == {"kickstart installer", "installer iso", "release"} | expected
+
+
+def test_the_program_on_the_medium_is_part_of_its_key() -> None:
+    """The build of the ISO does not import it: without this a changed installer would keep the old ISO."""
+    from imagebuild.stages.installer import InstallerSpec
+
+    spec = InstallerSpec(backend="live", product="P", release="1", ways=("native",))
+    assert len(spec.program) == 64
+    assert spec != InstallerSpec(backend="live", product="P", release="1", ways=("native",), program="other")
+
+
+def test_without_an_installer_none_is_made() -> None:
+    pipeline = wired(settings().model_copy(update={"installer": None}))
+    assert not pipeline.isos
+    assert not [one.name for one in graph.order([pipeline.release]) if "iso" in one.name.split()]

@@ -8,7 +8,7 @@ import pytest
 
 from imagebuild import config, steplog
 from imagebuild.composers import mmdebstrap
-from imagebuild.config import Config, MmdebstrapConfig, cache_directory
+from imagebuild.config import Config, LiveConfig, MmdebstrapConfig, cache_directory
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.pipeline import Host, Pipeline, wire
 from imagebuild.stages.tree import pin
@@ -42,8 +42,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def settings(store: Path) -> Config:
-    """The configuration of the demo tree, which has been composed by now."""
+    """The configuration of the demo tree, which has been composed by now; its ISO compressed so that emulated machines read it quickly."""
     loaded = config.load(ROOT / "configs" / "debian-12.yaml", store)
+    assert loaded.installer is not None
+    loaded = loaded.model_copy(update={"installer": loaded.installer.model_copy(update={"live": LiveConfig(compression="lz4")})})
     assert isinstance(loaded.compose, MmdebstrapConfig)
     with steplog.writing_to(store / "compose" / "compose.log"):
         mmdebstrap.compose(store / "compose", REF, loaded.compose, loaded.tree, cache_directory())
