@@ -11,7 +11,7 @@ import pytest
 
 from imagebuild import installation
 from imagebuild.config import SmokeConfig
-from imagebuild.deploy.local import LiveSystem
+from imagebuild.deploy.live_system import LiveSystem
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.installation import InstallationError
 from imagebuild.installers import check, product

@@ -1,6 +1,7 @@
 """The dialogue asks what the kickstart does not say, shows what is lost, and takes nothing but `yes` for yes."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ class Typist:
         return self.answers.pop(0)
 
 
-def handler(text: str = "") -> object:
+def handler(text: str = "") -> Any:
     return kickstart.parse(text, "F28", "test")
 
 
@@ -65,10 +66,10 @@ def test_answers_become_kickstart_lines() -> None:
     text = dialogue.accounts(person, handler(), "sudo")
     assert person.answers == []
     parsed = handler(text)
-    assert parsed.network.network[0].hostname == "host.example.org"  # type: ignore[attr-defined]
-    assert parsed.rootpw.password.startswith("$6$")  # type: ignore[attr-defined]
-    assert parsed.sshkey.sshUserList[0].key == KEY  # type: ignore[attr-defined]
-    (user,) = parsed.user.userList  # type: ignore[attr-defined]
+    assert parsed.network.network[0].hostname == "host.example.org"
+    assert parsed.rootpw.password.startswith("$6$")
+    assert parsed.sshkey.sshUserList[0].key == KEY
+    (user,) = parsed.user.userList
     assert (user.name, user.groups, user.isCrypted) == ("ann", ["sudo"], True)
     assert "secret" not in text
     # what is typed for a password is not shown

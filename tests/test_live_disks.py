@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.deploy import kickstart, local
-from imagebuild.deploy.local import LiveSystem
+from imagebuild.deploy import kickstart
+from imagebuild.deploy import live_system as guard
+from imagebuild.deploy.live_system import LiveSystem
 from imagebuild.errors import BuildError
 from imagebuild.live import disks
 from imagebuild.live.disks import Candidate, choose
@@ -41,9 +42,9 @@ def sysfs(place: Path, monkeypatch: pytest.MonkeyPatch, mounts: str = "") -> Liv
     (block / "vdc/holders/dm-0").mkdir()
     mountinfo = place / "mountinfo"
     mountinfo.write_text("22 1 0:30 / / rw - overlay overlay rw,lowerdir=/a\n" + mounts)
-    monkeypatch.setattr(local, "SYS", place)
+    monkeypatch.setattr(guard, "SYS", place)
     monkeypatch.setattr(disks, "SYS", place)
-    monkeypatch.setattr(local, "MOUNTS", mountinfo)
+    monkeypatch.setattr(guard, "MOUNTS", mountinfo)
     monkeypatch.setattr(disks, "content", lambda _: [])
     return LiveSystem(tree=Path("/dev/loop0"), medium=frozenset({"sda"}))
 
@@ -52,7 +53,7 @@ def test_only_disks_that_may_be_erased_are_candidates(tmp_path: Path, monkeypatc
     live = sysfs(tmp_path, monkeypatch)
     (found,) = disks.candidates(live)
     assert (found.name, found.size, found.model) == ("vda", 8 << 30, "Virtual Disk")
-    assert {name: local.protected(live, name) for name in ("sda", "vdb", "vdc", "vde")} == {
+    assert {name: guard.protected(live, name) for name in ("sda", "vdb", "vdc", "vde")} == {
         "sda": "is the installation medium", "vdb": "is read-only", "vdc": "is in use: dm-0 is on it", "vde": "is not there",
     }  # fmt: skip
 
@@ -60,31 +61,31 @@ def test_only_disks_that_may_be_erased_are_candidates(tmp_path: Path, monkeypatc
 def test_a_disk_with_a_mounted_partition_is_protected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = sysfs(tmp_path, monkeypatch, mounts="30 22 252:2 / /mnt ro - ext4 /dev/vda2 ro\n")
     assert disks.candidates(live) == []
-    assert local.protected(live, "vda") == "is mounted"
-    assert local.disk_of("252:2") == "vda"
-    assert local.disk_of("9:9") == ""
+    assert guard.protected(live, "vda") == "is mounted"
+    assert guard.disk_of("252:2") == "vda"
+    assert guard.disk_of("9:9") == ""
 
 
 def test_a_copy_of_the_medium_is_protected_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = dataclasses.replace(sysfs(tmp_path, monkeypatch), label="Debian-12")
-    monkeypatch.setattr(local, "_label", lambda name: "Debian-12" if name == "vda" else "")
-    assert local.protected(live, "vda") == "holds a copy of the installation medium Debian-12"
+    monkeypatch.setattr(guard, "_label", lambda name: "Debian-12" if name == "vda" else "")
+    assert guard.protected(live, "vda") == "holds a copy of the installation medium Debian-12"
 
 
 def test_the_label_of_an_image_is_read(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"\0" * 32768 + b"\x01CD001" + b"\0" * 34 + b"Debian-12".ljust(32) + b"\0" * 100)
-    assert local._label(str(image)) == "Debian-12"
+    assert guard._label(str(image)) == "Debian-12"
     image.write_bytes(b"\0" * 40000)
-    assert local._label(str(image)) == ""
-    assert local._label(str(tmp_path / "none")) == ""
+    assert guard._label(str(image)) == ""
+    assert guard._label(str(tmp_path / "none")) == ""
 
 
 def test_odd_disks_are_no_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = sysfs(tmp_path, monkeypatch)
     (tmp_path / "block/vda/queue").mkdir()
     (tmp_path / "block/vda/queue/logical_block_size").write_text("4096\n")
-    assert local.protected(live, "vda") == "has sectors of 4096 bytes, which this installer does not lay out"
+    assert guard.protected(live, "vda") == "has sectors of 4096 bytes, which this installer does not lay out"
     (tmp_path / "block/vda/queue/logical_block_size").write_text("512\n")
     assert [each.name for each in disks.candidates(live)] == ["vda"]
     (tmp_path / "block/vda/hidden").write_text("1\n")

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from imagebuild.deploy import live_system as guard
 from imagebuild.deploy import local
-from imagebuild.deploy.local import LiveSystem, NotLiveError, install_local, live_system, local_target
+from imagebuild.deploy.live_system import LiveSystem, NotLiveError, live_system
+from imagebuild.deploy.local import install_local, local_target
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 from tests.test_live_disks import sysfs
@@ -47,7 +49,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     ids=["live_system", "local_target", "sandbox", "install_local", "_wipe", "_reread"],
 )
 def test_on_a_build_host_nothing_runs(work: Callable[[], object], ran: list[list[str]]) -> None:
-    assert not local.MARKER.exists(), "is this test run in the live installer?"
+    assert not guard.MARKER.exists(), "is this test run in the live installer?"
     with pytest.raises(NotLiveError):
         work()
     assert ran == []
@@ -65,7 +67,7 @@ def test_the_installer_itself_does_not_start(ran: list[list[str]], monkeypatch: 
 def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: object) -> None:
     file = tmp_path / "marker"
     file.write_text(facts if isinstance(facts, str) else json.dumps(facts))
-    monkeypatch.setattr(local, "MARKER", file)
+    monkeypatch.setattr(guard, "MARKER", file)
 
 
 def test_a_marker_of_another_boot_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +80,7 @@ def test_a_marker_alone_is_not_enough(tmp_path: Path, monkeypatch: pytest.Monkey
     marker(tmp_path, monkeypatch, {"boot_id": REAL_BOOT_ID.read_text().strip(), "tree": "/dev/loop0", "medium": ["8:0"]})
     mounts = tmp_path / "mountinfo"
     mounts.write_text("22 1 253:0 / / rw - ext4 /dev/vda rw\n")
-    monkeypatch.setattr(local, "MOUNTS", mounts)
+    monkeypatch.setattr(guard, "MOUNTS", mounts)
     with pytest.raises(NotLiveError, match="the root file system is ext4"):
         live_system()
 

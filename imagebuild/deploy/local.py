@@ -1,151 +1,28 @@
-"""The local target: a disk of the machine that the live installer runs on. It refuses to exist anywhere else.
-
-A mistake here erases the build host, so the doors are closed one behind the other: only `live_system` makes a `LiveSystem`, and
-only from the marker that the live initramfs leaves, of this very boot; every function that writes wants one and asks it again
-whether the disk is protected (the medium, what is mounted, what somebody holds).
-"""
+"""The local target: a disk of the machine that the live installer runs on. It refuses to exist anywhere else (live_system.py)."""
 
 import contextlib
-import errno
-import json
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.deploy import bootloader, compatibility, filesystems, lvm, table
+from imagebuild.deploy import live_system as guard
 from imagebuild.deploy.execute import execute
 from imagebuild.deploy.layout import SECTOR
+from imagebuild.deploy.live_system import LiveSystem, live_system, partitions_of, refuse_protected
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
 from imagebuild.deploy.target import SYSROOT
 from imagebuild.errors import BuildError
-from imagebuild.kinds import Firmware
 from imagebuild.tools import command
 from imagebuild.tools.namespace import Namespace, private
 
-# written by installers/live_init.sh
-MARKER = Path("/run/imagebuild-live")
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-SYS = Path("/sys")
-MOUNTS = Path("/proc/self/mountinfo")
 SETTLE_SECONDS = 60
-DESCRIPTOR = 16 * 2048
 INSTALL = Path("/run/install")
 LOG_DIRECTORY = "var/log/imagebuild"
-
-
-class NotLiveError(BuildError):
-    """This is not the live installer: no disk of this machine may be written."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveSystem:
-    """The running live system: the device with the tree, the names of the disks it came from, which are never written, and its label."""
-
-    tree: Path
-    medium: frozenset[str]
-    label: str = ""
-
-    @property
-    def firmware(self) -> Firmware:
-        """What booted this machine."""
-        return Firmware.UEFI if (SYS / "firmware/efi").is_dir() else Firmware.BIOS
-
-
-def live_system() -> LiveSystem:
-    """Return the live system that this is. Raises NotLiveError anywhere else."""
-    try:
-        facts = json.loads(MARKER.read_text())
-        boot = BOOT_ID.read_text().strip()
-        owned = MARKER.stat().st_uid == 0 and not MARKER.is_symlink()
-        tree, medium, label = Path(facts["tree"]), [str(number) for number in facts["medium"]], str(facts.get("label", ""))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NotLiveError(f"this is not the live installer ({error}): disks are chosen and erased nowhere else") from error
-    if facts.get("boot_id") != boot or not owned:
-        raise NotLiveError(f"{MARKER} was not made by the initramfs of this boot: disks are chosen and erased in the live installer only")
-    root = next((line.split(" - ")[1].split()[0] for line in MOUNTS.read_text().splitlines() if line.split()[4] == "/"), "")
-    if root != "overlay":
-        raise NotLiveError(f"the root file system is {root or 'unknown'}, not the live installer's overlay")
-    return LiveSystem(tree=tree, medium=frozenset(filter(None, (disk_of(number) for number in medium))), label=label)
-
-
-def disk_of(number: str) -> str:
-    """Return the name of the whole disk that a block device (MAJOR:MINOR) is or lies on; empty for one that is gone."""
-    place = SYS / "dev/block" / number
-    if not place.exists():
-        return ""
-    device = place.resolve()
-    return device.parent.name if (device / "partition").exists() else device.name
-
-
-def partitions_of(name: str) -> dict[int, str]:
-    """Return number -> kernel name of the partitions that the kernel knows on a disk."""
-    found = {}
-    for place in sorted((SYS / "block" / name).glob(f"{name}*/partition")):
-        found[int(place.read_text())] = place.parent.name
-    return found
-
-
-def protected(live: LiveSystem, name: str) -> str:
-    """Return why a disk must not be written, a sentence's rest; empty when it may be."""
-    if not (SYS / "block" / name).exists():
-        return "is not there"
-    if name in live.medium:
-        return "is the installation medium"
-    if live.label and _label(name) == live.label:
-        return f"holds a copy of the installation medium {live.label}"  # perhaps the one that was booted from
-    return _unfit(name) or _used(name)
-
-
-def _unfit(name: str) -> str:
-    place = SYS / "block" / name
-    if (place / "ro").read_text().strip() != "0":
-        return "is read-only"
-    file = place / "queue/logical_block_size"
-    sector = int(file.read_text()) if file.exists() else SECTOR
-    return f"has sectors of {sector} bytes, which this installer does not lay out" if sector != SECTOR else ""
-
-
-def _used(name: str) -> str:
-    numbers = {line.split()[2] for line in MOUNTS.read_text().splitlines()}
-    if name in {disk_of(number) for number in numbers}:
-        return "is mounted"
-    for part in [name, *partitions_of(name).values()]:
-        holders = [each.name for each in (SYS / "class/block" / part / "holders").glob("*")]
-        if holders:
-            return f"is in use: {', '.join(holders)} is on it"
-    return _claimed(name)
-
-
-def _claimed(name: str) -> str:
-    """Return whether somebody holds a disk or a partition of it in a way that no list shows (swap, btrfs): the kernel knows (open(2), O_EXCL)."""
-    try:
-        os.close(os.open(Path("/dev") / name, os.O_RDONLY | os.O_EXCL))
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            return "is in use"
-    return ""
-
-
-def _label(name: str) -> str:
-    """Return the volume id of the ISO file system that a disk holds (ECMA-119, 8.4.7); empty when it holds none."""
-    try:
-        with (Path("/dev") / name).open("rb") as stream:
-            stream.seek(DESCRIPTOR)
-            data = stream.read(72)
-    except OSError:
-        return ""
-    return data[40:72].decode("ascii", "replace").rstrip() if data[1:6] == b"CD001" else ""
-
-
-def _refuse_protected(live: LiveSystem, name: str) -> None:
-    reason = protected(live_system(), name) or protected(live, name)
-    if reason:
-        raise BuildError(f"/dev/{name} {reason}: it is not touched")
 
 
 class LocalTarget(NamespaceSandbox):
@@ -191,7 +68,7 @@ def local_target(live: LiveSystem, disk: str | None, plan: Plan | None) -> Itera
     """
     live_system()
     if disk is not None:
-        _refuse_protected(live, disk)
+        refuse_protected(live, disk)
     with tempfile.TemporaryDirectory(prefix="imagebuild-local-", dir="/run") as temporary, private() as space:
         root = Path(temporary)
         mount_toolbox(space, live.tree, root)
@@ -224,7 +101,7 @@ def _let_go(target: LocalTarget, plan: Plan | None) -> None:
 
 def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kernel: str) -> None:
     """Erase a disk of this machine (a kernel name, such as vda) and install the commit on it as the plan says. Raises BuildError."""
-    _refuse_protected(live, disk)
+    refuse_protected(live, disk)
     device = Path("/dev") / disk
     steplog.note(f"erasing {device}")
     _wipe(live, disk)
@@ -242,7 +119,7 @@ def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kerne
 
 def _wipe(live: LiveSystem, disk: str) -> None:
     """Take every signature away: file systems, RAID, LVM, partition tables. wipefs(8) refuses what is in use."""
-    _refuse_protected(live, disk)
+    refuse_protected(live, disk)
     for name in [*partitions_of(disk).values(), disk]:
         command.run(["wipefs", "--all", Path("/dev") / name])
 
@@ -252,7 +129,7 @@ def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
 
     udev looks at a disk that was written, and asks the kernel to read the table too: while it does, our own request is refused.
     """
-    _refuse_protected(live, disk)
+    refuse_protected(live, disk)
     deadline = time.monotonic() + SETTLE_SECONDS
     command.status(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"])
     wanted = {each.number: (each.start, each.size) for each in plan.partitions}
@@ -280,7 +157,7 @@ def _known_places(disk: str) -> dict[int, tuple[int, int]]:
     """Return number -> (start, size) in bytes of the partitions that the kernel knows and that have a device."""
     found = {}
     for number, name in partitions_of(disk).items():
-        place = SYS / "class/block" / name
+        place = guard.SYS / "class/block" / name
         if (Path("/dev") / name).is_block_device():
             found[number] = (int((place / "start").read_text()) * SECTOR, int((place / "size").read_text()) * SECTOR)
     return found

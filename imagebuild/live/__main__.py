@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy.local import INSTALL, LiveSystem, live_system
+from imagebuild.deploy.live_system import LiveSystem, live_system
+from imagebuild.deploy.local import INSTALL
 from imagebuild.errors import BuildError
 from imagebuild.live import arguments, install, shells
 from imagebuild.live.arguments import Arguments

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebuild.deploy.local import SYS, LiveSystem, partitions_of, protected
+from imagebuild.deploy.live_system import SYS, LiveSystem, partitions_of, protected
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 

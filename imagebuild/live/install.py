@@ -15,7 +15,8 @@ from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import plan as planning
 from imagebuild.deploy import prescript
 from imagebuild.deploy.kickstart import BadKickstartError
-from imagebuild.deploy.local import LiveSystem, disk_of, install_local, local_target
+from imagebuild.deploy.live_system import LiveSystem, disk_of
+from imagebuild.deploy.local import install_local, local_target
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import REPO, File
 from imagebuild.errors import BuildError

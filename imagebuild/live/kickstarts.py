@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy.local import INSTALL, disk_of
+from imagebuild.deploy.live_system import disk_of
+from imagebuild.deploy.local import INSTALL
 from imagebuild.errors import BuildError
 from imagebuild.live.arguments import DEFAULT_PATH, Source
 from imagebuild.tools import command
