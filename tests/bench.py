@@ -236,7 +236,7 @@ def live_boot() -> float | None:
     """Compare how long the live system of `make demo` took to its installer with the installed host's way to ssh; None when there was none."""
     store = ROOT / "build" / "demo" / "store" / "artifacts"
     ratios = []
-    for place in sorted(store.glob("smoke.smoke_installation/*/evidence")):
+    for place in sorted(store.glob("smoke.smoke_installation/*/out/evidence")):
         live, host = (json.loads((place / name).read_text()) for name in ("installer-phases.json", "phases.json"))
         ratios.append(live["installer"] / host["ssh"])
     return max(ratios) if ratios else None
