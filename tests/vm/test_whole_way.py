@@ -112,7 +112,10 @@ def _kill_in_every_stage(configuration: Path, store: Path, output: Path) -> list
         process.wait(timeout=10)
         started = [line for line in lines if line.rstrip().endswith(": started")]
         assert not [line for line in started for earlier in killed[:-2] if f" {earlier}: started" in line], lines
-        time.sleep(0.5)
+        # the kernel writes what was dirty before it lets go of a file system
+        deadline = time.monotonic() + 10
+        while (_guests() or _loops(store)) and time.monotonic() < deadline:
+            time.sleep(0.2)
         assert not _guests(), f"a guest outlived the pipeline that was killed in {stage}"
         assert not _loops(store), f"a loop device outlived the pipeline that was killed in {stage}"
     return killed
