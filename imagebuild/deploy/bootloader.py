@@ -25,6 +25,8 @@ MODULES = (
 BIOS_MODULES = ("biosdisk", "vga_text")
 UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
 WORK = PurePosixPath("/run/grub")
+# mtools writes SOURCE_DATE_EPOCH instead of now
+MTOOLS = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +153,13 @@ def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Cal
 
 def fill_with_mtools(image: Path, program: Path) -> None:
     """Copy a program to /EFI/BOOT/BOOTX64.EFI of a FAT image (UEFI 2.10, 3.5.1.1), without mounting it."""
-    # SOURCE_DATE_EPOCH: mtools writes this time instead of now
-    environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
-    command.run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"], env=environment)
-    command.run(["mcopy", "-i", image, program, "::/EFI/BOOT/BOOTX64.EFI"], env=environment)
+    command.run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"], env=MTOOLS)
+    copy_into_fat(image, program, "::/EFI/BOOT/BOOTX64.EFI")
+
+
+def copy_into_fat(image: Path, file: Path, path: str) -> None:
+    """Copy a file to a path (mtools(1): ::/…) of a FAT image, over what is there; always the same bytes."""
+    command.run(["mcopy", "-o", "-i", image, file, path], env=MTOOLS)
 
 
 def _copy(source: Path, file: Path, start: int) -> None:

@@ -4,7 +4,6 @@ The toolbox's squashfs is compressed once more and is everything at the same tim
 repository they install from. Paths are lorax's, so that what knows lorax's media knows ours.
 """
 
-import hashlib
 import os
 import uuid
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from imagebuild.deploy.bootloader import GrubLayout
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.deploy.ways import WAYS
 from imagebuild.installers import Request, discinfo, initramfs, menu, product
+from imagebuild.installers.check import sha256
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso, squashfs
 from imagebuild.tools.ostree import Repo
@@ -150,13 +150,7 @@ def _make_esp(work: Path, request: Request) -> None:
     identifier = request.tree.commit[:8].upper()
     command.run(["mkfs.vfat", "--invariant", "-F", "12", "-i", identifier, "-n", "ANACONDA", image])
     bootloader.fill_with_mtools(image, work / "bootx64.efi")
-    replace_in_esp(image, work / "grub-uefi.cfg", "::/EFI/BOOT/grub.cfg")
-
-
-def replace_in_esp(image: Path, file: Path, path: str) -> None:
-    """Copy a file into a FAT image, over what is there."""
-    environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
-    command.run(["mcopy", "-o", "-i", image, file, path], env=environment)
+    bootloader.copy_into_fat(image, work / "grub-uefi.cfg", "::/EFI/BOOT/grub.cfg")
 
 
 def _assemble(image: Path, work: Path, request: Request) -> None:
@@ -176,9 +170,3 @@ def _assemble(image: Path, work: Path, request: Request) -> None:
         epoch=request.epoch, serial=serial,
     )  # fmt: skip
     iso.implant_md5(image)
-
-
-def sha256(file: Path) -> str:
-    """Return the checksum of a file, 64 hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from imagebuild import steplog
+from imagebuild.deploy import bootloader, prescript
 from imagebuild.deploy import kickstart as language
-from imagebuild.deploy import prescript
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.tools import command, iso
 
@@ -81,7 +81,6 @@ def _change_menus(source: Path, volume: str, work: Path, *, default: bool) -> tu
     if esp is not None:
         _change_esp(esp, volume, work, default=default)
     elif any(each.platform == "UEFI" for each in iso.boot_entries(source)):
-        esp = None
         steplog.note("the ESP is a file of the ISO, not a partition: it is replaced there")
         changed |= _esp_file(source, volume, work, default=default)
     return changed, esp
@@ -95,7 +94,7 @@ def appended_esp(source: Path, work: Path) -> Path | None:
     match = gpt or mbr
     start, count = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
     # older ISOs announce a file of theirs as a partition: that one lies inside of the file system
-    if not count or (start * 512 < iso.volume_size(source) - (16 << 20) - count * 512 and not _outside(source, start)):
+    if not count or not _outside(source, start):
         return None
     esp = work / "esp.img"
     with source.open("rb") as stream, esp.open("wb") as copy:
@@ -116,7 +115,7 @@ def _outside(source: Path, start: int) -> bool:
 
 
 def _listing(esp: Path) -> list[str]:
-    status, said = command.status(["mdir", "-b", "-i", esp, ESP_DIRECTORY], env={"MTOOLS_SKIP_CHECK": "1"})
+    status, said = command.status(["mdir", "-b", "-i", esp, ESP_DIRECTORY], env=bootloader.MTOOLS)
     return [line.rpartition("/")[2] for line in said.splitlines()] if status == 0 else []
 
 
@@ -124,17 +123,16 @@ def _change_esp(esp: Path, volume: str, work: Path, *, default: bool) -> None:
     """Change the menu that UEFI reads. Raises BuildError when there is none: under UEFI nothing would be unattended."""
     changed = False
     names = {name.lower(): name for name in _listing(esp)}
-    environment = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
     for wanted in ESP_MENUS:
         name = names.get(wanted.lower())
         if name is None:
             continue
         file = work / "esp-menu"
-        command.run(["mcopy", "-o", "-n", "-i", esp, f"{ESP_DIRECTORY}/{name}", file], env=environment)
+        command.run(["mcopy", "-o", "-n", "-i", esp, f"{ESP_DIRECTORY}/{name}", file], env=bootloader.MTOOLS)
         new = grub_menu(file.read_text(errors="surrogateescape"), volume, default=default)
         if new is not None:
             file.write_text(new, errors="surrogateescape")
-            command.run(["mcopy", "-o", "-i", esp, file, f"{ESP_DIRECTORY}/{name}"], env=environment)
+            bootloader.copy_into_fat(esp, file, f"{ESP_DIRECTORY}/{name}")
             changed = True
     if not changed:
         raise BuildError(

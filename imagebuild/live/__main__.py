@@ -4,11 +4,10 @@ import sys
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy.live_system import LiveSystem, live_system
+from imagebuild.deploy.live_system import live_system
 from imagebuild.deploy.local import INSTALL
 from imagebuild.errors import BuildError
 from imagebuild.live import arguments, install, shells
-from imagebuild.live.arguments import Arguments
 from imagebuild.live.terminal import Terminal
 from imagebuild.tools import command
 
@@ -30,7 +29,7 @@ def main() -> int:
             if asked.rescue:
                 shells.rescue(terminal)
                 return _end("reboot")
-            return _end(_install(live, asked, terminal) or _ask_how(terminal))
+            return _end(install.run(live, asked, terminal) or _ask_how(terminal))
         except BuildError as error:
             _fail(terminal, error.message, error.hint)
         except Exception as error:  # a person must see it, whatever it is
@@ -41,10 +40,6 @@ def main() -> int:
             terminal.say(f"no shell can be offered: {error!r}")
             return 1
         return _end("reboot")
-
-
-def _install(live: LiveSystem, asked: Arguments, terminal: Terminal) -> str:
-    return install.run(live, asked, terminal)
 
 
 def _ask_how(terminal: Terminal) -> str:

@@ -4,7 +4,6 @@ Sources: ECMA-119 (the volume descriptors), xorriso(1), xorrisofs(1), implantiso
 """
 
 import re
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,12 +41,6 @@ def _descriptor(image: Path) -> bytes:
     if data[:6] != b"\x01CD001":
         raise BuildError(f"{image} is no ISO 9660 image", hint="is it a whole download?")
     return data
-
-
-def volume_size(image: Path) -> int:
-    """Return the size of the file system in bytes (ECMA-119, 8.4.8)."""
-    sectors: int = struct.unpack_from("<I", _descriptor(image), 80)[0]
-    return sectors * SECTOR
 
 
 def implanted_md5(image: Path) -> str:
