@@ -14,8 +14,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from imagebuild import cli_image, graph, report, report_page, steplog, steps
 from imagebuild import config as configuration
-from imagebuild import graph, report, steplog, steps
+from imagebuild.cli_image import Wanted
 from imagebuild.composers import Composed, mmdebstrap, rpm_ostree
 from imagebuild.config import Config, MmdebstrapConfig, cache_directory, source_date_epoch
 from imagebuild.deploy import compare as disk_compare
@@ -24,17 +25,19 @@ from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.graph import Outcome
 from imagebuild.installers import remaster
 from imagebuild.installers.table import choose as choose_installer
-from imagebuild.model import Image, IsoImage, Release, Tree
+from imagebuild.kinds import Firmware, Login
+from imagebuild.model import Cell, Image, IsoImage, Release, Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
 from imagebuild.stages import kickstart as kickstarts
-from imagebuild.stages.tree import pin
+from imagebuild.stages.tree import pin, release_before
 from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
 from imagebuild.tools import accelerator, command
 
 GIB = 1024**3
 INTERRUPTED = 130
+COMMIT_DIGITS = 64
 # size of a tree's content when nothing is known of it yet
 ASSUMED_TREE = 1_500_000_000
 DEFAULT_STORE = Path("build/store")
@@ -119,10 +122,18 @@ def build_all(
     ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
     pinned = pin(settings.tree, chosen)
-    pipeline = wire(settings, pinned, Host(repo=store.absolute() / "repo", populate=ways, accelerator=speed, epoch=source_date_epoch()))
+    repo = store.absolute() / "repo"
+    before = release_before(settings.tree, pinned, repo, given=settings.previous, released=_released(output, chosen))
+    host = Host(repo=repo, populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=store.absolute() / "cells")
+    pipeline = wire(settings, pinned, host, before)
     opened = Store(store)
     planned = graph.plan([pipeline.release], opened)
     console.print(f"{chosen} is {pinned.commit}", highlight=False, soft_wrap=True)
+    console.print(
+        f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(
         f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
         highlight=False,
@@ -136,6 +147,16 @@ def build_all(
         return
     _check_space(settings, opened, planned)
     _build(pipeline, opened, output, jobs)
+
+
+def _released(output: Path, ref: str) -> str | None:
+    """Return the commit of the release that was last laid out, of the same ref; None for the first."""
+    files = sorted(output.glob("*/commit"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in files:
+        words = file.read_text().split()
+        if len(words) == 3 and words[2] == ref and len(words[0]) == COMMIT_DIGITS:
+            return words[0]
+    return None
 
 
 def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -> None:
@@ -173,7 +194,7 @@ def _available_memory() -> int:
 
 def _report(pipeline: Pipeline, outcome: Outcome, output: Path) -> None:
     cells = report.cells_of(pipeline, outcome)
-    report.write_verdict(output / "verdict.json", cells)
+    _write_reports(output, pipeline, outcome, cells)
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     images: list[tuple[Image | IsoImage, Path]] = [
         (image, image.file) for image in (outcome.values[one] for one in downloads if one in outcome.values)
@@ -181,6 +202,7 @@ def _report(pipeline: Pipeline, outcome: Outcome, output: Path) -> None:
     if pipeline.release in outcome.values:
         directory = _deliver(outcome.value(pipeline.release), outcome.value(pipeline.tree), output)
         images = [(image, directory / image.name) for image, _ in images]
+        _write_reports(directory, pipeline, outcome, [(cell, _published(directory, cell)) for cell, _ in cells])
     report.show_artifacts(console, images)
     report.show_criteria(console, cells)
     for one, error in outcome.failed.items():
@@ -189,6 +211,20 @@ def _report(pipeline: Pipeline, outcome: Outcome, output: Path) -> None:
         complaints.print(f"imagebuild: {one.name} was not started, because {because.name} failed", highlight=False)
     if outcome.failed:
         raise typer.Exit(3 if all(isinstance(error, CriteriaError) for error in outcome.failed.values()) else 1)
+
+
+def _write_reports(place: Path, pipeline: Pipeline, outcome: Outcome, cells: list[tuple[Cell, Path]]) -> None:
+    """Write the verdict as data, as JUnit and as a page."""
+    tree: Tree | None = outcome.values.get(pipeline.tree)
+    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
+    report.write_verdict(place / "verdict.json", cells)
+    report_page.write_junit(place / "junit.xml", cells)
+    report_page.write_page(place / "report.html", title, cells)
+
+
+def _published(directory: Path, cell: Cell) -> Path:
+    """Return where the evidence of a cell lies in a release (stages/release.py)."""
+    return directory / "evidence" / f"{cell.artifact}-{cell.firmware}"
 
 
 def _deliver(release: Release, tree: Tree, output: Path) -> Path:
@@ -300,6 +336,57 @@ def add_kickstart(
         raise UsageError(f"there is no file {source}")
     remaster.add_kickstart(source, kickstart, target, syntax=syntax)
     console.print(f"{target}: boots into the unattended installation after {remaster.SECONDS} seconds", highlight=False, soft_wrap=True)
+
+
+CommitOption = Annotated[str | None, typer.Option("--commit", help="commit that the image should hold; not given: the one it boots")]
+FirmwareOption = Annotated[Firmware, typer.Option("--firmware")]
+VagrantOption = Annotated[bool, typer.Option("--vagrant", help="log in with Vagrant's well-known key, not through cloud-init")]
+
+
+@app.command("test")
+def hold(
+    image: Annotated[Path, typer.Argument(help="any image: qcow2, raw, vmdk, .xz, .zst, Vagrant box, installer ISO; ours or not")],
+    ref: RefOption = None,
+    config: ConfigOption = None,
+    criteria: Annotated[str, typer.Option("--criteria", help="only these, separated by commas")] = "",
+    firmware: FirmwareOption = Firmware.UEFI,
+    commit: CommitOption = None,
+    previous: Annotated[str | None, typer.Option("--previous", help="commit of the release before, from which hosts upgrade")] = None,
+    repo: Annotated[Path | None, typer.Option("--repo", help="OSTree repository that has these commits; not given: the store's")] = None,
+    vagrant: VagrantOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    output: Annotated[Path, typer.Option("--output", help="where the report is written")] = Path("build/test"),
+) -> None:
+    """Hold any image against the release criteria, or some of them."""
+    wanted = _wanted(image, ref, config, firmware, commit, previous, repo, vagrant=vagrant, store=store)
+    cli_image.hold_image(wanted, tuple(filter(None, criteria.split(","))), output, console)
+
+
+@app.command("boot")
+def boot_copy(
+    image: Annotated[Path, typer.Argument(help="any image")],
+    command_line: Annotated[list[str] | None, typer.Argument(help="a command to run in it (after --); then it is switched off")] = None,
+    ref: RefOption = None,
+    config: ConfigOption = None,
+    firmware: FirmwareOption = Firmware.UEFI,
+    vagrant: VagrantOption = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Boot a throw-away copy of an image, with a console and ssh."""
+    wanted = _wanted(image, ref, config, firmware, None, None, None, vagrant=vagrant, store=store)
+    raise typer.Exit(cli_image.boot_image(wanted, console, tuple(command_line or ())))
+
+
+def _wanted(
+    image: Path, ref: str | None, config: Path | None, firmware: Firmware, commit: str | None, previous: str | None, repo: Path | None,
+    *, vagrant: bool, store: Path,
+) -> Wanted:  # fmt: skip
+    settings, chosen = _load(ref, config, store)
+    place = (repo or store / "repo").absolute()
+    return Wanted(
+        image=image.absolute(), settings=settings, ref=chosen, firmware=firmware, login=Login.VAGRANT if vagrant else Login.CLOUD_INIT,
+        commit=commit, previous=previous, repo=place if place.is_dir() else None,
+    )  # fmt: skip
 
 
 @app.command()

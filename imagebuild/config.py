@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,6 +157,9 @@ class ImageConfig(Model):
     name: Name = Field(description="file name without suffix; ${version} and ${arch} may not stand here, the release names its files")
     disk_size: Mebibytes
     firmware: tuple[Firmware, ...] = Field(default=(Firmware.BIOS, Firmware.UEFI), min_length=1)
+    installed: tuple[Firmware, ...] | None = Field(
+        default=None, description="as smoke.installed, for this image: firmware under which its disk is held against all criteria"
+    )
     login: Login = Field(default=Login.CLOUD_INIT, description="who lets the tester in: a seed's key through cloud-init, or Vagrant's key")
     formats: FormatsConfig
 
@@ -234,17 +238,47 @@ class InstallerConfig(Model):
     lorax: LoraxConfig = LoraxConfig()
 
 
+class MessageConfig(Model):
+    """A message of journal or console that is known and harmless, for now."""
+
+    pattern: str = Field(min_length=4, description="regular expression that is searched in a line")
+    why: str = Field(min_length=1)
+    until: date = Field(description="the last day on which it is allowed")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        return value
+
+
+class WaiverConfig(Model):
+    """Somebody answers for a criterion that does not hold."""
+
+    criterion: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    artifact: str = Field(default="*", min_length=1, description="pattern of artifact names")
+    firmware: Firmware | None = Field(default=None, description="under which firmware; not given: under all")
+    who: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    until: date = Field(description="the last day on which it counts")
+
+
 class SmokeConfig(Model):
     """The guest that boots an artifact."""
 
     user: Word = Field(description="the default user that cloud-init makes")
     installed: tuple[Firmware, ...] = Field(
         default=(Firmware.UEFI,),
-        description="under which firmware the disk itself is tested while its downloads are still being compressed",
+        description="under which firmware the disk itself is held against all criteria while its downloads are still being compressed",
     )
+    tries: int = Field(default=2, ge=1, le=5, description="what fails is tried that often; passing later than at once is `flaky`")
     cores: int = Field(default=2, ge=1, le=64)
     memory: Mebibytes = 2048
     failed_units_allowed: dict[str, str] = Field(default={}, description="unit -> why it may fail")
+    messages_allowed: tuple[MessageConfig, ...] = Field(default=(), description="messages of journal and console that are known")
 
 
 class Config(Model):
@@ -261,6 +295,11 @@ class Config(Model):
     installer: InstallerConfig | None = Field(default=None, description="the installer ISO; without it none is made")
     storage: Literal["podman-overlay", "overlay2-volume", "overlay2-root", "devicemapper"]
     smoke: SmokeConfig
+    waivers: tuple[WaiverConfig, ...] = Field(default=(), description="criteria that need not hold, by whose word, and until when")
+    previous: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None,
+        description="commit of the previous release, from which hosts upgrade; not given: that of the output directory, or the parent",
+    )
 
     @field_validator("refs")
     @classmethod

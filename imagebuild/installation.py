@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imagebuild.boot import POLL_SECONDS, STALL_SECONDS, Movement
 from imagebuild.errors import BuildError
-from imagebuild.guest import POLL_SECONDS, STALL_SECONDS, Movement
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import Accelerator

@@ -150,11 +150,23 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Waiver:
+    """Somebody's word for a criterion that does not hold: `artifact` is a pattern, `until` a day (ISO 8601), after which it is `expired`."""
+
+    criterion: str
+    artifact: str
+    firmware: Firmware | None
+    who: str
+    why: str
+    until: str
+    expired: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the criteria said of one artifact under one firmware; `junit` and `evidence` are for the reader who doubts it."""
+    """What the criteria said of one artifact under one firmware; `evidence` is for the reader who doubts it."""
 
     cells: tuple[Cell, ...]
-    junit: ArtifactPath
     evidence: ArtifactPath
 
 

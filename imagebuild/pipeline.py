@@ -1,6 +1,7 @@
 """THE graph: how one pinned commit becomes tested downloads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from imagebuild.config import Config, ImageConfig
@@ -9,7 +10,7 @@ from imagebuild.formats.table import FORMATS, wanted
 from imagebuild.installers.table import INSTALLERS
 from imagebuild.installers.table import choose as choose_installer
 from imagebuild.kinds import Firmware, Login
-from imagebuild.model import Disk, Image, Inspection, Installation, IsoImage, Kickstart, Release, Toolbox, Tree, Verdict
+from imagebuild.model import Disk, Image, Inspection, Installation, IsoImage, Kickstart, Release, Toolbox, Tree, Verdict, Waiver
 from imagebuild.stages.convert import convert_disk
 from imagebuild.stages.disk import derive_disk, install_disk
 from imagebuild.stages.inspect import inspect_image
@@ -17,9 +18,9 @@ from imagebuild.stages.install import install_iso
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import digest, write_kickstart
 from imagebuild.stages.release import lay_out
-from imagebuild.stages.smoke import SmokeSpec, smoke_disk, smoke_installation, smoke_test
+from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
-from imagebuild.stages.tree import Pin, pull_tree
+from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
 from imagebuild.steps import Cost, Step, Unkeyed, gather, step
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
@@ -29,12 +30,17 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """What the build host can do: where the pulled commits lie, the ways to populate disks, the accelerator of guests; and the time."""
+    """What the build host can do: where the pulled commits lie, the ways to populate disks, the accelerator of guests; and the time.
+
+    `cells` is where finished cells of verdicts are kept; `today` decides which waivers still count.
+    """
 
     repo: Path
     populate: tuple[str, ...]
     accelerator: Accelerator
     epoch: int | None = None
+    cells: Path | None = None
+    today: date = field(default_factory=date.today)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +57,23 @@ class Pipeline:
     release: Step[Release]
 
 
-def wire(config: Config, pinned: Pin, host: Host) -> Pipeline:
-    """Wire the steps of one release line for one commit."""
+@dataclass(frozen=True, kw_only=True)
+class _Tests:
+    """What all smoke tests have in common."""
+
+    config: Config
+    host: Host
+    tree: Step[Tree]
+    previous: Step[tuple[Tree, ...]]
+    why_no_previous: str
+
+
+def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BEFORE) -> Pipeline:
+    """Wire the steps of one release line for one commit; `before` is the release that hosts upgrade from."""
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))
+    # its ref stays where the candidate's step puts it
+    pulled = [step("pull previous", pull_commit, before.pin, config.tree, Unkeyed(host.repo))] if before.pin is not None else []
+    tests = _Tests(config=config, host=host, tree=tree, previous=gather(pulled), why_no_previous=before.why_not)
     toolbox = step("toolbox", make_toolbox, tree, tools=_versions("mksquashfs"))
     kickstarts = {name: _kickstart(config, name, tree) for name in config.kickstarts}
     disks: dict[str, Step[Disk]] = {}
@@ -62,33 +82,23 @@ def wire(config: Config, pinned: Pin, host: Host) -> Pipeline:
     images: list[Step[Image]] = []
     inspections: list[Step[Inspection]] = []
     # in this order: the installed disks are tested while the downloads are compressed
-    verdicts = [
-        _smoke_disk(config, host, tree, disks[name], name, firmware)
-        for name, image in config.images.items()
-        for firmware in image.firmware
-        if firmware in config.smoke.installed
-    ]
+    references = {name: _smoke_disks(tests, disks[name], name) for name in config.images}
+    verdicts = [verdict for of_one in references.values() for verdict in of_one]
     for name, image in config.images.items():
         for download in _downloads(name, image, host, tree, disks[name]):
             images.append(download)
-            spec = _disk_spec(image, host)
             inspections.append(
                 step(
-                    f"inspect {download.name}",
-                    inspect_image,
-                    tree,
-                    toolbox,
-                    kickstarts[image.kickstart],
-                    download,
-                    spec,
-                    image.login,
-                    cost=_disk_cost(host),
+                    f"inspect {download.name}", inspect_image, tree, toolbox, kickstarts[image.kickstart], download, _disk_spec(image, host),
+                    image.login, cost=_disk_cost(host),
                 )
-            )
-            verdicts += [_smoke(config, image, host, tree, download, firmware) for firmware in image.firmware]
+            )  # fmt: skip
+            verdicts += [_smoke(tests, image, download, disks[name], references[name], firmware) for firmware in image.firmware]
     isos, installations = _installer(config, host, tree, toolbox, kickstarts)
-    verdicts += [_smoke_installation(config, host, tree, firmware, one) for firmware, one in installations.items()]
-    release = step("release", lay_out, tree, gather(images), gather(isos), gather(inspections), gather(verdicts))
+    verdicts += [_smoke_installation(tests, firmware, one) for firmware, one in installations.items()]
+    required = tuple(image.firmware for image in config.images.values() for _ in wanted(image.formats))
+    required += (config.installer.firmware,) if config.installer is not None else ()
+    release = step("release", lay_out, tree, gather(images), gather(isos), gather(inspections), gather(verdicts), required)
     return Pipeline(
         tree=tree, disks=disks, images=tuple(images), isos=tuple(isos), installations=tuple(installations.values()), inspections=tuple(inspections),
         verdicts=tuple(verdicts), release=release,
@@ -119,11 +129,11 @@ def _installer(
     return [made], tested
 
 
-def _smoke_installation(config: Config, host: Host, tree: Step[Tree], firmware: Firmware, one: Step[Installation]) -> Step[Verdict]:
-    spec = _smoke_spec(config, firmware, Login.CLOUD_INIT)
+def _smoke_installation(tests: _Tests, firmware: Firmware, one: Step[Installation]) -> Step[Verdict]:
+    spec = _smoke_spec(tests, firmware, Login.CLOUD_INIT)
     return step(
-        f"smoke iso {firmware}", smoke_installation, tree, one, spec, config.smoke, Unkeyed(host.accelerator),
-        tools=_guest_tools(host), cost=_guest_cost(config),
+        f"smoke iso {firmware}", smoke_installation, tests.tree, one, tests.previous, spec, _bench(tests.host),
+        tools=_guest_tools(tests.host), cost=_guest_cost(tests.config),
     )  # fmt: skip
 
 
@@ -163,27 +173,42 @@ def _downloads(name: str, image: ImageConfig, host: Host, tree: Step[Tree], disk
     ]  # fmt: skip
 
 
-def _smoke(config: Config, image: ImageConfig, host: Host, tree: Step[Tree], download: Step[Image], firmware: Firmware) -> Step[Verdict]:
-    spec = _smoke_spec(config, firmware, image.login)
-    accelerator = Unkeyed(host.accelerator)
-    name = f"smoke {download.name} {firmware}"
-    return step(name, smoke_test, tree, download, spec, config.smoke, accelerator, tools=_guest_tools(host), cost=_guest_cost(config))
-
-
-def _smoke_disk(config: Config, host: Host, tree: Step[Tree], disk: Step[Disk], name: str, firmware: Firmware) -> Step[Verdict]:
-    spec = _smoke_spec(config, firmware, config.images[name].login)
-    accelerator, artifact = Unkeyed(host.accelerator), f"disk {name}"
+def _smoke(
+    tests: _Tests, image: ImageConfig, download: Step[Image], disk: Step[Disk], references: list[Step[Verdict]], firmware: Firmware
+) -> Step[Verdict]:
+    spec = _smoke_spec(tests, firmware, image.login)
     return step(
-        f"smoke {artifact} {firmware}", smoke_disk, tree, disk, artifact, spec, config.smoke, accelerator,
-        tools=_guest_tools(host), cost=_guest_cost(config),
+        f"smoke {download.name} {firmware}", smoke_test, tests.tree, download, disk, gather(references), tests.previous, spec,
+        _bench(tests.host), tools=_guest_tools(tests.host), cost=_guest_cost(tests.config),
     )  # fmt: skip
 
 
-def _smoke_spec(config: Config, firmware: Firmware, login: Login) -> SmokeSpec:
-    tree = config.tree
+def _smoke_disks(tests: _Tests, disk: Step[Disk], name: str) -> list[Step[Verdict]]:
+    """Wire the tests of an installed disk, against all criteria: what is on a download with the same disk need not be tested again."""
+    image, artifact = tests.config.images[name], f"disk {name}"
+    firmwares = tests.config.smoke.installed if image.installed is None else image.installed
+    return [
+        step(
+            f"smoke {artifact} {firmware}", smoke_disk, tests.tree, disk, artifact, tests.previous, _smoke_spec(tests, firmware, image.login),
+            _bench(tests.host), tools=_guest_tools(tests.host), cost=_guest_cost(tests.config),
+        )
+        for firmware in image.firmware if firmware in firmwares
+    ]  # fmt: skip
+
+
+def _smoke_spec(tests: _Tests, firmware: Firmware, login: Login) -> SmokeSpec:
+    config, tree, today = tests.config, tests.config.tree, tests.host.today
     return SmokeSpec(
-        firmware=firmware, login=login, storage=config.storage, remote=tree.remote, update_url=tree.update_url, update_verify=tree.update_verify
+        firmware=firmware, login=login, storage=config.storage, remote=tree.remote, update_url=tree.update_url,
+        update_verify=tree.update_verify, guest=config.smoke, why_no_previous=tests.why_no_previous,
+        # a day on which one expires is a day on which keys change
+        waivers=tuple(Waiver(**{**each.model_dump(), "until": str(each.until)}, expired=each.until < today) for each in config.waivers),
+        messages=tuple(each.pattern for each in config.smoke.messages_allowed if each.until >= today),
     )  # fmt: skip
+
+
+def _bench(host: Host) -> Unkeyed[Bench]:
+    return Unkeyed(Bench(accelerator=host.accelerator, cells=host.cells))
 
 
 def _guest_tools(host: Host) -> dict[str, str]:

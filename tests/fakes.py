@@ -1,14 +1,20 @@
 """Stand-ins for what a unit test cannot have: a host that answers as told. Everything else is real."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from types import SimpleNamespace
+from typing import Any
 
+from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT
 from imagebuild.deploy.target import Argv, File
 from imagebuild.errors import BuildError
-from imagebuild.guest import Expected, Host
+from imagebuild.guest import Expected, Host, Registry
+from imagebuild.hosts import Deployment
 from imagebuild.hosts.ostree import OstreeHost
+from imagebuild.journey import Stop
+from imagebuild.releases import PACKAGE, Release
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.ssh import Answer
 
@@ -23,7 +29,11 @@ EXPECTED = Expected(
     script_marker="imagebuild-1234",
     storage="podman-overlay",
     update_url="https://ostree.example.org/debian",
+    registry=Registry(address="10.0.2.100:5000", authority="PEM"),
+    web="http://10.0.2.100/hello",
+    grown=1 << 30,
 )
+REFSPEC = EXPECTED.refspec
 BOOT_LINK = "/ostree/boot.1/debian-atomic/ffff/0"
 DEPLOYED = f"/sysroot/ostree/deploy/debian-atomic/deploy/{COMMIT}.0"
 PODMAN_INFO = (
@@ -32,10 +42,12 @@ PODMAN_INFO = (
 
 # a healthy plain ostree host: the beginning of a command line -> what it prints (or None: it fails)
 HEALTHY: dict[str, str | None] = {
-    "cat /proc/cmdline": f"BOOT_IMAGE=/x root=/dev/mapper/atomicos-root ostree={BOOT_LINK}\n",
+    "sh -c cat /boot/loader/entries/": f"title A\nversion 1\noptions root=/dev/mapper/atomicos-root ostree={BOOT_LINK}\nlinux /x\n",
     f"readlink -f /sysroot{BOOT_LINK}": f"{DEPLOYED}\n",
+    "sh -c stat -L": f"1:2 /\n1:2 {DEPLOYED}\n1:3 {DEPLOYED}.origin\n",
     f"cat {DEPLOYED}.origin": "[origin]\nrefspec=debian-atomic:debian/12/x86_64/atomic-host\n",
     "ostree --repo=/sysroot/ostree/repo show": "'12.3'\n",
+    "cat /proc/cmdline": "root=/dev/mapper/atomicos-root\n",
     "cat /run/cloud-init/result.json": '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb]", "errors": []}}',
     "cat /etc/ostree/remotes.d/debian-atomic.conf": (
         '[remote "debian-atomic"]\nurl=https://ostree.example.org/debian\ngpg-verify=true\ngpgkeypath=/usr/share/ostree/debian-atomic.asc\n'
@@ -46,6 +58,16 @@ HEALTHY: dict[str, str | None] = {
     "getent passwd debian": "debian:x:1000:1000::/home/debian:/bin/bash\n",
     "cat /home/debian/.ssh/authorized_keys": "ssh-ed25519 AAAAC3Nz test\n",
     "cat /var/tmp/imagebuild-user-script": "imagebuild-1234\n",
+    "cat /var/tmp/imagebuild-runcmd": "imagebuild-1234\n",
+    "cat /etc/machine-id": "ab" * 16 + "\n",
+    "stat -L -c %a /tmp": "1777\n",
+    "date +%s": "0\n",
+    "mkdir": "",
+    "sh -c cat >": "",
+    "lsblk --noheadings --list --inverse": "atomicos-root lvm\nvda4 part\nvda disk\n",
+    "lsblk --noheadings --list --bytes": "vda 7516192768 disk\nvda1 379584512 part\nvda4 7132397056 part\natomicos-root 7130316800 lvm\n",
+    "pvs": f"  {7132397056 - 4194304}\n",
+    "journalctl": "",
     "systemctl is-system-running": "running\n",
     "systemctl list-units": "",
     "systemctl show cloud-final.service": "ActiveState=activating\nLoadState=loaded\nUnitFileState=enabled\n",
@@ -55,8 +77,9 @@ HEALTHY: dict[str, str | None] = {
     "sh -c command -v": "/usr/bin/x\n",
     "podman info": PODMAN_INFO,
     "findmnt": "/dev/mapper/atomicos-root[/ostree/deploy/debian-atomic/var]\n",
-    "docker load": "Loaded\n",
-    "podman load": "Loaded\n",
+    "docker pull": "x\n",
+    "podman pull": "x\n",
+    **{f"{name} run --rm --network=none -v": "hello from the build host\n" for name in ("docker", "podman")},
     "docker run": "hello from a container\n",
     "podman run": "hello from a container\n",
 }
@@ -162,6 +185,59 @@ def host(**broken: str | None) -> Host:
 def broken_host(broken: dict[str, str | None]) -> Host:
     """Return a healthy host with these answers changed."""
     return Host(transport=FakeTransport(HEALTHY | broken), commands=OstreeHost(), slowness=0.0)
+
+
+def stop(*deployments: Deployment, **changed: Any) -> Stop:
+    """Return what a healthy host is found to be after a leg."""
+    healthy = Stop(
+        deployments=deployments, before=True, after=False, var=True, volume="kept", hostname=EXPECTED.hostname, machine_id="ab" * 16,
+        script_runs=1, storage="vda", units={CONTAINER_UNIT: "active", SYSTEM_UNIT: "active"}, failed_units=(),
+    )  # fmt: skip
+    return replace(healthy, **changed)
+
+
+def deployment(commit: str, *, booted: bool = False, **changed: Any) -> Deployment:
+    """Return a deployment of the demo's ref; its version is the beginning of its commit."""
+    values: dict[str, Any] = {"version": commit[:2], "origin": REFSPEC} | changed
+    return Deployment(commit=commit, booted=booted, **values)
+
+
+NEXT, OLDER = "ee" * 32, "0d" * 32
+HEALTHY_STOPS = {
+    "start": stop(deployment(COMMIT, booted=True)),
+    "upgraded": stop(deployment(NEXT, booted=True), deployment(COMMIT)),
+    "rolled_back": stop(deployment(COMMIT, booted=True), deployment(NEXT)),
+    "forward": stop(deployment(NEXT, booted=True), deployment(COMMIT)),
+    "older_on_upgraded": stop(deployment(COMMIT, booted=True), deployment(NEXT)),
+    "older_on_fresh": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
+    "from_previous": stop(deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER)),
+    "layered": stop(deployment(COMMIT, booted=True, requested=(PACKAGE,)), deployment(COMMIT)),
+    "layered_upgraded": stop(deployment(NEXT, booted=True, requested=(PACKAGE,)), deployment(COMMIT, requested=(PACKAGE,))),
+    "unlayered": stop(deployment(NEXT, booted=True), deployment(NEXT, requested=(PACKAGE,))),
+}
+REFUSED = Answer(status=1, output="", complaint="error: Commit x: GPG verification enabled, but no signatures found", seconds=0.0)
+
+
+class FakeJourney:
+    """A journey that is over: its stops are told."""
+
+    def __init__(
+        self, host: Host, stops: Mapping[str, Stop], *, refusal: Answer = REFUSED, problems: Mapping[str, str] | None = None
+    ) -> None:
+        self.host, self.expected, self._stops, self._refusal, self.problems = host, EXPECTED, dict(stops), refusal, dict(problems or {})
+        release = {
+            name: Release(commit=commit, version=commit[:2]) for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
+        }
+        self.releases = SimpleNamespace(**release)
+
+    def __getattr__(self, name: str) -> Callable[..., Stop]:
+        return lambda *_: self._stops[name]
+
+    def refused(self) -> Answer:
+        return self._refusal
+
+    def found(self, leg: Callable[[], Stop]) -> Stop:
+        return leg()
 
 
 @dataclass

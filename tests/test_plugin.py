@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imagebuild.guest import Rig, rig_to_json
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
+from imagebuild.rig import Rig, rig_to_json
 from imagebuild.stages.smoke import read_cells
 from imagebuild.tools.accelerator import Accelerator
 

@@ -1,14 +1,17 @@
 """Nothing that was not tested is laid out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from imagebuild import criteria
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, HostKind, State
 from imagebuild.model import Cell, Image, Inspection, Tree, Verdict
 from imagebuild.stages.release import lay_out
 
+BIOS = ((Firmware.BIOS,),)
 TREE = Tree(
     repo=Path("/repo"), ref="a/b", commit="ab" * 32, version="1.1", arch="x86_64", kernel="6.1", host_kind=HostKind.OSTREE, pretty_name="A",
     os_id="a", files=1, size=1, timestamp=0,
@@ -25,19 +28,22 @@ def looked_into(tmp_path: Path, artifact: str = "a.qcow2") -> tuple[Inspection, 
     return (Inspection(artifact=artifact, facts=tmp_path / "facts.json"),)
 
 
-def verdict(tmp_path: Path, state: State, artifact: str = "a.qcow2") -> Verdict:
+def verdict(tmp_path: Path, state: State, artifact: str = "a.qcow2", names: Sequence[str] = criteria.names()) -> Verdict:
     evidence = tmp_path / "evidence"
     evidence.mkdir(exist_ok=True)
     (evidence / "serial.log").write_text("boot")
-    one = Cell(criterion="boots", artifact=artifact, firmware=Firmware.BIOS, state=state, reason="", evidence="serial.log", seconds=1.0)
-    return Verdict(cells=(one,), junit=tmp_path / "junit.xml", evidence=evidence)
+    cells = tuple(
+        Cell(criterion=name, artifact=artifact, firmware=Firmware.BIOS, state=state, reason="", evidence="serial.log", seconds=1.0)
+        for name in names
+    )
+    return Verdict(cells=cells, evidence=evidence)
 
 
 def test_a_tested_image_is_linked_not_copied(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     tested = image(tmp_path)
-    release = lay_out(out, TREE, (tested,), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))
+    release = lay_out(out, TREE, (tested,), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),), BIOS)
     assert (release.directory / "a.qcow2").stat().st_ino == tested.file.stat().st_ino
     assert (release.directory / "evidence" / "a.qcow2-bios" / "serial.log").read_text() == "boot"
     assert (release.directory / "verdict.json").exists()
@@ -47,29 +53,29 @@ def test_a_tested_image_is_linked_not_copied(tmp_path: Path) -> None:
 def test_a_hole_in_the_verdict_holds_the_release(tmp_path: Path, state: State) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(BuildError, match=r"a\.qcow2 is not fit for release: boots"):
-        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),))
+    with pytest.raises(BuildError, match=r"a\.qcow2 is not fit for release: under bios: artifact-boots"):
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),), BIOS)
 
 
 def test_an_image_nobody_tested_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(BuildError, match="it was not tested"):
-        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, "b.qcow2"),))
+    with pytest.raises(BuildError, match="under bios it was not held against a-"):
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, "b.qcow2"),), BIOS)
 
 
 def test_an_image_nobody_looked_into_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match="nobody looked into it"):
-        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path, "b.qcow2"), (verdict(tmp_path, State.PASSED),))
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path, "b.qcow2"), (verdict(tmp_path, State.PASSED),), BIOS)
 
 
 @pytest.mark.parametrize("state", [State.PASSED, State.WAIVED, State.NOT_APPLICABLE])
 def test_what_does_not_hold_a_release(tmp_path: Path, state: State) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    assert lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),)).directory.is_dir()
+    assert lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),), BIOS).directory.is_dir()
 
 
 def test_an_image_that_was_cut_since_holds_the_release(tmp_path: Path) -> None:
@@ -78,4 +84,20 @@ def test_an_image_that_was_cut_since_holds_the_release(tmp_path: Path) -> None:
     tested = image(tmp_path)
     tested.file.write_bytes(b"im")
     with pytest.raises(BuildError, match="has changed its size"):
-        lay_out(out, TREE, (tested,), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),))
+        lay_out(out, TREE, (tested,), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),), BIOS)
+
+
+def test_a_firmware_nobody_tried_holds_the_release(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    both = ((Firmware.BIOS, Firmware.UEFI),)
+    with pytest.raises(BuildError, match="under uefi it was not held against"):
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),), both)
+
+
+def test_a_criterion_nobody_tested_holds_the_release(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    some = verdict(tmp_path, State.PASSED, names=[name for name in criteria.names() if name != "containers-run"])
+    with pytest.raises(BuildError, match="not held against containers-run"):
+        lay_out(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (some,), BIOS)

@@ -5,18 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from imagebuild.config import SmokeConfig
 from imagebuild.kinds import Firmware, Login
 from imagebuild.stages import smoke
 from imagebuild.stages.smoke import SmokeSpec
 
+GUEST = SmokeConfig(user="debian")
 
-@pytest.mark.parametrize("changed", ["criteria/test_boots.py", "criteria/plugin.py", "storage/podman_overlay.py"])
+
+@pytest.mark.parametrize(
+    "changed", ["criteria/test_boots.py", "criteria/plugin.py", "storage/podman_overlay.py", "hosts/ostree.py", "journey.py"]
+)
 def test_a_changed_criterion_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
     package = tmp_path / "imagebuild"
     shutil.copytree(Path(smoke.__file__).parent.parent, package)
     monkeypatch.setattr(smoke, "__file__", str(package / "stages" / "smoke.py"))
-    before = SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u")
-    assert before == SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u")
+    before = SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)
+    assert before == SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)
     with (package / changed).open("a") as stream:
         stream.write("# changed\n")
-    assert before != SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u")
+    assert before != SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)

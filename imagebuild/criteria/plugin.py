@@ -4,17 +4,33 @@ A broken product is a *failure*; a rig that broke is an *error*; a criterion tha
 the reason. Only a passed test is ever reported as passed.
 """
 
-import json
+import contextlib
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from imagebuild.guest import Boot, Expected, Host, NotApplicableError, NotTestedError, Rig, booted, rig_from_json
+from imagebuild.cells import CellStore
+from imagebuild.guest import Expected, Host, NotApplicableError, NotTestedError, Records
+from imagebuild.hosts import UnavailableError
+from imagebuild.hosts.table import commands_of
+from imagebuild.journey import Journey
+from imagebuild.kinds import State
+from imagebuild.model import Cell
+from imagebuild.rig import Boot, Rig, rig_from_json
+from imagebuild.suite import Suite, machine_id
 
-CELLS = pytest.StashKey[list[dict[str, object]]]()
+CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
+# a criterion that needs one of these is run after those that look at the settled first boot
+LATER = ("journey", "fresh_journey", "layering")
+MARKERS = (
+    "boots: is about booting this very artifact under this very firmware; the others are about what is on its disk",
+    "last: looks at what all the others have left",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,38 +40,160 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the rig before anything is collected."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     config.stash[CELLS] = []
     file = config.getoption("--rig")
     if file is not None:
         config.stash[RIG] = rig_from_json(file.read_text())
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have what changes the host's releases tested in each way the host offers: rpm-ostree and atomic host."""
+    rig = metafunc.config.stash.get(RIG, None)
+    if rig is not None and "way" in metafunc.fixturenames:
+        metafunc.parametrize("way", [each.name for each in commands_of(rig.host_kind, atomic=rig.atomic)], scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose and order: what was asked for, first what looks at the first boot, then the journeys; what is known already is not run again."""
+    rig = config.stash.get(RIG, None)
+    if rig is None:
+        return
+    store = CellStore(rig.cells, rig) if rig.cells is not None else None
+    chosen = [item for item in items if _wanted(rig, item)]
+    todo = []
+    for item in sorted(chosen, key=_stage):
+        kept = store.find(_criterion(item), _module(item)) if store is not None else None
+        if kept is not None:
+            config.stash[CELLS].append(kept)
+        else:
+            todo.append(item)
+    items[:] = todo
+
+
+def _wanted(rig: Rig, item: pytest.Item) -> bool:
+    if rig.criteria:
+        return _criterion(item) in rig.criteria
+    return not rig.boot_only or item.get_closest_marker("boots") is not None
+
+
+def _stage(item: pytest.Item) -> int:
+    names: list[str] = getattr(item, "fixturenames", [])
+    if item.get_closest_marker("last") is not None:
+        return len(LATER) + 1
+    return next((number for number, name in enumerate(LATER, start=1) if name in names), 0)
+
+
 @pytest.fixture(scope="session")
-def boot(request: pytest.FixtureRequest) -> Iterator[Boot]:
+def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
+    """The artifact's guests."""
+    with tempfile.TemporaryDirectory(prefix="imagebuild-suite-") as temporary, contextlib.ExitStack() as stack:
+        yield Suite(request.config.stash[RIG], Path(temporary), stack)
+
+
+@pytest.fixture
+def log(request: pytest.FixtureRequest) -> Path:
+    """The criterion's own evidence."""
+    file = request.config.stash[RIG].evidence / f"{_criterion(request.node)}.log"
+    file.touch()
+    return file
+
+
+@pytest.fixture
+def boot(suite: Suite) -> Boot:
     """The artifact, booted (or not: `problem` says why not)."""
-    with booted(request.config.stash[RIG]) as found:
+    return suite.first[1]
+
+
+@pytest.fixture
+def host(suite: Suite, log: Path) -> Iterator[Host]:
+    """The host under test, which has answered by ssh, some time after its first boot."""
+    found = suite.first[1].host
+    if found is None:
+        raise NotTestedError("the host did not come up")
+    with found.noting(log):
         yield found
 
 
 @pytest.fixture
-def host(boot: Boot, request: pytest.FixtureRequest) -> Host:
-    """The host under test, which has answered by ssh."""
-    if boot.host is None:
-        pytest.skip("the host did not come up")
-    rig = request.config.stash[RIG]
-    boot.host.evidence = rig.evidence / f"{_criterion(request.node)}.log"
-    boot.host.evidence.touch()
-    return boot.host
+def expected(suite: Suite) -> Expected:
+    """What was released and what the rig asked for."""
+    return suite.first[1].expected
 
 
 @pytest.fixture
-def expected(boot: Boot) -> Expected:
-    """What was released and what the rig asked for."""
-    return boot.expected
+def other_machine_ids(suite: Suite) -> tuple[str, ...]:
+    """The machine-ids of other boots of the same image."""
+    if suite.rig.machine_ids:
+        return suite.rig.machine_ids
+    other = suite.second[1].host
+    if other is None:
+        raise NotTestedError(f"the second host did not come up: {suite.second[1].problem}")
+    return (machine_id(other),)
+
+
+@pytest.fixture(scope="session")
+def way(request: pytest.FixtureRequest) -> str:
+    """In which way the host is told what to do."""
+    return str(request.param)
+
+
+@pytest.fixture
+def journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of the host from release to release."""
+    yield from _noted(suite.journey(way), log)
+
+
+@pytest.fixture
+def fresh_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of a freshly installed host."""
+    yield from _noted(suite.fresh_journey(way), log)
+
+
+@pytest.fixture
+def layering(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of a host that layers a package."""
+    yield from _noted(suite.layering(way), log)
+
+
+@pytest.fixture
+def packages(suite: Suite) -> str:
+    """The URL of a package repository."""
+    return suite.packages
+
+
+@pytest.fixture
+def records(suite: Suite) -> Records:
+    """What all boots have written."""
+    if suite.first[1].host is None:
+        raise NotTestedError("the host did not come up")
+    return suite.records()
+
+
+@pytest.fixture
+def why_no_previous(suite: Suite) -> str:
+    """Why there is no release before this one; empty when there is one."""
+    return "" if suite.rig.previous is not None else suite.rig.why_no_previous or "no release before this one is known"
+
+
+def _noted(journey: Journey, log: Path) -> Iterator[Journey]:
+    with journey.host.noting(log):
+        yield journey
 
 
 def _criterion(item: pytest.Item) -> str:
-    return item.name.removeprefix("test_").replace("_", "-")
+    name = getattr(item, "originalname", None) or item.name
+    sentence = name.removeprefix("test_").replace("_", "-")
+    rig = item.config.stash.get(RIG, None)
+    callspec = getattr(item, "callspec", None)
+    way = callspec.params.get("way", "") if callspec is not None else ""
+    native = commands_of(rig.host_kind)[0].name if rig is not None else ""
+    return f"{sentence}-by-{way.replace(' ', '-')}" if way and way != native else sentence
+
+
+def _module(item: pytest.Item) -> str:
+    return str(item.module.__name__) if isinstance(item, pytest.Function) else ""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -64,33 +202,35 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     rig = item.config.stash.get(RIG, None)
     if rig is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        name = _criterion(item)
-        log = rig.evidence / f"{name}.log"
-        item.config.stash[CELLS].append(
-            {
-                "criterion": name,
-                "artifact": rig.artifact,
-                "firmware": str(rig.firmware),
-                "state": _state(report, call),
-                "reason": _reason(report, call),
-                "evidence": log.name if log.exists() else "serial.log",
-                "seconds": round(report.duration, 1),
-            }
-        )
+        cell = _cell(rig, _criterion(item), report, call)
+        if rig.cells is not None:
+            cell = CellStore(rig.cells, rig).keep(cell, _module(item))
+        item.config.stash[CELLS].append(cell)
+        suite: Suite | None = getattr(item, "funcargs", {}).get("suite")
+        if cell.state in (State.FAILED, State.ERROR) and suite is not None:
+            suite.screenshot(f"failed-{cell.criterion}")
     return report
 
 
-def _state(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+def _cell(rig: Rig, criterion: str, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Cell:
+    log = rig.evidence / f"{criterion}.log"
+    return Cell(
+        criterion=criterion, artifact=rig.artifact, firmware=rig.firmware, state=_state(report, call), reason=_reason(report, call),
+        evidence=log.name if log.exists() and log.stat().st_size else "serial.log", seconds=round(report.duration, 1),
+    )  # fmt: skip
+
+
+def _state(report: pytest.TestReport, call: pytest.CallInfo[None]) -> State:
     if report.skipped:
-        return "not tested"
+        return State.NOT_TESTED
     if report.passed:
-        return "passed"
+        return State.PASSED
     if call.excinfo is not None and call.excinfo.errisinstance(NotTestedError):
-        return "not tested"
-    if call.excinfo is not None and call.excinfo.errisinstance(NotApplicableError):
-        return "not applicable"
+        return State.NOT_TESTED
+    if call.excinfo is not None and call.excinfo.errisinstance((NotApplicableError, UnavailableError)):
+        return State.NOT_APPLICABLE
     # whatever is not an assertion of the criterion is the rig's fault
-    return "failed" if report.when == "call" and call.excinfo is not None and call.excinfo.errisinstance(AssertionError) else "error"
+    return State.FAILED if call.excinfo is not None and call.excinfo.errisinstance(AssertionError) else State.ERROR
 
 
 def _reason(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
@@ -106,4 +246,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write all cells beside the other evidence."""
     rig = session.config.stash.get(RIG, None)
     if rig is not None:
-        (rig.evidence / "cells.json").write_text(json.dumps(session.config.stash[CELLS], indent=1) + "\n")
+        data = TypeAdapter(list[Cell]).dump_json(session.config.stash[CELLS], indent=1)
+        (rig.evidence / "cells.json").write_bytes(data + b"\n")

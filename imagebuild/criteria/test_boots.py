@@ -1,12 +1,17 @@
 """The host boots into exactly the released commit."""
 
-from imagebuild.guest import Boot, Expected, Host
+import pytest
+
+from imagebuild.guest import Expected, Host
+from imagebuild.rig import Boot
 
 
+@pytest.mark.boots
 def test_artifact_boots(boot: Boot) -> None:
     assert not boot.problem, boot.problem
 
 
+@pytest.mark.boots
 def test_boots_the_released_commit(host: Host, expected: Expected) -> None:
     deployment = host.booted()
     assert deployment.commit == expected.commit, f"booted {deployment.commit or 'no deployment'}, released {expected.commit}"

@@ -1,8 +1,11 @@
 """cloud-init passes an ssh key."""
 
+import pytest
+
 from imagebuild.guest import Expected, Host
 
 
+@pytest.mark.boots
 def test_cloud_init_passes_an_ssh_key(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)
     home = host.succeeds("getent", "passwd", expected.user).split(":")[5]

@@ -1,10 +1,13 @@
 """Vagrant's well-known key opens a Vagrant box for vagrant, who needs no password to become root; and opens nothing else."""
 
+import pytest
+
 from imagebuild.guest import Expected, Host, NotApplicableError
 from imagebuild.kinds import Login
 from imagebuild.tools import vagrant_key
 
 
+@pytest.mark.boots
 def test_vagrant_logs_in_with_the_insecure_key(host: Host, expected: Expected) -> None:
     if expected.login is not Login.VAGRANT:
         found = host.run(

@@ -15,7 +15,7 @@ VAR_DIRECTORIES = ("home", "roothome", "lib", "opt", "srv", "usrlocal", "mnt", "
 SYSIMAGE, SYSIMAGE_ROOT = PurePosixPath("/mnt/sysimage"), PurePosixPath("/mnt/sysroot")
 # NetworkManager asks for an address by itself; networkd wants to be told. cloud-init's own file comes before this one
 NETWORKD = """if [ -e /usr/lib/systemd/system/systemd-networkd.service ] && ! [ -e /usr/lib/systemd/system/NetworkManager.service ]; then
-printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' > /etc/systemd/network/80-kickstart.network
+printf '[Match]\\nType=ether\\nKind=!*\\n\\n[Network]\\nDHCP=yes\\n' > /etc/systemd/network/80-kickstart.network
 fi"""
 LOGGED = """log=$1; shift; mkdir -p "${log%/*}/" 2>/dev/null
 if ! true 2>/dev/null > "$log"; then echo "no log can be written to $log"; exec "$@"; fi

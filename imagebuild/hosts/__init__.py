@@ -1,23 +1,69 @@
-"""How a kind of host does what a criterion asks for: plain ostree, rpm-ostree, and (by the tree's own programs) atomic."""
+"""How a kind of host does what a criterion asks for: plain ostree, rpm-ostree, and `atomic host`, which passes on to rpm-ostree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-Run = Callable[[Sequence[str]], str]
+from imagebuild.tools.ssh import Answer
+
+# seconds at native speed for what writes a deployment: it checks out a tree, merges /etc and writes the boot loader's menu
+DEPLOY_SECONDS = 150.0
+
+
+class UnavailableError(Exception):
+    """This kind of host cannot do that at all; the text says why."""
+
+
+class Shell(Protocol):
+    """A host that runs programs as root."""
+
+    def run(self, *argv: str, stdin: bytes = b"", seconds: float = ...) -> Answer:
+        """Run a program that may fail."""
+
+    def succeeds(self, *argv: str, stdin: bytes = b"", seconds: float = ...) -> str:
+        """Run a program that must succeed (AssertionError otherwise) and return what it printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """The deployment a host has booted."""
+    """A deployment of a host. `commit` is the tree's, also below layered packages; `requested` are those packages."""
 
     commit: str
     version: str
     origin: str
+    booted: bool = False
+    requested: tuple[str, ...] = ()
 
 
 class HostCommands(Protocol):
-    """What differs between kinds of host."""
+    """What differs between kinds of host. Whatever the host refuses is an AssertionError with its own words."""
 
-    def booted(self, run: Run) -> Deployment:
-        """Return the booted deployment."""
+    @property
+    def name(self) -> str:
+        """What a person would type before the verb."""
+
+    def deployments(self, shell: Shell) -> Sequence[Deployment]:
+        """Return the deployments in the order in which they would be booted: the first is the next boot's."""
+
+    def upgrade(self, shell: Shell) -> Answer:
+        """Upgrade to what the remote's ref points at now; `status` 77 means that there was nothing to do."""
+
+    def rollback(self, shell: Shell) -> None:
+        """Make the deployment before this one the next boot's."""
+
+    def deploy(self, shell: Shell, *, commit: str = "", version: str = "") -> None:
+        """Make a certain commit or version of the ref the next boot's, older ones too."""
+
+    def discard(self, shell: Shell) -> None:
+        """Remove the deployment that waits for the next boot."""
+
+    def install(self, shell: Shell, package: str) -> None:
+        """Layer a package. Raises UnavailableError."""
+
+    def uninstall(self, shell: Shell, package: str) -> None:
+        """Remove a layered package. Raises UnavailableError."""
+
+
+def booted(deployments: Sequence[Deployment]) -> Deployment:
+    """Return the booted one; an empty deployment when the host runs none."""
+    return next((each for each in deployments if each.booted), Deployment(commit="", version="", origin=""))

@@ -1,16 +1,16 @@
 """Lay tested artifacts out for download: hard links, never copies. Nothing that was not tested gets here."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from imagebuild import criteria
 from imagebuild.errors import BuildError
-from imagebuild.kinds import State
+from imagebuild.kinds import Firmware
 from imagebuild.model import Cell, Image, Inspection, IsoImage, Release, Tree, Verdict
-
-# what a released artifact may be found to be
-FIT = (State.PASSED, State.WAIVED, State.NOT_APPLICABLE)
+from imagebuild.waivers import FIT
 
 
 def lay_out(
@@ -20,8 +20,9 @@ def lay_out(
     isos: tuple[IsoImage, ...],
     inspections: tuple[Inspection, ...],
     verdicts: tuple[Verdict, ...],
+    required: tuple[tuple[Firmware, ...], ...],
 ) -> Release:
-    """Link every image and its verdict into one directory.
+    """Link every image and its verdict into one directory; `required` are the firmwares of each of `images` and `isos`, in that order.
 
     Raises BuildError when an image has a hole in its verdict, or was not opened and looked into.
     """
@@ -29,11 +30,10 @@ def lay_out(
     directory.mkdir()
     cells = [cell for verdict in verdicts for cell in verdict.cells]
     downloads: tuple[Image | IsoImage, ...] = (*images, *isos)
-    for image in downloads:
-        mine = [cell for cell in cells if cell.artifact == image.name]
-        bad = [cell.criterion for cell in mine if cell.state not in FIT]
-        if bad or not mine:
-            raise BuildError(f"{image.name} is not fit for release: {', '.join(bad) or 'it was not tested'}")
+    for image, firmwares in zip(downloads, required, strict=True):
+        problem = _problem(image.name, firmwares, cells)
+        if problem:
+            raise BuildError(f"{image.name} is not fit for release: {problem}", hint="a criterion is tested, waived by name, or no release")
         # an ISO was looked into where it was made
         if isinstance(image, Image) and image.name not in [each.artifact for each in inspections]:
             raise BuildError(f"{image.name} is not fit for release: nobody looked into it")
@@ -47,8 +47,23 @@ def lay_out(
     return Release(directory=directory)
 
 
+def _problem(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell]) -> str:
+    """Return what keeps an artifact from being released: a cell that is not fit, or one that is not there; empty for nothing."""
+    for firmware in firmwares:
+        mine = [cell for cell in cells if cell.artifact == name and cell.firmware is firmware]
+        bad = [f"{cell.criterion} ({cell.state})" for cell in mine if cell.state not in FIT]
+        if bad:
+            return f"under {firmware}: {', '.join(bad)}"
+        missing = sorted(set(criteria.names()) - {cell.criterion for cell in mine})
+        if missing:
+            return f"under {firmware} it was not held against {', '.join(missing)}"
+    return ""
+
+
 def _link_tree(source: Path, target: Path) -> None:
     target.mkdir(parents=True)
-    for file in source.iterdir():
-        if file.is_file():
-            os.link(file, target / file.name)
+    for place in sorted(source.iterdir()):
+        if place.is_dir() and not place.is_symlink():
+            _link_tree(place, target / place.name)
+        elif place.is_file():
+            os.link(place, target / place.name)

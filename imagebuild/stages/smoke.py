@@ -4,26 +4,33 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from imagebuild import steplog
+from imagebuild.cells import content_digest
 from imagebuild.config import SmokeConfig
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.formats import Unpacked
 from imagebuild.formats.table import FORMATS
-from imagebuild.guest import Rig, rig_to_json
 from imagebuild.kinds import Controller, Firmware, Login, State
-from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict
-from imagebuild.tools import command
+from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict, Waiver
+from imagebuild.rig import Previous, Rig, rig_to_json
+from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.ostree import Repo
+from imagebuild.waivers import FIT, waived
 
 MIB = 1024 * 1024
-# pytest(1): all passed, some failed; anything else is trouble of its own
-FINE = (0, 1)
+# pytest(1): all passed, some failed, none to run (all were known already); anything else is trouble of its own
+FINE = (0, 1, 5)
 # the criterion that an installation has passed which got this far (stages/install.py)
 INSTALLS = "installer-media-boots-and-installs"
+# how much larger than the artifact the disk is on which it is tested: users have larger ones
+GROWN = 1024 * MIB
 
 
 def criteria_digest() -> str:
@@ -32,50 +39,81 @@ def criteria_digest() -> str:
     pytest finds them by name, not by an import of this module: without this in the key a changed criterion would keep old verdicts.
     """
     package = Path(__file__).parent.parent
-    sources = sorted([*(package / "criteria").glob("*.py"), *(package / "storage").glob("*.py")])
-    return hashlib.sha256(b"".join(hashlib.sha256(source.read_bytes()).digest() for source in sources)).hexdigest()
+    found = [source for name in ("criteria", "storage", "hosts") for source in sorted((package / name).glob("*.py"))]
+    found += [package / f"{name}.py" for name in ("suite", "journey", "releases", "container_units")]
+    return hashlib.sha256(b"".join(hashlib.sha256(source.read_bytes()).digest() for source in found)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeSpec:
-    """Under which firmware, who lets the tester in, with what promised storage, the remote of upgrades and its URL, and which criteria."""
+    """Under which firmware, who lets the tester in, with what promised storage, the remote of upgrades and its URL, and which criteria.
+
+    `messages` are patterns of journal and console that are known and allowed today; `why_no_previous` says why there is none.
+    """
 
     firmware: Firmware
     login: Login
     storage: str
     remote: str
     update_url: str
+    guest: SmokeConfig
     update_verify: bool = True
+    waivers: tuple[Waiver, ...] = ()
+    messages: tuple[str, ...] = ()
+    why_no_previous: str = ""
     criteria: str = field(default_factory=criteria_digest)
 
 
-def smoke_test(out: Path, tree: Tree, image: Image, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where guests run, and where finished cells are kept between runs (None: nowhere). Does not change what is found."""
+
+    accelerator: Accelerator
+    cells: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is tested: its name, the disk a user's hypervisor would boot, and how much larger the test makes it."""
+
+    artifact: str
+    boot: Unpacked
+    grow: int = GROWN
+    criteria: tuple[str, ...] = ()
+
+
+def smoke_test(
+    out: Path, tree: Tree, image: Image, disk: Disk, references: tuple[Verdict, ...], previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench
+) -> Verdict:  # fmt: skip
     """Unpack a download as its users would, boot it and run the criteria under pytest in a process of its own.
 
-    Raises CriteriaError when a cell is neither `passed` nor `not applicable` (the evidence is kept), BuildError when the criteria
-    did not run at all.
+    What `references` say of the installed `disk` is carried over where the download holds the very same disk. Raises CriteriaError
+    when a cell is not fit for release (the evidence is kept), BuildError when the criteria did not run at all.
     """
     work = out / "unpacked"
     work.mkdir()
     try:
         unpacked = FORMATS[image.format].unpack(image.file, work)
-        return _test(out, image.name, unpacked, tree, spec, guest, accelerator)
+        proof = _proof(unpacked, disk) if references else ""
+        return _test(out, Subject(artifact=image.name, boot=unpacked), tree, previous, spec, bench, references if proof else (), proof)
     finally:
         shutil.rmtree(work)
 
 
-def smoke_disk(out: Path, tree: Tree, disk: Disk, name: str, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
+def smoke_disk(out: Path, tree: Tree, disk: Disk, name: str, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench) -> Verdict:
     """Boot the installed disk itself, while its downloads are still being compressed. Raises as `smoke_test`."""
-    return _test(out, name, Unpacked(disk=disk.file, format=disk.format, controller=Controller.VIRTIO), tree, spec, guest, accelerator)
+    boot = Unpacked(disk=disk.file, format=disk.format, controller=Controller.VIRTIO)
+    return _test(out, Subject(artifact=name, boot=boot), tree, previous, spec, bench)
 
 
 def smoke_installation(
-    out: Path, tree: Tree, installation: Installation, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator
+    out: Path, tree: Tree, installation: Installation, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench
 ) -> Verdict:
     """Boot the disk that an ISO has installed, under the same firmware; the installation itself is the first cell. Raises as `smoke_test`."""
     boot = Unpacked(disk=installation.disk, format="qcow2", controller=Controller.VIRTIO)
     evidence = out / "evidence"
-    verdict = _test(out, installation.iso, boot, tree, spec, guest, accelerator)
+    # the disk that it was installed on is the one it has
+    verdict = _test(out, Subject(artifact=installation.iso, boot=boot, grow=0), tree, previous, spec, bench)
     for file in sorted(installation.evidence.iterdir()):
         shutil.copyfile(file, evidence / f"installer-{file.name}")
     cell = Cell(
@@ -85,34 +123,89 @@ def smoke_installation(
     return replace(verdict, cells=(cell, *verdict.cells))
 
 
-def _test(out: Path, artifact: str, boot: Unpacked, tree: Tree, spec: SmokeSpec, guest: SmokeConfig, accelerator: Accelerator) -> Verdict:
+def smoke_file(out: Path, tree: Tree, subject: Subject, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench) -> Verdict:
+    """Hold any disk against the criteria, or some of them. Raises as `smoke_test`."""
+    return _test(out, subject, tree, previous, spec, bench)
+
+
+def _proof(boot: Unpacked, disk: Disk) -> str:
+    """Compare a download's disk with the installed one, byte by byte; return what says that they are the same, or nothing."""
+    identical, said = qemu.compare(boot.disk, boot.format, disk.file, disk.format)
+    steplog.note(f"qemu-img compare with the installed disk: {said}")
+    return said if identical else ""
+
+
+def _test(
+    out: Path, subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench,
+    references: Sequence[Verdict] = (), proof: str = "",
+) -> Verdict:  # fmt: skip
     evidence = out / "evidence"
     evidence.mkdir()
-    rig = Rig(
-        disk=boot.disk, disk_format=boot.format, controller=boot.controller, artifact=artifact, firmware=spec.firmware, login=spec.login,
-        commit=tree.commit, version=tree.version, refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user,
-        cores=guest.cores, memory=guest.memory * MIB, storage=spec.storage, update_url=spec.update_url, update_verify=spec.update_verify,
-        accelerator=accelerator, evidence=evidence,
-        allowed_failed_units=tuple(guest.failed_units_allowed), disk_size=boot.size,
+    rig = _rig(subject, tree, previous, spec, bench, evidence)
+    if references:
+        rig = replace(rig, boot_only=True, machine_ids=_machine_ids(references))
+    cells = _run(out, rig, spec.guest.tries)
+    for reference in references:
+        cells = (*cells, *_carried(reference, rig, cells, proof))
+    cells = tuple(waived(cell, spec.waivers) for cell in cells)
+    (out / "verdict.json").write_text(TypeAdapter(tuple[Cell, ...]).dump_json(cells, indent=1).decode() + "\n")
+    bad = [cell for cell in cells if cell.state not in FIT]
+    if bad:
+        names = ", ".join(f"{cell.criterion} ({cell.state})" for cell in bad)
+        raise CriteriaError(f"{subject.artifact} under {spec.firmware} does not hold: {names}", hint="the evidence says why", evidence=out)
+    return Verdict(cells=cells, evidence=evidence)
+
+
+def _rig(subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench, evidence: Path) -> Rig:
+    boot, guest = subject.boot, spec.guest
+    repo = tree.repo if tree.repo.is_dir() and Repo(tree.repo).has(tree.commit) else None
+    return Rig(
+        disk=boot.disk, disk_format=boot.format, controller=boot.controller, artifact=subject.artifact, firmware=spec.firmware,
+        login=spec.login, commit=tree.commit, version=tree.version, refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind,
+        user=guest.user, cores=guest.cores, memory=guest.memory * MIB, storage=spec.storage, update_url=spec.update_url,
+        update_verify=spec.update_verify, accelerator=bench.accelerator, evidence=evidence,
+        allowed_failed_units=tuple(guest.failed_units_allowed), allowed_messages=spec.messages, disk_size=boot.size, grow=subject.grow,
+        repo=repo, previous=next((Previous(commit=each.commit, version=each.version) for each in previous), None),
+        why_no_previous=spec.why_no_previous, atomic=repo is not None and Repo(repo).read(tree.commit, "usr/bin/atomic") is not None,
+        criteria=subject.criteria, cells=bench.cells, identity=content_digest(boot.disk),
     )  # fmt: skip
+
+
+def _run(out: Path, rig: Rig, tries: int) -> tuple[Cell, ...]:
+    """Run the criteria; what failed is tried again on another guest, so that chance is told from defect: that cell is flaky then."""
+    cells: tuple[Cell, ...] = ()
+    kept = out / "cells"
+    for attempt in range(max(1, tries)):
+        # without a place to keep cells between runs, one for this run
+        cells = _run_once(out, replace(rig, cells=rig.cells or kept))
+        if not any(cell.state in (State.FAILED, State.ERROR) for cell in cells):
+            break
+        if attempt + 1 < tries:
+            steplog.note("trying again what did not pass, on another guest")
+            (rig.evidence / "cells.json").rename(rig.evidence / f"cells-{attempt + 1}.json")
+    shutil.rmtree(kept, ignore_errors=True)
+    return cells
+
+
+def _run_once(out: Path, rig: Rig) -> tuple[Cell, ...]:
     (out / "rig.json").write_text(rig_to_json(rig))
     (out / "pytest.ini").write_text("[pytest]\n")
-    junit = out / "junit.xml"
     argv: list[str | Path] = [
-        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", out / "pytest.ini", "--rootdir", out, "-p", "no:cacheprovider", "--color=no", "-v", "--tb=short",
-        "-o", f"junit_suite_name={artifact} {spec.firmware}", f"--junitxml={junit}", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
+        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", out / "pytest.ini", "--rootdir", out, "-p", "no:cacheprovider",
+        "--color=no", "-v", "--tb=short", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
     ]  # fmt: skip
     try:
         command.run(argv, accept=FINE, cwd=out, shown=["pytest", "imagebuild.criteria"])
     except command.CommandError as error:
-        raise BuildError(f"the criteria could not be run on {artifact}: {error.message}", hint="the log has pytest's own words") from error
-    cells = read_cells(evidence)
-    (out / "verdict.json").write_text(TypeAdapter(tuple[Cell, ...]).dump_json(cells, indent=1).decode() + "\n")
-    bad = [cell for cell in cells if cell.state not in (State.PASSED, State.NOT_APPLICABLE)]
-    if bad:
-        names = ", ".join(f"{cell.criterion} ({cell.state})" for cell in bad)
-        raise CriteriaError(f"{artifact} under {spec.firmware} does not hold: {names}", hint="the evidence says why", evidence=out)
-    return Verdict(cells=cells, junit=junit, evidence=evidence)
+        raise BuildError(
+            f"the criteria could not be run on {rig.artifact}: {error.message}", hint="the log has pytest's own words"
+        ) from error
+    return read_cells(rig.evidence)
+
+
+def cells_in(out: Path) -> tuple[Cell, ...]:
+    """Return the cells of a verdict that was written, also of one that does not hold."""
+    return TypeAdapter(tuple[Cell, ...]).validate_json((out / "verdict.json").read_text())
 
 
 def read_cells(evidence: Path) -> tuple[Cell, ...]:
@@ -122,3 +215,24 @@ def read_cells(evidence: Path) -> tuple[Cell, ...]:
     if not cells:
         raise BuildError("the criteria did not run", hint="the log has pytest's own words")
     return cells
+
+
+def _machine_ids(references: Sequence[Verdict]) -> tuple[str, ...]:
+    files = [reference.evidence / "machine-id" for reference in references]
+    return tuple(file.read_text().strip() for file in files if file.exists())
+
+
+def _carried(reference: Verdict, rig: Rig, known: Sequence[Cell], proof: str) -> list[Cell]:
+    """Return the cells of an artifact with the same disk, for what was not tested here; the proof stands in each, and in its evidence."""
+    names = {cell.criterion for cell in known}
+    found = []
+    for cell in reference.cells:
+        if cell.criterion in names:
+            continue
+        text = f"carried over by identity from {cell.artifact} ({cell.firmware}): the same disk, byte by byte ({proof.strip()})"
+        reason = f"{cell.reason}; {text}" if cell.reason else text
+        log = rig.evidence / f"{cell.criterion}.log"
+        source = reference.evidence / cell.evidence
+        log.write_bytes(f"# {text}\n".encode() + (source.read_bytes() if source.exists() else b""))
+        found.append(replace(cell, artifact=rig.artifact, firmware=rig.firmware, evidence=log.name, reason=reason, seconds=0.0))
+    return found

@@ -25,6 +25,17 @@ class Pin:
     commit: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """The release before the candidate; without one `why_not` says why."""
+
+    pin: Pin | None
+    why_not: str = ""
+
+
+NO_RELEASE_BEFORE = Before(pin=None, why_not="nothing was looked for")
+
+
 def patience(tree: TreeConfig) -> Patience:
     """Return how hard a configuration wants pulls to try."""
     return Patience(attempts=tree.attempts, low_speed_bytes=tree.low_speed_bytes, low_speed_seconds=tree.low_speed_seconds)
@@ -33,6 +44,39 @@ def patience(tree: TreeConfig) -> Patience:
 def pin(tree: TreeConfig, ref: str) -> Pin:
     """Resolve a ref. Raises BuildError when the repository cannot be reached or has no such ref (near ones are named)."""
     return Pin(ref=ref, commit=ostree_server.resolve(tree.url, ref, patience=patience(tree)))
+
+
+def release_before(tree: TreeConfig, pinned: Pin, repo_path: Path, *, given: str | None = None, released: str | None = None) -> Before:
+    """Find the release that hosts upgrade from: the one given, the one last released, the candidate's parent. Raises BuildError.
+
+    `given` and `released` are commits. A parent that the source does not have any more is no release.
+    """
+    for commit in (given, released):
+        if commit is not None and commit != pinned.commit:
+            return Before(pin=Pin(ref=pinned.ref, commit=commit))
+    parent = _parent(tree, pinned, repo_path)
+    if parent is None:
+        return Before(
+            pin=None, why_not=f"commit {pinned.commit} has no parent, none is configured (`previous`), and none was released here"
+        )
+    if ostree_server.has_commit(tree.url, parent, patience=patience(tree)):
+        return Before(pin=Pin(ref=pinned.ref, commit=parent))
+    return Before(pin=None, why_not=f"{tree.url} has no commit {parent} any more, the parent of {pinned.commit}")
+
+
+def _parent(tree: TreeConfig, pinned: Pin, repo_path: Path) -> str | None:
+    if (repo_path / "config").exists() and Repo(repo_path).has(pinned.commit):
+        return Repo(repo_path).parent(pinned.commit)
+    return ostree_server.parent(tree.url, pinned.commit, patience=patience(tree))
+
+
+def pull_commit(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
+    """Pull a commit as `pull_tree` does, but leave the ref alone, and do not read every object again: it is only served to guests."""
+    del out
+    repo = Repo.ensure(repo_path)
+    remote = Remote(url=source.url, keys=tuple(Path(key) for key in source.gpg_keys), verify=not source.allow_unsigned)
+    repo.pull(remote, pinned.commit, patience=patience(source), progress=steplog.note)
+    return describe_tree(repo, pinned)
 
 
 def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:

@@ -78,9 +78,9 @@ def fatal_line(console: str, patterns: Sequence[tuple[re.Pattern[str], str]] = F
     return ""
 
 
-def describe_failure(problem: str, console: str, evidence: Path, *, phase: str = "") -> str:
+def describe_failure(problem: str, console: str, evidence: Path, *, phase: str = "", serial: Path | None = None) -> str:
     """Return the sentence for the reader: the phase reached, the problem, where the evidence lies, the last lines."""
     clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", console)
     tail = "\n".join(f"    {line}" for line in [line for line in clean.splitlines() if line.strip()][-12:])
-    where = f"(screenshot: {evidence / 'screen.png'}, console: {evidence / 'serial.log'})"
+    where = f"(screenshot: {evidence / 'screen.png'}, console: {serial or evidence / 'serial.log'})"
     return f"the host did not come up; it got as far as the {phase or phase_reached(console)}: {problem} {where}\n{tail}"

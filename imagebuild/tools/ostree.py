@@ -61,7 +61,7 @@ class Repo:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._repo = OSTree.Repo.new(Gio.File.new_for_path(str(path)))
-        with _readable(f"the OSTree repository {path} cannot be opened"):
+        with readable(f"the OSTree repository {path} cannot be opened"):
             self._repo.open(None)
 
     @classmethod
@@ -70,9 +70,14 @@ class Repo:
         path.mkdir(parents=True, exist_ok=True)
         repo = OSTree.Repo.new(Gio.File.new_for_path(str(path)))
         wanted = getattr(OSTree.RepoMode, mode.replace("-", "_").upper())
-        with _readable(f"the OSTree repository {path} cannot be made"):
+        with readable(f"the OSTree repository {path} cannot be made"):
             repo.create(wanted, None)
         return cls(path)
+
+    @property
+    def handle(self) -> Any:
+        """libostree's own object, for the modules beside this one."""
+        return self._repo
 
     # --- refs -----------------------------------------------------------------------------------------------------------
 
@@ -84,12 +89,12 @@ class Repo:
 
     def set_ref(self, ref: str, commit: str | None) -> None:
         """Point a ref at a commit; None removes it."""
-        with _readable(f"the ref {ref} cannot be set in {self.path}"):
+        with readable(f"the ref {ref} cannot be set in {self.path}"):
             self._repo.set_ref_immediate(None, ref, commit, None)
 
     def update_summary(self) -> None:
         """Write the summary file, from which clients learn the refs."""
-        with _readable(f"the summary of {self.path} cannot be written"):
+        with readable(f"the summary of {self.path} cannot be written"):
             self._repo.regenerate_summary(None, None)
 
     # --- pull -----------------------------------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ class Repo:
 
     def _set_remote(self, name: str, remote: Remote) -> None:
         options = GLib.Variant("a{sv}", {"gpg-verify": GLib.Variant("b", remote.verify), "gpg-verify-summary": GLib.Variant("b", False)})
-        with _readable(f"the remote {remote.url} cannot be configured"):
+        with readable(f"the remote {remote.url} cannot be configured"):
             self._repo.remote_change(None, OSTree.RepoRemoteChange.DELETE_IF_EXISTS, name, None, None, None)
             self._repo.remote_add(name, remote.url, options, None)
         for key in remote.keys:
@@ -187,7 +192,7 @@ class Repo:
 
     def objects(self, commit: str) -> list[tuple[int, str]]:
         """Return (object type, checksum) of everything a commit needs. Raises BuildError when one is missing."""
-        with _readable(f"commit {commit} is not whole in {self.path}"):
+        with readable(f"commit {commit} is not whole in {self.path}"):
             ok, found = self._repo.traverse_commit(commit, 0, None)
         assert ok
         names = [OSTree.object_name_deserialize(name) for name in found]
@@ -210,7 +215,7 @@ class Repo:
 
     def metadata(self, commit: str) -> dict[str, Any]:
         """Return a commit's metadata: what `ostree show --print-metadata-key` prints, as Python values."""
-        with _readable(f"commit {commit} cannot be read from {self.path}"):
+        with readable(f"commit {commit} cannot be read from {self.path}"):
             _, variant, _ = self._repo.load_commit(commit)
         return dict(variant.get_child_value(0).unpack())
 
@@ -226,7 +231,7 @@ class Repo:
         return int(OSTree.commit_get_timestamp(variant))
 
     def _root(self, commit: str) -> Any:
-        with _readable(f"commit {commit} cannot be read from {self.path}"):
+        with readable(f"commit {commit} cannot be read from {self.path}"):
             _, root, _ = self._repo.read_commit(commit, None)
         return root
 
@@ -253,6 +258,11 @@ class Repo:
             return None
         return self.open_file(child.get_checksum())[0].readall()
 
+    def entry(self, commit: str, path: str) -> Entry:
+        """Return what a commit has at a path. Raises BuildError when that is nothing."""
+        with readable(f"commit {commit} has no {path}"):
+            return _entry(PurePosixPath("/") / path, self._root(commit).resolve_relative_path(path.lstrip("/")))
+
     def walk(self, commit: str) -> Iterator[Entry]:
         """Yield every path of a commit below `/`, parents first."""
         root = self._root(commit)
@@ -269,7 +279,7 @@ class Repo:
 
     def open_file(self, checksum: str) -> tuple["ObjectStream", dict[str, bytes]]:
         """Return a file object's content, uncompressed and checked against nothing (fsck did), and its extended attributes."""
-        with _readable(f"object {checksum}.file in {self.path} cannot be read"):
+        with readable(f"object {checksum}.file in {self.path} cannot be read"):
             _, stream, _, xattrs = self._repo.load_file(checksum, None)
         return ObjectStream(stream), {bytes(name).rstrip(b"\0").decode(): bytes(value) for name, value in xattrs.unpack()}
 
@@ -297,14 +307,14 @@ class Repo:
     def commit_tree(self, tar: Path, overlays: Sequence[Path]) -> "Staged":
         """Write a tar archive, then directories over it, into the repository; return what can be committed."""
         mtree = OSTree.MutableTree.new()
-        with _readable(f"{tar} cannot be written into {self.path}"), self._transaction():
+        with readable(f"{tar} cannot be written into {self.path}"), self._transaction():
             self._repo.write_archive_to_mtree(Gio.File.new_for_path(str(tar)), mtree, None, True, None)
             root = self._add(mtree, overlays)
         return Staged(mtree, root.tree_get_contents_checksum())
 
     def overlay(self, staged: "Staged", overlays: Sequence[Path]) -> "Staged":
         """Write more directories over a staged tree (files of the same name are replaced)."""
-        with _readable(f"cannot write into {self.path}"), self._transaction():
+        with readable(f"cannot write into {self.path}"), self._transaction():
             root = self._add(staged.mtree, overlays)
         return Staged(staged.mtree, root.tree_get_contents_checksum())
 
@@ -325,7 +335,7 @@ class Repo:
     def commit(self, staged: "Staged", ref: str, *, parent: str | None, metadata: Mapping[str, str], subject: str, timestamp: int) -> str:
         """Commit a staged tree to a ref and return the new commit."""
         values = GLib.Variant("a{sv}", {key: GLib.Variant("s", value) for key, value in metadata.items()})
-        with _readable(f"cannot commit into {self.path}"), self._transaction():
+        with readable(f"cannot commit into {self.path}"), self._transaction():
             _, root = self._repo.write_mtree(staged.mtree, None)
             _, commit = self._repo.write_commit_with_time(parent, subject, None, values, root, timestamp, None)
             self._repo.transaction_set_ref(None, ref, commit)
@@ -390,7 +400,8 @@ def _entry(path: PurePosixPath, file: Any) -> Entry:
 
 
 @contextlib.contextmanager
-def _readable(what: str) -> Iterator[None]:
+def readable(what: str) -> Iterator[None]:
+    """Turn libostree's errors into a sentence of ours."""
     try:
         yield
     except GLib.Error as error:

@@ -4,6 +4,7 @@ Formats: ostree-core.h (OSTREE_COMMIT_GVARIANT_FORMAT, OSTREE_TREE_GVARIANT_FORM
 """
 
 import difflib
+import hashlib
 import re
 import time
 import zlib
@@ -103,6 +104,24 @@ def _get(url: str, patience: Patience) -> bytes | None:
     raise TransferError(f"cannot reach {url}: {problem}", hint="check the network and tree.url")
 
 
+def has_commit(url: str, commit: str, *, patience: Patience = PATIENT) -> bool:
+    """Whether the repository at a URL has a commit object."""
+    return _get(_object(url, commit, "commit"), patience) is not None
+
+
+def parent(url: str, commit: str, *, patience: Patience = PATIENT) -> str | None:
+    """Return the parent of a commit in the repository at a URL; None when it has none, or is not there."""
+    data = _get(_object(url, commit, "commit"), patience)
+    if data is None or hashlib.sha256(data).hexdigest() != commit:
+        return None
+    found = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[4]), GLib.Bytes.new(data), False).unpack()
+    return bytes(found[1]).hex() or None
+
+
+def _object(url: str, checksum: str, suffix: str) -> str:
+    return f"{url.rstrip('/')}/objects/{checksum[:2]}/{checksum[2:]}.{suffix}"
+
+
 def find_damaged(url: str, commit: str, patience: Patience, *, has_file: Callable[[str], bool]) -> str:
     """Return which object of a commit is missing or cut short on a server, as a phrase; empty when none is found in time.
 
@@ -116,7 +135,7 @@ def find_damaged(url: str, commit: str, patience: Patience, *, has_file: Callabl
             continue
         seen.add((kind, checksum))
         suffix = {1: "filez"}.get(kind, OBJECT_SUFFIX[kind])
-        content, problem = _examine(f"{url.rstrip('/')}/objects/{checksum[:2]}/{checksum[2:]}.{suffix}", kind, patience)
+        content, problem = _examine(_object(url, checksum, suffix), kind, patience)
         if problem:
             return f"{checksum}.{suffix} of {url} is {problem}"
         todo += _children(kind, content)

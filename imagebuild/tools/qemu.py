@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from imagebuild.tools.accelerator import QEMU, Accelerator
 
 MIB = 1024 * 1024
 QMP_SECONDS = 20.0
+SNAPSHOT_SECONDS = 300.0
 TYPING_SECONDS = 0.3
 EXPORT_SECONDS = 300.0
+# the address at which a guest finds what `services` of its machine names
+SERVICES = "10.0.2.100"
 EXPORT_PREFIX = "imagebuild-export-"
 # (code, variables): Debian's ovmf, Fedora's edk2-ovmf, Arch's edk2-ovmf
 OVMF = (
@@ -73,6 +76,8 @@ class Kernel:
 class Machine:
     """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest (at `address`; empty: what DHCP gives).
 
+    `services` maps TCP ports at SERVICES, which only this guest sees, to loopback ports of the host, also for an isolated guest.
+    `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that `Running.save` kept: the machine goes on from there.
     `disk` (qcow2) may be missing; `typed` makes the serial console one that can be typed on.
     """
 
@@ -86,9 +91,12 @@ class Machine:
     address: str = ""
     isolated: bool = True
     network: bool = True
+    services: Mapping[int, int] = field(default_factory=dict)
     drives: tuple[Drive, ...] = ()
     typed: bool = False
     kernel: Kernel | None = None
+    variables: Path | None = None
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +133,7 @@ def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovm
         *_kernel(machine),
         *_serial(machine, places),
         *["-qmp", f"unix:{places.monitor},server=on,wait=off"],
+        *(["-loadvm", machine.snapshot] if machine.snapshot else []),
     ]
 
 
@@ -134,7 +143,7 @@ def _firmware(machine: Machine, places: Places, ovmf: tuple[str, str] | None) ->
     assert ovmf is not None
     return [
         *["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escape(ovmf[0])}"],
-        *["-drive", f"if=pflash,unit=1,format=raw,file={_escape(str(places.variables))}"],
+        *["-drive", f"if=pflash,unit=1,format=qcow2,file={_escape(str(places.variables))}"],
     ]
 
 
@@ -184,8 +193,13 @@ def _network(machine: Machine) -> list[str]:
     forwards = "".join(
         f",hostfwd=tcp:127.0.0.1:{outside}-{machine.address}:{inside}" for outside, inside in sorted(machine.forward.items())
     )
+    # a program per connection: with a character device there could be one connection only
+    services = "".join(
+        f",guestfwd=tcp:{SERVICES}:{inside}-cmd:{command.require('busybox')} nc 127.0.0.1 {outside}"
+        for inside, outside in sorted(machine.services.items())
+    )
     # restrict: the guest reaches nothing outside of this process; forwards still work
-    return ["-nic", f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}"]
+    return ["-nic", f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}{services}"]
 
 
 def _escape(value: str) -> str:
@@ -220,15 +234,36 @@ class Running:
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return 0.0
 
+    def io_bytes(self) -> int:
+        """Return the bytes that QEMU has read and written so far, disks and everything else (proc(5), /proc/pid/io)."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            lines = dict(line.split(": ") for line in Path(f"/proc/{self._process.pid}/io").read_text().splitlines())
+            return int(lines["rchar"]) + int(lines["wchar"])
+        return 0
+
+    def save(self, name: str) -> None:
+        """Keep memory and disks of the running machine as they are now, inside its qcow2 files. Raises BuildError."""
+        self._monitor(f"savevm {name}")
+
+    def restore(self, name: str) -> None:
+        """Go back to what `save` kept; connections from outside are lost. Raises BuildError."""
+        self._monitor(f"loadvm {name}")
+
+    def _monitor(self, line: str) -> None:
+        # QMP's own jobs for this want the names of all block nodes; the human monitor finds them itself
+        said = self.execute("human-monitor-command", **{"command-line": line}, seconds=SNAPSHOT_SECONDS)
+        if str(said).strip():
+            raise BuildError(f"QEMU does not {line}: {said.strip()}")
+
     def screenshot(self, file: Path) -> None:
         """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""
         with contextlib.suppress(BuildError):
             self.execute("screendump", filename=str(file.absolute()), format="png")
 
-    def execute(self, name: str, **arguments: Any) -> Any:
+    def execute(self, name: str, *, seconds: float = QMP_SECONDS, **arguments: Any) -> Any:
         """Run one QMP command and return its answer. Raises BuildError."""
         try:
-            return asyncio.run(asyncio.wait_for(self._execute(name, arguments), QMP_SECONDS))
+            return asyncio.run(asyncio.wait_for(self._execute(name, arguments), seconds))
         except (QMPError, OSError, TimeoutError) as error:
             raise BuildError(f"QEMU's monitor does not answer to {name}: {error}") from error
 
@@ -264,11 +299,13 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
     """Start a machine, its console going to `serial`; it is killed when the block ends."""
     with tempfile.TemporaryDirectory(prefix="imagebuild-qemu-") as temporary:
         places = Places(
-            serial=serial, monitor=Path(temporary) / "qmp", variables=Path(temporary) / "vars.fd", keyboard=Path(temporary) / "serial"
-        )
+            serial=serial, monitor=Path(temporary) / "qmp", variables=machine.variables or Path(temporary) / "vars.qcow2",
+            keyboard=Path(temporary) / "serial",
+        )  # fmt: skip
         ovmf = _ovmf() if machine.firmware is Firmware.UEFI else None
-        if ovmf is not None:
-            places.variables.write_bytes(Path(ovmf[1]).read_bytes())
+        if ovmf is not None and not places.variables.exists():
+            # qcow2, because a machine with a writable raw drive cannot be snapshotted
+            convert(Path(ovmf[1]), "raw", places.variables, "qcow2")
         process = command.Process(command_line(machine, accelerator, places, ovmf))
         try:
             yield Running(process, places)
@@ -394,3 +431,14 @@ def info(image: Path, image_format: str | None = None) -> dict[str, Any]:
     known = ["-f", image_format] if image_format else []
     found: dict[str, Any] = json.loads(command.run(["qemu-img", "info", "--output=json", *known, image], quiet=True))
     return found
+
+
+def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple[bool, str]:
+    """Return whether two images hold the same disk, byte by byte, and what `qemu-img compare` said (a longer one may end in zeros)."""
+    status, said = command.status(["qemu-img", "compare", "-f", one_format, "-F", other_format, one, other])
+    return status == 0, said.strip().replace("\n", "; ")
+
+
+def virtual_size(image: Path, image_format: str) -> int:
+    """Return the size in bytes of the disk that an image holds."""
+    return int(info(image, image_format)["virtual-size"])

@@ -65,9 +65,17 @@ class Shell:
             return Answer(status=255, output=process.output(), complaint=f"no answer within {timeout:.0f} s", seconds=timeout)
         return Answer(status=status, output=process.output(), complaint=process.complaint(), seconds=time.monotonic() - begun)
 
-    def close(self) -> None:
-        """End the kept connection."""
+    def command(self) -> str:
+        """Return a command line with which a person gets in."""
+        return shlex.join(str(word) for word in self._ssh())
+
+    def drop(self) -> None:
+        """End the kept connection: the next program makes a new one."""
         command.status([*self._ssh(), "-O", "exit"])
+
+    def close(self) -> None:
+        """End the kept connection for good."""
+        self.drop()
         self._directory.cleanup()
 
     def _ssh(self) -> list[str | Path]:

@@ -6,9 +6,10 @@ from typing import Any
 from imagebuild import graph, steps
 from imagebuild.errors import CriteriaError
 from imagebuild.kinds import Firmware, Login, State
+from imagebuild.model import Tree
 from imagebuild.pipeline import Pipeline
 from imagebuild.report import cells_of
-from imagebuild.stages.smoke import SmokeSpec, smoke_disk
+from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk
 from imagebuild.steps import Step
 from tests.vm.wiring import Lab
 
@@ -26,10 +27,12 @@ def smoke_of(text: str, lab: Lab, firmware: Firmware = Firmware.BIOS) -> Pipelin
     disk = lab.disk("broken", text)
     tree = lab.settings.tree
     smoke = SmokeSpec(
-        firmware=firmware, login=Login.CLOUD_INIT, storage=lab.settings.storage, remote=tree.remote, update_url=tree.update_url
+        firmware=firmware, login=Login.CLOUD_INIT, storage=lab.settings.storage, remote=tree.remote, update_url=tree.update_url,
+        guest=lab.settings.smoke.model_copy(update={"tries": 1}),
     )  # fmt: skip
-    accelerator = steps.Unkeyed(lab.host.accelerator)
-    verdict = steps.step("smoke broken", smoke_disk, lab.pipeline.tree, disk, "Broken", smoke, lab.settings.smoke, accelerator)
+    bench = steps.Unkeyed(Bench(accelerator=lab.host.accelerator))
+    previous: steps.Step[tuple[Tree, ...]] = steps.gather([])
+    verdict = steps.step("smoke broken", smoke_disk, lab.pipeline.tree, disk, "Broken", previous, smoke, bench)
     return dataclasses.replace(lab.pipeline, verdicts=(verdict,), images=())
 
 

@@ -7,16 +7,17 @@ import pytest
 
 from imagebuild.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
 from imagebuild.criteria.test_container_storage import test_container_storage_is_set_up as storage_is_set_up
-from imagebuild.guest import CONTAINER_IMAGE, Host
+from imagebuild.guest import Host
 from imagebuild.model import Tree
+from imagebuild.tools import oci
 from tests.vm.wiring import Lab
 
 SAY = "hello from a container"
 
 
 def run_container(host: Host) -> str:
-    host.load_container_image("docker")
-    return host.succeeds("docker", "run", "--rm", "--network=none", CONTAINER_IMAGE, "echo", SAY, seconds=90).strip()
+    host.succeeds("docker", "load", stdin=oci.busybox_archive(), seconds=60)
+    return host.succeeds("docker", "run", "--rm", "--network=none", oci.NAME, "echo", SAY, seconds=90).strip()
 
 
 @pytest.mark.parametrize(

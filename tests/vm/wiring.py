@@ -13,11 +13,11 @@ from rich.console import Console
 from imagebuild import graph
 from imagebuild.config import Config, KickstartConfig
 from imagebuild.deploy.ways import DiskSpec
-from imagebuild.guest import Boot, Rig, booted
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.progress import View
+from imagebuild.rig import Boot, Rig, booted
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.kickstart import render, values
 from imagebuild.stages.toolbox import make_toolbox

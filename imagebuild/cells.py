@@ -1,0 +1,102 @@
+"""Finished cells of the verdict, kept between runs: a criterion is not tested again while nothing it depends on has changed.
+
+A cell's key is made of the artifact's bytes, the criterion's source and that of everything it uses, firmware, QEMU, accelerator and
+what was expected. Only passed cells are kept; a failure is remembered, so that what passes at the second try is *flaky*.
+"""
+
+import functools
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from imagebuild.kinds import State
+from imagebuild.model import Cell
+from imagebuild.rig import Rig
+from imagebuild.steps import source_digest
+from imagebuild.tools import command
+from imagebuild.tools.accelerator import QEMU
+
+BLOCK = 1 << 22
+# where the artifact lies, how fast it runs and what is asked now do not change what it is found to be
+OUTSIDE = ("disk", "evidence", "accelerator", "repo", "cells", "criteria", "boot_only", "machine_ids", "artifact", "cores", "memory")
+
+
+def content_digest(file: Path) -> str:
+    """Return a sha256 of a file's allocated blocks and where they lie: holes are not read (lseek(2), SEEK_DATA)."""
+    found = hashlib.sha256()
+    with file.open("rb") as stream:
+        size, offset = os.fstat(stream.fileno()).st_size, 0
+        while offset < size:
+            try:
+                start = os.lseek(stream.fileno(), offset, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but a hole
+                break
+            end = os.lseek(stream.fileno(), start, os.SEEK_HOLE)
+            found.update(f"{start}-{end}:".encode())
+            stream.seek(start)
+            for position in range(start, end, BLOCK):
+                found.update(stream.read(min(BLOCK, end - position)))
+            offset = end
+    return found.hexdigest()
+
+
+@functools.cache
+def _used(module: str) -> str:
+    # storage profiles are imported by name
+    storage = sorted((Path(__file__).parent / "storage").glob("*.py"))
+    return hashlib.sha256(
+        (source_digest(module) + source_digest("imagebuild.rig") + "".join(each.read_text() for each in storage)).encode()
+    ).hexdigest()
+
+
+class CellStore:
+    """A directory of finished cells, one directory per key."""
+
+    def __init__(self, place: Path, rig: Rig) -> None:
+        self._place, self._rig = place, rig
+        data = TypeAdapter(Rig).dump_python(rig, mode="json")
+        self._context = json.dumps(
+            {name: value for name, value in data.items() if name not in OUTSIDE}
+            | {"qemu": command.version(QEMU), "accelerator": rig.accelerator.name},
+            sort_keys=True,
+        )
+
+    def _directory(self, criterion: str, module: str) -> Path:
+        return self._place / hashlib.sha256(f"{criterion} {_used(module)} {self._context}".encode()).hexdigest()[:32]
+
+    def find(self, criterion: str, module: str) -> Cell | None:
+        """Return the cell of an earlier run, its log copied to the rig's evidence; None when there is none."""
+        directory = self._directory(criterion, module)
+        try:
+            cell: Cell = TypeAdapter(Cell).validate_json((directory / "cell.json").read_text())
+            log = (directory / "log").read_bytes()
+        except (OSError, ValueError):
+            return None
+        file = self._rig.evidence / f"{criterion}.log"
+        file.write_bytes(log)
+        reason = cell.reason or "kept: it passed before, and neither artifact, criterion, firmware nor QEMU have changed"
+        return replace(cell, artifact=self._rig.artifact, evidence=file.name, reason=reason)
+
+    def keep(self, cell: Cell, module: str) -> Cell:
+        """Remember how a criterion ended; return the cell, which is *flaky* when it passed now and failed before."""
+        directory = self._directory(cell.criterion, module)
+        directory.mkdir(parents=True, exist_ok=True)
+        failure = directory / "failure"
+        if cell.state in (State.FAILED, State.ERROR):
+            if cell.state is State.FAILED:
+                failure.write_text(cell.reason)
+            return cell
+        if cell.state is State.PASSED and failure.exists():
+            reason = f"passed only at another try; before it failed: {failure.read_text().splitlines()[0][:300]}"
+            cell = replace(cell, state=State.FLAKY, reason=reason)
+        if cell.state in (State.PASSED, State.FLAKY, State.NOT_APPLICABLE):
+            log = self._rig.evidence / cell.evidence
+            (directory / "log").write_bytes(log.read_bytes() if log.exists() else b"")
+            partial = directory / f"cell.{os.getpid()}"
+            partial.write_bytes(TypeAdapter(Cell).dump_json(cell, indent=1))
+            partial.rename(directory / "cell.json")
+        return cell

@@ -1,0 +1,160 @@
+"""The commands about one image file: `imagebuild test` and `imagebuild boot`."""
+
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from imagebuild import any_image, criteria, report, report_page, steplog
+from imagebuild.config import Config, SmokeConfig, cache_directory
+from imagebuild.errors import BuildError, CriteriaError, UsageError
+from imagebuild.formats import Unpacked
+from imagebuild.kinds import Firmware, HostKind, Login
+from imagebuild.model import Cell, Tree
+from imagebuild.rig import Rig, guest
+from imagebuild.stages.smoke import GROWN, Bench, SmokeSpec, Subject, cells_in, smoke_file
+from imagebuild.tools import accelerator
+from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.ostree import Repo
+
+MIB = 1024 * 1024
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a person wants of an image: under which firmware, with whose log-in, which commit it should be, where releases lie."""
+
+    image: Path
+    settings: Config
+    ref: str
+    firmware: Firmware
+    login: Login
+    commit: str | None
+    previous: str | None
+    repo: Path | None
+
+
+def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: Console) -> None:
+    """Hold an image against the criteria, or the chosen ones, and write the report to `output`. Raises CriteriaError, BuildError."""
+    unknown = sorted(set(chosen) - set(criteria.names()))
+    if unknown:
+        raise UsageError(f"there is no criterion {', '.join(unknown)}", hint=f"there are: {', '.join(criteria.names())}")
+    speed = accelerator.probe(cache_directory())
+    output.mkdir(parents=True, exist_ok=True)
+    out = Path(tempfile.mkdtemp(prefix="run-", dir=output)).absolute()
+    with (
+        tempfile.TemporaryDirectory(prefix="imagebuild-image-") as work, steplog.writing_to(out / "log"),
+        any_image.opened(wanted.image, Path(work), wanted.firmware, speed) as unpacked,
+    ):  # fmt: skip
+        tree = _tree(wanted, unpacked, speed, out)
+        console.print(
+            f"{wanted.image.name}: {unpacked.format}, commit {tree.commit}, a {tree.host_kind} host", highlight=False, soft_wrap=True
+        )
+        cells, problem = _held(
+            wanted, tree, Subject(artifact=wanted.image.name, boot=unpacked, criteria=chosen, grow=_grow(unpacked)), speed, out
+        )
+    found = [(cell, out / "evidence") for cell in cells]
+    report.write_verdict(output / "verdict.json", found)
+    report_page.write_junit(output / "junit.xml", found)
+    report_page.write_page(output / "report.html", wanted.image.name, found)
+    report.show_criteria(console, found)
+    console.print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
+    if problem is not None:
+        raise problem
+
+
+def _grow(unpacked: Unpacked) -> int:
+    # an installed disk is as large as it is
+    return 0 if unpacked.disk.name == "installed.qcow2" else GROWN
+
+
+def _held(wanted: Wanted, tree: Tree, subject: Subject, speed: Accelerator, out: Path) -> tuple[tuple[Cell, ...], BuildError | None]:
+    settings = wanted.settings
+    spec = SmokeSpec(
+        firmware=wanted.firmware, login=wanted.login, storage=settings.storage, remote=settings.tree.remote, update_url=settings.tree.update_url,
+        update_verify=settings.tree.update_verify, guest=settings.smoke, why_no_previous="none was given (--previous)",
+    )  # fmt: skip
+    previous = (replace(tree, commit=wanted.previous, version=_version(tree.repo, wanted.previous)),) if wanted.previous else ()
+    try:
+        return smoke_file(out, tree, subject, previous, spec, Bench(accelerator=speed)).cells, None
+    except CriteriaError as error:
+        return cells_in(out), error
+
+
+def _version(repo: Path, commit: str) -> str:
+    if not repo.is_dir() or not Repo(repo).has(commit):
+        raise UsageError(f"{repo} has no commit {commit}", hint="--repo names a repository that has the previous release")
+    return str(Repo(repo).metadata(commit).get("version", ""))
+
+
+def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> Tree:
+    """Return what the image should be: of the commit that was given, and otherwise of the one that it boots."""
+    repo = wanted.repo or Path("/nonexistent")
+    known = repo.is_dir() and wanted.commit is not None and Repo(repo).has(wanted.commit)
+    if known and wanted.commit is not None:
+        opened = Repo(repo)
+        kind = HostKind.RPM_OSTREE if opened.read(wanted.commit, "usr/bin/rpm-ostree") is not None else HostKind.OSTREE
+        return _described(wanted, repo, wanted.commit, str(opened.metadata(wanted.commit).get("version", "")), kind)
+    place = out / "peek"
+    place.mkdir()
+    peeked = any_image.peek(_rig(wanted, unpacked, speed, place))
+    found = peeked.deployment
+    return _described(wanted, repo, wanted.commit or found.commit, found.version, peeked.kind)
+
+
+def _described(wanted: Wanted, repo: Path, commit: str, version: str, kind: HostKind) -> Tree:
+    return Tree(
+        repo=repo, ref=wanted.ref, commit=commit, version=version, arch=wanted.settings.arch, kernel="", host_kind=kind,
+        pretty_name=wanted.image.name, os_id="", files=0, size=0, timestamp=0,
+    )  # fmt: skip
+
+
+def _rig(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, evidence: Path) -> Rig:
+    smoke: SmokeConfig = wanted.settings.smoke
+    return Rig(
+        disk=unpacked.disk, disk_format=unpacked.format, controller=unpacked.controller, artifact=wanted.image.name, firmware=wanted.firmware,
+        login=wanted.login, commit="", version="", refspec="", host_kind=HostKind.OSTREE, user=smoke.user, cores=smoke.cores,
+        memory=smoke.memory * MIB, storage=wanted.settings.storage, update_url="", accelerator=speed, evidence=evidence, disk_size=unpacked.size,
+    )  # fmt: skip
+
+
+def boot_image(wanted: Wanted, console: Console, command: Annotated[tuple[str, ...], typer.Argument()] = ()) -> int:
+    """Boot a throw-away copy of an image and say how to reach it, until Ctrl-C or its own shutdown; or run one command in it.
+
+    Returns the command's exit status. Raises BuildError when it does not come up.
+    """
+    speed = accelerator.probe(cache_directory())
+    with tempfile.TemporaryDirectory(prefix="imagebuild-boot-") as temporary:
+        work = Path(temporary)
+        (work / "unpacked").mkdir()
+        with any_image.opened(wanted.image, work / "unpacked", wanted.firmware, speed) as unpacked:
+            rig = _rig(wanted, unpacked, speed, work / "evidence")
+            console.print(
+                f"booting a copy of {wanted.image} under {wanted.firmware}; console: {rig.evidence / 'serial.log'}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            with guest(rig, rig.evidence, isolated=False) as (machine, boot):
+                if boot.host is None:
+                    kept = Path(tempfile.mkdtemp(prefix="imagebuild-console-"))
+                    shutil.copytree(rig.evidence, kept, dirs_exist_ok=True)
+                    raise BuildError(boot.problem, hint=f"the console is kept in {kept}")
+                if command:
+                    answer = boot.host.run(*command, seconds=600, root=False)
+                    console.print(answer.output, end="", highlight=False, markup=False)
+                    return answer.status
+                console.print(
+                    f"ssh: {machine.ssh_command()}\nconsole: tail -f {rig.evidence / 'serial.log'}\nCtrl-C ends it; nothing is kept",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+                while machine.alive:
+                    time.sleep(POLL_SECONDS)
+    return os.EX_OK

@@ -1,0 +1,54 @@
+"""Containers that systemd starts: units of podman (Quadlet where the host has it), and `atomic`'s system containers."""
+
+import json
+
+from imagebuild.guest import CONTAINER_SECONDS, Expected, Host
+from imagebuild.tools import oci
+
+NAME = "imagebuild-container"
+CONTAINER_UNIT = f"{NAME}.service"
+# podman-systemd.unit(5), since podman 4.4
+QUADLET = "/usr/lib/systemd/system-generators/podman-system-generator"
+SYSTEM_NAME = "imagebuild-system"
+SYSTEM_UNIT = f"{SYSTEM_NAME}.service"
+ARCHIVE = "/var/tmp/imagebuild-system.tar"
+WAIT = ("sleep", "1000000")
+
+
+def start_container_unit(host: Host, expected: Expected) -> str:
+    """Start a container as a unit that later boots start, too; return the unit's name, or nothing on a host without podman."""
+    if not host.has("podman"):
+        return ""
+    image = host.pull_container_image("podman", expected)
+    if host.is_there(QUADLET):
+        text = f"[Container]\nImage={image}\nExec={' '.join(WAIT)}\nNetwork=none\n\n[Install]\nWantedBy=multi-user.target\n"
+        host.write(f"/etc/containers/systemd/{NAME}.container", text)
+        host.succeeds("systemctl", "daemon-reload")
+        host.succeeds("systemctl", "start", CONTAINER_UNIT, seconds=CONTAINER_SECONDS)
+        return CONTAINER_UNIT
+    host.succeeds("podman", "create", "--name", NAME, "--network=none", image, *WAIT, seconds=CONTAINER_SECONDS)
+    # podman-generate-systemd(1): --new writes a unit that makes its container itself
+    unit = host.succeeds("podman", "generate", "systemd", "--new", "--name", NAME, seconds=CONTAINER_SECONDS)
+    host.succeeds("podman", "rm", NAME, seconds=CONTAINER_SECONDS)
+    host.write(f"/etc/systemd/system/{CONTAINER_UNIT}", unit)
+    host.succeeds("systemctl", "daemon-reload")
+    host.succeeds("systemctl", "enable", "--now", CONTAINER_UNIT, seconds=CONTAINER_SECONDS)
+    return CONTAINER_UNIT
+
+
+def start_system_container(host: Host) -> str:
+    """Pull, install and start a system container; return its unit, or nothing on a host without the `atomic` command."""
+    if not host.has("atomic"):
+        return ""
+    host.succeeds("sh", "-c", 'cat > "$1"', "sh", ARCHIVE, stdin=oci.system_container_archive(), seconds=CONTAINER_SECONDS)
+    # no registry, and so no network, is needed for a local archive (shared/rpm-ostree.md)
+    host.succeeds("atomic", "pull", "--storage", "ostree", f"dockertar:/{ARCHIVE}", seconds=2 * CONTAINER_SECONDS)
+    host.succeeds("atomic", "install", "--system", f"--name={SYSTEM_NAME}", oci.SYSTEM_NAME, seconds=2 * CONTAINER_SECONDS)
+    host.succeeds("systemctl", "start", SYSTEM_UNIT, seconds=CONTAINER_SECONDS)
+    return SYSTEM_UNIT
+
+
+def system_containers(host: Host) -> list[str]:
+    """Return the names of the host's system containers."""
+    listing = host.succeeds("atomic", "containers", "list", "--all", "--no-trunc", "--json", seconds=CONTAINER_SECONDS)
+    return [str(each.get("container_name") or each.get("container") or each.get("id")) for each in json.loads(listing or "[]")]

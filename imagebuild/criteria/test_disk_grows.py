@@ -1,0 +1,23 @@
+"""On a disk that is larger than the image, the first boot takes all of it."""
+
+from imagebuild.guest import Expected, Host, NotApplicableError
+
+# what the partition table's copy, alignment and LVM's metadata may leave unused
+SLACK = 16 << 20
+
+
+def test_the_disk_grows(host: Host, expected: Expected) -> None:
+    if not expected.grown:
+        raise NotApplicableError("installed on the disk it has: there is nothing to grow into")
+    rows = [row.split() for row in _listing(host)]
+    disk = next(int(size) for _, size, kind in rows if kind == "disk")
+    used = sum(int(size) for _, size, kind in rows if kind == "part")
+    assert disk - used < SLACK, f"the partitions have {used} bytes of a disk of {disk}: they were not grown"
+    volume = host.run("pvs", "--noheadings", "--units", "b", "--nosuffix", "-o", "pv_size")
+    if volume.status == 0 and volume.output.strip():
+        size, last = float(volume.output.split()[0]), max(int(size) for _, size, kind in rows if kind == "part")
+        assert last - size < SLACK, f"the physical volume has {size:.0f} bytes of a partition of {last}: it was not grown"
+
+
+def _listing(host: Host) -> list[str]:
+    return host.succeeds("lsblk", "--noheadings", "--list", "--bytes", "-o", "NAME,SIZE,TYPE", f"/dev/{host.root_disk()}").splitlines()

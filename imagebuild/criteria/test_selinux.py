@@ -1,0 +1,24 @@
+"""Where the tree has SELinux it is enforcing, files are labelled, and it has nothing to complain about."""
+
+from imagebuild.guest import Host, NotApplicableError
+
+# what restorecon would give to each place (fedora's file_contexts); unlabeled_t means that nobody labelled it
+PLACES = ("/", "/boot", "/boot/efi", "/sysroot")
+DENIED = ("avc:  denied", "avc: denied")
+
+
+def test_selinux_is_enforcing_and_files_are_labelled(host: Host) -> None:
+    if not host.is_there("/etc/selinux/config") or not host.has("getenforce"):
+        raise NotApplicableError("the tree has no SELinux (neither /etc/selinux/config nor getenforce)")
+    mode = host.succeeds("getenforce").strip()
+    assert mode == "Enforcing", f"SELinux is {mode}"
+    for place in PLACES:
+        if place == "/boot/efi" and not host.is_there(place):
+            continue
+        label = host.succeeds("stat", "-c", "%C", place).strip()
+        assert ":" in label, f"{place} has no label: {label}"
+        assert "unlabeled_t" not in label, f"nobody labelled {place}: {label}"
+    # 1: nothing found (grep's status, which journalctl --grep shares)
+    audit = host.run("journalctl", "-b", "--no-pager", "_TRANSPORT=audit").output.splitlines()
+    denied = [line for line in audit if any(word in line for word in DENIED)]
+    assert not denied, f"SELinux denied something: {denied[0]}"

@@ -1,0 +1,37 @@
+"""A host upgrades: from the previous release to this one, from this one to the next; and never to what nobody signed."""
+
+from imagebuild.guest import NotApplicableError
+from imagebuild.journey import Journey
+
+
+def test_upgrades_to_the_next_release(journey: Journey) -> None:
+    stop = journey.upgraded()
+    wanted = journey.releases.next
+    assert stop.booted.commit == wanted.commit, f"after the upgrade {stop.booted.commit} runs, not {wanted.commit}"
+    assert stop.booted.version == wanted.version, f"after the upgrade version {stop.booted.version!r} runs, not {wanted.version!r}"
+    assert stop.booted.origin == journey.expected.refspec, f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    commits = [each.commit for each in stop.deployments]
+    assert commits[:2] == [wanted.commit, journey.expected.commit], f"there is no way back: the host keeps {commits}"
+    assert not stop.failed_units, f"after the upgrade these units have failed: {', '.join(stop.failed_units)}"
+
+
+def test_refuses_an_unsigned_upgrade(journey: Journey) -> None:
+    name = journey.expected.refspec.partition(":")[0]
+    if journey.expected.update_verify is False and journey.host.remote(name).get("gpg-verify") == "false":
+        raise NotApplicableError("this release line's hosts do not check signatures (its remote says so, as released)")
+    answer = journey.refused()
+    assert answer.status not in (0, 77), "the host deploys a commit that nobody signed"
+    said = (answer.complaint + answer.output).lower()
+    assert "gpg" in said or "signature" in said, f"the unsigned upgrade failed, but not for its signature: {said.strip()[-300:]}"
+    first = journey.host.commands.deployments(journey.host)[0]
+    assert first.commit == journey.expected.commit, f"after the refused upgrade the next boot would be {first.commit}"
+
+
+def test_upgrades_from_the_previous_release(fresh_journey: Journey, why_no_previous: str) -> None:
+    if why_no_previous:
+        raise NotApplicableError(f"the first release: {why_no_previous}")
+    stop = fresh_journey.from_previous()
+    assert stop.booted.commit == fresh_journey.expected.commit, f"from the previous release the host came to {stop.booted.commit}"
+    assert stop.booted.version == fresh_journey.expected.version, f"from the previous release the host came to {stop.booted.version!r}"
+    assert stop.booted.origin == fresh_journey.expected.refspec, f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    assert not stop.failed_units, f"after the upgrade these units have failed: {', '.join(stop.failed_units)}"

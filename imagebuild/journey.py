@@ -1,0 +1,223 @@
+"""A host's way from release to release: each leg is gone once, whoever asks first, and what is found at its end is kept.
+
+Criteria look at what was found (`Stop`), so they may be run in any order and alone. A leg that cannot be begun because an earlier
+one failed is not tested.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT, start_container_unit, start_system_container
+from imagebuild.errors import BuildError
+from imagebuild.guest import SCRIPT_LOG, Expected, Host, NotTestedError
+from imagebuild.hosts import Deployment
+from imagebuild.releases import Release, Releases
+from imagebuild.tools.ssh import Answer
+
+T = TypeVar("T")
+BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
+VAR = "/var/lib/imagebuild-kept"
+VOLUME = "imagebuild-kept"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
+
+    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container kept there.
+    """
+
+    deployments: tuple[Deployment, ...]
+    before: bool
+    after: bool
+    var: bool
+    volume: str
+    hostname: str
+    machine_id: str
+    script_runs: int
+    storage: str
+    units: dict[str, str]
+    failed_units: tuple[str, ...]
+
+    @property
+    def booted(self) -> Deployment:
+        """The deployment that runs."""
+        return next((each for each in self.deployments if each.booted), Deployment(commit="", version="", origin=""))
+
+
+class Journey:
+    """The way of one host, told what to do in one way (`host.commands`)."""
+
+    def __init__(self, host: Host, expected: Expected, releases: Releases, log: Path, *, label: str = "") -> None:
+        self.host, self.expected, self.releases, self._log, self._label = host, expected, releases, log, label
+        self._gone: dict[str, object] = {}
+        self._volume_place = ""
+        self.problems: dict[str, str] = {}
+
+    # --- the legs ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Stop:
+        """The first boot: what must survive is put there, and the remote points at the test's server."""
+        return self._leg("start", self._prepare)
+
+    def refused(self) -> Answer:
+        """Offer a release that nobody signed; return what the host said. It must not deploy it."""
+        return self._leg("unsigned", lambda: self._offered(self.releases.unsigned), after=self.start)
+
+    def upgraded(self) -> Stop:
+        """Upgrade from the candidate to the next release."""
+        return self._leg("upgrade", lambda: self._upgrade(self.releases.next, "upgraded"), after=self.start)
+
+    def rolled_back(self) -> Stop:
+        """Write a file into /etc of the upgraded host, then roll back to where it came from."""
+        return self._leg("rollback", self._roll_back, after=self.upgraded)
+
+    def forward(self) -> Stop:
+        """Upgrade to the next release again."""
+        return self._leg("forward", lambda: self._upgrade(self.releases.next, "forward"), after=self.rolled_back)
+
+    def older_on_upgraded(self) -> Stop:
+        """Deploy the candidate, which is older now: by checksum (and discard it again), then by version, and boot it."""
+        return self._leg("older", lambda: self._older(self.releases.candidate, self.releases.next, "back"), after=self.forward)
+
+    def older_on_fresh(self) -> Stop:
+        """The same on a fresh host, with the release before the candidate."""
+        return self._leg("older", lambda: self._older(self.releases.older, self.releases.after_older, "older"), after=self.start)
+
+    def from_previous(self) -> Stop:
+        """From that release, upgrade to the candidate."""
+        return self._leg("candidate", lambda: self._upgrade(self.releases.candidate, "candidate"), after=self.older_on_fresh)
+
+    def layered(self, url: str, package: str) -> Stop:
+        """Layer a package of a repository, and boot into that."""
+        return self._leg("layering", lambda: self._layer(url, package), after=self.start)
+
+    def layered_upgraded(self, url: str, package: str) -> Stop:
+        """Upgrade a host with a layered package."""
+        return self._leg(
+            "layered upgrade", lambda: self._upgrade(self.releases.next, "layered-upgraded"), after=lambda: self.layered(url, package)
+        )
+
+    def unlayered(self, url: str, package: str) -> Stop:
+        """Remove the package again."""
+
+        def remove() -> Stop:
+            self.host.commands.uninstall(self.host, package)
+            return self._arrive("unlayered")
+
+        return self._leg("unlayering", remove, after=lambda: self.layered_upgraded(url, package))
+
+    # --- how they are gone ------------------------------------------------------------------------------------------------
+
+    def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
+        if name not in self._gone:
+            if after is not None:
+                self.found(after)
+            try:
+                with self.host.noting(self._log):
+                    self.host.note(f"# {name}, by {self.host.commands.name}")
+                    self._gone[name] = go()
+            except Exception as error:
+                self._gone[name] = error
+        found = self._gone[name]
+        if isinstance(found, Exception):
+            raise found
+        if isinstance(found, Stop):
+            self.host.note(f"# found after {name}: {json.dumps(dataclasses.asdict(found))}")
+        return found  # type: ignore[return-value]
+
+    def found(self, leg: Callable[[], T]) -> T:
+        """Go a leg that is only the way to somewhere else: when it fails, that place is not tested."""
+        try:
+            return leg()
+        except (AssertionError, BuildError) as error:
+            raise NotTestedError(f"the host did not get that far: {str(error).splitlines()[0]}") from error
+
+    def _prepare(self) -> Stop:
+        host = self.host
+        host.write(BEFORE, "written before the upgrade\n")
+        host.write(VAR, "kept\n")
+        self._volume_place = self._try("volume", lambda: _fill_volume(host, self.expected))
+        self._try(CONTAINER_UNIT, lambda: start_container_unit(host, self.expected))
+        self._try(SYSTEM_UNIT, lambda: start_system_container(host))
+        host.point_remote(self.expected.refspec.partition(":")[0], self.releases.url, self.releases.key)
+        return self._look()
+
+    def _try(self, what: str, go: Callable[[], str]) -> str:
+        """Do what other legs do not need: a host without containers can still be upgraded. `problems` says what did not work."""
+        try:
+            return go()
+        except (AssertionError, NotTestedError) as error:
+            self.problems[what] = str(error)
+            self.host.note(f"# {what}: {error}")
+            return ""
+
+    def _offered(self, release: Release) -> Answer:
+        self.releases.publish(release)
+        return self.host.commands.upgrade(self.host)
+
+    def _upgrade(self, release: Release, name: str) -> Stop:
+        answer = self._offered(release)
+        assert answer.status != 77, f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
+        assert answer.status == 0, f"{self.host.commands.name}: the upgrade ended with {answer.status}: {_tail(answer)}"
+        return self._arrive(name)
+
+    def _roll_back(self) -> Stop:
+        self.host.write(AFTER, "written after the upgrade\n")
+        self.host.commands.rollback(self.host)
+        return self._arrive("rolled-back")
+
+    def _older(self, release: Release, head: Release, name: str) -> Stop:
+        host = self.host
+        self.releases.publish(head)
+        host.commands.deploy(host, commit=release.commit)
+        waiting = host.commands.deployments(host)[0]
+        assert waiting.commit == release.commit, f"deployed by checksum {release.commit}, but {waiting.commit} would be booted"
+        host.commands.discard(host)
+        host.commands.deploy(host, version=release.version)
+        return self._arrive(name)
+
+    def _layer(self, url: str, package: str) -> Stop:
+        # dnf.conf(5): a repository of the test, whose package nobody signed
+        self.host.write("/etc/yum.repos.d/imagebuild.repo", f"[imagebuild]\nname=imagebuild\nbaseurl={url}\nenabled=1\ngpgcheck=0\n")
+        self.host.commands.install(self.host, package)
+        return self._arrive("layered")
+
+    def _arrive(self, name: str) -> Stop:
+        self.host.reboot(self._label + name)
+        return self._look()
+
+    def _look(self) -> Stop:
+        host = self.host
+        failed = tuple(unit for unit in host.failed_units() if unit not in self.expected.allowed_failed_units)
+        units = {unit: host.unit(unit, "ActiveState").get("ActiveState", "") for unit in (CONTAINER_UNIT, SYSTEM_UNIT)}
+        return Stop(
+            deployments=tuple(host.commands.deployments(host)),
+            before=host.is_there(BEFORE), after=host.is_there(AFTER), var=host.is_there(VAR),
+            volume=(host.read(self._volume_place) or "").strip() if self._volume_place else "",
+            hostname=host.hostname(), machine_id=(host.read("/etc/machine-id") or "").strip(),
+            script_runs=len((host.read(SCRIPT_LOG) or "").splitlines()),
+            storage=host.storage_layout(), units=units, failed_units=failed,
+        )  # fmt: skip
+
+
+def _tail(answer: Answer) -> str:
+    return (answer.complaint or answer.output).strip()[-500:]
+
+
+def _fill_volume(host: Host, expected: Expected) -> str:
+    """Let a container write into a volume; return where the host keeps that file, empty without a runtime."""
+    runtimes = host.container_runtimes()
+    if not runtimes:
+        return ""
+    runtime = runtimes[-1]
+    image = host.pull_container_image(runtime, expected)
+    host.succeeds(
+        runtime, "run", "--rm", "--network=none", "-v", f"{VOLUME}:/data", image, "sh", "-c", "echo kept > /data/file", seconds=60
+    )
+    place = host.succeeds(runtime, "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME, seconds=60).strip()
+    return f"{place}/file"

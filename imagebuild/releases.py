@@ -1,0 +1,122 @@
+"""What a host under test finds at the test's server: its ref, pointing at one release after the other, and a container registry.
+
+Releases that do not exist yet are made from the candidate: a next one (signed by the test's key), one that nobody signed, an older one.
+The server speaks at an address that only the guest has (`qemu.SERVICES`): the guest stays cut off from every network.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild.errors import BuildError
+from imagebuild.guest import NotTestedError, Registry
+from imagebuild.tools import gpg, oci, rpm, succession, web
+from imagebuild.tools.qemu import SERVICES
+
+SIGNER = "imagebuild test <imagebuild-test@localhost>"
+REGISTRY_PORT, WEB_PORT = 5000, 80
+GREETING = b"hello from the build host\n"
+PACKAGE = "imagebuild-layered"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A commit that the server can have the ref point at."""
+
+    commit: str
+    version: str
+
+
+class Releases:
+    """The repository of the test's server: the candidate's own, and a small one beside it with what only the test needs."""
+
+    url = f"http://{SERVICES}/repo"
+
+    def __init__(self, work: Path, repo: Path, ref: str, candidate: Release, previous: Release | None) -> None:
+        self.candidate, self.previous = candidate, previous
+        self.parent, self._ref = repo, ref
+        self._repo = succession.beside(work / "repo", repo)
+        if not self._repo.has(candidate.commit):
+            raise NotTestedError(f"no repository has the commit {candidate.commit}: no release can be made to upgrade to")
+        self._homedir = work / "gnupg"
+        with gpg.keyring(self._homedir) as homedir:
+            self._fingerprint = gpg.ensure_key(homedir, SIGNER)
+            gpg.export_key(homedir, self._fingerprint, work / "test-key.asc")
+        self.key = (work / "test-key.asc").read_text()
+
+    def publish(self, release: Release) -> None:
+        """Let the ref point at a release."""
+        self._repo.set_ref(self._ref, release.commit)
+
+    @functools.cached_property
+    def next(self) -> Release:
+        """The release after the candidate."""
+        return self._make("next", parent=self.candidate.commit)
+
+    @functools.cached_property
+    def unsigned(self) -> Release:
+        """A release after the candidate that nobody signed."""
+        return self._make("unsigned", parent=self.candidate.commit, signed=False)
+
+    @functools.cached_property
+    def older(self) -> Release:
+        """The release before the candidate: the real one where there is one, otherwise one made of the candidate."""
+        return self.previous or self._make("older", parent=None, age=-1)
+
+    @functools.cached_property
+    def after_older(self) -> Release:
+        """A release whose history begins with the older one: hosts find old versions by walking back from where the ref points."""
+        return self._make("later", parent=self.older.commit)
+
+    def _make(self, name: str, *, parent: str | None, age: int = 1, signed: bool = True) -> Release:
+        version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
+        timestamp = self._repo.timestamp(candidate) + age
+        commit = succession.relative(self._repo, candidate, version=version, parent=parent, timestamp=timestamp)
+        if signed:
+            with gpg.keyring(self._homedir) as homedir:
+                self._repo.sign(commit, self._fingerprint, homedir)
+        return Release(commit=commit, version=version)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offers:
+    """What the server offers: `ports` are for the guest's machine; `releases` is None, with the reason, when there are none."""
+
+    ports: dict[int, int]
+    registry: Registry
+    releases: Releases | None
+    why_no_releases: str = ""
+
+    @property
+    def web(self) -> str:
+        """A page that says GREETING."""
+        return f"http://{SERVICES}/hello"
+
+
+@contextlib.contextmanager
+def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[Offers]:
+    """Serve until the block ends. Raises BuildError when the certificate cannot be made."""
+    certificate, authority = web.make_certificate(work, SERVICES)
+    releases, why = None, ""
+    try:
+        releases = make_releases(work)
+    except (NotTestedError, BuildError) as error:
+        why = getattr(error, "message", "") or str(error)
+    places = {"/rpms/": [work / "rpms"]}
+    if releases is not None:
+        places["/repo/"] = [work / "repo", releases.parent]
+    files = web.directories(places)
+    with (
+        web.serving(lambda path: ("text/plain", GREETING) if path == "/hello" else files(path)) as plain,
+        web.serving(oci.registry().get, certificate) as tls,
+    ):
+        registry = Registry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)
+        yield Offers(ports={WEB_PORT: plain, REGISTRY_PORT: tls}, registry=registry, releases=releases, why_no_releases=why)
+
+
+def make_packages(work: Path) -> str:
+    """Make a repository with one small package for layering, and return its URL for the guest. Raises BuildError."""
+    rpm.make_repository(work / "rpms", PACKAGE)
+    return f"http://{SERVICES}/rpms/"

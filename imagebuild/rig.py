@@ -1,0 +1,261 @@
+"""The rig: everything needed to boot one artifact, as often as its criteria want, each time on overlays that are thrown away.
+
+`Guest` is one machine with one overlay, through all its boots. Each boot is a new QEMU process on the same overlay, because a warm
+reboot inside one that emulates can hang in GRUB (shared/platform.md).
+"""
+
+import contextlib
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from imagebuild.boot import BOOT_SECONDS, POLL_SECONDS, Watched, follow_boot
+from imagebuild.errors import BuildError
+from imagebuild.guest import Expected, Host, Registry, RigError
+from imagebuild.hosts.table import commands_of
+from imagebuild.kinds import Controller, Firmware, HostKind, Login
+from imagebuild.seed import make_seed
+from imagebuild.tools import qemu, ssh, vagrant_key
+from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.console import fatal_line
+from imagebuild.tools.qemu import Machine, Running
+
+FIRST = "first"
+SETTLED = "settled"
+SHUTDOWN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Previous:
+    """The release before this one."""
+
+    commit: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rig:
+    """Everything needed to boot one artifact for its criteria; travels to the test process as JSON.
+
+    `grow` makes the disk larger than the artifact's, in bytes; `repo` has the commit (None: no release can be made from it);
+    `boot_only`: the rest is known from an artifact with the same disk; `machine_ids` are those of its other boots; `cells` is where
+    finished cells are kept, under `identity` among other things; `atomic`: the tree has that command.
+    """
+
+    disk: Path
+    disk_format: str
+    controller: Controller
+    artifact: str
+    firmware: Firmware
+    login: Login
+    commit: str
+    version: str
+    refspec: str
+    host_kind: HostKind
+    user: str
+    cores: int
+    memory: int
+    storage: str
+    update_url: str
+    accelerator: Accelerator
+    evidence: Path
+    update_verify: bool = True
+    allowed_failed_units: tuple[str, ...] = ()
+    allowed_messages: tuple[str, ...] = ()
+    disk_size: int | None = None
+    grow: int = 0
+    repo: Path | None = None
+    previous: Previous | None = None
+    why_no_previous: str = ""
+    atomic: bool = False
+    boot_only: bool = False
+    criteria: tuple[str, ...] = ()
+    machine_ids: tuple[str, ...] = ()
+    cells: Path | None = None
+    identity: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`: seconds since power-on."""
+
+    host: Host | None
+    expected: Expected
+    problem: str
+    phases: dict[str, float]
+
+
+class Guest:
+    """One machine with an overlay of its own. Its consoles go to `serial.log`, those of later boots to `serial-NAME.log`."""
+
+    def __init__(
+        self, rig: Rig, work: Path, expected: Expected, key: Path, ports: Mapping[int, int], evidence: Path, *, isolated: bool = True
+    ) -> None:
+        self._rig, self._expected, self.evidence = rig, expected, evidence
+        overlay = work / "overlay.qcow2"
+        size = (rig.disk_size or qemu.virtual_size(rig.disk, rig.disk_format)) + rig.grow if rig.grow or rig.disk_size else None
+        qemu.make_overlay(overlay, rig.disk, rig.disk_format, size=size)
+        self._port = ssh.free_port()
+        seed = None if rig.login is Login.VAGRANT else make_seed(work, expected)
+        self._machine = Machine(
+            disk=overlay, controller=rig.controller, seed=seed, firmware=rig.firmware, cores=rig.cores, memory=rig.memory,
+            forward={self._port: 22}, services=ports, isolated=isolated, variables=work / "variables.qcow2",
+        )  # fmt: skip
+        self._shell = ssh.Shell(user=expected.user, port=self._port, key=key)
+        self._power = contextlib.ExitStack()
+        self._running: Running | None = None
+        self._serials: list[Path] = []
+        self._boots: list[dict[str, object]] = []
+        self.host = Host(
+            transport=self._shell, commands=commands_of(rig.host_kind)[0], slowness=rig.accelerator.slowness, power=self
+        )  # fmt: skip
+
+    def power_on(self, name: str = FIRST, *, snapshot: str = "") -> Watched:
+        """Boot, or go on from a snapshot, and watch until ssh answers. Raises RigError, BuildError when QEMU itself breaks."""
+        suffix = "" if name == FIRST else f"-{name}"
+        serial = self.evidence / f"serial{suffix}.log"
+        self._serials.append(serial)
+        machine = replace(self._machine, snapshot=snapshot)
+        self._running = self._power.enter_context(qemu.started(machine, self._rig.accelerator, serial))
+        watched = follow_boot(
+            self._running, self._port, self.evidence, cores=self._rig.cores, slowness=self._rig.accelerator.slowness, serial=serial
+        )
+        self._boots.append({"name": name, "phases": watched.phases, "problem": watched.problem})
+        (self.evidence / "boots.json").write_text(json.dumps(self._boots, indent=1) + "\n")
+        self._running.screenshot(self.evidence / f"screen{suffix}.png")
+        return watched
+
+    def restart(self, name: str) -> str:
+        """See Power."""
+        problem = self._wait_for_the_end()
+        self._shell.drop()
+        self._power.close()
+        self._power = contextlib.ExitStack()
+        return problem or self.power_on(name).problem
+
+    def _wait_for_the_end(self) -> str:
+        assert self._running is not None
+        deadline = time.monotonic() + SHUTDOWN_SECONDS * self._rig.accelerator.slowness
+        while self._running.alive:
+            problem = self.fatal()
+            if not problem and time.monotonic() > deadline:
+                problem = f"it did not shut down within {SHUTDOWN_SECONDS * self._rig.accelerator.slowness:.0f} s"
+            if problem:
+                self._running.screenshot(self.evidence / "screen-failed.png")
+                return problem
+            time.sleep(POLL_SECONDS)
+        return ""
+
+    def save(self) -> None:
+        """Keep this moment: `fresh_copy` comes back to it."""
+        assert self._running is not None
+        self._running.save(SETTLED)
+
+    def fresh_copy(self, name: str) -> None:
+        """Go back to the moment of `save`, without a boot. Raises RigError when the machine does not come back."""
+        self._shell.drop()
+        self._power.close()
+        self._power = contextlib.ExitStack()
+        problem = self.power_on(name, snapshot=SETTLED).problem
+        if problem:
+            raise RigError(f"the snapshot of the first boot does not come back: {problem}")
+
+    def fatal(self) -> str:
+        """See Power."""
+        return fatal_line(self._running.console()) if self._running is not None else ""
+
+    def consoles(self) -> str:
+        """See Power."""
+        return "\n".join(serial.read_bytes().decode("utf-8", "replace") for serial in self._serials if serial.exists())
+
+    def screenshot(self, name: str) -> None:
+        """Keep what the screen shows as `screen-NAME.png`."""
+        if self._running is not None:
+            self._running.screenshot(self.evidence / f"screen-{name}.png")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the machine is on."""
+        return self._running is not None and self._running.alive
+
+    def ssh_command(self) -> str:
+        """Return what a person types to get in."""
+        return self._shell.command()
+
+    def close(self) -> None:
+        """Switch the machine off; its overlay is nobody's any more."""
+        self._shell.close()
+        self._power.close()
+
+
+@contextlib.contextmanager
+def guest(
+    rig: Rig,
+    evidence: Path,
+    *,
+    ports: Mapping[int, int] | None = None,
+    registry: Registry | None = None,
+    web: str = "",
+    isolated: bool = True,
+) -> Iterator[tuple[Guest, Boot]]:
+    """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError when the rig breaks."""
+    evidence.mkdir(exist_ok=True, parents=True)
+    with tempfile.TemporaryDirectory(prefix="imagebuild-guest-") as temporary:
+        work = Path(temporary)
+        key, public_key = vagrant_key.write(work) if rig.login is Login.VAGRANT else ssh.make_key(work)
+        expected = replace(_expected(rig, public_key), registry=registry, web=web)
+        machine = Guest(rig, work, expected, key, ports or {}, evidence, isolated=isolated)
+        try:
+            watched = machine.power_on()
+            (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
+            host = None if watched.problem else machine.host
+            yield machine, Boot(host=host, expected=expected, problem=watched.problem, phases=watched.phases)
+            if host is not None:
+                _collect(host, evidence)
+                machine.screenshot("end")
+        finally:
+            machine.close()
+
+
+@contextlib.contextmanager
+def booted(rig: Rig) -> Iterator[Boot]:
+    """Boot the artifact once, without anything around it."""
+    with guest(rig, rig.evidence) as (_, boot):
+        yield boot
+
+
+def _expected(rig: Rig, public_key: str) -> Expected:
+    token = secrets.token_hex(4)
+    return Expected(
+        commit=rig.commit, version=rig.version, refspec=rig.refspec, hostname=f"smoke-{token}",
+        user=vagrant_key.USER if rig.login is Login.VAGRANT else rig.user, public_key=public_key, script_marker=f"imagebuild-{token}",
+        storage=rig.storage, update_url=rig.update_url, update_verify=rig.update_verify, login=rig.login,
+        allowed_failed_units=rig.allowed_failed_units, allowed_messages=rig.allowed_messages, grown=rig.grow,
+    )  # fmt: skip
+
+
+def _collect(host: Host, evidence: Path) -> None:
+    """Keep what a reader may want to see later. A host that has stopped answering by now is no reason to fail."""
+    with contextlib.suppress(RigError, AssertionError, BuildError):
+        for name, argv in (
+            ("journal.txt", ["journalctl", "-b", "--no-pager", "-o", "short-monotonic"]),
+            ("systemd-analyze.txt", ["systemd-analyze", "blame"]),
+            ("mounts.txt", ["findmnt"]),
+        ):
+            (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS).output)
+
+
+def rig_to_json(rig: Rig) -> str:
+    """Return a rig as JSON."""
+    return TypeAdapter(Rig).dump_json(rig, indent=1).decode()
+
+
+def rig_from_json(text: str) -> Rig:
+    """Return the rig that `rig_to_json` wrote."""
+    return TypeAdapter(Rig).validate_json(text)

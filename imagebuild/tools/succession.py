@@ -1,0 +1,64 @@
+"""Commits that come before or after another one, made only for tests: the same tree with one changed file in /usr.
+
+They lie in a small repository of their own whose parent repository has everything else, so nothing is copied.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import gi
+
+gi.require_version("OSTree", "1.0")
+from gi.repository import GLib, OSTree  # noqa: E402  # the version must be named before the import
+
+from imagebuild.tools.ostree import Repo, readable  # noqa: E402
+
+CHANGED = ("usr", "lib", "os-release")
+
+
+def beside(path: Path, parent: Path) -> Repo:
+    """Make a repository at `path` that finds in the repository `parent` what it does not have itself (ostree.repo-config(5), parent)."""
+    made = Repo.ensure(path)
+    config = made.handle.copy_config()
+    config.set_string("core", "parent", str(parent.absolute()))
+    with readable(f"{path} cannot be configured"):
+        made.handle.write_config(config)
+    return Repo(path)
+
+
+def relative(repo: Repo, commit: str, *, version: str, parent: str | None, timestamp: int) -> str:
+    """Return a new, unsigned commit: `commit` with a line more in its os-release, under another version.
+
+    All other metadata is kept: rpm-ostree reads package lists and bindings of refs from there. Raises BuildError.
+    """
+    handle = repo.handle
+    with readable(f"no relative of {commit} can be made in {repo.path}"):
+        _, old, _ = handle.load_commit(commit)
+        handle.prepare_transaction(None)
+        tree = OSTree.MutableTree.new_from_commit(handle, commit)
+        directory = tree
+        for name in CHANGED[:-1]:
+            _, directory = directory.ensure_dir(name)
+        directory.replace_file(CHANGED[-1], _changed(repo, commit, version))
+        _, root = handle.write_mtree(tree, None)
+        metadata = _with(old.get_child_value(0), {"version": GLib.Variant("s", version)})
+        _, made = handle.write_commit_with_time(parent, f"for a test: {version}", None, metadata, root, timestamp, None)
+        handle.commit_transaction(None)
+    return str(made)
+
+
+def _changed(repo: Repo, commit: str, version: str) -> str:
+    """Write the changed file, with owner, mode and extended attributes (SELinux' label) of the old one; return its checksum."""
+    entry = repo.entry(commit, "/".join(CHANGED))
+    _, _, _, xattrs = repo.handle.load_file(entry.checksum, None)
+    data = repo.open_file(entry.checksum)[0].readall() + f"IMAGEBUILD_TEST={version}\n".encode()
+    found: str = repo.handle.write_regfile_inline(None, entry.uid, entry.gid, entry.mode, xattrs, data, None)
+    return found
+
+
+def _with(metadata: GLib.Variant, changes: Mapping[str, GLib.Variant]) -> GLib.Variant:
+    values = {}
+    for index in range(metadata.n_children()):
+        pair = metadata.get_child_value(index)
+        values[pair.get_child_value(0).get_string()] = pair.get_child_value(1).get_variant()
+    return GLib.Variant("a{sv}", values | dict(changes))

@@ -1,0 +1,33 @@
+"""Waivers: somebody answers for a criterion that does not hold, with a reason and until a day. An expired one fails."""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imagebuild.kinds import State
+from imagebuild.model import Cell, Waiver
+
+# what a released artifact may be found to be
+FIT = (State.PASSED, State.WAIVED, State.NOT_APPLICABLE)
+
+
+def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:
+    """Return a cell as the waivers have it: *waived* with who, why and until when; an expired waiver changes nothing but the reason."""
+    if cell.state in FIT:
+        return cell
+    for waiver in waivers:
+        if not _is_for(waiver, cell):
+            continue
+        said = f"{waiver.who}: {waiver.why} (until {waiver.until}); it is {cell.state}: {cell.reason}"
+        if not waiver.expired:
+            return replace(cell, state=State.WAIVED, reason=f"waived by {said}")
+        cell = replace(cell, reason=f"{cell.reason}; the waiver by {waiver.who} has expired on {waiver.until}")
+    return cell
+
+
+def _is_for(waiver: Waiver, cell: Cell) -> bool:
+    return (
+        waiver.criterion == cell.criterion
+        and fnmatch.fnmatchcase(cell.artifact, waiver.artifact)
+        and waiver.firmware in (None, cell.firmware)
+    )
