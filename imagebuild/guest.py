@@ -7,9 +7,10 @@ import configparser
 import contextlib
 import io
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -118,10 +119,13 @@ class Host:
     power: Power | None = None
     journals: list[str] = field(default_factory=list)
 
-    def run(self, *argv: str, stdin: bytes = b"", seconds: float = COMMAND_SECONDS, root: bool = True) -> Answer:
-        """Run a program (as root, through sudo) that may fail, and return how it ended. Raises RigError when the host is gone."""
+    def run(self, *argv: str, stdin: bytes = b"", seconds: float = COMMAND_SECONDS, root: bool = True, quiet: bool = False) -> Answer:
+        """Run a program (as root, through sudo) that may fail, and return how it ended. Raises RigError when the host is gone.
+
+        `quiet`: what it prints goes elsewhere, and is not repeated in the evidence.
+        """
         answer = self.transport.run(["sudo", "-n", "--", *argv] if root else argv, stdin=stdin, timeout=seconds * self.slowness)
-        self._write(argv, answer)
+        self._write(argv, replace(answer, output=f"({len(answer.output)} characters)\n") if quiet else answer)
         if answer.status == 255:
             dead = self.power.fatal() if self.power is not None else ""
             assert not dead, f"the host died during {command.describe(argv)}: {dead}"
@@ -276,9 +280,10 @@ class Host:
         """Return what volumes and mounts there are, for a comparison of two boots."""
         volumes = self.run("lvs", "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_name,lv_name,lv_size,vg_free").output
         disks = self.succeeds("lsblk", "--noheadings", "--list", "--bytes", "-o", "NAME,SIZE,TYPE", "/dev/" + self.root_disk())
-        mounts = self.succeeds("findmnt", "--noheadings", "--list", "--real", "-o", "TARGET,SOURCE,FSTYPE")
-        # what containers have mounted now is not the host's layout
-        kept = [line for line in sorted(mounts.splitlines()) if "/containers/" not in line and "/docker/" not in line]
+        mounts = self.succeeds("findmnt", "--noheadings", "--raw", "--real", "-o", "TARGET,SOURCE,FSTYPE")
+        # which deployment is mounted changes with every release, and what containers have mounted now is not the host's layout
+        rows = [re.sub(r"\[\S*\]", "", line) for line in sorted(mounts.splitlines())]
+        kept = [row for row in rows if "/containers/" not in row and "/docker/" not in row]
         return "\n".join([*sorted(volumes.splitlines()), *sorted(disks.splitlines()), *kept])
 
     def root_disk(self) -> str:
@@ -302,4 +307,6 @@ class Host:
 
     def journal(self, *options: str) -> str:
         """Return the journal of this boot."""
-        return self.succeeds("journalctl", "-b", "--no-pager", *options, seconds=CONTAINER_SECONDS)
+        answer = self.run("journalctl", "-b", "--no-pager", *options, seconds=CONTAINER_SECONDS, quiet=True)
+        assert answer.status == 0, f"journalctl ended with {answer.status}: {answer.complaint.strip()}"
+        return answer.output

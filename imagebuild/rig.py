@@ -165,6 +165,7 @@ class Guest:
         problem = self.power_on(name, snapshot=SETTLED).problem
         if problem:
             raise RigError(f"the snapshot of the first boot does not come back: {problem}")
+        self._set_clock()
 
     def fatal(self) -> str:
         """See Power."""
@@ -173,6 +174,21 @@ class Guest:
     def consoles(self) -> str:
         """See Power."""
         return "\n".join(serial.read_bytes().decode("utf-8", "replace") for serial in self._serials if serial.exists())
+
+    def pause(self) -> None:
+        """Stop the machine's processors: it costs nothing until `resume`."""
+        if self._running is not None:
+            self._running.execute("stop")
+
+    def resume(self) -> None:
+        """Let the machine go on, at the time it is now."""
+        if self._running is not None:
+            self._running.execute("cont")
+            self._set_clock()
+
+    def _set_clock(self) -> None:
+        """Set the clock of a machine that stood still: signatures are made meanwhile, and must not come from its future."""
+        self.host.run("date", "-s", f"@{int(time.time())}")
 
     def screenshot(self, name: str) -> None:
         """Keep what the screen shows as `screen-NAME.png`."""
@@ -245,10 +261,13 @@ def _collect(host: Host, evidence: Path) -> None:
     with contextlib.suppress(RigError, AssertionError, BuildError):
         for name, argv in (
             ("journal.txt", ["journalctl", "-b", "--no-pager", "-o", "short-monotonic"]),
-            ("systemd-analyze.txt", ["systemd-analyze", "blame"]),
+            # journal-export-format(5): journalctl --file reads it, after systemd-journal-remote
+            ("journal.export", ["journalctl", "-b", "--no-pager", "-o", "export"]),
+            ("systemd-analyze.txt", ["sh", "-c", "systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain"]),
+            ("cloud-init-status.json", ["cat", "/run/cloud-init/status.json"]),
             ("mounts.txt", ["findmnt"]),
         ):
-            (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS).output)
+            (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS, quiet=True).output)
 
 
 def rig_to_json(rig: Rig) -> str:

@@ -61,9 +61,21 @@ class Suite:
         return found
 
     @functools.cached_property
-    def second(self) -> tuple[Guest, Boot]:
-        """Another first boot of the same image, on an overlay of its own."""
-        return self._boot(self.rig.evidence / SECOND)
+    def _second(self) -> tuple[Guest, Boot, str]:
+        """Another first boot of the same image, on an overlay of its own, and its machine-id. It stands still until it is needed again."""
+        machine, boot = self._boot(self.rig.evidence / SECOND)
+        found = machine_id(boot.host) if boot.host is not None else ""
+        if boot.host is not None:
+            machine.pause()
+        return machine, boot, found
+
+    @property
+    def other_machine_id(self) -> str:
+        """The machine-id of another host made from the same image. Raises NotTestedError when it does not come up."""
+        _, boot, found = self._second
+        if boot.host is None:
+            raise NotTestedError(f"the second host did not come up: {boot.problem}")
+        return found
 
     def _settled(self) -> tuple[Guest, Host, Expected]:
         machine, boot = self.first
@@ -88,9 +100,13 @@ class Suite:
         # an image that does not come up is not booted a second time
         self._settled()
         if "fresh" not in self._journeys:
-            _, boot = self.second
+            # one guest at a time: the first has nothing more to do
+            first = self.first[0]
+            first.pause()
+            machine, boot, _ = self._second
             if boot.host is None:
                 raise NotTestedError("the second host did not come up")
+            machine.resume()
             self._journeys["fresh"] = Journey(boot.host, boot.expected, self.releases, self.rig.evidence / "journey-fresh.log")
         return self._journeys["fresh"]
 
@@ -124,8 +140,12 @@ class Suite:
 
     def records(self) -> Records:
         """Return what all boots so far have written."""
+        for machine, boot in self._guests:
+            if boot.host is not None:
+                machine.resume()
         hosts = [boot.host for _, boot in self._guests if boot.host is not None]
         journals = [journal for host in hosts for journal in (*host.journals, host.journal("-o", "short-monotonic"))]
+        (self.rig.evidence / "journals.txt").write_text("\n".join(journals))
         return Records(consoles="\n".join(machine.consoles() for machine, _ in self._guests), journals="\n".join(journals))
 
 

@@ -21,7 +21,7 @@ from imagebuild.journey import Journey
 from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.rig import Boot, Rig, rig_from_json
-from imagebuild.suite import Suite, machine_id
+from imagebuild.suite import Suite
 
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
@@ -127,10 +127,7 @@ def other_machine_ids(suite: Suite) -> tuple[str, ...]:
     """The machine-ids of other boots of the same image."""
     if suite.rig.machine_ids:
         return suite.rig.machine_ids
-    other = suite.second[1].host
-    if other is None:
-        raise NotTestedError(f"the second host did not come up: {suite.second[1].problem}")
-    return (machine_id(other),)
+    return (suite.other_machine_id,)
 
 
 @pytest.fixture(scope="session")

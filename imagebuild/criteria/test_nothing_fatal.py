@@ -8,7 +8,7 @@ from imagebuild.guest import Expected, Records
 
 # what each kernel or systemd says when something broke: a pattern, and its name
 FATAL = (
-    (r"kernel: .*(Oops|BUG: |kernel BUG at|general protection fault)", "the kernel tripped over itself"),
+    (r"(^\[ *\d+\.\d+\] |kernel: )(watchdog: )?(Oops|BUG: |kernel BUG at|general protection fault)", "the kernel tripped over itself"),
     (r"Kernel panic - not syncing", "the kernel panicked"),
     (r"segfault at [0-9a-f]+ ip", "a program died of a segmentation fault"),
     (r"Out of memory: Killed process|oom-kill:|invoked oom-killer", "memory ran out"),

@@ -74,12 +74,16 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is tested: its name, the disk a user's hypervisor would boot, and how much larger the test makes it."""
+    """What is tested: its name, the disk a user's hypervisor would boot, and how much larger the test makes it.
+
+    `machine_ids` are those of other hosts made from the same image; without them another one is booted. `criteria`: only these.
+    """
 
     artifact: str
     boot: Unpacked
     grow: int = GROWN
     criteria: tuple[str, ...] = ()
+    machine_ids: tuple[str, ...] = ()
 
 
 def smoke_test(
@@ -167,7 +171,7 @@ def _rig(subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSp
         allowed_failed_units=tuple(guest.failed_units_allowed), allowed_messages=spec.messages, disk_size=boot.size, grow=subject.grow,
         repo=repo, previous=next((Previous(commit=each.commit, version=each.version) for each in previous), None),
         why_no_previous=spec.why_no_previous, atomic=repo is not None and Repo(repo).read(tree.commit, "usr/bin/atomic") is not None,
-        criteria=subject.criteria, cells=bench.cells, identity=content_digest(boot.disk),
+        criteria=subject.criteria, machine_ids=subject.machine_ids, cells=bench.cells, identity=content_digest(boot.disk),
     )  # fmt: skip
 
 

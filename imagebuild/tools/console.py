@@ -10,7 +10,7 @@ PHASES = (
     ("bootloader", re.compile(r"GNU GRUB|Booting `|Welcome to GRUB")),
     ("kernel", re.compile(r"Linux version \d")),
     ("initramfs", re.compile(r"Running in initrd|dracut-cmdline|dracut: dracut-")),
-    ("userspace", re.compile(r"Switching root|Welcome to (?![^\n]*Initramfs)")),
+    ("userspace", re.compile(r"Switching root|Welcome to (?!GRUB)(?![^\n]*Initramfs)")),
     ("network", re.compile(r"Network is Online|cloud-init\[\d+\]: ci-info:|Reached target .*Network is Online")),
 )
 # what ends a boot at once; each with the sentence for the reader

@@ -1,0 +1,88 @@
+"""Faults prove the gate: each is caught by the criterion that is there for it, and no other criterion turns red.
+
+Some of every kind run in CI; all of them (an hour under emulation) with `make test-all`, or `pytest tests/vm/test_faults.py`.
+"""
+
+import contextlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from imagebuild import criteria, graph
+from imagebuild.criteria import plugin
+from imagebuild.deploy.ways import DiskSpec
+from imagebuild.errors import CriteriaError
+from imagebuild.formats import Unpacked
+from imagebuild.kinds import Controller, Firmware, Login, State
+from imagebuild.model import Cell, Disk, Kickstart, Toolbox, Tree
+from imagebuild.stages.smoke import Bench, SmokeSpec, Subject, cells_in, smoke_file
+from tests.vm.faults import ARTIFACT, FAULTS, broken
+from tests.vm.wiring import Lab
+
+# what fails quickly, and one that boots: the rest is for the night
+IN_CI = ("the ESP is empty", "a kernel argument names no disk", "the default target is emergency", "the runtime's service is masked")
+RED = (State.FAILED, State.ERROR, State.FLAKY)
+ANOTHER = ("f" * 32, "0123456789abcdef0123456789abcdef")
+
+
+def at_first_boot() -> tuple[str, ...]:
+    """Return the criteria that need no journey: found by what they ask for."""
+    found = []
+    for file in sorted(Path(criteria.__file__).parent.glob("test_*.py")):
+        module = __import__(f"imagebuild.criteria.{file.stem}", fromlist=["x"])
+        functions = [function for name, function in vars(module).items() if name.startswith("test_") and inspect.isfunction(function)]
+        asked = {function.__name__: set(inspect.signature(function).parameters) for function in functions}
+        found += [name.removeprefix("test_").replace("_", "-") for name, words in asked.items() if not words & set(plugin.LATER)]
+    return tuple(found)
+
+
+def spec_of(lab: Lab) -> SmokeSpec:
+    """What the pipeline asks of the cloud image under UEFI; without a second try: a fault is no chance."""
+    tree = lab.settings.tree
+    return SmokeSpec(
+        firmware=Firmware.UEFI, login=Login.CLOUD_INIT, storage=lab.settings.storage, remote=tree.remote, update_url=tree.update_url,
+        guest=lab.settings.smoke.model_copy(update={"tries": 1}), why_no_previous="a test",
+    )  # fmt: skip
+
+
+def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -> dict[str, Cell]:
+    """Hold a qcow2 disk against the criteria."""
+    out.mkdir(parents=True, exist_ok=True)
+    subject = Subject(
+        artifact="Broken", boot=Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO), machine_ids=ANOTHER,
+        criteria=() if journeys else at_first_boot(),
+    )  # fmt: skip
+    with contextlib.suppress(CriteriaError):
+        smoke_file(out, tree, subject, (), spec_of(lab), Bench(accelerator=lab.host.accelerator))
+    return {cell.criterion: cell for cell in cells_in(out)}
+
+
+def test_the_criteria_of_the_first_boot_are_known() -> None:
+    assert "containers-run" in at_first_boot()
+    assert "upgrades-to-the-next-release" not in at_first_boot()
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in IN_CI else [pytest.mark.slow]) for name in FAULTS])
+def test_a_fault_is_caught_by_its_criterion_and_no_other(lab: Lab, tmp_path: Path, name: str) -> None:
+    fault, step = FAULTS[name], lab.pipeline.disks["cloud"]
+    steps = {one.name: one for one in graph.order([lab.pipeline.release])}
+    outcome = lab.must(step, steps["toolbox"], steps["kickstart cloud"], lab.pipeline.tree)
+    tree: Tree = outcome.value(lab.pipeline.tree)
+    toolbox: Toolbox = outcome.values[steps["toolbox"]]
+    kickstart: Kickstart = outcome.values[steps["kickstart cloud"]]
+    disk: Disk = outcome.value(step)
+    image = lab.settings.images["cloud"]
+    spec = DiskSpec(size=image.disk_size, firmware=image.firmware, populate=lab.host.populate)
+    with broken(tree, toolbox, kickstart, disk, spec, fault, tmp_path) as file:
+        cells = verdict_on(lab, file, tmp_path / "out", tree, journeys=fault.journeys)
+    red = {criterion: cell.reason for criterion, cell in cells.items() if cell.state in RED}
+    assert set(red) == set(fault.caught), red
+    assert fault.says in red[fault.caught[0]], red
+    assert all(cell.reason for cell in cells.values() if cell.state is not State.PASSED)
+    if fault.dead:
+        assert {cell.state for criterion, cell in cells.items() if criterion != ARTIFACT} == {State.NOT_TESTED}
+        assert "screen.png" in red[ARTIFACT]
+        assert (tmp_path / "out" / "evidence" / "screen.png").stat().st_size
+    elif not fault.journeys:
+        assert State.NOT_TESTED not in {cell.state for cell in cells.values()}, cells
