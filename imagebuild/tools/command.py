@@ -29,6 +29,8 @@ GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
 # program -> (Debian package, Fedora package)
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "busybox": ("busybox-static", "busybox"),
+    "chromium": ("chromium", "chromium"),
+    "createrepo_c": ("createrepo-c", "createrepo_c"),
     "checkisomd5": ("isomd5sum", "isomd5sum"),
     "gpg": ("gnupg", "gnupg2"),
     "implantisomd5": ("isomd5sum", "isomd5sum"),
@@ -37,9 +39,11 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "mkfs.vfat": ("dosfstools", "dosfstools"),
     "mksquashfs": ("squashfs-tools", "squashfs-tools"),
     "mmdebstrap": ("mmdebstrap", "mmdebstrap"),
+    "openssl": ("openssl", "openssl"),
     "ostree": ("ostree", "ostree"),
     "qemu-img": ("qemu-utils", "qemu-img"),
     "qemu-system-x86_64": ("qemu-system-x86", "qemu-system-x86"),
+    "rpmbuild": ("rpm", "rpm-build"),
     "rpm-ostree": ("", "rpm-ostree"),
     "setpriv": ("util-linux", "util-linux"),
     "sfdisk": ("fdisk", "util-linux"),

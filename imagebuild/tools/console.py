@@ -30,6 +30,7 @@ FATAL = (
         ),
         "GRUB cannot load what its menu names",
     ),
+    (re.compile(r"Minimal BASH-like line editing is supported"), "GRUB has no menu and waits at its prompt"),
     (
         re.compile(r"Boot failed: not a bootable disk|No bootable device|BdsDxe: No bootable option or device was found"),
         "the firmware found nothing to boot",
@@ -57,6 +58,11 @@ INSTALLER_FATAL = (
 )
 
 
+def plain(console: str) -> str:
+    """Return what a console shows, without colours and cursor movements."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", console)
+
+
 def phase_reached(console: str) -> str:
     """Return the last phase that the console shows; before the first it is the firmware's."""
     found = [name for name, pattern in PHASES if pattern.search(console)]
@@ -71,8 +77,9 @@ def installer_phase(console: str) -> str:
 
 def fatal_line(console: str, patterns: Sequence[tuple[re.Pattern[str], str]] = FATAL) -> str:
     """Return a sentence for the first fatal pattern on the console, with the line; empty when there is none."""
+    text = plain(console)
     for pattern, sentence in patterns:
-        match = pattern.search(console)
+        match = pattern.search(text)
         if match:
             return f"{sentence}: {match.group().strip()!r}"
     return ""
@@ -80,7 +87,7 @@ def fatal_line(console: str, patterns: Sequence[tuple[re.Pattern[str], str]] = F
 
 def describe_failure(problem: str, console: str, evidence: Path, *, phase: str = "", serial: Path | None = None) -> str:
     """Return the sentence for the reader: the phase reached, the problem, where the evidence lies, the last lines."""
-    clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", console)
+    clean = plain(console)
     tail = "\n".join(f"    {line}" for line in [line for line in clean.splitlines() if line.strip()][-12:])
     where = f"(screenshot: {evidence / 'screen.png'}, console: {serial or evidence / 'serial.log'})"
     return f"the host did not come up; it got as far as the {phase or phase_reached(console)}: {problem} {where}\n{tail}"

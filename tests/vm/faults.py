@@ -13,7 +13,7 @@ from imagebuild.deploy.execute import deployment_of
 from imagebuild.deploy.target import SYSROOT
 from imagebuild.deploy.ways import WAYS, DiskSpec, plan_of
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
-from imagebuild.tools import qemu
+from imagebuild.tools import command, qemu
 
 ARTIFACT = "artifact-boots"
 UPGRADE, UNSIGNED = "upgrades-to-the-next-release", "refuses-an-unsigned-upgrade"
@@ -28,12 +28,16 @@ ln -s ../fault.service $D/etc/systemd/system/multi-user.target.wants/fault.servi
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """`script` breaks the image, `caught` names the criteria that turn red, `says` is in the reason of the first; `dead`: nothing else can be tested."""
+    """`script` breaks the image, `caught` names the criteria that turn red, `says` is in the reason of the first; `dead`: nothing else can be tested.
+
+    `esp` empties the EFI system partition besides.
+    """
 
     script: str
     caught: tuple[str, ...]
     says: str
     dead: bool = False
+    esp: bool = False
     journeys: bool = False
 
 
@@ -44,11 +48,11 @@ def unit(command: str) -> str:
 
 FAULTS: dict[str, Fault] = {
     # --- it does not even boot -----------------------------------------------------------------------------------------
-    "the ESP is empty": Fault(script="rm -rf $S/boot/efi/*", caught=(ARTIFACT,), says="the firmware found nothing to boot", dead=True),
-    "GRUB's menu is empty": Fault(script=f": > {MENU}", caught=(ARTIFACT,), says="got as far as the bootloader", dead=True),
+    "the ESP is empty": Fault(script=":", esp=True, caught=(ARTIFACT,), says="the firmware found nothing to boot", dead=True),
+    "GRUB's menu is empty": Fault(script=f": > {MENU}", caught=(ARTIFACT,), says="GRUB has no menu", dead=True),
     "a kernel argument names no disk": Fault(
         script=f"sed -i 's,root=/dev/mapper/atomicos-root,root=/dev/mapper/nothing rd.timeout=5,' {MENU}", caught=(ARTIFACT,),
-        says="the initramfs did not find the root file system", dead=True,
+        says="an emergency shell", dead=True,
     ),
     "the kernel argument ostree= is missing": Fault(
         script=f"sed -i 's, ostree=[^ ]*,,' {MENU}", caught=(ARTIFACT,), says="got as far as the initramfs", dead=True
@@ -148,4 +152,7 @@ def broken(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, disk: Disk, spec:
         deployment = deployment_of(plan, tree.commit)
         target.run(["sh", "-euxc", fault.script.replace("$D", str(deployment)).replace("$S", str(SYSROOT))])
         target.finish(plan)
+        esp = plan.partition("efi")
+        if fault.esp and esp is not None:
+            command.run(["mdeltree", "-i", f"{raw}@@{esp.start}", "::/EFI"])
     yield file
