@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from imagebuild import cells
 from imagebuild.cells import CellStore, content_digest
 from imagebuild.kinds import Controller, Firmware, HostKind, Login, State
 from imagebuild.model import Cell, Waiver
 from imagebuild.rig import Rig
+from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.waivers import waived
 
@@ -19,7 +19,7 @@ MODULE = "imagebuild.criteria.test_sanity"
 
 @pytest.fixture(autouse=True)
 def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells.command, "version", lambda _: "7.2")
+    monkeypatch.setattr(command, "version", lambda _: "7.2")
 
 
 def rig(tmp_path: Path, **changed: Any) -> Rig:
@@ -74,7 +74,7 @@ def test_whatever_matters_is_in_the_key(tmp_path: Path, changed: dict[str, Any])
 def test_another_qemu_or_criterion_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store(tmp_path).keep(cell(), MODULE)
     assert store(tmp_path).find("tmp", "imagebuild.criteria.test_boots") is None
-    monkeypatch.setattr(cells.command, "version", lambda _: "8.0")
+    monkeypatch.setattr(command, "version", lambda _: "8.0")
     assert store(tmp_path).find("tmp", MODULE) is None
 
 
