@@ -177,7 +177,7 @@ def test_nothing_to_upgrade_to_is_a_failure(tmp_path: Path) -> None:
     journey.start()
     journey.releases.publish(Release(commit=COMMIT, version="12"))
     assert journey.host.commands.upgrade(journey.host).status == 77
-    journey.releases.next = Release(commit=COMMIT, version="12")  # type: ignore[misc]
+    journey.releases.next = Release(commit=COMMIT, version="12")
     with pytest.raises(AssertionError, match="finds nothing to upgrade to"):
         journey.upgraded()
 
