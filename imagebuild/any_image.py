@@ -12,6 +12,7 @@ from imagebuild.formats import Unpacked
 from imagebuild.formats.table import FORMATS
 from imagebuild.guest import Host
 from imagebuild.hosts import Deployment
+from imagebuild.hosts.table import commands_of
 from imagebuild.kinds import Controller, Firmware, HostKind
 from imagebuild.rig import Rig, booted
 from imagebuild.tools import qemu
@@ -54,11 +55,11 @@ def recognise(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def opened(file: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Iterator[Unpacked]:
-    """Yield the disk of an image as its users would boot it; an installer ISO is installed first. Raises BuildError, UsageError."""
+def opened(file: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Iterator[tuple[Unpacked, bool]]:
+    """Yield the disk of an image as its users would boot it, and whether an installer ISO was installed first. Raises BuildError, UsageError."""
     name = recognise(file)
     if name == "iso":
-        yield _installed(file, work, firmware, accelerator)
+        yield _installed(file, work, firmware, accelerator), True
         return
     unpacked = Unpacked(disk=file, format="raw", controller=Controller.VIRTIO) if name == "raw" else FORMATS[name].unpack(file, work)
     facts = qemu.info(unpacked.disk, unpacked.format)
@@ -68,9 +69,13 @@ def opened(file: Path, work: Path, firmware: Firmware, accelerator: Accelerator)
         or facts.get("backing-filename")
         or (facts.get("format-specific", {}).get("data", {}).get("data-file"))
     )
+    # so could a vmdk that is a description of files
+    extents = facts.get("format-specific", {}).get("data", {}).get("extents", [])
+    others = [each["filename"] for each in extents if Path(each["filename"]).name != unpacked.disk.name]
+    outside = outside or next(iter(others), None)
     if outside:
         raise BuildError(f"{file} is not whole: it reads from {outside}", hint="qemu-img convert makes it one file")
-    yield unpacked
+    yield unpacked, False
 
 
 def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Unpacked:
@@ -91,7 +96,7 @@ def peek(rig: Rig) -> Peeked:
 
 def _asked(host: Host) -> Peeked:
     kind = HostKind.RPM_OSTREE if host.has("rpm-ostree") else HostKind.OSTREE
-    # the boot loader's entries tell it of every kind of host
+    host.commands = commands_of(kind)[0]
     deployment = host.booted()
     if not deployment.commit:
         raise BuildError("what is in the image has not booted an OSTree deployment", hint="is it an atomic host?")

@@ -1,7 +1,8 @@
 """Finished cells of the verdict, kept between runs: a criterion is not tested again while nothing it depends on has changed.
 
-A cell's key is made of the artifact's bytes, the criterion's source and that of everything it uses, firmware, QEMU, accelerator and
-what was expected. Only passed cells are kept; a failure is remembered, so that what passes at the second try is *flaky*.
+A cell's key is made of the artifact's name and bytes, the criterion's source and that of everything it uses, firmware, QEMU, accelerator and
+what was expected. Cells that passed, were not applicable or flaky are kept; a failure is remembered, so that what passes at the second
+try is *flaky*.
 """
 
 import functools
@@ -17,12 +18,12 @@ from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.rig import Rig
 from imagebuild.steps import source_digest
-from imagebuild.tools import command
+from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import QEMU
 
 BLOCK = 1 << 22
 # where the artifact lies, how fast it runs and what is asked now do not change what it is found to be
-OUTSIDE = ("disk", "evidence", "accelerator", "repo", "cells", "criteria", "boot_only", "machine_ids", "artifact", "cores", "memory")
+OUTSIDE = ("disk", "evidence", "accelerator", "repo", "cells", "criteria", "boot_only", "machine_ids", "cores")
 
 
 def content_digest(file: Path) -> str:
@@ -44,12 +45,17 @@ def content_digest(file: Path) -> str:
     return found.hexdigest()
 
 
+def disk_digest(file: Path, image_format: str) -> str:
+    """Return a sha256 of a disk image and of everything it reads from (qemu-img(1), --backing-chain)."""
+    return hashlib.sha256("".join(content_digest(each) for each in qemu.chain(file, image_format)).encode()).hexdigest()
+
+
 @functools.cache
 def _used(module: str) -> str:
     # storage profiles are imported by name
     storage = sorted((Path(__file__).parent / "storage").glob("*.py"))
     return hashlib.sha256(
-        (source_digest(module) + source_digest("imagebuild.rig") + "".join(each.read_text() for each in storage)).encode()
+        (source_digest(module) + source_digest("imagebuild.criteria.plugin") + "".join(each.read_text() for each in storage)).encode()
     ).hexdigest()
 
 
@@ -61,7 +67,7 @@ class CellStore:
         data = TypeAdapter(Rig).dump_python(rig, mode="json")
         self._context = json.dumps(
             {name: value for name, value in data.items() if name not in OUTSIDE}
-            | {"qemu": command.version(QEMU), "accelerator": rig.accelerator.name},
+            | {"qemu": command.version(QEMU), "accelerator": rig.accelerator.name, "ovmf": qemu.firmware_digest(rig.firmware)},
             sort_keys=True,
         )
 
@@ -79,7 +85,7 @@ class CellStore:
         file = self._rig.evidence / f"{criterion}.log"
         file.write_bytes(log)
         reason = cell.reason or "kept: it passed before, and neither artifact, criterion, firmware nor QEMU have changed"
-        return replace(cell, artifact=self._rig.artifact, evidence=file.name, reason=reason)
+        return replace(cell, evidence=file.name, reason=reason)
 
     def keep(self, cell: Cell, module: str) -> Cell:
         """Remember how a criterion ended; return the cell, which is *flaky* when it passed now and failed before."""

@@ -123,7 +123,7 @@ def build_all(
     speed = accelerator.probe(cache_directory())
     pinned = pin(settings.tree, chosen)
     repo = store.absolute() / "repo"
-    before = release_before(settings.tree, pinned, repo, given=settings.previous, released=_released(output, chosen))
+    before = release_before(settings.tree, pinned, given=settings.previous, released=_released(output, chosen, pinned.commit))
     host = Host(repo=repo, populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=store.absolute() / "cells")
     pipeline = wire(settings, pinned, host, before)
     opened = Store(store)
@@ -149,12 +149,12 @@ def build_all(
     _build(pipeline, opened, output, jobs)
 
 
-def _released(output: Path, ref: str) -> str | None:
-    """Return the commit of the release that was last laid out, of the same ref; None for the first."""
+def _released(output: Path, ref: str, candidate: str) -> str | None:
+    """Return the commit of the release that was last laid out before the candidate, of the same ref; None for the first."""
     files = sorted(output.glob("*/commit"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in files:
         words = file.read_text().split()
-        if len(words) == 3 and words[2] == ref and len(words[0]) == COMMIT_DIGITS:
+        if len(words) == 3 and words[2] == ref and len(words[0]) == COMMIT_DIGITS and words[0] != candidate:
             return words[0]
     return None
 
@@ -370,11 +370,14 @@ def boot_copy(
     config: ConfigOption = None,
     firmware: FirmwareOption = Firmware.UEFI,
     vagrant: VagrantOption = False,
+    network: Annotated[
+        bool, typer.Option("--network", help="let it reach this host and the world; an image from elsewhere should not")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Boot a throw-away copy of an image, with a console and ssh."""
     wanted = _wanted(image, ref, config, firmware, None, None, None, vagrant=vagrant, store=store)
-    raise typer.Exit(cli_image.boot_image(wanted, console, tuple(command_line or ())))
+    raise typer.Exit(cli_image.boot_image(wanted, console, tuple(command_line or ()), network=network))
 
 
 def _wanted(

@@ -6,9 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 from imagebuild import any_image, criteria, report, report_page, steplog
@@ -51,14 +49,24 @@ def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: C
     out = Path(tempfile.mkdtemp(prefix="run-", dir=output)).absolute()
     with (
         tempfile.TemporaryDirectory(prefix="imagebuild-image-") as work, steplog.writing_to(out / "log"),
-        any_image.opened(wanted.image, Path(work), wanted.firmware, speed) as unpacked,
+        any_image.opened(wanted.image, Path(work), wanted.firmware, speed) as (unpacked, installed),
     ):  # fmt: skip
         tree = _tree(wanted, unpacked, speed, out)
         console.print(
             f"{wanted.image.name}: {unpacked.format}, commit {tree.commit}, a {tree.host_kind} host", highlight=False, soft_wrap=True
         )
         cells, problem = _held(
-            wanted, tree, Subject(artifact=wanted.image.name, boot=unpacked, criteria=chosen, grow=_grow(unpacked)), speed, out
+            wanted,
+            tree,
+            Subject(
+                artifact=wanted.image.name,
+                boot=unpacked,
+                criteria=chosen,
+                grow=0 if installed else GROWN,
+                commit_given=wanted.commit is not None,
+            ),
+            speed,
+            out,
         )
     found = [(cell, out / "evidence") for cell in cells]
     report.write_verdict(output / "verdict.json", found)
@@ -68,11 +76,6 @@ def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: C
     console.print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
     if problem is not None:
         raise problem
-
-
-def _grow(unpacked: Unpacked) -> int:
-    # an installed disk is as large as it is
-    return 0 if unpacked.disk.name == "installed.qcow2" else GROWN
 
 
 def _held(wanted: Wanted, tree: Tree, subject: Subject, speed: Accelerator, out: Path) -> tuple[tuple[Cell, ...], BuildError | None]:
@@ -125,7 +128,7 @@ def _rig(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, evidence: Path)
     )  # fmt: skip
 
 
-def boot_image(wanted: Wanted, console: Console, command: Annotated[tuple[str, ...], typer.Argument()] = ()) -> int:
+def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, network: bool) -> int:
     """Boot a throw-away copy of an image and say how to reach it, until Ctrl-C or its own shutdown; or run one command in it.
 
     Returns the command's exit status. Raises BuildError when it does not come up.
@@ -134,21 +137,21 @@ def boot_image(wanted: Wanted, console: Console, command: Annotated[tuple[str, .
     with tempfile.TemporaryDirectory(prefix="imagebuild-boot-") as temporary:
         work = Path(temporary)
         (work / "unpacked").mkdir()
-        with any_image.opened(wanted.image, work / "unpacked", wanted.firmware, speed) as unpacked:
+        with any_image.opened(wanted.image, work / "unpacked", wanted.firmware, speed) as (unpacked, _):
             rig = _rig(wanted, unpacked, speed, work / "evidence")
             console.print(
                 f"booting a copy of {wanted.image} under {wanted.firmware}; console: {rig.evidence / 'serial.log'}",
                 highlight=False,
                 soft_wrap=True,
             )
-            with guest(rig, rig.evidence, isolated=False) as (machine, boot):
+            with guest(rig, rig.evidence, isolated=not network) as (machine, boot):
                 if boot.host is None:
                     kept = Path(tempfile.mkdtemp(prefix="imagebuild-console-"))
                     shutil.copytree(rig.evidence, kept, dirs_exist_ok=True)
                     raise BuildError(boot.problem, hint=f"the console is kept in {kept}")
                 if command:
                     answer = boot.host.run(*command, seconds=600, root=False)
-                    console.print(answer.output, end="", highlight=False, markup=False)
+                    console.print(answer.output + answer.complaint, end="", highlight=False, markup=False)
                     return answer.status
                 console.print(
                     f"ssh: {machine.ssh_command()}\nconsole: tail -f {rig.evidence / 'serial.log'}\nCtrl-C ends it; nothing is kept",

@@ -271,8 +271,9 @@ class SmokeConfig(Model):
 
     user: Word = Field(description="the default user that cloud-init makes")
     installed: tuple[Firmware, ...] = Field(
-        default=(Firmware.UEFI,),
-        description="under which firmware the disk itself is held against all criteria while its downloads are still being compressed",
+        default=(Firmware.UEFI, Firmware.BIOS),
+        description="under which firmware the disk itself is held against the criteria while its downloads are still being compressed: "
+        "under the first against all, under others against those about booting",
     )
     tries: int = Field(default=2, ge=1, le=5, description="what fails is tried that often; passing later than at once is `flaky`")
     cores: int = Field(default=2, ge=1, le=64)

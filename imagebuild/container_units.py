@@ -9,6 +9,18 @@ NAME = "imagebuild-container"
 CONTAINER_UNIT = f"{NAME}.service"
 # podman-systemd.unit(5), since podman 4.4
 QUADLET = "/usr/lib/systemd/system-generators/podman-system-generator"
+UNIT = """[Unit]
+Description=A container of a test
+After=network-online.target
+
+[Service]
+ExecStartPre=-/usr/bin/podman rm -f {name}
+ExecStart=/usr/bin/podman run --rm --name {name} --network=none {image} sh -c "{command}"
+ExecStop=/usr/bin/podman stop {name}
+
+[Install]
+WantedBy=multi-user.target
+"""
 SYSTEM_NAME = "imagebuild-system"
 SYSTEM_UNIT = f"{SYSTEM_NAME}.service"
 ARCHIVE = "/var/tmp/imagebuild-system.tar"
@@ -27,11 +39,8 @@ def start_container_unit(host: Host, expected: Expected) -> str:
         host.succeeds("systemctl", "daemon-reload")
         host.succeeds("systemctl", "start", CONTAINER_UNIT, seconds=CONTAINER_SECONDS)
         return CONTAINER_UNIT
-    host.succeeds("podman", "create", "--name", NAME, "--network=none", image, *WAIT, seconds=CONTAINER_SECONDS)
-    # podman-generate-systemd(1): --new writes a unit that makes its container itself
-    unit = host.succeeds("podman", "generate", "systemd", "--new", "--name", NAME, seconds=CONTAINER_SECONDS)
-    host.succeeds("podman", "rm", NAME, seconds=CONTAINER_SECONDS)
-    host.write(f"/etc/systemd/system/{CONTAINER_UNIT}", unit)
+    # before Quadlet: a unit by hand, which every podman understands
+    host.write(f"/etc/systemd/system/{CONTAINER_UNIT}", UNIT.format(name=NAME, image=image, command=WAIT[2]))
     host.succeeds("systemctl", "daemon-reload")
     host.succeeds("systemctl", "enable", "--now", CONTAINER_UNIT, seconds=CONTAINER_SECONDS)
     return CONTAINER_UNIT

@@ -31,10 +31,11 @@ SCRIPT_LOG, RUNCMD_LOG = "/var/tmp/imagebuild-user-script", "/var/tmp/imagebuild
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """What all boots of all guests of an artifact have written: `consoles` and `journals`."""
+    """What all boots of all guests of an artifact have written: `consoles` and `journals`; `silent` says whose journal could not be had."""
 
     consoles: str
     journals: str
+    silent: str = ""
 
 
 class RigError(BuildError):
@@ -65,9 +66,6 @@ class Power(Protocol):
     def fatal(self) -> str:
         """Return what on the console says that the host is dead; empty for nothing."""
 
-    def consoles(self) -> str:
-        """Return everything that all boots so far wrote to their serial consoles."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
@@ -86,7 +84,8 @@ class Registry:
 class Expected:
     """What the test rig asked of the guest, and what was released: the criteria compare against it.
 
-    `grown`: the disk is larger than the artifact's by that many bytes; `allowed_messages`: patterns of journal and console that are known.
+    `grown`: the disk is larger than the artifact's by that many bytes; `commit_given`: somebody said which commit it should be;
+    `allowed_messages`: patterns of journal and console that are known.
     """
 
     commit: str
@@ -103,6 +102,7 @@ class Expected:
     allowed_failed_units: tuple[str, ...] = ()
     allowed_messages: tuple[str, ...] = ()
     grown: int = 0
+    commit_given: bool = True
     registry: Registry | None = None
     web: str = ""
 
@@ -115,7 +115,6 @@ class Host:
     commands: HostCommands
     slowness: float = 1.0
     evidence: tuple[Path, ...] = ()
-    said: list[str] = field(default_factory=list)
     power: Power | None = None
     journals: list[str] = field(default_factory=list)
 
@@ -129,6 +128,9 @@ class Host:
         if answer.status == 255:
             dead = self.power.fatal() if self.power is not None else ""
             assert not dead, f"the host died during {command.describe(argv)}: {dead}"
+            # a program that hangs on a host that answers is the product's fault
+            alive = self.transport.run(["true"], timeout=COMMAND_SECONDS * self.slowness).status == 0
+            assert not alive, f"`{command.describe(argv)}` did not end within {seconds * self.slowness:.0f} s, or broke the connection"
             raise RigError(f"the host does not answer to {command.describe(argv)}: {answer.complaint.strip()[-300:]}")
         return answer
 
@@ -145,7 +147,6 @@ class Host:
 
     def note(self, text: str) -> None:
         """Write a line into the evidence."""
-        self.said.append(text + "\n")
         for file in self.evidence:
             with file.open("a") as stream:
                 stream.write(text + "\n")
@@ -206,10 +207,17 @@ class Host:
         return dict(line.partition("=")[::2] for line in lines)
 
     def failed_units(self) -> list[str]:
-        """Return the units that have failed, once the boot is over."""
-        self.run("systemctl", "is-system-running", "--wait", seconds=BOOT_SECONDS)
+        """Return the units that have failed, once the boot is over. Fails when it does not come to an end."""
+        self.wait_for_the_boot()
         listing = self.succeeds("systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--full")
         return [line.split()[0] for line in listing.splitlines() if line.strip()]
+
+    def wait_for_the_boot(self) -> None:
+        """Wait until systemd has started everything. Asked again and again: `--wait` is younger (systemd 240) than many hosts."""
+        deadline = time.monotonic() + BOOT_SECONDS * self.slowness
+        while (state := self.run("systemctl", "is-system-running").output.strip()) in ("initializing", "starting", ""):
+            assert time.monotonic() < deadline, f"the boot does not come to an end: the system is still {state or 'silent'}"
+            time.sleep(POLL_SECONDS * min(self.slowness, 3))
 
     def wait_for_cloud_init(self) -> dict[str, object]:
         """Return cloud-init's result.json (`v1`), which appears when its final stage is over. Fails when it does not appear."""
@@ -257,17 +265,26 @@ class Host:
         assert config is not None, f"the host has no remote {name}: no upgrade will ever be found"
         section = config[f'remote "{name}"']
         section["url"] = url
+        for elsewhere in ("contenturl", "metalink"):
+            section.pop(elsewhere, None)
         if section.get("gpg-verify", "true") == "true":
             file = "/etc/ostree/imagebuild-test.asc"
             self.write(file, key)
-            # a list since libostree 2018; a remote without one has a keyring of its own, which takes the key
-            if section.get("gpgkeypath"):
-                section["gpgkeypath"] += f";{file}"
-            else:
-                self.succeeds("ostree", "remote", "gpg-import", name, "-k", file)
+            # a keyring of the remote counts beside gpgkeypath, but instead of the global one, whose keys it must have then
+            known = self.succeeds("sh", "-c", "ls /usr/share/ostree/trusted.gpg.d/*.gpg 2>/dev/null || true").split()
+            more = [] if section.get("gpgkeypath") or self.is_there(f"/sysroot/ostree/repo/{name}.trustedkeys.gpg") else known
+            keys = [word for each in (file, *more) for word in ("-k", each)]
+            self._in_sysroot("ostree", "remote", "gpg-import", name, *keys)
         text = io.StringIO()
         config.write(text, space_around_delimiters=False)
-        self.write(path, text.getvalue())
+        if path.startswith("/sysroot/"):
+            self._in_sysroot("sh", "-c", 'cat > "$1"', "sh", path, stdin=text.getvalue().encode())
+        else:
+            self.write(path, text.getvalue())
+
+    def _in_sysroot(self, *argv: str, stdin: bytes = b"") -> None:
+        """Run a program that writes into /sysroot, which is read-only on newer hosts: in a mount namespace, as ostree itself does it."""
+        self.succeeds("unshare", "--mount", "sh", "-c", 'mount -o remount,rw /sysroot; exec "$@"', "sh", *argv, stdin=stdin)
 
     def storage_problem(self, storage: str) -> str:
         """Return what is wrong with container storage as a profile promises it; empty when nothing is."""
@@ -280,9 +297,9 @@ class Host:
         """Return what volumes and mounts there are, for a comparison of two boots."""
         volumes = self.run("lvs", "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_name,lv_name,lv_size,vg_free").output
         disks = self.succeeds("lsblk", "--noheadings", "--list", "--bytes", "-o", "NAME,SIZE,TYPE", "/dev/" + self.root_disk())
-        mounts = self.succeeds("findmnt", "--noheadings", "--raw", "--real", "-o", "TARGET,SOURCE,FSTYPE")
+        mounts = self.succeeds("findmnt", "--noheadings", "--raw", "-o", "TARGET,SOURCE,FSTYPE")
         # which deployment is mounted changes with every release, and what containers have mounted now is not the host's layout
-        rows = [re.sub(r"\[\S*\]", "", line) for line in sorted(mounts.splitlines())]
+        rows = [re.sub(r"\[\S*\]", "", line) for line in sorted(mounts.splitlines()) if " /dev/" in line]
         kept = [row for row in rows if "/containers/" not in row and "/docker/" not in row]
         return "\n".join([*sorted(volumes.splitlines()), *sorted(disks.splitlines()), *kept])
 
@@ -302,7 +319,7 @@ class Host:
             raise NotTestedError("there is no registry for this test")
         for base in ("/etc/docker/certs.d", "/etc/containers/certs.d"):
             self.write(f"{base}/{expected.registry.address}/ca.crt", expected.registry.authority)
-        self.succeeds(runtime, "pull", "--quiet", expected.registry.image, seconds=2 * CONTAINER_SECONDS)
+        self.succeeds(runtime, "pull", expected.registry.image, seconds=2 * CONTAINER_SECONDS)
         return expected.registry.image
 
     def journal(self, *options: str) -> str:

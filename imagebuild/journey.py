@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT, start_container_unit, start_system_container
 from imagebuild.errors import BuildError
-from imagebuild.guest import SCRIPT_LOG, Expected, Host, NotTestedError
+from imagebuild.guest import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
 from imagebuild.hosts import Deployment
 from imagebuild.releases import Release, Releases
 from imagebuild.tools.ssh import Answer
@@ -38,7 +38,7 @@ class Stop:
     volume: str
     hostname: str
     machine_id: str
-    script_runs: int
+    script_runs: tuple[int, int]
     storage: str
     units: dict[str, str]
     failed_units: tuple[str, ...]
@@ -49,6 +49,15 @@ class Stop:
         return next((each for each in self.deployments if each.booted), Deployment(commit="", version="", origin=""))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """How a host took an upgrade that it should not take: its answer, and its deployments before and after."""
+
+    answer: Answer
+    before: tuple[Deployment, ...]
+    after: tuple[Deployment, ...]
+
+
 class Journey:
     """The way of one host, told what to do in one way (`host.commands`)."""
 
@@ -57,6 +66,8 @@ class Journey:
         self._gone: dict[str, object] = {}
         self._volume_place = ""
         self.problems: dict[str, str] = {}
+        # another journey has begun on the same machine: what was found stays, but there is no way on from here
+        self.over = False
 
     # --- the legs ---------------------------------------------------------------------------------------------------------
 
@@ -64,9 +75,15 @@ class Journey:
         """The first boot: what must survive is put there, and the remote points at the test's server."""
         return self._leg("start", self._prepare)
 
-    def refused(self) -> Answer:
-        """Offer a release that nobody signed; return what the host said. It must not deploy it."""
-        return self._leg("unsigned", lambda: self._offered(self.releases.unsigned), after=self.start)
+    def refused(self) -> Offer:
+        """Offer a release that nobody signed, wherever the host is now; return what it said. It must not deploy it."""
+
+        def offer() -> Offer:
+            before = tuple(self.host.commands.deployments(self.host))
+            answer = self._offered(self.releases.unsigned)
+            return Offer(answer=answer, before=before, after=tuple(self.host.commands.deployments(self.host)))
+
+        return self._leg("unsigned", offer, after=self.start)
 
     def upgraded(self) -> Stop:
         """Upgrade from the candidate to the next release."""
@@ -115,6 +132,8 @@ class Journey:
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:
+            if self.over:
+                raise RigError(f"{name}: the machine has been set back for another journey")
             if after is not None:
                 self.found(after)
             try:
@@ -183,6 +202,8 @@ class Journey:
 
     def _layer(self, url: str, package: str) -> Stop:
         # dnf.conf(5): a repository of the test, whose package nobody signed
+        # of the others none can be reached, and one is enough for an error
+        self.host.succeeds("sh", "-c", "mkdir -p /var/tmp/repos; mv /etc/yum.repos.d/*.repo /var/tmp/repos/ 2>/dev/null || true")
         self.host.write("/etc/yum.repos.d/imagebuild.repo", f"[imagebuild]\nname=imagebuild\nbaseurl={url}\nenabled=1\ngpgcheck=0\n")
         self.host.commands.install(self.host, package)
         return self._arrive("layered")
@@ -200,7 +221,7 @@ class Journey:
             before=host.is_there(BEFORE), after=host.is_there(AFTER), var=host.is_there(VAR),
             volume=(host.read(self._volume_place) or "").strip() if self._volume_place else "",
             hostname=host.hostname(), machine_id=(host.read("/etc/machine-id") or "").strip(),
-            script_runs=len((host.read(SCRIPT_LOG) or "").splitlines()),
+            script_runs=(len((host.read(SCRIPT_LOG) or "").splitlines()), len((host.read(RUNCMD_LOG) or "").splitlines())),
             storage=host.storage_layout(), units=units, failed_units=failed,
         )  # fmt: skip
 
@@ -214,7 +235,8 @@ def _fill_volume(host: Host, expected: Expected) -> str:
     runtimes = host.container_runtimes()
     if not runtimes:
         return ""
-    runtime = runtimes[-1]
+    # old podmans have no volumes
+    runtime = next((name for name in reversed(runtimes) if host.run(name, "volume", "ls", seconds=60).status == 0), runtimes[0])
     image = host.pull_container_image(runtime, expected)
     host.succeeds(
         runtime, "run", "--rm", "--network=none", "-v", f"{VOLUME}:/data", image, "sh", "-c", "echo kept > /data/file", seconds=60

@@ -138,7 +138,7 @@ class Inspection:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory."""
+    """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is the state below a waiver."""
 
     criterion: str
     artifact: str
@@ -147,6 +147,7 @@ class Cell:
     reason: str
     evidence: str
     seconds: float
+    found: State | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk, smoke_installa
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
 from imagebuild.steps import Cost, Step, Unkeyed, gather, step
-from imagebuild.tools import command
+from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import QEMU, Accelerator
 
 MIB = 1024 * 1024
@@ -65,7 +65,7 @@ class _Tests:
     host: Host
     tree: Step[Tree]
     previous: Step[tuple[Tree, ...]]
-    why_no_previous: str
+    before: Before
 
 
 def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BEFORE) -> Pipeline:
@@ -73,7 +73,7 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))
     # its ref stays where the candidate's step puts it
     pulled = [step("pull previous", pull_commit, before.pin, config.tree, Unkeyed(host.repo))] if before.pin is not None else []
-    tests = _Tests(config=config, host=host, tree=tree, previous=gather(pulled), why_no_previous=before.why_not)
+    tests = _Tests(config=config, host=host, tree=tree, previous=gather(pulled), before=before)
     toolbox = step("toolbox", make_toolbox, tree, tools=_versions("mksquashfs"))
     kickstarts = {name: _kickstart(config, name, tree) for name in config.kickstarts}
     disks: dict[str, Step[Disk]] = {}
@@ -122,7 +122,7 @@ def _installer(
     tested = {
         firmware: step(
             f"install iso {firmware}", install_iso, made, firmware, settings.disk_size, config.smoke, Unkeyed(host.accelerator),
-            tools=_guest_tools(host), cost=_guest_cost(config),
+            tools=_guest_tools(host, firmware), cost=_guest_cost(config),
         )
         for firmware in settings.firmware
     }  # fmt: skip
@@ -133,7 +133,7 @@ def _smoke_installation(tests: _Tests, firmware: Firmware, one: Step[Installatio
     spec = _smoke_spec(tests, firmware, Login.CLOUD_INIT)
     return step(
         f"smoke iso {firmware}", smoke_installation, tests.tree, one, tests.previous, spec, _bench(tests.host),
-        tools=_guest_tools(tests.host), cost=_guest_cost(tests.config),
+        tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config),
     )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def _smoke(
     spec = _smoke_spec(tests, firmware, image.login)
     return step(
         f"smoke {download.name} {firmware}", smoke_test, tests.tree, download, disk, gather(references), tests.previous, spec,
-        _bench(tests.host), tools=_guest_tools(tests.host), cost=_guest_cost(tests.config),
+        _bench(tests.host), tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config),
     )  # fmt: skip
 
 
@@ -187,20 +187,25 @@ def _smoke_disks(tests: _Tests, disk: Step[Disk], name: str) -> list[Step[Verdic
     """Wire the tests of an installed disk, against all criteria: what is on a download with the same disk need not be tested again."""
     image, artifact = tests.config.images[name], f"disk {name}"
     firmwares = tests.config.smoke.installed if image.installed is None else image.installed
-    return [
-        step(
-            f"smoke {artifact} {firmware}", smoke_disk, tests.tree, disk, artifact, tests.previous, _smoke_spec(tests, firmware, image.login),
-            _bench(tests.host), tools=_guest_tools(tests.host), cost=_guest_cost(tests.config),
-        )
-        for firmware in image.firmware if firmware in firmwares
-    ]  # fmt: skip
+    found: list[Step[Verdict]] = []
+    for firmware in firmwares:
+        if firmware in image.firmware:
+            found.append(
+                step(
+                    f"smoke {artifact} {firmware}", smoke_disk, tests.tree, disk, artifact, gather(found[:1]), tests.previous,
+                    _smoke_spec(tests, firmware, image.login), _bench(tests.host), tools=_guest_tools(tests.host, firmware),
+                    cost=_guest_cost(tests.config),
+                )
+            )  # fmt: skip
+    return found
 
 
 def _smoke_spec(tests: _Tests, firmware: Firmware, login: Login) -> SmokeSpec:
     config, tree, today = tests.config, tests.config.tree, tests.host.today
     return SmokeSpec(
         firmware=firmware, login=login, storage=config.storage, remote=tree.remote, update_url=tree.update_url,
-        update_verify=tree.update_verify, guest=config.smoke, why_no_previous=tests.why_no_previous,
+        update_verify=tree.update_verify, guest=config.smoke, why_no_previous=tests.before.why_not,
+        first_release=tests.before.first,
         # a day on which one expires is a day on which keys change
         waivers=tuple(Waiver(**{**each.model_dump(), "until": str(each.until)}, expired=each.until < today) for each in config.waivers),
         messages=tuple(each.pattern for each in config.smoke.messages_allowed if each.until >= today),
@@ -211,13 +216,14 @@ def _bench(host: Host) -> Unkeyed[Bench]:
     return Unkeyed(Bench(accelerator=host.accelerator, cells=host.cells))
 
 
-def _guest_tools(host: Host) -> dict[str, str]:
+def _guest_tools(host: Host, firmware: Firmware) -> dict[str, str]:
     # how fast the guest runs does not change what it is found to be; what runs it does
-    return {"qemu": command.version(QEMU), "accelerator": host.accelerator.name}
+    return {"qemu": command.version(QEMU), "accelerator": host.accelerator.name, "ovmf": qemu.firmware_digest(firmware)}
 
 
 def _guest_cost(config: Config) -> Cost:
-    return Cost(cores=config.smoke.cores, memory=config.smoke.memory * MIB + 256 * MIB)
+    # two hosts of one image are compared: for a while there are two machines, of which one stands still
+    return Cost(cores=config.smoke.cores, memory=2 * (config.smoke.memory + 256) * MIB)
 
 
 def _disk_cost(host: Host) -> Cost:

@@ -13,6 +13,7 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.guest import NotTestedError, Registry
 from imagebuild.tools import gpg, oci, rpm, succession, web
+from imagebuild.tools.ostree import Repo
 from imagebuild.tools.qemu import SERVICES
 
 SIGNER = "imagebuild test <imagebuild-test@localhost>"
@@ -38,6 +39,9 @@ class Releases:
         self.candidate, self.previous = candidate, previous
         self.parent, self._ref = repo, ref
         self._repo = succession.beside(work / "repo", repo)
+        # nothing is served of it but objects, as they are
+        if Repo(repo).mode != "archive":
+            raise NotTestedError(f"{repo} is no archive repository: its objects cannot be served to a host")
         if not self._repo.has(candidate.commit):
             raise NotTestedError(f"no repository has the commit {candidate.commit}: no release can be made to upgrade to")
         self._homedir = work / "gnupg"
@@ -106,7 +110,8 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
         why = getattr(error, "message", "") or str(error)
     places = {"/rpms/": [work / "rpms"]}
     if releases is not None:
-        places["/repo/"] = [work / "repo", releases.parent]
+        # a summary of the parent would hide the refs that the test sets
+        places |= {"/repo/objects/": [work / "repo" / "objects", releases.parent / "objects"], "/repo/": [work / "repo"]}
     files = web.directories(places)
     with (
         web.serving(lambda path: ("text/plain", GREETING) if path == "/hello" else files(path)) as plain,

@@ -28,7 +28,9 @@ from imagebuild.tools.qemu import Machine, Running
 
 FIRST = "first"
 SETTLED = "settled"
-SHUTDOWN_SECONDS = 60.0
+# a unit may take systemd's own 90 s to stop, whatever the accelerator
+SHUTDOWN_SECONDS, STOP_SECONDS = 60.0, 150.0
+LOGIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Rig:
     """Everything needed to boot one artifact for its criteria; travels to the test process as JSON.
 
     `grow` makes the disk larger than the artifact's, in bytes; `repo` has the commit (None: no release can be made from it);
-    `boot_only`: the rest is known from an artifact with the same disk; `machine_ids` are those of its other boots; `cells` is where
+    `boot_only`: the rest is known from an artifact with the same disk (`bound_too`: but only under another firmware); `machine_ids` are those of its other boots; `cells` is where
     finished cells are kept, under `identity` among other things; `atomic`: the tree has that command.
     """
 
@@ -73,8 +75,11 @@ class Rig:
     repo: Path | None = None
     previous: Previous | None = None
     why_no_previous: str = ""
+    first_release: bool = False
     atomic: bool = False
     boot_only: bool = False
+    bound_too: bool = False
+    commit_given: bool = True
     criteria: tuple[str, ...] = ()
     machine_ids: tuple[str, ...] = ()
     cells: Path | None = None
@@ -126,10 +131,22 @@ class Guest:
         watched = follow_boot(
             self._running, self._port, self.evidence, cores=self._rig.cores, slowness=self._rig.accelerator.slowness, serial=serial
         )
+        if not watched.problem:
+            watched = replace(watched, problem=self._refused())
         self._boots.append({"name": name, "phases": watched.phases, "problem": watched.problem})
         (self.evidence / "boots.json").write_text(json.dumps(self._boots, indent=1) + "\n")
         self._running.screenshot(self.evidence / f"screen{suffix}.png")
         return watched
+
+    def _refused(self) -> str:
+        """Return why nobody gets in although ssh answers; empty when the log-in works. Keys may come a moment after sshd."""
+        slowness = self._rig.accelerator.slowness
+        deadline = time.monotonic() + LOGIN_SECONDS * slowness
+        while (answer := self._shell.run(["true"], timeout=LOGIN_SECONDS * slowness)).status != 0:
+            if time.monotonic() > deadline:
+                return f"ssh answers, but {self._expected.user} is not let in: {answer.complaint.strip()[-300:]}"
+            time.sleep(POLL_SECONDS)
+        return ""
 
     def restart(self, name: str) -> str:
         """See Power."""
@@ -141,11 +158,12 @@ class Guest:
 
     def _wait_for_the_end(self) -> str:
         assert self._running is not None
-        deadline = time.monotonic() + SHUTDOWN_SECONDS * self._rig.accelerator.slowness
+        patience = max(STOP_SECONDS, SHUTDOWN_SECONDS * self._rig.accelerator.slowness)
+        deadline = time.monotonic() + patience
         while self._running.alive:
             problem = self.fatal()
             if not problem and time.monotonic() > deadline:
-                problem = f"it did not shut down within {SHUTDOWN_SECONDS * self._rig.accelerator.slowness:.0f} s"
+                problem = f"it did not shut down within {patience:.0f} s"
             if problem:
                 self._running.screenshot(self.evidence / "screen-failed.png")
                 return problem
@@ -233,7 +251,9 @@ def guest(
             host = None if watched.problem else machine.host
             yield machine, Boot(host=host, expected=expected, problem=watched.problem, phases=watched.phases)
             if host is not None:
-                _collect(host, evidence)
+                with contextlib.suppress(RigError, AssertionError, BuildError):
+                    machine.resume()
+                    _collect(host, evidence)
                 machine.screenshot("end")
         finally:
             machine.close()
@@ -253,21 +273,21 @@ def _expected(rig: Rig, public_key: str) -> Expected:
         user=vagrant_key.USER if rig.login is Login.VAGRANT else rig.user, public_key=public_key, script_marker=f"imagebuild-{token}",
         storage=rig.storage, update_url=rig.update_url, update_verify=rig.update_verify, login=rig.login,
         allowed_failed_units=rig.allowed_failed_units, allowed_messages=rig.allowed_messages, grown=rig.grow,
+        commit_given=rig.commit_given,
     )  # fmt: skip
 
 
 def _collect(host: Host, evidence: Path) -> None:
-    """Keep what a reader may want to see later. A host that has stopped answering by now is no reason to fail."""
-    with contextlib.suppress(RigError, AssertionError, BuildError):
-        for name, argv in (
-            ("journal.txt", ["journalctl", "-b", "--no-pager", "-o", "short-monotonic"]),
-            # journal-export-format(5): journalctl --file reads it, after systemd-journal-remote
-            ("journal.export", ["journalctl", "-b", "--no-pager", "-o", "export"]),
-            ("systemd-analyze.txt", ["sh", "-c", "systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain"]),
-            ("cloud-init-status.json", ["cat", "/run/cloud-init/status.json"]),
-            ("mounts.txt", ["findmnt"]),
-        ):
-            (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS, quiet=True).output)
+    """Keep what a reader may want to see later."""
+    for name, argv in (
+        ("journal.txt", ["journalctl", "-b", "--no-pager", "-o", "short-monotonic"]),
+        # journal-export-format(5): journalctl --file reads it, after systemd-journal-remote
+        ("journal.export", ["journalctl", "-b", "--no-pager", "-o", "export"]),
+        ("systemd-analyze.txt", ["sh", "-c", "systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain"]),
+        ("cloud-init-status.json", ["cat", "/run/cloud-init/status.json"]),
+        ("mounts.txt", ["findmnt"]),
+    ):
+        (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS, quiet=True).output)
 
 
 def rig_to_json(rig: Rig) -> str:

@@ -2,8 +2,11 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from imagebuild.errors import BuildError
 from imagebuild.guest import Expected, Host, NotTestedError, Records
 from imagebuild.hosts import HostCommands, UnavailableError
 from imagebuild.hosts.ostree import NO_LAYERING
@@ -12,7 +15,9 @@ from imagebuild.journey import Journey
 from imagebuild.kinds import HostKind
 from imagebuild.releases import Offers, Release, Releases, make_packages, offering
 from imagebuild.rig import Boot, Guest, Rig, guest
+from imagebuild.tools.console import plain
 
+T = TypeVar("T")
 SECOND = "second"
 
 
@@ -25,6 +30,8 @@ class Suite:
         self._journeys: dict[str, Journey] = {}
         self._saved = False
         self._guests: list[tuple[Guest, Boot]] = []
+        self._current: Guest | None = None
+        self._made: dict[str, object] = {}
 
     @functools.cached_property
     def offers(self) -> Offers:
@@ -49,24 +56,44 @@ class Suite:
         offers = self.offers
         found = self._stack.enter_context(guest(self.rig, evidence, ports=offers.ports, registry=offers.registry, web=offers.web))
         self._guests.append(found)
+        self._current = found[0]
         return found
 
-    @functools.cached_property
+    def _once_only(self, name: str, make: Callable[[], T]) -> T:
+        """Make something once, also when that fails: a guest that did not come up is not booted again for every criterion."""
+        if name not in self._made:
+            try:
+                self._made[name] = make()
+            except Exception as error:
+                self._made[name] = error
+        found = self._made[name]
+        if isinstance(found, Exception):
+            raise found
+        return found  # type: ignore[return-value]
+
+    @property
     def first(self) -> tuple[Guest, Boot]:
         """The artifact's first boot."""
+        return self._once_only("first", self._boot_first)
+
+    def _boot_first(self) -> tuple[Guest, Boot]:
         found = self._boot(self.rig.evidence)
         host = found[1].host
         if host is not None:
             (self.rig.evidence / "machine-id").write_text(machine_id(host) + "\n")
         return found
 
-    @functools.cached_property
+    @property
     def _second(self) -> tuple[Guest, Boot, str]:
         """Another first boot of the same image, on an overlay of its own, and its machine-id. It stands still until it is needed again."""
+        return self._once_only("second", self._boot_second)
+
+    def _boot_second(self) -> tuple[Guest, Boot, str]:
         machine, boot = self._boot(self.rig.evidence / SECOND)
         found = machine_id(boot.host) if boot.host is not None else ""
         if boot.host is not None:
             machine.pause()
+        self._current = self.first[0]
         return machine, boot, found
 
     @property
@@ -84,7 +111,7 @@ class Suite:
         if not self._saved:
             # more than one journey begins here
             if len(self.ways) > 1 or self.rig.host_kind is HostKind.RPM_OSTREE:
-                boot.host.failed_units()
+                boot.host.wait_for_the_boot()
                 machine.save()
             self._saved = True
         return machine, boot.host, boot.expected
@@ -107,6 +134,7 @@ class Suite:
             if boot.host is None:
                 raise NotTestedError("the second host did not come up")
             machine.resume()
+            self._current = machine
             self._journeys["fresh"] = Journey(boot.host, boot.expected, self.releases, self.rig.evidence / "journey-fresh.log")
         return self._journeys["fresh"]
 
@@ -122,7 +150,15 @@ class Suite:
             releases = self.releases
             machine, host, expected = self._settled()
             if fresh:
+                for journey in self._journeys.values():
+                    journey.over = journey.over or journey.host is host
+                if "second" in self._made:
+                    self._second[0].pause()
+                with contextlib.suppress(BuildError, AssertionError):
+                    # of the boot that ends here, without a reboot
+                    host.journals.append(host.journal("-o", "short-monotonic"))
                 machine.fresh_copy(label)
+                self._current = machine
             host.commands = next(each for each in self.ways if each.name == way)
             log = self.rig.evidence / f"journey{'-' if label else ''}{label}.log"
             self._journeys[label] = Journey(host, expected, releases, log, label=label + "-" if label else "")
@@ -135,18 +171,24 @@ class Suite:
 
     def screenshot(self, name: str) -> None:
         """Keep what the screen of the guest in use shows."""
-        if self._guests:
-            self._guests[-1][0].screenshot(name)
+        if self._current is not None:
+            self._current.screenshot(name)
 
     def records(self) -> Records:
-        """Return what all boots so far have written."""
+        """Return what all boots so far have written; a host that is silent by now is named, and its console counts all the same."""
+        journals, silent = [], []
         for machine, boot in self._guests:
-            if boot.host is not None:
+            if boot.host is None:
+                continue
+            journals += boot.host.journals
+            try:
                 machine.resume()
-        hosts = [boot.host for _, boot in self._guests if boot.host is not None]
-        journals = [journal for host in hosts for journal in (*host.journals, host.journal("-o", "short-monotonic"))]
+                journals.append(boot.host.journal("-o", "short-monotonic"))
+            except (BuildError, AssertionError) as error:
+                silent.append(str(error))
         (self.rig.evidence / "journals.txt").write_text("\n".join(journals))
-        return Records(consoles="\n".join(machine.consoles() for machine, _ in self._guests), journals="\n".join(journals))
+        consoles = plain("\n".join(machine.consoles() for machine, _ in self._guests))
+        return Records(consoles=consoles, journals="\n".join(journals), silent="; ".join(silent))
 
 
 def machine_id(host: Host) -> str:

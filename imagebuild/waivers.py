@@ -20,7 +20,7 @@ def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:
             continue
         said = f"{waiver.who}: {waiver.why} (until {waiver.until}); it is {cell.state}: {cell.reason}"
         if not waiver.expired:
-            return replace(cell, state=State.WAIVED, reason=f"waived by {said}")
+            return replace(cell, state=State.WAIVED, found=cell.state, reason=f"waived by {said}")
         cell = replace(cell, reason=f"{cell.reason}; the waiver by {waiver.who} has expired on {waiver.until}")
     return cell
 

@@ -13,7 +13,7 @@ from imagebuild.errors import BuildError
 from imagebuild.guest import Expected, Host, Registry
 from imagebuild.hosts import Deployment
 from imagebuild.hosts.ostree import OstreeHost
-from imagebuild.journey import Stop
+from imagebuild.journey import Offer, Stop
 from imagebuild.releases import PACKAGE, Release
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.ssh import Answer
@@ -63,6 +63,9 @@ HEALTHY: dict[str, str | None] = {
     "stat -L -c %a /tmp": "1777\n",
     "date +%s": "0\n",
     "mkdir": "",
+    "sh -c ls /usr/share/ostree/trusted.gpg.d/": "",
+    "unshare --mount": "",
+    "podman volume ls": "",
     "sh -c cat >": "",
     "lsblk --noheadings --list --inverse": "atomicos-root lvm\nvda4 part\nvda disk\n",
     "lsblk --noheadings --list --bytes": "vda 7516192768 disk\nvda1 379584512 part\nvda4 7132397056 part\natomicos-root 7130316800 lvm\n",
@@ -71,6 +74,7 @@ HEALTHY: dict[str, str | None] = {
     "systemctl is-system-running": "running\n",
     "systemctl list-units": "",
     "systemctl show cloud-final.service": "ActiveState=activating\nLoadState=loaded\nUnitFileState=enabled\n",
+    "findmnt -b -n -o SIZE /sysroot": "7000000000\n",
     "systemctl show docker.service": "ActiveState=active\nLoadState=loaded\nResult=success\n",
     "systemctl show podman.socket": "ActiveState=active\nLoadState=loaded\nResult=success\n",
     "systemctl start": "",
@@ -133,7 +137,7 @@ STORAGE: dict[str, dict[str, str | None]] = {
         "findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv xfs\n", "docker info": _docker("overlay2", Supports_d_type="true"),
     },
     "overlay2-root": _SET_UP | {
-        "lvs --reportformat": _volumes(root=("-wi-ao----", 5 * GIB)), "vgs": _free(0), "findmnt -b": f"{5 * GIB - 10_000_000}\n",
+        "lvs --reportformat": _volumes(root=("-wi-ao----", 5 * GIB)), "vgs": _free(0), "findmnt -b -n -o SIZE /sysroot": f"{5 * GIB - 10_000_000}\n",
         "findmnt -n -o SOURCE,FSTYPE -T": "/dev/mapper/atomicos-root[/ostree/deploy/x/var] xfs\n", "docker info": _docker("overlay2", Supports_d_type="true"),
     },
 }  # fmt: skip
@@ -153,7 +157,7 @@ BROKEN_STORAGE: list[tuple[str, dict[str, str | None], str]] = [
     ("overlay2-volume", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv ext4\n"}, "is ext4, not xfs"),
     ("overlay2-volume", {"docker info": _docker("overlay2", Supports_d_type="false")}, "d_type"),
     ("overlay2-root", {"vgs": _free(GIB)}, "root volume was not grown"),
-    ("overlay2-root", {"findmnt -b": f"{3 * GIB}\n"}, "was not grown with it"),
+    ("overlay2-root", {"findmnt -b -n -o SIZE /sysroot": f"{3 * GIB}\n"}, "was not grown with it"),
     ("overlay2-root", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker xfs\n"}, "not on the root volume"),
     ("overlay2-root", {"docker info": _docker("vfs")}, "'vfs', not 'overlay2'"),
 ]  # fmt: skip
@@ -191,7 +195,7 @@ def stop(*deployments: Deployment, **changed: Any) -> Stop:
     """Return what a healthy host is found to be after a leg."""
     healthy = Stop(
         deployments=deployments, before=True, after=False, var=True, volume="kept", hostname=EXPECTED.hostname, machine_id="ab" * 16,
-        script_runs=1, storage="vda", units={CONTAINER_UNIT: "active", SYSTEM_UNIT: "active"}, failed_units=(),
+        script_runs=(1, 1), storage="vda", units={CONTAINER_UNIT: "active", SYSTEM_UNIT: "active"}, failed_units=(),
     )  # fmt: skip
     return replace(healthy, **changed)
 
@@ -225,6 +229,7 @@ class FakeJourney:
         self, host: Host, stops: Mapping[str, Stop], *, refusal: Answer = REFUSED, problems: Mapping[str, str] | None = None
     ) -> None:
         self.host, self.expected, self._stops, self._refusal, self.problems = host, EXPECTED, dict(stops), refusal, dict(problems or {})
+        self.deployed = False
         release = {
             name: Release(commit=commit, version=commit[:2]) for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
         }
@@ -233,8 +238,9 @@ class FakeJourney:
     def __getattr__(self, name: str) -> Callable[..., Stop]:
         return lambda *_: self._stops[name]
 
-    def refused(self) -> Answer:
-        return self._refusal
+    def refused(self) -> Offer:
+        here = (deployment(COMMIT, booted=True),)
+        return Offer(answer=self._refusal, before=here, after=here if not self.deployed else (deployment(NEXT), *here))
 
     def found(self, leg: Callable[[], Stop]) -> Stop:
         return leg()

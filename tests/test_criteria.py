@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from imagebuild import criteria
 from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT
 from imagebuild.criteria import names
 from imagebuild.criteria import test_boots as boots
@@ -30,13 +31,14 @@ from imagebuild.criteria import test_system_containers as system_containers
 from imagebuild.criteria import test_upgrade as upgrade
 from imagebuild.criteria import test_upgrade_remote as upgrade_remote
 from imagebuild.criteria import test_vagrant_login as vagrant_login
-from imagebuild.guest import Expected, Host, NotApplicableError, NotTestedError, Records
+from imagebuild.guest import Expected, Host, NotApplicableError, NotTestedError, Records, RigError
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.journey import Stop
 from imagebuild.kinds import Login
 from imagebuild.releases import PACKAGE
 from imagebuild.rig import Boot
 from imagebuild.tools import vagrant_key
+from imagebuild.tools.ssh import Answer
 from tests.fakes import (
     BOOT_LINK,
     BROKEN_STORAGE,
@@ -108,7 +110,7 @@ BOX = replace(EXPECTED, login=Login.VAGRANT, user="vagrant", public_key=vagrant_
 
 SELINUX = "selinux-is-enforcing-and-files-are-labelled"
 LABELLED: dict[str, str | None] = {
-    "test -e": "", "getenforce": "Enforcing\n", "stat -c %C": "system_u:object_r:root_t:s0\n", "journalctl -b --no-pager _TRANSPORT=audit": "",
+    "test -e": "", "getenforce": "Enforcing\n", "stat -c %C": "system_u:object_r:root_t:s0\n", "journalctl -b --no-pager": "",
 }  # fmt: skip
 FATAL_LINES = (
     ("h kernel: Oops: 0000 [#1] SMP\n", "tripped over itself"),
@@ -150,6 +152,7 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
     ("container-storage-is-set-up", {"findmnt -n -o SOURCE -T /var/lib/containers/storage": "tmpfs\n"}, "lies on tmpfs"),
     ("container-service-starts", {"systemctl start docker.service": None}, "docker.service does not start"),
     ("container-service-starts", {"systemctl show podman.socket": "ActiveState=failed\n"}, "podman.socket is failed"),
+    ("container-service-starts", {"systemctl show docker.service": "LoadState=not-found\n", "systemctl show podman.socket": "LoadState=not-found\n"}, "has a unit"),
     ("container-service-starts", {"sh -c command -v": None}, "neither docker nor podman"),
     ("containers-run", {"docker run": None}, "ended with 1"),
     ("containers-run", {"podman run": "goodbye\n"}, "said 'goodbye'"),
@@ -161,10 +164,11 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
     (SELINUX, LABELLED | {"getenforce": "Permissive\n"}, "SELinux is Permissive"),
     (SELINUX, LABELLED | {"stat -c %C /boot": "system_u:object_r:unlabeled_t:s0\n"}, "nobody labelled /boot"),
     (SELINUX, LABELLED | {"stat -c %C /sysroot": "?\n"}, "/sysroot has no label"),
-    (SELINUX, LABELLED | {"journalctl -b --no-pager _TRANSPORT=audit": "AVC avc:  denied { read } for x\n"}, "denied something"),
+    (SELINUX, LABELLED | {"journalctl -b --no-pager": "AVC avc:  denied { read } for x\n"}, "denied something"),
     ("tmp-is-everybodys", {"stat -L -c %a /tmp": "755\n"}, "has mode 755"),
     ("the-clock-is-right", {"date +%s": "1000\n"}, "1000 s away"),
     ("the-disk-grows", {"lsblk --noheadings --list --bytes": "vda 7516192768 disk\nvda1 6058655232 part\n"}, "they were not grown"),
+    ("the-disk-grows", {"findmnt -b -n -o SIZE /sysroot": "3000000000\n"}, "the root file system has"),
     ("the-disk-grows", {"pvs": "  6058655232\n"}, "the physical volume has"),
     (AWAY, {"sh -c grep": "/var/roothome/.ssh/authorized_keys\n"}, "opens an image that is no Vagrant box"),
     (AWAY, {"sh -c grep": None, "getent passwd vagrant": "vagrant:x:1000:1000::/home/vagrant:/bin/bash\n"}, "has the user vagrant"),
@@ -173,7 +177,7 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
 
 BROKEN += [("nothing-fatal-was-logged", {"journalctl": line}, reason) for line, reason in FATAL_LINES]
 BROKEN_ON_THE_WAY: list[tuple[str, dict[str, Any], str]] = [
-    ("cloud-init-does-not-run-scripts-again", {"upgraded": {"script_runs": 2}}, "has run 2 times"),
+    ("cloud-init-does-not-run-scripts-again", {"upgraded": {"script_runs": (1, 2)}}, "have run (1, 2) times"),
     ("cloud-init-does-not-run-scripts-again", {"upgraded": {"hostname": "localhost"}}, "calls itself 'localhost'"),
     ("a-second-boot-leaves-storage-unchanged", {"upgraded": {"storage": "vdb"}}, "a second boot changed"),
     ("upgrades-to-the-next-release", {"upgraded": HEALTHY_STOPS["start"]}, f"after the upgrade {COMMIT} runs"),
@@ -182,6 +186,7 @@ BROKEN_ON_THE_WAY: list[tuple[str, dict[str, Any], str]] = [
     ("upgrades-to-the-next-release", {"upgraded": {"failed_units": ("x.service",)}}, "have failed: x.service"),
     ("refuses-an-unsigned-upgrade", {"refusal": replace(REFUSED, status=0)}, "nobody signed"),
     ("refuses-an-unsigned-upgrade", {"refusal": replace(REFUSED, complaint="error: Server returned HTTP 404")}, "not for its signature"),
+    ("refuses-an-unsigned-upgrade", {"deployed": True}, "changed the host's deployments"),
     ("upgrades-from-the-previous-release", {"from_previous": HEALTHY_STOPS["older_on_fresh"]}, "the host came to"),
     ("rolls-back-to-where-it-came-from", {"rolled_back": HEALTHY_STOPS["upgraded"]}, "after the rollback"),
     ("rolls-back-to-where-it-came-from", {"rolled_back": {"deployments": (deployment(COMMIT, booted=True, origin=COMMIT),)}}, "would upgrade from"),
@@ -222,7 +227,9 @@ def journey_of(broken: dict[str, Any]) -> Any:
     }
     bare: dict[str, str | None] = {"sh -c command -v": None}
     answers = ON_A_FEDORA | (broken.get("answers") or bare)
-    return FakeJourney(broken_host(answers), stops, refusal=broken.get("refusal", REFUSED), problems=broken.get("problems"))
+    journey = FakeJourney(broken_host(answers), stops, refusal=broken.get("refusal", REFUSED), problems=broken.get("problems"))
+    journey.deployed = bool(broken.get("deployed"))
+    return journey
 
 
 def test_legs_of_a_healthy_host_pass() -> None:
@@ -245,8 +252,8 @@ def test_what_a_tree_does_not_have_is_not_applicable() -> None:
     for name in ("system-containers-survive-a-reboot", "container-units-survive-a-reboot"):
         with pytest.raises(NotApplicableError, match="the tree has no"):
             ON_THE_WAY[name](bare)
-    with pytest.raises(NotApplicableError, match="first release: no parent"):
-        upgrade.test_upgrades_from_the_previous_release(bare, "no parent")
+    with pytest.raises(NotApplicableError, match="the first release: no parent"):
+        upgrade.test_upgrades_from_the_previous_release(bare, "the first release: no parent")
     with pytest.raises(NotApplicableError, match="nothing to grow into"):
         disk_grows.test_the_disk_grows(host(), replace(EXPECTED, grown=0))
     with pytest.raises(NotApplicableError, match="no SELinux"):
@@ -348,3 +355,33 @@ def test_an_rpm_ostree_host_with_layered_packages_is_compared_by_its_base() -> N
     fedora = Host(transport=FakeTransport({"rpm-ostree status --json": status}), commands=RpmOstreeHost(), slowness=0.0)
     assert fedora.booted().commit == EXPECTED.commit
     assert fedora.booted().origin == "fedora-atomic:fedora/26/x86_64/atomic-host"
+
+
+def test_an_image_of_an_unknown_commit_is_not_tested_for_it() -> None:
+    with pytest.raises(NotTestedError, match="nobody said which commit"):
+        boots.test_boots_the_released_commit(host(), replace(EXPECTED, commit_given=False))
+
+
+def test_a_silent_host_is_no_pass_but_its_console_counts() -> None:
+    with pytest.raises(RigError, match="not every journal"):
+        nothing_fatal.test_nothing_fatal_was_logged(Records(consoles="", journals="", silent="no connection"), EXPECTED)
+    with pytest.raises(AssertionError, match="tripped over itself"):
+        nothing_fatal.test_nothing_fatal_was_logged(Records(consoles="[    1.5] BUG: x\n", journals="", silent="no connection"), EXPECTED)
+
+
+def test_a_program_that_hangs_on_a_host_that_answers_is_the_products_fault() -> None:
+    class Hanging(FakeTransport):
+        def run(self, argv: Any, *, stdin: bytes = b"", timeout: float) -> Answer:
+            return Answer(status=0 if list(argv) == ["true"] and self.answers else 255, output="", complaint="no answer", seconds=0.0)
+
+    for answers, error in (({"x": ""}, AssertionError), ({}, RigError)):
+        with pytest.raises(error):
+            Host(transport=Hanging(dict(answers)), commands=RpmOstreeHost(), slowness=0.0).run("docker", "ps")
+
+
+def test_the_required_cells_are_read_from_the_criteria() -> None:
+    assert set(names()) < set(criteria.required(atomic=True))
+    assert "upgrades-to-the-next-release-by-atomic-host" in criteria.required(atomic=True)
+    assert criteria.required(atomic=False) == names()
+    assert set(criteria.firmware_bound()) == {"upgrades-to-the-next-release", "rolls-back-to-where-it-came-from"}
+    assert not set(criteria.firmware_bound()) & set(criteria.at_first_boot())

@@ -65,7 +65,9 @@ def test_every_download_is_booted_under_each_firmware_and_looked_into() -> None:
         assert {f"smoke {image.name} {firmware}" for firmware in Firmware} <= names
         assert f"inspect {image.name}" in names
         assert image.cost.background, "compressing must not keep a guest from being tested"
-    assert {"smoke disk cloud uefi", "smoke disk vagrant uefi"} <= names, "the installed disk is tested while its downloads are compressed"
+    assert {f"smoke disk {name} {firmware}" for name in ("cloud", "vagrant") for firmware in Firmware} <= names, (
+        "the installed disk is tested while its downloads are compressed"
+    )
 
 
 def test_fedoras_release_lines_are_wired_too() -> None:

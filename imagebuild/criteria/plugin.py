@@ -14,6 +14,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from imagebuild.cells import CellStore
+from imagebuild.criteria import JOURNEYS
 from imagebuild.guest import Expected, Host, NotApplicableError, NotTestedError, Records
 from imagebuild.hosts import UnavailableError
 from imagebuild.hosts.table import commands_of
@@ -25,9 +26,8 @@ from imagebuild.suite import Suite
 
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
-# a criterion that needs one of these is run after those that look at the settled first boot
-LATER = ("journey", "fresh_journey", "layering")
 MARKERS = (
+    "firmware: boots what was deployed; known under one firmware, it is not known under another",
     "boots: is about booting this very artifact under this very firmware; the others are about what is on its disk",
     "last: looks at what all the others have left",
 )
@@ -55,6 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("way", [each.name for each in commands_of(rig.host_kind, atomic=rig.atomic)], scope="session")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose and order: what was asked for, first what looks at the first boot, then the journeys; what is known already is not run again."""
     rig = config.stash.get(RIG, None)
@@ -62,9 +63,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     store = CellStore(rig.cells, rig) if rig.cells is not None else None
     chosen = [item for item in items if _wanted(rig, item)]
-    todo = []
+    todo: list[pytest.Item] = []
     for item in sorted(chosen, key=_stage):
-        kept = store.find(_criterion(item), _module(item)) if store is not None else None
+        # what looks at everything that happened is only known when nothing new happens
+        known = store is not None and not (todo and item.get_closest_marker("last") is not None)
+        kept = store.find(_criterion(item), _module(item)) if store is not None and known else None
         if kept is not None:
             config.stash[CELLS].append(kept)
         else:
@@ -75,14 +78,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _wanted(rig: Rig, item: pytest.Item) -> bool:
     if rig.criteria:
         return _criterion(item) in rig.criteria
-    return not rig.boot_only or item.get_closest_marker("boots") is not None
+    if not rig.boot_only or item.get_closest_marker("boots") is not None:
+        return True
+    return rig.bound_too and item.get_closest_marker("firmware") is not None
 
 
-def _stage(item: pytest.Item) -> int:
+def _stage(item: pytest.Item) -> tuple[int, int]:
+    """Return where in the order a criterion stands: all of one way's journeys, one after the other, then those of the next way."""
     names: list[str] = getattr(item, "fixturenames", [])
+    rig = item.config.stash[RIG]
+    ways = [each.name for each in commands_of(rig.host_kind, atomic=rig.atomic)]
     if item.get_closest_marker("last") is not None:
-        return len(LATER) + 1
-    return next((number for number, name in enumerate(LATER, start=1) if name in names), 0)
+        return len(ways), 0
+    place = next((number for number, name in enumerate(JOURNEYS, start=1) if name in names), 0)
+    return (ways.index(_way(item)) if place else 0), place
 
 
 @pytest.fixture(scope="session")
@@ -169,9 +178,13 @@ def records(suite: Suite) -> Records:
 
 
 @pytest.fixture
-def why_no_previous(suite: Suite) -> str:
-    """Why there is no release before this one; empty when there is one."""
-    return "" if suite.rig.previous is not None else suite.rig.why_no_previous or "no release before this one is known"
+def first_release(suite: Suite) -> str:
+    """Why this is the first release; empty when there is one before it. Raises NotTestedError when nobody knows."""
+    if suite.rig.previous is not None:
+        return ""
+    if not suite.rig.first_release:
+        raise NotTestedError(f"the release before is not there: {suite.rig.why_no_previous or 'none was given'}")
+    return suite.rig.why_no_previous
 
 
 def _noted(journey: Journey, log: Path) -> Iterator[Journey]:
@@ -183,10 +196,14 @@ def _criterion(item: pytest.Item) -> str:
     name = getattr(item, "originalname", None) or item.name
     sentence = name.removeprefix("test_").replace("_", "-")
     rig = item.config.stash.get(RIG, None)
-    callspec = getattr(item, "callspec", None)
-    way = callspec.params.get("way", "") if callspec is not None else ""
+    way = _way(item)
     native = commands_of(rig.host_kind)[0].name if rig is not None else ""
     return f"{sentence}-by-{way.replace(' ', '-')}" if way and way != native else sentence
+
+
+def _way(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("way", "")) if callspec is not None else ""
 
 
 def _module(item: pytest.Item) -> str:

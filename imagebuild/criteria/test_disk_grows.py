@@ -4,6 +4,9 @@ from imagebuild.guest import Expected, Host, NotApplicableError
 
 # what the partition table's copy, alignment and LVM's metadata may leave unused
 SLACK = 16 << 20
+# storage profiles whose containers live on the root file system, and what such a file system keeps for itself
+ROOT_TAKES_ALL = ("podman-overlay", "overlay2-root")
+OVERHEAD = 0.05
 
 
 def test_the_disk_grows(host: Host, expected: Expected) -> None:
@@ -17,6 +20,10 @@ def test_the_disk_grows(host: Host, expected: Expected) -> None:
     if volume.status == 0 and volume.output.strip():
         size, last = float(volume.output.split()[0]), max(int(size) for _, size, kind in rows if kind == "part")
         assert last - size < SLACK, f"the physical volume has {size:.0f} bytes of a partition of {last}: it was not grown"
+    if expected.storage in ROOT_TAKES_ALL:
+        root = int(host.succeeds("findmnt", "-b", "-n", "-o", "SIZE", "/sysroot"))
+        last = max(int(size) for _, size, kind in rows if kind == "part")
+        assert root > last * (1 - OVERHEAD), f"the root file system has {root} bytes of a partition of {last}: it was not grown"
 
 
 def _listing(host: Host) -> list[str]:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from imagebuild.guest import Expected, Records
+from imagebuild.guest import Expected, Records, RigError
 
 # what each kernel or systemd says when something broke: a pattern, and its name
 FATAL = (
@@ -28,3 +28,5 @@ def test_nothing_fatal_was_logged(records: Records, expected: Expected) -> None:
             continue
         found += [f"{sentence}: {line.strip()!r}" for pattern, sentence in FATAL if re.search(pattern, line)]
     assert not found, "; ".join(dict.fromkeys(found[:10]))
+    if records.silent:
+        raise RigError(f"not every journal could be read: {records.silent}")

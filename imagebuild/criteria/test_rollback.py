@@ -1,8 +1,11 @@
 """A host rolls back to the tree it came from: /etc goes back with it, /var and containers' data stay; and it can upgrade again."""
 
+import pytest
+
 from imagebuild.journey import Journey
 
 
+@pytest.mark.firmware
 def test_rolls_back_to_where_it_came_from(journey: Journey) -> None:
     stop = journey.rolled_back()
     assert stop.booted.commit == journey.expected.commit, f"after the rollback {stop.booted.commit} runs, not {journey.expected.commit}"

@@ -1,9 +1,12 @@
 """A host upgrades: from the previous release to this one, from this one to the next; and never to what nobody signed."""
 
+import pytest
+
 from imagebuild.guest import NotApplicableError
 from imagebuild.journey import Journey
 
 
+@pytest.mark.firmware
 def test_upgrades_to_the_next_release(journey: Journey) -> None:
     stop = journey.upgraded()
     wanted = journey.releases.next
@@ -19,17 +22,16 @@ def test_refuses_an_unsigned_upgrade(journey: Journey) -> None:
     name = journey.expected.refspec.partition(":")[0]
     if journey.expected.update_verify is False and journey.host.remote(name).get("gpg-verify") == "false":
         raise NotApplicableError("this release line's hosts do not check signatures (its remote says so, as released)")
-    answer = journey.refused()
-    assert answer.status not in (0, 77), "the host deploys a commit that nobody signed"
-    said = (answer.complaint + answer.output).lower()
+    offer = journey.refused()
+    assert offer.answer.status not in (0, 77), "the host deploys a commit that nobody signed"
+    said = (offer.answer.complaint + offer.answer.output).lower()
     assert "gpg" in said or "signature" in said, f"the unsigned upgrade failed, but not for its signature: {said.strip()[-300:]}"
-    first = journey.host.commands.deployments(journey.host)[0]
-    assert first.commit == journey.expected.commit, f"after the refused upgrade the next boot would be {first.commit}"
+    assert offer.after == offer.before, f"the refused upgrade changed the host's deployments to {[each.commit for each in offer.after]}"
 
 
-def test_upgrades_from_the_previous_release(fresh_journey: Journey, why_no_previous: str) -> None:
-    if why_no_previous:
-        raise NotApplicableError(f"the first release: {why_no_previous}")
+def test_upgrades_from_the_previous_release(fresh_journey: Journey, first_release: str) -> None:
+    if first_release:
+        raise NotApplicableError(first_release)
     stop = fresh_journey.from_previous()
     assert stop.booted.commit == fresh_journey.expected.commit, f"from the previous release the host came to {stop.booted.commit}"
     assert stop.booted.version == fresh_journey.expected.version, f"from the previous release the host came to {stop.booted.version!r}"

@@ -21,6 +21,8 @@ import gi
 gi.require_version("OSTree", "1.0")
 from gi.repository import OSTree
 sysroot = OSTree.Sysroot.new_default()
+if hasattr(sysroot, "initialize_with_mount_namespace"):
+    sysroot.initialize_with_mount_namespace(None)  # /sysroot may be read-only
 sysroot.load(None)
 found = sysroot.get_deployments()
 if len(found) < 2:

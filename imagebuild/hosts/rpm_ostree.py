@@ -1,6 +1,7 @@
 """An rpm-ostree host, driven by `rpm-ostree` itself or by `atomic host`, which passes on to it (shared/rpm-ostree.md)."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from imagebuild.tools.ssh import Answer
 NOTHING = 77
 # the first call after a boot may fail while D-Bus starts the daemon; another client may hold the transaction
 AGAIN = ("Timeout was reached", "System transaction in progress", "Connection timed out")
-ATTEMPTS = 4
+ATTEMPTS, PAUSE_SECONDS = 4, 10.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def _patiently(shell: Shell, *argv: str) -> Answer:
         answer = shell.run(*argv, seconds=2 * DEPLOY_SECONDS)
         if answer.status == 0 or not any(text in answer.complaint + answer.output for text in AGAIN):
             return answer
+        time.sleep(PAUSE_SECONDS)
     return shell.run(*argv, seconds=2 * DEPLOY_SECONDS)
 
 

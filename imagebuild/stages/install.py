@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from imagebuild import installation
 from imagebuild.config import SmokeConfig
+from imagebuild.criteria import INSTALLS
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.installation import Bench, InstallationError
 from imagebuild.kinds import Firmware, State
@@ -14,7 +15,6 @@ from imagebuild.model import Cell, Installation, IsoImage
 from imagebuild.tools.accelerator import Accelerator
 
 MIB = 1024 * 1024
-CRITERION = "installer-media-boots-and-installs"
 
 
 def install_iso(out: Path, iso: IsoImage, firmware: Firmware, disk_size: int, guest: SmokeConfig, accelerator: Accelerator) -> Installation:
@@ -38,7 +38,7 @@ def install_iso(out: Path, iso: IsoImage, firmware: Firmware, disk_size: int, gu
         phases = installation.install(bench, disk, evidence)
     except InstallationError as error:
         cell = Cell(
-            criterion=CRITERION,
+            criterion=INSTALLS,
             artifact=iso.name,
             firmware=firmware,
             state=State.FAILED,

@@ -8,8 +8,9 @@ from pydantic import TypeAdapter
 
 from imagebuild import criteria
 from imagebuild.errors import BuildError
-from imagebuild.kinds import Firmware
+from imagebuild.kinds import Firmware, HostKind
 from imagebuild.model import Cell, Image, Inspection, IsoImage, Release, Tree, Verdict
+from imagebuild.tools.ostree import Repo
 from imagebuild.waivers import FIT
 
 
@@ -30,8 +31,11 @@ def lay_out(
     directory.mkdir()
     cells = [cell for verdict in verdicts for cell in verdict.cells]
     downloads: tuple[Image | IsoImage, ...] = (*images, *isos)
+    # what is asked of a tree is read from the tree
+    atomic = tree.host_kind is HostKind.RPM_OSTREE and Repo(tree.repo).read(tree.commit, "usr/bin/atomic") is not None
+    wanted = criteria.required(atomic=atomic)
     for image, firmwares in zip(downloads, required, strict=True):
-        problem = _problem(image.name, firmwares, cells)
+        problem = _problem(image.name, firmwares, cells, (*wanted, *((criteria.INSTALLS,) if isinstance(image, IsoImage) else ())))
         if problem:
             raise BuildError(f"{image.name} is not fit for release: {problem}", hint="a criterion is tested, waived by name, or no release")
         # an ISO was looked into where it was made
@@ -47,14 +51,14 @@ def lay_out(
     return Release(directory=directory)
 
 
-def _problem(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell]) -> str:
+def _problem(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wanted: Sequence[str]) -> str:
     """Return what keeps an artifact from being released: a cell that is not fit, or one that is not there; empty for nothing."""
     for firmware in firmwares:
         mine = [cell for cell in cells if cell.artifact == name and cell.firmware is firmware]
         bad = [f"{cell.criterion} ({cell.state})" for cell in mine if cell.state not in FIT]
         if bad:
             return f"under {firmware}: {', '.join(bad)}"
-        missing = sorted(set(criteria.names()) - {cell.criterion for cell in mine})
+        missing = sorted(set(wanted) - {cell.criterion for cell in mine})
         if missing:
             return f"under {firmware} it was not held against {', '.join(missing)}"
     return ""

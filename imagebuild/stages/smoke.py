@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import steplog
-from imagebuild.cells import content_digest
+from imagebuild import criteria, steplog
+from imagebuild.cells import disk_digest
 from imagebuild.config import SmokeConfig
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.formats import Unpacked
@@ -19,6 +19,7 @@ from imagebuild.formats.table import FORMATS
 from imagebuild.kinds import Controller, Firmware, Login, State
 from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict, Waiver
 from imagebuild.rig import Previous, Rig, rig_to_json
+from imagebuild.steps import source_digest
 from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree import Repo
@@ -27,8 +28,6 @@ from imagebuild.waivers import FIT, waived
 MIB = 1024 * 1024
 # pytest(1): all passed, some failed, none to run (all were known already); anything else is trouble of its own
 FINE = (0, 1, 5)
-# the criterion that an installation has passed which got this far (stages/install.py)
-INSTALLS = "installer-media-boots-and-installs"
 # how much larger than the artifact the disk is on which it is tested: users have larger ones
 GROWN = 1024 * MIB
 
@@ -39,16 +38,17 @@ def criteria_digest() -> str:
     pytest finds them by name, not by an import of this module: without this in the key a changed criterion would keep old verdicts.
     """
     package = Path(__file__).parent.parent
-    found = [source for name in ("criteria", "storage", "hosts") for source in sorted((package / name).glob("*.py"))]
-    found += [package / f"{name}.py" for name in ("suite", "journey", "releases", "container_units")]
-    return hashlib.sha256(b"".join(hashlib.sha256(source.read_bytes()).digest() for source in found)).hexdigest()
+    found = [source for name in ("criteria", "storage") for source in sorted((package / name).glob("*.py"))]
+    digests = [hashlib.sha256(source.read_bytes()).hexdigest() for source in found]
+    return hashlib.sha256("".join([*digests, source_digest("imagebuild.criteria.plugin")]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeSpec:
     """Under which firmware, who lets the tester in, with what promised storage, the remote of upgrades and its URL, and which criteria.
 
-    `messages` are patterns of journal and console that are known and allowed today; `why_no_previous` says why there is none.
+    `messages` are patterns of journal and console that are known and allowed today; `why_no_previous` says why there is no release
+    before, which is known to be so for a `first_release` only.
     """
 
     firmware: Firmware
@@ -61,6 +61,7 @@ class SmokeSpec:
     waivers: tuple[Waiver, ...] = ()
     messages: tuple[str, ...] = ()
     why_no_previous: str = ""
+    first_release: bool = False
     criteria: str = field(default_factory=criteria_digest)
 
 
@@ -84,6 +85,7 @@ class Subject:
     grow: int = GROWN
     criteria: tuple[str, ...] = ()
     machine_ids: tuple[str, ...] = ()
+    commit_given: bool = True
 
 
 def smoke_test(
@@ -104,10 +106,17 @@ def smoke_test(
         shutil.rmtree(work)
 
 
-def smoke_disk(out: Path, tree: Tree, disk: Disk, name: str, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench) -> Verdict:
-    """Boot the installed disk itself, while its downloads are still being compressed. Raises as `smoke_test`."""
+def smoke_disk(
+    out: Path, tree: Tree, disk: Disk, name: str, references: tuple[Verdict, ...], previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench
+) -> Verdict:
+    """Boot the installed disk itself, while its downloads are still being compressed. Raises as `smoke_test`.
+
+    `references` are its verdicts under other firmware: what reads only the disk is not tested again.
+    """
     boot = Unpacked(disk=disk.file, format=disk.format, controller=Controller.VIRTIO)
-    return _test(out, Subject(artifact=name, boot=boot), tree, previous, spec, bench)
+    return _test(
+        out, Subject(artifact=name, boot=boot), tree, previous, spec, bench, references, "it is the same file" if references else ""
+    )
 
 
 def smoke_installation(
@@ -121,7 +130,7 @@ def smoke_installation(
     for file in sorted(installation.evidence.iterdir()):
         shutil.copyfile(file, evidence / f"installer-{file.name}")
     cell = Cell(
-        criterion=INSTALLS, artifact=installation.iso, firmware=installation.firmware, state=State.PASSED, reason="",
+        criterion=criteria.INSTALLS, artifact=installation.iso, firmware=installation.firmware, state=State.PASSED, reason="",
         evidence="installer-serial.log", seconds=installation.phases.get("off", 0.0),
     )  # fmt: skip
     return replace(verdict, cells=(cell, *verdict.cells))
@@ -147,9 +156,11 @@ def _test(
     evidence.mkdir()
     rig = _rig(subject, tree, previous, spec, bench, evidence)
     if references:
-        rig = replace(rig, boot_only=True, machine_ids=_machine_ids(references))
+        here = frozenset(criteria.firmware_bound()) if not _same_firmware(references, spec.firmware) else frozenset[str]()
+        rig = replace(rig, boot_only=True, bound_too=bool(here), machine_ids=_machine_ids(references))
     cells = _run(out, rig, spec.guest.tries)
-    for reference in references:
+    # what was found under the same firmware comes first
+    for reference in sorted(references, key=lambda each: each.cells[0].firmware is not spec.firmware):
         cells = (*cells, *_carried(reference, rig, cells, proof))
     cells = tuple(waived(cell, spec.waivers) for cell in cells)
     (out / "verdict.json").write_text(TypeAdapter(tuple[Cell, ...]).dump_json(cells, indent=1).decode() + "\n")
@@ -170,8 +181,8 @@ def _rig(subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSp
         update_verify=spec.update_verify, accelerator=bench.accelerator, evidence=evidence,
         allowed_failed_units=tuple(guest.failed_units_allowed), allowed_messages=spec.messages, disk_size=boot.size, grow=subject.grow,
         repo=repo, previous=next((Previous(commit=each.commit, version=each.version) for each in previous), None),
-        why_no_previous=spec.why_no_previous, atomic=repo is not None and Repo(repo).read(tree.commit, "usr/bin/atomic") is not None,
-        criteria=subject.criteria, machine_ids=subject.machine_ids, cells=bench.cells, identity=content_digest(boot.disk),
+        why_no_previous=spec.why_no_previous, first_release=spec.first_release, atomic=repo is not None and Repo(repo).read(tree.commit, "usr/bin/atomic") is not None,
+        criteria=subject.criteria, machine_ids=subject.machine_ids, commit_given=subject.commit_given, cells=bench.cells, identity=disk_digest(boot.disk, boot.format),
     )  # fmt: skip
 
 
@@ -186,9 +197,17 @@ def _run(out: Path, rig: Rig, tries: int) -> tuple[Cell, ...]:
             break
         if attempt + 1 < tries:
             steplog.note("trying again what did not pass, on another guest")
-            (rig.evidence / "cells.json").rename(rig.evidence / f"cells-{attempt + 1}.json")
+            _set_aside(rig.evidence, f"try-{attempt + 1}")
     shutil.rmtree(kept, ignore_errors=True)
     return cells
+
+
+def _set_aside(evidence: Path, name: str) -> None:
+    """Move what there is of evidence into a directory of its own: the next try would write over it."""
+    target = evidence / name
+    target.mkdir()
+    for place in [each for each in evidence.iterdir() if not each.name.startswith("try-")]:
+        place.rename(target / place.name)
 
 
 def _run_once(out: Path, rig: Rig) -> tuple[Cell, ...]:
@@ -221,6 +240,10 @@ def read_cells(evidence: Path) -> tuple[Cell, ...]:
     return cells
 
 
+def _same_firmware(references: Sequence[Verdict], firmware: Firmware) -> bool:
+    return any(cell.firmware is firmware for reference in references for cell in reference.cells)
+
+
 def _machine_ids(references: Sequence[Verdict]) -> tuple[str, ...]:
     files = [reference.evidence / "machine-id" for reference in references]
     return tuple(file.read_text().strip() for file in files if file.exists())
@@ -238,5 +261,11 @@ def _carried(reference: Verdict, rig: Rig, known: Sequence[Cell], proof: str) ->
         log = rig.evidence / f"{cell.criterion}.log"
         source = reference.evidence / cell.evidence
         log.write_bytes(f"# {text}\n".encode() + (source.read_bytes() if source.exists() else b""))
-        found.append(replace(cell, artifact=rig.artifact, firmware=rig.firmware, evidence=log.name, reason=reason, seconds=0.0))
+        # a waiver is for the artifact it names
+        state = cell.found or cell.state
+        found.append(
+            replace(
+                cell, artifact=rig.artifact, firmware=rig.firmware, state=state, found=None, evidence=log.name, reason=reason, seconds=0.0
+            )
+        )
     return found

@@ -27,10 +27,11 @@ class Pin:
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """The release before the candidate; without one `why_not` says why."""
+    """The release before the candidate; without one `why_not` says why. `first`: it is known that there never was one."""
 
     pin: Pin | None
     why_not: str = ""
+    first: bool = False
 
 
 NO_RELEASE_BEFORE = Before(pin=None, why_not="nothing was looked for")
@@ -46,28 +47,20 @@ def pin(tree: TreeConfig, ref: str) -> Pin:
     return Pin(ref=ref, commit=ostree_server.resolve(tree.url, ref, patience=patience(tree)))
 
 
-def release_before(tree: TreeConfig, pinned: Pin, repo_path: Path, *, given: str | None = None, released: str | None = None) -> Before:
+def release_before(tree: TreeConfig, pinned: Pin, *, given: str | None = None, released: str | None = None) -> Before:
     """Find the release that hosts upgrade from: the one given, the one last released, the candidate's parent. Raises BuildError.
 
-    `given` and `released` are commits. A parent that the source does not have any more is no release.
+    `given` and `released` are commits. One that the source does not have any more cannot be upgraded from; that is no first release.
     """
-    for commit in (given, released):
-        if commit is not None and commit != pinned.commit:
+    parent = ostree_server.parent(tree.url, pinned.commit, patience=patience(tree))
+    for commit in (given, released, parent):
+        if commit is None or commit == pinned.commit:
+            continue
+        if ostree_server.has_commit(tree.url, commit, patience=patience(tree)):
             return Before(pin=Pin(ref=pinned.ref, commit=commit))
-    parent = _parent(tree, pinned, repo_path)
-    if parent is None:
-        return Before(
-            pin=None, why_not=f"commit {pinned.commit} has no parent, none is configured (`previous`), and none was released here"
-        )
-    if ostree_server.has_commit(tree.url, parent, patience=patience(tree)):
-        return Before(pin=Pin(ref=pinned.ref, commit=parent))
-    return Before(pin=None, why_not=f"{tree.url} has no commit {parent} any more, the parent of {pinned.commit}")
-
-
-def _parent(tree: TreeConfig, pinned: Pin, repo_path: Path) -> str | None:
-    if (repo_path / "config").exists() and Repo(repo_path).has(pinned.commit):
-        return Repo(repo_path).parent(pinned.commit)
-    return ostree_server.parent(tree.url, pinned.commit, patience=patience(tree))
+        return Before(pin=None, why_not=f"{tree.url} has no commit {commit} (any more)")
+    why = f"the first release: commit {pinned.commit} has no parent, none is configured (`previous`), and none was released here"
+    return Before(pin=None, why_not=why, first=True)
 
 
 def pull_commit(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:

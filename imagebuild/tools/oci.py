@@ -41,7 +41,13 @@ WantedBy=multi-user.target
 """
 RUNTIME = {
     "ociVersion": "1.0.0",
-    "process": {"terminal": False, "user": {"uid": 0, "gid": 0}, "args": ["/bin/sleep", "1000000"], "env": ["PATH=/bin"], "cwd": "/"},
+    "process": {
+        "terminal": False,
+        "user": {"uid": 0, "gid": 0},
+        "args": ["/bin/sh", "-c", "trap exit TERM; sleep 1000000 & wait"],
+        "env": ["PATH=/bin"],
+        "cwd": "/",
+    },
     "root": {"path": "rootfs", "readonly": True},
     "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
     "linux": {"namespaces": [{"type": "pid"}, {"type": "ipc"}, {"type": "mount"}]},

@@ -79,6 +79,11 @@ class Repo:
         """libostree's own object, for the modules beside this one."""
         return self._repo
 
+    @property
+    def mode(self) -> str:
+        """How the repository keeps its objects: archive, bare, bare-user …"""
+        return str(self._repo.get_mode().value_nick).replace("archive-z2", "archive")
+
     # --- refs -----------------------------------------------------------------------------------------------------------
 
     def refs(self) -> dict[str, str]:
@@ -295,7 +300,8 @@ class Repo:
     # --- writing --------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
+        """Write objects, all or none."""
         self._repo.prepare_transaction(None)
         try:
             yield
@@ -307,14 +313,14 @@ class Repo:
     def commit_tree(self, tar: Path, overlays: Sequence[Path]) -> "Staged":
         """Write a tar archive, then directories over it, into the repository; return what can be committed."""
         mtree = OSTree.MutableTree.new()
-        with readable(f"{tar} cannot be written into {self.path}"), self._transaction():
+        with readable(f"{tar} cannot be written into {self.path}"), self.transaction():
             self._repo.write_archive_to_mtree(Gio.File.new_for_path(str(tar)), mtree, None, True, None)
             root = self._add(mtree, overlays)
         return Staged(mtree, root.tree_get_contents_checksum())
 
     def overlay(self, staged: "Staged", overlays: Sequence[Path]) -> "Staged":
         """Write more directories over a staged tree (files of the same name are replaced)."""
-        with readable(f"cannot write into {self.path}"), self._transaction():
+        with readable(f"cannot write into {self.path}"), self.transaction():
             root = self._add(staged.mtree, overlays)
         return Staged(staged.mtree, root.tree_get_contents_checksum())
 
@@ -335,7 +341,7 @@ class Repo:
     def commit(self, staged: "Staged", ref: str, *, parent: str | None, metadata: Mapping[str, str], subject: str, timestamp: int) -> str:
         """Commit a staged tree to a ref and return the new commit."""
         values = GLib.Variant("a{sv}", {key: GLib.Variant("s", value) for key, value in metadata.items()})
-        with readable(f"cannot commit into {self.path}"), self._transaction():
+        with readable(f"cannot commit into {self.path}"), self.transaction():
             _, root = self._repo.write_mtree(staged.mtree, None)
             _, commit = self._repo.write_commit_with_time(parent, subject, None, values, root, timestamp, None)
             self._repo.transaction_set_ref(None, ref, commit)

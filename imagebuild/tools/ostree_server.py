@@ -94,8 +94,11 @@ def _get(url: str, patience: Patience) -> bytes | None:
     for attempt in range(1, patience.attempts + 1):
         try:
             answer = requests.get(url, timeout=(10, patience.low_speed_seconds))
-            if answer.status_code < 500:
-                return answer.content if answer.ok else None
+            if answer.ok:
+                return answer.content
+            # anything else may be a server that is busy, or does not want us now
+            if answer.status_code in (404, 410):
+                return None
             problem = f"HTTP {answer.status_code}"
         except requests.RequestException as error:
             problem = str(error)
@@ -110,10 +113,10 @@ def has_commit(url: str, commit: str, *, patience: Patience = PATIENT) -> bool:
 
 
 def parent(url: str, commit: str, *, patience: Patience = PATIENT) -> str | None:
-    """Return the parent of a commit in the repository at a URL; None when it has none, or is not there."""
+    """Return the parent of a commit in the repository at a URL; None when it has none. Raises BuildError when the commit is not there, or damaged."""
     data = _get(_object(url, commit, "commit"), patience)
     if data is None or hashlib.sha256(data).hexdigest() != commit:
-        return None
+        raise BuildError(f"{url} has no usable commit object {commit}", hint="the repository must be repaired (ostree fsck)")
     found = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[4]), GLib.Bytes.new(data), False).unpack()
     return bytes(found[1]).hex() or None
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -242,18 +243,11 @@ class Running:
         return 0
 
     def save(self, name: str) -> None:
-        """Keep memory and disks of the running machine as they are now, inside its qcow2 files. Raises BuildError."""
-        self._monitor(f"savevm {name}")
-
-    def restore(self, name: str) -> None:
-        """Go back to what `save` kept; connections from outside are lost. Raises BuildError."""
-        self._monitor(f"loadvm {name}")
-
-    def _monitor(self, line: str) -> None:
+        """Keep memory and disks of the running machine as they are now, inside its qcow2 files (`Machine.snapshot`). Raises BuildError."""
         # QMP's own jobs for this want the names of all block nodes; the human monitor finds them itself
-        said = self.execute("human-monitor-command", **{"command-line": line}, seconds=SNAPSHOT_SECONDS)
+        said = self.execute("human-monitor-command", **{"command-line": f"savevm {name}"}, seconds=SNAPSHOT_SECONDS)
         if str(said).strip():
-            raise BuildError(f"QEMU does not {line}: {said.strip()}")
+            raise BuildError(f"QEMU cannot keep the machine as it is: {said.strip()}")
 
     def screenshot(self, file: Path) -> None:
         """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""
@@ -431,6 +425,18 @@ def info(image: Path, image_format: str | None = None) -> dict[str, Any]:
     known = ["-f", image_format] if image_format else []
     found: dict[str, Any] = json.loads(command.run(["qemu-img", "info", "--output=json", *known, image], quiet=True))
     return found
+
+
+def chain(image: Path, image_format: str) -> list[Path]:
+    """Return an image's file and, one after the other, those that it reads from."""
+    argv: list[str | Path] = ["qemu-img", "info", "--output=json", "--backing-chain", "-f", image_format, image]
+    return [Path(each["filename"]) for each in json.loads(command.run(argv, quiet=True))]
+
+
+def firmware_digest(firmware: Firmware) -> str:
+    """Return a sha256 of the UEFI firmware that guests are started with; SeaBIOS comes with QEMU, whose version says enough."""
+    files = _ovmf() if firmware is Firmware.UEFI else ()
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple[bool, str]:

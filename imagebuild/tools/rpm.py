@@ -32,4 +32,5 @@ def make_repository(directory: Path, name: str) -> None:
     command.run(
         ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--define", f"_rpmdir {directory}", "--define", "_binary_payload w1.gzdio", spec]
     )
-    command.run(["createrepo_c", "--quiet", directory])
+    # hosts of all ages read gzip
+    command.run(["createrepo_c", "--quiet", "--general-compress-type=gz", directory])

@@ -3,17 +3,22 @@
 They lie in a small repository of their own whose parent repository has everything else, so nothing is copied.
 """
 
+import posixpath
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import gi
 
 gi.require_version("OSTree", "1.0")
 from gi.repository import GLib, OSTree  # noqa: E402  # the version must be named before the import
 
+from imagebuild.errors import BuildError  # noqa: E402
 from imagebuild.tools.ostree import Repo, readable  # noqa: E402
 
-CHANGED = ("usr", "lib", "os-release")
+CHANGED = "/usr/lib/os-release"
+LINKS = 8
+# digests and sizes of the whole tree, which is another one now
+STALE = ("ostree.composefs", "ostree.sizes")
 
 
 def beside(path: Path, parent: Path) -> Repo:
@@ -29,27 +34,36 @@ def beside(path: Path, parent: Path) -> Repo:
 def relative(repo: Repo, commit: str, *, version: str, parent: str | None, timestamp: int) -> str:
     """Return a new, unsigned commit: `commit` with a line more in its os-release, under another version.
 
-    All other metadata is kept: rpm-ostree reads package lists and bindings of refs from there. Raises BuildError.
+    All other metadata is kept, but for digests of the tree: rpm-ostree reads package lists and bindings of refs from there. Raises BuildError.
     """
     handle = repo.handle
-    with readable(f"no relative of {commit} can be made in {repo.path}"):
+    with readable(f"no relative of {commit} can be made in {repo.path}"), repo.transaction():
         _, old, _ = handle.load_commit(commit)
-        handle.prepare_transaction(None)
         tree = OSTree.MutableTree.new_from_commit(handle, commit)
+        place = _regular(repo, commit, CHANGED)
         directory = tree
-        for name in CHANGED[:-1]:
+        for name in place.parent.parts[1:]:
             _, directory = directory.ensure_dir(name)
-        directory.replace_file(CHANGED[-1], _changed(repo, commit, version))
+        directory.replace_file(place.name, _changed(repo, commit, place, version))
         _, root = handle.write_mtree(tree, None)
         metadata = _with(old.get_child_value(0), {"version": GLib.Variant("s", version)})
         _, made = handle.write_commit_with_time(parent, f"for a test: {version}", None, metadata, root, timestamp, None)
-        handle.commit_transaction(None)
     return str(made)
 
 
-def _changed(repo: Repo, commit: str, version: str) -> str:
+def _regular(repo: Repo, commit: str, path: str) -> PurePosixPath:
+    """Follow symbolic links to a regular file of a commit (os-release is a link in many trees). Raises BuildError."""
+    for _ in range(LINKS):
+        entry = repo.entry(commit, path)
+        if not entry.is_link:
+            return entry.path
+        path = posixpath.normpath(posixpath.join(posixpath.dirname("/" + path.lstrip("/")), entry.target))
+    raise BuildError(f"commit {commit} has no file {CHANGED}, but links in a circle")
+
+
+def _changed(repo: Repo, commit: str, place: PurePosixPath, version: str) -> str:
     """Write the changed file, with owner, mode and extended attributes (SELinux' label) of the old one; return its checksum."""
-    entry = repo.entry(commit, "/".join(CHANGED))
+    entry = repo.entry(commit, str(place))
     _, _, _, xattrs = repo.handle.load_file(entry.checksum, None)
     data = repo.open_file(entry.checksum)[0].readall() + f"IMAGEBUILD_TEST={version}\n".encode()
     found: str = repo.handle.write_regfile_inline(None, entry.uid, entry.gid, entry.mode, xattrs, data, None)
@@ -61,4 +75,5 @@ def _with(metadata: GLib.Variant, changes: Mapping[str, GLib.Variant]) -> GLib.V
     for index in range(metadata.n_children()):
         pair = metadata.get_child_value(index)
         values[pair.get_child_value(0).get_string()] = pair.get_child_value(1).get_variant()
-    return GLib.Variant("a{sv}", values | dict(changes))
+    kept = {name: value for name, value in values.items() if not name.startswith(STALE)}
+    return GLib.Variant("a{sv}", kept | dict(changes))

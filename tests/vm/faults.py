@@ -72,6 +72,11 @@ FAULTS: dict[str, Fault] = {
     ),
     # --- it boots ------------------------------------------------------------------------------------------------------
     "an older commit is inside": Fault(
+        script="R=$S/ostree/repo; ostree --repo=$R commit -b fault --tree=ref=${D##*/} --add-metadata-string=version=11.9 --timestamp='2020-01-01 00:00:00 UTC';"
+        " OSTREE_GRUB2_EXEC=/usr/libexec/ostree-grub-menu ostree admin deploy --sysroot=$S --os=debian-atomic --origin-file=$D.origin fault",
+        caught=("boots-the-released-commit",), says="released",
+    ),
+    "the origin is another ref": Fault(
         script="sed -i 's,^refspec=.*,refspec=debian-atomic:debian/11/x86_64/atomic-host,' $D.origin",
         caught=("boots-the-released-commit",), says="upgrades would come from",
     ),
@@ -135,7 +140,7 @@ FAULTS: dict[str, Fault] = {
     "the next kernel entry gets lost": Fault(
         script=unit("/bin/true").replace("ExecStart=/bin/true", "RemainAfterExit=yes\\nExecStart=/bin/true\\nExecStop=/bin/sh -c \"rm -f /boot/ostree/*/vmlinuz*\"")
         .replace("[Service]", "[Unit]\\nRequiresMountsFor=/boot\\n[Service]"),
-        caught=(UPGRADE,), says="GRUB cannot load", journeys=True,
+        caught=(UPGRADE, "deploys-an-older-release-when-fresh"), says="GRUB cannot load", journeys=True,
     ),
 }  # fmt: skip
 

@@ -4,13 +4,11 @@ Some of every kind run in CI; all of them (an hour under emulation) with `make t
 """
 
 import contextlib
-import inspect
 from pathlib import Path
 
 import pytest
 
 from imagebuild import criteria, graph
-from imagebuild.criteria import plugin
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.errors import CriteriaError
 from imagebuild.formats import Unpacked
@@ -21,20 +19,9 @@ from tests.vm.faults import ARTIFACT, FAULTS, broken
 from tests.vm.wiring import Lab
 
 # what fails quickly, and one that boots: the rest is for the night
-IN_CI = ("the ESP is empty", "a kernel argument names no disk", "the default target is emergency", "the runtime's service is masked")
+IN_CI = ("the ESP is empty", "a kernel argument names no disk", "the runtime's service is masked")
 RED = (State.FAILED, State.ERROR, State.FLAKY)
 ANOTHER = ("f" * 32, "0123456789abcdef0123456789abcdef")
-
-
-def at_first_boot() -> tuple[str, ...]:
-    """Return the criteria that need no journey: found by what they ask for."""
-    found = []
-    for file in sorted(Path(criteria.__file__).parent.glob("test_*.py")):
-        module = __import__(f"imagebuild.criteria.{file.stem}", fromlist=["x"])
-        functions = [function for name, function in vars(module).items() if name.startswith("test_") and inspect.isfunction(function)]
-        asked = {function.__name__: set(inspect.signature(function).parameters) for function in functions}
-        found += [name.removeprefix("test_").replace("_", "-") for name, words in asked.items() if not words & set(plugin.LATER)]
-    return tuple(found)
 
 
 def spec_of(lab: Lab) -> SmokeSpec:
@@ -51,16 +38,11 @@ def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -
     out.mkdir(parents=True, exist_ok=True)
     subject = Subject(
         artifact="Broken", boot=Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO), machine_ids=ANOTHER,
-        criteria=() if journeys else at_first_boot(),
+        criteria=() if journeys else criteria.at_first_boot(),
     )  # fmt: skip
     with contextlib.suppress(CriteriaError):
         smoke_file(out, tree, subject, (), spec_of(lab), Bench(accelerator=lab.host.accelerator))
     return {cell.criterion: cell for cell in cells_in(out)}
-
-
-def test_the_criteria_of_the_first_boot_are_known() -> None:
-    assert "containers-run" in at_first_boot()
-    assert "upgrades-to-the-next-release" not in at_first_boot()
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in IN_CI else [pytest.mark.slow]) for name in FAULTS])
