@@ -28,7 +28,12 @@ def test_a_changed_criterion_is_another_key(tmp_path: Path, monkeypatch: pytest.
 def test_whatever_the_criteria_use_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = smoke.criteria_digest()
     asked: list[str] = []
-    monkeypatch.setattr(smoke, "source_digest", lambda module: asked.append(module) or "changed")
+
+    def changed(module: str) -> str:
+        asked.append(module)
+        return "changed"
+
+    monkeypatch.setattr(smoke, "source_digest", changed)
     assert smoke.criteria_digest() != before
     # which imports the suite, the hosts, their journeys and all that these use (steps.source_digest)
     assert asked == ["imagebuild.criteria.plugin"]
