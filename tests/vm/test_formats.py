@@ -79,6 +79,7 @@ def test_vagrant_takes_the_box(downloads: dict[str, tuple[Image, Disk, Tree]], k
     assert kind.removeprefix("vagrant-") in listed
 
 
+@pytest.mark.slow  # `make demo` does it, too
 def test_the_vmdk_boots_as_vmdk_on_vmwares_controller(downloads: dict[str, tuple[Image, Disk, Tree]], lab: Lab, tmp_path: Path) -> None:
     image, _, tree = downloads["vmdk"]
     unpacked = FORMATS["vmdk"].unpack(image.file, tmp_path)
