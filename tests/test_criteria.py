@@ -363,7 +363,7 @@ def test_an_image_of_an_unknown_commit_is_not_tested_for_it() -> None:
 
 
 def test_a_silent_host_is_no_pass_but_its_console_counts() -> None:
-    with pytest.raises(RigError, match="not every journal"):
+    with pytest.raises(NotTestedError, match="not every journal"):
         nothing_fatal.test_nothing_fatal_was_logged(Records(consoles="", journals="", silent="no connection"), EXPECTED)
     with pytest.raises(AssertionError, match="tripped over itself"):
         nothing_fatal.test_nothing_fatal_was_logged(Records(consoles="[    1.5] BUG: x\n", journals="", silent="no connection"), EXPECTED)

@@ -72,7 +72,7 @@ FAULTS: dict[str, Fault] = {
     ),
     # --- it boots ------------------------------------------------------------------------------------------------------
     "an older commit is inside": Fault(
-        script="R=$S/ostree/repo; ostree --repo=$R commit -b fault --tree=ref=${D##*/} --add-metadata-string=version=11.9 --timestamp='2020-01-01 00:00:00 UTC';"
+        script="R=$S/ostree/repo; ostree --repo=$R commit -b fault --tree=ref=$(basename $D .0) --add-metadata-string=version=11.9 --timestamp='2020-01-01 00:00:00 UTC';"
         " OSTREE_GRUB2_EXEC=/usr/libexec/ostree-grub-menu ostree admin deploy --sysroot=$S --os=debian-atomic --origin-file=$D.origin fault",
         caught=("boots-the-released-commit",), says="released",
     ),
@@ -126,12 +126,6 @@ FAULTS: dict[str, Fault] = {
     "the disk does not grow": Fault(
         script="ln -sf /dev/null $D/etc/systemd/system/docker-storage-setup.service", caught=("the-disk-grows",), says="were not grown",
     ),
-    "the disk fills at first boot": Fault(
-        script=unit('/bin/sh -c "fallocate -l 90G /var/fault || true; dd if=/dev/zero of=/var/fault bs=1M count=100000"').replace(
-            "WantedBy", "RequiredBy"
-        ),
-        caught=(NO_FAILED, FATAL), says="fault.service",
-    ),
     # --- it does not survive its journeys --------------------------------------------------------------------------------
     "/etc is not kept": Fault(
         script="printf 'r! /etc/imagebuild-before\\n' > $D/etc/tmpfiles.d/fault.conf", caught=("etc-follows-the-deployment",),
@@ -155,7 +149,7 @@ def broken(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, disk: Disk, spec:
     with qemu.exported(file, "qcow2", writable=True) as raw, WAYS[way].open(raw, toolbox.image, plan) as target:
         target.reopen(plan, read_only=False)
         deployment = deployment_of(plan, tree.commit)
-        target.run(["sh", "-euxc", fault.script.replace("$D", str(deployment)).replace("$S", str(SYSROOT))])
+        target.run(["sh", "-euxc", f"S={SYSROOT}; D={deployment}; {fault.script}"])
         target.finish(plan)
         esp = plan.partition("efi")
         if fault.esp and esp is not None:
