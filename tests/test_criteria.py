@@ -260,6 +260,11 @@ def test_what_a_tree_does_not_have_is_not_applicable() -> None:
         selinux.test_selinux_is_enforcing_and_files_are_labelled(host())
 
 
+def test_a_busy_build_host_is_no_broken_kernel() -> None:
+    slow = "[   76.677155] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [(udev-worker):433]"
+    nothing_fatal.test_nothing_fatal_was_logged(Records(consoles=slow, journals=slow.replace("] ", "] h kernel: ", 1)), EXPECTED)
+
+
 def test_messages_that_are_known_are_allowed() -> None:
     line = Records(consoles="h kernel: x[1]: segfault at 0 ip 00 sp 00\n", journals="")
     nothing_fatal.test_nothing_fatal_was_logged(line, replace(EXPECTED, allowed_messages=(r"x\[1\]: segfault",)))
