@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from imagebuild import criteria
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.rig import Rig, rig_to_json
 from imagebuild.stages.smoke import read_cells
@@ -49,3 +50,32 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     assert cells["skipped"] == ("not tested", "not on this host")
     assert cells["fixture-broke"][0] == "error"
     assert json.loads((tmp_path / "cells.json").read_text())
+
+
+def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(tmp_path: Path) -> None:
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.RPM_OSTREE, atomic=True, memory=1, storage="s",
+        update_url="u", accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
+    )  # fmt: skip
+    (tmp_path / "rig.json").write_text(rig_to_json(rig))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    argv: list[str | Path] = [
+        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-p", "no:cacheprovider", "-c", tmp_path / "pytest.ini",
+        "--collect-only", "-q", "--pyargs", "imagebuild.criteria", "--rig", tmp_path / "rig.json",
+    ]  # fmt: skip
+    listed = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    names = [line.rpartition("::")[2] for line in listed.splitlines() if "::" in line]
+    assert names[0] == "test_artifact_boots"
+    assert names[-1] == "test_nothing_fatal_was_logged"
+    journeys = [name for name in names if "[" in name]
+    assert [name.rpartition("[")[2] for name in journeys] == ["rpm-ostree]"] * (len(journeys) // 2) + ["atomic host]"] * (
+        len(journeys) // 2
+    )
+    # within one way: the first guest's journey, the fresh one's, layering
+    native = [name.partition("[")[0] for name in journeys[: len(journeys) // 2]]
+    places = [
+        native.index(f"test_{name}") for name in ("upgrades_to_the_next_release", "deploys_an_older_release_when_fresh", "layers_a_package")
+    ]
+    assert places == sorted(places)
+    assert len(names) == len(criteria.required(atomic=True))
