@@ -32,7 +32,9 @@ FATAL = (
     ),
     (re.compile(r"Minimal BASH-like line editing is supported"), "GRUB has no menu and waits at its prompt"),
     (
-        re.compile(r"Boot failed: not a bootable disk|No bootable device|BdsDxe: No bootable option or device was found|UEFI Interactive Shell|to skip\s+startup\.nsh"),
+        re.compile(
+            r"Boot failed: not a bootable disk|No bootable device|BdsDxe: No bootable option or device was found|UEFI Interactive Shell|to skip\s+startup\.nsh"
+        ),
         "the firmware found nothing to boot",
     ),
 )
