@@ -18,7 +18,6 @@ from imagebuild.rig import Rig, booted
 from imagebuild.tools import qemu
 from imagebuild.tools.accelerator import Accelerator
 
-GIB = 1024**3
 # the first bytes of each format (file(1)'s magic; ISO 9660: the volume descriptor at sector 16)
 MAGIC = (
     (0, b"QFI\xfb", "qcow2"),

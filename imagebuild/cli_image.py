@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from imagebuild.kinds import Firmware, HostKind, Login
 from imagebuild.model import Cell, Tree
 from imagebuild.rig import Rig, guest
 from imagebuild.stages.smoke import GROWN, Bench, SmokeSpec, Subject, cells_in, smoke_file
+from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import accelerator
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree import Repo
@@ -84,38 +85,43 @@ def _held(wanted: Wanted, tree: Tree, subject: Subject, speed: Accelerator, out:
         firmware=wanted.firmware, login=wanted.login, storage=settings.storage, remote=settings.tree.remote, update_url=settings.tree.update_url,
         update_verify=settings.tree.update_verify, guest=settings.smoke, why_no_previous="none was given (--previous)",
     )  # fmt: skip
-    previous = (replace(tree, commit=wanted.previous, version=_version(tree.repo, wanted.previous)),) if wanted.previous else ()
     try:
-        return smoke_file(out, tree, subject, previous, spec, Bench(accelerator=speed)).cells, None
+        return smoke_file(out, tree, subject, _previous(wanted), spec, Bench(accelerator=speed)).cells, None
     except CriteriaError as error:
         return cells_in(out), error
 
 
-def _version(repo: Path, commit: str) -> str:
-    if not repo.is_dir() or not Repo(repo).has(commit):
-        raise UsageError(f"{repo} has no commit {commit}", hint="--repo names a repository that has the previous release")
-    return str(Repo(repo).metadata(commit).get("version", ""))
+def _from_repo(wanted: Wanted, commit: str) -> Tree | None:
+    """Describe a commit of the repository; None when there is no repository, or no such commit in it."""
+    if wanted.repo is None or not Repo(wanted.repo).has(commit):
+        return None
+    return describe_tree(Repo(wanted.repo), Pin(ref=wanted.ref, commit=commit))
+
+
+def _previous(wanted: Wanted) -> tuple[Tree, ...]:
+    if wanted.previous is None:
+        return ()
+    found = _from_repo(wanted, wanted.previous)
+    if found is None:
+        raise UsageError(
+            f"{wanted.repo or 'no repository'} has no commit {wanted.previous}", hint="--repo names one that has the previous release"
+        )
+    return (found,)
 
 
 def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> Tree:
     """Return what the image should be: of the commit that was given, and otherwise of the one that it boots."""
-    repo = wanted.repo or Path("/nonexistent")
-    known = repo.is_dir() and wanted.commit is not None and Repo(repo).has(wanted.commit)
-    if known and wanted.commit is not None:
-        opened = Repo(repo)
-        kind = HostKind.RPM_OSTREE if opened.read(wanted.commit, "usr/bin/rpm-ostree") is not None else HostKind.OSTREE
-        return _described(wanted, repo, wanted.commit, str(opened.metadata(wanted.commit).get("version", "")), kind)
+    known = _from_repo(wanted, wanted.commit) if wanted.commit is not None else None
+    if known is not None:
+        return known
     place = out / "peek"
     place.mkdir()
     peeked = any_image.peek(_rig(wanted, unpacked, speed, place))
-    found = peeked.deployment
-    return _described(wanted, repo, wanted.commit or found.commit, found.version, peeked.kind)
-
-
-def _described(wanted: Wanted, repo: Path, commit: str, version: str, kind: HostKind) -> Tree:
-    return Tree(
-        repo=repo, ref=wanted.ref, commit=commit, version=version, arch=wanted.settings.arch, kernel="", host_kind=kind,
-        pretty_name=wanted.image.name, os_id="", files=0, size=0, timestamp=0,
+    commit = wanted.commit or peeked.deployment.commit
+    # what no repository has cannot be described: only the image's own word is known
+    return _from_repo(wanted, commit) or Tree(
+        repo=wanted.repo or Path("/nonexistent"), ref=wanted.ref, commit=commit, version=peeked.deployment.version, arch=wanted.settings.arch,
+        kernel="", host_kind=peeked.kind, pretty_name=wanted.image.name, os_id="", files=0, size=0, timestamp=0,
     )  # fmt: skip
 
 

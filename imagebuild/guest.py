@@ -271,8 +271,9 @@ class Host:
             file = "/etc/ostree/imagebuild-test.asc"
             self.write(file, key)
             # a keyring of the remote counts beside gpgkeypath, but instead of the global one, whose keys it must have then
-            known = self.succeeds("sh", "-c", "ls /usr/share/ostree/trusted.gpg.d/*.gpg 2>/dev/null || true").split()
-            more = [] if section.get("gpgkeypath") or self.is_there(f"/sysroot/ostree/repo/{name}.trustedkeys.gpg") else known
+            alone = section.get("gpgkeypath") or self.is_there(f"/sysroot/ostree/repo/{name}.trustedkeys.gpg")
+            # (a tree without global keys has nothing there)
+            more = [] if alone else self.run("find", "/usr/share/ostree/trusted.gpg.d", "-name", "*.gpg").output.split()
             keys = [word for each in (file, *more) for word in ("-k", each)]
             self._in_sysroot("ostree", "remote", "gpg-import", name, *keys)
         text = io.StringIO()
@@ -314,9 +315,11 @@ class Host:
         return [name for name in ("docker", "podman") if self.has(name)]
 
     def pull_container_image(self, runtime: str, expected: Expected) -> str:
-        """Pull the test's image from the test's registry, whose authority is made known before; return its name."""
+        """Pull the test's image from the test's registry, whose authority is made known before, if it is not there yet; return its name."""
         if expected.registry is None:
             raise NotTestedError("there is no registry for this test")
+        if self.run(runtime, "inspect", expected.registry.image, seconds=CONTAINER_SECONDS, quiet=True).status == 0:
+            return expected.registry.image
         for base in ("/etc/docker/certs.d", "/etc/containers/certs.d"):
             self.write(f"{base}/{expected.registry.address}/ca.crt", expected.registry.authority)
         self.succeeds(runtime, "pull", expected.registry.image, seconds=2 * CONTAINER_SECONDS)

@@ -14,7 +14,8 @@ from typing import TypeVar
 from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT, start_container_unit, start_system_container
 from imagebuild.errors import BuildError
 from imagebuild.guest import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
-from imagebuild.hosts import Deployment
+from imagebuild.hosts import Deployment, booted
+from imagebuild.once import Once
 from imagebuild.releases import Release, Releases
 from imagebuild.tools.ssh import Answer
 
@@ -22,6 +23,7 @@ T = TypeVar("T")
 BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
 VAR = "/var/lib/imagebuild-kept"
 VOLUME = "imagebuild-kept"
+REPOS = "/etc/yum.repos.d"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Stop:
     @property
     def booted(self) -> Deployment:
         """The deployment that runs."""
-        return next((each for each in self.deployments if each.booted), Deployment(commit="", version="", origin=""))
+        return booted(self.deployments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Journey:
 
     def __init__(self, host: Host, expected: Expected, releases: Releases, log: Path, *, label: str = "") -> None:
         self.host, self.expected, self.releases, self._log, self._label = host, expected, releases, log, label
-        self._gone: dict[str, object] = {}
+        self._gone = Once()
         self._volume_place = ""
         self.problems: dict[str, str] = {}
         # another journey has begun on the same machine: what was found stays, but there is no way on from here
@@ -134,20 +136,18 @@ class Journey:
         if name not in self._gone:
             if self.over:
                 raise RigError(f"{name}: the machine has been set back for another journey")
+            # an earlier leg that failed is no failure of this one
             if after is not None:
                 self.found(after)
-            try:
-                with self.host.noting(self._log):
-                    self.host.note(f"# {name}, by {self.host.commands.name}")
-                    self._gone[name] = go()
-            except Exception as error:
-                self._gone[name] = error
-        found = self._gone[name]
-        if isinstance(found, Exception):
-            raise found
+        found = self._gone(name, lambda: self._logged(name, go))
         if isinstance(found, Stop):
             self.host.note(f"# found after {name}: {json.dumps(dataclasses.asdict(found))}")
-        return found  # type: ignore[return-value]
+        return found
+
+    def _logged(self, name: str, go: Callable[[], T]) -> T:
+        with self.host.noting(self._log):
+            self.host.note(f"# {name}, by {self.host.commands.name}")
+            return go()
 
     def found(self, leg: Callable[[], T]) -> T:
         """Go a leg that is only the way to somewhere else: when it fails, that place is not tested."""
@@ -201,10 +201,11 @@ class Journey:
         return self._arrive(name)
 
     def _layer(self, url: str, package: str) -> Stop:
+        # of the tree's own repositories none can be reached, and one is enough for an error
+        self.host.succeeds("mkdir", "-p", REPOS, "/var/tmp/repos")
+        self.host.succeeds("find", REPOS, "-name", "*.repo", "-exec", "mv", "-t", "/var/tmp/repos", "{}", "+")
         # dnf.conf(5): a repository of the test, whose package nobody signed
-        # of the others none can be reached, and one is enough for an error
-        self.host.succeeds("sh", "-c", "mkdir -p /var/tmp/repos; mv /etc/yum.repos.d/*.repo /var/tmp/repos/ 2>/dev/null || true")
-        self.host.write("/etc/yum.repos.d/imagebuild.repo", f"[imagebuild]\nname=imagebuild\nbaseurl={url}\nenabled=1\ngpgcheck=0\n")
+        self.host.write(f"{REPOS}/imagebuild.repo", f"[imagebuild]\nname=imagebuild\nbaseurl={url}\nenabled=1\ngpgcheck=0\n")
         self.host.commands.install(self.host, package)
         return self._arrive("layered")
 

@@ -138,7 +138,10 @@ class Inspection:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is the state below a waiver."""
+    """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is the state below a waiver.
+
+    `carried`: tested on another artifact, which holds the same disk; the reason has the proof.
+    """
 
     criterion: str
     artifact: str
@@ -148,6 +151,7 @@ class Cell:
     evidence: str
     seconds: float
     found: State | None = None
+    carried: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from imagebuild.graph import Outcome
 from imagebuild.kinds import State
 from imagebuild.model import Cell, Image, IsoImage, Verdict
 from imagebuild.pipeline import Pipeline
+from imagebuild.stages.smoke import cells_in
 from imagebuild.steps import Step
 
 STYLES = {
@@ -38,8 +39,7 @@ def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
             verdict: Verdict = outcome.value(one)
             found += [(cell, verdict.evidence) for cell in verdict.cells]
         elif isinstance(error, CriteriaError) and error.evidence is not None:
-            cells = json.loads((error.evidence / "verdict.json").read_text())
-            found += [(cell, error.evidence / "evidence") for cell in TypeAdapter(list[Cell]).validate_python(cells)]
+            found += [(cell, error.evidence / "evidence") for cell in cells_in(error.evidence)]
     return found
 
 

@@ -20,7 +20,7 @@ from imagebuild.tools.console import PHASES
 Found = tuple[Cell, Path]
 # characters of a cell's log that the page shows itself
 EXCERPT = 4000
-ORDER = (*[name for name, _ in PHASES], "ssh", "cloud-init")
+ORDER = (*[name for name, _ in PHASES], "ssh")
 
 
 def write_page(file: Path, title: str, cells: Sequence[Found]) -> None:
@@ -63,16 +63,15 @@ def _verdicts(base: Path, cells: Sequence[Found]) -> list[dict[str, Any]]:
 
 
 def _cell(base: Path, cell: Cell, place: Path, anchor: str) -> dict[str, Any]:
-    carried = "carried over by identity" in cell.reason
     log = place / cell.evidence
     text = (
         log.read_bytes().decode("utf-8", "replace")
-        if log.is_file() and not carried and cell.evidence.endswith(f"{cell.criterion}.log")
+        if log.is_file() and not cell.carried and cell.evidence.endswith(f"{cell.criterion}.log")
         else ""
     )
     shown = text if len(text) <= EXCERPT else f"{text[: EXCERPT // 2]}\n[…]\n{text[-EXCERPT // 2 :]}"
     return {
-        "criterion": cell.criterion, "state": str(cell.state), "reason": cell.reason, "seconds": cell.seconds, "carried": carried,
+        "criterion": cell.criterion, "state": str(cell.state), "reason": cell.reason, "seconds": cell.seconds, "carried": cell.carried,
         "anchor": f"{anchor}-{cell.criterion}", "href": _href(base, log), "name": cell.evidence,
         # control characters of consoles are no text
         "excerpt": "".join(each for each in shown if each.isprintable() or each == "\n"),
@@ -92,15 +91,15 @@ def _charts(title: str, place: Path) -> list[dict[str, Any]]:
 def _chart(title: str, phases: Mapping[str, float]) -> dict[str, Any]:
     """Return a bar: each phase lasts until the next one begins. `phases` maps a phase to seconds since power-on."""
     reached = sorted((seconds, name) for name, seconds in phases.items())
-    begun = 0.0
-    bars: list[dict[str, Any]] = []
-    for (seconds, name), following in zip(reached, [*reached[1:], (reached[-1][0], "")], strict=True):
-        until = following[0]
-        if name == "ssh" and not following[1]:
-            continue
-        start = begun if not bars else seconds
-        bars.append({"name": name, "seconds": max(0.0, until - start), "number": ORDER.index(name) % 8 if name in ORDER else 7})
-    total = sum(bar["seconds"] for bar in bars) or 1.0
+    begins = [0.0, *(seconds for seconds, _ in reached[1:])]
+    ends = [seconds for seconds, _ in reached[1:]] + [reached[-1][0]]
+    # the last one is where the boot ended: it has no length of its own, unless it is the only one
+    bars: list[dict[str, Any]] = [
+        {"name": name, "seconds": end - begin, "number": ORDER.index(name) if name in ORDER else 0}
+        for (_, name), begin, end in zip(reached, begins, ends, strict=True)
+        if end > begin
+    ]
+    total = reached[-1][0] or 1.0
     return {"title": title, "seconds": reached[-1][0], "phases": [bar | {"percent": 100 * bar["seconds"] / total} for bar in bars]}
 
 
@@ -113,7 +112,7 @@ def write_junit(file: Path, cells: Sequence[Found]) -> None:
             if (cell.artifact, cell.firmware) == (artifact, firmware):
                 suite.add_testcase(_case(cell, place))
         document.add_testsuite(suite)
-    document.update_statistics()  # type: ignore[no-untyped-call]
+    document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has no annotation there
     file.parent.mkdir(parents=True, exist_ok=True)
     document.write(str(file), pretty=True)
 

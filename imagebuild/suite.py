@@ -2,9 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from imagebuild.errors import BuildError
 from imagebuild.guest import Expected, Host, NotTestedError, Records
@@ -13,11 +11,11 @@ from imagebuild.hosts.ostree import NO_LAYERING
 from imagebuild.hosts.table import commands_of
 from imagebuild.journey import Journey
 from imagebuild.kinds import HostKind
+from imagebuild.once import Once
 from imagebuild.releases import Offers, Release, Releases, make_packages, offering
 from imagebuild.rig import Boot, Guest, Rig, guest
 from imagebuild.tools.console import plain
 
-T = TypeVar("T")
 SECOND = "second"
 
 
@@ -31,7 +29,7 @@ class Suite:
         self._saved = False
         self._guests: list[tuple[Guest, Boot]] = []
         self._current: Guest | None = None
-        self._made: dict[str, object] = {}
+        self._made = Once()
 
     @functools.cached_property
     def offers(self) -> Offers:
@@ -59,22 +57,10 @@ class Suite:
         self._current = found[0]
         return found
 
-    def _once_only(self, name: str, make: Callable[[], T]) -> T:
-        """Make something once, also when that fails: a guest that did not come up is not booted again for every criterion."""
-        if name not in self._made:
-            try:
-                self._made[name] = make()
-            except Exception as error:
-                self._made[name] = error
-        found = self._made[name]
-        if isinstance(found, Exception):
-            raise found
-        return found  # type: ignore[return-value]
-
     @property
     def first(self) -> tuple[Guest, Boot]:
         """The artifact's first boot."""
-        return self._once_only("first", self._boot_first)
+        return self._made("first", self._boot_first)
 
     def _boot_first(self) -> tuple[Guest, Boot]:
         found = self._boot(self.rig.evidence)
@@ -86,7 +72,7 @@ class Suite:
     @property
     def _second(self) -> tuple[Guest, Boot, str]:
         """Another first boot of the same image, on an overlay of its own, and its machine-id. It stands still until it is needed again."""
-        return self._once_only("second", self._boot_second)
+        return self._made("second", self._boot_second)
 
     def _boot_second(self) -> tuple[Guest, Boot, str]:
         machine, boot = self._boot(self.rig.evidence / SECOND)

@@ -84,5 +84,5 @@ def test_the_report_shows_artifacts_criteria_and_reasons(tmp_path: Path) -> None
     rows = json.loads((tmp_path / "out" / "verdict.json").read_text())
     assert rows[1] == {
         "criterion": "containers-run", "artifact": "a.qcow2", "firmware": "bios", "state": "not tested", "reason": "no runtime",
-        "evidence": str(tmp_path / "x.log"), "seconds": 1.0, "found": None,
+        "evidence": str(tmp_path / "x.log"), "seconds": 1.0, "found": None, "carried": False,
     }  # fmt: skip

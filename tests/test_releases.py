@@ -1,6 +1,7 @@
 """What guests find at the test's server: releases made of the candidate, a registry, packages; real repositories, real TLS, real RPMs."""
 
 import hashlib
+import io
 import json
 import subprocess
 import tarfile
@@ -135,7 +136,7 @@ def test_a_package_is_made_with_the_real_tools(tmp_path: Path) -> None:
 
 
 def test_a_system_container_says_how_it_is_started() -> None:
-    with tarfile.open(fileobj=__import__("io").BytesIO(oci.system_container_archive())) as archive:
+    with tarfile.open(fileobj=io.BytesIO(oci.system_container_archive())) as archive:
         layer = archive.extractfile("layer.tar")
         assert layer is not None
         with tarfile.open(fileobj=layer) as inside:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
@@ -44,7 +45,8 @@ def found(tmp_path: Path) -> list[tuple[Cell, Path]]:
             (place / one.evidence).write_text(f"$ command {number}\n" + "x" * 9000)
             cells.append((one, place))
     (odd,) = [pair for pair in cells if pair[0].criterion == "criterion-0" and pair[0].artifact.endswith("#1")]
-    cells.append((cell("disk cloud #1", "carried", State.PASSED, "carried over by identity from x"), odd[1]))
+    carried = replace(cell("disk cloud #1", "carried", State.PASSED, "carried over by identity from x"), carried=True)
+    cells.append((carried, odd[1]))
     (odd[1] / "carried.log").write_text("# carried\n")
     return cells
 
@@ -87,6 +89,8 @@ def test_the_page_in_a_browser(tmp_path: Path, found: list[tuple[Cell, Path]], b
     colours = {page.locator(f"td .state.{name}").first.evaluate("e => getComputedStyle(e).color") for name in ("passed", "failed", "error")}
     assert len(colours) == 3
     assert page.locator(".bar").count() == 2
+    assert page.locator("td", has_text="by identity").count() == 1
+    assert page.locator(".bar").first.get_attribute("aria-label") == "firmware 9 s, kernel 11 s, userspace 40 s, "
     assert page.locator("img").first.evaluate("image => image.naturalWidth") == 1
     assert not said, said
     page.set_viewport_size({"width": 390, "height": 800})

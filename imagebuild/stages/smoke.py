@@ -156,8 +156,8 @@ def _test(
     evidence.mkdir()
     rig = _rig(subject, tree, previous, spec, bench, evidence)
     if references:
-        here = frozenset(criteria.firmware_bound()) if not _same_firmware(references, spec.firmware) else frozenset[str]()
-        rig = replace(rig, boot_only=True, bound_too=bool(here), machine_ids=_machine_ids(references))
+        bound_too = not _same_firmware(references, spec.firmware)
+        rig = replace(rig, boot_only=True, bound_too=bound_too, machine_ids=_machine_ids(references))
     cells = _run(out, rig, spec.guest.tries)
     # what was found under the same firmware comes first
     for reference in sorted(references, key=lambda each: each.cells[0].firmware is not spec.firmware):
@@ -262,10 +262,9 @@ def _carried(reference: Verdict, rig: Rig, known: Sequence[Cell], proof: str) ->
         source = reference.evidence / cell.evidence
         log.write_bytes(f"# {text}\n".encode() + (source.read_bytes() if source.exists() else b""))
         # a waiver is for the artifact it names
-        state = cell.found or cell.state
-        found.append(
-            replace(
-                cell, artifact=rig.artifact, firmware=rig.firmware, state=state, found=None, evidence=log.name, reason=reason, seconds=0.0
-            )
-        )
+        here = replace(
+            cell, artifact=rig.artifact, firmware=rig.firmware, state=cell.found or cell.state, found=None, carried=True, evidence=log.name,
+            reason=reason, seconds=0.0,
+        )  # fmt: skip
+        found.append(here)
     return found

@@ -66,17 +66,10 @@ def release_before(tree: TreeConfig, pinned: Pin, *, given: str | None = None, r
 def pull_commit(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
     """Pull a commit as `pull_tree` does, but leave the ref alone, and do not read every object again: it is only served to guests."""
     del out
-    repo = Repo.ensure(repo_path)
-    remote = Remote(url=source.url, keys=tuple(Path(key) for key in source.gpg_keys), verify=not source.allow_unsigned)
-    repo.pull(remote, pinned.commit, patience=patience(source), progress=steplog.note)
-    return describe_tree(repo, pinned)
+    return describe_tree(_pull(pinned, source, repo_path), pinned)
 
 
-def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
-    """Pull exactly the pinned commit, check signature and every object, and describe the tree.
-
-    Raises BuildError: unsigned, wrongly signed, damaged (names the object), no kernel, no ostree in the initramfs's reach.
-    """
+def _pull(pinned: Pin, source: TreeConfig, repo_path: Path) -> Repo:
     keys = tuple(Path(key) for key in source.gpg_keys)
     for key in keys:
         if not key.is_file():
@@ -87,6 +80,15 @@ def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tr
     remote = Remote(url=source.url, keys=keys, verify=not source.allow_unsigned)
     steplog.note(f"pulling {pinned.commit} ({pinned.ref}) from {source.url}")
     repo.pull(remote, pinned.commit, patience=patience(source), progress=steplog.note)
+    return repo
+
+
+def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
+    """Pull exactly the pinned commit, check signature and every object, and describe the tree.
+
+    Raises BuildError: unsigned, wrongly signed, damaged (names the object), no kernel, no ostree in the initramfs's reach.
+    """
+    repo = _pull(pinned, source, repo_path)
     steplog.note("checking every object")
     count = repo.fsck(pinned.commit)
     repo.set_ref(pinned.ref, pinned.commit)

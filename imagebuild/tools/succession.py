@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import gi
 
 gi.require_version("OSTree", "1.0")
-from gi.repository import GLib, OSTree  # noqa: E402  # the version must be named before the import
+from gi.repository import GLib, OSTree
 
-from imagebuild.errors import BuildError  # noqa: E402
-from imagebuild.tools.ostree import Repo, readable  # noqa: E402
+from imagebuild.errors import BuildError
+from imagebuild.tools.ostree import Repo, readable
 
 CHANGED = "/usr/lib/os-release"
 LINKS = 8
