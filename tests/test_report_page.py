@@ -54,8 +54,10 @@ def found(tmp_path: Path) -> list[tuple[Cell, Path]]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        # as root there is no sandbox; the page is ours
-        chromium = playwright.chromium.launch(executable_path=str(command.require("chromium")), args=["--no-sandbox"])
+        # as root there is no sandbox, and containers have little shared memory; the page is ours
+        chromium = playwright.chromium.launch(
+            executable_path=str(command.require("chromium")), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield chromium
         chromium.close()
 
