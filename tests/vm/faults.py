@@ -113,6 +113,11 @@ FAULTS: dict[str, Fault] = {
         says="wget",
     ),
     "a unit fails": Fault(script=unit("/bin/false"), caught=(NO_FAILED,), says="fault.service"),
+    "the disk fills at first boot": Fault(
+        script=unit('/bin/sh -c "fallocate -l $$(( $$(df --output=avail -B1 /var | tail -n1) - 16777216 )) /var/fill; cat /dev/zero > /var/rest; true"')
+        .replace("[Service]", "[Unit]\\nAfter=docker-storage-setup.service cloud-init.service\\nBefore=cloud-config.service\\n[Service]", 1),
+        caught=(RUN, NETWORK), says="No space left",
+    ),
     "the kernel trips": Fault(
         script=unit('/bin/sh -c "echo BUG: unable to handle page fault for a test > /dev/kmsg"'), caught=(FATAL,), says="tripped over itself",
     ),
