@@ -7,16 +7,19 @@ import os
 import shutil
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from imagebuild import cli_image, graph, report, report_page, steplog, steps
+from imagebuild import cli_image, cli_publish, graph, report, steplog, steps
 from imagebuild import config as configuration
 from imagebuild.cli_image import Wanted
+from imagebuild.cli_publish import Wish
 from imagebuild.composers import Composed, mmdebstrap, rpm_ostree
 from imagebuild.config import Config, MmdebstrapConfig, cache_directory, source_date_epoch
 from imagebuild.deploy import compare as disk_compare
@@ -26,18 +29,19 @@ from imagebuild.graph import Outcome
 from imagebuild.installers import remaster
 from imagebuild.installers.table import choose as choose_installer
 from imagebuild.kinds import Firmware, Login
-from imagebuild.model import Cell, Image, IsoImage, Release, Tree
+from imagebuild.model import Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
+from imagebuild.publish import facts
+from imagebuild.publish.material import material_of
 from imagebuild.stages import kickstart as kickstarts
-from imagebuild.stages.tree import pin, release_before
+from imagebuild.stages.tree import Before, pin, release_before
 from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
 from imagebuild.tools import accelerator, command
 
 GIB = 1024**3
 INTERRUPTED = 130
-COMMIT_DIGITS = 64
 # size of a tree's content when nothing is known of it yet
 ASSUMED_TREE = 1_500_000_000
 DEFAULT_STORE = Path("build/store")
@@ -107,56 +111,104 @@ def _load(ref: str | None, file: Path | None, store: Path) -> tuple[Config, str]
     return configuration.find(ref, store)[1], ref
 
 
+OutputOption = Annotated[Path, typer.Option("--output", help="directory of releases")]
+JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="steps at the same time")]
+PopulateOption = Annotated[str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")]
+NightlyOption = Annotated[bool, typer.Option("--nightly", help="a nightly compose; nothing is done when the ref has no new commit")]
+ForceOption = Annotated[bool, typer.Option("--force", help="a nightly also without a new commit")]
+DateOption = Annotated[str | None, typer.Option("--date", help="day in the compose id, YYYYMMDD; not given: today (UTC)")]
+RespinOption = Annotated[int | None, typer.Option("--respin", min=0, help="respin number; not given: the next one")]
+
+
 @app.command("all")
 def build_all(
     ref: RefOption = None,
     config: ConfigOption = None,
     store: StoreOption = DEFAULT_STORE,
-    output: Annotated[Path, typer.Option("--output", help="directory the release is laid out in")] = DEFAULT_OUTPUT,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="steps at the same time")] = max(2, os.cpu_count() or 2),
-    populate: Annotated[str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")] = None,
+    output: OutputOption = DEFAULT_OUTPUT,
+    jobs: JobsOption = max(2, os.cpu_count() or 2),
+    populate: PopulateOption = None,
     plan: Annotated[bool, typer.Option("--plan", help="say what would be built, and why, and stop")] = False,
+    nightly: NightlyOption = False,
+    force: ForceOption = False,
+    date: DateOption = None,
+    respin: RespinOption = None,
 ) -> None:
-    """Build, test and lay out everything of a ref."""
+    """Build and test everything of a ref, and release it."""
     settings, chosen = _load(ref, config, store)
+    wanted = Wish(output=output, day=cli_publish.day_of(date), respin=respin, nightly=nightly)
+    ready = _prepare(settings, chosen, store, wanted, populate)
+    if nightly and not force and cli_publish.nothing_new(output, chosen, ready.commit, console):
+        return
+    if plan:
+        for each in ready.planned:
+            console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
+        return
+    cli_publish.check_signer(settings)
+    _check_space(settings, ready.store, ready.planned)
+    _build(ready, wanted, jobs)
+
+
+@app.command("release")
+def release(
+    ref: RefOption = None,
+    config: ConfigOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: OutputOption = DEFAULT_OUTPUT,
+    populate: PopulateOption = None,
+    nightly: NightlyOption = False,
+    date: DateOption = None,
+    respin: RespinOption = None,
+) -> None:
+    """Release what was built and tested already; nothing is built, and nothing is signed that was not tested."""
+    settings, chosen = _load(ref, config, store)
+    wanted = Wish(output=output, day=cli_publish.day_of(date), respin=respin, nightly=nightly)
+    ready = _prepare(settings, chosen, store, wanted, populate)
+    missing = [each.step.name for each in ready.planned if each.todo and each.step is not ready.pipeline.release]
+    if missing:
+        raise BuildError(f"not finished: {', '.join(missing)}", hint="imagebuild all builds and tests what is missing")
+    _build(ready, wanted, jobs=1)
+
+
+app.command("names")(cli_publish.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """A wired graph and what there is of it."""
+
+    settings: Config
+    commit: str
+    host: Host
+    before: Before
+    pipeline: Pipeline
+    store: Store
+    planned: list[graph.Planned]
+
+
+def _prepare(settings: Config, chosen: str, store: Path, wanted: Wish, populate: str | None) -> _Ready:
     ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
     pinned = pin(settings.tree, chosen)
-    repo = store.absolute() / "repo"
-    before = release_before(settings.tree, pinned, given=settings.previous, released=_released(output, chosen, pinned.commit))
-    host = Host(repo=repo, populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=store.absolute() / "cells")
+    released = facts.last_commit(wanted.output, chosen, but=pinned.commit)
+    before = release_before(settings.tree, pinned, given=settings.previous, released=released)
+    place = store.absolute()
+    host = Host(repo=place / "repo", populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=place / "cells")
     pipeline = wire(settings, pinned, host, before)
     opened = Store(store)
-    planned = graph.plan([pipeline.release], opened)
-    console.print(f"{chosen} is {pinned.commit}", highlight=False, soft_wrap=True)
-    console.print(
-        f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(
-        f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
-        highlight=False,
-        soft_wrap=True,
+    said = [f"{chosen} is {pinned.commit}"]
+    said.append(f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}")
+    said.append(
+        f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})"
     )
     if settings.installer is not None:
-        console.print("installer ISO: {} ({})".format(*choose_installer(settings.installer)), highlight=False, soft_wrap=True)
-    if plan:
-        for each in planned:
-            console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
-        return
-    _check_space(settings, opened, planned)
-    _build(pipeline, opened, output, jobs)
-
-
-def _released(output: Path, ref: str, candidate: str) -> str | None:
-    """Return the commit of the release that was last laid out before the candidate, of the same ref; None for the first."""
-    files = sorted(output.glob("*/commit"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in files:
-        words = file.read_text().split()
-        if len(words) == 3 and words[2] == ref and len(words[0]) == COMMIT_DIGITS and words[0] != candidate:
-            return words[0]
-    return None
+        said.append("installer ISO: {} ({})".format(*choose_installer(settings.installer)))
+    for line in said:
+        console.print(line, highlight=False, soft_wrap=True)
+    return _Ready(
+        settings=settings, commit=pinned.commit, host=host, before=before, pipeline=pipeline, store=opened,
+        planned=graph.plan([pipeline.release], opened),
+    )  # fmt: skip
 
 
 def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -> None:
@@ -171,20 +223,21 @@ def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -
         )
 
 
-def _build(pipeline: Pipeline, store: Store, output: Path, jobs: int) -> None:
+def _build(ready: _Ready, wanted: Wish, jobs: int) -> None:
+    pipeline = ready.pipeline
     budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
     # and as many for what is compressed in the background
     executor = ThreadPoolExecutor(max_workers=2 * jobs)
     with showing(console) as view:
         view.expect([each.name for each in graph.order([pipeline.release])])
         try:
-            outcome = graph.build([pipeline.release], store, executor, budget=budget, listener=view)
+            outcome = graph.build([pipeline.release], ready.store, executor, budget=budget, listener=view)
         except KeyboardInterrupt:
             # not waited for: a thread may be inside a library that cannot be interrupted, and os._exit ends it
             _end_everything()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-    _report(pipeline, outcome, output)
+    _report(ready, outcome, wanted)
 
 
 def _available_memory() -> int:
@@ -192,18 +245,13 @@ def _available_memory() -> int:
     return int(lines["MemAvailable"].split()[0]) * 1024
 
 
-def _report(pipeline: Pipeline, outcome: Outcome, output: Path) -> None:
-    cells = report.cells_of(pipeline, outcome)
-    _write_reports(output, pipeline, outcome, cells)
+def _report(ready: _Ready, outcome: Outcome, wanted: Wish) -> None:
+    pipeline, cells = ready.pipeline, report.cells_of(ready.pipeline, outcome)
+    tree: Tree | None = outcome.values.get(pipeline.tree)
+    cli_publish.write_reports(wanted.output, f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria", cells)
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
-    images: list[tuple[Image | IsoImage, Path]] = [
-        (image, image.file) for image in (outcome.values[one] for one in downloads if one in outcome.values)
-    ]
-    if pipeline.release in outcome.values:
-        directory = _deliver(outcome.value(pipeline.release), outcome.value(pipeline.tree), output)
-        images = [(image, directory / image.name) for image, _ in images]
-        _write_reports(directory, pipeline, outcome, [(cell, _published(directory, cell)) for cell, _ in cells])
-    report.show_artifacts(console, images)
+    found = [outcome.values[one] for one in downloads if one in outcome.values]
+    report.show_artifacts(console, [(image, image.file) for image in found])
     report.show_criteria(console, cells)
     for one, error in outcome.failed.items():
         report.show_error(complaints, error, where=one.name)
@@ -211,43 +259,8 @@ def _report(pipeline: Pipeline, outcome: Outcome, output: Path) -> None:
         complaints.print(f"imagebuild: {one.name} was not started, because {because.name} failed", highlight=False)
     if outcome.failed:
         raise typer.Exit(3 if all(isinstance(error, CriteriaError) for error in outcome.failed.values()) else 1)
-
-
-def _write_reports(place: Path, pipeline: Pipeline, outcome: Outcome, cells: list[tuple[Cell, Path]]) -> None:
-    """Write the verdict as data, as JUnit and as a page."""
-    tree: Tree | None = outcome.values.get(pipeline.tree)
-    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
-    report.write_verdict(place / "verdict.json", cells)
-    report_page.write_junit(place / "junit.xml", cells)
-    report_page.write_page(place / "report.html", title, cells)
-
-
-def _published(directory: Path, cell: Cell) -> Path:
-    """Return where the evidence of a cell lies in a release (stages/release.py)."""
-    return directory / "evidence" / f"{cell.artifact}-{cell.firmware}"
-
-
-def _deliver(release: Release, tree: Tree, output: Path) -> Path:
-    """Link the release into `output/VERSION`, replacing an older try of the same version in one step."""
-    target = output / tree.version
-    partial = output / f".{tree.version}.{os.getpid()}"
-    output.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(release.directory, partial, copy_function=_link)
-    if target.exists():
-        old = output / f".{tree.version}.{os.getpid()}.old"
-        target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old)
-    else:
-        partial.rename(target)
-    return target
-
-
-def _link(source: str, target: str) -> Any:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
+    material = material_of(ready.settings, pipeline, outcome, ready.host, ready.before, source_date_epoch() or int(time.time()))
+    cli_publish.publish(material, wanted, console)
 
 
 @app.command()

@@ -177,6 +177,6 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The directory of tested downloads."""
+    """What may be released: `manifest` (JSON) lists every download that was tested and looked into, with size and SHA-256."""
 
-    directory: ArtifactPath
+    manifest: ArtifactPath

@@ -17,7 +17,7 @@ from imagebuild.stages.inspect import inspect_image
 from imagebuild.stages.install import install_iso
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import digest, write_kickstart
-from imagebuild.stages.release import lay_out
+from imagebuild.stages.release import admit
 from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
@@ -48,6 +48,8 @@ class Pipeline:
     """The wired graph; `release` is its goal, the rest is for the report."""
 
     tree: Step[Tree]
+    previous: tuple[Step[Tree], ...]
+    kickstarts: dict[str, Step[Kickstart]]
     disks: dict[str, Step[Disk]]
     images: tuple[Step[Image], ...]
     isos: tuple[Step[IsoImage], ...]
@@ -98,10 +100,10 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
     verdicts += [_smoke_installation(tests, firmware, one) for firmware, one in installations.items()]
     required = tuple(image.firmware for image in config.images.values() for _ in wanted(image.formats))
     required += (config.installer.firmware,) if config.installer is not None else ()
-    release = step("release", lay_out, tree, gather(images), gather(isos), gather(inspections), gather(verdicts), required)
+    release = step("release", admit, tree, gather(images), gather(isos), gather(inspections), gather(verdicts), required)
     return Pipeline(
-        tree=tree, disks=disks, images=tuple(images), isos=tuple(isos), installations=tuple(installations.values()), inspections=tuple(inspections),
-        verdicts=tuple(verdicts), release=release,
+        tree=tree, previous=tuple(pulled), kickstarts=kickstarts, disks=disks, images=tuple(images), isos=tuple(isos),
+        installations=tuple(installations.values()), inspections=tuple(inspections), verdicts=tuple(verdicts), release=release,
     )  # fmt: skip
 
 

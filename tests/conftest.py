@@ -1,8 +1,31 @@
 """Options and fixtures of all tests."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from imagebuild.tools import command
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let golden files be written anew."""
     parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
+
+
+@pytest.fixture(scope="session")
+def homedir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GnuPG home directory in which release keys are made once."""
+    return tmp_path_factory.mktemp("release-keys")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; as root there is no sandbox, and containers have little shared memory: the pages are ours."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=str(command.require("chromium")), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()

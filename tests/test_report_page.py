@@ -1,19 +1,17 @@
 """The report, opened in a real browser: links, console errors, what a click does, and whether a telephone can show it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell
 from imagebuild.report_page import write_junit, write_page
-from imagebuild.tools import command
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360000002000001e221bc330000000049454e44ae426082"
@@ -49,17 +47,6 @@ def found(tmp_path: Path) -> list[tuple[Cell, Path]]:
     cells.append((carried, odd[1]))
     (odd[1] / "carried.log").write_text("# carried\n")
     return cells
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # as root there is no sandbox, and containers have little shared memory; the page is ours
-        chromium = playwright.chromium.launch(
-            executable_path=str(command.require("chromium")), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield chromium
-        chromium.close()
 
 
 def test_the_page_in_a_browser(tmp_path: Path, found: list[tuple[Cell, Path]], browser: Browser) -> None:

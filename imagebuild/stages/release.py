@@ -1,10 +1,8 @@
-"""Lay tested artifacts out for download: hard links, never copies. Nothing that was not tested gets here."""
+"""The gate: only what was tested, looked into and found fit gets past it. What is released is linked from the store afterwards (publish/)."""
 
-import os
+import json
 from collections.abc import Sequence
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from imagebuild import criteria
 from imagebuild.errors import BuildError
@@ -14,7 +12,7 @@ from imagebuild.tools.ostree import Repo
 from imagebuild.waivers import FIT
 
 
-def lay_out(
+def admit(
     out: Path,
     tree: Tree,
     images: tuple[Image, ...],
@@ -23,12 +21,10 @@ def lay_out(
     verdicts: tuple[Verdict, ...],
     required: tuple[tuple[Firmware, ...], ...],
 ) -> Release:
-    """Link every image and its verdict into one directory; `required` are the firmwares of each of `images` and `isos`, in that order.
+    """Let downloads pass; `required` are the firmwares of each of `images` and `isos`, in that order.
 
-    Raises BuildError when an image has a hole in its verdict, or was not opened and looked into.
+    Raises BuildError when one has a hole in its verdict, or was not opened and looked into.
     """
-    directory = out / "release"
-    directory.mkdir()
     cells = [cell for verdict in verdicts for cell in verdict.cells]
     downloads: tuple[Image | IsoImage, ...] = (*images, *isos)
     # what is asked of a tree is read from the tree
@@ -41,14 +37,10 @@ def lay_out(
         # an ISO was looked into where it was made
         if isinstance(image, Image) and image.name not in [each.artifact for each in inspections]:
             raise BuildError(f"{image.name} is not fit for release: nobody looked into it")
-        if image.file.stat().st_size != image.size:
-            raise BuildError(f"{image.file} has changed its size since it was made: {image.file.stat().st_size}, not {image.size} bytes")
-        os.link(image.file, directory / image.name)
-    for verdict in verdicts:
-        _link_tree(verdict.evidence, directory / "evidence" / f"{verdict.cells[0].artifact}-{verdict.cells[0].firmware}")
-    (directory / "verdict.json").write_text(TypeAdapter(list[Cell]).dump_json(cells, indent=1).decode() + "\n")
-    (directory / "commit").write_text(f"{tree.commit} {tree.version} {tree.ref}\n")
-    return Release(directory=directory)
+    admitted = [{"artifact": image.name, "size": image.size, "sha256": image.sha256} for image in downloads]
+    file = out / "admitted.json"
+    file.write_text(json.dumps({"commit": tree.commit, "version": tree.version, "ref": tree.ref, "artifacts": admitted}, indent=1) + "\n")
+    return Release(manifest=file)
 
 
 def _problem(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wanted: Sequence[str]) -> str:
@@ -62,12 +54,3 @@ def _problem(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wa
         if missing:
             return f"under {firmware} it was not held against {', '.join(missing)}"
     return ""
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    target.mkdir(parents=True)
-    for place in sorted(source.iterdir()):
-        if place.is_dir() and not place.is_symlink():
-            _link_tree(place, target / place.name)
-        elif place.is_file():
-            os.link(place, target / place.name)

@@ -1,7 +1,8 @@
-"""OpenPGP keys through gpg(1): throw-away signing keys for demonstrations, exported public keys."""
+"""OpenPGP through gpg(1): keys, clear-signed texts, and what is really signed in a file from outside."""
 
 import contextlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imagebuild.errors import BuildError
@@ -64,3 +65,130 @@ def dearmored(file: Path, target: Path) -> None:
         command.run(["gpg", "--batch", "--yes", "--output", target, "--dearmor", file])
     else:
         target.write_bytes(data)
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+BEGIN, SIGNATURE, END = b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PGP SIGNATURE-----", b"-----END PGP SIGNATURE-----"
+# doc/DETAILS of GnuPG, status lines of --status-fd; what each says of a signature that is not to be trusted
+BAD = {
+    "BADSIG": "the signature is bad: the text was changed",
+    "ERRSIG": "the signature cannot be checked: it is by another key",
+    "NO_PUBKEY": "the signature is by another key",
+    "EXPKEYSIG": "the key has expired",
+    "EXPSIG": "the signature has expired",
+    "REVKEYSIG": "the key was revoked",
+    "NODATA": "there is no signature",
+    "FAILURE": "the signature cannot be checked",
+}
+
+
+class SignatureError(BuildError):
+    """A file is not signed as it should be."""
+
+
+@contextlib.contextmanager
+def signer(user: str, *, homedir: Path | None, key_file: Path | None, generate: bool) -> Iterator["Signer"]:
+    """Yield a signer with the key of `user`: of the user's own keyring and agent, of a GnuPG home directory, or of a file.
+
+    Raises BuildError when there is no such secret key.
+    """
+    if key_file is not None:
+        with tempfile.TemporaryDirectory(prefix="imagebuild-gpg-") as place, keyring(Path(place)) as home:
+            command.run(["gpg", "--homedir", home, "--batch", "--import", key_file])
+            yield _signer(user, home)
+    elif homedir is not None:
+        with keyring(homedir) as home:
+            if generate:
+                ensure_key(home, user)
+            yield _signer(user, home)
+    else:
+        yield _signer(user, None)
+
+
+def _signer(user: str, homedir: Path | None) -> "Signer":
+    where: list[str | Path] = ["--homedir", homedir] if homedir is not None else []
+    _, listing = command.status(["gpg", *where, "--batch", "--with-colons", "--list-secret-keys", user])
+    prints = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
+    if not prints:
+        raise BuildError(
+            f"there is no secret key of {user} in {homedir or 'your keyring'}",
+            hint="check publish.signing; `gpg --list-secret-keys` shows what there is",
+        )
+    return Signer(prints[0], homedir)
+
+
+class Signer:
+    """A secret key that signs texts and files; `fingerprint` has 40 hexadecimal digits."""
+
+    def __init__(self, fingerprint: str, homedir: Path | None) -> None:
+        self.fingerprint = fingerprint
+        self.homedir = homedir
+        where: list[str | Path] = ["--homedir", homedir] if homedir is not None else []
+        self._plain: list[str | Path] = ["gpg", *where, "--batch", "--yes"]
+        self._begin: list[str | Path] = [*self._plain, "--local-user", fingerprint]
+
+    def clearsign(self, text: str) -> str:
+        """Return a text within its signature (RFC 9580, 7)."""
+        with tempfile.TemporaryDirectory(prefix="imagebuild-sign-") as place:
+            source, target = Path(place) / "text", Path(place) / "signed"
+            source.write_text(text)
+            command.run([*self._begin, "--output", target, "--clearsign", source])
+            return target.read_text()
+
+    def detach(self, file: Path, target: Path) -> None:
+        """Write the signature of a file into another one, binary."""
+        command.run([*self._begin, "--output", target, "--detach-sign", file])
+
+    def public_key(self) -> str:
+        """Return the public key, armoured."""
+        return command.run([*self._plain, "--armor", "--export-options", "export-minimal", "--export", self.fingerprint])
+
+
+def signed_payload(data: bytes, keys: Sequence[Path], *, what: str) -> bytes:
+    """Return what is really signed in a clear-signed file. Raises SignatureError.
+
+    gpg ends with 0 for a file that has unsigned lines before or after the signed block (measured, domain.md 5.2): the file must
+    be the block and nothing else, and what counts is what gpg extracts from it.
+    """
+    if not data.startswith(BEGIN + b"\n") or not data.rstrip().endswith(END) or data.count(BEGIN) != 1 or data.count(SIGNATURE) != 1:
+        raise SignatureError(
+            f"{what}: is not one signed block and nothing else",
+            hint="unsigned lines around a signed block are worth nothing: fetch it again",
+        )
+    with _public(keys) as homedir:
+        source, target = homedir / "signed", homedir / "payload"
+        source.write_bytes(data)
+        argv: list[str | Path] = ["gpg", "--homedir", homedir, "--batch", "--status-fd", "1", "--output", target, "--decrypt", source]
+        _check(command.status(argv), keys, what)
+        return target.read_bytes()
+
+
+def check_detached(file: Path, signature: Path, keys: Sequence[Path], *, what: str) -> None:
+    """Raise SignatureError when a detached signature is not by one of the keys over exactly this file."""
+    with _public(keys) as homedir:
+        _check(command.status(["gpg", "--homedir", homedir, "--batch", "--status-fd", "1", "--verify", signature, file]), keys, what)
+
+
+@contextlib.contextmanager
+def _public(keys: Sequence[Path]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="imagebuild-verify-") as place, keyring(Path(place)) as homedir:
+        for key in keys:
+            if not key.is_file():
+                raise BuildError(f"there is no public key {key}")
+            code, said = command.status(["gpg", "--homedir", homedir, "--batch", "--import", key])
+            if code != 0:
+                raise BuildError(f"{key} holds no public key: {said.strip().splitlines()[-1] if said.strip() else ''}")
+        yield homedir
+
+
+def _check(finished: tuple[int, str], keys: Sequence[Path], what: str) -> None:
+    code, said = finished
+    states = [words[1] for words in (line.split() for line in said.splitlines()) if words[:1] == ["[GNUPG:]"] and len(words) > 1]
+    found = next((state for state in BAD if state in states), None)
+    if found is not None or code != 0 or states.count("VALIDSIG") != 1 or "GOODSIG" not in states:
+        said_so = BAD.get(found or "", "it is not signed")
+        raise SignatureError(
+            f"{what}: {said_so} (key: {', '.join(str(key) for key in keys)})",
+            hint="do not use what it lists; ask who publishes it for the right key",
+        )

@@ -20,6 +20,8 @@ from imagebuild.errors import BuildError, UsageError
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 # ostree-core.h, OstreeObjectType
+# ostree-core.h, OstreeObjectType
+COMMIT = 4
 OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
 SUMMARY = "(a(s(taya{sv}))a{sv})"

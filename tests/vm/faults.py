@@ -87,11 +87,10 @@ FAULTS: dict[str, Fault] = {
         script="ln -sf /dev/null $D/etc/systemd/system/cloud-final.service", caught=(HOSTNAME, KEY, SCRIPT), says="masked",
     ),
     "cloud-init has an error": Fault(
-        script="printf '#cloud-config\\ncloud_final_modules: [scripts-user, phone-home, final-message]\\n"
-        "phone_home: {url: \"http://127.0.0.1:1/\", tries: 1}\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg",
-        caught=(SCRIPT, NO_FAILED), says="reports errors",
+        script="printf '#cloud-config\\nbootcmd: [[\"false\"]]\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg", caught=(SCRIPT, NO_FAILED),
+        says="reports errors",
     ),
-    "the remote is missing": Fault(script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE,), says="is 'file:"),
+    "the remote is missing": Fault(script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE,), says="has no remote"),
     "the remote has no key": Fault(
         script="sed -i 's,^gpgkeypath=.*,gpgkeypath=/usr/share/ostree/nothing.asc,' $D/etc/ostree/remotes.d/*", caught=(REMOTE,),
         says="is not there",

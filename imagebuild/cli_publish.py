@@ -1,0 +1,123 @@
+"""The commands about releases: names, release, promote, demote, verify, prune."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from imagebuild import config as configuration
+from imagebuild import report, report_page
+from imagebuild.config import Config
+from imagebuild.errors import BuildError
+from imagebuild.model import Cell
+from imagebuild.publish import facts
+from imagebuild.publish.assemble import assemble, released_as, take_names
+from imagebuild.publish.material import Material
+from imagebuild.publish.names import check_day, names_of
+from imagebuild.tools import gpg
+from imagebuild.tools.gpg import Signer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a release is to be called: its day (YYYYMMDD), a respin number or the next one, a nightly or not; and where it goes."""
+
+    output: Path
+    day: str
+    respin: int | None
+    nightly: bool
+
+
+def day_of(text: str | None) -> str:
+    """Return a day as compose ids have it: the given one, or today's (UTC). Raises UsageError."""
+    day = text or datetime.now(UTC).strftime("%Y%m%d")
+    check_day(day)
+    return day
+
+
+def nothing_new(output: Path, ref: str, commit: str, console: Console) -> bool:
+    """Say so when a ref's commit was composed already."""
+    for known in reversed(facts.history(output, ref)):
+        if known.tree.commit == commit:
+            console.print(
+                f"nothing to do: {commit} was composed already, as {known.compose_id} (--force composes it again)",
+                highlight=False,
+                soft_wrap=True,
+            )
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def signer_of(config: Config) -> Iterator[Signer]:
+    """Yield the signer of a release line. Raises BuildError when nobody is configured, or the key is not there."""
+    signing = config.publish.signing
+    if signing is None:
+        raise BuildError(
+            "nobody signs: the configuration has no publish.signing", hint="name the key: publish: {signing: {user: FINGERPRINT}}"
+        )
+    homedir = Path(signing.homedir) if signing.homedir is not None else None
+    key_file = Path(signing.key_file) if signing.key_file is not None else None
+    with gpg.signer(signing.user, homedir=homedir, key_file=key_file, generate=signing.generate) as signer:
+        yield signer
+
+
+def check_signer(config: Config) -> None:
+    """Raise BuildError now, not after an hour of tests, when there is no key to sign with."""
+    with signer_of(config):
+        pass
+
+
+def write_reports(place: Path, title: str, cells: Sequence[tuple[Cell, Path]]) -> None:
+    """Write the verdict as data, as JUnit and as a page: also of a build that is not released."""
+    report.write_verdict(place / "verdict.json", cells)
+    report_page.write_junit(place / "junit.xml", cells)
+    report_page.write_page(place / "report.html", title, cells)
+
+
+def publish(material: Material, wish: Wish, console: Console) -> Path:
+    """Make the release, unless it was made of exactly this already."""
+    known = released_as(wish.output, material, nightly=wish.nightly)
+    if known is not None:
+        console.print(f"released before: {known}", highlight=False, soft_wrap=True)
+        return known
+    with signer_of(material.config) as signer:
+        names = take_names(wish.output, material, day=wish.day, nightly=wish.nightly, respin=wish.respin)
+        place = assemble(wish.output, material, names, signer)
+    console.print(f"released: {place}", highlight=False, soft_wrap=True)
+    console.print(f"page: {place / 'index.html'}", highlight=False, soft_wrap=True)
+    return place
+
+
+def names(
+    config: Annotated[Path, typer.Option("--config", help="configuration of the release line (YAML)")],
+    date: Annotated[str | None, typer.Option("--date", help="YYYYMMDD; not given: today (UTC)")] = None,
+    respin: Annotated[int, typer.Option("--respin", min=0)] = 0,
+    arch: Annotated[str | None, typer.Option("--arch", help="x86_64, aarch64, …; not given: the configuration's")] = None,
+    nightly: Annotated[bool, typer.Option("--nightly", help="as a nightly compose")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with compose id, formats and CHECKSUM files, as JSON")] = False,
+) -> None:
+    """Print the path of every file of a release, below its directory."""
+    found = names_of(configuration.load(config, Path("build/store")), day_of(date), respin, arch=arch, nightly=nightly)
+    if not as_json:
+        sys.stdout.write("".join(f"{path}\n" for path in found.paths()))
+        return
+    downloads = [
+        {"path": each.path, "image": each.image, "format": each.format, "variant": each.variant, "checksum": found.checksum_of(each.path)}
+        for each in found.downloads
+    ]
+    document = {
+        "compose_id": found.compose_id,
+        "arch": found.arch,
+        "downloads": downloads,
+        "checksums": found.checksums,
+        "manifest": found.manifest,
+    }
+    sys.stdout.write(json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,121 @@
+"""What is known of one release: written into it as `metadata/release.json`, read again for trends, promotion and verification."""
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagebuild.errors import BuildError
+from imagebuild.kinds import HostKind
+
+FILE = "metadata/release.json"
+Digest = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Frozen(BaseModel):
+    """Frozen, strict about keys, read by other versions of this program."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DownloadFacts(Frozen):
+    """One download: `path` below the release; sizes in bytes; `boot` maps a firmware to seconds from power-on to ssh at its first boot."""
+
+    path: str
+    image: str
+    format: str
+    size: int = Field(ge=0)
+    sha256: str = Digest
+    disk_size: int | None = None
+    volume_id: str | None = None
+    media_md5: str | None = None
+    boot: dict[str, float] = {}
+
+
+class TreeFacts(Frozen):
+    """One commit; `size` in bytes of its files' content; `packages` are lines NAME-EVR.ARCH."""
+
+    commit: str = Digest
+    version: str
+    kernel: str
+    kernel_arguments: str = ""
+    initramfs_size: int = 0
+    initramfs_sha256: str = ""
+    size: int
+    files: int
+
+
+class Facts(Frozen):
+    """One release of one architecture. `gate` is the key of the step that let it pass; `slowness` of the accelerator it was booted under."""
+
+    compose_id: str
+    date: str = Field(pattern=r"^\d{8}$")
+    respin: int = Field(ge=0)
+    nightly: bool
+    product: str
+    release: str
+    title: str
+    ref: str
+    remote: str
+    arch: str
+    host_kind: HostKind
+    created: int
+    gate: str
+    tree: TreeFacts
+    previous: TreeFacts | None = None
+    why_no_previous: str = ""
+    downloads: tuple[DownloadFacts, ...]
+    counts: dict[str, int] = {}
+    accelerator: str = ""
+    slowness: float = 1.0
+    signer: str = ""
+
+
+def read(directory: Path) -> Facts:
+    """Read the facts of a release directory. Raises BuildError."""
+    return parse((directory / FILE).read_bytes() if (directory / FILE).is_file() else b"", what=str(directory / FILE))
+
+
+def parse(data: bytes, *, what: str) -> Facts:
+    """Read facts from outside. Raises BuildError naming the key."""
+    try:
+        return Facts.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BuildError(f"{what} is not the description of a release: {key or 'the file'}: {first['msg']}") from error
+
+
+def history(output: Path, ref: str, *, but: str = "") -> list[Facts]:
+    """Return the finished releases of a ref below a directory, oldest first; what is no release is passed over."""
+    found: list[Facts] = []
+    for file in output.glob(f"*/{FILE}"):
+        directory = file.parent.parent
+        if directory.name.startswith(".") or not (directory / "STATUS").is_file():
+            continue
+        try:
+            facts = read(directory)
+        except BuildError:
+            continue
+        if facts.ref == ref and facts.compose_id == directory.name != but:
+            found.append(facts)
+    return sorted(found, key=lambda each: (each.created, each.date, each.respin))
+
+
+def last_commit(output: Path, ref: str, *, but: str) -> str | None:
+    """Return the commit of the last release (a nightly only when there is no other) that is not `but`; None for the first."""
+    known = [each for each in history(output, ref) if each.tree.commit != but]
+    known.sort(key=lambda each: not each.nightly)
+    return known[-1].tree.commit if known else None
+
+
+def megabytes(size: int) -> str:
+    """Return a size as people read it."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def command_line(journal: str) -> str:
+    """Return the kernel's arguments from a journal, without what differs on each machine or commit."""
+    match = re.search(r"[Cc]ommand line: (.*)", journal)
+    words = match.group(1).split() if match else []
+    return " ".join(word for word in words if not re.match(r"BOOT_IMAGE=|ostree=", word))

@@ -1,0 +1,312 @@
+"""The page of a release, the index of releases, the feed and the mail: static, without scripts; and what a page must be like.
+
+Defects of published pages that are checked for: links of another compose, swapped or duplicated links, dead links (domain.md 5.5).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import jinja2
+
+from imagebuild import files
+from imagebuild.config import Config, shared_directory
+from imagebuild.kinds import State
+from imagebuild.model import Cell
+from imagebuild.publish.changes import Difference
+from imagebuild.publish.facts import Facts, megabytes
+from imagebuild.publish.growth import Growth
+from imagebuild.publish.names import Names, in_order
+
+FILE, INDEX, FEED, MAIL, LATEST = "index.html", "index.html", "releases.atom", "announcement.txt", "latest.json"
+# releases in a chart
+SHOWN = 12
+# units of a chart's height
+HIGHEST = 40.0
+KINDS = {
+    "iso": ("Installer ISO", "Write it to a USB stick or DVD and boot from it.", "dd if={name} of=/dev/sdX bs=4M oflag=direct status=progress"),
+    "qcow2": (
+        "Cloud image (qcow2)", "For OpenStack, libvirt and QEMU; cloud-init takes a key from a seed.",
+        "qemu-system-x86_64 -accel kvm -m 2048 -drive file={name},if=virtio -drive file=seed.iso,if=virtio,format=raw -nographic",
+    ),
+    "raw.xz": ("Raw disk (xz)", "For other clouds and bare metal.", "xz -dc {name} > disk.raw"),
+    "raw.zst": ("Raw disk (zstd)", "As raw.xz, unpacked in a fraction of the time.", "zstd -d {name} -o disk.raw"),
+    "vmdk": ("VMware disk (vmdk)", "For vSphere; attach it to a paravirtual SCSI or SATA controller.", "qemu-img convert -O raw {name} disk.raw"),
+    "vagrant-libvirt": ("Vagrant box (libvirt)", "", "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider libvirt"),
+    "vagrant-virtualbox": ("Vagrant box (VirtualBox)", "", "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider virtualbox"),
+}  # fmt: skip
+HOSTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "rpm-ostree": {
+        "Upgrade": ("rpm-ostree upgrade", "systemctl reboot"), "Go back": ("rpm-ostree rollback", "systemctl reboot"),
+        "Go to exactly this release": ("rpm-ostree deploy {version}", "systemctl reboot"),
+    },
+    "ostree": {
+        "Upgrade": ("ostree admin upgrade", "systemctl reboot"),
+        "Go back (OSTree 2023.6 and later; or choose the second entry of the boot menu)": ("ostree admin set-default 1", "systemctl reboot"),
+        "Go to exactly this release": ("ostree admin upgrade --override-commit={commit} --allow-downgrade", "systemctl reboot"),
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What a page shows; `base` is the directory it will lie in, `cells` have their evidence below `evidence/ARTIFACT-FIRMWARE`."""
+
+    facts: Facts
+    names: Names
+    config: Config
+    difference: Difference | None
+    history: tuple[Facts, ...]
+    growth: tuple[Growth, ...]
+    cells: tuple[Cell, ...]
+    base: Path
+
+
+def write(directory: Path, release: Release) -> None:
+    """Write the page and the announcement of a release."""
+    values = _values(release)
+    (directory / FILE).write_text(_template("release.html.j2").render(values))
+    (directory / MAIL).write_text(_template("announcement.txt.j2").render(values))
+
+
+def write_index(output: Path, config: Config, releases: Sequence[Facts]) -> None:
+    """Write what lies beside the releases: index, feed, and which one is the latest. Each is replaced in one step."""
+    for name, text in index_files(config, releases).items():
+        files.replace(output / name, text)
+
+
+def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
+    """Return name -> content of what lies beside the releases, newest first."""
+    newest = sorted(releases, key=lambda each: (each.created, each.date, each.respin), reverse=True)
+    rows = [{"facts": each, "day": _day(each.created), "href": f"{quote(each.compose_id)}/{FILE}"} for each in newest]
+    values = {
+        "rows": rows,
+        "title": f"{config.product} {config.release}: releases",
+        "base": config.publish.url or "",
+        "when": _stamp(newest[0].created) if newest else "1970-01-01T00:00:00Z",
+        "stamp": _stamp,
+    }
+    found = {name: _template(template).render(values) for name, template in ((INDEX, "releases.html.j2"), (FEED, "releases.atom.j2"))}
+    production = [each for each in newest if not each.nightly]
+    if production:
+        latest = production[0]
+        found[LATEST] = latest.model_dump_json(include={"compose_id", "ref", "arch", "created"}, indent=1) + "\n"
+    return found
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(shared_directory("templates")), autoescape=jinja2.select_autoescape(disabled_extensions=("txt.j2",), default=True), trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters |= {"megabytes": megabytes, "css": lambda state: str(state).replace(" ", "-"), "link": quote}
+    return environment.get_template(name)
+
+
+def _values(release: Release) -> dict[str, Any]:
+    facts, names, publish = release.facts, release.names, release.config.publish
+    by_path = {each.path: each for each in facts.downloads}
+    downloads = []
+    for download in in_order(names.downloads):
+        name = download.path.rpartition("/")[2]
+        title, text, command = KINDS[download.format]
+        box = f"{facts.product.lower()}/{facts.release}-atomic-host"
+        downloads.append(
+            {
+                "name": name,
+                "title": title,
+                "text": text,
+                "command": command.format(name=name, box=box),
+                "fact": by_path[download.path],
+                "path": download.path,
+            }
+        )
+    commands = {
+        heading: [line.format(version=facts.tree.version, commit=facts.tree.commit) for line in lines]
+        for heading, lines in HOSTS[facts.host_kind].items()
+    }
+    shown = [each for each in release.history if each.nightly == facts.nightly][-(SHOWN - 1) :]
+    return {
+        "facts": facts, "names": names, "downloads": downloads, "commands": commands, "difference": release.difference, "growth": release.growth,
+        "matrix": _matrix(release), "counts": [(state, facts.counts[state]) for state in map(str, State) if facts.counts.get(state)],
+        "charts": _charts([*shown, facts]), "day": _day(facts.created), "url": f"{publish.url}{facts.compose_id}/" if publish.url else "",
+        "previous": facts.previous, "checksums": [{"path": path, "name": path.rpartition("/")[2]} for path in names.checksums],
+        "others": ["report.html", "junit.xml", "verdict.json", "metadata/composeinfo.json", "metadata/images.json", "metadata/meta.json", "metadata/provenance.json",
+                   "metadata/release.json", "metadata/changes.txt", "metadata/changes.json", MAIL, "RELEASE-KEY.asc", "COMPOSE_ID", "STATUS"],
+    }  # fmt: skip
+
+
+def _matrix(release: Release) -> dict[str, Any]:
+    columns = list(dict.fromkeys((cell.artifact, str(cell.firmware)) for cell in release.cells))
+    found = {(cell.criterion, cell.artifact, str(cell.firmware)): cell for cell in release.cells}
+    places = {path.name: path for path in (release.base / "evidence").iterdir()} if (release.base / "evidence").is_dir() else {}
+    rows = []
+    for criterion in dict.fromkeys(cell.criterion for cell in release.cells):
+        cells = [_shown(found.get((criterion, *column)), places, release.base) for column in columns]
+        rows.append({"criterion": criterion.replace("-", " "), "cells": cells})
+    return {"columns": columns, "rows": rows}
+
+
+def _shown(cell: Cell | None, places: Mapping[str, Path], base: Path) -> dict[str, Any] | None:
+    if cell is None:
+        return None
+    place = next((each for name, each in places.items() if name == f"{cell.artifact}-{cell.firmware}".replace(" ", "-")), None)
+    file = place / cell.evidence if place is not None else None
+    href = quote(str(file.relative_to(base))) if file is not None and file.is_file() else ""
+    return {"state": cell.state, "href": href, "reason": cell.reason, "carried": cell.carried}
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def _charts(releases: Sequence[Facts]) -> list[dict[str, Any]]:
+    """Return small charts over the last releases: one of the tree, two of each download. Columns are up to HIGHEST units high."""
+    series: dict[str, list[tuple[str, float, str]]] = {}
+
+    def add(name: str, facts: Facts, value: float, text: str) -> None:
+        series.setdefault(name, []).append((facts.compose_id, value, text))
+
+    for facts in releases:
+        add("size: tree", facts, facts.tree.size, megabytes(facts.tree.size))
+        for download in facts.downloads:
+            add(f"size: {download.image} {download.format}", facts, download.size, megabytes(download.size))
+        for download in facts.downloads:
+            for firmware, seconds in download.boot.items():
+                # as if all had been booted on one machine
+                add(
+                    f"boot: {download.image} {download.format}, {firmware}",
+                    facts,
+                    seconds / facts.slowness,
+                    f"{seconds / facts.slowness:.1f} s",
+                )
+    return [_chart(name, values) for name, values in series.items()]
+
+
+def _chart(name: str, values: Sequence[tuple[str, float, str]]) -> dict[str, Any]:
+    largest = max(value for _, value, _ in values) or 1.0
+    columns = [
+        {
+            "x": 14 * number,
+            "y": round(HIGHEST - HIGHEST * value / largest, 2),
+            "height": round(HIGHEST * value / largest, 2),
+            "text": f"{compose}: {text}",
+        }
+        for number, (compose, value, text) in enumerate(values)
+    ]
+    return {"name": name, "columns": columns, "first": values[0][2], "last": values[-1][2], "width": 14 * len(values), "count": len(values)}
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def _stamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- what a page must be like -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Seen(HTMLParser):
+    """What is in a page: links in order with their text, ids, and the downloads it shows."""
+
+    links: list[tuple[str, str]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    downloads: list[dict[str, Any]] = field(default_factory=list)
+    meta: dict[str, str] = field(default_factory=dict)
+    scripts: int = 0
+    _row: dict[str, Any] | None = None
+    _open: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of links, ids, rows of downloads, scripts."""
+        given = {name: value or "" for name, value in attrs}
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "script" or any(name.startswith("on") for name in given):
+            self.scripts += 1
+        if tag == "meta" and "name" in given:
+            self.meta[given["name"]] = given.get("content", "")
+        if tag == "tr" and "data-path" in given:
+            self._row = {"path": given["data-path"], "sha256": given.get("data-sha256", ""), "links": [], "text": ""}
+            self.downloads.append(self._row)
+        for name in ("href", "src", "action", "data", "poster", "srcset", "xlink:href"):
+            if name in given and not given[name].startswith("data:,"):
+                self.links.append((given[name], ""))
+                self._open = tag == "a"
+                if self._row is not None:
+                    self._row["links"].append(given[name])
+
+    def handle_endtag(self, tag: str) -> None:
+        """End a link or a row."""
+        if tag == "a":
+            self._open = False
+        if tag == "tr":
+            self._row = None
+
+    def handle_data(self, data: str) -> None:
+        """Collect what a link says, and what a row says."""
+        if self._open:
+            href, text = self.links[-1]
+            self.links[-1] = (href, text + data)
+        if self._row is not None:
+            self._row["text"] += data
+
+
+def problems(text: str, *, compose_id: str, listed: Iterable[str], facts: Facts) -> list[str]:
+    """Return what is wrong with the page of a release, a sentence each. `listed` are the paths in its signed CHECKSUM files."""
+    seen = _Seen()
+    seen.feed(text)
+    seen.close()
+    known = set(listed) | {f"{compose_id}-{facts.arch}-CHECKSUM"}
+    found = (
+        []
+        if seen.meta.get("compose") == compose_id
+        else [f"it is the page of {seen.meta.get('compose', 'nothing')!r}, not of {compose_id}"]
+    )
+    if seen.scripts:
+        found.append("it has scripts")
+    checksums: list[str] = []
+    for href, said in seen.links:
+        parts = urlsplit(href)
+        if not parts.path and not parts.netloc and not parts.scheme:
+            if parts.fragment and parts.fragment not in seen.ids:
+                found.append(f"the link #{parts.fragment} leads nowhere")
+            continue
+        path = unquote(parts.path)
+        if parts.scheme or parts.netloc or path.startswith("/") or ".." in PurePosixPath(path).parts:
+            found.append(f"the link {href} leads out of this compose")
+        elif path not in known:
+            found.append(f"the link {href} is in no CHECKSUM of this compose")
+        elif path.endswith("-CHECKSUM"):
+            checksums.append(path)
+            if said.strip() != path.rpartition("/")[2]:
+                found.append(f"the link to {path} says {said.strip()!r}: swapped?")
+    found += [f"{path} is linked {checksums.count(path)} times" for path in dict.fromkeys(checksums) if checksums.count(path) != 1]
+    missing = sorted({path for path in known if path.endswith("-CHECKSUM")} - set(checksums))
+    found += [f"there is no link to {path}" for path in missing]
+    return found + _download_problems(seen, facts)
+
+
+def _download_problems(seen: _Seen, facts: Facts) -> list[str]:
+    shown = [row["path"] for row in seen.downloads]
+    expected = {each.path: each for each in facts.downloads}
+    found = [f"{path} is shown {shown.count(path)} times" for path in expected if shown.count(path) != 1]
+    for row in seen.downloads:
+        fact = expected.get(row["path"])
+        if fact is None:
+            found.append(f"it shows {row['path']}, which this compose does not have")
+            continue
+        if [unquote(link) for link in row["links"]] != [fact.path]:
+            found.append(f"the row of {fact.path} links to {', '.join(row['links']) or 'nothing'}: swapped?")
+        if row["sha256"] != fact.sha256 or fact.sha256 not in row["text"] or fact.path.rpartition("/")[2] not in row["text"]:
+            found.append(f"the row of {fact.path} shows another name or checksum")
+    return found
