@@ -61,19 +61,7 @@ def opened(file: Path, work: Path, firmware: Firmware, accelerator: Accelerator)
         yield _installed(file, work, firmware, accelerator), True
         return
     unpacked = Unpacked(disk=file, format="raw", controller=Controller.VIRTIO) if name == "raw" else FORMATS[name].unpack(file, work)
-    facts = qemu.info(unpacked.disk, unpacked.format)
-    # an image from elsewhere could name any file of this host
-    outside = (
-        facts.get("full-backing-filename")
-        or facts.get("backing-filename")
-        or (facts.get("format-specific", {}).get("data", {}).get("data-file"))
-    )
-    # so could a vmdk that is a description of files
-    extents = facts.get("format-specific", {}).get("data", {}).get("extents", [])
-    others = [each["filename"] for each in extents if Path(each["filename"]).name != unpacked.disk.name]
-    outside = outside or next(iter(others), None)
-    if outside:
-        raise BuildError(f"{file} is not whole: it reads from {outside}", hint="qemu-img convert makes it one file")
+    qemu.refuse_outside(unpacked.disk, unpacked.format, what=str(file))
     yield unpacked, False
 
 

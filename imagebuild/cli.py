@@ -171,6 +171,9 @@ def release(
 
 
 app.command("names")(cli_publish.names)
+app.command("promote")(cli_publish.promote)
+app.command("demote")(cli_publish.demote)
+app.command("verify")(cli_publish.verify)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +15,20 @@ from rich.console import Console
 
 from imagebuild import config as configuration
 from imagebuild import report, report_page
-from imagebuild.config import Config
-from imagebuild.errors import BuildError
+from imagebuild.config import Config, cache_directory
+from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
-from imagebuild.publish import facts
+from imagebuild.publish import facts, marks
+from imagebuild.publish import promote as promoting
+from imagebuild.publish import verify as verifying
 from imagebuild.publish.assemble import assemble, released_as, take_names
+from imagebuild.publish.destination import Destination, Directory, open_destination
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, names_of
-from imagebuild.tools import gpg
+from imagebuild.publish.promote import Promotion
+from imagebuild.publish.source import open_source
+from imagebuild.publish.verify import Trust
+from imagebuild.tools import accelerator, gpg
 from imagebuild.tools.gpg import Signer
 
 
@@ -121,3 +128,84 @@ def names(
         "manifest": found.manifest,
     }
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
+
+
+def verify(
+    place: Annotated[str, typer.Argument(help="address (http, https) or directory of a release: …/COMPOSE_ID")],
+    key: Annotated[list[Path], typer.Option("--key", help="public key that releases are signed with")],
+    commit_key: Annotated[
+        list[Path] | None, typer.Option("--commit-key", help="public key that commits are signed with; not given: the same")
+    ] = None,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="open every image and read which commit it holds")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
+) -> None:
+    """Verify a release, with only its public key.
+
+    Exit codes: 0 it is what was signed; 4 signature or key; 5 a file is missing; 6 changed; 7 extra; 8 page; 9 metadata; 10 an image
+    holds another commit, or cannot be opened; 11 unreadable. Of several problems the first of these.
+    """
+    trust = Trust(
+        keys=tuple(key), commit_keys=tuple(commit_key or key), open_images=images, cache=cache_directory() / "guestfs",
+        emulate=accelerator.probe(cache_directory()).name == "tcg" if images else True,
+    )  # fmt: skip
+    found = verifying.verify(open_source(place), trust)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n")
+    else:
+        for line in verifying.describe(found):
+            typer.echo(line)
+    if found.problems:
+        raise typer.Exit(found.exit_code())
+
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="configuration of the release line (YAML)")]
+StoreOption = Annotated[Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")]
+ToOption = Annotated[str | None, typer.Option("--to", help="destination; not given: publish.destination of the configuration")]
+
+
+def promote(
+    places: Annotated[list[Path], typer.Argument(help="release directory, one for each architecture")],
+    config: ConfigOption,
+    store: StoreOption = Path("build/store"),
+    to: ToOption = None,
+) -> None:
+    """Publish a release: upload and verify, static deltas, ref, signed summary, index. Run again, it goes on where it was interrupted."""
+    settings = configuration.load(config, store)
+    with signer_of(settings) as signer, _public(signer) as key:
+        wanted = Promotion(
+            config=settings, places=tuple(places), destination=_destination(settings, to), source=store.absolute() / "repo", keys=(key,),
+            cache=cache_directory(),
+        )  # fmt: skip
+        for line in promoting.promote(wanted, signer, step=lambda name: typer.echo(f"{name} …")):
+            typer.echo(line)
+
+
+def demote(
+    place: Annotated[Path, typer.Argument(help="release directory")],
+    reason: Annotated[str, typer.Option("--reason", help="why it is bad: published, signed")],
+    config: ConfigOption,
+    store: StoreOption = Path("build/store"),
+    to: ToOption = None,
+) -> None:
+    """Mark a release bad, with a signed reason: it cannot be promoted any more, and nothing calls it the latest."""
+    settings = configuration.load(config, store)
+    known = facts.read(place)
+    with signer_of(settings) as signer:
+        mark = marks.text_of(known, reason, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), signer)
+    promoting.demote(_destination(settings, to), Directory(place.absolute().parent), settings, known, mark)
+    typer.echo(f"{known.compose_id} is marked bad; hosts that have it go back with their own rollback, the ref was left where it is")
+
+
+def _destination(settings: Config, to: str | None) -> Destination:
+    url = to or settings.publish.destination
+    if url is None:
+        raise UsageError("where to?", hint="give --to, or publish.destination in the configuration")
+    return open_destination(url)
+
+
+@contextlib.contextmanager
+def _public(signer: Signer) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile("w", prefix="imagebuild-key-", suffix=".asc") as file:
+        file.write(signer.public_key())
+        file.flush()
+        yield Path(file.name)

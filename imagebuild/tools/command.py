@@ -43,6 +43,8 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "ostree": ("ostree", "ostree"),
     "qemu-img": ("qemu-utils", "qemu-img"),
     "qemu-system-x86_64": ("qemu-system-x86", "qemu-system-x86"),
+    "rpm": ("rpm", "rpm"),
+    "rsync": ("rsync", "rsync"),
     "rpmbuild": ("rpm", "rpm-build"),
     "rpm-ostree": ("", "rpm-ostree"),
     "setpriv": ("util-linux", "util-linux"),

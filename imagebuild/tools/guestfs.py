@@ -7,6 +7,7 @@ host's packages and kept; while a package manager runs it would break obscurely.
 import contextlib
 import importlib.util
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,3 +99,50 @@ def _launch(handle: Any, toolbox: str) -> None:
     except RuntimeError as error:
         hint = "libguestfs-test-tool says more; while packages are being installed the appliance cannot be built"
         raise BuildError(f"the libguestfs appliance did not start: {error}", hint=hint, log=steplog.current()) from error
+
+
+def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory: int) -> list[str]:
+    """Return the commits that are deployed on a disk, wherever its sysroot is: opened read-only, nothing of it is run.
+
+    Each is told by its deployment's directory and must be there as an object whose SHA-256 is its name. Raises MissingToolError, BuildError.
+    """
+    if missing():
+        raise MissingToolError(missing(), hint=HINT)
+    import guestfs  # noqa: PLC0415  # absent on hosts that populate natively
+
+    handle = guestfs.GuestFS(python_return_dict=True)
+    handle.set_backend("direct")
+    if emulate:
+        handle.set_backend_settings(["force_tcg"])
+    cache.mkdir(parents=True, exist_ok=True)
+    handle.set_cachedir(str(cache))
+    handle.set_memsize(memory)
+    try:
+        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
+            handle.add_drive_opts(str(disk), format=disk_format, readonly=True)
+            handle.launch()
+            return _deployments(handle)
+    except RuntimeError as error:
+        raise BuildError(f"{disk} cannot be opened: {error}") from error
+    finally:
+        handle.close()
+
+
+def _deployments(handle: Any) -> list[str]:
+    found: list[str] = []
+    for place, kind in sorted(handle.list_filesystems().items()):
+        if kind not in ("ext2", "ext3", "ext4", "xfs", "btrfs"):
+            continue
+        handle.mount_ro(place, "/")
+        for path in handle.glob_expand_opts("/ostree/deploy/*/deploy/*", directoryslash=False) if handle.is_dir("/ostree/deploy") else ():
+            match = re.fullmatch(r"([0-9a-f]{64})\.\d+", path.rpartition("/")[2])
+            if match is None:
+                continue
+            commit = match[1]
+            item = f"/ostree/repo/objects/{commit[:2]}/{commit[2:]}.commit"
+            said = handle.checksum("sha256", item) if handle.is_file(item) else "missing"
+            if said != commit:
+                raise BuildError(f"the commit {commit} is deployed, but its object is {said}")
+            found.append(commit)
+        handle.umount("/")
+    return sorted(set(found))

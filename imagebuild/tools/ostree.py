@@ -23,7 +23,7 @@ from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be
 
 from imagebuild import steplog  # noqa: E402
 from imagebuild.errors import BuildError  # noqa: E402
-from imagebuild.tools import ostree_server  # noqa: E402
+from imagebuild.tools import command, ostree_server  # noqa: E402
 from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402
 
 WATCH_SECONDS = 1.0
@@ -97,10 +97,23 @@ class Repo:
         with readable(f"the ref {ref} cannot be set in {self.path}"):
             self._repo.set_ref_immediate(None, ref, commit, None)
 
-    def update_summary(self) -> None:
-        """Write the summary file, from which clients learn the refs."""
-        with readable(f"the summary of {self.path} cannot be written"):
-            self._repo.regenerate_summary(None, None)
+    def update_summary(self, *, key: str | None = None, homedir: Path | None = None) -> None:
+        """Write the summary file, from which clients learn refs and static deltas; sign it with a key (of a GnuPG home directory)."""
+        if key is None:
+            with readable(f"the summary of {self.path} cannot be written"):
+                self._repo.regenerate_summary(None, None)
+            return
+        where = [f"--gpg-homedir={homedir}"] if homedir is not None else []
+        command.run(["ostree", f"--repo={self.path}", "summary", "--update", f"--gpg-sign={key}", *where])
+
+    def make_delta(self, old: str, new: str) -> bool:
+        """Make a static delta between two commits, unless it is there; return whether it was made now."""
+        with readable(f"the static deltas of {self.path} cannot be read"):
+            _, names = self._repo.list_static_delta_names(None)
+        if f"{old}-{new}" in names:
+            return False
+        command.run(["ostree", f"--repo={self.path}", "static-delta", "generate", f"--from={old}", f"--to={new}"])
+        return True
 
     # --- pull -----------------------------------------------------------------------------------------------------------
 
@@ -496,3 +509,19 @@ def _signature_error(error: Any, commit: str) -> BuildError:
         f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
         hint="sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go without",
     )
+
+
+def signatures(detached: bytes) -> list[bytes]:
+    """Return the OpenPGP signatures in a commit's detached metadata (ostree-core.h: `ostree.gpgsigs`, aay in a{sv})."""
+    variant = GLib.Variant.new_from_bytes(GLib.VariantType("a{sv}"), GLib.Bytes.new(detached), False)
+    found = variant.lookup_value("ostree.gpgsigs", GLib.VariantType("aay")) if variant.is_normal_form() else None
+    return [bytes(each) for each in found.unpack()] if found is not None else []
+
+
+def commit_version(commit: bytes) -> str:
+    """Return the version in a serialised commit object; empty when it is none, or has none."""
+    variant = GLib.Variant.new_from_bytes(GLib.VariantType("(a{sv}aya(say)sstayay)"), GLib.Bytes.new(commit), False)
+    if not variant.is_normal_form():
+        return ""
+    found = variant.get_child_value(0).lookup_value("version", GLib.VariantType("s"))
+    return str(found.get_string()) if found is not None else ""

@@ -439,6 +439,17 @@ def firmware_digest(firmware: Firmware) -> str:
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
+def refuse_outside(disk: Path, disk_format: str, *, what: str) -> None:
+    """Raise BuildError for an image that reads from other files: one from elsewhere could name any file of this host."""
+    facts = info(disk, disk_format)
+    data = facts.get("format-specific", {}).get("data", {})
+    # so could a vmdk that is a description of files
+    others = [each["filename"] for each in data.get("extents", []) if Path(each["filename"]).name != disk.name]
+    outside = facts.get("full-backing-filename") or facts.get("backing-filename") or data.get("data-file") or next(iter(others), None)
+    if outside:
+        raise BuildError(f"{what} is not whole: it reads from {outside}", hint="qemu-img convert makes it one file")
+
+
 def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple[bool, str]:
     """Return whether two images hold the same disk, byte by byte, and what `qemu-img compare` said (a longer one may end in zeros)."""
     status, said = command.status(["qemu-img", "compare", "-f", one_format, "-F", other_format, one, other])

@@ -1,0 +1,254 @@
+"""Where releases are published: a directory, S3-compatible storage (fsspec), rsync, ssh.
+
+A release is uploaded whole, and read back, before anything points at it; what points at it is replaced in one step, file by file.
+"""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import fsspec
+
+from imagebuild import files
+from imagebuild.errors import BuildError, UsageError
+from imagebuild.publish.checksum import CHUNK, Entry, check_name
+from imagebuild.tools import command
+
+PARTIAL = ".partial"
+# what reaches rsync(1) and, through it, ssh(1) as an argument: no options, no spaces, no shell
+HOST = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?")
+PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+# rsync(1), exit codes: what it is asked for is not there
+NOT_THERE = (23,)
+
+
+class Destination(Protocol):
+    """A place for releases. Names are paths below it, checked before."""
+
+    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+        """Make `name` hold the files of `entries` (paths below `directory`); return how many were sent: what is there already is not sent again.
+
+        Raises BuildError when what is there afterwards, read back, is not what was sent.
+        """
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a small file in one step."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """Return a small file; None when it is not there."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a directory and everything below it; nothing when it is not there."""
+        ...
+
+
+def open_destination(url: str) -> Destination:
+    """Return the destination of an address. Raises UsageError for one that is none."""
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc:
+        return Directory(Path(parts.path))
+    if parts.scheme == "s3" and parts.netloc:
+        return Bucket(fsspec.filesystem("s3"), f"{parts.netloc}{parts.path}".rstrip("/"))
+    if parts.scheme in ("rsync", "ssh") and HOST.fullmatch(parts.netloc) and PATH.fullmatch(parts.path):
+        place = f"rsync://{parts.netloc}{parts.path}" if parts.scheme == "rsync" else f"{parts.netloc}:{parts.path}"
+        return Rsync(place.rstrip("/"))
+    raise UsageError(f"{url!r} is no destination", hint="file:///PATH, s3://BUCKET/PATH, rsync://HOST/MODULE/PATH or ssh://HOST/PATH")
+
+
+class Directory:
+    """A directory of this host, or of one that is mounted."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+        """Copy each file beside its place, and rename it."""
+        sent = 0
+        for path, entry in entries.items():
+            target = self._file(f"{name}/{path}")
+            if target.is_file() and not target.is_symlink() and _matches(target, entry):
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{target.name}{PARTIAL}")
+            # shares the blocks where the file system can
+            command.run(["cp", "--reflink=auto", "--", directory / path, partial])
+            if not _matches(partial, entry):
+                raise BuildError(f"{target} is not what was copied", hint="is the disk full, or broken? run the same command again")
+            partial.replace(target)
+            sent += 1
+        return sent
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file."""
+        files.replace(self._file(name), data)
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file."""
+        file = self._file(name)
+        return file.read_bytes() if file.is_file() else None
+
+    def remove(self, name: str) -> None:
+        """Remove a directory: first out of sight."""
+        place = self._file(name)
+        if place.exists():
+            away = place.with_name(f".{place.name}.removed")
+            shutil.rmtree(away, ignore_errors=True)
+            place.rename(away)
+            shutil.rmtree(away)
+
+    def _file(self, name: str) -> Path:
+        check_name(name)
+        return self.place / name
+
+
+class Bucket:
+    """S3-compatible storage: an object appears whole or not at all."""
+
+    def __init__(self, system: Any, base: str) -> None:
+        self.system = system
+        self.base = base
+
+    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+        """Send each object that is not there, and read everything back."""
+        sent = 0
+        with _said(self.base):
+            self.system.invalidate_cache()
+            for path, entry in entries.items():
+                key = self._key(f"{name}/{path}")
+                if self._matches(key, entry):
+                    continue
+                self.system.put_file(str(directory / path), key)
+                sent += 1
+                if not self._matches(key, entry):
+                    raise BuildError(f"s3://{key} is not what was sent", hint="run the same command again")
+        return sent
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace an object."""
+        with _said(self.base):
+            self.system.pipe_file(self._key(name), data)
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object."""
+        with _said(self.base):
+            try:
+                return bytes(self.system.cat_file(self._key(name)))
+            except FileNotFoundError:
+                return None
+
+    def remove(self, name: str) -> None:
+        """Remove all objects below a name."""
+        with _said(self.base):
+            if self.system.exists(self._key(name)):
+                self.system.rm(self._key(name), recursive=True)
+
+    def _key(self, name: str) -> str:
+        check_name(name)
+        return f"{self.base}/{name}"
+
+    def _matches(self, key: str, entry: Entry) -> bool:
+        try:
+            size = self.system.info(key, refresh=True)["size"]
+        except FileNotFoundError:
+            return False
+        if size != entry.size:
+            return False
+        digest = hashlib.sha256()
+        with self.system.open(key, "rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest() == entry.sha256
+
+
+class Rsync:
+    """An rsync daemon, or ssh: rsync(1) writes beside a file and renames it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+        """Send what differs, then have rsync compare the content of everything."""
+        check_name(name)
+        sent = self._sync(directory, name, entries, dry=False)
+        left = self._sync(directory, name, entries, dry=True)
+        if left:
+            raise BuildError(f"{self.place}/{name}: {left} files are not what was sent", hint="run the same command again")
+        return sent
+
+    def _sync(self, directory: Path, name: str, entries: Mapping[str, Entry], *, dry: bool) -> int:
+        self._make(name)
+        with tempfile.NamedTemporaryFile("w", prefix="imagebuild-files-") as listing:
+            listing.write("".join(f"{path}\n" for path in entries))
+            listing.flush()
+            how = ["--dry-run"] if dry else ["--partial-dir=.rsync-partial"]
+            what = [f"--files-from={listing.name}", f"{directory}/", f"{self.place}/{name}/"]
+            argv = ["rsync", "--recursive", "--relative", "--checksum", "--chmod=D755,F644", "--out-format=%n", *how, *what]
+            said = command.run(argv)
+        return len([line for line in said.splitlines() if line and not line.endswith("/")])
+
+    def _make(self, name: str) -> None:
+        """Make a directory over there: an empty tree is sent."""
+        with tempfile.TemporaryDirectory(prefix="imagebuild-empty-") as empty:
+            (Path(empty) / name).mkdir(parents=True)
+            command.run(["rsync", "--recursive", "--relative", "--mkpath", "--chmod=D755", f"{empty}/./{name}", f"{self.place}/"])
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file."""
+        check_name(name)
+        with tempfile.TemporaryDirectory(prefix="imagebuild-file-") as place:
+            file = Path(place) / PurePosixPath(name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            command.run(["rsync", "--relative", "--checksum", "--mkpath", "--chmod=D755,F644", f"{place}/./{name}", f"{self.place}/"])
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file."""
+        check_name(name)
+        with tempfile.TemporaryDirectory(prefix="imagebuild-file-") as place:
+            target = Path(place) / "file"
+            code, said = command.status(["rsync", f"{self.place}/{name}", str(target)])
+            if code in NOT_THERE and not target.exists():
+                return None
+            if code != 0:
+                raise BuildError(f"{self.place}/{name} cannot be read: {said.strip()}")
+            return target.read_bytes()
+
+    def remove(self, name: str) -> None:
+        """Remove a directory: an empty one is put in its place, with deletion allowed below it."""
+        check_name(name)
+        with tempfile.TemporaryDirectory(prefix="imagebuild-empty-") as empty:
+            base, _, last = f"/{name}".rpartition("/")
+            argv = ["rsync", "--recursive", "--delete", f"--include=/{last}/***", "--exclude=*", f"{empty}/", f"{self.place}{base}/"]
+            command.run(argv)
+
+
+class _said:  # noqa: N801  # reads as a word
+    """Turn what storage libraries raise into a sentence."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, BuildError):
+            raise BuildError(f"s3://{self.base}: {error}", hint="check the bucket, AWS_ENDPOINT_URL and the credentials") from error
+
+
+def _matches(file: Path, entry: Entry) -> bool:
+    if file.stat().st_size != entry.size:
+        return False
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest() == entry.sha256

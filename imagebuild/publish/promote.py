@@ -1,0 +1,264 @@
+"""Promotion: a release goes out, in an order that is right wherever it is interrupted.
+
+    1  everything is uploaded, and read back
+    2  the commit is in the stable repository, with static deltas for those who come from the release before
+    3  the ref moves (if it is still where it was), then the summary is written and signed
+    4  index, feed and "latest" follow
+
+Until step 3 no client sees anything; from then on what they see is whole. Each step does nothing when it was done before, so the
+same command goes on where it was interrupted. (2018's script moved the ref before the media were on the mirror; domain.md 5.4.)
+"""
+
+import fcntl
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from imagebuild.config import Config
+from imagebuild.errors import BuildError, UsageError
+from imagebuild.model import Cell
+from imagebuild.publish import facts, marks, page, source
+from imagebuild.publish.assemble import KEY, check_fit
+from imagebuild.publish.checksum import check_name, hashed
+from imagebuild.publish.destination import Destination, Directory
+from imagebuild.publish.facts import Facts
+from imagebuild.publish.verify import Trust, describe, verify
+from imagebuild.tools.gpg import Signer
+from imagebuild.tools.ostree import Remote, Repo
+
+RELEASES = "releases.json"
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What is promoted, one directory for each architecture, where to, from which repository, with whose signature.
+
+    `previous_major` is the ref of the release line before: its hosts get a delta too.
+    """
+
+    config: Config
+    places: tuple[Path, ...]
+    destination: Destination
+    source: Path
+    keys: tuple[Path, ...]
+    cache: Path
+
+
+def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -> list[str]:
+    """Promote; return what was done, a sentence each. `step` is told what comes next.
+
+    Raises BuildError: something is missing, wrong, not fit, marked bad, or the ref moved meanwhile.
+    """
+    step("check")
+    releases = _checked(wanted, signer)
+    stable = _stable(wanted.config)
+    said = []
+    with _locked(stable):
+        for known, _ in releases:
+            _check_ref(stable, wanted.config, known)
+        for known, place in releases:
+            step(f"upload {known.compose_id}")
+            entries = {path: hashed(place / path, path) for path in _in_order(place)}
+            sent = wanted.destination.upload(place, known.compose_id, entries)
+            said.append(f"{known.compose_id}: {len(entries)} files are there and read back, {sent} of them sent now")
+        for known, _ in releases:
+            step(f"pull {known.ref}")
+            _bring(stable, wanted, known)
+            for old in _from(stable, wanted.config, known):
+                step(f"delta {old[:12]}")
+                if stable.make_delta(old, known.tree.commit):
+                    said.append(f"static delta {old[:12]} -> {known.tree.commit[:12]}")
+        for known, _ in releases:
+            step(f"ref {known.ref}")
+            ref = stable_ref(wanted.config, known.ref)
+            _check_ref(stable, wanted.config, known)
+            if stable.refs().get(ref) != known.tree.commit:
+                stable.set_ref(ref, known.tree.commit)
+                said.append(f"{ref} is {known.tree.commit}")
+        step("summary")
+        stable.update_summary(key=signer.fingerprint, homedir=signer.homedir)
+    step("index")
+    _point(wanted.destination, wanted.config, [known for known, _ in releases], step)
+    said.append(f"the latest is {releases[0][0].compose_id}")
+    return said
+
+
+# --- before anything is done ------------------------------------------------------------------------------------------
+
+
+def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
+    """Return the releases, each verified. Raises BuildError, UsageError."""
+    releases = []
+    for place in wanted.places:
+        known = facts.read(place)
+        problems = _problems(place, wanted)
+        if problems:
+            raise BuildError(f"{place} is not whole: {'; '.join(problems)}", hint="a release is promoted as it was signed, or not at all")
+        if (place / KEY).read_text() != signer.public_key():
+            raise BuildError(f"{place} was signed by {known.signer}, the configured key is {signer.fingerprint}")
+        if known.nightly:
+            raise BuildError(
+                f"{known.compose_id} is a nightly: those are never promoted", hint="imagebuild all makes a release of the same commit"
+            )
+        rows = [
+            {key: value for key, value in row.items() if key != "evidence"} | {"evidence": ""}
+            for row in json.loads((place / "verdict.json").read_text())
+        ]
+        unfit = check_fit(TypeAdapter(list[Cell]).validate_python(rows))
+        if unfit or not rows:
+            raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit) or 'nothing was tested'}")
+        bad = marks.marks_of(known, (Directory(place.parent), wanted.destination), wanted.keys)
+        if bad:
+            raise BuildError(
+                f"{known.compose_id} is marked bad: {bad[0].reason}{'' if bad[0].signed else ' (the mark is not signed)'}",
+                hint="take the next compose",
+            )
+        releases.append((known, place))
+    _check_arches(wanted.config, [known for known, _ in releases])
+    return releases
+
+
+def _problems(place: Path, wanted: Promotion) -> list[str]:
+    """Return what is wrong with a release directory; images are not opened again: they were tested."""
+    trust = Trust(
+        keys=wanted.keys,
+        commit_keys=tuple(Path(key) for key in wanted.config.tree.gpg_keys) or wanted.keys,
+        open_images=False,
+        cache=wanted.cache,
+    )
+    found = verify(source.DirectorySource(place), trust)
+    return list(describe(found)[: len(found.problems)])
+
+
+def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
+    arches = [known.arch for known in releases]
+    missing = sorted(set(config.publish.arches) - set(arches))
+    if missing:
+        raise BuildError(
+            f"{', '.join(missing)} is missing: all of {', '.join(config.publish.arches)} are promoted together",
+            hint="give the directory of each",
+        )
+    if len(set(arches)) != len(arches):
+        raise UsageError(f"an architecture is given twice: {', '.join(arches)}")
+    versions = {known.arch: known.tree.version for known in releases}
+    if len(set(versions.values())) != 1:
+        raise BuildError(
+            f"the architectures disagree on the version: {', '.join(f'{arch} {version}' for arch, version in versions.items())}"
+        )
+    if any(known.product != config.product or known.release != config.release for known in releases):
+        raise UsageError(f"this configuration is of {config.product} {config.release}", hint="give the --config of the release's own line")
+
+
+# --- the stable repository --------------------------------------------------------------------------------------------
+
+
+def stable_ref(config: Config, ref: str) -> str:
+    """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word (domain.md 5.4)."""
+    return config.publish.ref or "/".join(word for word in ref.split("/") if word != "updates")
+
+
+def _stable(config: Config) -> Repo:
+    if config.publish.repo is None:
+        raise BuildError("there is no stable repository", hint="name it in the configuration: publish: {repo: file:///PATH}")
+    return Repo.ensure(Path(config.publish.repo.removeprefix("file://")))
+
+
+@contextmanager
+def _locked(stable: Repo) -> Iterator[None]:
+    """One promotion at a time: a second one is refused, not queued."""
+    with (stable.path / ".imagebuild-promotion").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BuildError(f"another promotion is at work in {stable.path}", hint="wait until it is over") from error
+        yield
+
+
+def _check_ref(stable: Repo, config: Config, known: Facts) -> None:
+    """Refuse when the ref is neither where the release was compared with, nor where it goes."""
+    ref = stable_ref(config, known.ref)
+    now = stable.refs().get(ref)
+    before = known.previous.commit if known.previous is not None else None
+    if now not in (before, known.tree.commit, None):
+        raise BuildError(
+            f"{ref} is at {now}, but {known.compose_id} was made for hosts that come from {before or 'nothing'}: it moved meanwhile",
+            hint="build and test again: imagebuild all, with `previous:` or the output directory of that release",
+        )
+
+
+def _bring(stable: Repo, wanted: Promotion, known: Facts) -> None:
+    if not stable.has(known.tree.commit):
+        keys = tuple(Path(key) for key in wanted.config.tree.gpg_keys)
+        stable.pull(Remote(url=f"file://{wanted.source}", keys=keys, verify=not wanted.config.tree.allow_unsigned), known.tree.commit)
+    before = known.previous
+    if before is not None and not stable.has(before.commit) and Repo(wanted.source).has(before.commit):
+        stable.pull(Remote(url=f"file://{wanted.source}", keys=(), verify=False), before.commit)
+
+
+def _from(stable: Repo, config: Config, known: Facts) -> list[str]:
+    """Return the commits from which hosts get a delta: of the release before, and the last of the release line before."""
+    before = known.previous.commit if known.previous is not None else None
+    major = stable.refs().get(config.publish.previous_major) if config.publish.previous_major is not None else None
+    return [
+        commit for commit in dict.fromkeys((before, major)) if commit is not None and commit != known.tree.commit and stable.has(commit)
+    ]
+
+
+# --- what points at releases ------------------------------------------------------------------------------------------
+
+
+def _in_order(place: Path) -> list[str]:
+    """Return the files of a release; the lists come last, so that half a release is none."""
+    paths = [str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()]
+    return sorted(paths, key=lambda path: (path.endswith("-CHECKSUM"), path.endswith("-CHECKSUM") and "/" not in path, path))
+
+
+def listed(destination: Destination) -> list[Facts]:
+    """Return the releases that a destination points at. Raises BuildError when its list was damaged."""
+    data = destination.read(RELEASES)
+    try:
+        names = json.loads(data) if data is not None else []
+    except ValueError as error:
+        raise BuildError(f"{RELEASES} of the destination is not JSON", hint="remove it, or write the names of releases into it") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names):
+        raise BuildError(f"{RELEASES} of the destination is no list of releases", hint="remove it, or write the names of releases into it")
+    found = []
+    for name in names:
+        check_name(name)
+        described = destination.read(f"{name}/{facts.FILE}")
+        if described is not None:
+            found.append(facts.parse(described, what=f"{name}/{facts.FILE}"))
+    return found
+
+
+def _point(destination: Destination, config: Config, new: Sequence[Facts], step: Step) -> None:
+    known: Mapping[str, Facts] = {each.compose_id: each for each in (*listed(destination), *new)}
+    write_pointers(destination, config, list(known.values()), step)
+
+
+def write_pointers(destination: Destination, config: Config, releases: Sequence[Facts], step: Step = lambda _: None) -> None:
+    """Write list, index and feed, then which one is the latest; each points only at what is whole."""
+    names = sorted(each.compose_id for each in releases)
+    texts = {RELEASES: json.dumps(names, indent=1) + "\n"} | page.index_files(config, releases)
+    for name in sorted(texts, key=lambda each: each == page.LATEST):
+        step(f"write {name}")
+        data = texts[name].encode()
+        if destination.read(name) != data:
+            destination.write(name, data)
+
+
+def demote(destination: Destination, local: Directory, config: Config, known: Facts, mark: str) -> None:
+    """Mark a release bad, by its name and by its commit, here and where it is published; then nothing calls it the latest any more.
+
+    Hosts that have it are told by the mark, not by the ref: going back is their own `rollback`.
+    """
+    for place in (local, destination):
+        for word in (known.compose_id, known.tree.commit):
+            place.write(marks.name_of(word), mark.encode())
+    write_pointers(destination, config, [each for each in listed(destination) if each.compose_id != known.compose_id])

@@ -1,0 +1,376 @@
+"""Promotion: killed before each of its steps it goes on where it was, and no client ever sees half of it; what is refused; every kind of destination."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from imagebuild.cli_publish import signer_of
+from imagebuild.errors import BuildError, UsageError
+from imagebuild.kinds import State
+from imagebuild.publish import facts, marks
+from imagebuild.publish.destination import Destination, Directory, open_destination
+from imagebuild.publish.promote import Promotion, demote, listed, promote
+from imagebuild.publish.source import DirectorySource, open_source
+from imagebuild.publish.verify import Trust, verify
+from imagebuild.tools import command
+from imagebuild.tools.ostree import Remote, Repo
+from tests.release_lab import FIRST, REF, SECOND, Line
+from tests.test_plan import ROOT
+
+STEPS = (
+    "check",
+    "upload",
+    "pull",
+    "delta",
+    "ref",
+    "summary",
+    "index",
+    "write index.html",
+    "write releases.atom",
+    "write releases.json",
+    "write latest.json",
+)
+
+
+@pytest.fixture
+def line(tmp_path: Path, homedir: Path) -> Line:
+    made = Line(tmp_path / "line", homedir)
+    made.changes |= {
+        "publish": {"repo": f"file://{tmp_path}/stable", "destination": f"file://{tmp_path}/mirror"},
+        "tree": {"url": f"file://{made.place}/repo", "gpg_keys": [str(made.key)], "osname": "o", "remote": "r", "update_url": "https://example.org", "update_gpg_key": "/k"},
+    }  # fmt: skip
+    return made
+
+
+def wanted(line: Line, *places: Path, to: Destination | None = None, **changes: Any) -> Promotion:
+    loaded = line.config
+    assert loaded.publish.destination is not None
+    made = Promotion(
+        config=loaded, places=places, destination=to or open_destination(loaded.publish.destination), source=line.place / "repo", keys=(line.key,),
+        cache=line.work,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def go(line: Line, *places: Path, to: Destination | None = None, **changes: Any) -> list[str]:
+    asked = wanted(line, *places, to=to, **changes)
+    with signer_of(asked.config) as signer:
+        return promote(asked, signer)
+
+
+def first_and_second(line: Line) -> tuple[Path, Path]:
+    first = line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
+    return first, line.release(line.material(line.commit("12.2", SECOND)))
+
+
+# --- a client ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Client:
+    """Looks at what is published, again and again, as users and hosts do; remembers what it did not like."""
+
+    line: Line
+    mirror: Path
+    stable: Path
+    work: Path
+    rounds: int = 0
+    wrong: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Look until it is over, and once more."""
+        while True:
+            last = self.over.is_set()
+            try:
+                self._look()
+            except (BuildError, OSError, ValueError) as error:
+                self.wrong.append(repr(error))
+            self.rounds += 1
+            if last:
+                return
+            time.sleep(0.05)
+
+    def _look(self) -> None:
+        latest = self.mirror / "latest.json"
+        if latest.is_file():
+            name = json.loads(latest.read_text())["compose_id"]
+            self.seen.add(name)
+            # whatever is pointed at is whole
+            trust = Trust(keys=(self.line.work / "key.asc",), commit_keys=(self.line.work / "key.asc",), open_images=False, cache=self.work)
+            found = verify(DirectorySource(self.mirror / name), trust)
+            self.wrong += [f"{name}: {each}" for each in found.problems]
+            commit = facts.read(self.mirror / name).tree.commit
+            self._pull(commit)
+            if name not in (self.mirror / "index.html").read_text():
+                self.wrong.append(f"{name} is the latest, and not in the index")
+        head = Repo(self.stable).refs().get(REF) if (self.stable / "config").exists() else None
+        if head is not None:
+            self.seen.add(head)
+            self._pull(head)
+
+    def _pull(self, commit: str) -> None:
+        place = self.work / "host"
+        shutil.rmtree(place, ignore_errors=True)
+        Repo.ensure(place).pull(Remote(url=f"file://{self.stable}", keys=(self.line.work / "key.asc",), verify=True), commit)
+
+
+def test_killed_before_each_step_it_goes_on_and_clients_see_nothing_half(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    assert line.key.is_file()
+    go(line, first)
+    client = Client(line, tmp_path / "mirror", tmp_path / "stable", tmp_path)
+    thread = threading.Thread(target=client.run)
+    thread.start()
+    argv = [sys.executable, "-m", "tests.promote_killed", str(line.work / "config.yaml"), str(line.place), f"file://{tmp_path}/mirror"]
+    try:
+        for number, stop in enumerate((*STEPS, "")):
+            if stop == "upload":
+                _half_upload(second, tmp_path / "mirror")
+            finished = subprocess.run([*argv, stop, str(second)], cwd=ROOT, capture_output=True, text=True, check=False)
+            expected = -signal.SIGKILL if stop else 0
+            assert finished.returncode == expected, f"{stop}: {finished.stdout}{finished.stderr}"
+            moved = Repo(tmp_path / "stable").refs()[REF] == line.trees[1].commit
+            assert moved == (number > STEPS.index("ref")), stop
+    finally:
+        client.over.set()
+        thread.join()
+    assert client.wrong == []
+    assert client.rounds > len(STEPS)
+    assert client.seen == {first.name, second.name, line.trees[0].commit, line.trees[1].commit}
+    assert json.loads((tmp_path / "mirror" / "latest.json").read_text())["compose_id"] == second.name
+    assert not list((tmp_path / "mirror").rglob("*.partial"))
+
+
+def _half_upload(place: Path, mirror: Path) -> None:
+    """Leave what a transfer leaves that was cut: a file that is not whole, under its name."""
+    path = facts.read(place).downloads[1].path
+    (mirror / place.name / path).parent.mkdir(parents=True)
+    (mirror / place.name / path).write_bytes((place / path).read_bytes()[:100])
+
+
+def test_hosts_find_delta_and_signed_summary(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    go(line, first)
+    said = go(line, second)
+    assert [each for each in said if each.startswith("static delta")]
+    stable = tmp_path / "stable"
+    listing = command.run(["ostree", f"--repo={stable}", "static-delta", "list"])
+    assert f"{line.trees[0].commit}-{line.trees[1].commit}" in listing
+    host = tmp_path / "host"
+    ostree = ["ostree", f"--repo={host}"]
+    command.run([*ostree, "init", "--mode=archive"])
+    keys = [f"--gpg-import={line.key}", "--set=gpg-verify-summary=true"]
+    command.run([*ostree, "remote", "add", *keys, "stable", f"file://{stable}", REF])
+    command.run([*ostree, "pull", "stable", REF])
+    assert Repo(host).refs()[f"stable:{REF}"] == line.trees[1].commit
+    again = go(line, second)
+    assert "0 of them sent now" in again[0]
+    assert not [each for each in again if "delta" in each or "ref" in each]
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def refused(line: Line, *places: Path, **changes: Any) -> str:
+    with pytest.raises(BuildError) as error:
+        go(line, *places, **changes)
+    return error.value.message
+
+
+def test_the_ref_moved_meanwhile(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    go(line, first)
+    other = line.commit("12.3", FIRST)
+    stable = Repo(tmp_path / "stable")
+    stable.pull(Remote(url=f"file://{line.place}/repo", keys=(), verify=False), other.commit)
+    stable.set_ref(REF, other.commit)
+    assert "it moved meanwhile" in refused(line, second)
+    assert not (tmp_path / "mirror" / second.name).exists()
+
+
+def test_a_second_promotion_at_the_same_time(line: Line) -> None:
+    first, _ = first_and_second(line)
+    asked = wanted(line, first)
+
+    def step(name: str) -> None:
+        if name.startswith("upload"):
+            assert "another promotion is at work" in refused(line, first)
+
+    with signer_of(asked.config) as signer:
+        promote(asked, signer, step=step)
+
+
+def test_architectures(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
+    assert "aarch64 is missing" in refused(line, first)
+    line.changes["publish"] |= {"arches": ["x86_64"]}
+    assert "given twice" in refused(line, first, first)
+    del second, tmp_path
+
+
+def test_architectures_that_disagree(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = first_and_second(line)
+    line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
+    real = facts.read
+
+    def read(directory: Path) -> facts.Facts:
+        known = real(directory)
+        return known if directory == first else known.model_copy(update={"arch": "aarch64"})
+
+    monkeypatch.setattr(facts, "read", read)
+    assert "disagree on the version: x86_64 12.1, aarch64 12.2" in refused(line, first, second)
+
+
+def test_a_hole_in_the_verdict(line: Line) -> None:
+    material = line.material(line.commit("12.1", FIRST), states=[State.FAILED])
+    place = line.release(material)
+    assert "is not fit" in refused(line, place)
+    assert "artifact-boots is failed" in refused(line, place)
+
+
+def test_what_was_changed_since(line: Line, tmp_path: Path) -> None:
+    first, _ = first_and_second(line)
+    (first / "index.html").write_text("other")
+    assert "is not whole" in refused(line, first)
+    assert not (tmp_path / "mirror").exists()
+
+
+def test_nightlies_stay_nightlies(line: Line) -> None:
+    place = line.release(line.material(line.commit("12.1", FIRST)), nightly=True)
+    assert "is a nightly" in refused(line, place)
+
+
+def test_another_configuration(line: Line) -> None:
+    first, _ = first_and_second(line)
+    line.changes["release"] = "13"
+    with pytest.raises(UsageError, match="of Debian 13"):
+        go(line, first)
+
+
+def test_what_is_marked_bad_is_not_promoted_under_any_name(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    go(line, first)
+    go(line, second)
+    loaded, mirror, local = line.config, open_destination(f"file://{tmp_path}/mirror"), Directory(line.output)
+    known = facts.read(second)
+    with signer_of(loaded) as signer:
+        mark = marks.text_of(known, "eats  data", "2026-11-26T00:00:00Z", signer)
+    demote(mirror, local, loaded, known, mark)
+    assert "reason: eats data" in (tmp_path / "mirror" / "bad" / f"{second.name}.asc").read_text()
+    assert json.loads((tmp_path / "mirror" / "latest.json").read_text())["compose_id"] == first.name
+    assert second.name not in (tmp_path / "mirror" / "index.html").read_text()
+    assert refused(line, second) == f"{second.name} is marked bad: eats data"
+    # the same commit again, under another number
+    third = line.release(line.material(line.trees[1], grown=1))
+    assert "is marked bad" in refused(line, third)
+    shutil.rmtree(line.output / "bad")
+    assert "is marked bad" in refused(line, third)
+    # a mark that nobody signed holds it too
+    for file in (tmp_path / "mirror" / "bad").iterdir():
+        file.write_text("reason: none of your business\n")
+    assert refused(line, third) == f"{third.name} is marked bad: none of your business (the mark is not signed)"
+
+
+@pytest.mark.parametrize("text", ['["../x"]', "{}", "[1]", "<html>"])
+def test_a_damaged_list_at_the_destination(text: str, tmp_path: Path) -> None:
+    (tmp_path / "releases.json").write_text(text)
+    with pytest.raises(BuildError, match=r"releases\.json"):
+        listed(Directory(tmp_path))
+
+
+# --- destinations -----------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def rsyncd(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A real rsync daemon on the loopback interface."""
+    place, port = tmp_path / "module", free_port()
+    place.mkdir()
+    uid = f"uid = {os.geteuid()}\ngid = {os.getegid()}\n" if os.geteuid() == 0 else ""
+    (tmp_path / "rsyncd.conf").write_text(f"use chroot = no\naddress = 127.0.0.1\n{uid}[releases]\npath = {place}\nread only = no\n")
+    with subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--port={port}", f"--config={tmp_path}/rsyncd.conf"]) as daemon:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"rsync://127.0.0.1:{port}/releases", place
+        daemon.terminate()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 server on the loopback interface (moto)."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    import fsspec  # after the environment is set
+
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("releases")
+    yield "s3://releases/stable"
+    server.stop()
+
+
+def holds(to: Destination, line: Line, first: Path, tmp_path: Path) -> None:
+    """Promote, change what is there behind our back, promote again, demote."""
+    go(line, first, to=to)
+    path = facts.read(first).downloads[1].path
+    assert to.read(f"{first.name}/{path}") == (first / path).read_bytes()
+    assert to.read(f"{first.name}/nothing") is None
+    to.write(f"{first.name}/{path}", b"x" * (first / path).stat().st_size)
+    assert "1 of them sent now" in go(line, first, to=to)[0]
+    assert to.read(f"{first.name}/{path}") == (first / path).read_bytes()
+    assert [each.compose_id for each in listed(to)] == [first.name]
+    to.remove(first.name)
+    assert to.read(f"{first.name}/{path}") is None
+    assert to.read("latest.json") is not None
+    del tmp_path
+
+
+def test_a_directory(line: Line, tmp_path: Path) -> None:
+    holds(open_destination(f"file://{tmp_path}/mirror"), line, first_and_second(line)[0], tmp_path)
+
+
+def test_an_rsync_daemon(line: Line, rsyncd: tuple[str, Path], tmp_path: Path) -> None:
+    first, _ = first_and_second(line)
+    holds(open_destination(rsyncd[0]), line, first, tmp_path)
+    go(line, first, to=open_destination(f"{rsyncd[0]}/below/this"))
+    trust = Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=line.work)
+    assert verify(open_source(str(rsyncd[1] / "below" / "this" / first.name)), trust).problems == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_s3(line: Line, bucket: str, tmp_path: Path) -> None:
+    holds(open_destination(bucket), line, first_and_second(line)[0], tmp_path)
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "file://host/x", "s3://", "rsync://host", "rsync://-e x/y", "/x", "rsync://a b/c"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(BuildError):
+        open_destination(url)
