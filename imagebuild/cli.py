@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from imagebuild import cli_image, cli_publish, graph, report, steplog, steps
+from imagebuild import cli_host, cli_image, cli_publish, graph, report, steplog, steps
 from imagebuild import config as configuration
 from imagebuild.cli_image import Wanted
 from imagebuild.cli_publish import Wish
@@ -144,8 +144,8 @@ def build_all(
         for each in ready.planned:
             console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
         return
-    cli_publish.check_signer(settings)
     _check_space(settings, ready.store, ready.planned)
+    cli_publish.check_signer(settings)
     _build(ready, wanted, jobs)
 
 
@@ -174,6 +174,10 @@ app.command("names")(cli_publish.names)
 app.command("promote")(cli_publish.promote)
 app.command("demote")(cli_publish.demote)
 app.command("verify")(cli_publish.verify)
+app.command("prune")(cli_publish.prune)
+app.command("doctor")(cli_host.show_doctor)
+app.command("status")(cli_host.show_status)
+app.command("man")(cli_host.show_manual)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
 from imagebuild.publish import facts, marks
 from imagebuild.publish import promote as promoting
+from imagebuild.publish import prune as pruning
 from imagebuild.publish import verify as verifying
 from imagebuild.publish.assemble import assemble, released_as, take_names
 from imagebuild.publish.destination import Destination, Directory, open_destination
@@ -28,8 +29,10 @@ from imagebuild.publish.names import check_day, names_of
 from imagebuild.publish.promote import Promotion
 from imagebuild.publish.source import open_source
 from imagebuild.publish.verify import Trust
+from imagebuild.store import Store
 from imagebuild.tools import accelerator, gpg
 from imagebuild.tools.gpg import Signer
+from imagebuild.tools.ostree import Repo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +80,10 @@ def signer_of(config: Config) -> Iterator[Signer]:
 
 
 def check_signer(config: Config) -> None:
-    """Raise BuildError now, not after an hour of tests, when there is no key to sign with."""
-    with signer_of(config):
-        pass
+    """Raise BuildError now, not after an hour of tests, when the configured key is not there. Without one it is all built, and not released."""
+    if config.publish.signing is not None:
+        with signer_of(config):
+            pass
 
 
 def write_reports(place: Path, title: str, cells: Sequence[tuple[Cell, Path]]) -> None:
@@ -209,3 +213,37 @@ def _public(signer: Signer) -> Iterator[Path]:
         file.write(signer.public_key())
         file.flush()
         yield Path(file.name)
+
+
+def prune(
+    config: ConfigOption,
+    store: StoreOption = Path("build/store"),
+    output: Annotated[Path, typer.Option("--output", help="directory of releases")] = Path("build/release"),
+    to: ToOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do it; without this it is only said what would go")] = False,
+) -> None:
+    """Remove old nightlies, releases that were superseded, artifacts and commits that nothing needs (publish.keep of the configuration)."""
+    settings = configuration.load(config, store)
+    opened, keep, ref = Store(store), settings.publish.keep, settings.the_ref()
+    if opened.at_work():
+        raise BuildError(f"a build is at work in {store}", hint="wait until it is over: it needs what nothing refers to yet")
+    promoted = [each.compose_id for each in promoting.listed(_destination(settings, to))] if to or settings.publish.destination else []
+    releases = facts.history(output, ref)
+    doomed = pruning.superseded(releases, promoted, keep.nightlies)
+    verb = "removed" if yes else "would go"
+    for each in doomed:
+        typer.echo(f"{verb}: {output / each.facts.compose_id} ({each.why})")
+    for place in pruning.leftovers(output):
+        typer.echo(f"{verb}: {place} (a release that was interrupted)")
+    if yes:
+        pruning.remove_releases(output, settings, ref, doomed)
+    gone = {each.facts.compose_id for each in doomed}
+    if (store / "repo" / "config").is_file():
+        kept = [each for each in releases if each.compose_id not in gone]
+        count, size = pruning.prune_repo(Repo(store.absolute() / "repo"), kept, depth=keep.commits, really=yes)
+        typer.echo(f"{verb}: {count} objects of {store / 'repo'} ({facts.megabytes(size)})")
+    if yes:
+        freed, _ = opened.collect(keep.builds)
+        typer.echo(f"removed: artifacts of builds older than the newest {keep.builds} ({facts.megabytes(freed)})")
+    else:
+        typer.echo(f"would go: artifacts of builds older than the newest {keep.builds}; --yes does it")

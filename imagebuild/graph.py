@@ -135,7 +135,9 @@ class _Build:
         self._needed = _needed(goals, store)
         self._waiting = [one for one in order(goals) if one in self._needed]
         self._running: dict[Future[Record], Step[Any]] = {}
-        store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
+        self._build = store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
+        self._begun: dict[Step[Any], float] = {}
+        self._spans: list[dict[str, Any]] = []
         for one in order(goals):
             record = store.find(kind_of(one), key_of(one))
             if record is not None:
@@ -172,6 +174,7 @@ class _Build:
         arguments = [self._value(argument) for argument in one.arguments]
         future = self._executor.submit(_run_step, self._store, kind, key, components(one), one.function, arguments)
         self._running[future] = one
+        self._begun[one] = time.time()
 
     def _value(self, argument: object) -> object:
         if isinstance(argument, Gather):
@@ -187,6 +190,11 @@ class _Build:
         except BuildError as error:
             self._outcome.failed[one] = error
             self._listener.failed(one, error)
+        state = "failed" if one in self._outcome.failed else "done"
+        self._spans.append(
+            {"step": one.name, "begin": self._begun[one], "end": time.time(), "state": state, "background": one.cost.background}
+        )
+        self._store.write_timeline(self._build, self._spans)
 
     def _take(self, one: Step[Any], record: Record, *, cached: bool) -> None:
         kind = get_type_hints(one.function, include_extras=True)["return"]

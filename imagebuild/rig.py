@@ -107,7 +107,7 @@ class Guest:
         size = (rig.disk_size or qemu.virtual_size(rig.disk, rig.disk_format)) + rig.grow if rig.grow or rig.disk_size else None
         qemu.make_overlay(overlay, rig.disk, rig.disk_format, size=size)
         self._port = ssh.free_port()
-        seed = None if rig.login is Login.VAGRANT else make_seed(work, expected)
+        seed = None if rig.login is Login.VAGRANT else make_seed(work, expected, rig.accelerator.slowness)
         self._machine = Machine(
             disk=overlay, controller=rig.controller, seed=seed, firmware=rig.firmware, cores=rig.cores, memory=rig.memory,
             forward={self._port: 22}, services=ports, isolated=isolated, variables=work / "variables.qcow2",
@@ -283,7 +283,14 @@ def _collect(host: Host, evidence: Path) -> None:
         ("journal.txt", ["journalctl", "-b", "--no-pager", "-o", "short-monotonic"]),
         # journal-export-format(5): journalctl --file reads it, after systemd-journal-remote
         ("journal.export", ["journalctl", "-b", "--no-pager", "-o", "export"]),
-        ("systemd-analyze.txt", ["sh", "-c", "systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain"]),
+        (
+            "systemd-analyze.txt",
+            [
+                "sh",
+                "-c",
+                "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain",
+            ],
+        ),
         ("cloud-init-status.json", ["cat", "/run/cloud-init/status.json"]),
         ("mounts.txt", ["findmnt"]),
     ):

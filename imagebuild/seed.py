@@ -11,15 +11,24 @@ from pathlib import Path
 from imagebuild.guest import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.tools import command
 
+# systemd-system.conf(5): what units get that say nothing themselves
+START_SECONDS = 90
+SLOW = 1.5
 
-def make_seed(directory: Path, expected: Expected) -> Path:
-    """Write the seed. Both scripts append to their logs: what ran twice has two lines there."""
+
+def make_seed(directory: Path, expected: Expected, slowness: float = 1.0) -> Path:
+    """Write the seed. Both scripts append to their logs: what ran twice has two lines there.
+
+    On an accelerator that is slower than native, systemd's own time-outs are that much longer: set in /run by `bootcmd`, so for a test only.
+    """
     files = directory / "seed"
     files.mkdir()
-    cloud_config = {
+    cloud_config: dict[str, object] = {
         "ssh_authorized_keys": [expected.public_key],
         "runcmd": [["sh", "-c", f"echo {expected.script_marker} >> {RUNCMD_LOG}"]],
     }
+    if slowness > SLOW:
+        cloud_config["bootcmd"] = [["sh", "-c", _patient(round(START_SECONDS * slowness))]]
     script = f"#!/bin/sh\necho {expected.script_marker} >> {SCRIPT_LOG}\n"
     parts = MIMEMultipart(boundary="imagebuild")
     for kind, text in (("cloud-config", "#cloud-config\n" + json.dumps(cloud_config) + "\n"), ("x-shellscript", script)):
@@ -29,3 +38,10 @@ def make_seed(directory: Path, expected: Expected) -> Path:
     seed = directory / "seed.iso"
     command.run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", seed, files])
     return seed
+
+
+def _patient(seconds: int) -> str:
+    """Return a script that has systemd (240 and later) wait longer for units."""
+    place = "/run/systemd/system.conf.d"
+    lines = f"[Manager]\\nDefaultTimeoutStartSec={seconds}\\nDefaultTimeoutStopSec={seconds}\\n"
+    return f"mkdir -p {place} && printf '{lines}' > {place}/imagebuild-test.conf && systemctl daemon-reload"

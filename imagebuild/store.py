@@ -7,6 +7,7 @@ Layout of a store directory:
     failed/KIND-KEY/{log,out/}                    the last failure of that key, for the reader
     locks/KIND-KEY                                flock(2)ed by who builds or removes it
     builds/TIME.json                              what each build used: the roots of `collect`
+    builds/TIME.timeline                          what it built, from when to when, and how that ended
 
 Nothing here knows what an artifact is.
 """
@@ -17,7 +18,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ class Store:
                 time.sleep(POLL_SECONDS)
             yield
 
+    def at_work(self) -> bool:
+        """Whether any builder holds a lock here now."""
+        for file in (self.root / "locks").iterdir():
+            with file.open("a") as handle:
+                if not _try_lock(handle.fileno()):
+                    return True
+        return False
+
     def busy(self, kind: str, key: str) -> bool:
         """Whether another builder has the key's lock now."""
         with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
@@ -112,12 +121,28 @@ class Store:
         scratch.directory.rename(target)
         return target
 
-    def remember(self, used: Mapping[str, tuple[str, str]]) -> None:
-        """Write down what one build used, step name -> (kind, key): these artifacts are kept by `collect`."""
+    def remember(self, used: Mapping[str, tuple[str, str]]) -> str:
+        """Write down what one build used, step name -> (kind, key): these artifacts are kept by `collect`. Returns the build's name, a time."""
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}"
         partial = self.root / "builds" / f".{stamp}.tmp"
         partial.write_text(json.dumps({name: list(pair) for name, pair in used.items()}, indent=1, sort_keys=True))
         partial.rename(self.root / "builds" / f"{stamp}.json")
+        return stamp
+
+    def write_timeline(self, stamp: str, spans: Sequence[Mapping[str, Any]]) -> None:
+        """Write down what a build has built so far."""
+        partial = self.root / "builds" / f".{stamp}.timeline.tmp"
+        partial.write_text(json.dumps(list(spans)))
+        partial.rename(self.root / "builds" / f"{stamp}.timeline")
+
+    def builds(self) -> list[tuple[str, dict[str, tuple[str, str]], list[dict[str, Any]]]]:
+        """Return every remembered build, oldest first: its name, what it used, what it built."""
+        found = []
+        for file in self._builds():
+            timeline = file.with_suffix(".timeline")
+            spans = json.loads(timeline.read_text()) if timeline.is_file() else []
+            found.append((file.stem, {name: (pair[0], pair[1]) for name, pair in json.loads(file.read_text()).items()}, spans))
+        return found
 
     def last_build(self) -> dict[str, tuple[str, str]]:
         """Return what the newest remembered build used; empty when there is none."""
@@ -135,6 +160,7 @@ class Store:
         builds = self._builds()
         kept = {f"{kind}-{key}" for build in builds[-keep:] for kind, key in json.loads(build.read_text()).values()} if keep else set()
         for build in builds[: len(builds) - keep]:
+            build.with_suffix(".timeline").unlink(missing_ok=True)
             build.unlink()
         freed, busy = 0, []
         places = [*(self.root / "artifacts").glob("*/*"), *(self.root / "scratch").iterdir(), *(self.root / "failed").iterdir()]

@@ -115,6 +115,13 @@ class Repo:
         command.run(["ostree", f"--repo={self.path}", "static-delta", "generate", f"--from={old}", f"--to={new}"])
         return True
 
+    def prune(self, *, depth: int, really: bool) -> tuple[int, int]:
+        """Remove objects that no ref needs (`depth` commits of each ref's history are needed); return how many go, and their bytes."""
+        flags = OSTree.RepoPruneFlags.REFS_ONLY | (OSTree.RepoPruneFlags.NONE if really else OSTree.RepoPruneFlags.NO_PRUNE)
+        with readable(f"{self.path} cannot be pruned"):
+            _, _, count, size = self._repo.prune(flags, depth - 1, None)
+        return int(count), int(size)
+
     # --- pull -----------------------------------------------------------------------------------------------------------
 
     def pull(self, remote: Remote, commit: str, *, patience: Patience = PATIENT, progress: Callable[[str], None] = lambda _: None) -> None:

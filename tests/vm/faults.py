@@ -87,7 +87,7 @@ FAULTS: dict[str, Fault] = {
         script="ln -sf /dev/null $D/etc/systemd/system/cloud-final.service", caught=(HOSTNAME, KEY, SCRIPT), says="masked",
     ),
     "cloud-init has an error": Fault(
-        script="printf '#cloud-config\\nbootcmd: [[\"false\"]]\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg", caught=(SCRIPT, NO_FAILED),
+        script="printf '#cloud-config\\ntimezone: Nowhere/Nothing\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg", caught=(SCRIPT, NO_FAILED),
         says="reports errors",
     ),
     "the remote is missing": Fault(script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE,), says="has no remote"),
@@ -115,7 +115,7 @@ FAULTS: dict[str, Fault] = {
     "the disk fills at first boot": Fault(
         script=unit('/bin/sh -c "fallocate -l $$(( $$(df --output=avail -B1 /var | tail -n1) - 16777216 )) /var/fill; cat /dev/zero > /var/rest; true"')
         .replace("[Service]", "[Unit]\\nAfter=docker-storage-setup.service cloud-init.service\\nBefore=cloud-config.service\\n[Service]", 1),
-        caught=(RUN, NETWORK), says="No space left",
+        caught=(FATAL, HOSTNAME, KEY, SCRIPT, SERVICE, "container-storage-is-set-up", RUN, NETWORK, NO_FAILED), says="a disk was full",
     ),
     "the kernel trips": Fault(
         script=unit('/bin/sh -c "echo BUG: unable to handle page fault for a test > /dev/kmsg"'), caught=(FATAL,), says="tripped over itself",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild import criteria
-from imagebuild.config import Config
+from imagebuild import criteria, seed
+from imagebuild.config import Config, cache_directory
 from imagebuild.kinds import State
 from imagebuild.store import remove
+from imagebuild.tools import accelerator, web
 from tests.vm.conftest import REF, ROOT
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"
@@ -81,23 +83,46 @@ def test_a_ref_becomes_a_booted_and_checked_qcow2(own_store: Path, tmp_path: Pat
     assert {cell["artifact"] for cell in cells if cell["carried"]} == {cell["artifact"] for cell in cells} - {"disk cloud"}
     assert "Images are identical" in next(cell["reason"] for cell in cells if cell["carried"])
     assert all(Path(cell["evidence"]).stat().st_size for cell in cells)
-    (image,) = output.glob("*/*.qcow2")
-    assert image.name.startswith("Debian-AtomicHost-12.")
-    for place in output.glob("*/evidence/*"):
+    (released,) = [file.parent for file in output.glob("*/COMPOSE_ID")]
+    (image,) = released.glob("AtomicHost/x86_64/images/*.qcow2")
+    assert image.name.startswith("Debian-AtomicHost-12-20")
+    for place in released.glob("evidence/*"):
         evidence = {file.name for file in place.iterdir()}
         assert {"serial.log", "screen.png", "phases.json", "boots.json", "journal.txt", "journal.export", "systemd-analyze.txt"} <= evidence
-    (page,) = output.glob("*/report.html")
-    assert "upgrades-to-the-next-release" in page.read_text()
-    assert (page.parent / "junit.xml").stat().st_size
+        waits = re.search(r"DefaultTimeoutStartUSec=(.*)", (place / "systemd-analyze.txt").read_text())
+        assert waits is not None
+        assert accelerator.probe(cache_directory()).slowness < seed.SLOW or waits[1] != "1min 30s", waits[1]
+    assert "upgrades-to-the-next-release" in (released / "report.html").read_text()
+    assert (released / "junit.xml").stat().st_size
+    _verify(released, store)
 
     begun = time.monotonic()
     again = run(configuration, store, output)
     assert again.returncode == 0, again.stderr
     assert "started" not in again.stdout, again.stdout
+    assert f"released before: {released}" in again.stdout
     assert not _guests(), "a virtual machine was started although nothing was to be done"
     assert time.monotonic() - begun < 60
     plan = run(configuration, store, output, "--plan")
     assert "build" not in [line.split()[0] for line in plan.stdout.splitlines()]
+
+
+def _verify(released: Path, store: Path) -> None:
+    """Verify the release as a stranger would: over HTTP, with the public key; every image is opened, and holds the signed commit."""
+    with web.serving(web.directories({"/": [released.parent]})) as port:
+        argv: list[str | Path] = [
+            PROGRAM,
+            "verify",
+            f"http://127.0.0.1:{port}/{released.name}",
+            "--key",
+            store / "compose" / "signing-key.asc",
+            "--json",
+        ]
+        finished = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    found = json.loads(finished.stdout)
+    assert found["problems"] == []
+    assert list(found["images"].values()) == [[found["commit"]]]
 
 
 def _kill_in_every_stage(configuration: Path, store: Path, output: Path) -> list[str]:

@@ -1,0 +1,73 @@
+"""What may go: old nightlies, composes that were superseded before anybody promoted them, commits that nothing refers to any more.
+
+First it is said what would go; nothing goes until it was asked for. What was promoted always stays.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild.config import Config
+from imagebuild.publish import facts, page
+from imagebuild.publish.facts import Facts
+from imagebuild.tools.ostree import Repo
+
+# refs of ours that keep the commits of releases
+KEPT = "imagebuild/released"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doomed:
+    """A release that goes, and why."""
+
+    facts: Facts
+    why: str
+
+
+def superseded(releases: Sequence[Facts], promoted: Sequence[str], keep: int) -> list[Doomed]:
+    """Return the releases that go: nightlies beyond the newest `keep`, and releases older than one that was promoted and were not themselves."""
+    nightlies = [each for each in releases if each.nightly]
+    found = [Doomed(facts=known, why=f"a nightly, older than the newest {keep}") for known in nightlies[: max(0, len(nightlies) - keep)]]
+    ours = [each for each in releases if not each.nightly]
+    last = max((number for number, each in enumerate(ours) if each.compose_id in promoted), default=-1)
+    found += [Doomed(facts=known, why=f"never promoted, and {ours[last].compose_id} was since") for known in ours[: max(last, 0)]]
+    return [each for each in found if each.facts.compose_id not in promoted]
+
+
+def leftovers(output: Path) -> Iterator[Path]:
+    """Yield what releases that were interrupted have left."""
+    yield from sorted(output.glob(".*.partial"))
+
+
+def remove_releases(output: Path, config: Config, ref: str, doomed: Sequence[Doomed]) -> None:
+    """Remove releases: the index first, then each out of sight, then its files."""
+    names = {each.facts.compose_id for each in doomed}
+    page.write_index(output, config, [each for each in facts.history(output, ref) if each.compose_id not in names])
+    for name in sorted(names):
+        away = output / f".{name}.partial"
+        shutil.rmtree(away, ignore_errors=True)
+        (output / name).rename(away)
+    for place in leftovers(output):
+        shutil.rmtree(place)
+
+
+def prune_repo(repo: Repo, kept: Sequence[Facts], *, depth: int, really: bool) -> tuple[int, int]:
+    """Remove the objects that no ref and no kept release needs; return how many, and their bytes.
+
+    Each kept release's commit, and the one before it, get a ref of their own; `depth` commits of every ref's history stay.
+    """
+    wanted = {f"{KEPT}/{each.compose_id}": each.tree.commit for each in kept if repo.has(each.tree.commit)}
+    wanted |= {
+        f"{KEPT}/before-{each.compose_id}": each.previous.commit
+        for each in kept
+        if each.previous is not None and repo.has(each.previous.commit)
+    }
+    known = {ref: commit for ref, commit in repo.refs().items() if ref.startswith(f"{KEPT}/")}
+    for ref, commit in wanted.items():
+        if known.get(ref) != commit:
+            repo.set_ref(ref, commit)
+    if really:
+        for ref in set(known) - set(wanted):
+            repo.set_ref(ref, None)
+    return repo.prune(depth=depth, really=really)

@@ -1,0 +1,79 @@
+"""Pruning: first it is said what would go; what was promoted, what is new and what a kept release needs stays."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imagebuild.publish import facts
+from imagebuild.publish.prune import superseded
+from imagebuild.store import Store
+from imagebuild.tools.ostree import Repo
+from tests.release_lab import FIRST, REF, SECOND, Line
+
+PROGRAM = Path(sys.executable).parent / "imagebuild"
+
+
+@pytest.fixture
+def line(tmp_path: Path, homedir: Path) -> Line:
+    made = Line(tmp_path / "line", homedir)
+    made.changes["publish"] = {"destination": f"file://{tmp_path}/mirror", "keep": {"nightlies": 2, "builds": 1, "commits": 1}}
+    return made
+
+
+def run(line: Line, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, "prune", "--config", line.work / "config.yaml", "--store", line.place, "--output", line.output, *more],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_nightlies_go_and_what_was_promoted_stays(line: Line, tmp_path: Path) -> None:
+    trees = [
+        line.commit(f"12.{number}", FIRST if number % 2 else SECOND, {"usr/share/n": bytes([number]) * 5000}) for number in range(1, 7)
+    ]
+    for number, tree in enumerate(trees):
+        line.release(line.material(tree), day=f"2026110{number + 1}", nightly=number < 4)
+    (line.output / ".Debian-Atomic-12-20261109.0.partial").mkdir()
+    mirror = tmp_path / "mirror"
+    (mirror / "Debian-Atomic-12-20261106.0" / "metadata").mkdir(parents=True)
+    (mirror / "releases.json").write_text('["Debian-Atomic-12-20261106.0"]')
+    (mirror / "Debian-Atomic-12-20261106.0" / facts.FILE).write_bytes(
+        (line.output / "Debian-Atomic-12-20261106.0" / facts.FILE).read_bytes()
+    )
+    line.config  # noqa: B018  # writes the configuration
+    before = {place.name for place in line.output.iterdir()}
+    said = run(line)
+    assert said.returncode == 0, said.stderr
+    assert "would go" in said.stdout
+    assert {place.name for place in line.output.iterdir()} == before
+    commits = [tree.commit for tree in trees]
+    assert all(Repo(line.repo.path).has(commit) for commit in commits)
+    done = run(line, "--yes")
+    assert done.returncode == 0, done.stderr
+    left = sorted(place.name for place in line.output.iterdir() if place.is_dir() and not place.name.startswith("."))
+    assert left == ["Debian-12-20261103.n.0", "Debian-12-20261104.n.0", "Debian-Atomic-12-20261106.0"]
+    assert not list(line.output.glob(".*.partial"))
+    # of what is kept, and what that was compared with
+    assert [Repo(line.repo.path).has(commit) for commit in commits] == [False, True, True, True, True, True]
+    Repo(line.repo.path).fsck(commits[5])
+    assert "Debian-Atomic-12-20261105.0" not in (line.output / "index.html").read_text()
+
+
+def test_while_a_build_is_at_work_nothing_is_done(line: Line) -> None:
+    line.release(line.material(line.commit("12.1", FIRST)))
+    with Store(line.place).lock("disk.install_disk", "k"):
+        said = run(line, "--yes")
+    assert said.returncode == 1
+    assert "a build is at work" in said.stderr
+
+
+def test_what_is_superseded(line: Line) -> None:
+    made = facts.read(line.release(line.material(line.commit("12.1", FIRST))))
+    rows = [made.model_copy(update={"compose_id": name, "nightly": name.startswith("n")}) for name in ("n1", "a", "n2", "b", "c")]
+    assert [each.facts.compose_id for each in superseded(rows, ["b"], 1)] == ["n1", "a"]
+    assert [each.facts.compose_id for each in superseded(rows, [], 0)] == ["n1", "n2"]
+    assert superseded(rows, ["n1", "a", "b"], 1) == []
+    assert REF in json.dumps(made.ref)
