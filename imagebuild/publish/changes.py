@@ -4,11 +4,12 @@ Packages come from the trees' own databases: the list in the commit's metadata o
 status file (Debian trees). Nothing of a tree is executed.
 """
 
+import contextlib
 import gzip
 import re
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,10 @@ class Upgrade:
     def __str__(self) -> str:
         """Return NAME OLD_EVR.ARCH -> NEW_EVR.ARCH."""
         return f"{self.name} {self.old.version}.{self.old.arch} -> {self.new.version}.{self.new.arch}"
+
+
+# (old package, new one) -> lines
+Changelogs = Callable[[Package, Package], tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,14 +150,21 @@ def _rpm(fields: list[str]) -> Package:
 
 
 def _rpmdb(repo: Repo, commit: str, path: str, names: list[str]) -> list[Package]:
+    with _extracted(repo, commit, path, names) as place:
+        listing = command.run(["rpm", "--dbpath", place, "--query", "--all", "--queryformat", QUERY], shown=["rpm", "--query", "--all"])
+    rows = [line.split("\t") for line in listing.splitlines()]
+    return [_rpm(row) for row in rows if len(row) == FIELDS and row[0] not in NO_PACKAGES]
+
+
+@contextlib.contextmanager
+def _extracted(repo: Repo, commit: str, path: str, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a directory with the files of a commit's rpm database."""
     with tempfile.TemporaryDirectory(prefix="imagebuild-rpmdb-") as place:
         for name in names:
             content = repo.read(commit, f"{path}/{name}")
             if content is not None:
                 (Path(place) / name).write_bytes(content)
-        listing = command.run(["rpm", "--dbpath", place, "--query", "--all", "--queryformat", QUERY], shown=["rpm", "--query", "--all"])
-    rows = [line.split("\t") for line in listing.splitlines()]
-    return [_rpm(row) for row in rows if len(row) == FIELDS and row[0] not in NO_PACKAGES]
+        yield Path(place)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -181,6 +193,11 @@ COMPARE: Mapping[str, Callable[[str, str], int]] = {"rpm": compare_rpm, "dpkg": 
 def difference(repo: Repo, old: TreeFacts, new: TreeFacts) -> Difference:
     """Compare two commits of one repository. Raises BuildError when a commit or its package database cannot be read."""
     before, after = packages_of(repo, old.commit), packages_of(repo, new.commit)
+    with _changelogs(repo, new.commit, after.kind) as said:
+        return _compared(old, new, before, after, said)
+
+
+def _compared(old: TreeFacts, new: TreeFacts, before: Packages, after: Packages, said: Changelogs) -> Difference:
     upgraded: list[Upgrade] = []
     downgraded: list[Upgrade] = []
     removed: list[Package] = []
@@ -190,14 +207,14 @@ def difference(repo: Repo, old: TreeFacts, new: TreeFacts) -> Difference:
         mine, theirs = before.installed.get(key), after.installed.get(key)
         if mine is None and theirs is not None:
             other = _only(before, theirs.name, but=after)
-            (upgraded.append(_upgrade(repo, new.commit, other, theirs)) if other else added.append(theirs))
+            (upgraded.append(_upgrade(said, other, theirs)) if other else added.append(theirs))
         elif theirs is None and mine is not None:
             if not _only(after, mine.name, but=before):
                 removed.append(mine)
         elif mine is not None and theirs is not None and mine.version != theirs.version:
             newer = COMPARE[after.kind](mine.version, theirs.version) <= 0
             (upgraded if newer else downgraded).append(
-                _upgrade(repo, new.commit, mine, theirs) if newer else Upgrade(name=mine.name, old=mine, new=theirs)
+                _upgrade(said, mine, theirs) if newer else Upgrade(name=mine.name, old=mine, new=theirs)
             )
     return Difference(
         old=old.commit, new=new.commit, upgraded=tuple(upgraded), downgraded=tuple(downgraded), removed=tuple(removed), added=tuple(added),
@@ -211,12 +228,44 @@ def _only(packages: Packages, name: str, *, but: Packages) -> Package | None:
     return found[0] if len(found) == 1 else None
 
 
-def _upgrade(repo: Repo, commit: str, old: Package, new: Package) -> Upgrade:
-    return Upgrade(name=new.name, old=old, new=new, changelog=_changelog(repo, commit, old, new))
+def _upgrade(said: Changelogs, old: Package, new: Package) -> Upgrade:
+    return Upgrade(name=new.name, old=old, new=new, changelog=said(old, new))
 
 
-def _changelog(repo: Repo, commit: str, old: Package, new: Package) -> tuple[str, ...]:
-    """Return what a Debian changelog in the tree says of the versions after the old one (deb-changelog(5)); most trees have none."""
+@contextlib.contextmanager
+def _changelogs(repo: Repo, commit: str, kind: str) -> Iterator[Changelogs]:
+    """Yield what says what changed in a package, where the tree has changelogs: rpm's database, or /usr/share/doc of a Debian tree."""
+    if kind == "dpkg":
+        yield lambda old, new: _debian_changelog(repo, commit, old, new)
+        return
+    for path in RPM:
+        names = repo.listing(commit, path)
+        if names and command.find("rpm") is not None:
+            with _extracted(repo, commit, path, names) as place:
+                yield lambda old, new: _rpm_changelog(place, old, new)
+            return
+    yield lambda _old, _new: ()
+
+
+def _rpm_changelog(place: Path, old: Package, new: Package) -> tuple[str, ...]:
+    """Return what rpm's changelog says of the versions after the old one: entries begin with `* DAY NAME <MAIL> - VERSION-RELEASE`."""
+    status, text = command.status(["rpm", "--dbpath", place, "--query", "--changelog", f"{new.name}.{new.arch}"])
+    last = old.version.rpartition(":")[2]
+    lines: list[str] = []
+    for line in text.splitlines() if status == 0 else ():
+        word = line.rpartition(" ")[2].rpartition(":")[2]
+        # releases have a suffix of the distribution (1.fc26) that changelogs leave out
+        if line.startswith("* ") and "-" in word and (last == word or last.startswith(f"{word}.")):
+            break
+        if len(lines) >= CHANGELOG_LINES:
+            break
+        if line.strip() and not line.startswith("* "):
+            lines.append(line.strip())
+    return tuple(lines)
+
+
+def _debian_changelog(repo: Repo, commit: str, old: Package, new: Package) -> tuple[str, ...]:
+    """Return what a Debian changelog says of the versions after the old one (deb-changelog(5))."""
     data = repo.read(commit, CHANGELOG.format(name=new.name))
     if data is None:
         return ()

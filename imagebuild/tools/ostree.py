@@ -264,10 +264,11 @@ class Repo:
         """Return the names in one directory of a commit, sorted; empty when there is no such directory."""
         child = self._root(commit).resolve_relative_path(path.lstrip("/"))
         try:
+            # of a parent that is not there the error comes with the first entry
             entries = child.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+            return sorted(info.get_name() for info in entries)
         except GLib.Error:
             return []
-        return sorted(info.get_name() for info in entries)
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Return a file's content, following one symbolic link; None when it is not in the commit."""
