@@ -1,5 +1,6 @@
-"""Files that others read while they are written: replaced in one step, never changed in place (they may be hard links)."""
+"""Files: replaced in one step, never changed in place (others read them, and they may be hard links); and what is in one."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -20,3 +21,9 @@ def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def sha256(file: Path) -> str:
+    """Read a file once and return its SHA-256 in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

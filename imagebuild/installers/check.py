@@ -1,7 +1,6 @@
 """A finished installer ISO is opened and read: labels, boot equipment, media checksum, the menu, and which commit is embedded."""
 
 import configparser
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,9 +143,3 @@ def _list(facts: Mapping[str, object], name: str) -> list[str]:
     value = facts.get(name, [])
     assert isinstance(value, list)
     return value
-
-
-def sha256(file: Path) -> str:
-    """Return the checksum of a file, 64 hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

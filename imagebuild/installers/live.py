@@ -17,8 +17,8 @@ from imagebuild.deploy import bootloader
 from imagebuild.deploy.bootloader import GrubLayout
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.deploy.ways import WAYS
+from imagebuild.files import sha256
 from imagebuild.installers import Request, discinfo, initramfs, menu, product
-from imagebuild.installers.check import sha256
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso, squashfs
 from imagebuild.tools.ostree import Repo

@@ -3,12 +3,12 @@
 Format (domain.md 5.2; pungi's media_checksums): `# NAME: SIZE bytes` and `SHA256 (NAME) = HEX`, two lines a file.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.errors import BuildError
 
 CHUNK = 1 << 22
@@ -72,9 +72,4 @@ def check_name(name: str) -> None:
 
 def hashed(file: Path, name: str) -> Entry:
     """Read a file once and return its entry."""
-    digest, size = hashlib.sha256(), 0
-    with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return Entry(name=name, size=size, sha256=digest.hexdigest())
+    return Entry(name=name, size=file.stat().st_size, sha256=files.sha256(file))

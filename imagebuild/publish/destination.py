@@ -245,10 +245,4 @@ class _said:  # noqa: N801  # reads as a word
 
 
 def _matches(file: Path, entry: Entry) -> bool:
-    if file.stat().st_size != entry.size:
-        return False
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest() == entry.sha256
+    return file.stat().st_size == entry.size and files.sha256(file) == entry.sha256

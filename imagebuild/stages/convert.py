@@ -1,15 +1,14 @@
 """Turn an installed disk into a download: one format per call, from the table of formats."""
 
-import hashlib
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.config import CompressionConfig, Qcow2Config, VmdkConfig
 from imagebuild.formats import Source
 from imagebuild.formats.table import FORMATS
 from imagebuild.model import Disk, Image, Tree
 from imagebuild.tools import command
 
-CHUNK = 1 << 22
 Options = Qcow2Config | CompressionConfig | VmdkConfig
 
 
@@ -22,12 +21,4 @@ def convert_disk(out: Path, tree: Tree, disk: Disk, kind: str, name: str, option
     source = Source(disk=disk, title=f"{tree.pretty_name} {tree.version}", os_id=tree.os_id, seed=tree.commit, epoch=when)
     with command.in_background():
         file = FORMATS[kind].write(source, out, f"{name}-{tree.version}.{tree.arch}", options)
-    return Image(file=file, name=file.name, format=kind, disk_size=disk.size, size=file.stat().st_size, sha256=_sha256(file))
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return Image(file=file, name=file.name, format=kind, disk_size=disk.size, size=file.stat().st_size, sha256=files.sha256(file))

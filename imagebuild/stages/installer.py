@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imagebuild import steplog
+from imagebuild import files, steplog
 from imagebuild.config import InstallerConfig, TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.installers import Request, check
@@ -65,5 +65,5 @@ def make_iso(
     shutil.rmtree(work)
     return IsoImage(
         file=image, name=image.name, backend=spec.backend, volume_id=str(facts["volume_id"]), commit=tree.commit, md5=str(facts["md5"]),
-        unattended=unattended is not None, treeinfo=treeinfo, size=image.stat().st_size, sha256=check.sha256(image),
+        unattended=unattended is not None, treeinfo=treeinfo, size=image.stat().st_size, sha256=files.sha256(image),
     )  # fmt: skip

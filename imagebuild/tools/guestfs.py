@@ -56,12 +56,8 @@ class Session:
             raise BuildError(f"libguestfs {name}: {error}", log=steplog.current()) from error
 
 
-@contextlib.contextmanager
-def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, memory: int) -> Iterator[Session]:
-    """Start one appliance for a raw disk (or none) and a toolbox; it is shut down when the block ends, killed when we are.
-
-    `emulate` forces TCG (libguestfs would pick a /dev/kvm that hangs); `memory` is in MiB. Raises MissingToolError, BuildError.
-    """
+def _handle(cache: Path, *, emulate: bool, memory: int) -> Any:
+    """Return a new handle, not launched. Raises MissingToolError."""
     if missing():
         raise MissingToolError(missing(), hint=HINT)
     import guestfs  # noqa: PLC0415  # absent on hosts that populate natively
@@ -77,6 +73,16 @@ def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, mem
     handle.set_event_callback(
         lambda _event, _handle, buffer, _array: steplog.note(str(buffer)), guestfs.EVENT_LIBRARY | guestfs.EVENT_WARNING
     )
+    return handle
+
+
+@contextlib.contextmanager
+def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, memory: int) -> Iterator[Session]:
+    """Start one appliance for a raw disk (or none) and a toolbox; it is shut down when the block ends, killed when we are.
+
+    `emulate` forces TCG (libguestfs would pick a /dev/kvm that hangs); `memory` is in MiB. Raises MissingToolError, BuildError.
+    """
+    handle = _handle(cache, emulate=emulate, memory=memory)
     if disk is not None:
         writable = os.access(disk, os.W_OK)
         how = {"cachemode": "unsafe", "discard": "besteffort"} if writable else {"readonly": True}
@@ -106,17 +112,7 @@ def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory
 
     Each is told by its deployment's directory and must be there as an object whose SHA-256 is its name. Raises MissingToolError, BuildError.
     """
-    if missing():
-        raise MissingToolError(missing(), hint=HINT)
-    import guestfs  # noqa: PLC0415  # absent on hosts that populate natively
-
-    handle = guestfs.GuestFS(python_return_dict=True)
-    handle.set_backend("direct")
-    if emulate:
-        handle.set_backend_settings(["force_tcg"])
-    cache.mkdir(parents=True, exist_ok=True)
-    handle.set_cachedir(str(cache))
-    handle.set_memsize(memory)
+    handle = _handle(cache, emulate=emulate, memory=memory)
     try:
         with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
             handle.add_drive_opts(str(disk), format=disk_format, readonly=True)
