@@ -20,13 +20,15 @@ from typing import Any
 
 from rich.console import Console
 
-from imagebuild import config, graph, steplog
+from imagebuild import config, files, graph, steplog
 from imagebuild.composers import mmdebstrap
 from imagebuild.config import Config, LiveConfig, MmdebstrapConfig, cache_directory
 from imagebuild.deploy.ways import DiskSpec, choose_ways
 from imagebuild.model import Disk, IsoImage, Toolbox, Tree
 from imagebuild.pipeline import Host, wire
 from imagebuild.progress import View
+from imagebuild.publish.source import DirectorySource
+from imagebuild.publish.verify import Found, Trust, verify
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import write_kickstart
@@ -34,6 +36,7 @@ from imagebuild.stages.tree import pin
 from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
 from imagebuild.tools import accelerator, command, iso, loop
+from tests.release_lab import FIRST, Line
 
 ROOT = Path(__file__).parent.parent
 LIMITS = {
@@ -45,6 +48,8 @@ LIMITS = {
     "installer ISO / (mksquashfs + xorriso)": 1.3,
     "installer ISO / (tree + kernel + initramfs), size": 1.15,
     "live system to installer / installed host to ssh": 2.0,
+    "release - one read of its artifacts, s": 2.0,
+    "verify / one read of its files": 2.0,
 }
 
 
@@ -232,6 +237,22 @@ def _plain_iso(work: Path, level: int) -> None:
     command.run(["xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "PLAIN", "-o", work / "plain.iso", work / "images"])
 
 
+def releasing(work: Path) -> dict[str, float]:
+    """Release downloads of 100 MB each, against nothing but reading them once (as many at a time); then verify, against reading every file."""
+    line = Line(work / "release", work / "keys")
+    material = line.material(line.commit("12.1", FIRST), grown=100_000_000)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        _, read = measured("read", lambda: list(pool.map(files.sha256, [each.file for each in material.downloads])))
+    _, released = measured("release", lambda: line.release(material))
+    (place,) = [file.parent for file in line.output.glob("*/COMPOSE_ID")]
+    _, every = measured("read everything", lambda: [files.sha256(file) for file in place.rglob("*") if file.is_file()])
+    trust = Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=work)
+    found = Found()
+    _, verified = measured("verify", lambda: found.problems.extend(verify(DirectorySource(place), trust).problems))
+    assert not found.problems
+    return {"release - one read of its artifacts, s": released - read, "verify / one read of its files": verified / every}
+
+
 def live_boot() -> float | None:
     """Compare how long the live system of `make demo` took to its installer with the installed host's way to ssh; None when there was none."""
     store = ROOT / "build" / "demo" / "store" / "artifacts"
@@ -272,7 +293,8 @@ def main() -> int:
         with steplog.writing_to(work / "bench.log"):
             (work / "input").mkdir()
             mmdebstrap.compose(work / "input" / "compose", settings.the_ref(), settings.compose, settings.tree, cache_directory())
-            found = installer_iso(settings, work)
+            found = releasing(work)
+            found |= installer_iso(settings, work)
             shutil.rmtree(work / "store")
             found |= disk_set(settings, work)
     finally:
