@@ -148,7 +148,8 @@ def _matrix(release: Release) -> dict[str, Any]:
     for criterion in dict.fromkeys(cell.criterion for cell in release.cells):
         cells = [_shown(found.get((criterion, *column)), places, release.base) for column in columns]
         rows.append({"criterion": criterion.replace("-", " "), "cells": cells})
-    return {"columns": columns, "rows": rows}
+    short = {each.path.rpartition("/")[2]: f"{each.image} {each.format}" for each in release.facts.downloads}
+    return {"columns": [(short.get(artifact, artifact), firmware) for artifact, firmware in columns], "rows": rows}
 
 
 def _shown(cell: Cell | None, places: Mapping[str, Path], base: Path) -> dict[str, Any] | None:
