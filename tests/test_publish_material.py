@@ -124,7 +124,7 @@ def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
     assert nightly.name == "Debian-12-20261126.n.0"
     console = Console(record=True, width=200)
     assert nothing_new(line.output, REF, second.commit, console)
-    assert "was composed already, as Debian-12-20261126.n.0" in console.export_text()
+    assert "was composed already" in console.export_text()
     assert not nothing_new(line.output, REF, "f" * 64, console)
 
 
