@@ -97,7 +97,8 @@ def test_index_feed_and_latest(releases: tuple[Line, Path], browser: Browser) ->
         "https://example.org/releases/Debian-Atomic-12-20261126.0/index.html", "https://example.org/releases/Debian-Atomic-12-20261112.0/index.html",
     ]  # fmt: skip
     assert feed.find("a:updated", space) is not None
-    assert json.loads((made.output / "latest.json").read_text())["compose_id"] == place.name
+    latest = json.loads((made.output / "latest.json").read_text())
+    assert latest["compose_id"] == latest["refs"]["debian/12/x86_64/atomic-host"] == place.name
 
 
 # --- what a page is refused for ---------------------------------------------------------------------------------------

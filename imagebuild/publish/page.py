@@ -3,6 +3,7 @@
 Defects of published pages that are checked for: links of another compose, swapped or duplicated links, dead links (domain.md 5.5).
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -85,7 +86,7 @@ def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
     rows = [{"facts": each, "day": _day(each.created), "href": f"{quote(each.compose_id)}/{FILE}"} for each in newest]
     values = {
         "rows": rows,
-        "title": f"{config.product} {config.release}: releases",
+        "title": f"{config.product}: releases",
         "base": config.publish.url or "",
         "when": _stamp(newest[0].created) if newest else "1970-01-01T00:00:00Z",
         "stamp": _stamp,
@@ -93,8 +94,10 @@ def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
     found = {name: _template(template).render(values) for name, template in ((INDEX, "releases.html.j2"), (FEED, "releases.atom.j2"))}
     production = [each for each in newest if not each.nightly]
     if production:
-        latest = production[0]
-        found[LATEST] = latest.model_dump_json(include={"compose_id", "ref", "arch", "created"}, indent=1) + "\n"
+        # one destination may have several release lines: which one is the latest is said of each ref
+        refs = {each.ref: each.compose_id for each in reversed(production)}
+        latest = production[0].model_dump(mode="json", include={"compose_id", "ref", "arch", "created"})
+        found[LATEST] = json.dumps(latest | {"refs": dict(sorted(refs.items()))}, indent=1) + "\n"
     return found
 
 
