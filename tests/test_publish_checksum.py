@@ -132,3 +132,14 @@ def test_keys_of_files(signing: tuple[Signer, Path], tmp_path: Path) -> None:
         gpg.check_detached(tmp_path / "file", tmp_path / "file.sig", [key], what="file")
     with pytest.raises(BuildError, match="no secret key"), gpg.signer("nobody", homedir=tmp_path / "empty", key_file=None, generate=False):
         pass
+
+
+def test_a_home_directory_with_a_long_name(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    with gpg.signer(USER, homedir=deep, key_file=None, generate=True) as signer:
+        (tmp_path / "key.asc").write_text(signer.public_key())
+        signed = signer.clearsign(TEXT)
+    assert signed_payload(signed.encode(), [tmp_path / "key.asc"], what="x").decode() == TEXT
+    # once more: what was made is there under the long name
+    with gpg.signer(USER, homedir=deep, key_file=None, generate=False) as again:
+        assert again.fingerprint == signer.fingerprint

@@ -1,6 +1,7 @@
 """OpenPGP through gpg(1): keys, clear-signed texts, and what is really signed in a file from outside."""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,16 +9,28 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 
+# sun_path of a UNIX socket has 108 bytes (unix(7)); gpg-agent's longest name there is S.gpg-agent.browser
+LONGEST_HOME = 108 - len("/S.gpg-agent.browser") - 1
+
 
 @contextlib.contextmanager
 def keyring(homedir: Path) -> Iterator[Path]:
-    """Use a GnuPG home directory (made if needed, mode 0700); its agent is ended afterwards."""
+    """Use a GnuPG home directory (made if needed, mode 0700); its agent is ended afterwards.
+
+    What is yielded is another, short name of it when its own is too long for the agent's sockets.
+    """
     homedir.mkdir(parents=True, exist_ok=True, mode=0o700)
     homedir.chmod(0o700)
-    try:
-        yield homedir
-    finally:
-        command.status(["gpgconf", "--homedir", homedir, "--kill", "gpg-agent"])
+    with contextlib.ExitStack() as stack:
+        used = homedir.absolute()
+        if len(os.fsencode(used)) > LONGEST_HOME:
+            short = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ib-gpg-"))) / "home"
+            short.symlink_to(used)
+            used = short
+        try:
+            yield used
+        finally:
+            command.status(["gpgconf", "--homedir", used, "--kill", "gpg-agent"])
 
 
 def ensure_key(homedir: Path, user_id: str) -> str:
