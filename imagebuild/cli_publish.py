@@ -18,7 +18,7 @@ from imagebuild import report, report_page
 from imagebuild.config import Config, cache_directory
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
-from imagebuild.publish import facts, marks
+from imagebuild.publish import facts, marks, page
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish import verify as verifying
@@ -97,6 +97,8 @@ def publish(material: Material, wish: Wish, console: Console) -> Path:
     """Make the release, unless it was made of exactly this already."""
     known = released_as(wish.output, material, nightly=wish.nightly)
     if known is not None:
+        # it may have been interrupted just before this
+        page.write_index(wish.output, material.config, material.tree.ref)
         console.print(f"released before: {known}", highlight=False, soft_wrap=True)
         return known
     with signer_of(material.config) as signer:
@@ -217,6 +219,7 @@ def _public(signer: Signer) -> Iterator[Path]:
 
 def prune(
     config: ConfigOption,
+    ref: Annotated[str | None, typer.Option("--ref", help="ref whose releases are pruned; not given: the configuration's")] = None,
     store: StoreOption = Path("build/store"),
     output: Annotated[Path, typer.Option("--output", help="directory of releases")] = Path("build/release"),
     to: ToOption = None,
@@ -224,11 +227,11 @@ def prune(
 ) -> None:
     """Remove old nightlies, releases that were superseded, artifacts and commits that nothing needs (publish.keep of the configuration)."""
     settings = configuration.load(config, store)
-    opened, keep, ref = Store(store), settings.publish.keep, settings.the_ref()
+    opened, keep, chosen = Store(store), settings.publish.keep, ref or settings.the_ref()
     if opened.at_work():
         raise BuildError(f"a build is at work in {store}", hint="wait until it is over: it needs what nothing refers to yet")
     promoted = [each.compose_id for each in promoting.listed(_destination(settings, to))] if to or settings.publish.destination else []
-    releases = facts.history(output, ref)
+    releases = facts.history(output, chosen)
     doomed = pruning.superseded(releases, promoted, keep.nightlies)
     verb = "removed" if yes else "would go"
     for each in doomed:
@@ -236,7 +239,7 @@ def prune(
     for place in pruning.leftovers(output):
         typer.echo(f"{verb}: {place} (a release that was interrupted)")
     if yes:
-        pruning.remove_releases(output, settings, ref, doomed)
+        pruning.remove_releases(output, settings, chosen, doomed)
     gone = {each.facts.compose_id for each in doomed}
     if (store / "repo" / "config").is_file():
         kept = [each for each in releases if each.compose_id not in gone]

@@ -29,6 +29,7 @@ from imagebuild.tools import command
 from imagebuild.tools.ostree import Remote, Repo
 from tests.release_lab import FIRST, REF, SECOND, Line
 from tests.test_plan import ROOT
+from tests.test_publish_verify import sign_again
 
 STEPS = (
     "check",
@@ -238,10 +239,17 @@ def test_architectures_that_disagree(line: Line, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_hole_in_the_verdict(line: Line) -> None:
-    material = line.material(line.commit("12.1", FIRST), states=[State.FAILED])
-    place = line.release(material)
+    """Nothing is signed that has one; what somebody signed by hand all the same is not promoted."""
+    tree = line.commit("12.1", FIRST)
+    with pytest.raises(BuildError, match=r"nothing is signed that does not hold: .* artifact-boots is failed"):
+        line.release(line.material(tree, states=[State.FAILED]))
+    place = line.release(line.material(tree), day="20261126")
+    rows = json.loads((place / "verdict.json").read_text())
+    rows[0]["state"] = "not tested"
+    (place / "verdict.json").write_text(json.dumps(rows))
+    sign_again(place, line)
     assert "is not fit" in refused(line, place)
-    assert "artifact-boots is failed" in refused(line, place)
+    assert "artifact-boots is not tested" in refused(line, place)
 
 
 def test_what_was_changed_since(line: Line, tmp_path: Path) -> None:
@@ -275,6 +283,7 @@ def test_what_is_marked_bad_is_not_promoted_under_any_name(line: Line, tmp_path:
     assert "reason: eats data" in (tmp_path / "mirror" / "bad" / f"{second.name}.asc").read_text()
     assert json.loads((tmp_path / "mirror" / "latest.json").read_text())["compose_id"] == first.name
     assert second.name not in (tmp_path / "mirror" / "index.html").read_text()
+    assert json.loads((line.output / "latest.json").read_text())["compose_id"] == first.name
     assert refused(line, second) == f"{second.name} is marked bad: eats data"
     # the same commit again, under another number
     third = line.release(line.material(line.trees[1], grown=1))

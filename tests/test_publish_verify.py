@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -90,24 +92,30 @@ def replaced(name: str, old: str, new: str) -> Change:
     return change
 
 
+def sign_again(place: Path, line: Line) -> None:
+    """Sign whatever a release holds now: what only a careless or false signer can do."""
+    (manifest,) = place.glob("*-CHECKSUM")
+    manifest.unlink()
+    with signer_of(line.config) as signer:
+        for listing in [*place.rglob("*-CHECKSUM")]:
+            names = [file for file in listing.parent.iterdir() if file.is_file() and file != listing]
+            listing.write_text(signer.clearsign(text_of(hashed(file, file.name) for file in names)))
+        under = {f"{each.parent.relative_to(place)}/" for each in place.rglob("*-CHECKSUM")}
+        rest: list[Entry] = []
+        for file in place.rglob("*"):
+            path = str(file.relative_to(place))
+            if file.is_file() and (path.endswith("-CHECKSUM") or not path.startswith(tuple(under))):
+                rest.append(hashed(file, path))
+        manifest.write_text(signer.clearsign(text_of(rest)))
+
+
 def resigned(*changes: Change) -> Change:
-    """Change what is signed, and sign it again: what only a careless or false signer can do."""
+    """Change what is signed, and sign it again."""
 
     def change(place: Path, line: Line) -> None:
         for each in changes:
             each(place, line)
-        (place / MANIFEST).unlink()
-        with signer_of(line.config) as signer:
-            for listing in [*place.rglob("*-CHECKSUM")]:
-                names = [file for file in listing.parent.iterdir() if file.is_file() and file != listing]
-                listing.write_text(signer.clearsign(text_of(hashed(file, file.name) for file in names)))
-            under = {f"{each.parent.relative_to(place)}/" for each in place.rglob("*-CHECKSUM")}
-            rest: list[Entry] = []
-            for file in place.rglob("*"):
-                path = str(file.relative_to(place))
-                if file.is_file() and (path.endswith("-CHECKSUM") or not path.startswith(tuple(under))):
-                    rest.append(hashed(file, path))
-            (place / MANIFEST).write_text(signer.clearsign(text_of(rest)))
+        sign_again(place, line)
 
     return change
 
@@ -202,3 +210,24 @@ def test_a_server_that_redirects_or_is_not_there(made: tuple[Line, Path]) -> Non
     found = verify(WebSource("http://127.0.0.1:9/Debian-Atomic-12-20261126.0"), trust(line))
     assert found.exit_code() == EXIT_CODES[Kind.UNREADABLE]
     assert json.dumps([each.says for each in found.problems])
+
+
+def test_a_mirror_that_redirects(made: tuple[Line, Path]) -> None:
+    """Mirror lists redirect, and may pack what they send: what counts is what was signed."""
+    line, place = made
+    with web.serving(web.directories({"/": [line.output]})) as port:
+
+        class Redirect(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", f"http://127.0.0.1:{port}{self.path}")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            found = verify(WebSource(f"http://127.0.0.1:{server.server_port}/{place.name}"), trust(line))
+            server.shutdown()
+    assert found.problems == []

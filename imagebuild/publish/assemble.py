@@ -6,7 +6,6 @@ Built beside its place and renamed into it: a release directory is whole or not 
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish import changes, facts, metadata, page
 from imagebuild.publish.changes import Difference
-from imagebuild.publish.checksum import Entry, hashed, text_of
+from imagebuild.publish.checksum import Entry, hashed, safe, text_of
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
 from imagebuild.publish.growth import Growth, growths
 from imagebuild.publish.material import Material
@@ -79,11 +78,16 @@ def _claim(file: Path, gate: str) -> bool:
 def assemble(output: Path, material: Material, names: Names, signer: Signer) -> Path:
     """Make `output/COMPOSE_ID` and return it.
 
-    Raises BuildError: a download changed since it was made, something grew without a waiver, the page would not be right.
+    Raises BuildError: a criterion does not hold, a download changed since it was made, something grew without a waiver, the page would not be right.
     """
     target, work = output / names.compose_id, output / f".{names.compose_id}.partial"
     if target.exists():
         raise UsageError(f"{target} exists already", hint="a release is never written over: take the next respin number")
+    unfit = check_fit([cell for cell, _ in material.cells])
+    if unfit or not material.cells:
+        raise BuildError(
+            f"nothing is signed that does not hold: {'; '.join(unfit) or 'nothing was tested'}", hint="imagebuild all says what to do"
+        )
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     placed = _place_downloads(work, material, names)
@@ -110,7 +114,7 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
         raise BuildError(f"the page of {names.compose_id} is not right: {'; '.join(problems)}", hint="correct templates/release.html.j2")
     _sync(work)
     work.rename(target)
-    page.write_index(output, material.config, facts.history(output, material.tree.ref))
+    page.write_index(output, material.config, material.tree.ref)
     return target
 
 
@@ -172,7 +176,7 @@ def _place_evidence(work: Path, material: Material, names: Mapping[str, str]) ->
         artifact = names.get(cell.artifact, cell.artifact)
         key = (artifact, str(cell.firmware), place)
         if key not in placed:
-            placed[key] = work / "evidence" / _safe(f"{artifact}-{cell.firmware}")
+            placed[key] = work / "evidence" / safe(f"{artifact}-{cell.firmware}")
             _link_tree(place, placed[key])
         found.append((replace(cell, artifact=artifact), placed[key]))
     return found
@@ -182,14 +186,9 @@ def _link_tree(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for place in sorted(source.iterdir()):
         if place.is_dir() and not place.is_symlink():
-            _link_tree(place, target / _safe(place.name))
+            _link_tree(place, target / safe(place.name))
         elif place.is_file() and not place.is_symlink():
-            _link(place, target / _safe(place.name))
-
-
-def _safe(name: str) -> str:
-    """Return a name that can stand in a CHECKSUM file and in an address: evidence is named after what guests say of themselves."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "-", name)
+            _link(place, target / safe(place.name))
 
 
 # --- what is known ----------------------------------------------------------------------------------------------------

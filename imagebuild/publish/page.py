@@ -19,8 +19,10 @@ from imagebuild.config import Config, shared_directory
 from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.publish.changes import Difference
-from imagebuild.publish.facts import Facts, megabytes
+from imagebuild.publish.checksum import safe
+from imagebuild.publish.facts import Facts, history, megabytes
 from imagebuild.publish.growth import Growth
+from imagebuild.publish.marks import name_of
 from imagebuild.publish.names import Names, in_order
 
 FILE, INDEX, FEED, MAIL, LATEST = "index.html", "index.html", "releases.atom", "announcement.txt", "latest.json"
@@ -74,9 +76,14 @@ def write(directory: Path, release: Release) -> None:
     (directory / MAIL).write_text(_template("announcement.txt.j2").render(values))
 
 
-def write_index(output: Path, config: Config, releases: Sequence[Facts]) -> None:
-    """Write what lies beside the releases: index, feed, and which one is the latest. Each is replaced in one step."""
-    for name, text in index_files(config, releases).items():
+def write_index(output: Path, config: Config, ref: str, *, but: Iterable[str] = ()) -> None:
+    """Write what lies beside the releases of a ref: index, feed, and which one is the latest; what is marked bad is in none of them.
+
+    Each is replaced in one step. `but` are releases that are about to go.
+    """
+    gone = set(but)
+    shown = [each for each in history(output, ref) if each.compose_id not in gone and not (output / name_of(each.compose_id)).exists()]
+    for name, text in index_files(config, shown).items():
         files.replace(output / name, text)
 
 
@@ -158,7 +165,7 @@ def _matrix(release: Release) -> dict[str, Any]:
 def _shown(cell: Cell | None, places: Mapping[str, Path], base: Path) -> dict[str, Any] | None:
     if cell is None:
         return None
-    place = next((each for name, each in places.items() if name == f"{cell.artifact}-{cell.firmware}".replace(" ", "-")), None)
+    place = next((each for name, each in places.items() if name == safe(f"{cell.artifact}-{cell.firmware}")), None)
     file = place / cell.evidence if place is not None else None
     href = quote(str(file.relative_to(base))) if file is not None and file.is_file() else ""
     return {"state": cell.state, "href": href, "reason": cell.reason, "carried": cell.carried}

@@ -261,4 +261,5 @@ def demote(destination: Destination, local: Directory, config: Config, known: Fa
     for place in (local, destination):
         for word in (known.compose_id, known.tree.commit):
             place.write(marks.name_of(word), mark.encode())
+    page.write_index(local.place, config, known.ref)
     write_pointers(destination, config, [each for each in listed(destination) if each.compose_id != known.compose_id])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.config import Config
-from imagebuild.publish import facts, page
+from imagebuild.publish import page
 from imagebuild.publish.facts import Facts
 from imagebuild.tools.ostree import Repo
 
@@ -43,7 +43,7 @@ def leftovers(output: Path) -> Iterator[Path]:
 def remove_releases(output: Path, config: Config, ref: str, doomed: Sequence[Doomed]) -> None:
     """Remove releases: the index first, then each out of sight, then its files."""
     names = {each.facts.compose_id for each in doomed}
-    page.write_index(output, config, [each for each in facts.history(output, ref) if each.compose_id not in names])
+    page.write_index(output, config, ref, but=names)
     for name in sorted(names):
         away = output / f".{name}.partial"
         shutil.rmtree(away, ignore_errors=True)

@@ -73,17 +73,19 @@ class WebSource:
         self.url = url.rstrip("/") + "/"
         self.name = unquote(parts.path.rstrip("/").rpartition("/")[2])
         self._session = requests.Session()
+        # what is signed is the file, not how a server packs it
+        self._session.headers["Accept-Encoding"] = "identity"
+        self._session.max_redirects = 5
 
     def chunks(self, path: str, limit: int) -> Iterator[bytes]:
-        """Yield a file's content as it comes; a redirection must stay on the same server."""
+        """Yield a file's content as it comes. Mirrors redirect: whatever comes is held against what was signed."""
         check_name(path)
         try:
-            with self._session.get(self.url + quote(path), stream=True, timeout=TIMEOUT, allow_redirects=False) as answer:
+            with self._session.get(self.url + quote(path), stream=True, timeout=TIMEOUT) as answer:
                 if answer.status_code == requests.codes.not_found:
                     raise AbsentError(f"{path} is not there")
                 if answer.status_code != requests.codes.ok:
                     raise BuildError(f"{self.url}{path}: the server answers {answer.status_code}")
-                answer.raw.decode_content = False
                 yield from _limited(cast("BinaryIO", answer.raw), limit)
         except requests.RequestException as error:
             raise BuildError(f"{self.url}{path} cannot be fetched: {error}", hint="check the address and the network") from error
