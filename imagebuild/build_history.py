@@ -80,15 +80,15 @@ def builds_of(store: Store, count: int) -> list[Build]:
     return found
 
 
-def bars(build: Build) -> list[tuple[str, str, str]]:
+def bars(build: Build, width: int = WIDTH) -> list[tuple[str, str, str]]:
     """Return (step, bar, seconds) of each step, in the order in which they began: the bar lies where the step lay in time."""
     begin, whole = min((each.begin for each in build.spans), default=0.0), build.seconds or 1.0
     rows = []
     for span in sorted(build.spans, key=lambda each: each.begin):
-        first = int(WIDTH * (span.begin - begin) / whole)
-        length = max(1, round(WIDTH * (span.end - span.begin) / whole))
+        first = int(width * (span.begin - begin) / whole)
+        length = max(1, round(width * (span.end - span.begin) / whole))
         mark = "░" if span.background else "█"
-        rows.append((span.step, " " * first + mark * min(length, WIDTH - first if first < WIDTH else 1), f"{span.end - span.begin:.1f}"))
+        rows.append((span.step, " " * first + mark * min(length, width - first if first < width else 1), f"{span.end - span.begin:.1f}"))
     return rows
 
 

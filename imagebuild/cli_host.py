@@ -17,6 +17,9 @@ from imagebuild.store import Store
 
 StoreOption = Annotated[Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")]
 
+# columns of a terminal for names and seconds, beside the bars
+NAMES = 50
+
 
 def show_doctor(
     config: Annotated[Path | None, typer.Option("--config", help="also look at what this release line needs")] = None,
@@ -66,7 +69,7 @@ def show_status(
         steps = Table(
             title=f"{shown.begun:%Y-%m-%d %H:%M:%S}: where the time went", title_justify="left", show_edge=False, show_header=False
         )
-        for step, bar, seconds in build_history.bars(shown):
+        for step, bar, seconds in build_history.bars(shown, max(8, min(build_history.WIDTH, console.width - NAMES))):
             steps.add_row(Text(step), Text(bar), Text(f"{seconds} s", justify="right"))
         console.print(steps)
     for file, text in ((as_page, build_history.page(found)), (as_trace, build_history.trace(found))):
