@@ -243,7 +243,7 @@ def prune(
     gone = {each.facts.compose_id for each in doomed}
     if (store / "repo" / "config").is_file():
         kept = [each for each in releases if each.compose_id not in gone]
-        count, size = pruning.prune_repo(Repo(store.absolute() / "repo"), kept, depth=keep.commits, really=yes)
+        count, size = pruning.prune_repo(Repo(store.absolute() / "repo"), chosen, kept, depth=keep.commits, really=yes)
         typer.echo(f"{verb}: {count} objects of {store / 'repo'} ({facts.megabytes(size)})")
     if yes:
         freed, _ = opened.collect(keep.builds)

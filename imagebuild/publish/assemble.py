@@ -164,6 +164,11 @@ def _place(work: Path, image: Image | IsoImage | None, download: Download) -> No
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
+    except FileExistsError as error:
+        # never written over: it may be a link into the store
+        raise BuildError(
+            f"{target.name} is there twice in {target.parent}", hint="two files of the evidence have nearly the same name"
+        ) from error
     except OSError:  # another file system
         shutil.copyfile(source, target)
 

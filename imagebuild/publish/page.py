@@ -100,6 +100,7 @@ def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
     }
     found = {name: _template(template).render(values) for name, template in ((INDEX, "releases.html.j2"), (FEED, "releases.atom.j2"))}
     production = [each for each in newest if not each.nightly]
+    found[LATEST] = json.dumps({"compose_id": None, "refs": {}}, indent=1) + "\n"
     if production:
         # one destination may have several release lines: which one is the latest is said of each ref
         refs = {each.ref: each.compose_id for each in reversed(production)}

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from imagebuild import criteria
 from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
@@ -110,7 +111,8 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
             {key: value for key, value in row.items() if key != "evidence"} | {"evidence": ""}
             for row in json.loads((place / "verdict.json").read_text())
         ]
-        unfit = check_fit(TypeAdapter(list[Cell]).validate_python(rows))
+        cells = TypeAdapter(list[Cell]).validate_python(rows)
+        unfit = check_fit(cells) + _holes(wanted.config, known, cells)
         if unfit or not rows:
             raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit) or 'nothing was tested'}")
         bad = marks.marks_of(known, (Directory(place.parent), wanted.destination), wanted.keys)
@@ -120,7 +122,13 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
                 hint="take the next compose",
             )
         releases.append((known, place))
+    # a damaged list at the destination is said now, not after the ref has moved
+    listed(wanted.destination)
     _check_arches(wanted.config, [known for known, _ in releases])
+    if len({known.compose_id for known, _ in releases}) != len(releases):
+        raise UsageError(
+            "two architectures have the same compose id: one would be written over the other", hint="give them different respin numbers"
+        )
     return releases
 
 
@@ -134,6 +142,20 @@ def _problems(place: Path, wanted: Promotion) -> list[str]:
     )
     found = verify(source.DirectorySource(place), trust)
     return list(describe(found)[: len(found.problems)])
+
+
+def _holes(config: Config, known: Facts, cells: Sequence[Cell]) -> list[str]:
+    """Return what was not tested at all: each download, under each firmware, is held against each criterion."""
+    there = {(cell.artifact, cell.firmware, cell.criterion) for cell in cells}
+    found = []
+    for download in known.downloads:
+        owner = config.installer if download.format == "iso" else config.images.get(download.image)
+        name = download.path.rpartition("/")[2]
+        for firmware in owner.firmware if owner is not None else ():
+            missing = sorted(each for each in criteria.required(atomic=False) if (name, firmware, each) not in there)
+            if missing:
+                found.append(f"{name} under {firmware} was not held against {', '.join(missing)}")
+    return found
 
 
 def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
@@ -233,7 +255,13 @@ def listed(destination: Destination) -> list[Facts]:
         check_name(name)
         described = destination.read(f"{name}/{facts.FILE}")
         if described is not None:
-            found.append(facts.parse(described, what=f"{name}/{facts.FILE}"))
+            known = facts.parse(described, what=f"{name}/{facts.FILE}")
+            if known.compose_id != name:
+                raise BuildError(
+                    f"{name}/{facts.FILE} of the destination describes {known.compose_id!r}",
+                    hint="promote that release again, or take it out of the list",
+                )
+            found.append(known)
     return found
 
 

@@ -52,22 +52,24 @@ def remove_releases(output: Path, config: Config, ref: str, doomed: Sequence[Doo
         shutil.rmtree(place)
 
 
-def prune_repo(repo: Repo, kept: Sequence[Facts], *, depth: int, really: bool) -> tuple[int, int]:
+def prune_repo(repo: Repo, ref: str, kept: Sequence[Facts], *, depth: int, really: bool) -> tuple[int, int]:
     """Remove the objects that no ref and no kept release needs; return how many, and their bytes.
 
     Each kept release's commit, and the one before it, get a ref of their own; `depth` commits of every ref's history stay.
     """
-    wanted = {f"{KEPT}/{each.compose_id}": each.tree.commit for each in kept if repo.has(each.tree.commit)}
+    # a store may serve several refs: only what is of this one is decided here
+    base = f"{KEPT}/{ref}"
+    wanted = {f"{base}/{each.compose_id}": each.tree.commit for each in kept if repo.has(each.tree.commit)}
     wanted |= {
-        f"{KEPT}/before-{each.compose_id}": each.previous.commit
+        f"{base}/before-{each.compose_id}": each.previous.commit
         for each in kept
         if each.previous is not None and repo.has(each.previous.commit)
     }
-    known = {ref: commit for ref, commit in repo.refs().items() if ref.startswith(f"{KEPT}/")}
-    for ref, commit in wanted.items():
-        if known.get(ref) != commit:
-            repo.set_ref(ref, commit)
+    known = {name: commit for name, commit in repo.refs().items() if name.startswith(f"{base}/")}
+    for name, commit in wanted.items():
+        if known.get(name) != commit:
+            repo.set_ref(name, commit)
     if really:
-        for ref in set(known) - set(wanted):
-            repo.set_ref(ref, None)
+        for name in set(known) - set(wanted):
+            repo.set_ref(name, None)
     return repo.prune(depth=depth, really=really)

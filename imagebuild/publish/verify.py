@@ -117,6 +117,12 @@ def _verify(source: Source, trust: Trust, found: Found, work: Path) -> None:
     if any(each.kind in (Kind.CHANGED, Kind.MISSING) and each.path == facts.FILE for each in found.problems):
         return
     known = facts.parse(_small(fetched, facts.FILE), what=facts.FILE)
+    if known != claimed:
+        # what chose the list was another file than the one that is signed in it: an old release under a new name, say
+        raise SignatureError(
+            f"this is the release {known.compose_id}, not {claimed.compose_id}, as its first description said",
+            hint="the server changes its answers",
+        )
     found.commit, found.version = known.tree.commit, known.tree.version
     _check_description(known, entries, fetched, found)
     _check_commit(known, fetched, trust, found)
@@ -252,11 +258,14 @@ def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
         found.add(Kind.IMAGE, "", f"images could not be opened: {guestfs.missing()} ({guestfs.HINT}); --no-images leaves them out")
         return
     reference: tuple[Path, str] | None = None
-    for download in known.downloads:
+    for number, download in enumerate(known.downloads):
         file = fetched.get(download.path)
         if file is None:
             continue
-        place = work / "unpacked" / download.format
+        if download.format != "iso" and download.format not in FORMATS:
+            found.add(Kind.IMAGE, download.path, f"is a {download.format}, which this version does not know")
+            continue
+        place = work / "unpacked" / str(number)
         place.mkdir(parents=True)
         try:
             if download.format == "iso":

@@ -164,7 +164,11 @@ def signed_payload(data: bytes, keys: Sequence[Path], *, what: str) -> bytes:
     gpg ends with 0 for a file that has unsigned lines before or after the signed block (measured, domain.md 5.2): the file must
     be the block and nothing else, and what counts is what gpg extracts from it.
     """
-    if not data.startswith(BEGIN + b"\n") or not data.rstrip().endswith(END) or data.count(BEGIN) != 1 or data.count(SIGNATURE) != 1:
+    if (
+        not data.startswith(BEGIN + b"\n")
+        or not data.rstrip().endswith(END)
+        or any(data.count(each) != 1 for each in (BEGIN, SIGNATURE, END))
+    ):
         raise SignatureError(
             f"{what}: is not one signed block and nothing else",
             hint="unsigned lines around a signed block are worth nothing: fetch it again",
