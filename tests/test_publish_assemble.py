@@ -111,6 +111,15 @@ def test_facts(two: tuple[Line, Path, Path]) -> None:
     assert facts.last_commit(made.output, known.ref, but=known.tree.commit) == made.trees[0].commit
 
 
+def test_a_change_of_kernel_arguments_is_told(line: Line) -> None:
+    line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
+    material = line.material(line.commit("12.2", SECOND))
+    for place in {place for _, place in material.cells}:
+        (place / "journal.txt").write_text("kernel: Command line: BOOT_IMAGE=/y root=/dev/mapper/a quiet ostree=/x\n")
+    made = line.release(material)
+    assert "kernel arguments: root=/dev/mapper/a console=ttyS0 -&gt; root=/dev/mapper/a quiet" in (made / "index.html").read_text()
+
+
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 

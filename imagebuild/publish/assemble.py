@@ -93,8 +93,8 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     placed = _place_downloads(work, material, names)
     cells = _place_evidence(work, material, {stored: Path(path).name for path, stored in placed.items()})
     repo = Repo(material.tree.repo)
-    difference, found = _describe(material, names, placed, repo, signer)
     history = facts.history(output, material.tree.ref, but=names.compose_id)
+    difference, found = _describe(material, names, placed, repo, signer, history)
     grown = _held_against(found, history, material)
     _write_reports(work, found, cells)
     _write_metadata(work, material, names, found, difference, repo)
@@ -199,9 +199,15 @@ def _link_tree(source: Path, target: Path) -> None:
 # --- what is known ----------------------------------------------------------------------------------------------------
 
 
-def _describe(material: Material, names: Names, placed: Mapping[str, str], repo: Repo, signer: Signer) -> tuple[Difference | None, Facts]:
-    tree = _tree_facts(material.tree, repo, material)
-    before = _tree_facts(material.previous, repo, None) if material.previous is not None else None
+def _describe(
+    material: Material, names: Names, placed: Mapping[str, str], repo: Repo, signer: Signer, history: Sequence[Facts]
+) -> tuple[Difference | None, Facts]:
+    tree = _tree_facts(material.tree, repo, _kernel_arguments(material))
+    before = None
+    if material.previous is not None:
+        # what its hosts were booted with is known from its own release only
+        known = [each.tree.kernel_arguments for each in history if each.tree.commit == material.previous.commit]
+        before = _tree_facts(material.previous, repo, known[-1] if known else "")
     counts: dict[str, int] = {}
     for cell, _ in material.cells:
         counts[str(cell.state)] = counts.get(str(cell.state), 0) + 1
@@ -237,13 +243,17 @@ def _boot_times(material: Material, artifact: str) -> dict[str, float]:
     return found
 
 
-def _tree_facts(tree: Tree, repo: Repo, material: Material | None) -> TreeFacts:
-    path = f"usr/lib/modules/{tree.kernel}/initramfs.img"
-    initramfs = repo.read(tree.commit, path) or b""
-    arguments = ""
-    for _, place in material.cells if material is not None else ():
+def _kernel_arguments(material: Material) -> str:
+    for _, place in material.cells:
         journal = place / "journal.txt"
-        arguments = arguments or (facts.command_line(journal.read_text("utf-8", "replace")) if journal.is_file() else "")
+        found = facts.command_line(journal.read_text("utf-8", "replace")) if journal.is_file() else ""
+        if found:
+            return found
+    return ""
+
+
+def _tree_facts(tree: Tree, repo: Repo, arguments: str) -> TreeFacts:
+    initramfs = repo.read(tree.commit, f"usr/lib/modules/{tree.kernel}/initramfs.img") or b""
     return TreeFacts(
         commit=tree.commit, version=tree.version, kernel=tree.kernel, kernel_arguments=arguments, initramfs_size=len(initramfs),
         initramfs_sha256=hashlib.sha256(initramfs).hexdigest() if initramfs else "", size=tree.size, files=tree.files,

@@ -3,11 +3,12 @@
 A release is uploaded whole, and read back, before anything points at it; what points at it is replaced in one step, file by file.
 """
 
+import contextlib
 import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -230,18 +231,15 @@ class Rsync:
             command.run(argv)
 
 
-class _said:  # noqa: N801  # reads as a word
+@contextlib.contextmanager
+def _said(base: str) -> Iterator[None]:
     """Turn what storage libraries raise into a sentence."""
-
-    def __init__(self, base: str) -> None:
-        self.base = base
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, BuildError):
-            raise BuildError(f"s3://{self.base}: {error}", hint="check the bucket, AWS_ENDPOINT_URL and the credentials") from error
+    try:
+        yield
+    except BuildError:
+        raise
+    except Exception as error:  # botocore, aiohttp and fsspec have no kind in common
+        raise BuildError(f"s3://{base}: {error}", hint="check the bucket, AWS_ENDPOINT_URL and the credentials") from error
 
 
 def _matches(file: Path, entry: Entry) -> bool:

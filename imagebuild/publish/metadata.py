@@ -6,7 +6,7 @@ Sources: productmd 1.51 (domain.md 5.3), coreos-assembler's src/v1.json, in-toto
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -247,9 +247,3 @@ def _parsed(document: Any) -> Any:
 
 def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def listed(facts: Facts) -> Sequence[str]:
-    """Return the paths of the metadata files of a release."""
-    return ("metadata/composeinfo.json", "metadata/images.json", "metadata/meta.json", "metadata/provenance.json", "metadata/release.json",
-            "metadata/changes.json", f"metadata/ostree/{facts.tree.commit}.commit")  # fmt: skip
