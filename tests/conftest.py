@@ -20,9 +20,12 @@ def homedir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("release-keys")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium; as root there is no sandbox, and containers have little shared memory: the pages are ours."""
+    """Headless Chromium; as root there is no sandbox, and containers have little shared memory: the pages are ours.
+
+    Not for the whole session: while it is open, Playwright's event loop counts as running, and QEMU's monitor could not be asked.
+    """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=str(command.require("chromium")), args=["--no-sandbox", "--disable-dev-shm-usage"]

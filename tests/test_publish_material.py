@@ -58,8 +58,8 @@ def give_verdict(out: Path, name: str) -> Verdict:
     return Verdict(cells=VERDICTS[name].cells, evidence=out / "evidence")
 
 
-def give_release(out: Path, images: tuple[Image, ...]) -> Release:
-    (out / "admitted.json").write_text(str(len(images)))
+def give_release(out: Path, inputs: tuple[object, ...]) -> Release:
+    (out / "admitted.json").write_text(str(len(inputs)))
     return Release(manifest=out / "admitted.json")
 
 
@@ -80,25 +80,21 @@ def wired(line: Line, tree: Tree, before: Tree | None) -> Pipeline:
         name = f"{tree.version} {place.name}"
         VERDICTS[name] = Verdict(cells=tuple(cell for cell, where in made.cells if where == place), evidence=place)
         verdicts.append(step(name, give_verdict, name))
+    pulled = step("pull", give_tree, tree.commit)
+    previous = (step("pull previous", give_tree, before.commit),) if before else ()
+    # nothing is made with the second one: it is no step of this graph
+    kickstarts = {name: step(f"kickstart {name}", give_kickstart, f"{name}\n") for name in ("cloud", "installer")}
+    everything: list[Step[Any]] = [pulled, *previous, kickstarts["cloud"], *images, *isos, *verdicts]
     return Pipeline(
-        tree=step("pull", give_tree, tree.commit), previous=(step("pull previous", give_tree, before.commit),) if before else (),
-        kickstarts={"cloud": step("kickstart cloud", give_kickstart, "text\n")}, disks={}, images=tuple(images), isos=tuple(isos), installations=(),
-        inspections=(), verdicts=tuple(verdicts), release=step("release", give_release, gather(images)),
+        tree=pulled, previous=previous, kickstarts=kickstarts, disks={}, images=tuple(images), isos=tuple(isos), installations=(),
+        inspections=(), verdicts=tuple(verdicts), release=step("release", give_release, gather(everything)),
     )  # fmt: skip
 
 
 def build(line: Line, tree: Tree, before: Tree | None, *, nightly: bool = False, day: str = "20261126") -> Path:
     pipeline, store = wired(line, tree, before), Store(line.place / "store")
-    goals: list[Step[Any]] = [
-        pipeline.tree,
-        *pipeline.previous,
-        *pipeline.kickstarts.values(),
-        *pipeline.isos,
-        *pipeline.verdicts,
-        pipeline.release,
-    ]
     with ThreadPoolExecutor(2) as executor:
-        outcome = graph.build(goals, store, executor, budget=BUDGET, listener=Silent())
+        outcome = graph.build([pipeline.release], store, executor, budget=BUDGET, listener=Silent())
     assert not outcome.failed, outcome.failed
     host = Host(repo=line.repo.path, populate=("native",), accelerator=Accelerator(name="tcg", slowness=3.0, reason="x"))
     known = Before(pin=Pin(ref=REF, commit=before.commit)) if before else Before(pin=None, why_not="the first", first=True)
@@ -118,7 +114,10 @@ def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
     assert known.previous is not None
     assert known.previous.commit == first.commit
     assert known.downloads[1].boot == {str(firmware): 60.0 for firmware in Firmware}
-    assert '"qemu-img": "7.2"' in (other / "metadata" / "provenance.json").read_text()
+    provenance = (other / "metadata" / "provenance.json").read_text()
+    assert '"qemu-img": "7.2"' in provenance
+    assert "kickstart:cloud" in provenance
+    assert "kickstart:installer" not in provenance
     # the same, as a nightly: another kind of compose, of the same artifacts
     nightly = build(line, second, first, nightly=True)
     assert nightly.name == "Debian-12-20261126.n.0"

@@ -42,9 +42,11 @@ def material_of(config: Config, pipeline: Pipeline, outcome: Outcome, host: Host
     tools: dict[str, str] = {}
     for one in graph.order([pipeline.release]):
         tools |= one.tools
+    # a configuration may have more kickstarts than its downloads are made with
+    used = {name: outcome.values[one] for name, one in pipeline.kickstarts.items() if one in outcome.values}
     return Material(
         config=config, gate=key_of(pipeline.release), tree=outcome.value(pipeline.tree),
         previous=next((outcome.value(one) for one in pipeline.previous), None), why_no_previous=before.why_not, downloads=downloads,
-        cells=tuple(report.cells_of(pipeline, outcome)), kickstarts={name: outcome.value(one).file for name, one in pipeline.kickstarts.items()},
+        cells=tuple(report.cells_of(pipeline, outcome)), kickstarts={name: kickstart.file for name, kickstart in used.items()},
         tools=tools, accelerator=host.accelerator.name, slowness=host.accelerator.slowness, today=host.today, created=created,
     )  # fmt: skip
