@@ -1,5 +1,6 @@
 """Finished cells of the verdict, kept between runs: a criterion is not tested again while nothing it depends on has changed.
 
+What the first boot has left is kept with them: when nothing is to be tested again, nothing boots, and the reader wants it all the same.
 A cell's key is made of the artifact's name and bytes, the criterion's source and that of everything it uses, firmware, QEMU, accelerator and
 what was expected. Cells that passed, were not applicable or flaky are kept; a failure is remembered, so that what passes at the second
 try is *flaky*.
@@ -9,6 +10,9 @@ import functools
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +26,13 @@ from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import QEMU
 
 BLOCK = 1 << 22
+# a release line's pause; what is older than that is tested again
+UNUSED_DAYS = 90
+# what the first boot leaves beside the criteria's own logs (rig.py, suite.py)
+BOOT = (
+    "boots.json", "phases.json", "serial.log", "screen.png", "machine-id", "journal.txt", "journal.export", "systemd-analyze.txt",
+    "cloud-init-status.json", "mounts.txt",
+)  # fmt: skip
 # where the artifact lies, how fast it runs and what is asked now do not change what it is found to be
 OUTSIDE = ("disk", "evidence", "accelerator", "repo", "cells", "criteria", "boot_only", "machine_ids", "cores")
 
@@ -74,6 +85,32 @@ class CellStore:
     def _directory(self, criterion: str, module: str) -> Path:
         return self._place / hashlib.sha256(f"{criterion} {_used(module)} {self._context}".encode()).hexdigest()[:32]
 
+    def _boot(self) -> Path:
+        return self._directory("first boot", "imagebuild.rig")
+
+    def knows_boot(self) -> bool:
+        """Return whether an earlier run has left its first boot here."""
+        return (self._boot() / "boots.json").is_file()
+
+    def find_boot(self) -> None:
+        """Copy what an earlier run's first boot left into the rig's evidence."""
+        for file in self._boot().iterdir():
+            shutil.copyfile(file, self._rig.evidence / file.name)
+        os.utime(self._boot())
+
+    def keep_boot(self) -> None:
+        """Remember what a first boot that came up has left."""
+        files = [self._rig.evidence / name for name in BOOT]
+        if not files[0].is_file() or "ssh" not in json.loads(files[0].read_text())[0]["phases"]:
+            return
+        self._place.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".boot-", dir=self._place))
+        for file in files:
+            if file.is_file():
+                shutil.copyfile(file, partial / file.name)
+        shutil.rmtree(self._boot(), ignore_errors=True)
+        partial.rename(self._boot())
+
     def find(self, criterion: str, module: str) -> Cell | None:
         """Return the cell of an earlier run, its log copied to the rig's evidence; None when there is none."""
         directory = self._directory(criterion, module)
@@ -84,6 +121,7 @@ class CellStore:
             return None
         file = self._rig.evidence / f"{criterion}.log"
         file.write_bytes(log)
+        os.utime(directory)
         reason = cell.reason or "kept: it passed before, and neither artifact, criterion, firmware nor QEMU have changed"
         return replace(cell, evidence=file.name, reason=reason)
 
@@ -106,3 +144,13 @@ class CellStore:
             partial.write_bytes(TypeAdapter(Cell).dump_json(cell, indent=1))
             partial.rename(directory / "cell.json")
         return cell
+
+
+def collect(place: Path) -> int:
+    """Remove the cells that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
+    freed, oldest = 0, time.time() - UNUSED_DAYS * 24 * 3600
+    for directory in list(place.iterdir()) if place.is_dir() else []:
+        if directory.stat().st_mtime < oldest:
+            freed += sum(file.stat().st_size for file in directory.iterdir())
+            shutil.rmtree(directory)
+    return freed

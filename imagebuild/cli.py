@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from imagebuild import cli_host, cli_image, cli_publish, graph, report, steplog, steps
+from imagebuild import cells, cli_host, cli_image, cli_publish, graph, report, steplog, steps
 from imagebuild import config as configuration
 from imagebuild.cli_image import Wanted
 from imagebuild.cli_publish import Wish
@@ -253,13 +253,13 @@ def _available_memory() -> int:
 
 
 def _report(ready: _Ready, outcome: Outcome, wanted: Wish) -> None:
-    pipeline, cells = ready.pipeline, report.cells_of(ready.pipeline, outcome)
+    pipeline, verdict = ready.pipeline, report.cells_of(ready.pipeline, outcome)
     tree: Tree | None = outcome.values.get(pipeline.tree)
-    cli_publish.write_reports(wanted.output, f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria", cells)
+    cli_publish.write_reports(wanted.output, f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria", verdict)
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     found = [outcome.values[one] for one in downloads if one in outcome.values]
     report.show_artifacts(console, [(image, image.file) for image in found])
-    report.show_criteria(console, cells)
+    report.show_criteria(console, verdict)
     for one, error in outcome.failed.items():
         report.show_error(complaints, error, where=one.name)
     for one, because in outcome.not_started.items():
@@ -440,6 +440,7 @@ def gc(
     if not store.is_dir():
         raise UsageError(f"there is no store at {store}")
     freed, busy = Store(store).collect(keep)
+    freed += cells.collect(store / "cells")
     console.print(f"{freed / 1e6:.1f} MB freed in {store}", highlight=False)
     if busy:
         raise BuildError(f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}", hint="run gc again when it has ended")

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from imagebuild import cells, report, report_page
 from imagebuild import config as configuration
-from imagebuild import report, report_page
 from imagebuild.config import Config, cache_directory
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
@@ -86,11 +86,11 @@ def check_signer(config: Config) -> None:
             pass
 
 
-def write_reports(place: Path, title: str, cells: Sequence[tuple[Cell, Path]]) -> None:
+def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]]) -> None:
     """Write the verdict as data, as JUnit and as a page: also of a build that is not released."""
-    report.write_verdict(place / "verdict.json", cells)
-    report_page.write_junit(place / "junit.xml", cells)
-    report_page.write_page(place / "report.html", title, cells)
+    report.write_verdict(place / "verdict.json", verdict)
+    report_page.write_junit(place / "junit.xml", verdict)
+    report_page.write_page(place / "report.html", title, verdict)
 
 
 def publish(material: Material, wish: Wish, console: Console) -> Path:
@@ -247,6 +247,7 @@ def prune(
         typer.echo(f"{verb}: {count} objects of {store / 'repo'} ({facts.megabytes(size)})")
     if yes:
         freed, _ = opened.collect(keep.builds)
+        freed += cells.collect(store / "cells")
         typer.echo(f"removed: artifacts of builds older than the newest {keep.builds} ({facts.megabytes(freed)})")
     else:
         typer.echo(f"would go: artifacts of builds older than the newest {keep.builds}; --yes does it")

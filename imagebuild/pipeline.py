@@ -1,11 +1,14 @@
 """THE graph: how one pinned commit becomes tested downloads."""
 
+import difflib
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from imagebuild import criteria
 from imagebuild.config import Config, ImageConfig
 from imagebuild.deploy.ways import DiskSpec
+from imagebuild.errors import UsageError
 from imagebuild.formats.table import FORMATS, wanted
 from imagebuild.installers.table import INSTALLERS
 from imagebuild.installers.table import choose as choose_installer
@@ -24,6 +27,7 @@ from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, 
 from imagebuild.steps import Cost, Step, Unkeyed, gather, step
 from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.waivers import GROWTH
 
 MIB = 1024 * 1024
 
@@ -71,7 +75,11 @@ class _Tests:
 
 
 def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BEFORE) -> Pipeline:
-    """Wire the steps of one release line for one commit; `before` is the release that hosts upgrade from."""
+    """Wire the steps of one release line for one commit; `before` is the release that hosts upgrade from.
+
+    Raises UsageError for a waiver of what is no criterion.
+    """
+    _check_waivers(config)
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))
     # its ref stays where the candidate's step puts it
     pulled = [step("pull previous", pull_commit, before.pin, config.tree, Unkeyed(host.repo))] if before.pin is not None else []
@@ -105,6 +113,17 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
         tree=tree, previous=tuple(pulled), kickstarts=kickstarts, disks=disks, images=tuple(images), isos=tuple(isos),
         installations=tuple(installations.values()), inspections=tuple(inspections), verdicts=tuple(verdicts), release=release,
     )  # fmt: skip
+
+
+def _check_waivers(config: Config) -> None:
+    known = {*criteria.required(atomic=True), criteria.INSTALLS, *GROWTH}
+    for number, waiver in enumerate(config.waivers):
+        if waiver.criterion not in known:
+            near = difflib.get_close_matches(waiver.criterion, known, n=1)
+            raise UsageError(
+                f"waivers.{number}.criterion: there is no criterion {waiver.criterion}",
+                hint=f"do you mean {near[0]}?" if near else "verdict.json has the names of all; those of releases are " + ", ".join(GROWTH),
+            )
 
 
 def _installer(
@@ -208,8 +227,12 @@ def _smoke_spec(tests: _Tests, firmware: Firmware, login: Login) -> SmokeSpec:
         firmware=firmware, login=login, storage=config.storage, remote=tree.remote, update_url=tree.update_url,
         update_verify=tree.update_verify, guest=config.smoke, why_no_previous=tests.before.why_not,
         first_release=tests.before.first,
-        # a day on which one expires is a day on which keys change
-        waivers=tuple(Waiver(**{**each.model_dump(), "until": str(each.until)}, expired=each.until < today) for each in config.waivers),
+        # a day on which one expires is a day on which keys change; what is waived of a release (that it grew, say) is no matter of a guest
+        waivers=tuple(
+            Waiver(**{**each.model_dump(), "until": str(each.until)}, expired=each.until < today)
+            for each in config.waivers
+            if each.criterion not in GROWTH
+        ),
         messages=tuple(each.pattern for each in config.smoke.messages_allowed if each.until >= today),
     )  # fmt: skip
 

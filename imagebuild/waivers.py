@@ -9,6 +9,8 @@ from imagebuild.model import Cell, Waiver
 
 # what a released artifact may be found to be
 FIT = (State.PASSED, State.WAIVED, State.NOT_APPLICABLE)
+# what is waived of a release as a whole, not of a guest
+TREE_GROWTH, ARTIFACT_GROWTH, BOOT_GROWTH = GROWTH = ("tree-growth", "artifact-growth", "boot-growth")
 
 
 def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:

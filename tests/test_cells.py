@@ -1,12 +1,14 @@
 """Finished cells are kept as long as nothing they depend on changes; what passes at another try is flaky; waivers expire."""
 
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imagebuild.cells import CellStore, content_digest
+from imagebuild.cells import UNUSED_DAYS, CellStore, collect, content_digest
 from imagebuild.kinds import Controller, Firmware, HostKind, Login, State
 from imagebuild.model import Cell, Waiver
 from imagebuild.rig import Rig
@@ -115,6 +117,38 @@ def test_a_digest_tells_content_and_place(tmp_path: Path) -> None:
             stream.write(data * 4096)
     assert len({content_digest(file) for file in (sparse, moved, other)}) == 3
     assert content_digest(sparse) == content_digest(sparse)
+
+
+def test_the_first_boot_is_kept_with_them(tmp_path: Path) -> None:
+    evidence = tmp_path / "evidence"
+    first = store(tmp_path)
+    (evidence / "boots.json").write_text('[{"name": "first", "phases": {"firmware": 1}}]')
+    first.keep_boot()
+    assert not first.knows_boot(), "it did not come up"
+    (evidence / "boots.json").write_text('[{"name": "first", "phases": {"ssh": 60}}]')
+    (evidence / "journal.txt").write_text("kernel: Command line: x\n")
+    first.keep_boot()
+    first.keep_boot()
+    for file in evidence.iterdir():
+        file.unlink()
+    assert not store(tmp_path, artifact="b").knows_boot()
+    again = store(tmp_path)
+    assert again.knows_boot()
+    again.find_boot()
+    assert sorted(file.name for file in evidence.iterdir()) == ["boots.json", "journal.txt"]
+
+
+def test_what_nobody_has_looked_at_for_long_goes(tmp_path: Path) -> None:
+    store(tmp_path).keep(cell(), MODULE)
+    store(tmp_path, artifact="b").keep(cell(), MODULE)
+    long_ago = time.time() - (UNUSED_DAYS + 1) * 24 * 3600
+    for directory in (tmp_path / "cells").iterdir():
+        os.utime(directory, (long_ago, long_ago))
+    assert store(tmp_path).find("tmp", MODULE) is not None
+    assert collect(tmp_path / "cells") > 0
+    assert store(tmp_path).find("tmp", MODULE) is not None
+    assert store(tmp_path, artifact="b").find("tmp", MODULE) is None
+    assert collect(tmp_path / "nothing") == 0
 
 
 WAIVER = Waiver(criterion="tmp", artifact="a*", firmware=None, who="Ada", why="bug 1", until="2030-01-01", expired=False)

@@ -1,10 +1,14 @@
 """The wired graph: what is rebuilt when something changes, and what runs beside what."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from imagebuild import config, graph
-from imagebuild.config import Config
+from imagebuild.config import Config, WaiverConfig
+from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.pipeline import Host, Pipeline, wire
 from imagebuild.stages.tree import Pin
@@ -104,3 +108,19 @@ def test_without_an_installer_none_is_made() -> None:
     pipeline = wired(settings().model_copy(update={"installer": None}))
     assert not pipeline.isos
     assert not [one.name for one in graph.order([pipeline.release]) if "iso" in one.name.split()]
+
+
+def waivers(*names: str) -> Config:
+    made = [WaiverConfig(criterion=name, who="Ada", why="known", until=date(2030, 1, 1)) for name in names]
+    return settings().model_copy(update={"waivers": tuple(made)})
+
+
+def test_what_is_waived_of_a_release_is_not_tested_again() -> None:
+    assert not changed(wired(settings()), wired(waivers("tree-growth", "artifact-growth", "boot-growth")))
+    assert "smoke disk cloud uefi" in changed(wired(settings()), wired(waivers("the-clock-is-right")))
+
+
+def test_a_waiver_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"waivers\.0\.criterion: there is no criterion artefact-boots") as error:
+        wired(waivers("artefact-boots"))
+    assert error.value.hint == "do you mean artifact-boots?"

@@ -52,6 +52,41 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "cells.json").read_text())
 
 
+BOOTS = """
+import json, pytest
+@pytest.mark.boots
+def test_artifact_boots(suite):
+    (suite.rig.evidence / "boots.json").write_text(json.dumps([{"name": "first", "phases": {"ssh": 60}}]))
+def test_other(): pass
+"""
+
+
+def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path) -> None:
+    cells = tmp_path / "cells"
+
+    def run(name: str) -> set[str]:
+        evidence = tmp_path / name
+        evidence.mkdir()
+        rig = Rig(
+            disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+            commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
+            accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=evidence, cells=cells,
+        )  # fmt: skip
+        (tmp_path / "rig.json").write_text(rig_to_json(rig))
+        (tmp_path / "test_criteria.py").write_text(BOOTS)
+        argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-p", "no:cacheprovider", "-q"]
+        subprocess.run([*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"], cwd=tmp_path, capture_output=True, check=False)
+        assert (evidence / "boots.json").is_file()
+        return {cell.criterion for cell in read_cells(evidence) if "kept" in cell.reason}
+
+    assert run("first") == set()
+    assert run("second") == {"artifact-boots", "other"}
+    # cells of a version that kept no boots
+    for file in cells.glob("*/boots.json"):
+        file.unlink()
+    assert run("third") == {"other"}
+
+
 def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(tmp_path: Path) -> None:
     rig = Rig(
         disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,

@@ -182,6 +182,15 @@ def test_a_slower_machine_is_no_growth(line: Line) -> None:
     line.release(line.material(line.commit("12.2", SECOND), boot=120.0, slowness=8.0))
 
 
+def test_a_boot_that_nobody_measured_is_not_taken_for_a_fast_one(line: Line) -> None:
+    line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
+    material = line.material(line.commit("12.2", SECOND))
+    (material.cells[-1][1] / "boots.json").unlink()
+    with pytest.raises(BuildError, match="how long vagrant vagrant-virtualbox takes to boot under uefi was not measured") as error:
+        line.release(material)
+    assert "boot-growth" in error.value.hint
+
+
 def test_a_tree_that_grew(line: Line) -> None:
     line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
     grown = line.commit("12.2", SECOND, {"usr/share/more": bytes(500_000)})

@@ -63,16 +63,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     store = CellStore(rig.cells, rig) if rig.cells is not None else None
     chosen = [item for item in items if _wanted(rig, item)]
+    # a boot that left nothing to show is no boot that is known
+    booted = store is not None and store.knows_boot()
     todo: list[pytest.Item] = []
     for item in sorted(chosen, key=_stage):
         # what looks at everything that happened is only known when nothing new happens
-        known = store is not None and not (todo and item.get_closest_marker("last") is not None)
+        known = (booted or item.get_closest_marker("boots") is None) and not (todo and item.get_closest_marker("last") is not None)
         kept = store.find(_criterion(item), _module(item)) if store is not None and known else None
         if kept is not None:
             config.stash[CELLS].append(kept)
         else:
             todo.append(item)
     items[:] = todo
+    if store is not None and booted and not todo:
+        store.find_boot()
 
 
 def _wanted(rig: Rig, item: pytest.Item) -> bool:
@@ -262,3 +266,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if rig is not None:
         data = TypeAdapter(list[Cell]).dump_json(session.config.stash[CELLS], indent=1)
         (rig.evidence / "cells.json").write_bytes(data + b"\n")
+        if rig.cells is not None and session.items:
+            CellStore(rig.cells, rig).keep_boot()

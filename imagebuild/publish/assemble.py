@@ -95,7 +95,7 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     repo = Repo(material.tree.repo)
     history = facts.history(output, material.tree.ref, but=names.compose_id)
     difference, found = _describe(material, names, placed, repo, signer, history)
-    grown = _held_against(found, history, material)
+    grown = _held_against(found, history, material, placed)
     _write_reports(work, found, cells)
     _write_metadata(work, material, names, found, difference, repo)
     (work / KEY).write_text(signer.public_key())
@@ -260,9 +260,10 @@ def _tree_facts(tree: Tree, repo: Repo, arguments: str) -> TreeFacts:
     )  # fmt: skip
 
 
-def _held_against(found: Facts, history: Sequence[Facts], material: Material) -> list[Growth]:
+def _held_against(found: Facts, history: Sequence[Facts], material: Material, placed: Mapping[str, str]) -> list[Growth]:
     last = next((each for each in reversed(history) if each.nightly == found.nightly), None)
-    grown = growths(found, last, material.config.publish.growth, material.config.waivers, material.today)
+    booted = {path: {str(cell.firmware) for cell, _ in material.cells if cell.artifact == name} for path, name in placed.items()}
+    grown = growths(found, last, material.config.publish.growth, material.config.waivers, material.today, booted=booted)
     held = [each for each in grown if not each.waived]
     if held:
         raise BuildError(

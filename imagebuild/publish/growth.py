@@ -1,14 +1,16 @@
 """Nothing grows unnoticed: tree, downloads and boot times are held against the release before, and somebody answers for what grew."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 
 from imagebuild.config import GrowthConfig, WaiverConfig
 from imagebuild.publish.facts import DownloadFacts, Facts, megabytes
+from imagebuild.waivers import ARTIFACT_GROWTH, BOOT_GROWTH, TREE_GROWTH
 
-TREE, ARTIFACT, BOOT = "tree-growth", "artifact-growth", "boot-growth"
+# path of a download -> the firmware it was booted under
+Booted = Mapping[str, Set[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +23,15 @@ class Growth:
     waived: str = ""
 
 
-def growths(new: Facts, old: Facts | None, limits: GrowthConfig, waivers: Sequence[WaiverConfig], today: date) -> list[Growth]:
-    """Return what grew too much since the release before, waived or not."""
+def growths(
+    new: Facts, old: Facts | None, limits: GrowthConfig, waivers: Sequence[WaiverConfig], today: date, *, booted: Booted
+) -> list[Growth]:
+    """Return what grew too much since the release before, waived or not; what was `booted` and not measured is held, too."""
     if old is None:
         return []
     found = []
     if _over(old.tree.size, new.tree.size, limits.tree):
-        found.append(Growth(kind=TREE, artifact="tree", says=_says("the tree", old.tree.size, new.tree.size, limits.tree)))
+        found.append(Growth(kind=TREE_GROWTH, artifact="tree", says=_says("the tree", old.tree.size, new.tree.size, limits.tree)))
     before = {(each.image, each.format): each for each in old.downloads}
     for download in new.downloads:
         last = before.get((download.image, download.format))
@@ -35,8 +39,14 @@ def growths(new: Facts, old: Facts | None, limits: GrowthConfig, waivers: Sequen
             continue
         name = f"{download.image} {download.format}"
         if _over(last.size, download.size, limits.artifacts):
-            found.append(Growth(kind=ARTIFACT, artifact=name, says=_says(name, last.size, download.size, limits.artifacts)))
+            found.append(Growth(kind=ARTIFACT_GROWTH, artifact=name, says=_says(name, last.size, download.size, limits.artifacts)))
         found += _slower(name, new, download, old, last, limits.boot)
+        unmeasured = sorted((booted.get(download.path, set()) - download.boot.keys()) & last.boot.keys())
+        if limits.boot is not None:
+            found += [
+                Growth(kind=BOOT_GROWTH, artifact=name, says=f"how long {name} takes to boot under {each} was not measured")
+                for each in unmeasured
+            ]
     return [_waived(each, waivers, today) for each in found]
 
 
@@ -49,7 +59,7 @@ def _slower(name: str, new: Facts, download: DownloadFacts, old: Facts, last: Do
         mine, theirs = seconds / new.slowness, last.boot[firmware] / old.slowness
         if _over(theirs, mine, limit):
             says = f"{name} under {firmware} boots in {mine:.0f} s instead of {theirs:.0f} s (native speed): {_percent(theirs, mine)}, more than {limit:g} %"
-            found.append(Growth(kind=BOOT, artifact=name, says=says))
+            found.append(Growth(kind=BOOT_GROWTH, artifact=name, says=says))
     return found
 
 
