@@ -32,7 +32,7 @@ from imagebuild.kinds import Firmware, Login
 from imagebuild.model import Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
-from imagebuild.publish import facts
+from imagebuild.publish import promote as promoting
 from imagebuild.publish.material import material_of
 from imagebuild.stages import kickstart as kickstarts
 from imagebuild.stages.tree import Before, pin, release_before
@@ -115,7 +115,9 @@ OutputOption = Annotated[Path, typer.Option("--output", help="directory of relea
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="steps at the same time")]
 PopulateOption = Annotated[str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")]
 NightlyOption = Annotated[bool, typer.Option("--nightly", help="a nightly compose; nothing is done when the ref has no new commit")]
-ForceOption = Annotated[bool, typer.Option("--force", help="a nightly also without a new commit")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="a nightly also without a new commit; a new compose of what was released before")
+]
 DateOption = Annotated[str | None, typer.Option("--date", help="day in the compose id, YYYYMMDD; not given: today (UTC)")]
 RespinOption = Annotated[int | None, typer.Option("--respin", min=0, help="respin number; not given: the next one")]
 
@@ -136,9 +138,9 @@ def build_all(
 ) -> None:
     """Build and test everything of a ref, and release it."""
     settings, chosen = _load(ref, config, store)
-    wanted = Wish(output=output, day=cli_publish.day_of(date), respin=respin, nightly=nightly)
+    wanted = Wish(output=output, day=date, respin=respin, nightly=nightly, again=force)
     ready = _prepare(settings, chosen, store, wanted, populate)
-    if nightly and not force and cli_publish.nothing_new(output, chosen, ready.commit, console):
+    if nightly and not force and cli_publish.nothing_new(settings, output, chosen, ready.commit, console):
         return
     if plan:
         for each in ready.planned:
@@ -162,7 +164,7 @@ def release(
 ) -> None:
     """Release what was built and tested already; nothing is built, and nothing is signed that was not tested."""
     settings, chosen = _load(ref, config, store)
-    wanted = Wish(output=output, day=cli_publish.day_of(date), respin=respin, nightly=nightly)
+    wanted = Wish(output=output, day=date, respin=respin, nightly=nightly)
     ready = _prepare(settings, chosen, store, wanted, populate)
     missing = [each.step.name for each in ready.planned if each.todo and each.step is not ready.pipeline.release]
     if missing:
@@ -197,7 +199,7 @@ def _prepare(settings: Config, chosen: str, store: Path, wanted: Wish, populate:
     ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
     pinned = pin(settings.tree, chosen)
-    released = facts.last_commit(wanted.output, chosen, but=pinned.commit)
+    released = promoting.last_commit(settings, wanted.output, chosen, but=pinned.commit)
     before = release_before(settings.tree, pinned, given=settings.previous, released=released)
     place = store.absolute()
     host = Host(repo=place / "repo", populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=place / "cells")

@@ -22,27 +22,35 @@ from imagebuild.publish import facts, marks, page
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish import verify as verifying
-from imagebuild.publish.assemble import assemble, released_as, take_names
-from imagebuild.publish.destination import Destination, Directory, open_destination
+from imagebuild.publish.assemble import assemble, at_work, released_as, take_names
+from imagebuild.publish.destination import Destination, open_destination
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, names_of
 from imagebuild.publish.promote import Promotion
 from imagebuild.publish.source import open_source
 from imagebuild.publish.verify import Trust
 from imagebuild.store import Store
-from imagebuild.tools import accelerator, gpg
+from imagebuild.tools import gpg
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Repo
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a release is to be called: its day (YYYYMMDD), a respin number or the next one, a nightly or not; and where it goes."""
+    """What a release is to be called: its day (YYYYMMDD; None: today), a respin number or the next one, a nightly or not; and where it goes.
+
+    `again`: a new one, also when the same was released before.
+    """
 
     output: Path
-    day: str
-    respin: int | None
-    nightly: bool
+    day: str | None = None
+    respin: int | None = None
+    nightly: bool = False
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        if self.day is not None:
+            check_day(self.day)
 
 
 def day_of(text: str | None) -> str:
@@ -52,10 +60,12 @@ def day_of(text: str | None) -> str:
     return day
 
 
-def nothing_new(output: Path, ref: str, commit: str, console: Console) -> bool:
+def nothing_new(config: Config, output: Path, ref: str, commit: str, console: Console) -> bool:
     """Say so when a ref's commit was composed already."""
     for known in reversed(facts.history(output, ref)):
         if known.tree.commit == commit:
+            # that may have been interrupted just before this
+            page.write_index(output, config)
             console.print(
                 f"nothing to do: {commit} was composed already, as {known.compose_id} (--force composes it again)",
                 highlight=False,
@@ -80,10 +90,10 @@ def signer_of(config: Config) -> Iterator[Signer]:
 
 
 def check_signer(config: Config) -> None:
-    """Raise BuildError now, not after an hour of tests, when the configured key is not there. Without one it is all built, and not released."""
+    """Raise BuildError now, not after an hour of tests, when the configured key cannot sign. Without one it is all built, and not released."""
     if config.publish.signing is not None:
-        with signer_of(config):
-            pass
+        with signer_of(config) as signer:
+            signer.clearsign("imagebuild\n")
 
 
 def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]]) -> None:
@@ -95,15 +105,26 @@ def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]])
 
 def publish(material: Material, wish: Wish, console: Console) -> Path:
     """Make the release, unless it was made of exactly this already."""
-    known = released_as(wish.output, material, nightly=wish.nightly)
-    if known is not None:
-        # it may have been interrupted just before this
-        page.write_index(wish.output, material.config, material.tree.ref)
-        console.print(f"released before: {known}", highlight=False, soft_wrap=True)
-        return known
-    with signer_of(material.config) as signer:
-        names = take_names(wish.output, material, day=wish.day, nightly=wish.nightly, respin=wish.respin)
-        place = assemble(wish.output, material, names, signer)
+    with at_work(wish.output):
+        known = None if wish.again else released_as(wish.output, material, nightly=wish.nightly, day=wish.day, respin=wish.respin)
+        if known is not None:
+            place = wish.output / known.compose_id
+            if not marks.unmarked(wish.output, [known]):
+                raise BuildError(
+                    f"{known.compose_id} was made of exactly this, and it is marked bad",
+                    hint="its commit, too: the next commit makes the next release",
+                )
+            # it may have been interrupted just before this
+            page.write_index(wish.output, material.config)
+            console.print(f"released before: {place}", highlight=False, soft_wrap=True)
+            return place
+        with signer_of(material.config) as signer:
+            names = take_names(wish.output, material, day=day_of(wish.day), nightly=wish.nightly, respin=wish.respin)
+            place = assemble(wish.output, material, names, signer)
+    if material.config.tree.allow_unsigned:
+        console.print(
+            "the commit need not be signed (tree.allow_unsigned): nobody can verify this release, and it is not promoted", soft_wrap=True
+        )
     console.print(f"released: {place}", highlight=False, soft_wrap=True)
     console.print(f"page: {place / 'index.html'}", highlight=False, soft_wrap=True)
     return place
@@ -150,10 +171,7 @@ def verify(
     Exit codes: 0 it is what was signed; 4 signature or key; 5 a file is missing; 6 changed; 7 extra; 8 page; 9 metadata; 10 an image
     holds another commit, or cannot be opened; 11 unreadable. Of several problems the first of these.
     """
-    trust = Trust(
-        keys=tuple(key), commit_keys=tuple(commit_key or key), open_images=images, cache=cache_directory() / "guestfs",
-        emulate=accelerator.probe(cache_directory()).name == "tcg" if images else True,
-    )  # fmt: skip
+    trust = Trust(keys=tuple(key), commit_keys=tuple(commit_key or key), open_images=images, cache=cache_directory())
     found = verifying.verify(open_source(place), trust)
     if as_json:
         sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n")
@@ -176,12 +194,7 @@ def promote(
     to: ToOption = None,
 ) -> None:
     """Publish a release: upload and verify, static deltas, ref, signed summary, index. Run again, it goes on where it was interrupted."""
-    settings = configuration.load(config, store)
-    with signer_of(settings) as signer, _public(signer) as key:
-        wanted = Promotion(
-            config=settings, places=tuple(places), destination=_destination(settings, to), source=store.absolute() / "repo", keys=(key,),
-            cache=cache_directory(),
-        )  # fmt: skip
+    with _wanted(config, store, to, places) as (wanted, signer):
         for line in promoting.promote(wanted, signer, step=lambda name: typer.echo(f"{name} …")):
             typer.echo(line)
 
@@ -194,12 +207,22 @@ def demote(
     to: ToOption = None,
 ) -> None:
     """Mark a release bad, with a signed reason: it cannot be promoted any more, and nothing calls it the latest."""
-    settings = configuration.load(config, store)
     known = facts.read(place)
-    with signer_of(settings) as signer:
+    with _wanted(config, store, to, [place]) as (wanted, signer), at_work(place.absolute().parent):
         mark = marks.text_of(known, reason, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), signer)
-    promoting.demote(_destination(settings, to), Directory(place.absolute().parent), settings, known, mark)
+        promoting.demote(wanted, mark)
     typer.echo(f"{known.compose_id} is marked bad; hosts that have it go back with their own rollback, the ref was left where it is")
+
+
+@contextlib.contextmanager
+def _wanted(config: Path, store: Path, to: str | None, places: Sequence[Path]) -> Iterator[tuple[Promotion, Signer]]:
+    settings = configuration.load(config, store)
+    with signer_of(settings) as signer, _public(signer) as key:
+        wanted = Promotion(
+            config=settings, places=tuple(places), destination=_destination(settings, to), source=store.absolute() / "repo", keys=(key,),
+            cache=cache_directory(),
+        )  # fmt: skip
+        yield wanted, signer
 
 
 def _destination(settings: Config, to: str | None) -> Destination:
@@ -227,11 +250,24 @@ def prune(
 ) -> None:
     """Remove old nightlies, releases that were superseded, artifacts and commits that nothing needs (publish.keep of the configuration)."""
     settings = configuration.load(config, store)
-    opened, keep, chosen = Store(store), settings.publish.keep, ref or settings.the_ref()
+    opened = Store(store)
     if opened.at_work():
         raise BuildError(f"a build is at work in {store}", hint="wait until it is over: it needs what nothing refers to yet")
-    promoted = [each.compose_id for each in promoting.listed(_destination(settings, to))] if to or settings.publish.destination else []
-    releases = facts.history(output, chosen)
+    with at_work(output, wait=False):
+        _prune(settings, opened, output, ref or settings.the_ref(), _promoted(settings, output, to), yes=yes)
+
+
+def _promoted(settings: Config, output: Path, to: str | None) -> list[str]:
+    """Return what was promoted ever, and what the destination has now."""
+    found = promoting.promoted(output)
+    if to or settings.publish.destination:
+        with signer_of(settings) as signer, _public(signer) as key:
+            found += [each.compose_id for each in promoting.listed(_destination(settings, to), [key, *settings.publish.former()])]
+    return found
+
+
+def _prune(settings: Config, store: Store, output: Path, ref: str, promoted: Sequence[str], *, yes: bool) -> None:
+    keep, releases = settings.publish.keep, facts.history(output, ref)
     doomed = pruning.superseded(releases, promoted, keep.nightlies)
     verb = "removed" if yes else "would go"
     for each in doomed:
@@ -239,15 +275,16 @@ def prune(
     for place in pruning.leftovers(output):
         typer.echo(f"{verb}: {place} (a release that was interrupted)")
     if yes:
-        pruning.remove_releases(output, settings, chosen, doomed)
+        pruning.remove_releases(output, settings, doomed)
     gone = {each.facts.compose_id for each in doomed}
-    if (store / "repo" / "config").is_file():
+    place = store.root / "repo"
+    if (place / "config").is_file():
         kept = [each for each in releases if each.compose_id not in gone]
-        count, size = pruning.prune_repo(Repo(store.absolute() / "repo"), chosen, kept, depth=keep.commits, really=yes)
-        typer.echo(f"{verb}: {count} objects of {store / 'repo'} ({facts.megabytes(size)})")
+        count, size = pruning.prune_repo(Repo(place), ref, kept, depth=keep.commits, really=yes)
+        typer.echo(f"{verb}: {count} objects of {place} ({facts.megabytes(size)})")
     if yes:
-        freed, _ = opened.collect(keep.builds)
-        freed += cells.collect(store / "cells")
+        freed, _ = store.collect(keep.builds)
+        freed += cells.collect(store.root / "cells")
         typer.echo(f"removed: artifacts of builds older than the newest {keep.builds} ({facts.megabytes(freed)})")
     else:
         typer.echo(f"would go: artifacts of builds older than the newest {keep.builds}; --yes does it")

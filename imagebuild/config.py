@@ -338,6 +338,9 @@ class PublishConfig(Model):
     variants: VariantsConfig = VariantsConfig()
     subvariant: Word = Field(default="Atomic", description="of images.json (productmd)")
     signing: SigningConfig | None = Field(default=None, description="who signs; without it nothing is released")
+    former_keys: tuple[str, ...] = Field(
+        default=(), description="files of public keys that older releases at the destination are signed with"
+    )
     url: Annotated[str, Field(pattern=r"^https?://[^\s'\"\\`$<>]*/$")] | None = Field(
         default=None,
         description="where the world finds the directory of releases (with / at the end): feeds and mails need whole addresses",
@@ -355,6 +358,10 @@ class PublishConfig(Model):
     arches: tuple[Word, ...] = Field(default=("x86_64",), min_length=1, description="architectures that are promoted together")
     growth: GrowthConfig = GrowthConfig()
     keep: KeepConfig = KeepConfig()
+
+    def former(self) -> list[Path]:
+        """Return the files of the keys that older releases are signed with."""
+        return [Path(key) for key in self.former_keys]
 
     @model_validator(mode="after")
     def _numbered(self) -> "PublishConfig":

@@ -1,9 +1,14 @@
 """Files: replaced in one step, never changed in place (others read them, and they may be hard links); and what is in one."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from imagebuild.errors import BuildError
 
 
 def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
@@ -18,6 +23,7 @@ def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
             os.fsync(stream.fileno())
             os.fchmod(stream.fileno(), mode)
         Path(name).replace(file)
+        sync_directory(file.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -27,3 +33,24 @@ def sha256(file: Path) -> str:
     """Read a file once and return its SHA-256 in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(file: Path, *, busy: str, wait: bool = False) -> Iterator[None]:
+    """Hold a lock (flock(2)) that ends with its process; when another holds it, wait, or raise BuildError, which says that it is `busy`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise BuildError(busy, hint="wait until it is over, then run the same command again") from error
+        yield
+
+
+def sync_directory(place: Path) -> None:
+    """Have the names in a directory on the disk (fsync(2))."""
+    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

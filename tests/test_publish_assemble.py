@@ -1,6 +1,8 @@
 """A release as it lies in its directory: names, links, lists, metadata, what changed; numbers that are taken once; what holds it."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,11 +12,12 @@ from productmd.compose import Compose
 
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import State
-from imagebuild.publish import changes, facts
+from imagebuild.publish import changes, facts, page
 from imagebuild.publish.assemble import released_as, take_names
 from imagebuild.publish.checksum import entries_of
+from imagebuild.publish.promote import last_commit
 from imagebuild.tools import gpg
-from tests.release_lab import FIRST, SECOND, Line, digest
+from tests.release_lab import FIRST, REF, SECOND, Line, digest
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ def test_facts(two: tuple[Line, Path, Path]) -> None:
     assert known.previous is not None
     assert known.previous.commit == made.trees[0].commit
     assert [each.compose_id for each in facts.history(made.output, known.ref)] == ["Debian-Atomic-12-20261112.0", second.name]
-    assert facts.last_commit(made.output, known.ref, but=known.tree.commit) == made.trees[0].commit
+    assert last_commit(made.config, made.output, known.ref, but=known.tree.commit) == made.trees[0].commit
 
 
 def test_a_change_of_kernel_arguments_is_told(line: Line) -> None:
@@ -139,8 +142,12 @@ def test_nothing_is_released_twice(line: Line) -> None:
     material = line.material(line.commit("12.1", FIRST))
     assert released_as(line.output, material, nightly=False) is None
     place = line.release(material)
-    assert released_as(line.output, material, nightly=False) == place
+    known = released_as(line.output, material, nightly=False)
+    assert known == facts.read(place)
     assert released_as(line.output, material, nightly=True) is None
+    assert released_as(line.output, material, nightly=False, day="20261126", respin=0) == known
+    assert released_as(line.output, material, nightly=False, day="20261127") is None
+    assert released_as(line.output, material, nightly=False, respin=1) is None
     with pytest.raises(UsageError, match="is taken"):
         line.release(material, respin=0)
 
@@ -196,6 +203,40 @@ def test_a_tree_that_grew(line: Line) -> None:
     grown = line.commit("12.2", SECOND, {"usr/share/more": bytes(500_000)})
     with pytest.raises(BuildError, match=r"the tree grew from 1\.0 MB to 1\.5 MB"):
         line.release(line.material(grown))
+
+
+def test_growth_is_held_against_what_hosts_have(line: Line) -> None:
+    """Not against a compose that grew, was waived, and never went out."""
+    line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
+    line.changes["waivers"] = [{"criterion": "artifact-growth", "who": "Ada", "why": "known", "until": date(2026, 11, 26)}]
+    second = line.commit("12.2", SECOND)
+    line.release(line.material(second, grown=200_000), day="20261113")
+    del line.changes["waivers"]
+    third = line.material(line.commit("12.3", FIRST), grown=200_000)
+    with pytest.raises(BuildError, match="more than"):
+        line.release(replace(third, previous=line.trees[0]))
+
+
+def test_two_pieces_of_evidence_whose_names_become_the_same(line: Line) -> None:
+    material = line.material(line.commit("12.1", FIRST))
+    place = material.cells[0][1]
+    (place / "a b").write_text("one")
+    (place / "a?b").write_text("two")
+    with pytest.raises(BuildError, match="is there twice"):
+        line.release(material)
+    assert ((place / "a b").read_text(), (place / "a?b").read_text()) == ("one", "two")
+
+
+def test_several_refs_have_one_index(line: Line) -> None:
+    place = line.release(line.material(line.commit("12.1", FIRST)))
+    other = line.output / "Debian-Atomic-12-20261101.0"
+    shutil.copytree(place, other)
+    text = (other / facts.FILE).read_text()
+    (other / facts.FILE).write_text(text.replace(place.name, other.name).replace(REF, "debian/12/x86_64/workstation"))
+    page.write_index(line.output, line.config)
+    assert {place.name, other.name} <= set(re.findall(r"Debian-Atomic-12-\d+\.0", (line.output / "index.html").read_text()))
+    refs = json.loads((line.output / "latest.json").read_text())["refs"]
+    assert refs == {REF: place.name, "debian/12/x86_64/workstation": other.name}
 
 
 def test_evidence_with_odd_names(line: Line) -> None:

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from imagebuild import graph
 from imagebuild.cli_publish import Wish, nothing_new, publish
-from imagebuild.errors import BuildError
+from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Image, IsoImage, Kickstart, Release, Tree, Verdict
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.publish import facts
+from imagebuild.publish.assemble import at_work
 from imagebuild.publish.material import material_of
 from imagebuild.stages.tree import Before, Pin
 from imagebuild.steps import Cost, Step, gather, step
@@ -24,6 +25,7 @@ from imagebuild.tools.accelerator import Accelerator
 from tests.release_lab import FIRST, REF, SECOND, Line
 from tests.test_cli_host import Silent
 
+TREE = {"url": "https://example.org/repo", "osname": "o", "remote": "r", "update_url": "https://example.org", "update_gpg_key": "/k"}
 BUDGET = Cost(cores=2, memory=1 << 30)
 TREES: dict[str, Tree] = {}
 ISOS: dict[str, IsoImage] = {}
@@ -91,7 +93,16 @@ def wired(line: Line, tree: Tree, before: Tree | None) -> Pipeline:
     )  # fmt: skip
 
 
-def build(line: Line, tree: Tree, before: Tree | None, *, nightly: bool = False, day: str = "20261126") -> Path:
+def build(
+    line: Line,
+    tree: Tree,
+    before: Tree | None,
+    *,
+    nightly: bool = False,
+    day: str | None = "20261126",
+    console: Console | None = None,
+    **wish: Any,
+) -> Path:
     pipeline, store = wired(line, tree, before), Store(line.place / "store")
     with ThreadPoolExecutor(2) as executor:
         outcome = graph.build([pipeline.release], store, executor, budget=BUDGET, listener=Silent())
@@ -100,7 +111,7 @@ def build(line: Line, tree: Tree, before: Tree | None, *, nightly: bool = False,
     known = Before(pin=Pin(ref=REF, commit=before.commit)) if before else Before(pin=None, why_not="the first", first=True)
     material = material_of(line.config, pipeline, outcome, host, known, 1_790_000_000 + line.trees.index(tree))
     with Path(os.devnull).open("w") as nowhere:
-        return publish(material, Wish(output=line.output, day=day, respin=None, nightly=nightly), Console(file=nowhere))
+        return publish(material, Wish(output=line.output, day=day, nightly=nightly, **wish), console or Console(file=nowhere))
 
 
 def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
@@ -122,9 +133,63 @@ def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
     nightly = build(line, second, first, nightly=True)
     assert nightly.name == "Debian-12-20261126.n.0"
     console = Console(record=True, width=200)
-    assert nothing_new(line.output, REF, second.commit, console)
+    assert nothing_new(line.config, line.output, REF, second.commit, console)
     assert "was composed already" in console.export_text()
-    assert not nothing_new(line.output, REF, "f" * 64, console)
+    assert not nothing_new(line.config, line.output, REF, "f" * 64, console)
+
+
+def test_what_is_asked_for_by_name_is_made_though_the_same_was_released(tmp_path: Path, homedir: Path) -> None:
+    line = Line(tmp_path / "line", homedir)
+    first = line.commit("12.1", FIRST)
+    assert build(line, first, None).name == "Debian-Atomic-12-20261126.0"
+    # nothing asked for: whenever it was
+    assert build(line, first, None, day=None).name == "Debian-Atomic-12-20261126.0"
+    assert build(line, first, None, respin=3).name == "Debian-Atomic-12-20261126.3"
+    assert build(line, first, None, respin=3).name == "Debian-Atomic-12-20261126.3"
+    assert build(line, first, None, day="20261127").name == "Debian-Atomic-12-20261127.0"
+    assert build(line, first, None, again=True).name == "Debian-Atomic-12-20261126.1"
+    with pytest.raises(UsageError, match=r"20261126\.1 is taken"):
+        build(line, first, None, again=True, respin=1)
+    with pytest.raises(UsageError, match="26-11-2026"):
+        Wish(output=line.output, day="26-11-2026")
+
+
+def test_what_is_marked_bad_is_not_handed_out_as_released(tmp_path: Path, homedir: Path) -> None:
+    line = Line(tmp_path / "line", homedir)
+    first = line.commit("12.1", FIRST)
+    place = build(line, first, None)
+    (line.output / "bad").mkdir()
+    (line.output / "bad" / f"{place.name}.asc").write_text("reason: x\n")
+    with pytest.raises(BuildError, match="it is marked bad"):
+        build(line, first, None)
+
+
+def test_one_that_makes_a_release_waits_for_another(tmp_path: Path, homedir: Path) -> None:
+    line = Line(tmp_path / "line", homedir)
+    first = line.commit("12.1", FIRST)
+    with ThreadPoolExecutor(1) as executor:
+        with at_work(line.output):
+            made = executor.submit(build, line, first, None)
+            with pytest.raises(TimeoutError):
+                made.result(timeout=6)
+            assert not list(line.output.glob("Debian*"))
+        assert made.result(timeout=60).name == "Debian-Atomic-12-20261126.0"
+
+
+def test_an_index_that_an_interruption_left_old_is_mended_by_the_next_night(tmp_path: Path, homedir: Path) -> None:
+    line = Line(tmp_path / "line", homedir)
+    first = line.commit("12.1", FIRST)
+    place = build(line, first, None)
+    (line.output / "index.html").unlink()
+    assert nothing_new(line.config, line.output, REF, first.commit, Console(record=True))
+    assert place.name in (line.output / "index.html").read_text()
+
+
+def test_an_unsigned_commit_is_told(tmp_path: Path, homedir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = Line(tmp_path / "line", homedir)
+    line.changes["tree"] = {**TREE, "allow_unsigned": True}
+    build(line, line.commit("12.1", FIRST), None, console=Console(width=200))
+    assert "nobody can verify this release" in capsys.readouterr().out
 
 
 def test_a_missing_key_is_said_before_anything_is_made(tmp_path: Path, homedir: Path) -> None:
@@ -133,4 +198,4 @@ def test_a_missing_key_is_said_before_anything_is_made(tmp_path: Path, homedir: 
     first = line.commit("12.1", FIRST)
     with pytest.raises(BuildError, match=r"no secret key of nobody@example\.org"):
         build(line, first, None)
-    assert not line.output.exists()
+    assert not list(line.output.glob("[!.]*"))

@@ -22,7 +22,7 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import State
 from imagebuild.publish import facts, marks
 from imagebuild.publish.destination import Destination, Directory, open_destination
-from imagebuild.publish.promote import Promotion, demote, listed, promote
+from imagebuild.publish.promote import Promotion, demote, last_commit, listed, promote
 from imagebuild.publish.source import DirectorySource, open_source
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.tools import command
@@ -77,6 +77,12 @@ def first_and_second(line: Line) -> tuple[Path, Path]:
     return first, line.release(line.material(line.commit("12.2", SECOND)))
 
 
+def mark_bad(line: Line, place: Path, reason: str) -> None:
+    asked = wanted(line, place)
+    with signer_of(asked.config) as signer:
+        demote(asked, marks.text_of(facts.read(place), reason, "2026-11-26T00:00:00Z", signer))
+
+
 # --- a client ---------------------------------------------------------------------------------------------------------
 
 
@@ -123,11 +129,27 @@ class Client:
         if head is not None:
             self.seen.add(head)
             self._pull(head)
+            self._follow()
 
     def _pull(self, commit: str) -> None:
         place = self.work / "host"
         shutil.rmtree(place, ignore_errors=True)
         Repo.ensure(place).pull(Remote(url=f"file://{self.stable}", keys=(self.line.work / "key.asc",), verify=True), commit)
+
+    def _follow(self) -> None:
+        """Do as a host does that checks the summary: summary and signature are two files; whoever falls between their two renames asks again."""
+        place = self.work / "follower"
+        ostree = ["ostree", f"--repo={place}"]
+        if not place.exists():
+            command.run([*ostree, "init", "--mode=archive"])
+            keys = [f"--gpg-import={self.line.work / 'key.asc'}", "--set=gpg-verify-summary=true"]
+            command.run([*ostree, "remote", "add", *keys, "stable", f"file://{self.stable}", REF])
+        for last in (False, True):
+            code, said = command.status([*ostree, "pull", "--commit-metadata-only", "stable", REF])
+            if code == 0:
+                return
+            if last:
+                self.wrong.append(said)
 
 
 def test_killed_before_each_step_it_goes_on_and_clients_see_nothing_half(line: Line, tmp_path: Path) -> None:
@@ -179,7 +201,11 @@ def test_hosts_find_delta_and_signed_summary(line: Line, tmp_path: Path) -> None
     command.run([*ostree, "remote", "add", *keys, "stable", f"file://{stable}", REF])
     command.run([*ostree, "pull", "stable", REF])
     assert Repo(host).refs()[f"stable:{REF}"] == line.trees[1].commit
+    before = [(stable / name).stat().st_mtime_ns for name in ("summary", "summary.sig")]
     again = go(line, second)
+    # one that says the same stays
+    assert before == [(stable / name).stat().st_mtime_ns for name in ("summary", "summary.sig")]
+    assert not list(stable.glob(".summary*"))
     assert "0 of them sent now" in again[0]
     assert not [each for each in again if "delta" in each or "ref" in each]
 
@@ -202,6 +228,46 @@ def test_the_ref_moved_meanwhile(line: Line, tmp_path: Path) -> None:
     stable.set_ref(REF, other.commit)
     assert "it moved meanwhile" in refused(line, second)
     assert not (tmp_path / "mirror" / second.name).exists()
+
+
+def test_the_next_release_is_made_for_hosts_of_the_last_promoted_one(line: Line) -> None:
+    """Not for those of one that never went out, or is bad: it could not be promoted."""
+    first, second = first_and_second(line)
+    one, two = (tree.commit for tree in line.trees)
+    assert last_commit(line.config, line.output, REF, but="f" * 64) == two
+    assert last_commit(line.config, line.output, REF, but=two) == one
+    assert last_commit(line.config, line.output, REF, but=one) is None
+    go(line, first)
+    assert last_commit(line.config, line.output, REF, but="f" * 64) == one
+    assert last_commit(line.config, line.output, REF, but=two) == one
+    # built again after its promotion: nothing has changed
+    assert last_commit(line.config, line.output, REF, but=one) is None
+    third = line.release(replace(line.material(line.commit("12.3", FIRST)), previous=line.trees[0]), day="20261127")
+    go(line, third)
+    assert last_commit(line.config, line.output, REF, but=line.trees[2].commit) == one
+    del second
+
+
+def test_before_anything_was_promoted_what_is_bad_does_not_count(line: Line) -> None:
+    first, second = first_and_second(line)
+    mark_bad(line, second, "x")
+    assert last_commit(line.config, line.output, REF, but="f" * 64) == facts.read(first).tree.commit
+    assert json.loads((line.output / "latest.json").read_text())["compose_id"] == first.name
+    mark_bad(line, first, "x")
+    assert last_commit(line.config, line.output, REF, but="f" * 64) is None
+    assert json.loads((line.output / "latest.json").read_text())["compose_id"] is None
+    # nothing was ever published: an empty list is one
+    assert listed(wanted(line, first).destination, [line.key]) == []
+
+
+def test_two_with_one_name(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first, _ = first_and_second(line)
+    line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
+    other = tmp_path / "other" / first.name
+    shutil.copytree(first, other)
+    real = facts.read
+    monkeypatch.setattr(facts, "read", lambda place: real(place).model_copy(update={"arch": "aarch64"} if place == other else {}))
+    assert "two architectures have the same compose id" in refused(line, first, other)
 
 
 def test_a_second_promotion_at_the_same_time(line: Line) -> None:
@@ -278,11 +344,7 @@ def test_what_is_marked_bad_is_not_promoted_under_any_name(line: Line, tmp_path:
     first, second = first_and_second(line)
     go(line, first)
     go(line, second)
-    loaded, mirror, local = line.config, open_destination(f"file://{tmp_path}/mirror"), Directory(line.output)
-    known = facts.read(second)
-    with signer_of(loaded) as signer:
-        mark = marks.text_of(known, "eats  data", "2026-11-26T00:00:00Z", signer)
-    demote(mirror, local, loaded, known, mark)
+    mark_bad(line, second, "eats  data")
     assert "reason: eats data" in (tmp_path / "mirror" / "bad" / f"{second.name}.asc").read_text()
     assert json.loads((tmp_path / "mirror" / "latest.json").read_text())["compose_id"] == first.name
     assert second.name not in (tmp_path / "mirror" / "index.html").read_text()
@@ -303,7 +365,38 @@ def test_what_is_marked_bad_is_not_promoted_under_any_name(line: Line, tmp_path:
 def test_a_damaged_list_at_the_destination(text: str, tmp_path: Path) -> None:
     (tmp_path / "releases.json").write_text(text)
     with pytest.raises(BuildError, match=r"releases\.json"):
-        listed(Directory(tmp_path))
+        listed(Directory(tmp_path), [])
+
+
+def test_a_published_release_is_believed_as_far_as_it_is_signed(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    go(line, first)
+    file = tmp_path / "mirror" / first.name / facts.FILE
+    text = file.read_text()
+    file.write_text(text.replace('"12.1"', '"99.9"'))
+    assert "is not what was signed" in refused(line, second)
+    file.write_text(text.replace(first.name, second.name))
+    assert f"describes '{second.name}'" in refused(line, second)
+    file.unlink()
+    assert "is not at the destination" in refused(line, second)
+    file.write_text(text)
+    go(line, second)
+
+
+def test_a_key_that_was_replaced(line: Line, tmp_path: Path) -> None:
+    """Releases by the former key stay in the list as long as the configuration knows it."""
+    first, second = first_and_second(line)
+    go(line, first)
+    line.changes["publish"] |= {"signing": {"user": "other <other@example.org>", "homedir": str(tmp_path / "other-key"), "generate": True}}
+    third = line.release(replace(line.material(line.commit("12.3", FIRST)), previous=line.trees[0]), day="20261127")
+    with signer_of(line.config) as signer:
+        (tmp_path / "new.asc").write_text(signer.public_key())
+    assert "is by another key" in refused(line, third, keys=(tmp_path / "new.asc",))
+    line.changes["publish"] |= {"former_keys": [str(line.key)]}
+    go(line, third, keys=(tmp_path / "new.asc",))
+    names = json.loads((tmp_path / "mirror" / "releases.json").read_text())
+    assert names == [first.name, third.name]
+    del second
 
 
 # --- destinations -----------------------------------------------------------------------------------------------------
@@ -358,7 +451,7 @@ def holds(to: Destination, line: Line, first: Path, tmp_path: Path) -> None:
     to.write(f"{first.name}/{path}", b"x" * (first / path).stat().st_size)
     assert "1 of them sent now" in go(line, first, to=to)[0]
     assert to.read(f"{first.name}/{path}") == (first / path).read_bytes()
-    assert [each.compose_id for each in listed(to)] == [first.name]
+    assert [each.compose_id for each in listed(to, [line.key])] == [first.name]
     to.remove(first.name)
     assert to.read(f"{first.name}/{path}") is None
     assert to.read("latest.json") is not None
@@ -382,7 +475,45 @@ def test_s3(line: Line, bucket: str, tmp_path: Path) -> None:
     holds(open_destination(bucket), line, first_and_second(line)[0], tmp_path)
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "file://host/x", "s3://", "rsync://host", "rsync://-e x/y", "/x", "rsync://a b/c"])
+def test_what_rsync_may_not_read_is_not_absent(rsyncd: tuple[str, Path]) -> None:
+    """Both end with the same exit code."""
+    to = open_destination(rsyncd[0])
+    assert to.read("nothing") is None
+    (rsyncd[1] / "directory").mkdir()
+    with pytest.raises(BuildError, match="cannot be read"):
+        to.read("directory")
+
+
+def test_a_port_of_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "ssh"
+    fake.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\nexit 255\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(BuildError, match="cannot be read"):
+        open_destination("ssh://ada@host.example.org:2222/srv/releases").read("releases.json")
+    with pytest.raises(BuildError, match="cannot be read"):
+        open_destination("ssh://host.example.org/srv/releases").read("releases.json")
+    one, other = (tmp_path / "asked").read_text().splitlines()
+    assert one.startswith("-p 2222 -l ada host.example.org rsync --server")
+    assert one.endswith("/srv/releases/releases.json")
+    assert other.startswith("host.example.org rsync --server")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://[x/y",
+        "ssh://host:port/x",
+        "ssh://host:99999/x",
+        "ftp://x/y",
+        "file://host/x",
+        "s3://",
+        "rsync://host",
+        "rsync://-e x/y",
+        "/x",
+        "rsync://a b/c",
+    ],
+)
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(BuildError):
         open_destination(url)

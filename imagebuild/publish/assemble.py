@@ -3,11 +3,12 @@
 Built beside its place and renamed into it: a release directory is whole or not there. Its number is taken first, and never given again.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -15,10 +16,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import report_page
+from imagebuild import files, report_page
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell, Image, IsoImage, Tree
-from imagebuild.publish import changes, facts, metadata, page
+from imagebuild.publish import changes, facts, marks, metadata, page
 from imagebuild.publish.changes import Difference
 from imagebuild.publish.checksum import Entry, hashed, safe, text_of
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
@@ -32,22 +33,32 @@ from imagebuild.waivers import FIT
 
 KEY = "RELEASE-KEY.asc"
 CLAIMS = ".respins"
+LOCK = ".lock"
 FIRST_BOOT = "boots.json"
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
-def released_as(output: Path, material: Material, *, nightly: bool) -> Path | None:
-    """Return the release that was made of exactly this already."""
-    for known in facts.history(output, material.tree.ref):
-        if known.gate == material.gate and known.nightly == nightly and known.tree.commit == material.tree.commit:
-            return output / known.compose_id
+def released_as(output: Path, material: Material, *, nightly: bool, day: str | None = None, respin: int | None = None) -> Facts | None:
+    """Return the last release that was made of exactly this already (where they are given: on that day, with that number)."""
+    for known in reversed(facts.history(output, material.tree.ref)):
+        same = known.gate == material.gate and known.nightly == nightly and known.tree.commit == material.tree.commit
+        if same and day in (None, known.date) and respin in (None, known.respin):
+            return known
     return None
 
 
+@contextlib.contextmanager
+def at_work(output: Path, *, wait: bool = True) -> Iterator[None]:
+    """Be the only one who makes, removes or marks releases of a directory: wait for the others, or raise BuildError."""
+    with files.locked(output / LOCK, busy=f"another imagebuild is at work in {output}", wait=wait):
+        yield
+
+
 def take_names(output: Path, material: Material, *, day: str, nightly: bool, respin: int | None = None) -> Names:
-    """Take the next respin number of a day, or a given one. It belongs to what is being released: only a rerun of the same gets it again.
+    """Take the next respin number of a day, or a given one. It belongs to what is being released: only a rerun of the same gets it again,
+    and only as long as it was not finished.
 
     Raises UsageError when the given number is taken.
     """
@@ -67,6 +78,9 @@ def _claim(file: Path, gate: str) -> bool:
     try:
         with file.open("x") as stream:
             stream.write(gate + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        files.sync_directory(file.parent)
     except FileExistsError:
         return file.read_text().strip() == gate
     return True
@@ -94,15 +108,16 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     cells = _place_evidence(work, material, {stored: Path(path).name for path, stored in placed.items()})
     repo = Repo(material.tree.repo)
     history = facts.history(output, material.tree.ref, but=names.compose_id)
+    good = marks.unmarked(output, history)
     difference, found = _describe(material, names, placed, repo, signer, history)
-    grown = _held_against(found, history, material, placed)
+    grown = _held_against(found, history, good, material, placed)
     _write_reports(work, found, cells)
     _write_metadata(work, material, names, found, difference, repo)
     (work / KEY).write_text(signer.public_key())
     (work / "COMPOSE_ID").write_text(names.compose_id + "\n")
     (work / "STATUS").write_text("FINISHED\n")
     release = page.Release(
-        facts=found, names=names, config=material.config, difference=difference, history=tuple(history), growth=tuple(grown),
+        facts=found, names=names, config=material.config, difference=difference, history=tuple(good), growth=tuple(grown),
         cells=tuple(cell for cell, _ in cells), base=work,
     )  # fmt: skip
     page.write(work, release)
@@ -114,7 +129,8 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
         raise BuildError(f"the page of {names.compose_id} is not right: {'; '.join(problems)}", hint="correct templates/release.html.j2")
     _sync(work)
     work.rename(target)
-    page.write_index(output, material.config, material.tree.ref)
+    files.sync_directory(output)
+    page.write_index(output, material.config)
     return target
 
 
@@ -260,8 +276,13 @@ def _tree_facts(tree: Tree, repo: Repo, arguments: str) -> TreeFacts:
     )  # fmt: skip
 
 
-def _held_against(found: Facts, history: Sequence[Facts], material: Material, placed: Mapping[str, str]) -> list[Growth]:
-    last = next((each for each in reversed(history) if each.nightly == found.nightly), None)
+def _held_against(
+    found: Facts, history: Sequence[Facts], good: Sequence[Facts], material: Material, placed: Mapping[str, str]
+) -> list[Growth]:
+    commit = found.previous.commit if found.previous is not None else None
+    same = [each for each in good if each.nightly == found.nightly]
+    # what hosts come from; without a release of that, the last one
+    last = next((each for each in reversed(history) if each.tree.commit == commit), same[-1] if same else None)
     booted = {path: {str(cell.firmware) for cell, _ in material.cells if cell.artifact == name} for path, name in placed.items()}
     grown = growths(found, last, material.config.publish.growth, material.config.waivers, material.today, booted=booted)
     held = [each for each in grown if not each.waived]
@@ -337,10 +358,11 @@ def _sign(work: Path, names: Names, found: Facts, signer: Signer, *, detached: b
 
 def _sync(directory: Path) -> None:
     """Have everything on the disk before the release gets its name."""
-    for place, _, files in os.walk(directory):
-        for name in files:
+    for place, _, names in os.walk(directory):
+        for name in names:
             with (Path(place) / name).open("rb") as stream:
                 os.fsync(stream.fileno())
+        files.sync_directory(Path(place))
 
 
 def check_fit(cells: Sequence[Cell]) -> list[str]:

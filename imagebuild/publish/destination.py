@@ -21,15 +21,18 @@ from imagebuild.publish.checksum import CHUNK, Entry, check_name
 from imagebuild.tools import command
 
 PARTIAL = ".partial"
+KINDS = "file:///PATH, s3://BUCKET/PATH, rsync://HOST/MODULE/PATH or ssh://HOST/PATH"
 # what reaches rsync(1) and, through it, ssh(1) as an argument: no options, no spaces, no shell
 HOST = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?")
 PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
-# rsync(1), exit codes: what it is asked for is not there
-NOT_THERE = (23,)
+# rsync(1), exit codes: some files were not transferred; which it may be one does not tell from the code
+PARTLY, ABSENT = 23, "No such file or directory"
 
 
 class Destination(Protocol):
-    """A place for releases. Names are paths below it, checked before."""
+    """A place for releases. Names are paths below it, checked before; `address` tells it from others."""
+
+    address: str
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
         """Make `name` hold the files of `entries` (paths below `directory`); return how many were sent: what is there already is not sent again.
@@ -53,15 +56,21 @@ class Destination(Protocol):
 
 def open_destination(url: str) -> Destination:
     """Return the destination of an address. Raises UsageError for one that is none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is no destination: {error}", hint=KINDS) from error
     if parts.scheme == "file" and not parts.netloc:
         return Directory(Path(parts.path))
     if parts.scheme == "s3" and parts.netloc:
         return Bucket(fsspec.filesystem("s3"), f"{parts.netloc}{parts.path}".rstrip("/"))
     if parts.scheme in ("rsync", "ssh") and HOST.fullmatch(parts.netloc) and PATH.fullmatch(parts.path):
-        place = f"rsync://{parts.netloc}{parts.path}" if parts.scheme == "rsync" else f"{parts.netloc}:{parts.path}"
-        return Rsync(place.rstrip("/"))
-    raise UsageError(f"{url!r} is no destination", hint="file:///PATH, s3://BUCKET/PATH, rsync://HOST/MODULE/PATH or ssh://HOST/PATH")
+        if parts.scheme == "rsync":
+            return Rsync(f"rsync://{parts.netloc}{parts.path}".rstrip("/"))
+        host = parts.netloc.removesuffix(f":{port}")
+        return Rsync(f"{host}:{parts.path}".rstrip("/"), port=port)
+    raise UsageError(f"{url!r} is no destination", hint=KINDS)
 
 
 class Directory:
@@ -69,6 +78,7 @@ class Directory:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self.address = str(place.absolute())
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
         """Copy each file beside its place, and rename it."""
@@ -116,6 +126,7 @@ class Bucket:
     def __init__(self, system: Any, base: str) -> None:
         self.system = system
         self.base = base
+        self.address = f"s3://{base}"
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
         """Send each object that is not there, and read everything back."""
@@ -172,8 +183,10 @@ class Bucket:
 class Rsync:
     """An rsync daemon, or ssh: rsync(1) writes beside a file and renames it."""
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def __init__(self, place: str, *, port: int | None = None) -> None:
+        self.place = self.address = place
+        # rsync(1), -e: the words of the remote shell's command, at spaces
+        self._rsync = ["rsync", "-e", f"ssh -p {port}"] if port is not None else ["rsync"]
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
         """Send what differs, then have rsync compare the content of everything."""
@@ -191,7 +204,7 @@ class Rsync:
             listing.flush()
             how = ["--dry-run"] if dry else ["--partial-dir=.rsync-partial"]
             what = [f"--files-from={listing.name}", f"{directory}/", f"{self.place}/{name}/"]
-            argv = ["rsync", "--recursive", "--relative", "--checksum", "--chmod=D755,F644", "--out-format=%n", *how, *what]
+            argv = [*self._rsync, "--recursive", "--relative", "--checksum", "--chmod=D755,F644", "--out-format=%n", *how, *what]
             said = command.run(argv)
         return len([line for line in said.splitlines() if line and not line.endswith("/")])
 
@@ -199,7 +212,7 @@ class Rsync:
         """Make a directory over there: an empty tree is sent."""
         with tempfile.TemporaryDirectory(prefix="imagebuild-empty-") as empty:
             (Path(empty) / name).mkdir(parents=True)
-            command.run(["rsync", "--recursive", "--relative", "--mkpath", "--chmod=D755", f"{empty}/./{name}", f"{self.place}/"])
+            command.run([*self._rsync, "--recursive", "--relative", "--mkpath", "--chmod=D755", f"{empty}/./{name}", f"{self.place}/"])
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file."""
@@ -208,18 +221,18 @@ class Rsync:
             file = Path(place) / PurePosixPath(name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
-            command.run(["rsync", "--relative", "--checksum", "--mkpath", "--chmod=D755,F644", f"{place}/./{name}", f"{self.place}/"])
+            command.run([*self._rsync, "--relative", "--checksum", "--mkpath", "--chmod=D755,F644", f"{place}/./{name}", f"{self.place}/"])
 
     def read(self, name: str) -> bytes | None:
         """Return a file."""
         check_name(name)
         with tempfile.TemporaryDirectory(prefix="imagebuild-file-") as place:
             target = Path(place) / "file"
-            code, said = command.status(["rsync", f"{self.place}/{name}", str(target)])
-            if code in NOT_THERE and not target.exists():
+            code, said = command.status([*self._rsync, f"{self.place}/{name}", str(target)])
+            if code == PARTLY and ABSENT in said and not target.exists():
                 return None
-            if code != 0:
-                raise BuildError(f"{self.place}/{name} cannot be read: {said.strip()}")
+            if code != 0 or not target.is_file():
+                raise BuildError(f"{self.place}/{name} cannot be read: {said.strip()}", hint="check the address, and who may read there")
             return target.read_bytes()
 
     def remove(self, name: str) -> None:
@@ -227,7 +240,7 @@ class Rsync:
         check_name(name)
         with tempfile.TemporaryDirectory(prefix="imagebuild-empty-") as empty:
             base, _, last = f"/{name}".rpartition("/")
-            argv = ["rsync", "--recursive", "--delete", f"--include=/{last}/***", "--exclude=*", f"{empty}/", f"{self.place}{base}/"]
+            argv = [*self._rsync, "--recursive", "--delete", f"--include=/{last}/***", "--exclude=*", f"{empty}/", f"{self.place}{base}/"]
             command.run(argv)
 
 

@@ -86,8 +86,8 @@ def parse(data: bytes, *, what: str) -> Facts:
         raise BuildError(f"{what} is not the description of a release: {key or 'the file'}: {first['msg']}") from error
 
 
-def history(output: Path, ref: str, *, but: str = "") -> list[Facts]:
-    """Return the finished releases of a ref below a directory, oldest first; what is no release is passed over."""
+def history(output: Path, ref: str | None, *, but: str = "") -> list[Facts]:
+    """Return the finished releases of a ref (None: of all refs) below a directory, oldest first; what is no release is passed over."""
     found: list[Facts] = []
     for file in output.glob(f"*/{FILE}"):
         directory = file.parent.parent
@@ -97,16 +97,9 @@ def history(output: Path, ref: str, *, but: str = "") -> list[Facts]:
             facts = read(directory)
         except BuildError:
             continue
-        if facts.ref == ref and facts.compose_id == directory.name != but:
+        if ref in (None, facts.ref) and facts.compose_id == directory.name != but:
             found.append(facts)
     return sorted(found, key=lambda each: (each.created, each.date, each.respin))
-
-
-def last_commit(output: Path, ref: str, *, but: str) -> str | None:
-    """Return the commit of the last release (a nightly only when there is no other) that is not `but`; None for the first."""
-    known = [each for each in history(output, ref) if each.tree.commit != but]
-    known.sort(key=lambda each: not each.nightly)
-    return known[-1].tree.commit if known else None
 
 
 def megabytes(size: int) -> str:

@@ -68,3 +68,8 @@ def marks_of(facts: Facts, places: Sequence[Readable], keys: Sequence[Path]) -> 
             fields = dict(line.partition(": ")[::2] for line in payload.splitlines() if ": " in line)
             found.append(Mark(compose_id=fields.get("compose", word), reason=fields.get("reason", "(no reason)"), signed=signed))
     return found
+
+
+def unmarked(output: Path, releases: Sequence[Facts]) -> list[Facts]:
+    """Return the releases of a directory that are not marked bad there, neither by name nor by commit."""
+    return [each for each in releases if not any((output / name_of(word)).exists() for word in (each.compose_id, each.tree.commit))]

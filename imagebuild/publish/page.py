@@ -22,7 +22,7 @@ from imagebuild.publish.changes import Difference
 from imagebuild.publish.checksum import safe
 from imagebuild.publish.facts import Facts, history, megabytes
 from imagebuild.publish.growth import Growth
-from imagebuild.publish.marks import name_of
+from imagebuild.publish.marks import unmarked
 from imagebuild.publish.names import Names, in_order
 
 FILE, INDEX, FEED, MAIL, LATEST = "index.html", "index.html", "releases.atom", "announcement.txt", "latest.json"
@@ -76,13 +76,13 @@ def write(directory: Path, release: Release) -> None:
     (directory / MAIL).write_text(_template("announcement.txt.j2").render(values))
 
 
-def write_index(output: Path, config: Config, ref: str, *, but: Iterable[str] = ()) -> None:
-    """Write what lies beside the releases of a ref: index, feed, and which one is the latest; what is marked bad is in none of them.
+def write_index(output: Path, config: Config, *, but: Iterable[str] = ()) -> None:
+    """Write what lies beside the releases of a directory: index, feed, and which one is the latest; what is marked bad is in none of them.
 
     Each is replaced in one step. `but` are releases that are about to go.
     """
     gone = set(but)
-    shown = [each for each in history(output, ref) if each.compose_id not in gone and not (output / name_of(each.compose_id)).exists()]
+    shown = [each for each in unmarked(output, history(output, None)) if each.compose_id not in gone]
     for name, text in index_files(config, shown).items():
         files.replace(output / name, text)
 

@@ -9,30 +9,33 @@ Until step 3 no client sees anything; from then on what they see is whole. Each 
 same command goes on where it was interrupted. (2018's script moved the ref before the media were on the mirror; domain.md 5.4.)
 """
 
-import fcntl
+import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import criteria
+from imagebuild import criteria, files
 from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
 from imagebuild.publish import facts, marks, page, source
-from imagebuild.publish.assemble import KEY, check_fit
-from imagebuild.publish.checksum import check_name, hashed
+from imagebuild.publish.assemble import check_fit
+from imagebuild.publish.checksum import check_name, entries_of, hashed
 from imagebuild.publish.destination import Destination, Directory
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.verify import Trust, describe, verify
+from imagebuild.tools import gpg
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Remote, Repo
 
 RELEASES = "releases.json"
+# beside the releases of a host: which were promoted, whatever became of them
+PROMOTED = ".promoted"
 Step = Callable[[str], None]
 
 
@@ -50,6 +53,11 @@ class Promotion:
     keys: tuple[Path, ...]
     cache: Path
 
+    @property
+    def all_keys(self) -> list[Path]:
+        """Today's keys, and those that older releases were signed with."""
+        return [*self.keys, *self.config.publish.former()]
+
 
 def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -> list[str]:
     """Promote; return what was done, a sentence each. `step` is told what comes next.
@@ -64,6 +72,8 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
         for known, _ in releases:
             _check_ref(stable, wanted.config, known)
         for known, place in releases:
+            # whatever becomes of it: it went out, and stays
+            files.replace(place.parent / PROMOTED / known.compose_id, "")
             step(f"upload {known.compose_id}")
             entries = {path: hashed(place / path, path) for path in _in_order(place)}
             sent = wanted.destination.upload(place, known.compose_id, entries)
@@ -84,8 +94,9 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
                 said.append(f"{ref} is {known.tree.commit}")
         step("summary")
         stable.update_summary(key=signer.fingerprint, homedir=signer.homedir)
-    step("index")
-    _point(wanted.destination, wanted.config, [known for known, _ in releases], step)
+        step("index")
+        with _pointing(wanted.destination, wanted.cache):
+            _point(wanted, [known for known, _ in releases], step)
     said.append(f"the latest is {releases[0][0].compose_id}")
     return said
 
@@ -101,7 +112,7 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
         problems = _problems(place, wanted)
         if problems:
             raise BuildError(f"{place} is not whole: {'; '.join(problems)}", hint="a release is promoted as it was signed, or not at all")
-        if (place / KEY).read_text() != signer.public_key():
+        if known.signer != signer.fingerprint:
             raise BuildError(f"{place} was signed by {known.signer}, the configured key is {signer.fingerprint}")
         if known.nightly:
             raise BuildError(
@@ -123,7 +134,7 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
             )
         releases.append((known, place))
     # a damaged list at the destination is said now, not after the ref has moved
-    listed(wanted.destination)
+    listed(wanted.destination, wanted.all_keys)
     _check_arches(wanted.config, [known for known, _ in releases])
     if len({known.compose_id for known, _ in releases}) != len(releases):
         raise UsageError(
@@ -185,21 +196,39 @@ def stable_ref(config: Config, ref: str) -> str:
     return config.publish.ref or "/".join(word for word in ref.split("/") if word != "updates")
 
 
+def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | None:
+    """Return the commit that hosts upgrade from to `but`: where the stable ref is; None for the first release.
+
+    When it is there already, or nothing was promoted yet: what the release of `but` says; for a commit that was not released yet, that of
+    the last release that is not marked bad (of a nightly only when there is no other).
+    """
+    place = Path(config.publish.repo.removeprefix("file://")) if config.publish.repo is not None else None
+    now = Repo(place).refs().get(stable_ref(config, ref)) if place is not None and (place / "config").is_file() else None
+    if now not in (None, but):
+        return now
+    known = facts.history(output, ref)
+    mine = [each.previous for each in known if each.tree.commit == but]
+    if mine:
+        return mine[-1].commit if mine[-1] is not None else None
+    good = sorted(marks.unmarked(output, known), key=lambda each: not each.nightly)
+    return good[-1].tree.commit if good else None
+
+
 def _stable(config: Config) -> Repo:
     if config.publish.repo is None:
         raise BuildError("there is no stable repository", hint="name it in the configuration: publish: {repo: file:///PATH}")
     return Repo.ensure(Path(config.publish.repo.removeprefix("file://")))
 
 
-@contextmanager
-def _locked(stable: Repo) -> Iterator[None]:
+def _locked(stable: Repo) -> AbstractContextManager[None]:
     """One promotion at a time: a second one is refused, not queued."""
-    with (stable.path / ".imagebuild-promotion").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BuildError(f"another promotion is at work in {stable.path}", hint="wait until it is over") from error
-        yield
+    return files.locked(stable.path / ".imagebuild-promotion", busy=f"another promotion is at work in {stable.path}")
+
+
+def _pointing(destination: Destination, cache: Path) -> AbstractContextManager[None]:
+    """One at a time changes what points at releases: other lines may have the same destination. (Of this host: give a destination one.)"""
+    name = hashlib.sha256(destination.address.encode()).hexdigest()[:16]
+    return files.locked(cache / "locks" / f"destination-{name}", busy="", wait=True)
 
 
 def _check_ref(stable: Repo, config: Config, known: Facts) -> None:
@@ -241,8 +270,8 @@ def _in_order(place: Path) -> list[str]:
     return sorted(paths, key=lambda path: (path.endswith("-CHECKSUM"), path.endswith("-CHECKSUM") and "/" not in path, path))
 
 
-def listed(destination: Destination) -> list[Facts]:
-    """Return the releases that a destination points at. Raises BuildError when its list was damaged."""
+def listed(destination: Destination, keys: Sequence[Path]) -> list[Facts]:
+    """Return the releases that a destination points at, each as it was signed. Raises BuildError when the list or one of them was damaged."""
     data = destination.read(RELEASES)
     try:
         names = json.loads(data) if data is not None else []
@@ -250,24 +279,30 @@ def listed(destination: Destination) -> list[Facts]:
         raise BuildError(f"{RELEASES} of the destination is not JSON", hint="remove it, or write the names of releases into it") from error
     if not isinstance(names, list) or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names):
         raise BuildError(f"{RELEASES} of the destination is no list of releases", hint="remove it, or write the names of releases into it")
-    found = []
-    for name in names:
-        check_name(name)
-        described = destination.read(f"{name}/{facts.FILE}")
-        if described is not None:
-            known = facts.parse(described, what=f"{name}/{facts.FILE}")
-            if known.compose_id != name:
-                raise BuildError(
-                    f"{name}/{facts.FILE} of the destination describes {known.compose_id!r}",
-                    hint="promote that release again, or take it out of the list",
-                )
-            found.append(known)
-    return found
+    return [_published(destination, name, keys) for name in names]
 
 
-def _point(destination: Destination, config: Config, new: Sequence[Facts], step: Step) -> None:
-    known: Mapping[str, Facts] = {each.compose_id: each for each in (*listed(destination), *new)}
-    write_pointers(destination, config, list(known.values()), step)
+def _published(destination: Destination, name: str, keys: Sequence[Path]) -> Facts:
+    """Return what a published release says of itself, held against its signed list."""
+    check_name(name)
+    what, hint = f"{name}/{facts.FILE}", f"promote that release again, or take it out of {RELEASES}"
+    data = destination.read(what)
+    if data is None:
+        raise BuildError(f"{what} is not at the destination, whose {RELEASES} has it", hint=hint)
+    known = facts.parse(data, what=what)
+    if known.compose_id != name:
+        raise BuildError(f"{what} of the destination describes {known.compose_id!r}", hint=hint)
+    manifest = f"{name}/{name}-{known.arch}-CHECKSUM"
+    entries = entries_of(gpg.signed_payload(destination.read(manifest) or b"", keys, what=manifest), what=manifest)
+    entry = entries.get(facts.FILE)
+    if entry is None or entry.sha256 != hashlib.sha256(data).hexdigest():
+        raise BuildError(f"{what} of the destination is not what was signed", hint=hint)
+    return known
+
+
+def _point(wanted: Promotion, new: Sequence[Facts], step: Step) -> None:
+    known: Mapping[str, Facts] = {each.compose_id: each for each in (*listed(wanted.destination, wanted.all_keys), *new)}
+    write_pointers(wanted.destination, wanted.config, list(known.values()), step)
 
 
 def write_pointers(destination: Destination, config: Config, releases: Sequence[Facts], step: Step = lambda _: None) -> None:
@@ -281,13 +316,22 @@ def write_pointers(destination: Destination, config: Config, releases: Sequence[
             destination.write(name, data)
 
 
-def demote(destination: Destination, local: Directory, config: Config, known: Facts, mark: str) -> None:
-    """Mark a release bad, by its name and by its commit, here and where it is published; then nothing calls it the latest any more.
+def demote(wanted: Promotion, mark: str) -> None:
+    """Mark releases bad, by name and by commit, here and where they are published; then nothing calls them the latest any more.
 
-    Hosts that have it are told by the mark, not by the ref: going back is their own `rollback`.
+    Hosts that have one are told by the mark, not by the ref: going back is their own `rollback`.
     """
-    for place in (local, destination):
-        for word in (known.compose_id, known.tree.commit):
-            place.write(marks.name_of(word), mark.encode())
-    page.write_index(local.place, config, known.ref)
-    write_pointers(destination, config, [each for each in listed(destination) if each.compose_id != known.compose_id])
+    for place in wanted.places:
+        known, local = facts.read(place), Directory(place.absolute().parent)
+        for where in (local, wanted.destination):
+            for word in (known.compose_id, known.tree.commit):
+                where.write(marks.name_of(word), mark.encode())
+        page.write_index(local.place, wanted.config)
+        with _pointing(wanted.destination, wanted.cache):
+            left = [each for each in listed(wanted.destination, wanted.all_keys) if each.compose_id != known.compose_id]
+            write_pointers(wanted.destination, wanted.config, left)
+
+
+def promoted(output: Path) -> list[str]:
+    """Return the names of the releases that were promoted from a directory, or whose promotion had begun."""
+    return [file.name for file in (output / PROMOTED).iterdir()] if (output / PROMOTED).is_dir() else []

@@ -3,6 +3,7 @@
 First it is said what would go; nothing goes until it was asked for. What was promoted always stays.
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,10 +41,10 @@ def leftovers(output: Path) -> Iterator[Path]:
     yield from sorted(output.glob(".*.partial"))
 
 
-def remove_releases(output: Path, config: Config, ref: str, doomed: Sequence[Doomed]) -> None:
+def remove_releases(output: Path, config: Config, doomed: Sequence[Doomed]) -> None:
     """Remove releases: the index first, then each out of sight, then its files."""
     names = {each.facts.compose_id for each in doomed}
-    page.write_index(output, config, ref, but=names)
+    page.write_index(output, config, but=names)
     for name in sorted(names):
         away = output / f".{name}.partial"
         shutil.rmtree(away, ignore_errors=True)
@@ -65,11 +66,13 @@ def prune_repo(repo: Repo, ref: str, kept: Sequence[Facts], *, depth: int, reall
         for each in kept
         if each.previous is not None and repo.has(each.previous.commit)
     }
-    known = {name: commit for name, commit in repo.refs().items() if name.startswith(f"{base}/")}
-    for name, commit in wanted.items():
-        if known.get(name) != commit:
-            repo.set_ref(name, commit)
-    if really:
+    with contextlib.ExitStack() as stack:
+        # asking changes nothing: the refs are moved in a repository that only looks into this one
+        used = repo if really else stack.enter_context(repo.view())
+        known = {name: commit for name, commit in used.refs().items() if name.startswith(f"{base}/")}
+        for name, commit in wanted.items():
+            if known.get(name) != commit:
+                used.set_ref(name, commit)
         for name in set(known) - set(wanted):
-            repo.set_ref(name, None)
-    return repo.prune(depth=depth, really=really)
+            used.set_ref(name, None)
+        return used.prune(depth=depth, really=really)

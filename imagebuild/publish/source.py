@@ -6,12 +6,14 @@ from typing import BinaryIO, Protocol, cast
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
+import urllib3
 
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish.checksum import CHUNK, check_name
 
 TIMEOUT = (10.0, 60.0)
 SMALL = 32 << 20
+ADDRESS = "give http(s)://HOST/…/COMPOSE_ID, or a directory"
 
 
 class AbsentError(BuildError):
@@ -67,9 +69,12 @@ class WebSource:
     """A release on a web server."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise UsageError(f"{url!r} is no address of a release: {error}", hint=ADDRESS) from error
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-            raise UsageError(f"{url!r} is no address of a release", hint="give http(s)://HOST/…/COMPOSE_ID, or a directory")
+            raise UsageError(f"{url!r} is no address of a release", hint=ADDRESS)
         self.url = url.rstrip("/") + "/"
         self.name = unquote(parts.path.rstrip("/").rpartition("/")[2])
         self._session = requests.Session()
@@ -87,7 +92,8 @@ class WebSource:
                 if answer.status_code != requests.codes.ok:
                     raise BuildError(f"{self.url}{path}: the server answers {answer.status_code}")
                 yield from _limited(cast("BinaryIO", answer.raw), limit)
-        except requests.RequestException as error:
+        # what is read from the raw answer fails in urllib3's own words
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise BuildError(f"{self.url}{path} cannot be fetched: {error}", hint="check the address and the network") from error
 
     def paths(self) -> set[str] | None:

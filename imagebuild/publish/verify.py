@@ -21,7 +21,7 @@ from imagebuild.publish import facts, metadata, page
 from imagebuild.publish.checksum import Entry, entries_of
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.source import SMALL, AbsentError, Source, read
-from imagebuild.tools import gpg, guestfs, qemu
+from imagebuild.tools import accelerator, gpg, guestfs, qemu
 from imagebuild.tools.gpg import SignatureError
 from imagebuild.tools.ostree import commit_version, signatures
 
@@ -77,13 +77,14 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """Whom to believe: keys of releases, keys of commits, and how images may be opened (`cache` for the appliance)."""
+    """Whom to believe: keys of releases, keys of commits, and whether images are opened (`cache`: directory of the appliance and of what is
+    known of this host).
+    """
 
     keys: tuple[Path, ...]
     commit_keys: tuple[Path, ...]
     open_images: bool
     cache: Path
-    emulate: bool = True
 
 
 def verify(source: Source, trust: Trust) -> Found:
@@ -98,31 +99,30 @@ def verify(source: Source, trust: Trust) -> Found:
             found.add(Kind.MISSING, "", error.message)
         except BuildError as error:
             found.add(Kind.UNREADABLE, "", error.message)
+        except OSError as error:
+            found.add(Kind.UNREADABLE, str(error.filename or ""), f"cannot be verified here: {error.strerror or error}")
     return found
 
 
 def _verify(source: Source, trust: Trust, found: Found, work: Path) -> None:
-    claimed = _claimed(source)
-    manifest = f"{claimed.compose_id}-{claimed.arch}-CHECKSUM"
-    entries = _listed(source, manifest, "", trust)
-    found.compose_id = claimed.compose_id
+    # what tells where to look is read once: the very bytes that are held against the signed list
+    held = {facts.FILE: read(source, facts.FILE)}
+    known = _claimed(source, held[facts.FILE])
+    manifest = f"{known.compose_id}-{known.arch}-CHECKSUM"
+    entries = _listed(read(source, manifest), manifest, trust)
+    found.compose_id = known.compose_id
     for path in [each for each in entries if each.endswith("-CHECKSUM")]:
-        base = path.rpartition("/")[0]
         # the list itself is signed, and it is the one that the compose's list means
-        entries |= _listed(source, path, f"{base}/", trust)
-    fetched = {path: _check_file(source, entry, work, found) for path, entry in entries.items()}
+        held[path] = read(source, path)
+        entries |= _listed(held[path], path, trust)
+    fetched = {path: _check_file(source, entry, work, found, held.get(path)) for path, entry in entries.items()}
     there = source.paths()
     for path in sorted((there or set()) - set(entries) - {manifest}):
         found.add(Kind.EXTRA, path, "is in no CHECKSUM of this compose")
-    if any(each.kind in (Kind.CHANGED, Kind.MISSING) and each.path == facts.FILE for each in found.problems):
+    if fetched.get(facts.FILE) is None:
+        if facts.FILE not in entries:
+            found.add(Kind.METADATA, facts.FILE, "is not signed")
         return
-    known = facts.parse(_small(fetched, facts.FILE), what=facts.FILE)
-    if known != claimed:
-        # what chose the list was another file than the one that is signed in it: an old release under a new name, say
-        raise SignatureError(
-            f"this is the release {known.compose_id}, not {claimed.compose_id}, as its first description said",
-            hint="the server changes its answers",
-        )
     found.commit, found.version = known.tree.commit, known.tree.version
     _check_description(known, entries, fetched, found)
     _check_commit(known, fetched, trust, found)
@@ -132,9 +132,9 @@ def _verify(source: Source, trust: Trust, found: Found, work: Path) -> None:
     _check_images(known, fetched, trust, found, work)
 
 
-def _claimed(source: Source) -> Facts:
-    """Read who the release says it is; believed only after the signature over that same file was checked."""
-    claimed = facts.parse(read(source, facts.FILE), what=facts.FILE)
+def _claimed(source: Source, data: bytes) -> Facts:
+    """Read who the release says it is; believed only after the signature over it was checked."""
+    claimed = facts.parse(data, what=facts.FILE)
     if not re.fullmatch(r"[A-Za-z0-9._-]+", claimed.compose_id) or not re.fullmatch(r"[a-z0-9_]+", claimed.arch):
         raise BuildError(f"{facts.FILE} names the compose {claimed.compose_id!r} of {claimed.arch!r}: no such names exist")
     if claimed.compose_id != source.name:
@@ -145,23 +145,25 @@ def _claimed(source: Source) -> Facts:
     return claimed
 
 
-def _listed(source: Source, path: str, base: str, trust: Trust) -> dict[str, Entry]:
-    payload = gpg.signed_payload(read(source, path), list(trust.keys), what=path)
+def _listed(data: bytes, path: str, trust: Trust) -> dict[str, Entry]:
+    """Return path -> entry of a signed list, from the compose's directory."""
+    payload = gpg.signed_payload(data, list(trust.keys), what=path)
+    base = "".join(path.rpartition("/")[:2])
     return {
         f"{base}{name}": Entry(name=f"{base}{name}", size=entry.size, sha256=entry.sha256)
         for name, entry in entries_of(payload, what=path).items()
     }
 
 
-def _check_file(source: Source, entry: Entry, work: Path, found: Found) -> Path | None:
-    """Read a file once and hold it against its entry; return where its content lies here, None when it is not the right one."""
+def _check_file(source: Source, entry: Entry, work: Path, found: Found, held: bytes | None) -> Path | None:
+    """Read a file once (unless its content is `held` already) and hold it against its entry; return where its content lies here, None when it is not the right one."""
     target = work / "files" / entry.name
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
-    local = source.local(entry.name)
+    local = source.local(entry.name) if held is None else None
     try:
         with target.open("wb") as stream:
-            for chunk in source.chunks(entry.name, entry.size):
+            for chunk in source.chunks(entry.name, entry.size) if held is None else [held]:
                 digest.update(chunk)
                 size += len(chunk)
                 if local is None:
@@ -251,12 +253,21 @@ def _check_commit(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """How images are opened: the appliance's cache, and whether it has to be emulated."""
+
+    cache: Path
+    emulate: bool
+
+
 def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, found: Found, work: Path) -> None:
     """Open every image as its users would, read-only and without root: each must hold exactly the released commit."""
     if guestfs.missing():
         found.not_opened = guestfs.missing()
         found.add(Kind.IMAGE, "", f"images could not be opened: {guestfs.missing()} ({guestfs.HINT}); --no-images leaves them out")
         return
+    opened = _Opened(cache=trust.cache / "guestfs", emulate=accelerator.probe(trust.cache).name == "tcg")
     reference: tuple[Path, str] | None = None
     for number, download in enumerate(known.downloads):
         file = fetched.get(download.path)
@@ -272,7 +283,7 @@ def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
                 held = iso_check.look_into(file, place).get("commits")
                 commits = [str(each) for each in held] if isinstance(held, list) else []
             else:
-                commits, reference = _commits(file, download.format, place, reference, known.tree.commit, trust)
+                commits, reference = _commits(file, download.format, place, reference, known.tree.commit, opened)
         except BuildError as error:
             found.add(Kind.IMAGE, download.path, error.message)
             continue
@@ -284,14 +295,14 @@ def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
 
 
 def _commits(
-    file: Path, kind: str, place: Path, reference: tuple[Path, str] | None, commit: str, trust: Trust
+    file: Path, kind: str, place: Path, reference: tuple[Path, str] | None, commit: str, opened: _Opened
 ) -> tuple[list[str], tuple[Path, str] | None]:
     """Return the commits on a disk, and the disk that later ones are compared with: what is the same byte by byte needs no second look."""
     unpacked = FORMATS[kind].unpack(file, place)
     qemu.refuse_outside(unpacked.disk, unpacked.format, what=file.name)
     if reference is not None and qemu.compare(unpacked.disk, unpacked.format, *reference)[0]:
         return [commit], reference
-    commits = guestfs.deployed(unpacked.disk, unpacked.format, cache=trust.cache, emulate=trust.emulate, memory=APPLIANCE_MEMORY)
+    commits = guestfs.deployed(unpacked.disk, unpacked.format, cache=opened.cache, emulate=opened.emulate, memory=APPLIANCE_MEMORY)
     return commits, (unpacked.disk, unpacked.format) if reference is None and commits == [commit] else reference
 
 

@@ -14,8 +14,8 @@ LONGEST_HOME = 108 - len("/S.gpg-agent.browser") - 1
 
 
 @contextlib.contextmanager
-def keyring(homedir: Path) -> Iterator[Path]:
-    """Use a GnuPG home directory (made if needed, mode 0700); its agent is ended afterwards.
+def keyring(homedir: Path, *, end_agent: bool = True) -> Iterator[Path]:
+    """Use a GnuPG home directory (made if needed, mode 0700); its agent is ended afterwards (not where it is somebody's, who gave it passphrases).
 
     What is yielded is another, short name of it when its own is too long for the agent's sockets.
     """
@@ -30,7 +30,8 @@ def keyring(homedir: Path) -> Iterator[Path]:
         try:
             yield used
         finally:
-            command.status(["gpgconf", "--homedir", used, "--kill", "gpg-agent"])
+            if end_agent:
+                command.status(["gpgconf", "--homedir", used, "--kill", "gpg-agent"])
 
 
 def ensure_key(homedir: Path, user_id: str) -> str:
@@ -47,19 +48,34 @@ def ensure_key(homedir: Path, user_id: str) -> str:
 
 def fingerprint(homedir: Path, user_id: str) -> str | None:
     """Return the fingerprint (40 hexadecimal digits) of the secret key for `user_id`, or None."""
-    _, listing = command.status(["gpg", "--homedir", homedir, "--batch", "--with-colons", "--list-secret-keys", f"={user_id}"])
-    # doc/DETAILS of GnuPG: a record `fpr` carries the fingerprint in field 10
-    prints = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
+    prints = _secret_keys(homedir, f"={user_id}")
     return prints[0] if prints else None
 
 
-def export_key(homedir: Path, fingerprint: str, file: Path, *, armor: bool = True) -> None:
+def _secret_keys(homedir: Path | None, user: str) -> list[str]:
+    """Return the fingerprints of the secret keys that match a user id or fingerprint."""
+    _, listing = command.status(["gpg", *_where(homedir), "--batch", "--with-colons", "--list-secret-keys", user])
+    # doc/DETAILS of GnuPG: a key begins with a record `sec`; the first record `fpr` after it carries its fingerprint in field 10
+    found, awaited = [], False
+    for fields in (line.split(":") for line in listing.splitlines()):
+        if fields[0] == "sec":
+            awaited = True
+        elif fields[0] == "fpr" and awaited:
+            found.append(fields[9])
+            awaited = False
+    return found
+
+
+def _where(homedir: Path | None) -> list[str | Path]:
+    return ["--homedir", homedir] if homedir is not None else []
+
+
+def export_key(homedir: Path | None, fingerprint: str, file: Path, *, armor: bool = True) -> None:
     """Write the public key to a file."""
     text = command.run(
         [
             "gpg",
-            "--homedir",
-            homedir,
+            *_where(homedir),
             "--batch",
             *(["--armor"] if armor else []),
             "--export-options",
@@ -111,7 +127,7 @@ def signer(user: str, *, homedir: Path | None, key_file: Path | None, generate: 
             command.run(["gpg", "--homedir", home, "--batch", "--import", key_file])
             yield _signer(user, home)
     elif homedir is not None:
-        with keyring(homedir) as home:
+        with keyring(homedir, end_agent=generate) as home:
             if generate:
                 ensure_key(home, user)
             yield _signer(user, home)
@@ -120,13 +136,15 @@ def signer(user: str, *, homedir: Path | None, key_file: Path | None, generate: 
 
 
 def _signer(user: str, homedir: Path | None) -> "Signer":
-    where: list[str | Path] = ["--homedir", homedir] if homedir is not None else []
-    _, listing = command.status(["gpg", *where, "--batch", "--with-colons", "--list-secret-keys", user])
-    prints = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
+    prints, where = _secret_keys(homedir, user), homedir or "your keyring"
     if not prints:
         raise BuildError(
-            f"there is no secret key of {user} in {homedir or 'your keyring'}",
-            hint="check publish.signing; `gpg --list-secret-keys` shows what there is",
+            f"there is no secret key of {user} in {where}", hint="check publish.signing; `gpg --list-secret-keys` shows what there is"
+        )
+    if len(prints) > 1:
+        raise BuildError(
+            f"{len(prints)} secret keys in {where} are of {user}: {', '.join(prints)}",
+            hint="give the fingerprint of one as publish.signing.user",
         )
     return Signer(prints[0], homedir)
 
@@ -137,8 +155,7 @@ class Signer:
     def __init__(self, fingerprint: str, homedir: Path | None) -> None:
         self.fingerprint = fingerprint
         self.homedir = homedir
-        where: list[str | Path] = ["--homedir", homedir] if homedir is not None else []
-        self._plain: list[str | Path] = ["gpg", *where, "--batch", "--yes"]
+        self._plain: list[str | Path] = ["gpg", *_where(homedir), "--batch", "--yes"]
         self._begin: list[str | Path] = [*self._plain, "--local-user", fingerprint]
 
     def clearsign(self, text: str) -> str:

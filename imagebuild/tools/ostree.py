@@ -8,6 +8,8 @@ import contextvars
 import hashlib
 import io
 import re
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +23,9 @@ import gi
 gi.require_version("OSTree", "1.0")
 from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be named before the import
 
-from imagebuild import steplog  # noqa: E402
+from imagebuild import files, steplog  # noqa: E402
 from imagebuild.errors import BuildError  # noqa: E402
-from imagebuild.tools import command, ostree_server  # noqa: E402
+from imagebuild.tools import command, gpg, ostree_server  # noqa: E402
 from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402
 
 WATCH_SECONDS = 1.0
@@ -97,14 +99,44 @@ class Repo:
         with readable(f"the ref {ref} cannot be set in {self.path}"):
             self._repo.set_ref_immediate(None, ref, commit, None)
 
-    def update_summary(self, *, key: str | None = None, homedir: Path | None = None) -> None:
-        """Write the summary file, from which clients learn refs and static deltas; sign it with a key (of a GnuPG home directory)."""
+    def update_summary(self, *, key: str | None = None, homedir: Path | None = None) -> bool:
+        """Write the summary file, from which clients learn refs and static deltas; return whether it was written now.
+
+        With a key (of a GnuPG home directory) it is signed, made elsewhere and put in its place together with its signature: the two are
+        never apart for longer than two renames take. One that says the same and is signed by this key stays.
+        """
         if key is None:
             with readable(f"the summary of {self.path} cannot be written"):
                 self._repo.regenerate_summary(None, None)
-            return
+            return True
         where = [f"--gpg-homedir={homedir}"] if homedir is not None else []
-        command.run(["ostree", f"--repo={self.path}", "summary", "--update", f"--gpg-sign={key}", *where])
+        names = ("summary", "summary.sig")
+        with self.view() as copy:
+            command.run(["ostree", f"--repo={copy.path}", "summary", "--update", f"--gpg-sign={key}", *where])
+            old, new = ([place / name for name in names] for place in (self.path, copy.path))
+            if all(file.is_file() for file in old) and _said_by(old[0]) == _said_by(new[0]) and _is_signed(old[0], old[1], key, homedir):
+                return False
+            ready = [self.path / f".{name}.new" for name in names]
+            for file, target in zip(new, ready, strict=True):
+                files.replace(target, file.read_bytes())
+            for file, target in zip(ready, old, strict=True):
+                file.replace(target)
+        return True
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator["Repo"]:
+        """Yield another repository that has the objects and deltas of this one, and refs that can be moved without moving those."""
+        with tempfile.TemporaryDirectory(prefix="imagebuild-repo-") as temporary:
+            place = Path(temporary) / "repo"
+            place.mkdir()
+            shutil.copyfile(self.path / "config", place / "config")
+            shutil.copytree(self.path / "refs", place / "refs")
+            for name in ("objects", "deltas", "delta-indexes"):
+                if (self.path / name).is_dir():
+                    (place / name).symlink_to((self.path / name).absolute())
+            for name in ("tmp", "state", "extensions"):
+                (place / name).mkdir()
+            yield Repo(place)
 
     def make_delta(self, old: str, new: str) -> bool:
         """Make a static delta between two commits, unless it is there; return whether it was made now."""
@@ -517,6 +549,35 @@ def _signature_error(error: Any, commit: str) -> BuildError:
         f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
         hint="sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go without",
     )
+
+
+# ostree-core.h, OSTREE_SUMMARY_GVARIANT_STRING: refs with size, checksum and metadata of their commits; then what there is besides
+SUMMARY = "(a(s(taya{sv}))a{sv})"
+# OSTree's repo-summary: when it was written is no news
+WRITTEN = "ostree.summary.last-modified"
+
+
+def _said_by(summary: Path) -> tuple[str, str]:
+    """Return what a summary says, but for when."""
+    content = GLib.Variant.new_from_bytes(GLib.VariantType(SUMMARY), GLib.Bytes.new(summary.read_bytes()), False)
+    besides = content.get_child_value(1)
+    entries = [besides.get_child_value(number) for number in range(besides.n_children())]
+    return content.get_child_value(0).print_(True), " ".join(
+        each.print_(True) for each in entries if each.get_child_value(0).get_string() != WRITTEN
+    )
+
+
+def _is_signed(summary: Path, signature: Path, key: str, homedir: Path | None) -> bool:
+    """Return whether a summary is signed by a key."""
+    with tempfile.TemporaryDirectory(prefix="imagebuild-summary-") as temporary:
+        blob, public = Path(temporary) / "signature", Path(temporary) / "key.asc"
+        gpg.export_key(homedir, key, public)
+        for data in signatures(signature.read_bytes()):
+            blob.write_bytes(data)
+            with contextlib.suppress(gpg.SignatureError):
+                gpg.check_detached(summary, blob, [public], what=str(summary))
+                return True
+    return False
 
 
 def signatures(detached: bytes) -> list[bytes]:
