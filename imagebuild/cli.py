@@ -135,6 +135,9 @@ def build_all(
     force: ForceOption = False,
     date: DateOption = None,
     respin: RespinOption = None,
+    reports: Annotated[
+        Path | None, typer.Option("--reports", help="directory of verdict.json, junit.xml and report.html; not given: --output")
+    ] = None,
 ) -> None:
     """Build and test everything of a ref, and release it."""
     settings, chosen = _load(ref, config, store)
@@ -148,7 +151,7 @@ def build_all(
         return
     _check_space(settings, ready.store, ready.planned)
     cli_publish.check_signer(settings)
-    _build(ready, wanted, jobs)
+    _build(ready, wanted, jobs, reports or output)
 
 
 @app.command("release")
@@ -169,7 +172,7 @@ def release(
     missing = [each.step.name for each in ready.planned if each.todo and each.step is not ready.pipeline.release]
     if missing:
         raise BuildError(f"not finished: {', '.join(missing)}", hint="imagebuild all builds and tests what is missing")
-    _build(ready, wanted, jobs=1)
+    _build(ready, wanted, 1, output)
 
 
 app.command("names")(cli_publish.names)
@@ -232,7 +235,7 @@ def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -
         )
 
 
-def _build(ready: _Ready, wanted: Wish, jobs: int) -> None:
+def _build(ready: _Ready, wanted: Wish, jobs: int, reports: Path) -> None:
     pipeline = ready.pipeline
     budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
     # and as many for what is compressed in the background
@@ -246,7 +249,7 @@ def _build(ready: _Ready, wanted: Wish, jobs: int) -> None:
             _end_everything()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-    _report(ready, outcome, wanted)
+    _report(ready, outcome, wanted, reports)
 
 
 def _available_memory() -> int:
@@ -254,10 +257,10 @@ def _available_memory() -> int:
     return int(lines["MemAvailable"].split()[0]) * 1024
 
 
-def _report(ready: _Ready, outcome: Outcome, wanted: Wish) -> None:
+def _report(ready: _Ready, outcome: Outcome, wanted: Wish, reports: Path) -> None:
     pipeline, verdict = ready.pipeline, report.cells_of(ready.pipeline, outcome)
     tree: Tree | None = outcome.values.get(pipeline.tree)
-    cli_publish.write_reports(wanted.output, f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria", verdict)
+    cli_publish.write_reports(reports, f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria", verdict)
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     found = [outcome.values[one] for one in downloads if one in outcome.values]
     report.show_artifacts(console, [(image, image.file) for image in found])

@@ -1,6 +1,9 @@
 """CHECKSUM files: Fedora's format, a signature that counts, and everything that must not."""
 
+import functools
 import hashlib
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +81,7 @@ def test_tampering_is_seen(signing: tuple[Signer, Path]) -> None:
         (evil + signed, "nothing else"),
         (signed + evil, "nothing else"),
         (signed + signed, "nothing else"),
+        (signed + "-----END PGP SIGNATURE-----\n", "nothing else"),
         (TEXT, "nothing else"),
         (signed.replace("-----BEGIN PGP SIGNATURE-----\n\n", "-----BEGIN PGP SIGNATURE-----\n\nAAAA"), "CHECKSUM"),
     ):
@@ -143,3 +147,40 @@ def test_a_home_directory_with_a_long_name(tmp_path: Path) -> None:
     # once more: what was made is there under the long name
     with gpg.signer(USER, homedir=deep, key_file=None, generate=False) as again:
         assert again.fingerprint == signer.fingerprint
+
+
+def test_a_key_with_a_passphrase_signs_again_and_again_while_its_agent_knows_it(tmp_path: Path) -> None:
+    """The agent of a configured home directory is somebody's: it was told the passphrase by hand."""
+    home, preset = tmp_path / "home", Path("/usr/lib/gnupg/gpg-preset-passphrase")
+    home.mkdir(mode=0o700)
+    (home / "gpg-agent.conf").write_text("allow-preset-passphrase\n")
+    gnupg = ["gpg", "--homedir", home, "--batch"]
+    command.run([*gnupg, "--pinentry-mode", "loopback", "--passphrase", "geheim", "--quick-generate-key", USER, "rsa2048", "sign", "never"])
+    command.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"])
+    wanted = functools.partial(gpg.signer, USER, homedir=home, key_file=None, generate=False)
+    try:
+        with wanted() as signer, pytest.raises(BuildError, match="gpg"):
+            signer.clearsign(TEXT)
+        listing = command.run([*gnupg, "--with-colons", "--with-keygrip", "--list-secret-keys"])
+        (grip,) = [line.split(":")[9] for line in listing.splitlines() if line.startswith("grp:")]
+        environment = {**os.environ, "GNUPGHOME": str(home)}
+        subprocess.run([preset, "--preset", grip], input=b"geheim", check=True, env=environment)
+        for _ in range(2):
+            with wanted() as signer:
+                (tmp_path / "key.asc").write_text(signer.public_key())
+                assert signed_payload(signer.clearsign(TEXT).encode(), [tmp_path / "key.asc"], what="x").decode() == TEXT
+    finally:
+        command.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"])
+
+
+def test_a_name_of_several_keys_is_nobodys(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for name in ("Ada <ada@example.org>", "Ada <ada@example.com>"):
+        with gpg.signer(name, homedir=home, key_file=None, generate=True) as signer:
+            assert len(signer.fingerprint) == 40
+    with (
+        pytest.raises(BuildError, match=r"2 secret keys .* are of Ada") as error,
+        gpg.signer("Ada", homedir=home, key_file=None, generate=False),
+    ):
+        pass
+    assert "fingerprint" in error.value.hint

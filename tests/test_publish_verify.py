@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.cli_publish import signer_of
+from imagebuild.errors import UsageError
 from imagebuild.publish import facts
 from imagebuild.publish.checksum import Entry, hashed, text_of
 from imagebuild.publish.source import WebSource, open_source
@@ -17,6 +20,7 @@ from imagebuild.publish.verify import EXIT_CODES, Found, Kind, Trust, verify
 from imagebuild.tools import gpg, web
 from tests.release_lab import FIRST, SECOND, Line
 
+PROGRAM = str(Path(sys.executable).parent / "imagebuild")
 Change = Callable[[Path, Line], None]
 
 
@@ -210,6 +214,66 @@ def test_a_server_that_redirects_or_is_not_there(made: tuple[Line, Path]) -> Non
     found = verify(WebSource("http://127.0.0.1:9/Debian-Atomic-12-20261126.0"), trust(line))
     assert found.exit_code() == EXIT_CODES[Kind.UNREADABLE]
     assert json.dumps([each.says for each in found.problems])
+
+
+def test_a_connection_that_is_cut(made: tuple[Line, Path]) -> None:
+    line, place = made
+    cut = f"/{place.name}/{QCOW2}"
+
+    class Cut(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            data = (line.output / self.path[1:]).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: 1000 if self.path == cut else None])
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = verify(WebSource(f"http://127.0.0.1:{server.server_port}/{place.name}"), trust(line))
+        server.shutdown()
+    assert found.exit_code() == EXIT_CODES[Kind.UNREADABLE]
+    assert QCOW2 in found.problems[0].says
+    assert "cannot be fetched" in found.problems[0].says
+
+
+def test_a_disk_that_is_full(made: tuple[Line, Path]) -> None:
+    """What cannot be written here is a sentence, too (a limit of file sizes stands for the full disk)."""
+    line, place = made
+    with web.serving(web.directories({"/": [line.output]})) as port:
+        argv = ["prlimit", "--fsize=30000", PROGRAM, "verify", f"http://127.0.0.1:{port}/{place.name}"]
+        finished = subprocess.run([*argv, "--key", str(line.key), "--no-images"], capture_output=True, text=True, check=False)
+    assert finished.returncode == EXIT_CODES[Kind.UNREADABLE], finished.stderr
+    assert "cannot be verified here: File too large" in finished.stdout
+
+
+@pytest.mark.parametrize("address", ["http://[x/y", "ftp://example.org/x", "http://example.org/x?y"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(UsageError, match="no address of a release"):
+        open_source(address)
+
+
+def test_an_old_release_under_a_new_name(copy: tuple[Line, Path]) -> None:
+    """Its description is changed, its signed lists are not."""
+    line, place = copy
+    new = "Debian-Atomic-12-20261203.0"
+    replaced(facts.FILE, place.name, new)(place, line)
+    (place / MANIFEST).rename(place / f"{new}-x86_64-CHECKSUM")
+    found = checked(line, place.rename(place.with_name(new)))
+    assert (Kind.CHANGED, facts.FILE) in [(each.kind, each.path) for each in found.problems]
+    assert found.commit == ""
+
+
+def test_a_description_that_is_not_signed(copy: tuple[Line, Path]) -> None:
+    line, place = copy
+    text = (place / facts.FILE).read_text()
+    resigned(unlinked(facts.FILE))(place, line)
+    (place / facts.FILE).write_text(text)
+    found = checked(line, place)
+    assert (Kind.METADATA, "is not signed") in [(each.kind, each.says) for each in found.problems]
 
 
 def test_a_mirror_that_redirects(made: tuple[Line, Path]) -> None:
