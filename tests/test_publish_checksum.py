@@ -154,7 +154,7 @@ def test_a_key_with_a_passphrase_signs_again_and_again_while_its_agent_knows_it(
     home, preset = tmp_path / "home", Path("/usr/lib/gnupg/gpg-preset-passphrase")
     home.mkdir(mode=0o700)
     (home / "gpg-agent.conf").write_text("allow-preset-passphrase\n")
-    gnupg = ["gpg", "--homedir", home, "--batch"]
+    gnupg: list[str | Path] = ["gpg", "--homedir", home, "--batch"]
     command.run([*gnupg, "--pinentry-mode", "loopback", "--passphrase", "geheim", "--quick-generate-key", USER, "rsa2048", "sign", "never"])
     command.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"])
     wanted = functools.partial(gpg.signer, USER, homedir=home, key_file=None, generate=False)
