@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import replace
 
-from imagebuild.kinds import State
+from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Waiver
 
 # what a released artifact may be found to be
@@ -33,3 +33,16 @@ def _is_for(waiver: Waiver, cell: Cell) -> bool:
         and fnmatch.fnmatchcase(cell.artifact, waiver.artifact)
         and waiver.firmware in (None, cell.firmware)
     )
+
+
+def unfit(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wanted: Sequence[str]) -> str:
+    """Return what keeps an artifact from being released: a cell that is not fit, or one of the `wanted` that is not there; empty for nothing."""
+    for firmware in firmwares:
+        mine = [cell for cell in cells if cell.artifact == name and cell.firmware is firmware]
+        bad = [f"{cell.criterion} ({cell.state})" for cell in mine if cell.state not in FIT]
+        if bad:
+            return f"under {firmware}: {', '.join(bad)}"
+        missing = sorted(set(wanted) - {cell.criterion for cell in mine})
+        if missing:
+            return f"under {firmware} it was not held against {', '.join(missing)}"
+    return ""

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from productmd.compose import Compose
 
+from imagebuild import criteria
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.kinds import State
+from imagebuild.kinds import Firmware, State
 from imagebuild.publish import changes, facts, page
 from imagebuild.publish.assemble import released_as, take_names
 from imagebuild.publish.checksum import entries_of
@@ -169,6 +170,14 @@ def test_a_download_that_was_changed_since_it_was_tested(line: Line) -> None:
     with pytest.raises(BuildError, match="is not what was tested any more"):
         line.release(material)
     assert not facts.history(line.output, material.tree.ref)
+
+
+def test_what_nobody_tested_is_not_signed(line: Line) -> None:
+    material = line.material(line.commit("12.1", FIRST))
+    with pytest.raises(BuildError, match=r"installer-12.1.iso under uefi it was not held against installer-media-boots-and-installs"):
+        line.release(replace(material, cells=tuple(pair for pair in material.cells if pair[0].criterion != criteria.INSTALLS or pair[0].firmware is Firmware.BIOS)))  # fmt: skip
+    with pytest.raises(BuildError, match="not held against"):
+        line.release(replace(material, cells=()))
 
 
 @pytest.mark.parametrize(("grown", "boot", "kind"), [(200_000, 60.0, "artifact-growth"), (0, 120.0, "boot-growth")])

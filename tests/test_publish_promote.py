@@ -318,7 +318,7 @@ def test_a_hole_in_the_verdict(line: Line) -> None:
     assert "artifact-boots is not tested" in refused(line, place)
     (place / "verdict.json").write_text(json.dumps(rows[1:]))
     sign_again(place, line)
-    assert "was not held against artifact-boots" in refused(line, place)
+    assert "it was not held against artifact-boots" in refused(line, place)
 
 
 def test_what_was_changed_since(line: Line, tmp_path: Path) -> None:

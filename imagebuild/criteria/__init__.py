@@ -26,10 +26,10 @@ def names() -> tuple[str, ...]:
     return tuple(_sentence(function) for function in _functions())
 
 
-def required(*, atomic: bool) -> tuple[str, ...]:
+def required(*, atomic: bool, installer: bool = False) -> tuple[str, ...]:
     """Return the names of all cells that a verdict must have; `atomic`: the tree has that command, and is tested through it, too."""
     again = [f"{_sentence(each)}-by-atomic-host" for each in _functions() if _asks_for(each, *JOURNEYS)]
-    return (*names(), *(again if atomic else ()))
+    return (*names(), *(again if atomic else ()), *((INSTALLS,) if installer else ()))
 
 
 @functools.cache

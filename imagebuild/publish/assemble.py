@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import files, report_page
+from imagebuild import criteria, files, report_page
+from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish import changes, facts, marks, metadata, page
@@ -29,7 +30,7 @@ from imagebuild.publish.names import Download, Names, compose_id, names_of, suff
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Repo
 from imagebuild.tools.ostree_server import COMMIT
-from imagebuild.waivers import FIT
+from imagebuild.waivers import FIT, unfit
 
 KEY = "RELEASE-KEY.asc"
 CLAIMS = ".respins"
@@ -97,14 +98,13 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     target, work = output / names.compose_id, output / f".{names.compose_id}.partial"
     if target.exists():
         raise UsageError(f"{target} exists already", hint="a release is never written over: take the next respin number")
-    unfit = check_fit([cell for cell, _ in material.cells])
-    if unfit or not material.cells:
-        raise BuildError(
-            f"nothing is signed that does not hold: {'; '.join(unfit) or 'nothing was tested'}", hint="imagebuild all says what to do"
-        )
+    pairs = _pairs(material, names)
+    problems = check_fit([cell for cell, _ in material.cells], material.config, {image.name: each for each, image in pairs})
+    if problems:
+        raise BuildError(f"nothing is signed that does not hold: {'; '.join(problems)}", hint="imagebuild all says what to do")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    placed = _place_downloads(work, material, names)
+    placed = _place_downloads(work, pairs)
     cells = _place_evidence(work, material, {stored: Path(path).name for path, stored in placed.items()})
     repo = Repo(material.tree.repo)
     history = facts.history(output, material.tree.ref, but=names.compose_id)
@@ -134,15 +134,20 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     return target
 
 
-def _place_downloads(work: Path, material: Material, names: Names) -> dict[str, str]:
-    """Link every download to its published name, and read it once against what was recorded. Returns path -> name in the store."""
-    pairs = [(_of(material, each), each) for each in names.downloads]
-    missing = [each.path for image, each in pairs if image is None]
+def _pairs(material: Material, names: Names) -> list[tuple[Download, Image | IsoImage]]:
+    """Return each published download and what the store has for it. Raises BuildError when one is missing, or there are more."""
+    pairs = [(each, _of(material, each)) for each in names.downloads]
+    missing = [each.path for each, image in pairs if image is None]
     if missing or len(pairs) != len(material.downloads):
         raise BuildError(f"the downloads are not those that the configuration names: missing {', '.join(missing) or '(none)'}")
+    return [(each, image) for each, image in pairs if image is not None]
+
+
+def _place_downloads(work: Path, pairs: Sequence[tuple[Download, Image | IsoImage]]) -> dict[str, str]:
+    """Link every download to its published name, and read it once against what was recorded. Returns path -> name in the store."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(lambda pair: _place(work, *pair), pairs))
-    return {each.path: image.name for image, each in pairs if image is not None}
+    return {each.path: image.name for each, image in pairs}
 
 
 def _of(material: Material, download: Download) -> Image | IsoImage | None:
@@ -164,8 +169,7 @@ def _store_name(material: Material, download: Download) -> str:
     )
 
 
-def _place(work: Path, image: Image | IsoImage | None, download: Download) -> None:
-    assert image is not None
+def _place(work: Path, download: Download, image: Image | IsoImage) -> None:
     entry = hashed(image.file, download.path)
     if (entry.size, entry.sha256) != (image.size, image.sha256):
         raise BuildError(
@@ -365,6 +369,12 @@ def _sync(directory: Path) -> None:
         files.sync_directory(Path(place))
 
 
-def check_fit(cells: Sequence[Cell]) -> list[str]:
-    """Return what keeps cells from being promoted, a sentence each."""
-    return [f"{cell.artifact} under {cell.firmware}: {cell.criterion} is {cell.state}" for cell in cells if cell.state not in FIT]
+def check_fit(cells: Sequence[Cell], config: Config, downloads: Mapping[str, Download | DownloadFacts]) -> list[str]:
+    """Return what keeps downloads, by the names they were tested under, from being signed: what does not hold, and what nobody tested."""
+    bad = [f"{cell.artifact} under {cell.firmware}: {cell.criterion} is {cell.state}" for cell in cells if cell.state not in FIT]
+    for name, download in downloads.items():
+        owner = config.installer if download.format == "iso" else config.images.get(download.image)
+        wanted = criteria.required(atomic=False, installer=download.format == "iso")
+        says = unfit(name, owner.firmware, cells, wanted) if owner is not None else "the configuration has no such image"
+        bad += [f"{name} {says}"] if says and not bad else []
+    return bad

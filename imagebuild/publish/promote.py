@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import criteria, files
+from imagebuild import files
 from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
@@ -123,9 +123,9 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
             for row in json.loads((place / "verdict.json").read_text())
         ]
         cells = TypeAdapter(list[Cell]).validate_python(rows)
-        unfit = check_fit(cells) + _holes(wanted.config, known, cells)
-        if unfit or not rows:
-            raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit) or 'nothing was tested'}")
+        unfit = check_fit(cells, wanted.config, {each.path.rpartition("/")[2]: each for each in known.downloads})
+        if unfit:
+            raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit)}")
         bad = marks.marks_of(known, (Directory(place.parent), wanted.destination), wanted.keys)
         if bad:
             raise BuildError(
@@ -153,20 +153,6 @@ def _problems(place: Path, wanted: Promotion) -> list[str]:
     )
     found = verify(source.DirectorySource(place), trust)
     return list(describe(found)[: len(found.problems)])
-
-
-def _holes(config: Config, known: Facts, cells: Sequence[Cell]) -> list[str]:
-    """Return what was not tested at all: each download, under each firmware, is held against each criterion."""
-    there = {(cell.artifact, cell.firmware, cell.criterion) for cell in cells}
-    found = []
-    for download in known.downloads:
-        owner = config.installer if download.format == "iso" else config.images.get(download.image)
-        name = download.path.rpartition("/")[2]
-        for firmware in owner.firmware if owner is not None else ():
-            missing = sorted(each for each in criteria.required(atomic=False) if (name, firmware, each) not in there)
-            if missing:
-                found.append(f"{name} under {firmware} was not held against {', '.join(missing)}")
-    return found
 
 
 def _check_arches(config: Config, releases: Sequence[Facts]) -> None:

@@ -1,15 +1,14 @@
 """The gate: only what was tested, looked into and found fit gets past it. What is released is linked from the store afterwards (publish/)."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from imagebuild import criteria
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, HostKind
-from imagebuild.model import Cell, Image, Inspection, IsoImage, Release, Tree, Verdict
+from imagebuild.model import Image, Inspection, IsoImage, Release, Tree, Verdict
 from imagebuild.tools.ostree import Repo
-from imagebuild.waivers import FIT
+from imagebuild.waivers import unfit
 
 
 def admit(
@@ -29,9 +28,9 @@ def admit(
     downloads: tuple[Image | IsoImage, ...] = (*images, *isos)
     # what is asked of a tree is read from the tree
     atomic = tree.host_kind is HostKind.RPM_OSTREE and Repo(tree.repo).read(tree.commit, "usr/bin/atomic") is not None
-    wanted = criteria.required(atomic=atomic)
     for image, firmwares in zip(downloads, required, strict=True):
-        problem = _problem(image.name, firmwares, cells, (*wanted, *((criteria.INSTALLS,) if isinstance(image, IsoImage) else ())))
+        wanted = criteria.required(atomic=atomic, installer=isinstance(image, IsoImage))
+        problem = unfit(image.name, firmwares, cells, wanted)
         if problem:
             raise BuildError(f"{image.name} is not fit for release: {problem}", hint="a criterion is tested, waived by name, or no release")
         # an ISO was looked into where it was made
@@ -41,16 +40,3 @@ def admit(
     file = out / "admitted.json"
     file.write_text(json.dumps({"commit": tree.commit, "version": tree.version, "ref": tree.ref, "artifacts": admitted}, indent=1) + "\n")
     return Release(manifest=file)
-
-
-def _problem(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wanted: Sequence[str]) -> str:
-    """Return what keeps an artifact from being released: a cell that is not fit, or one that is not there; empty for nothing."""
-    for firmware in firmwares:
-        mine = [cell for cell in cells if cell.artifact == name and cell.firmware is firmware]
-        bad = [f"{cell.criterion} ({cell.state})" for cell in mine if cell.state not in FIT]
-        if bad:
-            return f"under {firmware}: {', '.join(bad)}"
-        missing = sorted(set(wanted) - {cell.criterion for cell in mine})
-        if missing:
-            return f"under {firmware} it was not held against {', '.join(missing)}"
-    return ""
