@@ -6,6 +6,7 @@ what was expected. Cells that passed, were not applicable or flaky are kept; a f
 try is *flaky*.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -93,10 +94,11 @@ class CellStore:
         return (self._boot() / "boots.json").is_file()
 
     def find_boot(self) -> None:
-        """Copy what an earlier run's first boot left into the rig's evidence."""
-        for file in self._boot().iterdir():
-            shutil.copyfile(file, self._rig.evidence / file.name)
-        os.utime(self._boot())
+        """Copy what an earlier run's first boot left into the rig's evidence; nothing when it has just gone."""
+        with contextlib.suppress(FileNotFoundError):
+            for file in self._boot().iterdir():
+                shutil.copyfile(file, self._rig.evidence / file.name)
+            os.utime(self._boot())
 
     def keep_boot(self) -> None:
         """Remember what a first boot that came up has left."""
@@ -104,12 +106,16 @@ class CellStore:
         if not files[0].is_file() or "ssh" not in json.loads(files[0].read_text())[0]["phases"]:
             return
         self._place.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".boot-", dir=self._place))
-        for file in files:
-            if file.is_file():
-                shutil.copyfile(file, partial / file.name)
-        shutil.rmtree(self._boot(), ignore_errors=True)
-        partial.rename(self._boot())
+        with tempfile.TemporaryDirectory(prefix=".boot-", dir=self._place) as temporary:
+            new, old = Path(temporary) / "new", Path(temporary) / "old"
+            new.mkdir()
+            for file in files:
+                if file.is_file():
+                    shutil.copyfile(file, new / file.name)
+            # whole or not there, at any moment
+            with contextlib.suppress(FileNotFoundError):
+                self._boot().rename(old)
+            new.rename(self._boot())
 
     def find(self, criterion: str, module: str) -> Cell | None:
         """Return the cell of an earlier run, its log copied to the rig's evidence; None when there is none."""
@@ -121,7 +127,8 @@ class CellStore:
             return None
         file = self._rig.evidence / f"{criterion}.log"
         file.write_bytes(log)
-        os.utime(directory)
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(directory)
         reason = cell.reason or "kept: it passed before, and neither artifact, criterion, firmware nor QEMU have changed"
         return replace(cell, evidence=file.name, reason=reason)
 
@@ -150,7 +157,9 @@ def collect(place: Path) -> int:
     """Remove the cells that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
     freed, oldest = 0, time.time() - UNUSED_DAYS * 24 * 3600
     for directory in list(place.iterdir()) if place.is_dir() else []:
-        if directory.stat().st_mtime < oldest:
-            freed += sum(file.stat().st_size for file in directory.iterdir())
-            shutil.rmtree(directory)
+        # builds go on meanwhile
+        with contextlib.suppress(FileNotFoundError):
+            if directory.stat().st_mtime < oldest:
+                freed += sum(file.stat().st_size for file in directory.rglob("*"))
+                shutil.rmtree(directory)
     return freed

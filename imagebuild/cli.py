@@ -143,12 +143,13 @@ def build_all(
     settings, chosen = _load(ref, config, store)
     wanted = Wish(output=output, day=date, respin=respin, nightly=nightly, again=force)
     ready = _prepare(settings, chosen, store, wanted, populate)
-    if nightly and not force and cli_publish.nothing_new(settings, output, chosen, ready.commit, console):
-        return
     if plan:
         for each in ready.planned:
             console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
         return
+    if nightly and not force and cli_publish.nothing_new(settings, output, chosen, ready.commit, console):
+        return
+    cli_publish.check_commit(output, ready.commit)
     _check_space(settings, ready.store, ready.planned)
     cli_publish.check_signer(settings)
     _build(ready, wanted, jobs, reports or output)

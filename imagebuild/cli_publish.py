@@ -22,10 +22,11 @@ from imagebuild.publish import facts, marks, page
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish import verify as verifying
-from imagebuild.publish.assemble import assemble, at_work, released_as, take_names
+from imagebuild.publish.assemble import assemble, at_work, numbers_taken, released_as, take_names
 from imagebuild.publish.destination import Destination, open_destination
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, names_of
+from imagebuild.publish.pointers import names_listed
 from imagebuild.publish.promote import Promotion
 from imagebuild.publish.source import open_source
 from imagebuild.publish.verify import Trust
@@ -64,8 +65,9 @@ def nothing_new(config: Config, output: Path, ref: str, commit: str, console: Co
     """Say so when a ref's commit was composed already."""
     for known in reversed(facts.history(output, ref)):
         if known.tree.commit == commit:
-            # that may have been interrupted just before this
-            page.write_index(output, config)
+            with at_work(output):
+                # that may have been interrupted just before this
+                page.write_index(output, config)
             console.print(
                 f"nothing to do: {commit} was composed already, as {known.compose_id} (--force composes it again)",
                 highlight=False,
@@ -96,6 +98,14 @@ def check_signer(config: Config) -> None:
             signer.clearsign("imagebuild\n")
 
 
+def check_commit(output: Path, commit: str) -> None:
+    """Raise BuildError for a commit that is marked bad: no release of it could be promoted, under no name."""
+    if marks.is_marked(output, commit):
+        raise BuildError(
+            f"the commit {commit} is marked bad: {output / marks.name_of(commit)} says why", hint="the next commit makes the next release"
+        )
+
+
 def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]]) -> None:
     """Write the verdict as data, as JUnit and as a page: also of a build that is not released."""
     report.write_verdict(place / "verdict.json", verdict)
@@ -105,15 +115,12 @@ def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]])
 
 def publish(material: Material, wish: Wish, console: Console) -> Path:
     """Make the release, unless it was made of exactly this already."""
+    check_commit(wish.output, material.tree.commit)
+    day = wish.day if wish.respin is None else day_of(wish.day)
     with at_work(wish.output):
-        known = None if wish.again else released_as(wish.output, material, nightly=wish.nightly, day=wish.day, respin=wish.respin)
+        known = None if wish.again else released_as(wish.output, material, nightly=wish.nightly, day=day, respin=wish.respin)
         if known is not None:
             place = wish.output / known.compose_id
-            if not marks.unmarked(wish.output, [known]):
-                raise BuildError(
-                    f"{known.compose_id} was made of exactly this, and it is marked bad",
-                    hint="its commit, too: the next commit makes the next release",
-                )
             # it may have been interrupted just before this
             page.write_index(wish.output, material.config)
             console.print(f"released before: {place}", highlight=False, soft_wrap=True)
@@ -208,9 +215,9 @@ def demote(
 ) -> None:
     """Mark a release bad, with a signed reason: it cannot be promoted any more, and nothing calls it the latest."""
     known = facts.read(place)
-    with _wanted(config, store, to, [place]) as (wanted, signer), at_work(place.absolute().parent):
+    with _wanted(config, store, to, [place]) as (wanted, signer), at_work(wanted.places[0].parent):
         mark = marks.text_of(known, reason, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), signer)
-        promoting.demote(wanted, mark)
+        promoting.demote(wanted, wanted.places[0], mark)
     typer.echo(f"{known.compose_id} is marked bad; hosts that have it go back with their own rollback, the ref was left where it is")
 
 
@@ -219,7 +226,7 @@ def _wanted(config: Path, store: Path, to: str | None, places: Sequence[Path]) -
     settings = configuration.load(config, store)
     with signer_of(settings) as signer, _public(signer) as key:
         wanted = Promotion(
-            config=settings, places=tuple(places), destination=_destination(settings, to), source=store.absolute() / "repo", keys=(key,),
+            config=settings, places=tuple(place.resolve() for place in places), destination=_destination(settings, to), source=store.absolute() / "repo", keys=(key,),
             cache=cache_directory(),
         )  # fmt: skip
         yield wanted, signer
@@ -253,22 +260,16 @@ def prune(
     opened = Store(store)
     if opened.at_work():
         raise BuildError(f"a build is at work in {store}", hint="wait until it is over: it needs what nothing refers to yet")
+    if not output.is_dir():
+        raise UsageError(f"there is no directory of releases at {output}", hint="give --output")
+    there = names_listed(_destination(settings, to)) if to or settings.publish.destination else []
     with at_work(output, wait=False):
-        _prune(settings, opened, output, ref or settings.the_ref(), _promoted(settings, output, to), yes=yes)
+        _prune(settings, opened, output, ref or settings.the_ref(), there, yes=yes)
 
 
-def _promoted(settings: Config, output: Path, to: str | None) -> list[str]:
-    """Return what was promoted ever, and what the destination has now."""
-    found = promoting.promoted(output)
-    if to or settings.publish.destination:
-        with signer_of(settings) as signer, _public(signer) as key:
-            found += [each.compose_id for each in promoting.listed(_destination(settings, to), [key, *settings.publish.former()])]
-    return found
-
-
-def _prune(settings: Config, store: Store, output: Path, ref: str, promoted: Sequence[str], *, yes: bool) -> None:
-    keep, releases = settings.publish.keep, facts.history(output, ref)
-    doomed = pruning.superseded(releases, promoted, keep.nightlies)
+def _prune(settings: Config, store: Store, output: Path, ref: str, there: Sequence[str], *, yes: bool) -> None:
+    keep, releases, went = settings.publish.keep, facts.history(output, ref), promoting.promoted(output)
+    doomed = pruning.superseded(releases, [*there, *(name for name, done in went.items() if done)], list(went), keep.nightlies)
     verb = "removed" if yes else "would go"
     for each in doomed:
         typer.echo(f"{verb}: {output / each.facts.compose_id} ({each.why})")
@@ -276,11 +277,13 @@ def _prune(settings: Config, store: Store, output: Path, ref: str, promoted: Seq
         typer.echo(f"{verb}: {place} (a release that was interrupted)")
     if yes:
         pruning.remove_releases(output, settings, doomed)
-    gone = {each.facts.compose_id for each in doomed}
+    here = {each.compose_id for each in releases} - {each.facts.compose_id for each in doomed}
+    # also what an interrupted prune had removed: whatever was made here, and is not here
+    gone = [name for name in numbers_taken(output) if name not in here]
     place = store.root / "repo"
     if (place / "config").is_file():
-        kept = [each for each in releases if each.compose_id not in gone]
-        count, size = pruning.prune_repo(Repo(place), ref, kept, depth=keep.commits, really=yes)
+        kept = [each for each in releases if each.compose_id in here]
+        count, size = pruning.prune_repo(Repo(place), ref, kept, gone, depth=keep.commits, really=yes)
         typer.echo(f"{verb}: {count} objects of {place} ({facts.megabytes(size)})")
     if yes:
         freed, _ = store.collect(keep.builds)

@@ -338,8 +338,9 @@ class PublishConfig(Model):
     variants: VariantsConfig = VariantsConfig()
     subvariant: Word = Field(default="Atomic", description="of images.json (productmd)")
     signing: SigningConfig | None = Field(default=None, description="who signs; without it nothing is released")
-    former_keys: tuple[str, ...] = Field(
-        default=(), description="files of public keys that older releases at the destination are signed with"
+    other_keys: tuple[str, ...] = Field(
+        default=(),
+        description="files of public keys that other releases at the destination are signed with: former keys, other lines' keys",
     )
     url: Annotated[str, Field(pattern=r"^https?://[^\s'\"\\`$<>]*/$")] | None = Field(
         default=None,
@@ -358,10 +359,6 @@ class PublishConfig(Model):
     arches: tuple[Word, ...] = Field(default=("x86_64",), min_length=1, description="architectures that are promoted together")
     growth: GrowthConfig = GrowthConfig()
     keep: KeepConfig = KeepConfig()
-
-    def former(self) -> list[Path]:
-        """Return the files of the keys that older releases are signed with."""
-        return [Path(key) for key in self.former_keys]
 
     @model_validator(mode="after")
     def _numbered(self) -> "PublishConfig":
@@ -393,7 +390,7 @@ class Config(Model):
     waivers: tuple[WaiverConfig, ...] = Field(default=(), description="criteria that need not hold, by whose word, and until when")
     previous: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None,
-        description="commit of the previous release, from which hosts upgrade; not given: that of the output directory, or the parent",
+        description="commit of the previous release, from which hosts upgrade; not given: that of the stable ref, the last in the output directory, or the parent",
     )
 
     publish: PublishConfig = Field(default=PublishConfig(), description="names, signatures and promotion of releases")

@@ -115,8 +115,13 @@ def test_an_expired_key_does_not_count(tmp_path: Path) -> None:
         (tmp_path / "text").write_text(TEXT)
         command.run([*argv, "--output", tmp_path / "signed", "--clearsign", tmp_path / "text"])
         (tmp_path / "key.asc").write_text(command.run(["gpg", "--homedir", home, "--armor", "--export"]))
+    signed = (tmp_path / "signed").read_bytes()
     with pytest.raises(SignatureError, match="expired"):
-        signed_payload((tmp_path / "signed").read_bytes(), [tmp_path / "key.asc"], what="CHECKSUM")
+        signed_payload(signed, [tmp_path / "key.asc"], what="CHECKSUM")
+    # of a release of those days
+    assert signed_payload(signed, [tmp_path / "key.asc"], what="CHECKSUM", then=True).decode() == TEXT
+    with pytest.raises(SignatureError, match="was changed"):
+        signed_payload(signed.replace(b"b.iso", b"c.iso"), [tmp_path / "key.asc"], what="CHECKSUM", then=True)
 
 
 def test_keys_of_files(signing: tuple[Signer, Path], tmp_path: Path) -> None:
@@ -184,3 +189,19 @@ def test_a_name_of_several_keys_is_nobodys(tmp_path: Path) -> None:
     ):
         pass
     assert "fingerprint" in error.value.hint
+
+
+def test_a_long_home_directory_that_is_somebodys(tmp_path: Path) -> None:
+    """Its agent is reached through a short name that goes away: it must not be left behind under that."""
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    with gpg.signer(USER, homedir=deep, key_file=None, generate=True) as signer:
+        fingerprint = signer.fingerprint
+    for _ in range(2):
+        with gpg.signer(USER, homedir=deep, key_file=None, generate=False) as again:
+            assert again.fingerprint == fingerprint
+            assert again.clearsign(TEXT)
+    with (
+        pytest.raises(BuildError, match=f"no secret key of nobody in {deep}"),
+        gpg.signer("nobody", homedir=deep, key_file=None, generate=False),
+    ):
+        pass

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from imagebuild import graph
-from imagebuild.cli_publish import Wish, nothing_new, publish
+from imagebuild.cli_publish import Wish, day_of, nothing_new, publish
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Image, IsoImage, Kickstart, Release, Tree, Verdict
@@ -154,14 +154,23 @@ def test_what_is_asked_for_by_name_is_made_though_the_same_was_released(tmp_path
         Wish(output=line.output, day="26-11-2026")
 
 
-def test_what_is_marked_bad_is_not_handed_out_as_released(tmp_path: Path, homedir: Path) -> None:
+def test_of_a_commit_that_is_marked_bad_nothing_is_signed(tmp_path: Path, homedir: Path) -> None:
     line = Line(tmp_path / "line", homedir)
     first = line.commit("12.1", FIRST)
-    place = build(line, first, None)
+    build(line, first, None)
     (line.output / "bad").mkdir()
-    (line.output / "bad" / f"{place.name}.asc").write_text("reason: x\n")
-    with pytest.raises(BuildError, match="it is marked bad"):
-        build(line, first, None)
+    (line.output / "bad" / f"{first.commit}.asc").write_text("reason: x\n")
+    for wish in ({}, {"again": True}, {"respin": 5}, {"nightly": True}):
+        with pytest.raises(BuildError, match=f"the commit {first.commit} is marked bad"):
+            build(line, first, None, **wish)
+
+
+def test_respin_and_no_day_is_today(tmp_path: Path, homedir: Path) -> None:
+    line = Line(tmp_path / "line", homedir)
+    first = line.commit("12.1", FIRST)
+    build(line, first, None, day="20250101")
+    made = build(line, first, None, day=None, respin=0)
+    assert made.name == f"Debian-Atomic-12-{day_of(None)}.0"
 
 
 def test_one_that_makes_a_release_waits_for_another(tmp_path: Path, homedir: Path) -> None:

@@ -21,8 +21,10 @@ from imagebuild.cli_publish import signer_of
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import State
 from imagebuild.publish import facts, marks
+from imagebuild.publish import promote as promoting
 from imagebuild.publish.destination import Destination, Directory, open_destination
-from imagebuild.publish.promote import Promotion, demote, last_commit, listed, promote
+from imagebuild.publish.pointers import names_listed
+from imagebuild.publish.promote import Promotion, demote, last_commit, promote, promoted
 from imagebuild.publish.source import DirectorySource, open_source
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.tools import command
@@ -80,7 +82,7 @@ def first_and_second(line: Line) -> tuple[Path, Path]:
 def mark_bad(line: Line, place: Path, reason: str) -> None:
     asked = wanted(line, place)
     with signer_of(asked.config) as signer:
-        demote(asked, marks.text_of(facts.read(place), reason, "2026-11-26T00:00:00Z", signer))
+        demote(asked, place, marks.text_of(facts.read(place), reason, "2026-11-26T00:00:00Z", signer))
 
 
 # --- a client ---------------------------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def test_before_anything_was_promoted_what_is_bad_does_not_count(line: Line) -> 
     assert last_commit(line.config, line.output, REF, but="f" * 64) is None
     assert json.loads((line.output / "latest.json").read_text())["compose_id"] is None
     # nothing was ever published: an empty list is one
-    assert listed(wanted(line, first).destination, [line.key]) == []
+    assert wanted(line, first).pointers.listed() == []
 
 
 def test_two_with_one_name(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -365,7 +367,7 @@ def test_what_is_marked_bad_is_not_promoted_under_any_name(line: Line, tmp_path:
 def test_a_damaged_list_at_the_destination(text: str, tmp_path: Path) -> None:
     (tmp_path / "releases.json").write_text(text)
     with pytest.raises(BuildError, match=r"releases\.json"):
-        listed(Directory(tmp_path), [])
+        names_listed(Directory(tmp_path))
 
 
 def test_a_published_release_is_believed_as_far_as_it_is_signed(line: Line, tmp_path: Path) -> None:
@@ -379,8 +381,69 @@ def test_a_published_release_is_believed_as_far_as_it_is_signed(line: Line, tmp_
     assert f"describes '{second.name}'" in refused(line, second)
     file.unlink()
     assert "is not at the destination" in refused(line, second)
+    manifest = next((tmp_path / "mirror" / first.name).glob("*-CHECKSUM"))
+    signed = manifest.read_text()
+    manifest.unlink()
     file.write_text(text)
+    assert f"{manifest.name} is not at the destination" in refused(line, second)
+    manifest.write_text(signed)
+    file.write_text("x")
+    # what the message says to do, works: and for another nothing is in the way then
+    go(line, first)
     go(line, second)
+
+
+def test_what_is_damaged_can_be_called_back(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    go(line, first)
+    go(line, second)
+    (tmp_path / "mirror" / second.name / facts.FILE).unlink()
+    mark_bad(line, second, "damaged")
+    assert json.loads((tmp_path / "mirror" / "latest.json").read_text())["compose_id"] == first.name
+
+
+def test_called_back_while_it_goes_out(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    go(line, first)
+    asked = wanted(line, second)
+
+    def step(name: str) -> None:
+        if name.startswith("pull"):
+            mark_bad(line, second, "too late")
+
+    with signer_of(asked.config) as signer, pytest.raises(BuildError, match="is marked bad: too late"):
+        promote(asked, signer, step=step)
+    assert Repo(tmp_path / "stable").refs()[REF] == line.trees[0].commit
+    assert json.loads((tmp_path / "mirror" / "latest.json").read_text())["compose_id"] == first.name
+    assert promoted(line.output) == {first.name: True, second.name: False}
+
+
+def test_a_demotion_that_was_killed_after_its_mark_is_finished_by_whoever_comes_next(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    go(line, first)
+    go(line, second)
+    third = line.release(line.material(line.commit("12.3", FIRST)), day="20261127")
+    (tmp_path / "mirror" / "bad").mkdir()
+    (tmp_path / "mirror" / "bad" / f"{line.trees[1].commit}.asc").write_text("reason: x\n")
+    go(line, third)
+    assert json.loads((tmp_path / "mirror" / "releases.json").read_text()) == [first.name, third.name]
+
+
+def test_two_releases_of_one_bad_commit(line: Line, tmp_path: Path) -> None:
+    first, second = first_and_second(line)
+    again = line.release(line.material(line.trees[1]), day="20261127")
+    for place in (first, second, again):
+        go(line, place)
+    mark_bad(line, second, "x")
+    assert json.loads((tmp_path / "mirror" / "releases.json").read_text()) == [first.name]
+    assert json.loads((tmp_path / "mirror" / "latest.json").read_text())["compose_id"] == first.name
+
+
+def test_one_that_was_pruned_meanwhile(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = first_and_second(line)
+    # the last thing before it is recorded as going out
+    monkeypatch.setattr(promoting, "_check_ref", lambda *_: shutil.rmtree(first))
+    assert "is not there any more" in refused(line, first)
 
 
 def test_a_key_that_was_replaced(line: Line, tmp_path: Path) -> None:
@@ -392,7 +455,7 @@ def test_a_key_that_was_replaced(line: Line, tmp_path: Path) -> None:
     with signer_of(line.config) as signer:
         (tmp_path / "new.asc").write_text(signer.public_key())
     assert "is by another key" in refused(line, third, keys=(tmp_path / "new.asc",))
-    line.changes["publish"] |= {"former_keys": [str(line.key)]}
+    line.changes["publish"] |= {"other_keys": [str(line.key)]}
     go(line, third, keys=(tmp_path / "new.asc",))
     names = json.loads((tmp_path / "mirror" / "releases.json").read_text())
     assert names == [first.name, third.name]
@@ -451,10 +514,8 @@ def holds(to: Destination, line: Line, first: Path, tmp_path: Path) -> None:
     to.write(f"{first.name}/{path}", b"x" * (first / path).stat().st_size)
     assert "1 of them sent now" in go(line, first, to=to)[0]
     assert to.read(f"{first.name}/{path}") == (first / path).read_bytes()
-    assert [each.compose_id for each in listed(to, [line.key])] == [first.name]
-    to.remove(first.name)
-    assert to.read(f"{first.name}/{path}") is None
-    assert to.read("latest.json") is not None
+    assert [each.compose_id for each in wanted(line, first, to=to).pointers.listed()] == [first.name]
+    assert json.loads(to.read("latest.json") or b"")["compose_id"] == first.name
     del tmp_path
 
 

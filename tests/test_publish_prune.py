@@ -94,6 +94,27 @@ def test_what_went_out_stays_also_when_it_was_called_back(line: Line, tmp_path: 
     assert all(place.is_dir() for place in (first, second, third))
 
 
+def test_a_directory_that_is_not_there(line: Line) -> None:
+    line.config  # noqa: B018  # writes the configuration
+    said = run(line, "--yes")
+    assert said.returncode == 2
+    assert "there is no directory of releases" in said.stderr
+    assert not line.output.exists()
+
+
+def test_another_directorys_releases_keep_their_commits(line: Line, tmp_path: Path) -> None:
+    """Two directories of releases, one store: what is not in one may be in the other."""
+    tree = line.commit("12.1", FIRST)
+    place = line.release(line.material(tree))
+    assert run(line, "--yes").returncode == 0
+    kept = {name for name in Repo(line.repo.path).refs() if name.startswith("imagebuild/")}
+    assert kept == {f"imagebuild/released/{REF}/{place.name}"}
+    line.output = tmp_path / "others"
+    line.output.mkdir()
+    assert run(line, "--yes").returncode == 0
+    assert kept <= set(Repo(line.repo.path).refs())
+
+
 def test_refs_of_other_release_lines_are_left_alone(line: Line) -> None:
     tree = line.commit("12.1", FIRST)
     line.release(line.material(tree))
@@ -127,7 +148,10 @@ def test_while_a_build_is_at_work_nothing_is_done(line: Line) -> None:
 def test_what_is_superseded(line: Line) -> None:
     made = facts.read(line.release(line.material(line.commit("12.1", FIRST))))
     rows = [made.model_copy(update={"compose_id": name, "nightly": name.startswith("n")}) for name in ("n1", "a", "n2", "b", "c")]
-    assert [each.facts.compose_id for each in superseded(rows, ["b"], 1)] == ["n1", "a"]
-    assert [each.facts.compose_id for each in superseded(rows, [], 0)] == ["n1", "n2"]
-    assert superseded(rows, ["n1", "a", "b"], 1) == []
+    assert [each.facts.compose_id for each in superseded(rows, ["b"], [], 1)] == ["n1", "a"]
+    assert [each.facts.compose_id for each in superseded(rows, [], [], 0)] == ["n1", "n2"]
+    assert superseded(rows, ["n1", "a", "b"], [], 1) == []
+    # one whose promotion only began has superseded nothing, and stays
+    assert [each.facts.compose_id for each in superseded(rows, [], ["b"], 1)] == ["n1"]
+    assert [each.facts.compose_id for each in superseded(rows, ["c"], ["b"], 2)] == ["a"]
     assert REF in json.dumps(made.ref)

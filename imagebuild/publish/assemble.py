@@ -75,6 +75,11 @@ def take_names(output: Path, material: Material, *, day: str, nightly: bool, res
         number += 1
 
 
+def numbers_taken(output: Path) -> list[str]:
+    """Return every compose id that was ever given in a directory."""
+    return sorted(file.name for file in (output / CLAIMS).iterdir()) if (output / CLAIMS).is_dir() else []
+
+
 def _claim(file: Path, gate: str) -> bool:
     try:
         with file.open("x") as stream:

@@ -6,7 +6,6 @@ A release is uploaded whole, and read back, before anything points at it; what p
 import contextlib
 import hashlib
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -47,10 +46,6 @@ class Destination(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """Return a small file; None when it is not there."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Remove a directory and everything below it; nothing when it is not there."""
         ...
 
 
@@ -106,15 +101,6 @@ class Directory:
         file = self._file(name)
         return file.read_bytes() if file.is_file() else None
 
-    def remove(self, name: str) -> None:
-        """Remove a directory: first out of sight."""
-        place = self._file(name)
-        if place.exists():
-            away = place.with_name(f".{place.name}.removed")
-            shutil.rmtree(away, ignore_errors=True)
-            place.rename(away)
-            shutil.rmtree(away)
-
     def _file(self, name: str) -> Path:
         check_name(name)
         return self.place / name
@@ -155,12 +141,6 @@ class Bucket:
                 return bytes(self.system.cat_file(self._key(name)))
             except FileNotFoundError:
                 return None
-
-    def remove(self, name: str) -> None:
-        """Remove all objects below a name."""
-        with _said(self.base):
-            if self.system.exists(self._key(name)):
-                self.system.rm(self._key(name), recursive=True)
 
     def _key(self, name: str) -> str:
         check_name(name)
@@ -234,14 +214,6 @@ class Rsync:
             if code != 0 or not target.is_file():
                 raise BuildError(f"{self.place}/{name} cannot be read: {said.strip()}", hint="check the address, and who may read there")
             return target.read_bytes()
-
-    def remove(self, name: str) -> None:
-        """Remove a directory: an empty one is put in its place, with deletion allowed below it."""
-        check_name(name)
-        with tempfile.TemporaryDirectory(prefix="imagebuild-empty-") as empty:
-            base, _, last = f"/{name}".rpartition("/")
-            argv = [*self._rsync, "--recursive", "--delete", f"--include=/{last}/***", "--exclude=*", f"{empty}/", f"{self.place}{base}/"]
-            command.run(argv)
 
 
 @contextlib.contextmanager

@@ -70,6 +70,11 @@ def marks_of(facts: Facts, places: Sequence[Readable], keys: Sequence[Path]) -> 
     return found
 
 
+def is_marked(output: Path, *words: str) -> bool:
+    """Return whether one of some names or commits is marked bad in a directory."""
+    return any((output / name_of(word)).exists() for word in words)
+
+
 def unmarked(output: Path, releases: Sequence[Facts]) -> list[Facts]:
     """Return the releases of a directory that are not marked bad there, neither by name nor by commit."""
-    return [each for each in releases if not any((output / name_of(word)).exists() for word in (each.compose_id, each.tree.commit))]
+    return [each for each in releases if not is_marked(output, each.compose_id, each.tree.commit)]

@@ -9,10 +9,8 @@ Until step 3 no client sees anything; from then on what they see is whole. Each 
 same command goes on where it was interrupted. (2018's script moved the ref before the media were on the mirror; domain.md 5.4.)
 """
 
-import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,27 +22,23 @@ from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
 from imagebuild.publish import facts, marks, page, source
-from imagebuild.publish.assemble import check_fit
-from imagebuild.publish.checksum import check_name, entries_of, hashed
+from imagebuild.publish.assemble import at_work, check_fit
+from imagebuild.publish.checksum import hashed
 from imagebuild.publish.destination import Destination, Directory
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.pointers import Pointers, Step
 from imagebuild.publish.verify import Trust, describe, verify
-from imagebuild.tools import gpg
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Remote, Repo
 
-RELEASES = "releases.json"
-# beside the releases of a host: which were promoted, whatever became of them
+# beside the releases of a host: which were promoted, or nearly, whatever became of them
 PROMOTED = ".promoted"
-Step = Callable[[str], None]
+BEGUN, DONE = "begun", "done"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """What is promoted, one directory for each architecture, where to, from which repository, with whose signature.
-
-    `previous_major` is the ref of the release line before: its hosts get a delta too.
-    """
+    """What is promoted, one directory (absolute) for each architecture, where to, from which repository, with whose signature."""
 
     config: Config
     places: tuple[Path, ...]
@@ -54,9 +48,10 @@ class Promotion:
     cache: Path
 
     @property
-    def all_keys(self) -> list[Path]:
-        """Today's keys, and those that older releases were signed with."""
-        return [*self.keys, *self.config.publish.former()]
+    def pointers(self) -> Pointers:
+        """What points at the destination's releases."""
+        keys = (*self.keys, *map(Path, self.config.publish.other_keys))
+        return Pointers(destination=self.destination, config=self.config, keys=keys, cache=self.cache)
 
 
 def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -> list[str]:
@@ -72,8 +67,7 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
         for known, _ in releases:
             _check_ref(stable, wanted.config, known)
         for known, place in releases:
-            # whatever becomes of it: it went out, and stays
-            files.replace(place.parent / PROMOTED / known.compose_id, "")
+            _record(place, BEGUN)
             step(f"upload {known.compose_id}")
             entries = {path: hashed(place / path, path) for path in _in_order(place)}
             sent = wanted.destination.upload(place, known.compose_id, entries)
@@ -85,18 +79,25 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
                 step(f"delta {old[:12]}")
                 if stable.make_delta(old, known.tree.commit):
                     said.append(f"static delta {old[:12]} -> {known.tree.commit[:12]}")
-        for known, _ in releases:
+        for known, place in releases:
             step(f"ref {known.ref}")
             ref = stable_ref(wanted.config, known.ref)
+            # an upload may take hours
             _check_ref(stable, wanted.config, known)
+            _check_marks(wanted, known, place)
             if stable.refs().get(ref) != known.tree.commit:
                 stable.set_ref(ref, known.tree.commit)
                 said.append(f"{ref} is {known.tree.commit}")
         step("summary")
         stable.update_summary(key=signer.fingerprint, homedir=signer.homedir)
         step("index")
-        with _pointing(wanted.destination, wanted.cache):
-            _point(wanted, [known for known, _ in releases], step)
+        with wanted.pointers.locked():
+            for known, place in releases:
+                _check_marks(wanted, known, place)
+            mine = {known.compose_id: known for known, _ in releases}
+            wanted.pointers.write([*wanted.pointers.listed(but=mine), *mine.values()], step)
+        for _, place in releases:
+            _record(place, DONE)
     said.append(f"the latest is {releases[0][0].compose_id}")
     return said
 
@@ -125,22 +126,26 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
         cells = TypeAdapter(list[Cell]).validate_python(rows)
         unfit = check_fit(cells, wanted.config, {each.path.rpartition("/")[2]: each for each in known.downloads})
         if unfit:
-            raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit)}")
-        bad = marks.marks_of(known, (Directory(place.parent), wanted.destination), wanted.keys)
-        if bad:
-            raise BuildError(
-                f"{known.compose_id} is marked bad: {bad[0].reason}{'' if bad[0].signed else ' (the mark is not signed)'}",
-                hint="take the next compose",
-            )
+            raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit)}", hint="imagebuild all tests what is missing")
+        _check_marks(wanted, known, place)
         releases.append((known, place))
     # a damaged list at the destination is said now, not after the ref has moved
-    listed(wanted.destination, wanted.all_keys)
+    wanted.pointers.listed(but=[known.compose_id for known, _ in releases])
     _check_arches(wanted.config, [known for known, _ in releases])
     if len({known.compose_id for known, _ in releases}) != len(releases):
         raise UsageError(
             "two architectures have the same compose id: one would be written over the other", hint="give them different respin numbers"
         )
     return releases
+
+
+def _check_marks(wanted: Promotion, known: Facts, place: Path) -> None:
+    bad = marks.marks_of(known, (Directory(place.parent), wanted.destination), wanted.pointers.keys)
+    if bad:
+        raise BuildError(
+            f"{known.compose_id} is marked bad: {bad[0].reason}{'' if bad[0].signed else ' (the mark is not signed)'}",
+            hint="take the next compose",
+        )
 
 
 def _problems(place: Path, wanted: Promotion) -> list[str]:
@@ -211,12 +216,6 @@ def _locked(stable: Repo) -> AbstractContextManager[None]:
     return files.locked(stable.path / ".imagebuild-promotion", busy=f"another promotion is at work in {stable.path}")
 
 
-def _pointing(destination: Destination, cache: Path) -> AbstractContextManager[None]:
-    """One at a time changes what points at releases: other lines may have the same destination. (Of this host: give a destination one.)"""
-    name = hashlib.sha256(destination.address.encode()).hexdigest()[:16]
-    return files.locked(cache / "locks" / f"destination-{name}", busy="", wait=True)
-
-
 def _check_ref(stable: Repo, config: Config, known: Facts) -> None:
     """Refuse when the ref is neither where the release was compared with, nor where it goes."""
     ref = stable_ref(config, known.ref)
@@ -247,77 +246,38 @@ def _from(stable: Repo, config: Config, known: Facts) -> list[str]:
     ]
 
 
-# --- what points at releases ------------------------------------------------------------------------------------------
-
-
 def _in_order(place: Path) -> list[str]:
     """Return the files of a release; the lists come last, so that half a release is none."""
     paths = [str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()]
     return sorted(paths, key=lambda path: (path.endswith("-CHECKSUM"), path.endswith("-CHECKSUM") and "/" not in path, path))
 
 
-def listed(destination: Destination, keys: Sequence[Path]) -> list[Facts]:
-    """Return the releases that a destination points at, each as it was signed. Raises BuildError when the list or one of them was damaged."""
-    data = destination.read(RELEASES)
-    try:
-        names = json.loads(data) if data is not None else []
-    except ValueError as error:
-        raise BuildError(f"{RELEASES} of the destination is not JSON", hint="remove it, or write the names of releases into it") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names):
-        raise BuildError(f"{RELEASES} of the destination is no list of releases", hint="remove it, or write the names of releases into it")
-    return [_published(destination, name, keys) for name in names]
+def demote(wanted: Promotion, place: Path, mark: str) -> None:
+    """Mark a release bad, by name and by commit, here and where it is published; then nothing calls it the latest any more.
 
-
-def _published(destination: Destination, name: str, keys: Sequence[Path]) -> Facts:
-    """Return what a published release says of itself, held against its signed list."""
-    check_name(name)
-    what, hint = f"{name}/{facts.FILE}", f"promote that release again, or take it out of {RELEASES}"
-    data = destination.read(what)
-    if data is None:
-        raise BuildError(f"{what} is not at the destination, whose {RELEASES} has it", hint=hint)
-    known = facts.parse(data, what=what)
-    if known.compose_id != name:
-        raise BuildError(f"{what} of the destination describes {known.compose_id!r}", hint=hint)
-    manifest = f"{name}/{name}-{known.arch}-CHECKSUM"
-    entries = entries_of(gpg.signed_payload(destination.read(manifest) or b"", keys, what=manifest), what=manifest)
-    entry = entries.get(facts.FILE)
-    if entry is None or entry.sha256 != hashlib.sha256(data).hexdigest():
-        raise BuildError(f"{what} of the destination is not what was signed", hint=hint)
-    return known
-
-
-def _point(wanted: Promotion, new: Sequence[Facts], step: Step) -> None:
-    known: Mapping[str, Facts] = {each.compose_id: each for each in (*listed(wanted.destination, wanted.all_keys), *new)}
-    write_pointers(wanted.destination, wanted.config, list(known.values()), step)
-
-
-def write_pointers(destination: Destination, config: Config, releases: Sequence[Facts], step: Step = lambda _: None) -> None:
-    """Write list, index and feed, then which one is the latest; each points only at what is whole."""
-    names = sorted(each.compose_id for each in releases)
-    texts = {RELEASES: json.dumps(names, indent=1) + "\n"} | page.index_files(config, releases)
-    for name in sorted(texts, key=lambda each: each == page.LATEST):
-        step(f"write {name}")
-        data = texts[name].encode()
-        if destination.read(name) != data:
-            destination.write(name, data)
-
-
-def demote(wanted: Promotion, mark: str) -> None:
-    """Mark releases bad, by name and by commit, here and where they are published; then nothing calls them the latest any more.
-
-    Hosts that have one are told by the mark, not by the ref: going back is their own `rollback`.
+    A promotion that is under way sees the mark before it moves the ref. Hosts that have it are told by the mark, not by the ref: going
+    back is their own `rollback`.
     """
-    for place in wanted.places:
-        known, local = facts.read(place), Directory(place.absolute().parent)
-        for where in (local, wanted.destination):
-            for word in (known.compose_id, known.tree.commit):
-                where.write(marks.name_of(word), mark.encode())
-        page.write_index(local.place, wanted.config)
-        with _pointing(wanted.destination, wanted.cache):
-            left = [each for each in listed(wanted.destination, wanted.all_keys) if each.compose_id != known.compose_id]
-            write_pointers(wanted.destination, wanted.config, left)
+    known, local = facts.read(place), Directory(place.parent)
+    for where in (local, wanted.destination):
+        for word in (known.compose_id, known.tree.commit):
+            where.write(marks.name_of(word), mark.encode())
+    page.write_index(local.place, wanted.config)
+    with wanted.pointers.locked():
+        wanted.pointers.write(wanted.pointers.listed(but=[known.compose_id]))
 
 
-def promoted(output: Path) -> list[str]:
-    """Return the names of the releases that were promoted from a directory, or whose promotion had begun."""
-    return [file.name for file in (output / PROMOTED).iterdir()] if (output / PROMOTED).is_dir() else []
+# --- what went out ----------------------------------------------------------------------------------------------------
+
+
+def _record(place: Path, state: str) -> None:
+    """Record how far a release has come: whatever becomes of it, it is not pruned. Raises BuildError when it was, meanwhile."""
+    with at_work(place.parent):
+        if not place.is_dir():
+            raise BuildError(f"{place} is not there any more", hint="was it pruned meanwhile? imagebuild all makes it again")
+        files.replace(place.parent / PROMOTED / place.name, f"{state}\n")
+
+
+def promoted(output: Path) -> dict[str, bool]:
+    """Return the names of the releases whose promotion from a directory had begun, and whether it was finished."""
+    return {file.name: file.read_text() == f"{DONE}\n" for file in (output / PROMOTED).iterdir()} if (output / PROMOTED).is_dir() else {}

@@ -5,7 +5,7 @@ First it is said what would go; nothing goes until it was asked for. What was pr
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +26,17 @@ class Doomed:
     why: str
 
 
-def superseded(releases: Sequence[Facts], promoted: Sequence[str], keep: int) -> list[Doomed]:
-    """Return the releases that go: nightlies beyond the newest `keep`, and releases older than one that was promoted and were not themselves."""
+def superseded(releases: Sequence[Facts], promoted: Collection[str], begun: Collection[str], keep: int) -> list[Doomed]:
+    """Return the releases that go: nightlies beyond the newest `keep`, and releases older than one that was promoted and were not themselves.
+
+    What has `begun` to go out stays as well.
+    """
     nightlies = [each for each in releases if each.nightly]
     found = [Doomed(facts=known, why=f"a nightly, older than the newest {keep}") for known in nightlies[: max(0, len(nightlies) - keep)]]
     ours = [each for each in releases if not each.nightly]
     last = max((number for number, each in enumerate(ours) if each.compose_id in promoted), default=-1)
     found += [Doomed(facts=known, why=f"never promoted, and {ours[last].compose_id} was since") for known in ours[: max(last, 0)]]
-    return [each for each in found if each.facts.compose_id not in promoted]
+    return [each for each in found if each.facts.compose_id not in {*promoted, *begun}]
 
 
 def leftovers(output: Path) -> Iterator[Path]:
@@ -53,10 +56,11 @@ def remove_releases(output: Path, config: Config, doomed: Sequence[Doomed]) -> N
         shutil.rmtree(place)
 
 
-def prune_repo(repo: Repo, ref: str, kept: Sequence[Facts], *, depth: int, really: bool) -> tuple[int, int]:
+def prune_repo(repo: Repo, ref: str, kept: Sequence[Facts], gone: Collection[str], *, depth: int, really: bool) -> tuple[int, int]:
     """Remove the objects that no ref and no kept release needs; return how many, and their bytes.
 
-    Each kept release's commit, and the one before it, get a ref of their own; `depth` commits of every ref's history stay.
+    Each kept release's commit, and the one before it, get a ref of their own, which releases that are `gone` lose; `depth` commits of
+    every ref's history stay.
     """
     # a store may serve several refs: only what is of this one is decided here
     base = f"{KEPT}/{ref}"
@@ -73,6 +77,7 @@ def prune_repo(repo: Repo, ref: str, kept: Sequence[Facts], *, depth: int, reall
         for name, commit in wanted.items():
             if known.get(name) != commit:
                 used.set_ref(name, commit)
-        for name in set(known) - set(wanted):
-            used.set_ref(name, None)
+        for name in known:
+            if name not in wanted and name.removeprefix(f"{base}/").removeprefix("before-") in gone:
+                used.set_ref(name, None)
         return used.prune(depth=depth, really=really)

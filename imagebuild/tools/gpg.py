@@ -30,7 +30,8 @@ def keyring(homedir: Path, *, end_agent: bool = True) -> Iterator[Path]:
         try:
             yield used
         finally:
-            if end_agent:
+            # one that was reached through the short name could not be found again
+            if end_agent or used != homedir.absolute():
                 command.status(["gpgconf", "--homedir", used, "--kill", "gpg-agent"])
 
 
@@ -125,18 +126,18 @@ def signer(user: str, *, homedir: Path | None, key_file: Path | None, generate: 
     if key_file is not None:
         with tempfile.TemporaryDirectory(prefix="imagebuild-gpg-") as place, keyring(Path(place)) as home:
             command.run(["gpg", "--homedir", home, "--batch", "--import", key_file])
-            yield _signer(user, home)
+            yield _signer(user, home, key_file)
     elif homedir is not None:
         with keyring(homedir, end_agent=generate) as home:
             if generate:
                 ensure_key(home, user)
-            yield _signer(user, home)
+            yield _signer(user, home, homedir)
     else:
-        yield _signer(user, None)
+        yield _signer(user, None, "your keyring")
 
 
-def _signer(user: str, homedir: Path | None) -> "Signer":
-    prints, where = _secret_keys(homedir, user), homedir or "your keyring"
+def _signer(user: str, homedir: Path | None, where: Path | str) -> "Signer":
+    prints = _secret_keys(homedir, user)
     if not prints:
         raise BuildError(
             f"there is no secret key of {user} in {where}", hint="check publish.signing; `gpg --list-secret-keys` shows what there is"
@@ -175,8 +176,8 @@ class Signer:
         return command.run([*self._plain, "--armor", "--export-options", "export-minimal", "--export", self.fingerprint])
 
 
-def signed_payload(data: bytes, keys: Sequence[Path], *, what: str) -> bytes:
-    """Return what is really signed in a clear-signed file. Raises SignatureError.
+def signed_payload(data: bytes, keys: Sequence[Path], *, what: str, then: bool = False) -> bytes:
+    """Return what is really signed in a clear-signed file; `then`: the key may have expired since. Raises SignatureError.
 
     gpg ends with 0 for a file that has unsigned lines before or after the signed block (measured, domain.md 5.2): the file must
     be the block and nothing else, and what counts is what gpg extracts from it.
@@ -194,7 +195,7 @@ def signed_payload(data: bytes, keys: Sequence[Path], *, what: str) -> bytes:
         source, target = homedir / "signed", homedir / "payload"
         source.write_bytes(data)
         argv: list[str | Path] = ["gpg", "--homedir", homedir, "--batch", "--status-fd", "1", "--output", target, "--decrypt", source]
-        _check(command.status(argv), keys, what)
+        _check(command.status(argv), keys, what, then=then)
         return target.read_bytes()
 
 
@@ -216,13 +217,24 @@ def _public(keys: Sequence[Path]) -> Iterator[Path]:
         yield homedir
 
 
-def _check(finished: tuple[int, str], keys: Sequence[Path], what: str) -> None:
+def _check(finished: tuple[int, str], keys: Sequence[Path], what: str, *, then: bool = False) -> None:
     code, said = finished
-    states = [words[1] for words in (line.split() for line in said.splitlines()) if words[:1] == ["[GNUPG:]"] and len(words) > 1]
-    found = next((state for state in BAD if state in states), None)
-    if found is not None or code != 0 or states.count("VALIDSIG") != 1 or "GOODSIG" not in states:
+    lines = [words[1:] for words in (line.split() for line in said.splitlines()) if words[:1] == ["[GNUPG:]"] and len(words) > 1]
+    states = [words[0] for words in lines]
+    good = "GOODSIG"
+    if then and _signed_before_it_expired(lines):
+        good = "EXPKEYSIG"
+    found = next((state for state in BAD if state in states and state != good), None)
+    if found is not None or code != 0 or states.count("VALIDSIG") != 1 or good not in states:
         said_so = BAD.get(found or "", "it is not signed")
         raise SignatureError(
             f"{what}: {said_so} (key: {', '.join(str(key) for key in keys)})",
             hint="do not use what it lists; ask who publishes it for the right key",
         )
+
+
+def _signed_before_it_expired(lines: Sequence[Sequence[str]]) -> bool:
+    """Return whether gpg says that a key expired after it had signed (doc/DETAILS: KEYEXPIRED time; VALIDSIG, field 3: time of the signature)."""
+    expired = [int(words[1]) for words in lines if words[0] == "KEYEXPIRED" and len(words) > 1 and words[1].isdigit()]
+    signed = [int(words[3]) for words in lines if words[0] == "VALIDSIG" and len(words) > 3 and words[3].isdigit()]
+    return bool(expired) and len(signed) == 1 and signed[0] < min(expired)

@@ -29,6 +29,7 @@ from imagebuild.tools import command, gpg, ostree_server  # noqa: E402
 from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402
 
 WATCH_SECONDS = 1.0
+DELTA_INDEXES = "delta-indexes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,8 @@ class Repo:
             return True
         where = [f"--gpg-homedir={homedir}"] if homedir is not None else []
         names = ("summary", "summary.sig")
+        # ostree(1) writes the deltas' indexes along with the summary: into this repository, too
+        (self.path / DELTA_INDEXES).mkdir(exist_ok=True)
         with self.view() as copy:
             command.run(["ostree", f"--repo={copy.path}", "summary", "--update", f"--gpg-sign={key}", *where])
             old, new = ([place / name for name in names] for place in (self.path, copy.path))
@@ -131,7 +134,7 @@ class Repo:
             place.mkdir()
             shutil.copyfile(self.path / "config", place / "config")
             shutil.copytree(self.path / "refs", place / "refs")
-            for name in ("objects", "deltas", "delta-indexes"):
+            for name in ("objects", "deltas", DELTA_INDEXES):
                 if (self.path / name).is_dir():
                     (place / name).symlink_to((self.path / name).absolute())
             for name in ("tmp", "state", "extensions"):

@@ -1,0 +1,103 @@
+"""What points at releases: the list of a destination, its index and feed, and which one is the latest; each names only what is whole."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild import files
+from imagebuild.config import Config
+from imagebuild.errors import BuildError
+from imagebuild.publish import facts, marks, page
+from imagebuild.publish.checksum import check_name, entries_of
+from imagebuild.publish.destination import Destination, Directory
+from imagebuild.publish.facts import Facts
+from imagebuild.tools import gpg
+from imagebuild.tools.gpg import SignatureError
+
+RELEASES = "releases.json"
+LOCK = ".lock"
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointers:
+    """What points at the releases of a destination; `keys` are those that its releases are signed with, today's and others.
+
+    `cache` is where locks of destinations lie that are not of this host.
+    """
+
+    destination: Destination
+    config: Config
+    keys: tuple[Path, ...]
+    cache: Path
+
+    def locked(self) -> AbstractContextManager[None]:
+        """One at a time changes them: other lines may have the same destination. Where that is no directory, this user's others on this host only."""
+        if isinstance(self.destination, Directory):
+            return files.locked(self.destination.place / LOCK, busy="", wait=True)
+        name = hashlib.sha256(self.destination.address.encode()).hexdigest()[:16]
+        return files.locked(self.cache / "locks" / f"destination-{name}", busy="", wait=True)
+
+    def listed(self, *, but: Collection[str] = ()) -> list[Facts]:
+        """Return the releases that are pointed at, each as it was signed (`but` are not looked at).
+
+        Raises BuildError when the list or one of them was damaged.
+        """
+        return [self._published(name) for name in names_listed(self.destination) if name not in but]
+
+    def _published(self, name: str) -> Facts:
+        what = f"{name}/{facts.FILE}"
+        hint = f"promote {name} again, or take it out of the destination's {RELEASES}"
+        data = self.destination.read(what)
+        if data is None:
+            raise BuildError(f"{what} is not at the destination, whose {RELEASES} has it", hint=hint)
+        known = facts.parse(data, what=what)
+        if known.compose_id != name:
+            raise BuildError(f"{what} of the destination describes {known.compose_id!r}", hint=hint)
+        manifest = f"{name}/{name}-{known.arch}-CHECKSUM"
+        signed = self.destination.read(manifest)
+        if signed is None:
+            raise BuildError(f"{manifest} is not at the destination", hint=hint)
+        try:
+            payload = gpg.signed_payload(signed, self.keys, what=manifest, then=True)
+        except SignatureError as error:
+            raise BuildError(
+                error.message, hint=f"if it is by a former key or another release line's, add that to publish.other_keys; else {hint}"
+            ) from error
+        entry = entries_of(payload, what=manifest).get(facts.FILE)
+        if entry is None or entry.sha256 != hashlib.sha256(data).hexdigest():
+            raise BuildError(f"{what} of the destination is not what was signed", hint=hint)
+        return known
+
+    def is_bad(self, known: Facts) -> bool:
+        """Return whether a release is marked bad at the destination, by its name or by its commit."""
+        return any(self.destination.read(marks.name_of(word)) is not None for word in (known.compose_id, known.tree.commit))
+
+    def write(self, releases: Sequence[Facts], step: Step = lambda _: None) -> None:
+        """Write list, index and feed, then which one is the latest; what is marked bad is in none of them."""
+        good = [each for each in releases if not self.is_bad(each)]
+        texts = {RELEASES: json.dumps(sorted(each.compose_id for each in good), indent=1) + "\n"} | page.index_files(self.config, good)
+        for name in sorted(texts, key=lambda each: each == page.LATEST):
+            step(f"write {name}")
+            data = texts[name].encode()
+            if self.destination.read(name) != data:
+                self.destination.write(name, data)
+
+
+def names_listed(destination: Destination) -> list[str]:
+    """Return the names of the releases that a destination points at. Raises BuildError when its list was damaged."""
+    data = destination.read(RELEASES)
+    hint = "remove it, or write the names of releases into it"
+    try:
+        names = json.loads(data) if data is not None else []
+    except ValueError as error:
+        raise BuildError(f"{RELEASES} of the destination is not JSON", hint=hint) from error
+    if not isinstance(names, list) or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names):
+        raise BuildError(f"{RELEASES} of the destination is no list of releases", hint=hint)
+    for name in names:
+        check_name(name)
+    return names
