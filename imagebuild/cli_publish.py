@@ -22,10 +22,11 @@ from imagebuild.publish import facts, marks, page
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish import verify as verifying
-from imagebuild.publish.assemble import assemble, at_work, numbers_taken, released_as, take_names
+from imagebuild.publish.assemble import assemble
 from imagebuild.publish.destination import Destination, open_destination
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, names_of
+from imagebuild.publish.numbers import at_work, numbers_taken, released_as, take_names
 from imagebuild.publish.pointers import names_listed
 from imagebuild.publish.promote import Promotion
 from imagebuild.publish.source import open_source

@@ -18,9 +18,10 @@ from imagebuild.config import Config
 from imagebuild.formats.table import wanted
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, IsoImage, Tree
-from imagebuild.publish.assemble import assemble, take_names
+from imagebuild.publish.assemble import assemble
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import suffix
+from imagebuild.publish.numbers import take_names
 from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree import Repo

@@ -14,8 +14,8 @@ from imagebuild import criteria
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware, State
 from imagebuild.publish import changes, facts, page
-from imagebuild.publish.assemble import released_as, take_names
 from imagebuild.publish.checksum import entries_of
+from imagebuild.publish.numbers import released_as, take_names
 from imagebuild.publish.promote import last_commit
 from imagebuild.tools import gpg
 from tests.release_lab import FIRST, REF, SECOND, Line, digest

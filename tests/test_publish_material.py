@@ -16,8 +16,8 @@ from imagebuild.kinds import Firmware
 from imagebuild.model import Image, IsoImage, Kickstart, Release, Tree, Verdict
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.publish import facts
-from imagebuild.publish.assemble import at_work
 from imagebuild.publish.material import material_of
+from imagebuild.publish.numbers import at_work
 from imagebuild.stages.tree import Before, Pin
 from imagebuild.steps import Cost, Step, gather, step
 from imagebuild.store import Store

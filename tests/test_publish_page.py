@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Browser
 
-from imagebuild.publish import facts, page
+from imagebuild.publish import facts, page_check
 from tests.release_lab import FIRST, SECOND, Line
 
 LIMIT = 200 * 1024
@@ -112,7 +112,7 @@ def found_in(releases: tuple[Line, Path], *changes: tuple[str, str]) -> list[str
         assert old in text, old
         text = text.replace(old, new)
     listed = [str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()]
-    return page.problems(text, compose_id=place.name, listed=listed, facts=facts.read(place))
+    return page_check.problems(text, compose_id=place.name, listed=listed, facts=facts.read(place))
 
 
 QCOW2, RAW = (f"AtomicHost/x86_64/images/Debian-AtomicHost-12-20261126.0.x86_64.{kind}" for kind in ("qcow2", "raw.xz"))

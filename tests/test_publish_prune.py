@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.publish import facts
-from imagebuild.publish.assemble import at_work
+from imagebuild.publish.numbers import at_work
 from imagebuild.publish.prune import superseded
 from imagebuild.store import Store
 from imagebuild.tools.ostree import Repo

@@ -3,12 +3,11 @@
 Built beside its place and renamed into it: a release directory is whole or not there. Its number is taken first, and never given again.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -20,79 +19,20 @@ from imagebuild import criteria, files, report_page
 from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell, Image, IsoImage, Tree
-from imagebuild.publish import changes, facts, marks, metadata, page
+from imagebuild.publish import changes, facts, marks, metadata, page, page_check
 from imagebuild.publish.changes import Difference
 from imagebuild.publish.checksum import Entry, hashed, safe, text_of
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
 from imagebuild.publish.growth import Growth, growths
 from imagebuild.publish.material import Material
-from imagebuild.publish.names import Download, Names, compose_id, names_of, suffix
+from imagebuild.publish.names import Download, Names, suffix
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Repo
 from imagebuild.tools.ostree_server import COMMIT
 from imagebuild.waivers import FIT, unfit
 
 KEY = "RELEASE-KEY.asc"
-CLAIMS = ".respins"
-LOCK = ".lock"
 FIRST_BOOT = "boots.json"
-
-
-# --- numbers ----------------------------------------------------------------------------------------------------------
-
-
-def released_as(output: Path, material: Material, *, nightly: bool, day: str | None = None, respin: int | None = None) -> Facts | None:
-    """Return the last release that was made of exactly this already (where they are given: on that day, with that number)."""
-    for known in reversed(facts.history(output, material.tree.ref)):
-        same = known.gate == material.gate and known.nightly == nightly and known.tree.commit == material.tree.commit
-        if same and day in (None, known.date) and respin in (None, known.respin):
-            return known
-    return None
-
-
-@contextlib.contextmanager
-def at_work(output: Path, *, wait: bool = True) -> Iterator[None]:
-    """Be the only one who makes, removes or marks releases of a directory: wait for the others, or raise BuildError."""
-    with files.locked(output / LOCK, busy=f"another imagebuild is at work in {output}", wait=wait):
-        yield
-
-
-def take_names(output: Path, material: Material, *, day: str, nightly: bool, respin: int | None = None) -> Names:
-    """Take the next respin number of a day, or a given one. It belongs to what is being released: only a rerun of the same gets it again,
-    and only as long as it was not finished.
-
-    Raises UsageError when the given number is taken.
-    """
-    claims = output / CLAIMS
-    claims.mkdir(parents=True, exist_ok=True)
-    number = 0 if respin is None else respin
-    while True:
-        name = compose_id(material.config, day, number, nightly=nightly)
-        if not (output / name).exists() and _claim(claims / name, material.gate):
-            return names_of(material.config, day, number, nightly=nightly)
-        if respin is not None:
-            raise UsageError(f"{name} is taken", hint=f"a respin number is used once; leave --respin out, or look at {output / name}")
-        number += 1
-
-
-def numbers_taken(output: Path) -> list[str]:
-    """Return every compose id that was ever given in a directory."""
-    return sorted(file.name for file in (output / CLAIMS).iterdir()) if (output / CLAIMS).is_dir() else []
-
-
-def _claim(file: Path, gate: str) -> bool:
-    try:
-        with file.open("x") as stream:
-            stream.write(gate + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        files.sync_directory(file.parent)
-    except FileExistsError:
-        return file.read_text().strip() == gate
-    return True
-
-
-# --- the directory ----------------------------------------------------------------------------------------------------
 
 
 def assemble(output: Path, material: Material, names: Names, signer: Signer) -> Path:
@@ -129,7 +69,7 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     entries = _sign(
         work, names, found, signer, detached=material.config.publish.signing is not None and material.config.publish.signing.detached
     )
-    problems = page.problems((work / page.FILE).read_text(), compose_id=names.compose_id, listed=entries, facts=found)
+    problems = page_check.problems((work / page.FILE).read_text(), compose_id=names.compose_id, listed=entries, facts=found)
     if problems:
         raise BuildError(f"the page of {names.compose_id} is not right: {'; '.join(problems)}", hint="correct templates/release.html.j2")
     _sync(work)

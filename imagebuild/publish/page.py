@@ -1,16 +1,12 @@
-"""The page of a release, the index of releases, the feed and the mail: static, without scripts; and what a page must be like.
-
-Defects of published pages that are checked for: links of another compose, swapped or duplicated links, dead links (domain.md 5.5).
-"""
+"""The page of a release, the index of releases, the feed and the mail: static, without scripts."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from html.parser import HTMLParser
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import jinja2
 
@@ -218,107 +214,3 @@ def _day(seconds: int) -> str:
 
 def _stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# --- what a page must be like -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Seen(HTMLParser):
-    """What is in a page: links in order with their text, ids, and the downloads it shows."""
-
-    links: list[tuple[str, str]] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    downloads: list[dict[str, Any]] = field(default_factory=list)
-    meta: dict[str, str] = field(default_factory=dict)
-    scripts: int = 0
-    _row: dict[str, Any] | None = None
-    _open: bool = False
-
-    def __post_init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of links, ids, rows of downloads, scripts."""
-        given = {name: value or "" for name, value in attrs}
-        if "id" in given:
-            self.ids.append(given["id"])
-        if tag == "script" or any(name.startswith("on") for name in given):
-            self.scripts += 1
-        if tag == "meta" and "name" in given:
-            self.meta[given["name"]] = given.get("content", "")
-        if tag == "tr" and "data-path" in given:
-            self._row = {"path": given["data-path"], "sha256": given.get("data-sha256", ""), "links": [], "text": ""}
-            self.downloads.append(self._row)
-        for name in ("href", "src", "action", "data", "poster", "srcset", "xlink:href"):
-            if name in given and not given[name].startswith("data:,"):
-                self.links.append((given[name], ""))
-                self._open = tag == "a"
-                if self._row is not None:
-                    self._row["links"].append(given[name])
-
-    def handle_endtag(self, tag: str) -> None:
-        """End a link or a row."""
-        if tag == "a":
-            self._open = False
-        if tag == "tr":
-            self._row = None
-
-    def handle_data(self, data: str) -> None:
-        """Collect what a link says, and what a row says."""
-        if self._open:
-            href, text = self.links[-1]
-            self.links[-1] = (href, text + data)
-        if self._row is not None:
-            self._row["text"] += data
-
-
-def problems(text: str, *, compose_id: str, listed: Iterable[str], facts: Facts) -> list[str]:
-    """Return what is wrong with the page of a release, a sentence each. `listed` are the paths in its signed CHECKSUM files."""
-    seen = _Seen()
-    seen.feed(text)
-    seen.close()
-    known = set(listed) | {f"{compose_id}-{facts.arch}-CHECKSUM"}
-    found = (
-        []
-        if seen.meta.get("compose") == compose_id
-        else [f"it is the page of {seen.meta.get('compose', 'nothing')!r}, not of {compose_id}"]
-    )
-    if seen.scripts:
-        found.append("it has scripts")
-    checksums: list[str] = []
-    for href, said in seen.links:
-        parts = urlsplit(href)
-        if not parts.path and not parts.netloc and not parts.scheme:
-            if parts.fragment and parts.fragment not in seen.ids:
-                found.append(f"the link #{parts.fragment} leads nowhere")
-            continue
-        path = unquote(parts.path)
-        if parts.scheme or parts.netloc or path.startswith("/") or ".." in PurePosixPath(path).parts:
-            found.append(f"the link {href} leads out of this compose")
-        elif path not in known:
-            found.append(f"the link {href} is in no CHECKSUM of this compose")
-        elif path.endswith("-CHECKSUM"):
-            checksums.append(path)
-            if said.strip() != path.rpartition("/")[2]:
-                found.append(f"the link to {path} says {said.strip()!r}: swapped?")
-    found += [f"{path} is linked {checksums.count(path)} times" for path in dict.fromkeys(checksums) if checksums.count(path) != 1]
-    missing = sorted({path for path in known if path.endswith("-CHECKSUM")} - set(checksums))
-    found += [f"there is no link to {path}" for path in missing]
-    return found + _download_problems(seen, facts)
-
-
-def _download_problems(seen: _Seen, facts: Facts) -> list[str]:
-    shown = [row["path"] for row in seen.downloads]
-    expected = {each.path: each for each in facts.downloads}
-    found = [f"{path} is shown {shown.count(path)} times" for path in expected if shown.count(path) != 1]
-    for row in seen.downloads:
-        fact = expected.get(row["path"])
-        if fact is None:
-            found.append(f"it shows {row['path']}, which this compose does not have")
-            continue
-        if [unquote(link) for link in row["links"]] != [fact.path]:
-            found.append(f"the row of {fact.path} links to {', '.join(row['links']) or 'nothing'}: swapped?")
-        if row["sha256"] != fact.sha256 or fact.sha256 not in row["text"] or fact.path.rpartition("/")[2] not in row["text"]:
-            found.append(f"the row of {fact.path} shows another name or checksum")
-    return found

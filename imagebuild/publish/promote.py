@@ -22,10 +22,11 @@ from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
 from imagebuild.publish import facts, marks, page, source
-from imagebuild.publish.assemble import at_work, check_fit
+from imagebuild.publish.assemble import check_fit
 from imagebuild.publish.checksum import hashed
 from imagebuild.publish.destination import Destination, Directory
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Pointers, Step
 from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.tools.gpg import Signer

@@ -17,7 +17,7 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.formats.table import FORMATS
 from imagebuild.installers import check as iso_check
-from imagebuild.publish import facts, metadata, page
+from imagebuild.publish import facts, metadata, page, page_check
 from imagebuild.publish.checksum import Entry, entries_of
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.source import SMALL, AbsentError, Source, read
@@ -218,7 +218,7 @@ def _check_description(known: Facts, entries: dict[str, Entry], fetched: dict[st
     if _small(fetched, "STATUS") != b"FINISHED\n":
         found.add(Kind.METADATA, "STATUS", "is not FINISHED")
     text = _small(fetched, page.FILE).decode("utf-8", "replace")
-    for says in page.problems(text, compose_id=known.compose_id, listed=entries, facts=known):
+    for says in page_check.problems(text, compose_id=known.compose_id, listed=entries, facts=known):
         found.add(Kind.PAGE, page.FILE, says)
 
 
