@@ -140,18 +140,17 @@ def build_all(
     ] = None,
 ) -> None:
     """Build and test everything of a ref, and release it."""
-    settings, chosen = _load(ref, config, store)
     wanted = Wish(output=output, day=date, respin=respin, nightly=nightly, again=force)
-    ready = _prepare(settings, chosen, store, wanted, populate)
+    ready = _prepare(ref, config, store, wanted, populate)
     if plan:
         for each in ready.planned:
             console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
         return
-    if nightly and not force and cli_publish.nothing_new(settings, output, chosen, ready.commit, console):
+    if nightly and not force and cli_publish.nothing_new(ready.settings, output, ready.ref, ready.commit, console):
         return
     cli_publish.check_commit(output, ready.commit)
-    _check_space(settings, ready.store, ready.planned)
-    cli_publish.check_signer(settings)
+    _check_space(ready)
+    cli_publish.check_signer(ready.settings)
     _build(ready, wanted, jobs, reports or output)
 
 
@@ -167,9 +166,8 @@ def release(
     respin: RespinOption = None,
 ) -> None:
     """Release what was built and tested already; nothing is built, and nothing is signed that was not tested."""
-    settings, chosen = _load(ref, config, store)
     wanted = Wish(output=output, day=date, respin=respin, nightly=nightly)
-    ready = _prepare(settings, chosen, store, wanted, populate)
+    ready = _prepare(ref, config, store, wanted, populate)
     missing = [each.step.name for each in ready.planned if each.todo and each.step is not ready.pipeline.release]
     if missing:
         raise BuildError(f"not finished: {', '.join(missing)}", hint="imagebuild all builds and tests what is missing")
@@ -191,6 +189,7 @@ class _Ready:
     """A wired graph and what there is of it."""
 
     settings: Config
+    ref: str
     commit: str
     host: Host
     before: Before
@@ -199,7 +198,8 @@ class _Ready:
     planned: list[graph.Planned]
 
 
-def _prepare(settings: Config, chosen: str, store: Path, wanted: Wish, populate: str | None) -> _Ready:
+def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, populate: str | None) -> _Ready:
+    settings, chosen = _load(ref, config, store)
     ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
     pinned = pin(settings.tree, chosen)
@@ -219,15 +219,16 @@ def _prepare(settings: Config, chosen: str, store: Path, wanted: Wish, populate:
     for line in said:
         console.print(line, highlight=False, soft_wrap=True)
     return _Ready(
-        settings=settings, commit=pinned.commit, host=host, before=before, pipeline=pipeline, store=opened,
+        settings=settings, ref=chosen, commit=pinned.commit, host=host, before=before, pipeline=pipeline, store=opened,
         planned=graph.plan([pipeline.release], opened),
     )  # fmt: skip
 
 
-def _check_space(settings: Config, store: Store, planned: list[graph.Planned]) -> None:
+def _check_space(ready: _Ready) -> None:
+    store, planned = ready.store, ready.planned
     missing = frozenset(each.step.name for each in planned if each.todo)
     tree = next((store.find(steps.kind_of(each.step), steps.key_of(each.step)) for each in planned if each.step.name == "pull"), None)
-    needed = space_needed(settings, int(tree.value["size"]) if tree else ASSUMED_TREE, missing)
+    needed = space_needed(ready.settings, int(tree.value["size"]) if tree else ASSUMED_TREE, missing)
     free = shutil.disk_usage(store.root).free
     if needed > free:
         raise BuildError(
