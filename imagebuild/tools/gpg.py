@@ -3,12 +3,15 @@
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 
+AGENT_SOCKET = "S.gpg-agent"
+AGENT_SECONDS = 5.0
 # sun_path of a UNIX socket has 108 bytes (unix(7)); gpg-agent's longest name there is S.gpg-agent.browser
 LONGEST_HOME = 108 - len("/S.gpg-agent.browser") - 1
 
@@ -33,6 +36,10 @@ def keyring(homedir: Path, *, end_agent: bool = True) -> Iterator[Path]:
             # one that was reached through the short name could not be found again
             if end_agent or used != homedir.absolute():
                 command.status(["gpgconf", "--homedir", used, "--kill", "gpg-agent"])
+                # it ends in its own time: whoever asked it meanwhile would be told that there are no secret keys
+                deadline = time.monotonic() + AGENT_SECONDS
+                while (used / AGENT_SOCKET).exists() and time.monotonic() < deadline:
+                    time.sleep(0.01)
 
 
 def ensure_key(homedir: Path, user_id: str) -> str:
