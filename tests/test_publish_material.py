@@ -165,6 +165,15 @@ def test_of_a_commit_that_is_marked_bad_nothing_is_signed(tmp_path: Path, homedi
             build(line, first, None, **wish)
 
 
+def test_a_compose_that_is_bad_by_its_name_only_is_made_again_under_another(tmp_path: Path, homedir: Path) -> None:
+    line = Line(tmp_path / "line", homedir)
+    first = line.commit("12.1", FIRST)
+    place = build(line, first, None)
+    (line.output / "bad").mkdir()
+    (line.output / "bad" / f"{place.name}.asc").write_text("reason: the page was wrong\n")
+    assert build(line, first, None).name == "Debian-Atomic-12-20261126.1"
+
+
 def test_respin_and_no_day_is_today(tmp_path: Path, homedir: Path) -> None:
     line = Line(tmp_path / "line", homedir)
     first = line.commit("12.1", FIRST)

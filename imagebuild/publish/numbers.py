@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imagebuild import files
 from imagebuild.errors import UsageError
-from imagebuild.publish import facts
+from imagebuild.publish import facts, marks
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import Names, compose_id, names_of
@@ -17,8 +17,8 @@ LOCK = ".lock"
 
 
 def released_as(output: Path, material: Material, *, nightly: bool, day: str | None = None, respin: int | None = None) -> Facts | None:
-    """Return the last release that was made of exactly this already (where they are given: on that day, with that number)."""
-    for known in reversed(facts.history(output, material.tree.ref)):
+    """Return the last release that was made of exactly this already (where they are given: on that day, with that number), unless it is bad."""
+    for known in reversed(marks.unmarked(output, facts.history(output, material.tree.ref))):
         same = known.gate == material.gate and known.nightly == nightly and known.tree.commit == material.tree.commit
         if same and day in (None, known.date) and respin in (None, known.respin):
             return known
