@@ -8,6 +8,7 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ from imagebuild.publish.checksum import CHUNK, Entry, check_name
 from imagebuild.tools import command
 
 PARTIAL = ".partial"
+# objects on their way at the same time
+PARALLEL = 8
 KINDS = "file:///PATH, s3://BUCKET/PATH, rsync://HOST/MODULE/PATH or ssh://HOST/PATH"
 # what reaches rsync(1) and, through it, ssh(1) as an argument: no options, no spaces, no shell
 HOST = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?")
@@ -77,20 +80,23 @@ class Directory:
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
         """Copy each file beside its place, and rename it."""
-        sent = 0
-        for path, entry in entries.items():
-            target = self._file(f"{name}/{path}")
+        return sum(self._copy(directory / path, self._file(f"{name}/{path}"), entry) for path, entry in entries.items())
+
+    def _copy(self, source: Path, target: Path, entry: Entry) -> int:
+        try:
             if target.is_file() and not target.is_symlink() and _matches(target, entry):
-                continue
+                return 0
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{target.name}{PARTIAL}")
-            # shares the blocks where the file system can
-            command.run(["cp", "--reflink=auto", "--", directory / path, partial])
+            files.clone(source, partial)
             if not _matches(partial, entry):
-                raise BuildError(f"{target} is not what was copied", hint="is the disk full, or broken? run the same command again")
+                raise BuildError(f"{target} is not what was copied", hint="is the disk broken? run the same command again")
             partial.replace(target)
-            sent += 1
-        return sent
+        except OSError as error:
+            raise BuildError(
+                f"{target} cannot be written: {error.strerror}", hint="make space or give permission, then run the same command again"
+            ) from error
+        return 1
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file."""
@@ -115,19 +121,24 @@ class Bucket:
         self.address = f"s3://{base}"
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
-        """Send each object that is not there, and read everything back."""
-        sent = 0
-        with _said(self.base):
+        """Send each object that is not there, and read everything back; several at a time (it is waiting, mostly), the signed lists last."""
+        lists = [path for path in entries if path.endswith("-CHECKSUM")]
+        others = [path for path in entries if path not in lists]
+
+        def send(path: str) -> int:
+            return self._send(directory / path, self._key(f"{name}/{path}"), entries[path])
+
+        with _said(self.base), ThreadPoolExecutor(PARALLEL) as pool:
             self.system.invalidate_cache()
-            for path, entry in entries.items():
-                key = self._key(f"{name}/{path}")
-                if self._matches(key, entry):
-                    continue
-                self.system.put_file(str(directory / path), key)
-                sent += 1
-                if not self._matches(key, entry):
-                    raise BuildError(f"s3://{key} is not what was sent", hint="run the same command again")
-        return sent
+            return sum([*pool.map(send, others), *map(send, lists)])
+
+    def _send(self, file: Path, key: str, entry: Entry) -> int:
+        if self._matches(key, entry):
+            return 0
+        self.system.put_file(str(file), key)
+        if not self._matches(key, entry):
+            raise BuildError(f"s3://{key} is not what was sent", hint="run the same command again")
+        return 1
 
     def write(self, name: str, data: bytes) -> None:
         """Replace an object."""
