@@ -116,7 +116,7 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
 
 
 def _check_waivers(config: Config) -> None:
-    known = {*criteria.required(atomic=True), criteria.INSTALLS, *GROWTH}
+    known = {*criteria.required(atomic=True, installer=True), *GROWTH}
     for number, waiver in enumerate(config.waivers):
         if waiver.criterion not in known:
             near = difflib.get_close_matches(waiver.criterion, known, n=1)

@@ -228,7 +228,7 @@ def test_a_connection_that_is_cut(made: tuple[Line, Path]) -> None:
             self.end_headers()
             self.wfile.write(data[: 1000 if self.path == cut else None])
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
@@ -287,7 +287,7 @@ def test_a_mirror_that_redirects(made: tuple[Line, Path]) -> None:
                 self.send_header("Location", f"http://127.0.0.1:{port}{self.path}")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
                 pass
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:

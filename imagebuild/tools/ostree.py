@@ -23,10 +23,10 @@ import gi
 gi.require_version("OSTree", "1.0")
 from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be named before the import
 
-from imagebuild import files, steplog  # noqa: E402
-from imagebuild.errors import BuildError  # noqa: E402
-from imagebuild.tools import command, gpg, ostree_server  # noqa: E402
-from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402
+from imagebuild import files, steplog  # noqa: E402  # after gi's
+from imagebuild.errors import BuildError  # noqa: E402  # after gi's
+from imagebuild.tools import command, gpg, ostree_server  # noqa: E402  # after gi's
+from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402  # after gi's
 
 WATCH_SECONDS = 1.0
 DELTA_INDEXES = "delta-indexes"
