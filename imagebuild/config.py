@@ -331,7 +331,7 @@ ComposeTemplate = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]|\$\{(product|r
 
 
 class PublishConfig(Model):
-    """How releases are named, signed, limited and promoted (domain.md 5; naming-rules.yaml)."""
+    """How releases are named, signed, limited and promoted (as Fedora's two-week releases were: tests/data/fedora/naming-rules.yaml)."""
 
     compose: ComposeTemplate = Field(default="${product}-Atomic-${release}-${date}.${respin}", description="compose id of a release")
     nightly: ComposeTemplate = Field(default="${product}-${release}-${date}.n.${respin}", description="compose id of a nightly")

@@ -51,7 +51,7 @@ def start_system_container(host: Host) -> str:
     if not host.has("atomic"):
         return ""
     host.succeeds("sh", "-c", 'cat > "$1"', "sh", ARCHIVE, stdin=oci.system_container_archive(), seconds=CONTAINER_SECONDS)
-    # no registry, and so no network, is needed for a local archive (shared/rpm-ostree.md)
+    # no registry, and so no network, is needed for a local archive (atomic 1.19, Atomic/pull.py: transport `dockertar`)
     host.succeeds("atomic", "pull", "--storage", "ostree", f"dockertar:/{ARCHIVE}", seconds=2 * CONTAINER_SECONDS)
     host.succeeds("atomic", "install", "--system", f"--name={SYSTEM_NAME}", oci.SYSTEM_NAME, seconds=2 * CONTAINER_SECONDS)
     host.succeeds("systemctl", "start", SYSTEM_UNIT, seconds=CONTAINER_SECONDS)

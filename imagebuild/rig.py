@@ -1,7 +1,7 @@
 """The rig: everything needed to boot one artifact, as often as its criteria want, each time on overlays that are thrown away.
 
 `Guest` is one machine with one overlay, through all its boots. Each boot is a new QEMU process on the same overlay, because a warm
-reboot inside one that emulates can hang in GRUB (shared/platform.md).
+reboot inside one that emulates can hang in GRUB.
 """
 
 import contextlib

@@ -125,7 +125,7 @@ _SET_UP: dict[str, str | None] = {
     "findmnt -n -o SOURCE /sysroot": "/dev/mapper/atomicos-root\n",
     "lvs --noheadings": " atomicos\n",
 }
-# what a host of each profile says (shared/data/storage.yaml), and what it says when that is broken
+# what a host of each profile says (tests/data/fedora/storage.yaml), and what it says when that is broken
 STORAGE: dict[str, dict[str, str | None]] = {
     "devicemapper": _SET_UP | {
         "lvs --reportformat": _volumes(root=ROOT, docker_pool=("twi-a-t---", 2 * GIB)), "vgs": _free(700 << 20),

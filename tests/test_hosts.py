@@ -1,4 +1,4 @@
-"""What each kind of host is told, and how what it says is understood (shared/rpm-ostree.md, shared/data/ostree-2022.7-measured.csv)."""
+"""What each kind of host is told, and how what it says is understood (rpm-ostree 2018.7, tests/data/fedora/ostree-2022.7-measured.csv)."""
 
 import json
 from collections.abc import Sequence

@@ -54,7 +54,7 @@ def test_the_partition_table_is_as_it_was(name: str, firmware: frozenset[Firmwar
 
 
 def test_fedora_26_has_the_layout_that_was_published() -> None:
-    # shared/domain.md section 3: MBR, /boot at sector 2048, the physical volume at sector 616448; root 2.93 GiB
+    # a published Fedora 25 disk: MBR, /boot at sector 2048, the physical volume at sector 616448; root 2.93 GiB
     text, syntax = rendered("fedora-26")
     made = read(text, syntax=syntax)
     assert made.table == "mbr"

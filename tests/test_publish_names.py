@@ -15,10 +15,9 @@ from imagebuild.publish.names import PRODUCTMD, names_of, pattern_of
 from tests.test_plan import ROOT
 
 CONFIGS = ROOT / "configs"
-# the tables are beside this checkout
-DATA = ROOT.parent / "shared" / "data"
-PUBLISHED = list(csv.DictReader((DATA / "artifact-name-examples.csv").read_text().splitlines())) if DATA.is_dir() else []
-RULES = yaml.safe_load((DATA / "naming-rules.yaml").read_text()) if DATA.is_dir() else {}
+DATA = Path(__file__).parent / "data" / "fedora"
+PUBLISHED = list(csv.DictReader((DATA / "artifact-name-examples.csv").read_text().splitlines()))
+RULES = yaml.safe_load((DATA / "naming-rules.yaml").read_text())
 
 
 def line(release: str) -> Config:

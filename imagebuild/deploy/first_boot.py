@@ -1,7 +1,7 @@
 """What a disk must be like before its first boot: read from the disk itself, with the tree's own tools, and judged.
 
 Sources: machine-id(5), "First Boot Semantics"; cloud-init's documentation (datasources, "Boot Stages"); fedora-kickstarts' history of
-mistakes (shared/domain.md, 1.1).
+mistakes (fedora-kickstarts, history of fedora-atomic.ks, 2016 … 2017).
 """
 
 import base64

@@ -33,7 +33,7 @@ ESP_SIZE = 200 * MIB
 BIOSBOOT_SIZE = MIB
 AUTO_GROUP = "atomicos"
 AUTO_POOL = "pool00"
-# the Atomic install class of 2016: root 1 … 3 GiB; from Fedora 28 on it follows Server: 2 … 15 GiB (domain.md, 1.3)
+# the Atomic install class of 2016: root 1 … 3 GiB; from Fedora 28 on it follows Server: 2 … 15 GiB (anaconda, pyanaconda/installclasses)
 AUTO_ROOT = {"atomic": (GIB, 3 * GIB), "server": (2 * GIB, 15 * GIB)}
 # blivet.autopart.swap_suggestion: as much as the memory of 2 … 8 GiB machines, but a tenth of the disk at most
 AUTO_SWAP = 2 * GIB

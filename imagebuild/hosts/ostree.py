@@ -9,7 +9,7 @@ from imagebuild.tools.ssh import Answer
 
 REPO = "--repo=/sysroot/ostree/repo"
 NOTHING = 77
-# `ostree admin set-default` is that old (shared/data/ostree-2022.7-measured.csv, set-default)
+# `ostree admin set-default` is that old (tests/data/fedora/ostree-2022.7-measured.csv, set-default)
 SET_DEFAULT = (2023, 6)
 HISTORY = 20
 # ostree(1), "Deployments": .../deploy/OSNAME/deploy/COMMIT.SERIAL
@@ -42,7 +42,7 @@ class OstreeHost:
     def deployments(self, shell: Shell) -> Sequence[Deployment]:
         """Read the boot loader's entries (the highest `version` is the default one) and what their `ostree=` links lead to."""
         entries = shell.succeeds("sh", "-c", "cat /boot/loader/entries/*.conf")
-        # every entry has one `version` and one `options` (shared/data/ostree-2022.7-measured.csv, bls-entry)
+        # every entry has one `version` and one `options` (tests/data/fedora/ostree-2022.7-measured.csv, bls-entry)
         versions = [int(each) for each in re.findall(r"^version (\d+)$", entries, re.MULTILINE)]
         options = [_words(each).get("ostree", "") for each in re.findall(r"^options (.*)$", entries, re.MULTILINE)]
         assert len(versions) == len(options), f"the boot loader's entries are not whole: {entries}"

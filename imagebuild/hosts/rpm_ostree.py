@@ -1,4 +1,4 @@
-"""An rpm-ostree host, driven by `rpm-ostree` itself or by `atomic host`, which passes on to it (shared/rpm-ostree.md)."""
+"""An rpm-ostree host, driven by `rpm-ostree` itself or by `atomic host`, which passes on to it (measured on rpm-ostree 2018.7)."""
 
 import json
 import time

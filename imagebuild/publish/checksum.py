@@ -1,6 +1,6 @@
 """CHECKSUM files: for each file its size and SHA-256, sorted, clear-signed.
 
-Format (domain.md 5.2; pungi's media_checksums): `# NAME: SIZE bytes` and `SHA256 (NAME) = HEX`, two lines a file.
+Format (pungi's media_checksums): `# NAME: SIZE bytes` and `SHA256 (NAME) = HEX`, two lines a file.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Metadata of a release for other programs: productmd's composeinfo and images, coreos-assembler's meta.json, an in-toto provenance.
 
-Sources: productmd 1.51 (domain.md 5.3), coreos-assembler's src/v1.json, in-toto Statement v1 with the SLSA Provenance v1 predicate.
+Sources: productmd 1.51, coreos-assembler's src/v1.json, in-toto Statement v1 with the SLSA Provenance v1 predicate.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ def images(facts: Facts, names: Names, subvariant: str) -> str:
 def check_images(text: str | bytes, *, compose_id: str, known: Mapping[str, tuple[int, str]]) -> list[str]:
     """Return what is wrong with an images.json, a sentence each: productmd's own checks, and those that it lacks.
 
-    `known` maps a path to its size and SHA-256. productmd compares neither types with formats nor paths with files (domain.md 5.3).
+    `known` maps a path to its size and SHA-256. productmd compares neither types with formats nor paths with files (productmd 1.51).
     """
     found = Images()
     try:

@@ -1,6 +1,6 @@
 """How a release line names things: compose id, directories, files. The rules are those of Fedora's two-week releases.
 
-Source: naming-rules.yaml (seen to hold for 200 published paths) and domain.md 5.1. The version of the commit (26.91) and the
+Source: tests/data/fedora/naming-rules.yaml (seen to hold for 200 published paths). The version of the commit (26.91) and the
 compose id (Fedora-Atomic-26-20170723.0) are different numbers.
 """
 

@@ -1,5 +1,5 @@
 """What the page of a release must be like. Defects of published pages that are checked for: links of another compose, swapped or
-duplicated links, dead links (domain.md 5.5).
+duplicated links, dead links (seen in published announcements).
 """
 
 from collections.abc import Iterable

@@ -6,7 +6,7 @@
     4  index, feed and "latest" follow
 
 Until step 3 no client sees anything; from then on what they see is whole. Each step does nothing when it was done before, so the
-same command goes on where it was interrupted. (2018's script moved the ref before the media were on the mirror; domain.md 5.4.)
+same command goes on where it was interrupted. (2018's script moved the ref before the media were on the mirror; releng, push-two-week-atomic.py.)
 """
 
 import json
@@ -184,7 +184,7 @@ def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
 
 
 def stable_ref(config: Config, ref: str) -> str:
-    """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word (domain.md 5.4)."""
+    """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word (releng, push-two-week-atomic.py)."""
     return config.publish.ref or "/".join(word for word in ref.split("/") if word != "updates")
 
 

@@ -1,4 +1,4 @@
-"""Fedora 25: devicemapper on the thin pool `docker-pool` in the root volume group (shared/data/storage.yaml, layouts.f25)."""
+"""Fedora 25: devicemapper on the thin pool `docker-pool` in the root volume group (tests/data/fedora/storage.yaml, layouts.f25)."""
 
 from imagebuild.storage import Run, setup_unit
 

@@ -1,4 +1,4 @@
-"""Fedora 27 and newer: overlay2 on the root file system, whose volume takes the whole group (shared/data/storage.yaml, layouts.f27_on)."""
+"""Fedora 27 and newer: overlay2 on the root file system, whose volume takes the whole group (tests/data/fedora/storage.yaml, layouts.f27_on)."""
 
 from imagebuild.storage import Run, setup_unit
 from imagebuild.storage.setup_unit import EXTENT

@@ -1,4 +1,4 @@
-"""Fedora 26: overlay2 on a volume of its own, `docker-root-lv`, xfs, at /var/lib/docker (shared/data/storage.yaml, layouts.f26)."""
+"""Fedora 26: overlay2 on a volume of its own, `docker-root-lv`, xfs, at /var/lib/docker (tests/data/fedora/storage.yaml, layouts.f26)."""
 
 from imagebuild.storage import Run, setup_unit
 from imagebuild.storage.setup_unit import EXTENT

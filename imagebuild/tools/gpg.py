@@ -186,7 +186,7 @@ class Signer:
 def signed_payload(data: bytes, keys: Sequence[Path], *, what: str, then: bool = False) -> bytes:
     """Return what is really signed in a clear-signed file; `then`: the key may have expired since. Raises SignatureError.
 
-    gpg ends with 0 for a file that has unsigned lines before or after the signed block (measured, domain.md 5.2): the file must
+    gpg ends with 0 for a file that has unsigned lines before or after the signed block (measured with gpg 2.2): the file must
     be the block and nothing else, and what counts is what gpg extracts from it.
     """
     if (

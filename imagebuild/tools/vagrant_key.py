@@ -1,6 +1,6 @@
 """Vagrant's insecure key pair (hashicorp/vagrant, keys/): published on purpose, so that Vagrant can open every fresh box and replace it.
 
-SHA256:1M4RzhMyWuFS/86uPY/ce2prh/dVTHW7iD2RhpquOZA (shared/data/kickstart-by-release.yaml). It protects nothing.
+SHA256:1M4RzhMyWuFS/86uPY/ce2prh/dVTHW7iD2RhpquOZA (hashicorp/vagrant, keys/vagrant.pub). It protects nothing.
 """
 
 from pathlib import Path

@@ -58,7 +58,7 @@ def test_the_libvirt_box_keeps_its_contract(downloads: dict[str, tuple[Image, Di
     assert sorted(names) == ["Vagrantfile", "box.img", "metadata.json"]
     FORMATS["vagrant-libvirt"].unpack(image.file, tmp_path)
     metadata = json.loads((tmp_path / "metadata.json").read_text())
-    assert metadata == {"provider": "libvirt", "format": "qcow2", "virtual_size": 41}, "41 for 40 GiB (shared/domain.md, 3)"
+    assert metadata == {"provider": "libvirt", "format": "qcow2", "virtual_size": 41}, "41 for 40 GiB (imagefactory, ovfcommon.py)"
     assert qemu.info(tmp_path / "box.img", "qcow2")["virtual-size"] == 40 * GIB
 
 
