@@ -74,16 +74,40 @@ class TreeConfig(Model):
         return self
 
 
+PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
+
+
+class FirstConfig(Model):
+    """What the very first commit of a ref is made without; the whole tree follows it at once, so that there is a release to upgrade from."""
+
+    packages: tuple[PackageName, ...] = Field(min_length=1)
+    files: tuple[TreePath, ...] = Field(default=(), description="of `files`")
+
+
 class MmdebstrapConfig(Model):
     """Compose a Debian tree with mmdebstrap."""
 
     composer: Literal["mmdebstrap"]
     suite: Word
     version: Word = Field(description="prefix of the commit version: 12 gives 12.1, 12.2, …")
-    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")], ...] = Field(min_length=1)
+    packages: tuple[PackageName, ...] = Field(min_length=1)
     exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(default=(), description="dpkg path-exclude patterns")
     files: dict[TreePath, str] = Field(default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them")
+    first_without: FirstConfig | None = Field(
+        default=None, description="for demonstrations: a new ref begins with a commit that lacks this, followed by the whole tree"
+    )
     signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")]
+
+    @model_validator(mode="after")
+    def _lacks_what_it_has(self) -> "MmdebstrapConfig":
+        lacking = self.first_without
+        for name in lacking.packages if lacking is not None else ():
+            if name not in self.packages:
+                raise ValueError(f"first_without.packages: {name!r} is not one of `packages`")
+        for path in lacking.files if lacking is not None else ():
+            if path not in self.files:
+                raise ValueError(f"first_without.files: {path!r} is not one of `files`")
+        return self
 
 
 class RpmOstreeConfig(Model):

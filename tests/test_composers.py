@@ -1,7 +1,8 @@
 """Composing: nothing changed makes no commit, a change makes the next version, signed."""
 
+import io
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -96,6 +97,50 @@ def test_a_commit_that_a_killed_run_left_unsigned_is_signed_by_the_next(tmp_path
     assert composed.version == "12.1"
     target = Repo.ensure(tmp_path / "pulled")
     target.pull(Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), composed.commit)
+
+
+def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info, status = "usr/lib/sysimage/dpkg/info", "usr/lib/sysimage/dpkg/status"
+    # dpkg's files as dpkg 1.21 writes them: a list names directories, too, and /bin is a link into /usr
+    content = {
+        "usr/bin/curl": b"c", "usr/bin/odd": b"o", "usr/etc/curlrc": b"x", "usr/bin/bash": b"b",
+        f"{info}/curl.list": b"/.\n/usr\n/usr/bin\n/usr/bin/curl\n/bin/odd\n/etc/curlrc\n/usr/share/doc/curl/copyright\n",
+        f"{info}/curl.md5sums": b"", f"{info}/bash.list": b"/usr/bin/bash\n", f"{info}/curl-more.list": b"",
+        status: b"Package: bash\nStatus: install ok installed\n\nPackage: curl\nStatus: install ok installed\n",
+    }  # fmt: skip
+
+    def archive(_: MmdebstrapConfig, target: Path) -> None:
+        with tarfile.open(target, "w") as tar:
+            for name, data in content.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+    monkeypatch.setattr(mmdebstrap, "_mmdebstrap", archive)
+    changes = {"first_without": {"packages": ["curl"], "files": ["usr/share/news"]}, "files": {"usr/share/news": "new", "usr/v": "${version}"}}
+    demo = MmdebstrapConfig.model_validate(spec("bash", "curl").model_dump() | changes)
+    directory = tmp_path / "compose"
+    composed = mmdebstrap.compose(directory, REF, demo, tree(directory), tmp_path / "cache")
+    repo = Repo(directory / "repo")
+    first = repo.parent(composed.commit)
+    assert first is not None
+    assert repo.parent(first) is None
+    assert [repo.read(commit, "usr/v") for commit in (first, composed.commit)] == [b"12.1", b"12.2"]
+    assert {entry.path for entry in repo.walk(composed.commit)} - {entry.path for entry in repo.walk(first)} == {
+        PurePosixPath("/") / name
+        for name in ("usr/bin/curl", "usr/bin/odd", "usr/etc/curlrc", "usr/share/news", f"{info}/curl.list", f"{info}/curl.md5sums")
+    }
+    assert repo.read(first, status) == b"Package: bash\nStatus: install ok installed"
+    # both are signed, and nothing is made twice
+    key = directory / "signing-key.asc"
+    Repo.ensure(tmp_path / "pulled").pull(Remote(url=f"file://{repo.path}", keys=(key,), verify=True), first)
+    assert not mmdebstrap.compose(directory, REF, demo, tree(directory), tmp_path / "cache").new
+
+
+@pytest.mark.parametrize("lacking", [{"packages": ["zsh"]}, {"packages": ["bash"], "files": ["usr/share/x"]}])
+def test_what_the_first_commit_lacks_must_be_in_the_tree(lacking: dict[str, list[str]]) -> None:
+    with pytest.raises(ValueError, match="is not one of"):
+        MmdebstrapConfig.model_validate(spec("bash").model_dump() | {"first_without": lacking})
 
 
 def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from imagebuild.tools import command, gpg
 from imagebuild.tools.ostree import Repo, Staged
 
 SCRIPTS = ("debian_tree.sh", "grub_menu.sh", "storage_setup.sh")
+# where debian_tree.sh puts dpkg's database
+INFO, STATUS = "usr/lib/sysimage/dpkg/info", "usr/lib/sysimage/dpkg/status"
 CACHE_SECONDS = 24 * 3600
 # mmdebstrap sets file times to this; OSTree drops them anyway
 EPOCH = "1700000000"
@@ -38,8 +40,9 @@ def compose(directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig,
         key = gpg.ensure_key(homedir, spec.signing_user)
         gpg.export_key(homedir, key, directory / "signing-key.asc")
         composed = _commit(repo, ref, spec, tree, archive, directory / "signing-key.asc")
-        # also when nothing is new: a run that was killed after its commit left it unsigned
-        repo.sign(composed.commit, key, homedir)
+        # also when nothing is new: a run that was killed after its commit left it unsigned; so is the very first, of which hosts upgrade
+        for commit in filter(None, (composed.commit, repo.parent(composed.commit))):
+            repo.sign(commit, key, homedir)
         repo.update_summary()
     return composed
 
@@ -62,9 +65,38 @@ def _commit(repo: Repo, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, arch
         if parent and before and staged.contents == repo.contents(parent):
             return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
         version = _next(before, spec.version)
+        if parent is None and spec.first_without is not None:
+            parent, version = _first(repo, ref, spec, staged, _overlay(Path(temporary) / "first", spec, tree, version, public_key))
         staged = repo.overlay(staged, [_overlay(Path(temporary) / "next", spec, tree, version, public_key)])
     commit = _write(repo, ref, staged, parent, version, inputs)
     return Composed(repo=repo.path, ref=ref, commit=commit, version=version, new=True)
+
+
+def _first(repo: Repo, ref: str, spec: MmdebstrapConfig, staged: Staged, overlay: Path) -> tuple[str, str]:
+    """Commit the tree without `first_without`; return that commit, and the version of the whole tree, which follows."""
+    assert spec.first_without is not None
+    whole = repo.overlay(staged, [overlay])
+    gone = [path for package in spec.first_without.packages for path in _files_of(repo, whole, package)]
+    status = repo.staged_file(whole, STATUS) or b""
+    kept = [paragraph for paragraph in status.split(b"\n\n") if _name(paragraph) not in spec.first_without.packages]
+    lacking = repo.without(whole, [*gone, *spec.first_without.files], {STATUS: b"\n\n".join(kept)})
+    version = _next(None, spec.version)
+    return _write(repo, ref, lacking, None, version, ""), _next(version, spec.version)
+
+
+def _files_of(repo: Repo, staged: Staged, package: str) -> list[str]:
+    """Return the paths of a package's files in the tree, dpkg's own about it among them (dpkg(1), /var/lib/dpkg/info/PACKAGE.list)."""
+    own = [name for name in repo.staged_names(staged, INFO) if name.partition(".")[0].partition(":")[0] == package]
+    listed = b"".join(repo.staged_file(staged, f"{INFO}/{name}") or b"" for name in own if name.endswith(".list"))
+    paths = [line.lstrip("/") for line in listed.decode().splitlines()]
+    # /bin and its kin are links into /usr (merged-usr), and /etc is kept as /usr/etc
+    moved = [f"usr/{path}" for path in paths if path.partition("/")[0] in ("bin", "sbin", "lib", "lib64", "etc")]
+    return [*paths, *moved, *(f"{INFO}/{name}" for name in own)]
+
+
+def _name(paragraph: bytes) -> str:
+    """Return which package a paragraph of dpkg's status file is about (deb822(5))."""
+    return paragraph.lstrip().partition(b"\n")[0].removeprefix(b"Package: ").decode("utf-8", "replace")
 
 
 def _write(repo: Repo, ref: str, staged: Staged, parent: str | None, version: str, inputs: str) -> str:

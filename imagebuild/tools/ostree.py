@@ -7,12 +7,14 @@ import contextlib
 import contextvars
 import hashlib
 import io
+import posixpath
 import re
 import shutil
+import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -380,6 +382,38 @@ class Repo:
             root = self._add(staged.mtree, overlays)
         return Staged(staged.mtree, root.tree_get_contents_checksum())
 
+    def without(self, staged: "Staged", paths: Iterable[str], replaced: Mapping[str, bytes]) -> "Staged":
+        """Return a staged tree less some files, with others' content replaced; `staged` itself stays as it is. Raises BuildError.
+
+        Paths are relative to the root of the tree; directories and what is not there are passed over. Nothing that stays is written again.
+        """
+        with readable(f"no part of a tree can be taken in {self.path}"), self.transaction():
+            _, root = self._repo.write_mtree(staged.mtree, None)
+            whole = (root.tree_get_contents_checksum(), root.tree_get_metadata_checksum())
+            tree = OSTree.MutableTree.new_from_checksum(self._repo, *whole)
+            for path in paths:
+                directory = _directory_of(tree, path)
+                if directory is not None and posixpath.basename(path) in directory.get_files():
+                    directory.remove(posixpath.basename(path), False)
+            for path, data in replaced.items():
+                directory = _directory_of(tree, path)
+                assert directory is not None, path
+                written = self._repo.write_regfile_inline(None, 0, 0, stat.S_IFREG | 0o644, None, data, None)
+                directory.replace_file(posixpath.basename(path), written)
+            _, root = self._repo.write_mtree(tree, None)
+        return Staged(tree, root.tree_get_contents_checksum())
+
+    def staged_names(self, staged: "Staged", directory: str) -> list[str]:
+        """Return the names of files and links in one directory of a staged tree, sorted; empty when there is no such directory."""
+        there = _directory_of(staged.mtree, f"{directory}/.")
+        return sorted(there.get_files()) if there is not None else []
+
+    def staged_file(self, staged: "Staged", path: str) -> bytes | None:
+        """Return the content of a file of a staged tree; None when it has none at that path."""
+        directory = _directory_of(staged.mtree, path)
+        checksum = directory.get_files().get(posixpath.basename(path)) if directory is not None else None
+        return self.open_file(checksum)[0].readall() if checksum is not None else None
+
     def _add(self, mtree: Any, overlays: Sequence[Path]) -> Any:
         modifier = OSTree.RepoCommitModifier.new(OSTree.RepoCommitModifierFlags.CANONICAL_PERMISSIONS, None, None)
         for overlay in overlays:
@@ -439,6 +473,16 @@ class ObjectStream(io.RawIOBase):
         data: bytes = self._stream.read_bytes(len(buffer), None).get_data() or b""
         buffer[: len(data)] = data
         return len(data)
+
+
+def _directory_of(tree: Any, path: str) -> Any:
+    """Return the directory of a mutable tree in which a path lies; None when there is none."""
+    directory = tree
+    for part in PurePosixPath(posixpath.dirname(path)).parts:
+        directory = directory.get_subdirs().get(part)
+        if directory is None:
+            return None
+    return directory
 
 
 def _entry(path: PurePosixPath, file: Any) -> Entry:
