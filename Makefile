@@ -22,6 +22,7 @@ lint: bootstrap
 
 bench: bootstrap
 	.venv/bin/python -m tests.bench
+	.venv/bin/python -m tests.bench_guests boots
 
 bootstrap:
 	@.ci/bootstrap

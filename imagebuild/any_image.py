@@ -69,7 +69,7 @@ def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerat
     evidence = work / "installation"
     evidence.mkdir()
     disk = work / "installed.qcow2"
-    installation.install(installation.Bench(iso=iso, firmware=firmware, accelerator=accelerator), disk, evidence)
+    installation.install(installation.Bench(iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores), disk, evidence)
     return Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO)
 
 

@@ -79,7 +79,7 @@ class CellStore:
         data = TypeAdapter(Rig).dump_python(rig, mode="json")
         self._context = json.dumps(
             {name: value for name, value in data.items() if name not in OUTSIDE}
-            | {"qemu": command.version(QEMU), "accelerator": rig.accelerator.name, "ovmf": qemu.firmware_digest(rig.firmware)},
+            | {"qemu": command.version(QEMU), "accelerator": rig.accelerator.name, "cpu": rig.accelerator.model, "ovmf": qemu.firmware_digest(rig.firmware)},
             sort_keys=True,
         )
 

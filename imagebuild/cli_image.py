@@ -40,12 +40,17 @@ class Wanted:
     repo: Path | None
 
 
+def _accelerator(settings: Config) -> Accelerator:
+    """Return the accelerator with a processor on which any tree can run: nobody knows yet what is in the image."""
+    return accelerator.probe(cache_directory()).suited(0, settings.smoke.cpu)
+
+
 def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: Console) -> None:
     """Hold an image against the criteria, or the chosen ones, and write the report to `output`. Raises CriteriaError, BuildError."""
     unknown = sorted(set(chosen) - set(criteria.names()))
     if unknown:
         raise UsageError(f"there is no criterion {', '.join(unknown)}", hint=f"there are: {', '.join(criteria.names())}")
-    speed = accelerator.probe(cache_directory())
+    speed = _accelerator(wanted.settings)
     output.mkdir(parents=True, exist_ok=True)
     out = Path(tempfile.mkdtemp(prefix="run-", dir=output)).absolute()
     with (
@@ -129,7 +134,7 @@ def _rig(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, evidence: Path)
     smoke: SmokeConfig = wanted.settings.smoke
     return Rig(
         disk=unpacked.disk, disk_format=unpacked.format, controller=unpacked.controller, artifact=wanted.image.name, firmware=wanted.firmware,
-        login=wanted.login, commit="", version="", refspec="", host_kind=HostKind.OSTREE, user=smoke.user, cores=smoke.cores,
+        login=wanted.login, commit="", version="", refspec="", host_kind=HostKind.OSTREE, user=smoke.user, cores=smoke.cores or speed.cores,
         memory=smoke.memory * MIB, storage=wanted.settings.storage, update_url="", accelerator=speed, evidence=evidence, disk_size=unpacked.size,
     )  # fmt: skip
 
@@ -139,7 +144,7 @@ def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, ne
 
     Returns the command's exit status. Raises BuildError when it does not come up.
     """
-    speed = accelerator.probe(cache_directory())
+    speed = _accelerator(wanted.settings)
     with tempfile.TemporaryDirectory(prefix="imagebuild-boot-") as temporary:
         work = Path(temporary)
         (work / "unpacked").mkdir()

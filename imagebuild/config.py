@@ -300,7 +300,10 @@ class SmokeConfig(Model):
         "under the first against all, under others against those about booting",
     )
     tries: int = Field(default=2, ge=1, le=5, description="what fails is tried that often; passing later than at once is `flaky`")
-    cores: int = Field(default=2, ge=1, le=64)
+    cores: int | None = Field(default=None, ge=1, le=64, description="processors; not given: 2 under KVM, 1 under emulation")
+    cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(,[A-Za-z0-9.+-][A-Za-z0-9._+=-]*)*$")] | None = Field(
+        default=None, description="QEMU's -cpu; not given: the host's under KVM, the cheapest on which the tree can run under emulation"
+    )
     memory: Mebibytes = 2048
     failed_units_allowed: dict[str, str] = Field(default={}, description="unit -> why it may fail")
     messages_allowed: tuple[MessageConfig, ...] = Field(default=(), description="messages of journal and console that are known")

@@ -35,7 +35,7 @@ ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relat
 class Tree:
     """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is the commit's.
 
-    `kernel` is the release string of the kernel in /usr/lib/modules; `update_url` where installed hosts look for upgrades.
+    `kernel` is the release string of the kernel in /usr/lib/modules; `isa` the x86-64 level its programs need (1 … 4; 0: not known).
     """
 
     repo: Path
@@ -50,6 +50,7 @@ class Tree:
     files: int
     size: int
     timestamp: int
+    isa: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

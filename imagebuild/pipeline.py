@@ -1,6 +1,7 @@
 """THE graph: how one pinned commit becomes tested downloads."""
 
 import difflib
+import json
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -26,7 +27,7 @@ from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
 from imagebuild.steps import Cost, Step, Unkeyed, gather, step
 from imagebuild.tools import command, qemu
-from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.tools.accelerator import EMULATED, QEMU, Accelerator
 from imagebuild.waivers import GROWTH
 
 MIB = 1024 * 1024
@@ -142,8 +143,8 @@ def _installer(
     )  # fmt: skip
     tested = {
         firmware: step(
-            f"install iso {firmware}", install_iso, made, firmware, settings.disk_size, config.smoke, Unkeyed(host.accelerator),
-            tools=_guest_tools(host, firmware), cost=_guest_cost(config),
+            f"install iso {firmware}", install_iso, tree, made, firmware, settings.disk_size, config.smoke, Unkeyed(host.accelerator),
+            tools=_guest_tools(host, firmware), cost=_guest_cost(config, host),
         )
         for firmware in settings.firmware
     }  # fmt: skip
@@ -154,7 +155,7 @@ def _smoke_installation(tests: _Tests, firmware: Firmware, one: Step[Installatio
     spec = _smoke_spec(tests, firmware, Login.CLOUD_INIT)
     return step(
         f"smoke iso {firmware}", smoke_installation, tests.tree, one, tests.previous, spec, _bench(tests.host),
-        tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config),
+        tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config, tests.host),
     )  # fmt: skip
 
 
@@ -200,7 +201,7 @@ def _smoke(
     spec = _smoke_spec(tests, firmware, image.login)
     return step(
         f"smoke {download.name} {firmware}", smoke_test, tests.tree, download, disk, gather(references), tests.previous, spec,
-        _bench(tests.host), tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config),
+        _bench(tests.host), tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config, tests.host),
     )  # fmt: skip
 
 
@@ -215,7 +216,7 @@ def _smoke_disks(tests: _Tests, disk: Step[Disk], name: str) -> list[Step[Verdic
                 step(
                     f"smoke {artifact} {firmware}", smoke_disk, tests.tree, disk, artifact, gather(found[:1]), tests.previous,
                     _smoke_spec(tests, firmware, image.login), _bench(tests.host), tools=_guest_tools(tests.host, firmware),
-                    cost=_guest_cost(tests.config),
+                    cost=_guest_cost(tests.config, tests.host),
                 )
             )  # fmt: skip
     return found
@@ -243,12 +244,13 @@ def _bench(host: Host) -> Unkeyed[Bench]:
 
 def _guest_tools(host: Host, firmware: Firmware) -> dict[str, str]:
     # how fast the guest runs does not change what it is found to be; what runs it does
-    return {"qemu": command.version(QEMU), "accelerator": host.accelerator.name, "ovmf": qemu.firmware_digest(firmware)}
+    emulated = {"cpu": json.dumps(EMULATED)} if host.accelerator.name == "tcg" else {}
+    return {"qemu": command.version(QEMU), "accelerator": host.accelerator.name, "ovmf": qemu.firmware_digest(firmware)} | emulated
 
 
-def _guest_cost(config: Config) -> Cost:
+def _guest_cost(config: Config, host: Host) -> Cost:
     # two hosts of one image are compared: for a while there are two machines, of which one stands still
-    return Cost(cores=config.smoke.cores, memory=2 * (config.smoke.memory + 256) * MIB)
+    return Cost(cores=config.smoke.cores or host.accelerator.cores, memory=2 * (config.smoke.memory + 256) * MIB)
 
 
 def _disk_cost(host: Host) -> Cost:

@@ -32,7 +32,7 @@ def test_an_unknown_ref_names_the_patterns(tmp_path: Path) -> None:
 
 def test_every_error_is_reported_with_file_line_and_key(tmp_path: Path) -> None:
     text = DEBIAN.read_text()
-    text = text.replace("  cores: 2\n", "  cores: many\n").replace("  osname: debian-atomic\n", "  os_name: debian-atomic\n")
+    text = text.replace("  memory: 2 GiB\n", "  memory: 2 GiB\n  cores: many\n").replace("  osname: debian-atomic\n", "  os_name: debian-atomic\n")
     text = text.replace("disk_size: 6 GiB", "disk_size: 6 bananas")
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
@@ -51,7 +51,7 @@ def test_every_error_is_reported_with_file_line_and_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("  cores: 2\n", "  cores: 2\n  cores: 3\n", "smoke.cores: given twice"),
+        ("  memory: 2 GiB\n", "  memory: 2 GiB\n  memory: 3 GiB\n", "smoke.memory: given twice"),
         ("product: Debian\n", "product: '../etc'\n", "product: must be plain text"),
         ("product: Debian\n", 'product: "a\\nb"\n', "product: must be plain text"),
         ("refs: [debian/12/x86_64/atomic-host]", "refs: [../x]", "refs: '../x' is not a pattern"),

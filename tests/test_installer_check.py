@@ -202,7 +202,7 @@ def test_a_medium_that_does_not_install_is_a_failed_criterion(tmp_path: Path, mo
 
     monkeypatch.setattr(installation, "install", fail)
     with pytest.raises(CriteriaError, match=r"a\.iso under uefi: the medium did not install") as caught:
-        install_iso(tmp_path, image(tmp_path), Firmware.UEFI, 8192, SmokeConfig(user="u"), ACCELERATOR)
+        install_iso(tmp_path, TREE, image(tmp_path), Firmware.UEFI, 8192, SmokeConfig(user="u"), ACCELERATOR)
     assert caught.value.evidence == tmp_path
     (cell,) = json.loads((tmp_path / "verdict.json").read_text())
     assert (cell["criterion"], cell["state"], cell["artifact"], cell["firmware"]) == (INSTALLS, "failed", "a.iso", "uefi")
@@ -210,7 +210,7 @@ def test_a_medium_that_does_not_install_is_a_failed_criterion(tmp_path: Path, mo
 
 def test_a_medium_without_a_kickstart_cannot_be_tested_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="has no kickstart on it: nobody can test that it installs"):
-        install_iso(tmp_path, image(tmp_path, unattended=False), Firmware.BIOS, 8192, SmokeConfig(user="u"), ACCELERATOR)
+        install_iso(tmp_path, TREE, image(tmp_path, unattended=False), Firmware.BIOS, 8192, SmokeConfig(user="u"), ACCELERATOR)
 
 
 def test_phases_and_ends_of_an_installation() -> None:

@@ -11,13 +11,15 @@ from imagebuild.criteria import INSTALLS
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.installation import Bench, InstallationError
 from imagebuild.kinds import Firmware, State
-from imagebuild.model import Cell, Installation, IsoImage
+from imagebuild.model import Cell, Installation, IsoImage, Tree
 from imagebuild.tools.accelerator import Accelerator
 
 MIB = 1024 * 1024
 
 
-def install_iso(out: Path, iso: IsoImage, firmware: Firmware, disk_size: int, guest: SmokeConfig, accelerator: Accelerator) -> Installation:
+def install_iso(
+    out: Path, tree: Tree, iso: IsoImage, firmware: Firmware, disk_size: int, guest: SmokeConfig, accelerator: Accelerator
+) -> Installation:
     """Boot the ISO's unattended entry under a firmware with an empty disk of `disk_size` MiB.
 
     Raises CriteriaError when the medium does not boot or install (evidence and one failed cell are kept), BuildError for one that has no
@@ -32,8 +34,9 @@ def install_iso(out: Path, iso: IsoImage, firmware: Firmware, disk_size: int, gu
     evidence.mkdir()
     disk = out / "disk.qcow2"
     bench = Bench(
-        iso=iso.file, firmware=firmware, accelerator=accelerator, cores=guest.cores, memory=guest.memory * MIB, disk_size=disk_size * MIB
-    )
+        iso=iso.file, firmware=firmware, accelerator=accelerator.suited(tree.isa, guest.cpu), cores=guest.cores or accelerator.cores,
+        memory=guest.memory * MIB, disk_size=disk_size * MIB,
+    )  # fmt: skip
     try:
         phases = installation.install(bench, disk, evidence)
     except InstallationError as error:

@@ -174,11 +174,12 @@ def _test(
 def _rig(subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench, evidence: Path) -> Rig:
     boot, guest = subject.boot, spec.guest
     repo = tree.repo if tree.repo.is_dir() and Repo(tree.repo).has(tree.commit) else None
+    accelerator = bench.accelerator.suited(tree.isa, guest.cpu)
     return Rig(
         disk=boot.disk, disk_format=boot.format, controller=boot.controller, artifact=subject.artifact, firmware=spec.firmware,
         login=spec.login, commit=tree.commit, version=tree.version, refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind,
-        user=guest.user, cores=guest.cores, memory=guest.memory * MIB, storage=spec.storage, update_url=spec.update_url,
-        update_verify=spec.update_verify, accelerator=bench.accelerator, evidence=evidence,
+        user=guest.user, cores=guest.cores or accelerator.cores, memory=guest.memory * MIB, storage=spec.storage, update_url=spec.update_url,
+        update_verify=spec.update_verify, accelerator=accelerator, evidence=evidence,
         allowed_failed_units=tuple(guest.failed_units_allowed), allowed_messages=spec.messages, disk_size=boot.size, grow=subject.grow,
         repo=repo, previous=next((Previous(commit=each.commit, version=each.version) for each in previous), None),
         why_no_previous=spec.why_no_previous, first_release=spec.first_release, atomic=repo is not None and Repo(repo).read(tree.commit, "usr/bin/atomic") is not None,

@@ -10,10 +10,12 @@ from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Tree
-from imagebuild.tools import ostree_server
+from imagebuild.tools import isa, ostree_server
 from imagebuild.tools.ostree import Remote, Repo
 from imagebuild.tools.ostree_server import Patience
 
+# Debian's multiarch, Fedora's
+LIBC = ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6")
 ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}  # elf(5), e_machine, little endian
 
 
@@ -119,6 +121,7 @@ def describe_tree(repo: Repo, pinned: Pin) -> Tree:
         files=files,
         size=size,
         timestamp=repo.timestamp(commit),
+        isa=_isa(repo, commit),
     )
 
 
@@ -152,6 +155,12 @@ def _os_release(repo: Repo, commit: str) -> dict[str, str]:
     text = (repo.read(commit, "usr/lib/os-release") or repo.read(commit, "usr/etc/os-release") or b"").decode("utf-8", "replace")
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {name.strip(): "".join(shlex.split(value)[:1]) for name, _, value in pairs}
+
+
+def _isa(repo: Repo, commit: str) -> int:
+    """Return the x86-64 level that a tree is built for: its C library says so, and what was linked with it."""
+    found = [repo.read(commit, path) for path in (*LIBC, "usr/bin/ostree", "usr/bin/bash")]
+    return max(isa.level(program) for program in (b"", *filter(None, found)))
 
 
 def _architecture(repo: Repo, commit: str) -> str:

@@ -11,11 +11,11 @@ import os
 import platform
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.errors import MissingToolError
+from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.tools import command
 
 QEMU = "qemu-system-x86_64"
@@ -26,20 +26,51 @@ PANIC = b"Kernel panic - not syncing"
 KERNELS = ("/boot/vmlinuz-*", "/lib/modules/*/vmlinuz", "/usr/lib/modules/*/vmlinuz")
 
 
+# The model that costs least under emulation, by the x86-64 level that a tree needs (measured: docs/guests.md, `make bench-guests`).
+# `max` switches on five-level page tables, which the kernel then walks, emulated.
+EMULATED = {1: "Nehalem,vendor=AuthenticAMD,+erms", 2: "Nehalem,vendor=AuthenticAMD,+erms", 3: "max,la57=off"}
+ANY_TREE = 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """What to hand to QEMU, how many times slower than native a guest is, and why this one."""
+    """What to hand to QEMU, how many times slower than native a guest is, and why this one; `cpu` is QEMU's model of the processor."""
 
     name: str
     slowness: float
     reason: str
+    cpu: str = ""
+
+    @property
+    def model(self) -> str:
+        """QEMU's `-cpu`."""
+        return self.cpu or ("host" if self.name == "kvm" else EMULATED[1])
+
+    @property
+    def cores(self) -> int:
+        """How many processors a guest has where nobody says: emulated ones wait for each other (docs/guests.md)."""
+        return 2 if self.name == "kvm" else 1
 
     @property
     def argv(self) -> list[str]:
         """QEMU's options for it."""
+        return ["-accel", "kvm" if self.name == "kvm" else "tcg,thread=multi", "-cpu", self.model]
+
+    def suited(self, level: int, wanted: str | None = None) -> "Accelerator":
+        """Return it with the processor that a tree built for an x86-64 level needs (0: nobody knows), or the one that was configured.
+
+        Raises BuildError for a level that cannot be emulated.
+        """
+        if wanted is not None:
+            return replace(self, cpu=wanted)
         if self.name == "kvm":
-            return ["-accel", "kvm", "-cpu", "host"]
-        return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+            return self
+        if level > max(EMULATED):
+            raise BuildError(
+                f"the tree is built for x86-64-v{level}, which QEMU cannot emulate (it has no AVX-512)",
+                hint="test it on a machine with KVM and such a processor, or set smoke.cpu",
+            )
+        return replace(self, cpu=EMULATED[level or ANY_TREE])
 
 
 def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:

@@ -84,7 +84,7 @@ class Lab:
         guest = self.settings.smoke
         rig = Rig(
             disk=disk, disk_format=form, controller=controller, artifact=evidence.name, firmware=firmware, login=login, commit=tree.commit,
-            version=tree.version, refspec=f"{self.settings.tree.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user, cores=2,
+            version=tree.version, refspec=f"{self.settings.tree.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user, cores=self.host.accelerator.cores,
             memory=guest.memory << 20, storage=storage, update_url=self.settings.tree.update_url, accelerator=self.host.accelerator, evidence=evidence,
         )  # fmt: skip
         with booted(rig) as boot:
