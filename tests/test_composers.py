@@ -9,7 +9,7 @@ from imagebuild.composers import mmdebstrap, rpm_ostree
 from imagebuild.config import MmdebstrapConfig, RpmOstreeConfig, TreeConfig
 from imagebuild.errors import MissingToolError
 from imagebuild.tools import command
-from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools.ostree import Remote, Repo, signatures
 
 REF = "debian/12/x86_64/atomic-host"
 
@@ -60,6 +60,7 @@ def test_unchanged_makes_no_commit_and_changed_makes_the_next_version(tmp_path: 
     again = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache)
     assert (again.commit, again.new) == (first.commit, False)
     # asked again, the mirror has the same: other inputs, equal content
+    assert len(signatures(Repo(directory / "repo").detached_metadata(first.commit) or b"")) == 1, "signed by each run, but once"
     refreshed = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache, refresh=True)
     assert (refreshed.commit, refreshed.new) == (first.commit, False)
     second = mmdebstrap.compose(directory, REF, spec("bash", "coreutils"), settings, cache)
