@@ -73,8 +73,8 @@ def configure(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
 
 def _make_var(target: Sandbox, deployment: PurePosixPath) -> None:
     """Make what is in /var as a first boot would; complaints that a boot would take go to the log."""
-    make = ["chroot", deployment, "systemd-tmpfiles", "--create", "--boot", *[f"--prefix=/var/{name}" for name in VAR_DIRECTORIES]]
-    said = target.run(["sh", "-c", TMPFILES, "sh", *make])
+    prefixes = [f"--prefix=/var/{name}" for name in VAR_DIRECTORIES]
+    said = target.run(["sh", "-c", TMPFILES, "sh", "chroot", deployment, "systemd-tmpfiles", "--create", "--boot", *prefixes])
     if said.strip():
         steplog.note(said.strip())
 
