@@ -99,6 +99,24 @@ def test_a_commit_that_a_killed_run_left_unsigned_is_signed_by_the_next(tmp_path
     target.pull(Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), composed.commit)
 
 
+def test_a_commit_that_was_left_unsigned_is_signed_under_a_newer_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts that deploy by version walk through it, and whoever pulls it alone checks it."""
+    directory = tmp_path / "compose"
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repo, "sign", dies)
+        with pytest.raises(KeyboardInterrupt):
+            mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
+    composed = mmdebstrap.compose(directory, REF, spec("bash", "vim"), tree(directory), tmp_path / "cache")
+    lost = Repo(composed.repo).parent(composed.commit)
+    assert (composed.version, lost is None) == ("12.2", False)
+    target = Repo.ensure(tmp_path / "pulled")
+    target.pull(Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), str(lost))
+
+
 def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def dies(spec: MmdebstrapConfig, target: Path) -> None:
         target.write_bytes(b"half")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from imagebuild import files, steplog
-from imagebuild.composers import Composed
+from imagebuild import files
+from imagebuild.composers import Composed, history, sign_history
 from imagebuild.config import RpmOstreeConfig, source_date_epoch
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg
-from imagebuild.tools.ostree import Repo, signatures
+from imagebuild.tools.ostree import Repo
 
 PROGRAM = ("rpm-ostree", "compose", "tree")
 # GLib's GOption prints one option a line: "  -r, --repo=REPO    Path to …"
@@ -107,7 +107,7 @@ def _version(repo: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str])
     day = time.strftime("%Y%m%d", time.gmtime(source_date_epoch() or time.time()))
     pattern = re.compile(re.escape(Template(spec.version).substitute(date=day, respin="\0")).replace("\0", "([0-9]+)"))
     head = repo.refs().get(ref)
-    used = [int(match[1]) for commit in _history(repo, head) if (match := pattern.fullmatch(_version_of(repo, commit)))]
+    used = [int(match[1]) for commit in history(repo, head) if (match := pattern.fullmatch(_version_of(repo, commit)))]
     return [f"{METADATA}=version={Template(spec.version).substitute(date=day, respin=max(used, default=-1) + 1)}"]
 
 
@@ -161,7 +161,7 @@ def _build_repo(directory: Path, archive: Repo, ref: str) -> Repo:
     """Return the bare-user repository that the unified core composes in, with the head of `ref` that the archive has, or a newer one."""
     build = Repo.ensure(directory / "build-repo", "bare-user")
     published = archive.refs().get(ref)
-    if published is not None and published not in _history(build, build.refs().get(ref)):
+    if published is not None and published not in history(build, build.refs().get(ref)):
         build.pull_local(archive, published)
         build.set_ref(ref, published)
     return build
@@ -169,16 +169,9 @@ def _build_repo(directory: Path, archive: Repo, ref: str) -> Repo:
 
 def _publish(build: Repo, archive: Repo, commit: str) -> None:
     """Copy a commit into the archive, and those before it that a killed run left behind."""
-    missing = [each for each in _history(build, commit) if not archive.has(each)]
+    missing = [each for each in history(build, commit) if not archive.has(each)]
     for each in reversed(missing):
         archive.pull_local(build, each)
-
-
-def _history(repo: Repo, commit: str | None) -> Iterator[str]:
-    """Yield a commit and its ancestors, as far back as the repository has them."""
-    while commit is not None and repo.has(commit):
-        yield commit
-        commit = repo.parent(commit)
 
 
 # --- signing ----------------------------------------------------------------------------------------------------------
@@ -204,11 +197,5 @@ def _differs(file: Path, other: Path) -> bool:
 
 
 def _sign(repo: Repo, head: str, key: _Key | None) -> None:
-    """Sign the head unless this key did, and its ancestors up to one that somebody signed: earlier runs may have died before."""
-    if key is None:
-        return
-    for commit in _history(repo, head):
-        if commit != head and signatures(repo.detached_metadata(commit) or b""):
-            return
-        if repo.sign(commit, key.fingerprint, key.homedir):
-            steplog.note(f"signed {commit}")
+    if key is not None:
+        sign_history(repo, head, key.fingerprint, key.homedir)

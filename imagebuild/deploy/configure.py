@@ -21,12 +21,12 @@ fi"""
 # SuccessExitStatus=DATAERR CANTCREAT (systemd 252, units/systemd-tmpfiles-setup.service; systemd-tmpfiles(8), "Exit status")
 TMPFILES = """status=0
 said=$("$@" 2>&1) || status=$?
-[ -z "$said" ] || printf '%s\\n' "$said"
 case $status in
-0) ;;
-65|73) echo "systemd-tmpfiles ended with $status: what it could not do is left out, as when a host boots" ;;
+0|65|73) ;;
 *) printf '%s\\n' "$said" >&2; exit "$status" ;;
-esac"""
+esac
+[ -z "$said" ] || printf '%s\\n' "$said"
+if [ "$status" != 0 ]; then echo "systemd-tmpfiles ended with $status: what it could not do is left out, as when a host boots"; fi"""
 LOGGED = """log=$1; shift; mkdir -p "${log%/*}/" 2>/dev/null
 if ! true 2>/dev/null > "$log"; then echo "no log can be written to $log"; exec "$@"; fi
 "$@" > "$log" 2>&1; status=$?; cat "$log"; exit $status"""

@@ -117,7 +117,8 @@ class Repo:
         with self.view() as copy:
             command.run(["ostree", f"--repo={copy.path}", "summary", "--update", f"--gpg-sign={key}", *where])
             old, new = ([place / name for name in names] for place in (self.path, copy.path))
-            if all(file.is_file() for file in old) and _said_by(old[0]) == _said_by(new[0]) and _is_signed(old[0], signatures(old[1].read_bytes()), key, homedir):
+            same = all(file.is_file() for file in old) and _said_by(old[0]) == _said_by(new[0])
+            if same and _is_signed(old[0], signatures(old[1].read_bytes()), key, homedir):
                 return False
             ready = [self.path / f".{name}.new" for name in names]
             for file, target in zip(new, ready, strict=True):
