@@ -93,7 +93,8 @@ class RpmOstreeConfig(Model):
     treefile: str = Field(description="the treefile; what it names lies beside it")
     cache: str | None = Field(default=None, description="directory for downloaded packages; without it every compose fetches them again")
     unified_core: bool | None = Field(
-        default=None, description="compose with --unified-core; null: when the installed rpm-ostree knows it (2018.7 and newer)"
+        default=None,
+        description="compose with --unified-core; null: when the installed rpm-ostree knows it (2018.7 and newer) and the host has SELinux's policy",
     )
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9$][A-Za-z0-9._+~${}-]*$")] | None = Field(
         default=None,

@@ -1,7 +1,8 @@
 """Compose a Fedora-style tree: `rpm-ostree compose tree` where it exists, with the options that the installed version knows.
 
 What changed with the versions (coreos/rpm-ostree, src/app/rpmostree-compose-builtin-tree.c): `--ex-unified-core` came with 2017.11,
-`--unified-core` with 2018.7 (both want a bare-user repository; since 2018.8 any will do), `--write-composejson-to` with 2018.8.
+`--unified-core` with 2018.7, `--write-composejson-to` with 2018.8. Up to 2018.9 the unified core wanted a bare-user repository; to this
+day it wants a policy of SELinux on the build host, unless the treefile says `selinux: false` (src/libpriv/rpmostree-core.c).
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from imagebuild import files
+from imagebuild import files, steplog
 from imagebuild.composers import Composed, history, sign_history
 from imagebuild.config import RpmOstreeConfig, source_date_epoch
 from imagebuild.errors import BuildError
@@ -26,12 +27,17 @@ OPTION = re.compile(r"^\s+(?:-\w, )?(--[a-z0-9-]+)", re.MULTILINE)
 UNIFIED, EXPERIMENTAL = "--unified-core", "--ex-unified-core"
 REPORT, PRINT, METADATA = "--write-composejson-to", "--print-only", "--add-metadata-string"
 # words of rpm-ostree's own errors -> what to do next
+NO_POLICY = "Unable to load SELinux policy from /"
 HINTS = {
-    "SELinux policy": "compose where /etc/selinux has a policy, or set compose.unified_core: false",
+    NO_POLICY: "compose where /etc/selinux has a policy, or set compose.unified_core: false",
     "root privileges": "compose as root",
     "uid 0 (root)": "compose as root",
     "bwrap": "its scripts run in bubblewrap, which containers without privileges do not allow",
 }
+
+
+class _NoPolicyError(BuildError):
+    """The unified core found no policy of SELinux on the build host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +58,10 @@ def compose(directory: Path, ref: str, spec: RpmOstreeConfig) -> Composed:
     if not treefile.is_file():
         raise BuildError(f"there is no treefile {treefile}", hint="check compose.treefile")
     known = frozenset(OPTION.findall(command.run([*PROGRAM, "--help"], quiet=True)))
-    unified = _unified(spec, known)
     with _key(directory, spec) as key:
         archive = Repo.ensure(directory / "repo")
         before = archive.refs().get(ref)
-        work = _build_repo(directory, archive, ref) if unified else archive
-        options = [*unified, *_cache(spec), *_version(work, ref, spec, known)]
-        _run(work, ref, treefile, options, known, directory / "compose.json")
+        work = _compose(directory, archive, ref, spec, known)
         commit = work.refs()[ref]
         _sign(work, commit, key)
         if work is not archive:
@@ -68,6 +71,22 @@ def compose(directory: Path, ref: str, spec: RpmOstreeConfig) -> Composed:
         archive.set_ref(ref, commit)
         archive.update_summary()
     return Composed(repo=archive.path, ref=ref, commit=commit, version=_version_of(archive, commit), new=commit != before)
+
+
+def _compose(directory: Path, archive: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str]) -> Repo:
+    """Compose, and return the repository that has the commit; nobody who did not ask for the unified core fails for want of what it needs."""
+    unified = _unified(spec, known)
+    if unified:
+        work = _build_repo(directory, archive, ref)
+        try:
+            _run(work, ref, spec, known, [*unified, *_cache(spec)], directory / "compose.json")
+            return work
+        except _NoPolicyError as error:
+            if spec.unified_core:
+                raise
+            steplog.note(f"{error.message}\nonce more, without {unified[0]}")
+    _run(archive, ref, spec, known, _cache(spec), directory / "compose.json")
+    return archive
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -118,9 +137,10 @@ def _version_of(repo: Repo, commit: str) -> str:
 # --- composing --------------------------------------------------------------------------------------------------------
 
 
-def _run(work: Repo, ref: str, treefile: Path, options: list[str], known: frozenset[str], report: Path) -> None:
+def _run(work: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str], options: list[str], report: Path) -> None:
     """Compose into a repository. Raises BuildError: rpm-ostree failed, or made another ref."""
-    argv: list[str | Path] = [*PROGRAM, f"--repo={work.path}", *options]
+    treefile = Path(spec.treefile).absolute()
+    argv: list[str | Path] = [*PROGRAM, f"--repo={work.path}", *options, *_version(work, ref, spec, known)]
     if PRINT in known:
         _check_ref([*argv, PRINT, treefile], treefile, ref)
     report.unlink(missing_ok=True)
@@ -128,12 +148,17 @@ def _run(work: Repo, ref: str, treefile: Path, options: list[str], known: frozen
     try:
         command.run([*argv, *([f"{REPORT}={report}"] if REPORT in known else []), treefile])
     except command.CommandError as error:
-        hint = next((hint for words, hint in HINTS.items() if words in error.output), "the log has all that rpm-ostree said")
-        raise BuildError(f"{treefile} could not be composed: {error.message}", hint=hint, log=error.log) from error
+        raise _failed(treefile, error) from error
     after = work.refs()
     moved = sorted(name for name, commit in after.items() if before.get(name) != commit)
     if ref not in after or (moved and ref not in moved):
         raise _other_ref(treefile, ", ".join(moved) or "nothing", ref)
+
+
+def _failed(treefile: Path, error: command.CommandError) -> BuildError:
+    kind = _NoPolicyError if NO_POLICY in error.output else BuildError
+    hint = next((hint for words, hint in HINTS.items() if words in error.output), "the log has all that rpm-ostree said")
+    return kind(f"{treefile} could not be composed: {error.message}", hint=hint, log=error.log)
 
 
 def _check_ref(argv: list[str | Path], treefile: Path, ref: str) -> None:
