@@ -114,9 +114,31 @@ class RpmOstreeConfig(Model):
     """Compose a tree with `rpm-ostree compose tree`."""
 
     composer: Literal["rpm-ostree"]
-    treefile: str
-    cache: str | None = None
+    treefile: str = Field(description="the treefile; what it names lies beside it")
+    cache: str | None = Field(default=None, description="directory for downloaded packages; without it every compose fetches them again")
+    unified_core: bool | None = Field(
+        default=None,
+        description="compose with --unified-core; null: when the installed rpm-ostree knows it (2018.7 and newer) and the host has SELinux's policy",
+    )
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9$][A-Za-z0-9._+~${}-]*$")] | None = Field(
+        default=None,
+        description="version of the next commit, as 26.${date}.${respin} (YYYYMMDD, and a number from 0); null: automatic_version_prefix",
+    )
     signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")] | None = None
+    public_key: str | None = Field(
+        default=None,
+        description="file that gets the public signing key before the compose, for the treefile's add-files (also: STORE/compose/signing-key.asc)",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RpmOstreeConfig":
+        if self.public_key is not None and self.signing_user is None:
+            raise ValueError("public_key needs signing_user: nothing is signed without it")
+        if self.version is not None:
+            rest = self.version.replace("${date}", "20170705")
+            if rest.count("${respin}") != 1 or re.search(r"[${}]", rest.replace("${respin}", "0")):
+                raise ValueError("version holds ${respin} once, and no other placeholder than ${date}: commits are told apart by it")
+        return self
 
 
 class KickstartConfig(Model):

@@ -10,7 +10,7 @@ from imagebuild.composers import mmdebstrap, rpm_ostree
 from imagebuild.config import MmdebstrapConfig, RpmOstreeConfig, TreeConfig
 from imagebuild.errors import MissingToolError
 from imagebuild.tools import command
-from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools.ostree import Remote, Repo, signatures
 
 REF = "debian/12/x86_64/atomic-host"
 
@@ -61,6 +61,7 @@ def test_unchanged_makes_no_commit_and_changed_makes_the_next_version(tmp_path: 
     again = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache)
     assert (again.commit, again.new) == (first.commit, False)
     # asked again, the mirror has the same: other inputs, equal content
+    assert len(signatures(Repo(directory / "repo").detached_metadata(first.commit) or b"")) == 1, "signed by each run, but once"
     refreshed = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache, refresh=True)
     assert (refreshed.commit, refreshed.new) == (first.commit, False)
     second = mmdebstrap.compose(directory, REF, spec("bash", "coreutils"), settings, cache)
@@ -141,6 +142,24 @@ def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(tmp_path: Path, monk
 def test_what_the_first_commit_lacks_must_be_in_the_tree(lacking: dict[str, list[str]]) -> None:
     with pytest.raises(ValueError, match="is not one of"):
         MmdebstrapConfig.model_validate(spec("bash").model_dump() | {"first_without": lacking})
+
+
+def test_a_commit_that_was_left_unsigned_is_signed_under_a_newer_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts that deploy by version walk through it, and whoever pulls it alone checks it."""
+    directory = tmp_path / "compose"
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repo, "sign", dies)
+        with pytest.raises(KeyboardInterrupt):
+            mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
+    composed = mmdebstrap.compose(directory, REF, spec("bash", "vim"), tree(directory), tmp_path / "cache")
+    lost = Repo(composed.repo).parent(composed.commit)
+    assert (composed.version, lost is None) == ("12.2", False)
+    target = Repo.ensure(tmp_path / "pulled")
+    target.pull(Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), str(lost))
 
 
 def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

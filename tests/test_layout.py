@@ -1,19 +1,22 @@
 """The kickstart language that disk images use, and what it makes of a disk."""
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from imagebuild import steplog
 from imagebuild.deploy import configure, password, prescript
 from imagebuild.deploy.configure import configure as write_configuration
 from imagebuild.deploy.execute import is_change, kernel_arguments
 from imagebuild.deploy.kickstart import BadKickstartError, includes
 from imagebuild.deploy.layout import EXTENT
 from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.target import Argv
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
+from imagebuild.tools import command
 from tests.fakes import FakeSandbox
 from tests.test_plan import BIOS, BOTH, GIB, MIB, SMALL, read
 
@@ -159,6 +162,46 @@ def test_what_is_written_for_accounts_and_services() -> None:
     assert "systemctl --quiet disable firewalld.service" in scripts
     assert sandbox.files[PurePosixPath("/sysroot/deployment/etc/fstab")].data.count(b"\n") == 3
     assert b"GRUB_TIMEOUT=1" in sandbox.files[PurePosixPath("/sysroot/deployment/etc/default/grub")].data
+
+
+class LocalSandbox(FakeSandbox):
+    """Runs shell scripts on this machine, with a stand-in for chroot in PATH; the rest it only remembers."""
+
+    def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
+        super().run(*commands, env=env)
+        return "".join(command.run([str(word) for word in argv]) for argv in commands if argv[0] == "sh")
+
+
+@pytest.mark.parametrize(
+    ("status", "noted"),
+    [
+        pytest.param(0, False, id="nothing to complain of"),
+        pytest.param(65, True, id="EX_DATAERR"),
+        pytest.param(73, True, id="EX_CANTCREAT"),
+        pytest.param(1, None, id="failed"),
+        pytest.param(64, None, id="EX_USAGE"),
+        pytest.param(127, None, id="the tree has no systemd-tmpfiles"),
+    ],
+)
+def test_what_tmpfiles_leaves_out_is_noted_as_at_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, noted: bool | None
+) -> None:
+    """systemd 252, units/systemd-tmpfiles-setup.service: SuccessExitStatus=DATAERR CANTCREAT."""
+    chroot = tmp_path / "chroot"
+    complaint = "" if status == 0 else "echo 'Failed to resolve group' >&2; "
+    chroot.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {tmp_path}/argv\n{complaint}exit {status}\n")
+    chroot.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    log = tmp_path / "log"
+    with steplog.writing_to(log):
+        if noted is None:
+            with pytest.raises(BuildError, match=rf"exit status {status}(.|\n)*Failed to resolve group"):
+                write_configuration(read(SMALL), LocalSandbox(), PurePosixPath("/d"))
+            return
+        write_configuration(read(SMALL), LocalSandbox(), PurePosixPath("/d"))
+    assert (tmp_path / "argv").read_text().split()[:4] == ["/d", "systemd-tmpfiles", "--create", "--boot"]
+    assert ("Failed to resolve group" in log.read_text()) == noted
+    assert (f"systemd-tmpfiles ended with {status}: " in log.read_text()) == noted
 
 
 def test_a_failing_script_names_its_line_unless_it_may_fail() -> None:

@@ -137,7 +137,7 @@ def test_a_package_is_made_with_the_real_tools(tmp_path: Path) -> None:
 
 def test_a_system_container_says_how_it_is_started() -> None:
     with tarfile.open(fileobj=io.BytesIO(oci.system_container_archive())) as archive:
-        layer = archive.extractfile("layer.tar")
+        layer = archive.extractfile(next(name for name in archive.getnames() if name.endswith("/layer.tar")))
         assert layer is not None
         with tarfile.open(fileobj=layer) as inside:
             template = inside.extractfile("exports/config.json.template")

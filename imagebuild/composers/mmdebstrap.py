@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 
 from imagebuild import steplog
-from imagebuild.composers import Composed
+from imagebuild.composers import Composed, sign_history
 from imagebuild.config import MmdebstrapConfig, TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg
@@ -40,9 +40,8 @@ def compose(directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig,
         key = gpg.ensure_key(homedir, spec.signing_user)
         gpg.export_key(homedir, key, directory / "signing-key.asc")
         composed = _commit(repo, ref, spec, tree, archive, directory / "signing-key.asc")
-        # also when nothing is new: a run that was killed after its commit left it unsigned; so is the very first, of which hosts upgrade
-        for commit in filter(None, (composed.commit, repo.parent(composed.commit))):
-            repo.sign(commit, key, homedir)
+        # also when nothing is new: a run that was killed after its commit left it unsigned; the very first is made beside it
+        sign_history(repo, composed.commit, key, homedir)
         repo.update_summary()
     return composed
 

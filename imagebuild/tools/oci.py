@@ -1,7 +1,9 @@
 """A tiny container image made on the build host, one static busybox: as an archive to load, and as a registry serves it.
 
-The archive is what both `docker load` and `podman load` read (Docker Image Specification v1.2, "Combined Image JSON + Filesystem
-Changeset Format"); the registry's answers are those of the OCI Distribution Specification v1.1, "Pulling manifests" and "Pulling blobs".
+The archive is what `docker save` of 1.10 … 24 writes (Docker Image Specification v1.2, "Combined Image JSON + Filesystem Changeset
+Format"; moby v1.13.0, image/tarexport/save.go): docker and podman read its manifest.json, docker before 1.10 its `repositories` and
+`ID/json`, and atomic 1.19 both. The registry's answers are those of the OCI Distribution Specification v1.1, "Pulling manifests" and
+"Pulling blobs".
 """
 
 import functools
@@ -11,6 +13,7 @@ import io
 import json
 import tarfile
 from dataclasses import dataclass
+from typing import Any
 
 from imagebuild.tools import command
 
@@ -20,6 +23,9 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 SYSTEM_NAME = "imagebuild-system:latest"
+# moby v1.13.0, image/v1/imagev1.go and image/tarexport/save.go: what each layer's directory says of its format
+LEGACY_VERSION = b"1.0"
+CREATED = "1970-01-01T00:00:00Z"
 PROGRAMS = ("sh", "echo", "cat", "wget", "sleep", "httpd")
 
 
@@ -73,12 +79,21 @@ def _image(more: dict[str, bytes]) -> _Image:
     """Make an image; its only program is the build host's static busybox. Raises MissingToolError."""
     layer = _tar({"bin/busybox": command.require("busybox").read_bytes(), **more}, links={f"bin/{name}": "busybox" for name in PROGRAMS})
     config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
+        **_v1_config(),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     return _Image(layer=layer, config=json.dumps(config).encode())
+
+
+def _v1_config() -> dict[str, Any]:
+    """Return what an image's configuration and the legacy JSON of its only layer have in common."""
+    return {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": CREATED,
+        # atomic 1.19 reads Labels without asking whether there are any (Atomic/syscontainers.py, _pull_docker_tar)
+        "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"], "Labels": {}},
+    }
 
 
 def busybox_archive() -> bytes:
@@ -86,10 +101,23 @@ def busybox_archive() -> bytes:
     return _archive(_busybox(), NAME)
 
 
-def _archive(image: _Image, tag: str) -> bytes:
-    name = f"{hashlib.sha256(image.config).hexdigest()}.json"
-    manifest = json.dumps([{"Config": name, "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()
-    return _tar({name: image.config, "layer.tar": image.layer, "manifest.json": manifest}, links={})
+def _archive(image: _Image, name_and_tag: str) -> bytes:
+    """Return the archive of an image under one name, with a directory for its only layer."""
+    config = f"{hashlib.sha256(image.config).hexdigest()}.json"
+    # any 64 hexadecimal digits do: docker before 1.10 takes them for the image's id, later readers for a directory's name
+    layer = hashlib.sha256(image.config + image.layer).hexdigest()
+    name, _, tag = name_and_tag.rpartition(":")
+    return _tar(
+        {
+            config: image.config,
+            f"{layer}/VERSION": LEGACY_VERSION,
+            f"{layer}/json": json.dumps({"id": layer, **_v1_config()}).encode(),
+            f"{layer}/layer.tar": image.layer,
+            "manifest.json": json.dumps([{"Config": config, "RepoTags": [name_and_tag], "Layers": [f"{layer}/layer.tar"]}]).encode(),
+            "repositories": json.dumps({name: {tag: layer}}).encode(),
+        },
+        links={},
+    )
 
 
 def registry() -> dict[str, tuple[str, bytes]]:

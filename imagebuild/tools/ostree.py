@@ -87,7 +87,7 @@ class Repo:
     @property
     def mode(self) -> str:
         """How the repository keeps its objects: archive, bare, bare-user …"""
-        return str(self._repo.get_mode().value_nick).replace("archive-z2", "archive")
+        return str(self._repo.get_mode().value_nick).replace("_", "-").replace("archive-z2", "archive")
 
     # --- refs -----------------------------------------------------------------------------------------------------------
 
@@ -119,7 +119,8 @@ class Repo:
         with self.view() as copy:
             command.run(["ostree", f"--repo={copy.path}", "summary", "--update", f"--gpg-sign={key}", *where])
             old, new = ([place / name for name in names] for place in (self.path, copy.path))
-            if all(file.is_file() for file in old) and _said_by(old[0]) == _said_by(new[0]) and _is_signed(old[0], old[1], key, homedir):
+            same = all(file.is_file() for file in old) and _said_by(old[0]) == _said_by(new[0])
+            if same and _is_signed(old[0], signatures(old[1].read_bytes()), key, homedir):
                 return False
             ready = [self.path / f".{name}.new" for name in names]
             for file, target in zip(new, ready, strict=True):
@@ -238,6 +239,10 @@ class Repo:
             result.require_valid_signature()
         except GLib.Error as error:
             raise _signature_error(error, commit) from error
+
+    def pull_local(self, source: "Repo", commit: str) -> None:
+        """Copy a commit, whole, with its signatures, from another repository of this machine; refs stay. Raises CommandError."""
+        command.run(["ostree", f"--repo={self.path}", "pull-local", source.path, commit])
 
     def fsck(self, commit: str) -> int:
         """Read every object of a commit and check it against its name; return how many. Raises BuildError naming the bad one."""
@@ -438,13 +443,22 @@ class Repo:
         found: str = commit
         return found
 
-    def sign(self, commit: str, key_id: str, homedir: Path) -> None:
-        """Sign a commit with a GPG key; signing twice with the same key is fine."""
+    def sign(self, commit: str, key_id: str, homedir: Path) -> bool:
+        """Sign a commit with a GPG key, unless it is signed by it; return whether it was signed now.
+
+        libostree's own check needs the key in the user's keyring, and else adds one more signature each time (measured with 2022.7).
+        """
+        detached = self.detached_metadata(commit)
+        file = self.path / "objects" / commit[:2] / f"{commit[2:]}.commit"
+        if detached is not None and _is_signed(file, signatures(detached), key_id, homedir):
+            return False
         try:
             self._repo.sign_commit(commit, key_id, str(homedir), None)
         except GLib.Error as error:
             if not error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.EXISTS):
                 raise BuildError(f"commit {commit} cannot be signed with key {key_id}: {error.message}") from error
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -614,15 +628,15 @@ def _said_by(summary: Path) -> tuple[str, str]:
     )
 
 
-def _is_signed(summary: Path, signature: Path, key: str, homedir: Path | None) -> bool:
-    """Return whether a summary is signed by a key."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-summary-") as temporary:
+def _is_signed(file: Path, detached: Sequence[bytes], key: str, homedir: Path | None) -> bool:
+    """Return whether one of the signatures is a key's over this file: a summary, or a commit object."""
+    with tempfile.TemporaryDirectory(prefix="imagebuild-signature-") as temporary:
         blob, public = Path(temporary) / "signature", Path(temporary) / "key.asc"
         gpg.export_key(homedir, key, public)
-        for data in signatures(signature.read_bytes()):
+        for data in detached:
             blob.write_bytes(data)
             with contextlib.suppress(gpg.SignatureError):
-                gpg.check_detached(summary, blob, [public], what=str(summary))
+                gpg.check_detached(file, blob, [public], what=str(file))
                 return True
     return False
 

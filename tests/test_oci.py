@@ -1,0 +1,124 @@
+"""The archive of the test's container image, read as each of its readers reads it."""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imagebuild.tools import command, oci
+from tests.archive_readers import READERS, Read, UnreadableError
+
+Reader = Callable[[Path, Path], Read]
+ARCHIVES = {oci.NAME: oci.busybox_archive, oci.SYSTEM_NAME: oci.system_container_archive}
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {member.name: stream.read() for member in tar if (stream := tar.extractfile(member)) is not None}
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", list(ARCHIVES))
+@pytest.mark.parametrize("reader", list(READERS.values()), ids=list(READERS))
+def test_every_reader_gets_the_same_image(reader: Reader, name: str, tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(ARCHIVES[name]())
+    read = reader(archive, tmp_path / "extracted")
+    (layer,) = [data for path, data in members(archive.read_bytes()).items() if path.endswith("/layer.tar")]
+    assert read.names == [name]
+    assert read.layers == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
+    assert not read.labels, "no label runs anything by itself"
+
+
+def without_labels(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: data.replace(b', "Labels": {}', b"") for path, data in files.items()}
+
+
+def with_short_id(files: dict[str, bytes]) -> dict[str, bytes]:
+    (identifier,) = {path.split("/")[0] for path in files if "/" in path}
+    return {path.replace(identifier, "layer"): data.replace(identifier.encode(), b"layer") for path, data in files.items()}
+
+
+def with_null_labels(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: data.replace(b'"Labels": {}', b'"Labels": null') for path, data in files.items()}
+
+
+def flat(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The layout that archives had before: the layer beside the manifest."""
+    (layer,) = [path for path in files if path.endswith("/layer.tar")]
+    kept = {path: data.replace(layer.encode(), b"layer.tar") for path, data in files.items() if "/" not in path and path != "repositories"}
+    return {**kept, "layer.tar": files[layer]}
+
+
+def without_repositories(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: data for path, data in files.items() if path != "repositories"}
+
+
+def other_layer(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: b"other" if path.endswith("/layer.tar") else data for path, data in files.items()}
+
+
+def without_manifest(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: data for path, data in files.items() if path != "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("reader", "change", "complaint"),
+    [
+        ("atomic 1.19", without_labels, "Labels"),
+        ("atomic 1.19", with_null_labels, "NoneType"),
+        ("atomic 1.19", flat, "no such file: json"),
+        ("docker before 1.10", flat, "no such file: repositories"),
+        ("docker before 1.10", without_repositories, "no such file: repositories"),
+        ("docker before 1.10", with_short_id, "image ID 'layer' is invalid"),
+        ("docker 1.13", other_layer, "invalid diffID"),
+        ("skopeo and podman", other_layer, "Digest did not match"),
+        ("skopeo and podman", without_manifest, "file does not exist: manifest.json"),
+    ],
+)
+def test_the_readers_refuse_what_theirs_refuse(
+    reader: str, change: Callable[[dict[str, bytes]], dict[str, bytes]], complaint: str, tmp_path: Path
+) -> None:
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(packed(change(members(oci.system_container_archive()))))
+    with pytest.raises((UnreadableError, KeyError), match=complaint):
+        READERS[reader](archive, tmp_path / "extracted")
+
+
+def test_each_layer_has_the_directory_that_docker_save_writes() -> None:
+    files = members(oci.system_container_archive())
+    (identifier,) = {path.split("/")[0] for path in files if "/" in path}
+    assert {path for path in files if "/" in path} == {f"{identifier}/{name}" for name in ("VERSION", "json", "layer.tar")}
+    assert files[f"{identifier}/VERSION"] == b"1.0"
+    legacy = json.loads(files[f"{identifier}/json"])
+    assert (legacy["id"], legacy["config"]["Labels"]) == (identifier, {})
+    assert json.loads(files["repositories"]) == {"imagebuild-system": {"latest": identifier}}
+
+
+def test_the_real_skopeo_reads_it(tmp_path: Path) -> None:
+    if command.find("skopeo") is None:
+        pytest.skip("skopeo is not installed: .ci/bootstrap installs it; the same is read above by what its sources do")
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(oci.busybox_archive())
+    # a policy of its own: the host's may refuse what is not signed
+    copy = ["skopeo", "copy", "--insecure-policy", f"docker-archive:{archive}:{oci.NAME}", f"dir:{tmp_path / 'copy'}"]
+    subprocess.run(copy, check=True, capture_output=True, timeout=60)
+    manifest = json.loads((tmp_path / "copy/manifest.json").read_text())
+    (layer,) = [data for path, data in members(archive.read_bytes()).items() if path.endswith("/layer.tar")]
+    assert manifest["layers"][0]["digest"] == f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    config = json.loads((tmp_path / "copy" / manifest["config"]["digest"].removeprefix("sha256:")).read_text())
+    assert config["config"]["Labels"] == {}
