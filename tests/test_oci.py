@@ -110,8 +110,7 @@ def test_each_layer_has_the_directory_that_docker_save_writes() -> None:
 
 
 def test_the_real_skopeo_reads_it(tmp_path: Path) -> None:
-    if command.find("skopeo") is None:
-        pytest.skip("skopeo is not installed: .ci/bootstrap installs it; the same is read above by what its sources do")
+    command.require("skopeo")
     archive = tmp_path / "image.tar"
     archive.write_bytes(oci.busybox_archive())
     # a policy of its own: the host's may refuse what is not signed
