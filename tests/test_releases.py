@@ -18,7 +18,7 @@ from imagebuild.guest import NotTestedError
 from imagebuild.publish import promote
 from imagebuild.releases import PACKAGE, Release, Releases, make_packages, offering
 from imagebuild.stages.tree import Pin, pull_commit, release_before
-from imagebuild.tools import history, oci, succession, web
+from imagebuild.tools import gpg, history, oci, succession, web
 from imagebuild.tools.ostree import Remote, Repo
 from imagebuild.tools.rpm import Package
 from tests.test_ostree import FILES, QUICK, REF, make_commit
@@ -308,3 +308,22 @@ def test_a_release_that_is_not_in_the_history_is_said_at_the_plan(tmp_path: Path
     Repo(repo).object_path(4, commit).unlink()
     gone = release_before(config_of(repo), Pin(ref=REF, commit=latest), given=previous)
     assert gone.lost.endswith(f"{commit} is not in the repository")
+
+
+def test_a_commit_between_that_nobody_signed_holds_nothing_up(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    """Hosts that check signatures cannot walk over it: a criterion says so, and everything else is tested."""
+    repo, middle = candidate
+    previous = Repo(repo).parent(middle)
+    latest, _ = succession.relative(Repo(repo), middle, version="1.3", parent=middle, timestamp=1_700_000_300)
+    assert previous is not None
+    with gpg.keyring(tmp_path / "gnupg") as homedir:
+        key = gpg.ensure_key(homedir, "release <release@localhost>")
+        gpg.export_key(homedir, key, tmp_path / "key.asc")
+        for commit in (previous, latest):
+            Repo(repo).sign(commit, key, homedir)
+    checked = config_of(repo).model_copy(update={"allow_unsigned": False, "gpg_keys": [str(tmp_path / "key.asc")]})
+    store = Repo.ensure(tmp_path / "store")
+    store.pull(Remote(url=f"file://{repo}", keys=(tmp_path / "key.asc",), verify=True), latest)
+    pull_commit(tmp_path, Pin(ref=REF, commit=previous), checked, store.path, (middle,))
+    assert store.has(previous)
+    assert history.lost(store, latest, previous).endswith(f"{middle} is not in the repository")
