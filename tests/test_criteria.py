@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,6 +36,7 @@ from imagebuild.guest import Expected, Host, NotApplicableError, NotTestedError,
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.journey import Stop
 from imagebuild.kinds import Login
+from imagebuild.own_keys import pull_with_own_keys
 from imagebuild.releases import PACKAGE
 from imagebuild.rig import Boot
 from imagebuild.tools import vagrant_key
@@ -66,7 +66,7 @@ CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
     "boots-the-released-commit": boots.test_boots_the_released_commit,
     "upgrades-come-from-the-releases-remote": upgrade_remote.test_upgrades_come_from_the_releases_remote,
     "the-images-own-keys-verify-the-release": lambda host, expected: upgrade_keys.test_the_images_own_keys_verify_the_release(
-        host, expected, SERVED
+        host, expected, lambda: pull_with_own_keys(host, expected.refspec, "http://10.0.2.100/repo")
     ),
     "cloud-init-passes-an-ssh-key": ssh_key.test_cloud_init_passes_an_ssh_key,
     "cloud-init-sets-the-hostname": hostname.test_cloud_init_sets_the_hostname,
@@ -103,9 +103,6 @@ ON_THE_WAY: dict[str, Callable[[Any], None]] = {
     "system-containers-survive-a-reboot": system_containers.test_system_containers_survive_a_reboot,
     "container-units-survive-a-reboot": system_containers.test_container_units_survive_a_reboot,
 }
-
-
-SERVED: Any = SimpleNamespace(url="http://10.0.2.100/repo", candidate=None, publish=lambda _: None)
 
 
 def _records(host: Host) -> Records:

@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -107,14 +106,16 @@ def test_an_unsigned_release_is_refused(world: World) -> None:
 
 
 def test_who_checks_no_signatures_has_no_keys_to_be_asked() -> None:
-    releases: Any = None
+    def pull() -> Answer:
+        raise AssertionError("nothing is to be pulled")
+
     unchecked = Host(transport=Here(f'[remote "{NAME}"]\nurl=x\ngpg-verify=false\n'), commands=OstreeHost())
     expected: Expected = replace(EXPECTED, update_verify=False)
     with pytest.raises(NotApplicableError, match="do not check signatures"):
-        criterion(unchecked, expected, releases)
+        criterion(unchecked, expected, pull)
     with pytest.raises(NotTestedError, match="a failure of its own"):
-        criterion(unchecked, EXPECTED, releases)
+        criterion(unchecked, EXPECTED, pull)
     with pytest.raises(AssertionError, match="has no remote"):
-        criterion(Host(transport=Here(""), commands=OstreeHost()), EXPECTED, releases)
+        criterion(Host(transport=Here(""), commands=OstreeHost()), EXPECTED, pull)
 
 

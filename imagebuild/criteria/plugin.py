@@ -6,7 +6,7 @@ the reason. Only a passed test is ever reported as passed.
 
 import contextlib
 import tempfile
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from imagebuild.hosts.table import commands_of
 from imagebuild.journey import Journey
 from imagebuild.kinds import State
 from imagebuild.model import Cell
-from imagebuild.releases import Releases
+from imagebuild.own_keys import pull_with_own_keys
 from imagebuild.rig import Boot, Rig, rig_from_json
 from imagebuild.suite import Suite
+from imagebuild.tools.ssh import Answer
 
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
@@ -153,9 +154,15 @@ def expected(suite: Suite) -> Expected:
 
 
 @pytest.fixture
-def releases(suite: Suite) -> Releases:
-    """What the test's server can have the host's ref point at."""
-    return suite.releases
+def own_pull(suite: Suite, host: Host, expected: Expected) -> Callable[[], Answer]:
+    """What pulls the released commit (its metadata) by the host's own remote, with the keys that came with the image."""
+
+    def pull() -> Answer:
+        releases = suite.releases
+        releases.publish(releases.candidate)
+        return pull_with_own_keys(host, expected.refspec, releases.url)
+
+    return pull
 
 
 @pytest.fixture
