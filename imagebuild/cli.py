@@ -211,6 +211,8 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
     opened = Store(store)
     said = [f"{chosen} is {pinned.commit}"]
     said.append(f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}")
+    if before.lost:
+        said.append(f"hosts will not find that release by its version: {before.lost} (compose with it as the parent)")
     said.append(
         f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})"
     )

@@ -13,7 +13,7 @@ from imagebuild import any_image, criteria, report, report_page, steplog
 from imagebuild.config import Config, SmokeConfig, cache_directory
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.formats import Unpacked
-from imagebuild.kinds import Firmware, HostKind, Login
+from imagebuild.kinds import Firmware, HostKind, Login, State
 from imagebuild.model import Cell, Tree
 from imagebuild.rig import Rig, guest
 from imagebuild.stages.smoke import GROWN, Bench, SmokeSpec, Subject, cells_in, smoke_file
@@ -47,9 +47,7 @@ def _accelerator(settings: Config) -> Accelerator:
 
 def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: Console) -> None:
     """Hold an image against the criteria, or the chosen ones, and write the report to `output`. Raises CriteriaError, BuildError."""
-    unknown = sorted(set(chosen) - set(criteria.names()))
-    if unknown:
-        raise UsageError(f"there is no criterion {', '.join(unknown)}", hint=f"there are: {', '.join(criteria.names())}")
+    _check_names(wanted.image, chosen)
     speed = _accelerator(wanted.settings)
     output.mkdir(parents=True, exist_ok=True)
     out = Path(tempfile.mkdtemp(prefix="run-", dir=output)).absolute()
@@ -67,13 +65,16 @@ def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: C
             Subject(
                 artifact=wanted.image.name,
                 boot=unpacked,
-                criteria=chosen,
+                criteria=tuple(name for name in chosen if name != criteria.INSTALLS),
                 grow=0 if installed else GROWN,
                 commit_given=wanted.commit is not None,
             ),
             speed,
             out,
+            only=chosen,
         )
+        if installed and (not chosen or criteria.INSTALLS in chosen):
+            cells = (_installed(wanted, Path(work), out), *cells)
     found = [(cell, out / "evidence") for cell in cells]
     report.write_verdict(output / "verdict.json", found)
     report_page.write_junit(output / "junit.xml", found)
@@ -84,7 +85,36 @@ def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: C
         raise problem
 
 
-def _held(wanted: Wanted, tree: Tree, subject: Subject, speed: Accelerator, out: Path) -> tuple[tuple[Cell, ...], BuildError | None]:
+def _check_names(image: Path, chosen: tuple[str, ...]) -> None:
+    """Raise UsageError for a criterion that there is not, or not for this image."""
+    known = criteria.required(atomic=True, installer=True)
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise UsageError(f"there is no criterion {', '.join(unknown)}", hint=f"there are: {', '.join(known)}")
+    if criteria.INSTALLS in chosen and (found := any_image.recognise(image)) != "iso":
+        raise UsageError(
+            f"{criteria.INSTALLS} is asked of installer ISOs only, and {image.name} is {found}", hint="leave it out, or give the ISO"
+        )
+
+
+def _installed(wanted: Wanted, work: Path, out: Path) -> Cell:
+    """Return the cell of an installation, which has gone well by now, and keep its consoles beside the other evidence."""
+    evidence = out / "evidence"
+    evidence.mkdir(exist_ok=True)
+    for file in sorted((work / "installation").glob("*")):
+        if file.is_file():
+            shutil.copyfile(file, evidence / f"installer-{file.name}")
+    return Cell(
+        criterion=criteria.INSTALLS, artifact=wanted.image.name, firmware=wanted.firmware, state=State.PASSED, reason="",
+        evidence="installer-serial.log", seconds=0.0,
+    )  # fmt: skip
+
+
+def _held(
+    wanted: Wanted, tree: Tree, subject: Subject, speed: Accelerator, out: Path, *, only: tuple[str, ...]
+) -> tuple[tuple[Cell, ...], BuildError | None]:
+    if set(only) == {criteria.INSTALLS}:
+        return (), None
     settings = wanted.settings
     spec = SmokeSpec(
         firmware=wanted.firmware, login=wanted.login, storage=settings.storage, remote=settings.tree.remote, update_url=settings.tree.update_url,

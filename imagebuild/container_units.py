@@ -23,6 +23,8 @@ WantedBy=multi-user.target
 """
 SYSTEM_NAME = "imagebuild-system"
 SYSTEM_UNIT = f"{SYSTEM_NAME}.service"
+# what the test has brought: whether these run is asked by criteria of their own, and no failure of the host's
+TEST_UNITS = (CONTAINER_UNIT, SYSTEM_UNIT)
 ARCHIVE = "/var/tmp/imagebuild-system.tar"
 # the first process of a container gets no signal that it does not ask for: without the trap every stop takes ten seconds
 WAIT = ("sh", "-c", "trap exit TERM; sleep 1000000 & wait")

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT, start_container_unit, start_system_container
+from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT, TEST_UNITS, start_container_unit, start_system_container
 from imagebuild.errors import BuildError
 from imagebuild.guest import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
 from imagebuild.hosts import Deployment, booted
 from imagebuild.once import Once
 from imagebuild.releases import Release, Releases
+from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
 
 T = TypeVar("T")
@@ -24,13 +25,16 @@ BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
 VAR = "/var/lib/imagebuild-kept"
 VOLUME = "imagebuild-kept"
 REPOS = "/etc/yum.repos.d"
+# characters of a reason
+REASON = 600
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
     """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
 
-    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container kept there.
+    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container kept there;
+    `initramfs` is the mark of the initramfs that was booted (`Release.initramfs`).
     """
 
     deployments: tuple[Deployment, ...]
@@ -44,6 +48,7 @@ class Stop:
     storage: str
     units: dict[str, str]
     failed_units: tuple[str, ...]
+    initramfs: str = ""
 
     @property
     def booted(self) -> Deployment:
@@ -154,7 +159,8 @@ class Journey:
         try:
             return leg()
         except (AssertionError, BuildError) as error:
-            raise NotTestedError(f"the host did not get that far: {str(error).splitlines()[0]}") from error
+            # a reason of several lines is one all the same: its first may be only a warning
+            raise NotTestedError(f"the host did not get that far: {' '.join(str(error).split())[:REASON]}") from error
 
     def _prepare(self) -> Stop:
         host = self.host
@@ -215,16 +221,25 @@ class Journey:
 
     def _look(self) -> Stop:
         host = self.host
-        failed = tuple(unit for unit in host.failed_units() if unit not in self.expected.allowed_failed_units)
-        units = {unit: host.unit(unit, "ActiveState").get("ActiveState", "") for unit in (CONTAINER_UNIT, SYSTEM_UNIT)}
+        # the test's own units have criteria of their own
+        failed = tuple(unit for unit in host.failed_units() if unit not in (*self.expected.allowed_failed_units, *TEST_UNITS))
+        units = {unit: host.unit(unit, "ActiveState").get("ActiveState", "") for unit in TEST_UNITS}
         return Stop(
             deployments=tuple(host.commands.deployments(host)),
             before=host.is_there(BEFORE), after=host.is_there(AFTER), var=host.is_there(VAR),
             volume=(host.read(self._volume_place) or "").strip() if self._volume_place else "",
             hostname=host.hostname(), machine_id=(host.read("/etc/machine-id") or "").strip(),
             script_runs=(len((host.read(SCRIPT_LOG) or "").splitlines()), len((host.read(RUNCMD_LOG) or "").splitlines())),
-            storage=host.storage_layout(), units=units, failed_units=failed,
+            storage=host.storage_layout(), units=units, failed_units=failed, initramfs=(host.read(MARK) or "").strip(),
         )  # fmt: skip
+
+
+def other_kernel(stop: Stop, release: Release) -> str:
+    """Return what says that the kernel and initramfs which run are not those of the release; empty when they are."""
+    if stop.initramfs == release.initramfs:
+        return ""
+    runs, wanted = (f"the one of release {mark!r}" if mark else "one without a mark" for mark in (stop.initramfs, release.initramfs))
+    return f"{release.version} runs with another initramfs, {runs} instead of {wanted}: the boot loader's menu or /boot was not changed with it"
 
 
 def _tail(answer: Answer) -> str:

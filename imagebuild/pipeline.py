@@ -83,7 +83,8 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
     _check_waivers(config)
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))
     # its ref stays where the candidate's step puts it
-    pulled = [step("pull previous", pull_commit, before.pin, config.tree, Unkeyed(host.repo))] if before.pin is not None else []
+    older = before.pin
+    pulled = [step("pull previous", pull_commit, older, config.tree, Unkeyed(host.repo), before.between)] if older is not None else []
     tests = _Tests(config=config, host=host, tree=tree, previous=gather(pulled), before=before)
     toolbox = step("toolbox", make_toolbox, tree, tools=_versions("mksquashfs"))
     kickstarts = {name: _kickstart(config, name, tree) for name in config.kickstarts}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.guest import NotTestedError, Registry
-from imagebuild.tools import gpg, oci, rpm, succession, web
+from imagebuild.tools import gpg, history, oci, rpm, succession, web
 from imagebuild.tools.ostree import Repo
 from imagebuild.tools.qemu import SERVICES
 
@@ -24,10 +24,11 @@ PACKAGE = "imagebuild-layered"
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A commit that the server can have the ref point at."""
+    """A commit that the server can have the ref point at. `initramfs` is the mark that its initramfs leaves; empty for none."""
 
     commit: str
     version: str
+    initramfs: str = ""
 
 
 class Releases:
@@ -56,8 +57,8 @@ class Releases:
 
     @functools.cached_property
     def next(self) -> Release:
-        """The release after the candidate."""
-        return self._make("next", parent=self.candidate.commit)
+        """The release after the candidate, with an initramfs of its own: an upgrade has a second kernel to write and to boot."""
+        return self._make("next", parent=self.candidate.commit, marked=True)
 
     @functools.cached_property
     def unsigned(self) -> Release:
@@ -67,21 +68,34 @@ class Releases:
     @functools.cached_property
     def older(self) -> Release:
         """The release before the candidate: the real one where there is one, otherwise one made of the candidate."""
-        return self.previous or self._make("older", parent=None, age=-1)
+        return self.previous or self._make("older", parent=None, age=-1, marked=True)
+
+    @functools.cached_property
+    def lost(self) -> str:
+        """Why hosts that follow the ref do not find the release before, by version or checksum; empty when they do, or when there is none."""
+        return "" if self.previous is None else history.lost(self._repo, self.candidate.commit, self.previous.commit)
 
     @functools.cached_property
     def after_older(self) -> Release:
-        """A release whose history begins with the older one: hosts find old versions by walking back from where the ref points."""
+        """A release in whose history the older one is: hosts find old versions by walking back from where the ref points.
+
+        That is the candidate itself, as it is published, where there is a real release before it. Only for what else is to be learnt
+        when that one is lost, or where there never was one, it is a release made for the test.
+        """
+        if self.previous is not None and not self.lost:
+            return self.candidate
         return self._make("later", parent=self.older.commit)
 
-    def _make(self, name: str, *, parent: str | None, age: int = 1, signed: bool = True) -> Release:
+    def _make(self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False) -> Release:
         version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
         timestamp = self._repo.timestamp(candidate) + age
-        commit = succession.relative(self._repo, candidate, version=version, parent=parent, timestamp=timestamp)
+        commit, has_mark = succession.relative(
+            self._repo, candidate, version=version, parent=parent, timestamp=timestamp, mark=name if marked else ""
+        )
         if signed:
             with gpg.keyring(self._homedir) as homedir:
                 self._repo.sign(commit, self._fingerprint, homedir)
-        return Release(commit=commit, version=version)
+        return Release(commit=commit, version=version, initramfs=name if has_mark else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +136,6 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
 
 
 def make_packages(work: Path) -> str:
-    """Make a repository with one small package for layering, and return its URL for the guest. Raises BuildError."""
+    """Make a repository with one small package for layering and what it needs; return its URL for the guest. Raises BuildError."""
     rpm.make_repository(work / "rpms", PACKAGE)
     return f"http://{SERVICES}/rpms/"

@@ -63,6 +63,7 @@ HEALTHY: dict[str, str | None] = {
     "stat -L -c %a /tmp": "1777\n",
     "date +%s": "0\n",
     "mkdir": "",
+    "sh -c \nset -eu\nrm -rf": "",
     "unshare --mount": "",
     "podman volume ls": "",
     "sh -c cat >": "",
@@ -206,6 +207,8 @@ def deployment(commit: str, *, booted: bool = False, **changed: Any) -> Deployme
 
 
 NEXT, OLDER = "ee" * 32, "0d" * 32
+# what the initramfs of each release leaves: of the candidate's nothing
+MARKS = {NEXT: "next", OLDER: "older"}
 HEALTHY_STOPS = {
     "start": stop(deployment(COMMIT, booted=True)),
     "upgraded": stop(deployment(NEXT, booted=True), deployment(COMMIT)),
@@ -218,6 +221,7 @@ HEALTHY_STOPS = {
     "layered_upgraded": stop(deployment(NEXT, booted=True, requested=(PACKAGE,)), deployment(COMMIT, requested=(PACKAGE,))),
     "unlayered": stop(deployment(NEXT, booted=True), deployment(NEXT, requested=(PACKAGE,))),
 }
+HEALTHY_STOPS = {name: replace(each, initramfs=MARKS.get(each.booted.commit, "")) for name, each in HEALTHY_STOPS.items()}
 REFUSED = Answer(status=1, output="", complaint="error: Commit x: GPG verification enabled, but no signatures found", seconds=0.0)
 
 
@@ -230,9 +234,10 @@ class FakeJourney:
         self.host, self.expected, self._stops, self._refusal, self.problems = host, EXPECTED, dict(stops), refusal, dict(problems or {})
         self.deployed = False
         release = {
-            name: Release(commit=commit, version=commit[:2]) for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
+            name: Release(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
+            for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
         }
-        self.releases = SimpleNamespace(**release)
+        self.releases = SimpleNamespace(**release, lost="")
 
     def __getattr__(self, name: str) -> Callable[..., Stop]:
         return lambda *_: self._stops[name]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from imagebuild import criteria
 from imagebuild.any_image import opened, recognise
 from imagebuild.cli import app
 from imagebuild.errors import BuildError, UsageError
@@ -87,3 +88,24 @@ def test_an_unknown_criterion_lists_the_known_ones(tmp_path: Path) -> None:
     assert isinstance(done.exception, UsageError)
     assert "there is no criterion x" in done.exception.message
     assert "containers-run" in done.exception.hint
+
+
+@pytest.mark.parametrize("name", criteria.required(atomic=True, installer=True))
+def test_every_name_that_a_verdict_has_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    class BegunError(Exception):
+        pass
+
+    def begin(*_: object) -> None:
+        raise BegunError
+
+    monkeypatch.setattr("imagebuild.tools.accelerator.probe", begin)
+    where = ["--ref", "debian/12/x86_64/atomic-host", "--criteria", f"containers-run,{name}", "--store", str(tmp_path)]
+    iso = tmp_path / "x.iso"
+    iso.write_bytes(bytes(32769) + b"CD001".ljust(4096, b"\0"))
+    assert isinstance(CliRunner().invoke(app, ["test", str(iso), *where]).exception, BegunError)
+    refused = CliRunner().invoke(app, ["test", str(raw(tmp_path)), *where]).exception
+    if name == criteria.INSTALLS:
+        assert isinstance(refused, UsageError)
+        assert refused.message == "installer-media-boots-and-installs is asked of installer ISOs only, and disk.img is raw"
+    else:
+        assert isinstance(refused, BegunError)

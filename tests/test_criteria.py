@@ -29,15 +29,18 @@ from imagebuild.criteria import test_sanity as sanity
 from imagebuild.criteria import test_selinux as selinux
 from imagebuild.criteria import test_system_containers as system_containers
 from imagebuild.criteria import test_upgrade as upgrade
+from imagebuild.criteria import test_upgrade_keys as upgrade_keys
 from imagebuild.criteria import test_upgrade_remote as upgrade_remote
 from imagebuild.criteria import test_vagrant_login as vagrant_login
 from imagebuild.guest import Expected, Host, NotApplicableError, NotTestedError, Records, RigError
 from imagebuild.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.journey import Stop
 from imagebuild.kinds import Login
+from imagebuild.own_keys import pull_with_own_keys
 from imagebuild.releases import PACKAGE
 from imagebuild.rig import Boot
 from imagebuild.tools import vagrant_key
+from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
 from imagebuild.tools.ssh import Answer
 from tests.fakes import (
     BOOT_LINK,
@@ -62,6 +65,9 @@ from tests.fakes import (
 CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
     "boots-the-released-commit": boots.test_boots_the_released_commit,
     "upgrades-come-from-the-releases-remote": upgrade_remote.test_upgrades_come_from_the_releases_remote,
+    "the-images-own-keys-verify-the-release": lambda host, expected: upgrade_keys.test_the_images_own_keys_verify_the_release(
+        host, expected, lambda: pull_with_own_keys(host, expected.refspec, "http://10.0.2.100/repo")
+    ),
     "cloud-init-passes-an-ssh-key": ssh_key.test_cloud_init_passes_an_ssh_key,
     "cloud-init-sets-the-hostname": hostname.test_cloud_init_sets_the_hostname,
     "cloud-init-runs-the-user-script": user_script.test_cloud_init_runs_the_user_script,
@@ -103,7 +109,7 @@ def _records(host: Host) -> Records:
     return Records(consoles=host.succeeds("date", "+%s"), journals=host.journal())
 
 
-REMOTE = "upgrades-come-from-the-releases-remote"
+REMOTE, KEYS = "upgrades-come-from-the-releases-remote", "the-images-own-keys-verify-the-release"
 REMOTE_FILE = "cat /etc/ostree/remotes.d/debian-atomic.conf"
 AWAY = "vagrant-logs-in-with-the-insecure-key"
 BOX = replace(EXPECTED, login=Login.VAGRANT, user="vagrant", public_key=vagrant_key.PUBLIC)
@@ -135,6 +141,7 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
     (REMOTE, {REMOTE_FILE: None}, "has no remote debian-atomic"),
     (REMOTE, {REMOTE_FILE: '[remote "debian-atomic"]\nurl=file:///ostree/repo\n'}, "is 'file:///ostree/repo', not"),
     (REMOTE, {REMOTE_FILE: '[remote "debian-atomic"]\nurl=https://ostree.example.org/debian\ngpg-verify=false\n'}, "are not checked"),
+    (KEYS, {"sh -c \nset -eu\nrm -rf": None}, "refuses the released commit itself, and would every later one: sh: no"),
     (REMOTE, {"test -s /usr/share/ostree/debian-atomic.asc": None}, "that upgrades are checked with is not there"),
     ("cloud-init-passes-an-ssh-key", {"cat /home/debian/.ssh/authorized_keys": "ssh-rsa else\n"}, "the seed's key is not in"),
     ("cloud-init-passes-an-ssh-key", {"cat /run/cloud-init/result.json": '{"v1": {"datasource": "DataSourceNone", "errors": []}}'}, "not the seed"),
@@ -145,6 +152,7 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
     ("cloud-init-runs-the-user-script", {"cat /run/cloud-init/result.json": '{"v1": {"datasource": "NoCloud", "errors": ["bad"]}}'}, "reports errors"),
     ("cloud-init-runs-the-user-script", {"cat /run/cloud-init/result.json": None, "systemctl show cloud-final.service": "LoadState=masked\n"}, "masked"),
     ("cloud-init-runs-the-user-script", {"cat /run/cloud-init/result.json": None, "systemctl show cloud-final.service": "ActiveState=failed\n"}, "has failed"),
+    ("no-unit-has-failed", {"systemctl list-units": f"{CONTAINER_UNIT} loaded failed failed A container\nboot.mount loaded failed failed /boot\n"}, "failed: boot.mount"),
     ("no-unit-has-failed", {"systemctl list-units": "boot.mount loaded failed failed /boot\n"}, "boot.mount"),
     ("container-storage-is-set-up", {"podman info": '{"store": {"graphDriverName": "vfs"}}'}, "'vfs', not 'overlay'"),
     ("container-storage-is-set-up", {"podman info": HEALTHY["podman info"].replace('"true"', '"false"') if HEALTHY["podman info"] else None}, "d_type"),
@@ -176,6 +184,11 @@ BROKEN: list[tuple[str, dict[str, str | None], str]] = [
 
 
 BROKEN += [("nothing-fatal-was-logged", {"journalctl": line}, reason) for line, reason in FATAL_LINES]
+PARTS = Package(PACKAGE)
+# of what was layered nothing is left
+GONE: dict[str, str | None] = dict.fromkeys(
+    (f"getent passwd {PARTS.user}", f"getent group {PARTS.user}", "sh -c command -v", "test -e")
+)
 BROKEN_ON_THE_WAY: list[tuple[str, dict[str, Any], str]] = [
     ("cloud-init-does-not-run-scripts-again", {"upgraded": {"script_runs": (1, 2)}}, "have run (1, 2) times"),
     ("cloud-init-does-not-run-scripts-again", {"upgraded": {"hostname": "localhost"}}, "calls itself 'localhost'"),
@@ -183,6 +196,7 @@ BROKEN_ON_THE_WAY: list[tuple[str, dict[str, Any], str]] = [
     ("upgrades-to-the-next-release", {"upgraded": HEALTHY_STOPS["start"]}, f"after the upgrade {COMMIT} runs"),
     ("upgrades-to-the-next-release", {"upgraded": {"deployments": (deployment(NEXT, booted=True, origin=NEXT), deployment(COMMIT))}}, "would upgrade from"),
     ("upgrades-to-the-next-release", {"upgraded": {"deployments": (deployment(NEXT, booted=True),)}}, "there is no way back"),
+    ("upgrades-to-the-next-release", {"upgraded": {"initramfs": ""}}, "one without a mark instead of the one of release 'next'"),
     ("upgrades-to-the-next-release", {"upgraded": {"failed_units": ("x.service",)}}, "have failed: x.service"),
     ("refuses-an-unsigned-upgrade", {"refusal": replace(REFUSED, status=0)}, "nobody signed"),
     ("refuses-an-unsigned-upgrade", {"refusal": replace(REFUSED, complaint="error: Server returned HTTP 404")}, "not for its signature"),
@@ -190,6 +204,12 @@ BROKEN_ON_THE_WAY: list[tuple[str, dict[str, Any], str]] = [
     ("upgrades-from-the-previous-release", {"from_previous": HEALTHY_STOPS["older_on_fresh"]}, "the host came to"),
     ("rolls-back-to-where-it-came-from", {"rolled_back": HEALTHY_STOPS["upgraded"]}, "after the rollback"),
     ("rolls-back-to-where-it-came-from", {"rolled_back": {"deployments": (deployment(COMMIT, booted=True, origin=COMMIT),)}}, "would upgrade from"),
+    ("rolls-back-to-where-it-came-from", {"rolled_back": {"initramfs": "next"}}, "the one of release 'next' instead of one without a mark"),
+    ("upgrades-again-after-a-rollback", {"forward": {"initramfs": ""}}, "runs with another initramfs"),
+    ("upgrades-from-the-previous-release", {"from_previous": {"initramfs": "older"}}, "runs with another initramfs"),
+    ("deploys-an-older-release-when-fresh", {"older_on_fresh": {"initramfs": ""}}, "runs with another initramfs"),
+    ("deploys-an-older-release-when-fresh", {"lost": "the history ends"}, "`Version 0d not found`: the history ends"),
+    ("deploys-an-older-release-when-upgraded", {"older_on_upgraded": {"initramfs": "next"}}, "runs with another initramfs"),
     ("etc-follows-the-deployment", {"upgraded": {"before": False}}, "before the upgrade is gone after it"),
     ("etc-follows-the-deployment", {"rolled_back": {"before": False}}, "gone after the rollback"),
     ("etc-follows-the-deployment", {"rolled_back": {"after": True}}, "still there after the rollback"),
@@ -205,9 +225,19 @@ BROKEN_ON_THE_WAY: list[tuple[str, dict[str, Any], str]] = [
     ("layers-a-package", {"layered": HEALTHY_STOPS["start"]}, "has layered"),
     ("layers-a-package", {"layered": {"deployments": (deployment(NEXT, booted=True, requested=(PACKAGE,)),)}}, "below the package lies"),
     ("layers-a-package", {"answers": {PACKAGE: "no\n"}}, "does not run"),
+    ("layers-a-package", {"answers": {"rpm -q": None}}, f"rpm does not know {PACKAGE}"),
+    ("layers-a-package", {"answers": {f"rpm -q {PARTS.data}": None}}, f"rpm does not know {PARTS.data}"),
+    ("layers-a-package", {"answers": {f"getent passwd {PARTS.user}": None}}, "has made no"),
+    ("layers-a-package", {"answers": {f"getent group {PARTS.user}": None}}, "in group"),
+    ("layers-a-package", {"answers": {f"cat {PARTS.mark}": None}}, "did not run: there is no"),
+    ("layers-a-package", {"answers": {f"cat {PARTS.etc}": "else\n"}}, "in /etc is not what it brought"),
+    ("layers-a-package", {"answers": {f"cat {PARTS.needed}": None}}, "which imagebuild-layered needs, is not whole"),
+    ("a-layered-package-survives-an-upgrade", {"answers": {f"cat {PARTS.mark}": None}}, "did not run"),
     ("a-layered-package-survives-an-upgrade", {"layered_upgraded": HEALTHY_STOPS["upgraded"]}, "are layered"),
     ("a-layered-package-can-be-removed", {"unlayered": HEALTHY_STOPS["layered"]}, "still layered"),
     ("a-layered-package-can-be-removed", {"answers": {"sh -c command -v": "/usr/bin/x\n"}}, "still there"),
+    ("a-layered-package-can-be-removed", {"answers": GONE | {f"getent passwd {PARTS.user}": f"{PARTS.user}:x:990:\n"}}, "still in passwd"),
+    ("a-layered-package-can-be-removed", {"answers": GONE | {f"test -e {PARTS.etc}": ""}}, f"still there: {PARTS.etc}"),
     ("system-containers-survive-a-reboot", {"upgraded": {"units": {SYSTEM_UNIT: "failed", CONTAINER_UNIT: "active"}}}, f"{SYSTEM_UNIT} is failed"),
     ("system-containers-survive-a-reboot", {"answers": {"atomic containers list": "[]"}}, "does not list"),
     ("container-units-survive-a-reboot", {"upgraded": {"units": {CONTAINER_UNIT: "", SYSTEM_UNIT: "active"}}}, "is not there"),
@@ -216,6 +246,10 @@ BROKEN_ON_THE_WAY: list[tuple[str, dict[str, Any], str]] = [
 ON_A_FEDORA: dict[str, str | None] = {
     PACKAGE: "layered\n",
     "rpm -q": "x\n",
+    **{f"getent {database} {PARTS.user}": f"{PARTS.user}:x:990:\n" for database in ("passwd", "group")},
+    f"cat {PARTS.etc}": f"{IN_ETC}\n",
+    f"cat {PARTS.needed}": f"{IN_DATA}\n",
+    f"cat {PARTS.mark}": f"{BY_POST}\n",
     "atomic containers list": '[{"container_name": "imagebuild-system"}]',
 }
 
@@ -229,13 +263,13 @@ def journey_of(broken: dict[str, Any]) -> Any:
     answers = ON_A_FEDORA | (broken.get("answers") or bare)
     journey = FakeJourney(broken_host(answers), stops, refusal=broken.get("refusal", REFUSED), problems=broken.get("problems"))
     journey.deployed = bool(broken.get("deployed"))
+    journey.releases.lost = broken.get("lost", "")
     return journey
 
 
 def test_legs_of_a_healthy_host_pass() -> None:
-    gone: dict[str, str | None] = {"sh -c command -v": None}
     for name, criterion in ON_THE_WAY.items():
-        criterion(FakeJourney(broken_host(ON_A_FEDORA | (gone if name == "a-layered-package-can-be-removed" else {})), HEALTHY_STOPS))
+        criterion(FakeJourney(broken_host(ON_A_FEDORA | (GONE if name == "a-layered-package-can-be-removed" else {})), HEALTHY_STOPS))
 
 
 @pytest.mark.parametrize(("name", "broken", "reason"), BROKEN_ON_THE_WAY, ids=[f"{name}-{reason}" for name, _, reason in BROKEN_ON_THE_WAY])

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT
 from imagebuild.guest import Host, NotTestedError, RigError
 from imagebuild.hosts import Deployment
 from imagebuild.journey import Journey
 from imagebuild.releases import Release
 from imagebuild.tools.ssh import Answer
-from tests.fakes import COMMIT, EXPECTED, HEALTHY, NEXT, OLDER, FakeTransport, deployment
+from tests.fakes import COMMIT, EXPECTED, HEALTHY, MARKS, NEXT, OLDER, FakeTransport, deployment
 
 DONE = Answer(status=0, output="", complaint="", seconds=0.0)
 
@@ -109,6 +110,8 @@ class Transport(FakeTransport):
             return replace(DONE, output=f"{len(self._world.boots)}\n")
         if words[:2] == ["sh", "-c"] and words[-1].startswith("/etc/imagebuild-"):
             self._world.etc[here].add(words[-1])
+        if words == ["cat", "/run/imagebuild-initramfs"]:
+            return replace(DONE, output=MARKS[here] + "\n") if here in MARKS else replace(DONE, status=1)
         if words[:2] == ["test", "-e"]:
             return replace(DONE, status=0 if words[2] in self._world.etc[here] or words[2].startswith("/var/") else 1)
         return super().run(argv, stdin=stdin, timeout=timeout)
@@ -210,3 +213,33 @@ def test_a_rig_that_breaks_on_the_way_is_no_failure_of_the_next_criterion(tmp_pa
         journey.upgraded()
     with pytest.raises(NotTestedError, match="the connection broke"):
         journey.rolled_back()
+
+
+def test_the_tests_own_units_are_no_failed_ones_of_the_host(tmp_path: Path) -> None:
+    journey = journey_in(World(), tmp_path)
+    transport: Any = journey.host.transport
+    listing = "".join(f"{unit} loaded failed failed x\n" for unit in (CONTAINER_UNIT, SYSTEM_UNIT, "boot.mount"))
+    transport.answers["systemctl list-units"] = listing
+    transport.answers["systemctl show"] = "ActiveState=failed\n"
+    stop = journey.upgraded()
+    assert stop.failed_units == ("boot.mount",)
+    assert stop.units == {CONTAINER_UNIT: "failed", SYSTEM_UNIT: "failed"}, "criteria of their own ask for these"
+
+
+def test_which_initramfs_runs_is_seen_at_every_stop(tmp_path: Path) -> None:
+    journey = journey_in(World(), tmp_path)
+    stops = (journey.start(), journey.upgraded(), journey.rolled_back(), journey.forward(), journey.older_on_upgraded())
+    assert [each.initramfs for each in stops] == ["", "next", "", "next", ""]
+    fresh = journey_in(World(), tmp_path)
+    assert fresh.older_on_fresh().initramfs == "older"
+
+
+def test_a_reason_is_not_only_its_first_line(tmp_path: Path) -> None:
+    journey = journey_in(World(), tmp_path)
+
+    def fails(*_: object) -> str:
+        raise AssertionError("`x` ended with 1: warning: slow\nerror: no space left")
+
+    journey.rolled_back = fails  # type: ignore[method-assign,assignment]  # a leg that fails with more than one line
+    with pytest.raises(NotTestedError, match="get that far: `x` ended with 1: warning: slow error: no space left"):
+        journey.forward()

@@ -8,7 +8,7 @@ from pathlib import Path
 from imagebuild import criteria
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.rig import Rig, rig_to_json
-from imagebuild.stages.smoke import read_cells
+from imagebuild.stages.smoke import FINE, read_cells
 from imagebuild.tools.accelerator import Accelerator
 
 CRITERIA = """
@@ -114,3 +114,24 @@ def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(t
     ]
     assert places == sorted(places)
     assert len(names) == len(criteria.required(atomic=True))
+
+
+def test_what_only_atomic_hosts_are_asked_is_not_applicable_to_others(tmp_path: Path) -> None:
+    name = "upgrades-to-the-next-release-by-atomic-host"
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.RPM_OSTREE, memory=1, storage="s", update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path, criteria=(name,),
+    )  # fmt: skip
+    (tmp_path / "rig.json").write_text(rig_to_json(rig))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    argv: list[str | Path] = [
+        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-p", "no:cacheprovider", "-c", tmp_path / "pytest.ini", "-q",
+        "--pyargs", "imagebuild.criteria", "--rig", tmp_path / "rig.json",
+    ]  # fmt: skip
+    finished = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.returncode in FINE, finished.stdout
+    (cell,) = read_cells(tmp_path)
+    assert (cell.criterion, str(cell.state)) == (name, "not applicable")
+    assert "no such command" in cell.reason
+    assert (tmp_path / cell.evidence).read_text()

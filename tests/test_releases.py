@@ -6,6 +6,8 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
@@ -13,10 +15,12 @@ import requests
 from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.guest import NotTestedError
+from imagebuild.publish import promote
 from imagebuild.releases import PACKAGE, Release, Releases, make_packages, offering
-from imagebuild.stages.tree import Pin, release_before
-from imagebuild.tools import oci, web
+from imagebuild.stages.tree import Pin, pull_commit, release_before
+from imagebuild.tools import gpg, history, oci, succession, web
 from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools.rpm import Package
 from tests.test_ostree import FILES, QUICK, REF, make_commit
 
 
@@ -128,9 +132,25 @@ def test_nothing_outside_of_its_directories_is_served(tmp_path: Path, path: str)
 
 def test_a_package_is_made_with_the_real_tools(tmp_path: Path) -> None:
     assert make_packages(tmp_path) == "http://10.0.2.100/rpms/"
-    (package,) = (tmp_path / "rpms").rglob("*.noarch.rpm")
-    listing = subprocess.run(["rpm", "-qlp", package], capture_output=True, text=True, check=True).stdout
-    assert listing.split() == [f"/usr/bin/{PACKAGE}"]
+    files = {file.name.rpartition("-1-1")[0]: file for file in (tmp_path / "rpms").rglob("*.noarch.rpm")}
+    parts = Package(PACKAGE)
+
+    def asked(name: str, *options: str) -> list[str]:
+        said = subprocess.run(["rpm", "-qp", *options, files[name]], capture_output=True, text=True, check=True).stdout
+        return said.splitlines()
+
+    assert asked(PACKAGE, "-l") == [parts.etc, f"/usr/bin/{PACKAGE}"]
+    assert asked(PACKAGE, "-c") == [parts.etc]
+    assert asked(parts.data, "-l") == [parts.share, parts.needed]
+    assert f"{parts.data} = 1-1" in asked(PACKAGE, "--requires")
+    # rpm-ostree 2018.7 runs these two, each in a shell, and refuses lua and triggers
+    scripts = asked(PACKAGE, "--scripts")
+    assert [line for line in scripts if "scriptlet (" in line] == [
+        "preinstall scriptlet (using /bin/sh):", "postinstall scriptlet (using /bin/sh):",
+    ]  # fmt: skip
+    assert any("useradd" in line for line in scripts)
+    assert f"echo 'scriptlet ran' > {parts.mark}" in scripts
+    assert not asked(PACKAGE, "--triggers", "--filetriggers")
     metadata = [file.name for file in (tmp_path / "rpms" / "repodata").iterdir()]
     assert any(name.endswith("primary.xml.gz") for name in metadata), metadata
 
@@ -143,6 +163,70 @@ def test_a_system_container_says_how_it_is_started() -> None:
             template = inside.extractfile("exports/config.json.template")
             assert template is not None
             assert "trap exit TERM" in json.loads(template.read())["process"]["args"][-1]
+
+
+# --- the history that hosts walk ---------------------------------------------------------------------------------------
+
+
+def with_previous(tmp_path: Path, repo: Path, commit: str, previous: str) -> Releases:
+    work = tmp_path / "work"
+    work.mkdir()
+    return Releases(work, repo, REF, Release(commit=commit, version="1.2"), Release(commit=previous, version="1.1"))
+
+
+def test_hosts_walk_the_history_of_the_candidate_itself(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    repo, commit = candidate
+    parent = Repo(repo).parent(commit)
+    assert parent is not None
+    releases = with_previous(tmp_path, repo, commit, parent)
+    assert (releases.lost, releases.after_older, releases.older.commit) == ("", releases.candidate, parent)
+    with offering(tmp_path / "work", lambda _: releases) as offers:
+        releases.publish(releases.after_older)
+        host = Repo.ensure(tmp_path / "host")
+        url = f"http://127.0.0.1:{offers.ports[80]}/repo"
+        for argv in (("remote", "add", "--no-gpg-verify", "r", url), ("pull", "--commit-metadata-only", "--depth=1", "r", REF)):
+            subprocess.run(["ostree", f"--repo={host.path}", *argv], check=True)
+        assert host.metadata(parent)["version"] == "1.1"
+
+
+def test_a_candidate_that_was_composed_in_an_empty_repository_hides_the_release_before(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    repo, commit = candidate
+    orphan, _ = succession.relative(Repo(repo), commit, version="1.3", parent=None, timestamp=1_700_000_300)
+    releases = with_previous(tmp_path, repo, orphan, commit)
+    assert releases.lost == f"the history of {orphan} does not lead to {commit}, the release before: {orphan} has no parent"
+    # what else is to be tested needs a way back all the same
+    assert Repo(tmp_path / "work" / "repo").parent(releases.after_older.commit) == commit
+
+
+def test_commits_between_two_releases_are_walked_and_missed(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    repo, commit = candidate
+    previous = Repo(repo).parent(commit)
+    assert previous is not None
+    latest, _ = succession.relative(Repo(repo), commit, version="1.3", parent=commit, timestamp=1_700_000_300)
+    assert history.lost(Repo(repo), latest, previous) == ""
+    assert history.between(Repo(repo).parent, latest, previous) == ([commit], "")
+    Repo(repo).object_path(4, commit).unlink()
+    assert history.lost(Repo(repo), latest, previous).endswith(f"{commit} is not in the repository")
+    assert history.lost(Repo(repo), latest, "ab" * 32)
+
+
+def test_a_history_is_not_walked_for_ever() -> None:
+    asked: list[str] = []
+
+    def parent(commit: str) -> str:
+        asked.append(commit)
+        return f"{int(commit, 16) + 1:064x}"
+
+    walked, end = history.between(parent, "0" * 64, "f" * 64)
+    assert (len(asked), end) == (history.DEPTH, f"{history.DEPTH:064x}")
+    assert history.ending("0" * 64, "f" * 64, walked, there=True).endswith("the release before: it is not among the last 400")
+    # damaged ones may go in a circle
+    assert history.between(lambda commit: commit, "0" * 64, "f" * 64) == ([], "0" * 64)
+
+
+def test_without_a_release_before_nothing_is_lost(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    releases = make(tmp_path, candidate)
+    assert (releases.lost, releases.older.version, releases.after_older.version) == ("", "1.2.older", "1.2.later")
 
 
 # --- the release before -----------------------------------------------------------------------------------------------
@@ -180,3 +264,66 @@ def test_a_release_that_is_not_there_any_more_is_no_first_release(candidate: tup
     assert f"has no commit {parent}" in found.why_not
     with pytest.raises(BuildError, match="no usable commit object"):
         release_before(config_of(repo), Pin(ref=REF, commit=parent))
+
+
+def test_the_commits_between_two_releases_come_along(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    """Nightlies between two releases: nothing of their trees is pulled, but hosts of the test, and of the release, walk over them."""
+    repo, middle = candidate
+    previous = Repo(repo).parent(middle)
+    latest, _ = succession.relative(Repo(repo), middle, version="1.3", parent=middle, timestamp=1_700_000_300)
+    assert previous is not None
+    found = release_before(config_of(repo), Pin(ref=REF, commit=latest), given=previous)
+    assert (found.pin, found.between, found.lost) == (Pin(ref=REF, commit=previous), (middle,), "")
+    store = Repo.ensure(tmp_path / "store")
+    source = Remote(url=f"file://{repo}", keys=(), verify=False)
+    store.pull(source, latest)
+    pull_commit(tmp_path, Pin(ref=REF, commit=previous), config_of(repo), store.path, found.between)
+    assert store.has(previous)
+    assert (store.has_commit_object(middle), store.has(middle)) == (True, False)
+    assert history.lost(store, latest, previous) == ""
+    # and the stable repository, from there
+    stable = Repo.ensure(tmp_path / "stable")
+    stable.pull(source, latest)
+    stable.pull(source, previous)
+    assert history.lost(stable, latest, previous).endswith(f"{middle} is not in the repository")
+    wanted: Any = SimpleNamespace(source=store.path)
+    for _ in range(2):
+        promote._bring_history(stable, wanted, latest, previous)
+        assert history.lost(stable, latest, previous) == ""
+    subprocess.run(["ostree", f"--repo={stable.path}", "fsck", "--quiet"], check=True)
+    # what was only passed over can be had whole later
+    store.pull(source, middle)
+    assert store.has(middle)
+
+
+def test_a_release_that_is_not_in_the_history_is_said_at_the_plan(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    repo, commit = candidate
+    orphan, _ = succession.relative(Repo(repo), commit, version="1.3", parent=None, timestamp=1_700_000_300)
+    found = release_before(config_of(repo), Pin(ref=REF, commit=orphan), given=commit)
+    assert found.pin == Pin(ref=REF, commit=commit)
+    assert (found.between, found.lost) == ((), f"the history of {orphan} does not lead to {commit}, the release before: {orphan} has no parent")
+    previous = Repo(repo).parent(commit)
+    assert previous is not None
+    latest, _ = succession.relative(Repo(repo), commit, version="1.4", parent=commit, timestamp=1_700_000_400)
+    Repo(repo).object_path(4, commit).unlink()
+    gone = release_before(config_of(repo), Pin(ref=REF, commit=latest), given=previous)
+    assert gone.lost.endswith(f"{commit} is not in the repository")
+
+
+def test_a_commit_between_that_nobody_signed_holds_nothing_up(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+    """Hosts that check signatures cannot walk over it: a criterion says so, and everything else is tested."""
+    repo, middle = candidate
+    previous = Repo(repo).parent(middle)
+    latest, _ = succession.relative(Repo(repo), middle, version="1.3", parent=middle, timestamp=1_700_000_300)
+    assert previous is not None
+    with gpg.keyring(tmp_path / "gnupg") as homedir:
+        key = gpg.ensure_key(homedir, "release <release@localhost>")
+        gpg.export_key(homedir, key, tmp_path / "key.asc")
+        for commit in (previous, latest):
+            Repo(repo).sign(commit, key, homedir)
+    checked = config_of(repo).model_copy(update={"allow_unsigned": False, "gpg_keys": [str(tmp_path / "key.asc")]})
+    store = Repo.ensure(tmp_path / "store")
+    store.pull(Remote(url=f"file://{repo}", keys=(tmp_path / "key.asc",), verify=True), latest)
+    pull_commit(tmp_path, Pin(ref=REF, commit=previous), checked, store.path, (middle,))
+    assert store.has(previous)
+    assert history.lost(store, latest, previous).endswith(f"{middle} is not in the repository")

@@ -8,6 +8,7 @@ from pathlib import Path
 # what a criterion asks for that changes the host's releases: tested once for each way in which a host is told to (plugin.py, `way`)
 JOURNEYS = ("journey", "fresh_journey", "layering")
 INSTALLS = "installer-media-boots-and-installs"
+BY_ATOMIC = "-by-atomic-host"
 
 
 def _functions() -> Iterator[ast.FunctionDef]:
@@ -28,7 +29,7 @@ def names() -> tuple[str, ...]:
 
 def required(*, atomic: bool, installer: bool = False) -> tuple[str, ...]:
     """Return the names of all cells that a verdict must have; `atomic`: the tree has that command, and is tested through it, too."""
-    again = [f"{_sentence(each)}-by-atomic-host" for each in _functions() if _asks_for(each, *JOURNEYS)]
+    again = [f"{_sentence(each)}{BY_ATOMIC}" for each in _functions() if _asks_for(each, *JOURNEYS)]
     return (*names(), *(again if atomic else ()), *((INSTALLS,) if installer else ()))
 
 

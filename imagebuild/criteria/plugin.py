@@ -6,7 +6,7 @@ the reason. Only a passed test is ever reported as passed.
 
 import contextlib
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ import pytest
 from pydantic import TypeAdapter
 
 from imagebuild.cells import CellStore
-from imagebuild.criteria import JOURNEYS
+from imagebuild.criteria import BY_ATOMIC, JOURNEYS
 from imagebuild.guest import Expected, Host, NotApplicableError, NotTestedError, Records
 from imagebuild.hosts import UnavailableError
 from imagebuild.hosts.table import commands_of
 from imagebuild.journey import Journey
 from imagebuild.kinds import State
 from imagebuild.model import Cell
+from imagebuild.own_keys import pull_with_own_keys
 from imagebuild.rig import Boot, Rig, rig_from_json
 from imagebuild.suite import Suite
+from imagebuild.tools.ssh import Answer
 
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
@@ -63,6 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     store = CellStore(rig.cells, rig) if rig.cells is not None else None
     chosen = [item for item in items if _wanted(rig, item)]
+    config.stash[CELLS] += _without_atomic(rig, {_criterion(item) for item in chosen})
     # a boot that left nothing to show is no boot that is known
     booted = store is not None and store.knows_boot()
     todo: list[pytest.Item] = []
@@ -85,6 +88,21 @@ def _wanted(rig: Rig, item: pytest.Item) -> bool:
     if not rig.boot_only or item.get_closest_marker("boots") is not None:
         return True
     return rig.bound_too and item.get_closest_marker("firmware") is not None
+
+
+def _without_atomic(rig: Rig, collected: Collection[str]) -> list[Cell]:
+    """Return the cells of what was asked for by name, and is tested only on hosts that are upgraded by `atomic host`, too."""
+    missing = [name for name in rig.criteria if name.endswith(BY_ATOMIC) and name not in collected]
+    reason = "this host is not upgraded by `atomic host`: the tree has no such command"
+    for name in missing:
+        (rig.evidence / f"{name}.log").write_text(reason + "\n")
+    return [
+        Cell(
+            criterion=name, artifact=rig.artifact, firmware=rig.firmware, state=State.NOT_APPLICABLE, reason=reason, evidence=f"{name}.log",
+            seconds=0.0,
+        )
+        for name in missing
+    ]  # fmt: skip
 
 
 def _stage(item: pytest.Item) -> tuple[int, int]:
@@ -133,6 +151,18 @@ def host(suite: Suite, log: Path) -> Iterator[Host]:
 def expected(suite: Suite) -> Expected:
     """What was released and what the rig asked for."""
     return suite.first[1].expected
+
+
+@pytest.fixture
+def own_pull(suite: Suite, host: Host, expected: Expected) -> Callable[[], Answer]:
+    """What pulls the released commit (its metadata) by the host's own remote, with the keys that came with the image."""
+
+    def pull() -> Answer:
+        releases = suite.releases
+        releases.publish(releases.candidate)
+        return pull_with_own_keys(host, expected.refspec, releases.url)
+
+    return pull
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagebuild.journey import Journey
+from imagebuild.journey import Journey, other_kernel
 
 
 @pytest.mark.firmware
@@ -10,6 +10,7 @@ def test_rolls_back_to_where_it_came_from(journey: Journey) -> None:
     stop = journey.rolled_back()
     assert stop.booted.commit == journey.expected.commit, f"after the rollback {stop.booted.commit} runs, not {journey.expected.commit}"
     assert stop.booted.origin == journey.expected.refspec, f"the host would upgrade from {stop.booted.origin!r} now"
+    assert not (other := other_kernel(stop, journey.releases.candidate)), other
     assert not stop.failed_units, f"after the rollback these units have failed: {', '.join(stop.failed_units)}"
 
 
@@ -34,3 +35,4 @@ def test_upgrades_again_after_a_rollback(journey: Journey) -> None:
     stop = journey.forward()
     wanted = journey.releases.next
     assert stop.booted.commit == wanted.commit, f"after the rollback the host does not get forward again: {stop.booted.commit} runs"
+    assert not (other := other_kernel(stop, wanted)), other

@@ -3,7 +3,7 @@
 import pytest
 
 from imagebuild.guest import NotApplicableError
-from imagebuild.journey import Journey
+from imagebuild.journey import Journey, other_kernel
 
 
 @pytest.mark.firmware
@@ -13,6 +13,7 @@ def test_upgrades_to_the_next_release(journey: Journey) -> None:
     assert stop.booted.commit == wanted.commit, f"after the upgrade {stop.booted.commit} runs, not {wanted.commit}"
     assert stop.booted.version == wanted.version, f"after the upgrade version {stop.booted.version!r} runs, not {wanted.version!r}"
     assert stop.booted.origin == journey.expected.refspec, f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    assert not (other := other_kernel(stop, wanted)), other
     commits = [each.commit for each in stop.deployments]
     assert commits[:2] == [wanted.commit, journey.expected.commit], f"there is no way back: the host keeps {commits}"
     assert not stop.failed_units, f"after the upgrade these units have failed: {', '.join(stop.failed_units)}"
@@ -36,4 +37,5 @@ def test_upgrades_from_the_previous_release(fresh_journey: Journey, first_releas
     assert stop.booted.commit == fresh_journey.expected.commit, f"from the previous release the host came to {stop.booted.commit}"
     assert stop.booted.version == fresh_journey.expected.version, f"from the previous release the host came to {stop.booted.version!r}"
     assert stop.booted.origin == fresh_journey.expected.refspec, f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    assert not (other := other_kernel(stop, fresh_journey.releases.candidate)), other
     assert not stop.failed_units, f"after the upgrade these units have failed: {', '.join(stop.failed_units)}"

@@ -41,7 +41,20 @@ if [ -f sysconfig/docker-storage-setup ]; then head -c 65536 sysconfig/docker-st
 for each in cloud/cloud.cfg cloud/cloud.cfg.d/*.cfg; do if [ -f "$each" ]; then head -c 65536 "$each" | say cloud-config; fi; done
 names remotes ostree/remotes.d/*
 ls -1 "$boot/loader/entries" | say entries
+stat -f -c '%S %f' "$boot" | say boot-room
+for each in "$boot"/ostree/*/*; do if [ -f "$each" ] && [ ! -L "$each" ]; then stat -c '%s %n' "$each"; fi; done | say kernels
+for each in ../usr/lib*/libostree-1.so.1.* ../usr/lib/*/libostree-1.so.1.*; do
+    if [ -f "$each" ] && [ ! -L "$each" ] && grep -qF no-early-prune "$each"; then echo "$each"; fi
+done | say early-prune
 """
+# kernels, each with its initramfs, that /boot holds at an upgrade's worst. The one that runs stays; the new one is written; and the one
+# before goes only when that is done (libostree 2022.7, ostree-sysroot.c, simple_write_deployment, and ostree-sysroot-deploy.c,
+# write_deployments_with_options: the clean-up comes last). From 2023.8 on it goes first, when the room does not do otherwise
+# (auto_early_prune_old_deployments; `no-early-prune` switches that off)
+AT_WORST, PRUNED_EARLY = 3, 2
+MIB = 1 << 20
+# bytes for the menu's entries beside them, as libostree itself asks for (EARLY_PRUNE_SAFETY_MARGIN_SIZE)
+MARGIN = 1 << 20
 # what a download's users run it on: one of each set must be in cloud-init's list
 CLOUDS = (frozenset({"NoCloud"}), frozenset({"ConfigDrive", "OpenStack"}), frozenset({"Ec2"}))
 DATASOURCES: Mapping[str, tuple[frozenset[str], ...]] = {
@@ -91,7 +104,23 @@ def problems(facts: Mapping[str, list[str]], *, commit: str, kind: str, login: L
         found.append("/etc/sysconfig/docker-storage is written already: the storage driver is frozen")
     if not _words(facts, "entries"):
         found.append("there is no boot loader entry in /boot/loader/entries")
+    found += _kernel_room(facts)
     return found + (_vagrant(facts) if login is Login.VAGRANT else _cloud(facts, kind))
+
+
+def _kernel_room(facts: Mapping[str, list[str]]) -> list[str]:
+    """Return what says that /boot cannot take the kernels of an upgrade, besides the one it holds."""
+    numbers = [int(word) for line in _words(facts, "boot-room") for word in line.split() if word.isdigit()]
+    sizes = [int(line.split(" ", 1)[0]) for line in _words(facts, "kernels")]
+    if len(numbers) != 2 or not sizes:
+        return ["nobody can tell whether /boot has room for another kernel: " + ("it holds none" if not sizes else "its size is not known")]
+    block, free = numbers[0], numbers[0] * numbers[1]
+    one = sum(-(-size // block) * block for size in sizes)
+    more = (PRUNED_EARLY if _words(facts, "early-prune") else AT_WORST) - 1
+    if free >= more * one + MARGIN:
+        return []
+    room = f"/boot has {free / MIB:.0f} MiB free beside its kernel"
+    return [f"{room}, and an upgrade holds {more + 1} kernels there at its worst, each {one / MIB:.0f} MiB with its initramfs"]
 
 
 def _words(facts: Mapping[str, list[str]], word: str) -> list[str]:

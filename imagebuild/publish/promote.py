@@ -29,6 +29,7 @@ from imagebuild.publish.facts import Facts
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Pointers, Step
 from imagebuild.publish.verify import Trust, describe, verify
+from imagebuild.tools import history
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Remote, Repo
 
@@ -236,6 +237,17 @@ def _bring(stable: Repo, wanted: Promotion, known: Facts) -> None:
     before = known.previous
     if before is not None and not stable.has(before.commit) and Repo(wanted.source).has(before.commit):
         stable.pull(Remote(url=f"file://{wanted.source}", keys=(), verify=False), before.commit)
+    if before is not None:
+        _bring_history(stable, wanted, known.tree.commit, before.commit)
+
+
+def _bring_history(stable: Repo, wanted: Promotion, commit: str, before: str) -> None:
+    """Bring the commit objects between two releases: hosts find the older one by walking from parent to parent."""
+    source = Repo(wanted.source)
+    between, end = history.between(history.parents(source), commit, before)
+    for each in between if not end else ():
+        if not stable.has_commit_object(each):
+            stable.pull(Remote(url=f"file://{wanted.source}", keys=(), verify=False, commits_only=True), each)
 
 
 def _from(stable: Repo, config: Config, known: Facts) -> list[str]:

@@ -34,7 +34,7 @@ def inspect_image(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart,
     if problems:
         raise BuildError(
             f"{image.name} is not in the state that a first boot needs: {'; '.join(problems)}",
-            hint="correct the kickstart's %post, or the tree",
+            hint="correct the kickstart (its %post, the size of its /boot), or the tree",
         )
     return Inspection(artifact=image.name, facts=file)
 

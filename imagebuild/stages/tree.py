@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebuild import steplog
@@ -10,9 +10,9 @@ from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Tree
-from imagebuild.tools import isa, ostree_server
+from imagebuild.tools import history, isa, ostree_server
 from imagebuild.tools.ostree import Remote, Repo
-from imagebuild.tools.ostree_server import Patience
+from imagebuild.tools.ostree_server import Patience, TransferError
 
 # Debian's multiarch, Fedora's
 LIBC = ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6")
@@ -29,11 +29,16 @@ class Pin:
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """The release before the candidate; without one `why_not` says why. `first`: it is known that there never was one."""
+    """The release before the candidate; without one `why_not` says why. `first`: it is known that there never was one.
+
+    `between` are the commits between both in the candidate's history, which hosts walk to find it; `lost` says why they would not.
+    """
 
     pin: Pin | None
     why_not: str = ""
     first: bool = False
+    between: tuple[str, ...] = ()
+    lost: str = ""
 
 
 NO_RELEASE_BEFORE = Before(pin=None, why_not="nothing was looked for")
@@ -59,16 +64,47 @@ def release_before(tree: TreeConfig, pinned: Pin, *, given: str | None = None, r
         if commit is None or commit == pinned.commit:
             continue
         if ostree_server.has_commit(tree.url, commit, patience=patience(tree)):
-            return Before(pin=Pin(ref=pinned.ref, commit=commit))
+            between, lost = _history(tree, pinned.commit, commit)
+            return Before(pin=Pin(ref=pinned.ref, commit=commit), between=between, lost=lost)
         return Before(pin=None, why_not=f"{tree.url} has no commit {commit} (any more)")
     why = f"the first release: commit {pinned.commit} has no parent, none is configured (`previous`), and none was released here"
     return Before(pin=None, why_not=why, first=True)
 
 
-def pull_commit(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
-    """Pull a commit as `pull_tree` does, but leave the ref alone, and do not read every object again: it is only served to guests."""
+def _history(tree: TreeConfig, commit: str, older: str) -> tuple[tuple[str, ...], str]:
+    """Return the commits between two in the source's history, and why the older one is not met in it; empty when it is."""
+    gone: set[str] = set()
+
+    def parent(known: str) -> str | None:
+        try:
+            return ostree_server.parent(tree.url, known, patience=patience(tree))
+        except TransferError:
+            raise
+        except BuildError:
+            gone.add(known)
+            return None
+
+    found, end = history.between(parent, commit, older)
+    return ((), history.ending(commit, older, found, there=end not in gone)) if end else (tuple(found), "")
+
+
+def pull_commit(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path, between: tuple[str, ...] = ()) -> Tree:
+    """Pull a commit as `pull_tree` does, but leave the ref alone, and do not read every object again: it is only served to guests.
+
+    Of the commits `between` it and the candidate only the commit objects are pulled: guests walk from one to the next, as hosts will.
+    """
     del out
-    return describe_tree(_pull(pinned, source, repo_path), pinned)
+    repo = _pull(pinned, source, repo_path)
+    try:
+        for commit in between:
+            if not repo.has_commit_object(commit):
+                repo.pull(replace(_remote(source), commits_only=True), commit, patience=patience(source))
+    except TransferError:
+        raise
+    except BuildError as error:
+        # nor could hosts: a criterion says so, and everything else can be tested
+        steplog.note(f"nobody can walk from the candidate to {pinned.commit}: {error.message}")
+    return describe_tree(repo, pinned)
 
 
 def _pull(pinned: Pin, source: TreeConfig, repo_path: Path) -> Repo:
@@ -79,10 +115,13 @@ def _pull(pinned: Pin, source: TreeConfig, repo_path: Path) -> Repo:
                 f"the signing key {key} does not exist", hint="check tree.gpg_keys; for the demo, run `imagebuild compose` first"
             )
     repo = Repo.ensure(repo_path)
-    remote = Remote(url=source.url, keys=keys, verify=not source.allow_unsigned)
     steplog.note(f"pulling {pinned.commit} ({pinned.ref}) from {source.url}")
-    repo.pull(remote, pinned.commit, patience=patience(source), progress=steplog.note)
+    repo.pull(_remote(source), pinned.commit, patience=patience(source), progress=steplog.note)
     return repo
+
+
+def _remote(source: TreeConfig) -> Remote:
+    return Remote(url=source.url, keys=tuple(Path(key) for key in source.gpg_keys), verify=not source.allow_unsigned)
 
 
 def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:

@@ -36,11 +36,15 @@ DELTA_INDEXES = "delta-indexes"
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """Where commits come from and which keys sign them. Without keys nothing is verified: the caller must have been told so."""
+    """Where commits come from and which keys sign them. Without keys nothing is verified: the caller must have been told so.
+
+    `commits_only`: nothing of their trees is pulled, only what those need who walk a history.
+    """
 
     url: str
     keys: tuple[Path, ...]
     verify: bool
+    commits_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,8 @@ class Repo:
 
     def _pull_once(self, name: str, remote: Remote, commit: str, patience: Patience, progress: Callable[[str], None]) -> None:
         flags = OSTree.RepoPullFlags.MIRROR | OSTree.RepoPullFlags.UNTRUSTED
+        if remote.commits_only:
+            flags |= OSTree.RepoPullFlags.COMMIT_ONLY
         options = GLib.Variant(
             "a{sv}",
             {
@@ -279,6 +285,13 @@ class Repo:
         except GLib.Error:
             return False
         return bool(ok) and not int(state) & int(OSTree.RepoCommitState.PARTIAL)
+
+    def has_commit_object(self, commit: str) -> bool:
+        """Whether the commit object is here, whatever there is of its tree."""
+        try:
+            return bool(self._repo.load_commit(commit)[0])
+        except GLib.Error:
+            return False
 
     def metadata(self, commit: str) -> dict[str, Any]:
         """Return a commit's metadata: what `ostree show --print-metadata-key` prints, as Python values."""

@@ -17,11 +17,22 @@ from imagebuild.tools import command, qemu
 
 ARTIFACT = "artifact-boots"
 UPGRADE, UNSIGNED = "upgrades-to-the-next-release", "refuses-an-unsigned-upgrade"
-REMOTE = "upgrades-come-from-the-releases-remote"
+REMOTE, OWN_KEYS = "upgrades-come-from-the-releases-remote", "the-images-own-keys-verify-the-release"
 NO_FAILED, FATAL = "no-unit-has-failed", "nothing-fatal-was-logged"
 HOSTNAME, KEY, SCRIPT = "cloud-init-sets-the-hostname", "cloud-init-passes-an-ssh-key", "cloud-init-runs-the-user-script"
 SERVICE, RUN, NETWORK = "container-service-starts", "containers-run", "containers-have-a-network-and-volumes"
 MENU = "$S/boot/loader/grub.cfg"
+# a public key (other@localhost) whose secret half nobody has
+OTHER_KEY = """-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+mDMEawj2oBYJKwYBBAHaRw8BAQdAV0euN3RSWCsedmDcPA7mfAw3NDwzu0Si+28m
+0dBdDfW0D290aGVyQGxvY2FsaG9zdIiQBBMWCAA4FiEEk9VLnU3ZuhPnm7QnD7Vz
+Uropo/UFAmsI9qACGwMFCwkIBwIGFQoJCAsCBBYCAwECHgECF4AACgkQD7VzUrop
+o/WMBgEA+LV0XT5TDWOe8HmQEQQXJMO6N+Vk7KuzvhOwkv2rlLQBAIuTN/PT0DK6
+9wf0i5bzh6EbWLMpYVjjEdT8WNuEPFgH
+=G0A+
+-----END PGP PUBLIC KEY BLOCK-----
+"""
 UNIT = """printf '[Service]\\nType=oneshot\\nExecStart=%s\\n[Install]\\nWantedBy=multi-user.target\\n' > $D/etc/systemd/system/fault.service
 ln -s ../fault.service $D/etc/systemd/system/multi-user.target.wants/fault.service"""
 
@@ -90,10 +101,14 @@ FAULTS: dict[str, Fault] = {
         script="printf '#cloud-config\\ntimezone: Nowhere/Nothing\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg", caught=(SCRIPT, NO_FAILED),
         says="reports errors",
     ),
-    "the remote is missing": Fault(script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE,), says="has no remote"),
+    "the remote is missing": Fault(script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE, OWN_KEYS), says="has no remote"),
     "the remote has no key": Fault(
-        script="sed -i 's,^gpgkeypath=.*,gpgkeypath=/usr/share/ostree/nothing.asc,' $D/etc/ostree/remotes.d/*", caught=(REMOTE,),
+        script="sed -i 's,^gpgkeypath=.*,gpgkeypath=/usr/share/ostree/nothing.asc,' $D/etc/ostree/remotes.d/*", caught=(REMOTE, OWN_KEYS),
         says="is not there",
+    ),
+    "the key is somebody else's": Fault(
+        script=f"printf '%s' '{OTHER_KEY}' > $D/etc/ostree/other.asc; sed -i 's,^gpgkeypath=.*,gpgkeypath=/etc/ostree/other.asc,' $D/etc/ostree/remotes.d/*",
+        caught=(OWN_KEYS,), says="refuses the released commit itself",
     ),
     "signatures are not checked": Fault(
         script="sed -i 's,^gpg-verify=.*,gpg-verify=false,' $D/etc/ostree/remotes.d/*", caught=(REMOTE, UNSIGNED), says="are not checked",
@@ -134,6 +149,10 @@ FAULTS: dict[str, Fault] = {
     "/etc is not kept": Fault(
         script="printf 'r! /etc/imagebuild-before\\n' > $D/etc/tmpfiles.d/fault.conf", caught=("etc-follows-the-deployment",),
         says="is gone after it", journeys=True,
+    ),
+    "there is no room in /boot for another kernel": Fault(
+        script="dd if=/dev/zero of=$S/boot/fill bs=1M || true; truncate -s -4M $S/boot/fill",
+        caught=(UPGRADE, "deploys-an-older-release-when-fresh"), says="the upgrade ended with", journeys=True,
     ),
     "a shutdown takes the kernel away": Fault(
         script=unit("/bin/true").replace("ExecStart=/bin/true", "RemainAfterExit=yes\\nExecStart=/bin/true\\nExecStop=/bin/sh -c \"rm -f /boot/ostree/*/vmlinuz*\"")
