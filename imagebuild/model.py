@@ -35,7 +35,7 @@ ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relat
 class Tree:
     """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is the commit's.
 
-    `kernel` is the release string of the kernel in /usr/lib/modules; `update_url` where installed hosts look for upgrades.
+    `kernel` is the release string of the kernel in /usr/lib/modules; `update_ref` the ref of upgrades when it is not `ref` (`follows`).
     """
 
     repo: Path
@@ -50,6 +50,12 @@ class Tree:
     files: int
     size: int
     timestamp: int
+    update_ref: str = ""
+
+    @property
+    def follows(self) -> str:
+        """The ref that installed hosts follow."""
+        return self.update_ref or self.ref
 
 
 @dataclass(frozen=True, kw_only=True)
