@@ -32,10 +32,11 @@ from imagebuild.kinds import Firmware, Login
 from imagebuild.model import Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
+from imagebuild.publish import binding
 from imagebuild.publish import promote as promoting
 from imagebuild.publish.material import material_of
 from imagebuild.stages import kickstart as kickstarts
-from imagebuild.stages.tree import Before, pin, release_before
+from imagebuild.stages.tree import Before, commit_object, pin, release_before
 from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
 from imagebuild.tools import accelerator, command
@@ -202,14 +203,16 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
     settings, chosen = _load(ref, config, store)
     ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
-    pinned = pin(settings.tree, chosen)
+    odd: list[str] = []
+    pinned = pin(settings.tree, chosen, update_ref=settings.stable_ref(chosen), say=odd.append)
+    binding.check(settings, chosen, pinned.commit, commit_object(settings.tree, pinned.commit))
     released = promoting.last_commit(settings, wanted.output, chosen, but=pinned.commit)
     before = release_before(settings.tree, pinned, given=settings.previous, released=released)
     place = store.absolute()
     host = Host(repo=place / "repo", populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=place / "cells")
     pipeline = wire(settings, pinned, host, before)
     opened = Store(store)
-    said = [f"{chosen} is {pinned.commit}"]
+    said = [f"{chosen} is {pinned.commit}", *odd]
     said.append(f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}")
     said.append(
         f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})"
@@ -321,8 +324,9 @@ def kickstart(
     template = settings.kickstarts.get(variant)
     if template is None:
         raise UsageError(f"this configuration has no kickstart for {variant}", hint=f"it has: {', '.join(settings.kickstarts)}")
-    text = kickstarts.render(template, kickstarts.values(chosen, settings.tree) | template.values)
-    kickstarts.check(text, template, chosen, settings.tree)
+    follows = settings.stable_ref(chosen)
+    text = kickstarts.render(template, kickstarts.values(follows, settings.tree) | template.values)
+    kickstarts.check(text, template, follows, settings.tree)
     sys.stdout.write(text)
 
 

@@ -77,7 +77,7 @@ class Releases:
     def _make(self, name: str, *, parent: str | None, age: int = 1, signed: bool = True) -> Release:
         version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
         timestamp = self._repo.timestamp(candidate) + age
-        commit = succession.relative(self._repo, candidate, version=version, parent=parent, timestamp=timestamp)
+        commit = succession.relative(self._repo, candidate, version=version, parent=parent, timestamp=timestamp, ref=self._ref)
         if signed:
             with gpg.keyring(self._homedir) as homedir:
                 self._repo.sign(commit, self._fingerprint, homedir)

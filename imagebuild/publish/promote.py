@@ -21,7 +21,7 @@ from imagebuild import files
 from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
-from imagebuild.publish import facts, marks, page, source
+from imagebuild.publish import binding, facts, marks, page, source
 from imagebuild.publish.assemble import check_fit
 from imagebuild.publish.checksum import hashed
 from imagebuild.publish.destination import Destination, Directory
@@ -65,8 +65,11 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
     stable = _stable(wanted.config)
     said = []
     with _locked(stable):
-        for known, _ in releases:
+        for known, place in releases:
             _check_ref(stable, wanted.config, known)
+            # what the release itself holds was verified above
+            data = (place / "metadata" / "ostree" / f"{known.tree.commit}.commit").read_bytes()
+            binding.check(wanted.config, known.ref, known.tree.commit, data)
         for known, place in releases:
             _record(place, BEGUN)
             step(f"upload {known.compose_id}")
@@ -184,8 +187,8 @@ def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
 
 
 def stable_ref(config: Config, ref: str) -> str:
-    """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word (releng, push-two-week-atomic.py)."""
-    return config.publish.ref or "/".join(word for word in ref.split("/") if word != "updates")
+    """Return the ref that hosts follow, and that promotion moves."""
+    return config.stable_ref(ref)
 
 
 def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | None:

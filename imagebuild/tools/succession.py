@@ -14,6 +14,7 @@ from gi.repository import GLib, OSTree
 
 from imagebuild.errors import BuildError
 from imagebuild.tools.ostree import Repo, readable
+from imagebuild.tools.ostree_binding import REFS
 
 CHANGED = "/usr/lib/os-release"
 LINKS = 8
@@ -31,10 +32,11 @@ def beside(path: Path, parent: Path) -> Repo:
     return Repo(path)
 
 
-def relative(repo: Repo, commit: str, *, version: str, parent: str | None, timestamp: int) -> str:
+def relative(repo: Repo, commit: str, *, version: str, parent: str | None, timestamp: int, ref: str = "") -> str:
     """Return a new, unsigned commit: `commit` with a line more in its os-release, under another version.
 
-    All other metadata is kept, but for digests of the tree: rpm-ostree reads package lists and bindings of refs from there. Raises BuildError.
+    All other metadata is kept, but for digests of the tree: rpm-ostree reads package lists from there. What is bound to refs is bound to
+    `ref` (empty: nothing more), under which the test serves it. Raises BuildError.
     """
     handle = repo.handle
     with readable(f"no relative of {commit} can be made in {repo.path}"), repo.transaction():
@@ -46,7 +48,7 @@ def relative(repo: Repo, commit: str, *, version: str, parent: str | None, times
             _, directory = directory.ensure_dir(name)
         directory.replace_file(place.name, _changed(repo, commit, place, version))
         _, root = handle.write_mtree(tree, None)
-        metadata = _with(old.get_child_value(0), {"version": GLib.Variant("s", version)})
+        metadata = _with(old.get_child_value(0), {"version": GLib.Variant("s", version)} | _bound_to(old.get_child_value(0), ref))
         _, made = handle.write_commit_with_time(parent, f"for a test: {version}", None, metadata, root, timestamp, None)
     return str(made)
 
@@ -68,6 +70,11 @@ def _changed(repo: Repo, commit: str, place: PurePosixPath, version: str) -> str
     data = repo.open_file(entry.checksum)[0].readall() + f"IMAGEBUILD_TEST={version}\n".encode()
     found: str = repo.handle.write_regfile_inline(None, entry.uid, entry.gid, entry.mode, xattrs, data, None)
     return found
+
+
+def _bound_to(metadata: GLib.Variant, ref: str) -> dict[str, GLib.Variant]:
+    bound = metadata.lookup_value(REFS, GLib.VariantType("as"))
+    return {REFS: GLib.Variant("as", sorted({*bound.unpack(), ref} - {""}))} if bound is not None else {}
 
 
 def _with(metadata: GLib.Variant, changes: Mapping[str, GLib.Variant]) -> GLib.Variant:
