@@ -11,6 +11,7 @@ from gi.repository import GLib
 from imagebuild.config import KickstartConfig, SmokeConfig
 from imagebuild.errors import BuildError
 from imagebuild.formats import Unpacked
+from imagebuild.installers.lorax import template_variables
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.publish import binding
 from imagebuild.releases import Release, Releases, offering
@@ -26,6 +27,7 @@ from tests import release_lab
 from tests.release_lab import FIRST, Line
 from tests.test_access import settings
 from tests.test_cli import CONFIG, run
+from tests.test_lorax import installer, request
 from tests.test_ostree import FILES, make_commit
 from tests.test_ostree import REF as BUILT
 from tests.test_publish_promote import go, line  # noqa: F401  # a fixture
@@ -188,7 +190,7 @@ def test_promotion_refuses_before_anything_is_sent(line: Line, tmp_path: Path, m
     with pytest.raises(BuildError, match=f"hosts that follow {STABLE} would refuse the commit") as caught:
         go(line, place)
     assert f"--bind-ref={STABLE}" in caught.value.hint
-    assert Repo(tmp_path / "stable").refs() == {}
+    assert not (tmp_path / "stable").exists()
     assert not (tmp_path / "mirror" / place.name).exists()
 
 
@@ -226,6 +228,12 @@ def test_installed_hosts_follow_the_stable_ref(repo: Repo, tmp_path: Path) -> No
     listing = subprocess.run(["unsquashfs", "-l", made], check=True, capture_output=True, text=True).stdout
     assert f"/refs/heads/{STABLE}\n" in listing
     assert f"/refs/heads/{BUILT}\n" not in listing
+
+
+def test_the_lorax_installer_embeds_it(repo: Repo, tmp_path: Path) -> None:
+    tree = describe_tree(repo, Pin(ref=BUILT, commit=repo.refs()[BUILT], update_ref=STABLE))
+    given = request(tmp_path, tree, installer(tmp_path))
+    assert template_variables(given)["ostree_ref"] == STABLE
 
 
 def test_the_kickstart_that_is_printed_has_it_too(repo: Repo, tmp_path: Path) -> None:

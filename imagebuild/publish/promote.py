@@ -65,11 +65,8 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
     stable = _stable(wanted.config)
     said = []
     with _locked(stable):
-        for known, place in releases:
+        for known, _ in releases:
             _check_ref(stable, wanted.config, known)
-            # what the release itself holds was verified above
-            data = (place / "metadata" / "ostree" / f"{known.tree.commit}.commit").read_bytes()
-            binding.check(wanted.config, known.ref, known.tree.commit, data)
         for known, place in releases:
             _record(place, BEGUN)
             step(f"upload {known.compose_id}")
@@ -132,6 +129,9 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
         if unfit:
             raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit)}", hint="imagebuild all tests what is missing")
         _check_marks(wanted, known, place)
+        # verified with the rest of the release
+        commit = (place / "metadata" / "ostree" / f"{known.tree.commit}.commit").read_bytes()
+        binding.check(wanted.config, known.ref, known.tree.commit, commit)
         releases.append((known, place))
     # a damaged list at the destination is said now, not after the ref has moved
     wanted.pointers.listed(but=[known.compose_id for known, _ in releases])

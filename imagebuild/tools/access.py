@@ -71,17 +71,12 @@ class Access:
     @contextlib.contextmanager
     def get(self, url: str, *, seconds: float) -> Iterator[requests.Response]:
         """Ask for a URL; yield the answer, whose content is not read yet. Raises requests' own errors."""
-        with requests.Session() as session:
-            if self.proxy:
-                # requests prefers the environment's proxies to those of a session (Session.merge_environment_settings)
-                session.trust_env = False
-                session.proxies = {"http": self.proxy, "https": self.proxy}
-            if self.certificate is not None:
-                session.cert = (str(self.certificate), str(self._key))
-            # given here and not to the session: REQUESTS_CA_BUNDLE would replace it there
-            verify = str(self.ca) if self.ca is not None else True
-            with session.get(url, timeout=(10, seconds), stream=True, verify=verify) as answer:
-                yield answer
+        # given with the request: what a session has the environment replaces (requests, Session.merge_environment_settings)
+        proxies = {"http": self.proxy, "https": self.proxy} if self.proxy else {}
+        verify = str(self.ca) if self.ca is not None else True
+        certificate = (str(self.certificate), str(self._key)) if self.certificate is not None else None
+        with requests.get(url, timeout=(10, seconds), stream=True, verify=verify, cert=certificate, proxies=proxies) as answer:
+            yield answer
 
     def blame(self, url: str, problem: str) -> str:
         """Return what to look at after an error of requests or libostree about TLS or the proxy; empty when it was about neither."""
@@ -190,6 +185,6 @@ _environment = _Environment()
 def enforced(access: Access) -> contextlib.AbstractContextManager[None]:
     """Let libcurl take the configured proxy for every host, whatever the environment says, until the block ends.
 
-    libostree cannot tell libcurl so (it never sets CURLOPT_NOPROXY), and requests does not ask the environment then: both must agree.
+    libostree cannot tell libcurl so (it never sets CURLOPT_NOPROXY), and requests takes the configured one always: both must agree.
     """
     return _environment.without(AROUND_THE_PROXY) if access.proxy else contextlib.nullcontext()
