@@ -203,8 +203,7 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
     settings, chosen = _load(ref, config, store)
     ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
-    odd: list[str] = []
-    pinned = pin(settings.tree, chosen, update_ref=settings.stable_ref(chosen), say=odd.append)
+    pinned = pin(settings.tree, chosen, update_ref=settings.stable_ref(chosen), say=_say)
     binding.check(settings, chosen, pinned.commit, commit_object(settings.tree, pinned.commit))
     released = promoting.last_commit(settings, wanted.output, chosen, but=pinned.commit)
     before = release_before(settings.tree, pinned, given=settings.previous, released=released)
@@ -212,7 +211,7 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
     host = Host(repo=place / "repo", populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=place / "cells")
     pipeline = wire(settings, pinned, host, before)
     opened = Store(store)
-    said = [f"{chosen} is {pinned.commit}", *odd]
+    said = [f"{chosen} is {pinned.commit}"]
     said.append(f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}")
     said.append(
         f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})"
@@ -225,6 +224,10 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
         settings=settings, ref=chosen, commit=pinned.commit, host=host, before=before, pipeline=pipeline, store=opened,
         planned=graph.plan([pipeline.release], opened),
     )  # fmt: skip
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _check_space(ready: _Ready) -> None:
