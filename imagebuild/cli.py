@@ -32,10 +32,11 @@ from imagebuild.kinds import Firmware, Login
 from imagebuild.model import Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
 from imagebuild.progress import showing
+from imagebuild.publish import binding
 from imagebuild.publish import promote as promoting
 from imagebuild.publish.material import material_of
 from imagebuild.stages import kickstart as kickstarts
-from imagebuild.stages.tree import Before, pin, release_before
+from imagebuild.stages.tree import Before, commit_object, pin, release_before
 from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
 from imagebuild.tools import accelerator, command
@@ -202,7 +203,8 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
     settings, chosen = _load(ref, config, store)
     ways, why = choose_ways(populate)
     speed = accelerator.probe(cache_directory())
-    pinned = pin(settings.tree, chosen)
+    pinned = pin(settings.tree, chosen, update_ref=settings.stable_ref(chosen), say=_say)
+    binding.check(settings, chosen, pinned.commit, commit_object(settings.tree, pinned.commit))
     released = promoting.last_commit(settings, wanted.output, chosen, but=pinned.commit)
     before = release_before(settings.tree, pinned, given=settings.previous, released=released)
     place = store.absolute()
@@ -224,6 +226,10 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
         settings=settings, ref=chosen, commit=pinned.commit, host=host, before=before, pipeline=pipeline, store=opened,
         planned=graph.plan([pipeline.release], opened),
     )  # fmt: skip
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _check_space(ready: _Ready) -> None:
@@ -323,8 +329,9 @@ def kickstart(
     template = settings.kickstarts.get(variant)
     if template is None:
         raise UsageError(f"this configuration has no kickstart for {variant}", hint=f"it has: {', '.join(settings.kickstarts)}")
-    text = kickstarts.render(template, kickstarts.values(chosen, settings.tree) | template.values)
-    kickstarts.check(text, template, chosen, settings.tree)
+    follows = settings.stable_ref(chosen)
+    text = kickstarts.render(template, kickstarts.values(follows, settings.tree) | template.values)
+    kickstarts.check(text, template, follows, settings.tree)
     sys.stdout.write(text)
 
 

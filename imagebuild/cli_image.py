@@ -130,7 +130,7 @@ def _from_repo(wanted: Wanted, commit: str) -> Tree | None:
     """Describe a commit of the repository; None when there is no repository, or no such commit in it."""
     if wanted.repo is None or not Repo(wanted.repo).has(commit):
         return None
-    return describe_tree(Repo(wanted.repo), Pin(ref=wanted.ref, commit=commit))
+    return describe_tree(Repo(wanted.repo), Pin(ref=wanted.ref, commit=commit, update_ref=wanted.settings.stable_ref(wanted.ref)))
 
 
 def _previous(wanted: Wanted) -> tuple[Tree, ...]:
@@ -157,6 +157,7 @@ def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> 
     return _from_repo(wanted, commit) or Tree(
         repo=wanted.repo or Path("/nonexistent"), ref=wanted.ref, commit=commit, version=peeked.deployment.version, arch=wanted.settings.arch,
         kernel="", host_kind=peeked.kind, pretty_name=wanted.image.name, os_id="", files=0, size=0, timestamp=0,
+        update_ref=wanted.settings.stable_ref(wanted.ref),
     )  # fmt: skip
 
 

@@ -52,10 +52,36 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class TlsConfig(Model):
+    """Files (PEM) for the server that commits are pulled from, on the build machine only: installed hosts have their own remote."""
+
+    ca: str | None = Field(default=None, description="authorities that sign the server's certificate, in place of the system's")
+    certificate: str | None = Field(default=None, description="certificate that the build machine shows to the server")
+    key: str | None = Field(default=None, description="its private key, without a passphrase; not given: it stands in `certificate`, too")
+
+    @model_validator(mode="after")
+    def _pair(self) -> "TlsConfig":
+        if self.key is not None and self.certificate is None:
+            raise ValueError("key: there is no certificate that it is the key of")
+        if self.ca is None and self.certificate is None:
+            raise ValueError("name a ca, a certificate, or both; or leave tls away")
+        return self
+
+
 class TreeConfig(Model):
     """Where the commit comes from, who signed it, and where installed hosts look for the next one."""
 
     url: Url = Field(description="repository to pull the commit from")
+    # how the server is reached changes no artifact and concerns nobody else: neither in keys nor in what is published
+    tls: TlsConfig | None = Field(
+        default=None, exclude=True, description="for pulling from `url` by the build machine; installed hosts know nothing of it"
+    )
+    proxy: str | None = Field(
+        default=None,
+        exclude=True,
+        description="http://HOST:PORT, for pulling from `url` by the build machine, whatever the environment says; installed hosts know "
+        "nothing of it",
+    )
     gpg_keys: tuple[str, ...] = Field(default=(), description="files of public keys, one of which must have signed the commit")
     allow_unsigned: bool = Field(default=False, description="go without a signature; to be set by hand only")
     osname: Word = Field(description="stateroot of installed hosts")
@@ -71,6 +97,24 @@ class TreeConfig(Model):
     def _signed(self) -> "TreeConfig":
         if not self.gpg_keys and not self.allow_unsigned:
             raise ValueError("gpg_keys is empty: name the keys that sign the commits, or set allow_unsigned: true")
+        return self
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value:
+            raise ValueError("a configuration is no place for a password: leave tree.proxy away, and set https_proxy in the environment")
+        # without a port libcurl would take 1080, requests 80
+        if value is not None and not re.fullmatch(r"http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?", value):
+            raise ValueError("must be http://HOST:PORT")
+        return value
+
+    @model_validator(mode="after")
+    def _reached(self) -> "TreeConfig":
+        if self.tls is not None and not self.url.startswith("https://"):
+            raise ValueError(f"tls: says nothing of {self.url}: only https:// has certificates")
+        if self.proxy is not None and self.url.startswith("file:"):
+            raise ValueError(f"proxy: says nothing of {self.url}")
         return self
 
 
@@ -400,7 +444,9 @@ class PublishConfig(Model):
     )
     repo: Url | None = Field(default=None, description="stable repository (file://) in which promotion moves the ref")
     ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
-        default=None, description="stable ref; not given: the built ref without `updates/` (Fedora's nightly refs have it)"
+        default=None,
+        description="stable ref, which promotion moves and installed hosts follow; not given: the built ref without `updates/` (Fedora's "
+        "nightly refs have it)",
     )
     previous_major: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
         default=None, description="ref of the release line before, whose hosts get a static delta too"
@@ -470,6 +516,10 @@ class Config(Model):
     def builds(self, ref: str) -> bool:
         """Whether this release line builds a ref."""
         return any(_matches(ref, pattern) for pattern in self.refs)
+
+    def stable_ref(self, ref: str) -> str:
+        """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word (releng, push-two-week-atomic.py)."""
+        return self.publish.ref or "/".join(word for word in ref.split("/") if word != "updates")
 
     def the_ref(self) -> str:
         """Return the ref when there is exactly one. Raises UsageError when it must be chosen."""
@@ -545,6 +595,8 @@ def _problem(file: Path, node: yaml.Node, error: dict[str, Any]) -> str:
     text = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(error["type"], error["msg"].removeprefix("Value error, "))
     given = error.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float) and error["type"] not in ("extra_forbidden", "missing") else ""
+    # who wrote a password into an address does not want to read it in a log
+    shown = re.sub(r"//[^/@\s]*@", "//…@", shown)
     return f"{file}:{line}: {key}: {text}{shown}"
 
 

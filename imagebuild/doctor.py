@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.config import Config, cache_directory
+from imagebuild.config import Config, TreeConfig, cache_directory
 from imagebuild.deploy.ways import WAYS
 from imagebuild.errors import BuildError
 from imagebuild.installers.table import INSTALLERS, choose
 from imagebuild.kinds import Firmware
 from imagebuild.tools import accelerator, command, gpg, guestfs, qemu
+from imagebuild.tools.access import access_to
 
 GIB = 1024**3
 QUICK_QEMU = 10
@@ -78,7 +79,7 @@ def examine(config: Config | None, store: Path) -> Iterator[Finding]:
     yield _space(store)
     yield _memory()
     if config is not None:
-        yield from _line(config)
+        yield from release_line(config)
 
 
 def _accelerator() -> Finding:
@@ -153,7 +154,7 @@ def _memory() -> Finding:
     )
 
 
-def _line(config: Config) -> Iterator[Finding]:
+def release_line(config: Config) -> Iterator[Finding]:
     """Look at what one release line needs: its installer, its keys."""
     if config.installer is not None:
         try:
@@ -175,7 +176,17 @@ def _line(config: Config) -> Iterator[Finding]:
             says="there" if there else "missing",
             fix="" if there else "check tree.gpg_keys; for the demo, imagebuild compose makes it",
         )
+    if config.tree.tls is not None:
+        yield _tls(config.tree)
     yield _signing(config)
+
+
+def _tls(tree: TreeConfig) -> Finding:
+    try:
+        access_to(tree).check()
+    except BuildError as error:
+        return Finding(what="TLS files of tree.url", says=error.message, fix=error.hint)
+    return Finding(what="TLS files of tree.url", says="usable")
 
 
 def _signing(config: Config) -> Finding:

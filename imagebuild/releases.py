@@ -90,7 +90,7 @@ class Releases:
         version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
         timestamp = self._repo.timestamp(candidate) + age
         commit, has_mark = succession.relative(
-            self._repo, candidate, version=version, parent=parent, timestamp=timestamp, mark=name if marked else ""
+            self._repo, candidate, version=version, parent=parent, timestamp=timestamp, mark=name if marked else "", ref=self._ref
         )
         if signed:
             with gpg.keyring(self._homedir) as homedir:

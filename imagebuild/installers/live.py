@@ -122,7 +122,7 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
 
 def _make_product(work: Path, request: Request, program: bytes) -> None:
     facts = product.Facts(
-        product=request.title, version=request.tree.version, ref=request.tree.ref, commit=request.tree.commit, kernel=request.tree.kernel,
+        product=request.title, version=request.tree.version, ref=request.tree.follows, commit=request.tree.commit, kernel=request.tree.kernel,
         syntax=request.defaults.syntax, signed=bool(request.keys),
     )  # fmt: skip
     keys = [key.read_bytes() for key in request.keys]

@@ -173,7 +173,7 @@ def template_variables(request: Request, keys: Sequence[Path] = ()) -> dict[str,
     """Return what our templates and those of the configuration may use; the configuration's own come last."""
     return {
         "ostree_source": str(request.tree.repo),
-        "ostree_ref": request.tree.ref,
+        "ostree_ref": request.tree.follows,
         "ostree_commit": request.tree.commit,
         "ostree_osname": request.source.osname,
         "ostree_remote": request.source.remote,

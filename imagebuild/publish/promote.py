@@ -21,7 +21,7 @@ from imagebuild import files
 from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
-from imagebuild.publish import facts, marks, page, source
+from imagebuild.publish import binding, facts, marks, page, source
 from imagebuild.publish.assemble import check_fit
 from imagebuild.publish.checksum import hashed
 from imagebuild.publish.destination import Destination, Directory
@@ -130,6 +130,9 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
         if unfit:
             raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit)}", hint="imagebuild all tests what is missing")
         _check_marks(wanted, known, place)
+        # verified with the rest of the release
+        commit = (place / "metadata" / "ostree" / f"{known.tree.commit}.commit").read_bytes()
+        binding.check(wanted.config, known.ref, known.tree.commit, commit)
         releases.append((known, place))
     # a damaged list at the destination is said now, not after the ref has moved
     wanted.pointers.listed(but=[known.compose_id for known, _ in releases])
@@ -185,8 +188,8 @@ def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
 
 
 def stable_ref(config: Config, ref: str) -> str:
-    """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word (releng, push-two-week-atomic.py)."""
-    return config.publish.ref or "/".join(word for word in ref.split("/") if word != "updates")
+    """Return the ref that hosts follow, and that promotion moves."""
+    return config.stable_ref(ref)
 
 
 def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | None:

@@ -57,7 +57,7 @@ def make_iso(
     work = out / "work"
     work.mkdir(exist_ok=True)
     facts = check.look_into(image, work)
-    problems = check.problems(facts, volume_id=config.volume_id, commit=tree.commit, ref=tree.ref, unattended=unattended is not None)
+    problems = check.problems(facts, volume_id=config.volume_id, commit=tree.commit, ref=tree.follows, unattended=unattended is not None)
     (out / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
     if problems:
         steplog.note(json.dumps(facts, indent=1, sort_keys=True, default=str))

@@ -19,8 +19,9 @@ def write_kickstart(out: Path, tree: Tree, template: KickstartConfig, source: Tr
     Raises BadKickstartError with file and line.
     """
     del sources
-    text = render(template, values(tree.ref, source) | template.values)
-    check(text, template, tree.ref, source)
+    # fedora-kickstarts up to 29 installed from the nightly ref and set the origin to the stable one in %post (fedora-atomic-updates.ks)
+    text = render(template, values(tree.follows, source) | template.values)
+    check(text, template, tree.follows, source)
     file = out / "kickstart.ks"
     file.write_text(text)
     return Kickstart(file=file, syntax=template.syntax)

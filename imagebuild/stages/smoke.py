@@ -177,7 +177,7 @@ def _rig(subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSp
     accelerator = bench.accelerator.suited(tree.isa, guest.cpu)
     return Rig(
         disk=boot.disk, disk_format=boot.format, controller=boot.controller, artifact=subject.artifact, firmware=spec.firmware,
-        login=spec.login, commit=tree.commit, version=tree.version, refspec=f"{spec.remote}:{tree.ref}", host_kind=tree.host_kind,
+        login=spec.login, commit=tree.commit, version=tree.version, refspec=f"{spec.remote}:{tree.follows}", host_kind=tree.host_kind,
         user=guest.user, cores=guest.cores or accelerator.cores, memory=guest.memory * MIB, storage=spec.storage, update_url=spec.update_url,
         update_verify=spec.update_verify, accelerator=accelerator, evidence=evidence,
         allowed_failed_units=tuple(guest.failed_units_allowed), allowed_messages=spec.messages, disk_size=boot.size, grow=subject.grow,

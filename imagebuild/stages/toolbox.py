@@ -107,7 +107,7 @@ class _Writer:
         for directory in ("", "/extensions", "/state", "/tmp", "/tmp/cache", "/refs", "/refs/heads", "/refs/remotes", "/refs/mirrors"):
             tar.addfile(_directory(REPO + directory))
         tar.addfile(*_file(f"{REPO}/config", BARE_CONFIG))
-        tar.addfile(*_file(f"{REPO}/refs/heads/{self.tree.ref}", f"{self.tree.commit}\n".encode()))
+        tar.addfile(*_file(f"{REPO}/refs/heads/{self.tree.follows}", f"{self.tree.commit}\n".encode()))
         objects = self.repo.objects(self.tree.commit)
         for prefix in ["", *sorted({f"/{checksum[:2]}" for _, checksum in objects})]:
             tar.addfile(_directory(f"{REPO}/objects{prefix}"))

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Tree
-from imagebuild.tools import history, isa, ostree_server
+from imagebuild.tools import history, isa, ostree_binding, ostree_server
+from imagebuild.tools.access import access_to, enforced
 from imagebuild.tools.ostree import Remote, Repo
 from imagebuild.tools.ostree_server import Patience, TransferError
 
@@ -21,10 +23,11 @@ ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc6
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """A ref that was resolved once: from here on only the commit counts."""
+    """A ref that was resolved once: from here on only the commit counts. `update_ref` is what hosts follow (empty: the same ref)."""
 
     ref: str
     commit: str
+    update_ref: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +52,20 @@ def patience(tree: TreeConfig) -> Patience:
     return Patience(attempts=tree.attempts, low_speed_bytes=tree.low_speed_bytes, low_speed_seconds=tree.low_speed_seconds)
 
 
-def pin(tree: TreeConfig, ref: str) -> Pin:
-    """Resolve a ref. Raises BuildError when the repository cannot be reached or has no such ref (near ones are named)."""
-    return Pin(ref=ref, commit=ostree_server.resolve(tree.url, ref, patience=patience(tree)))
+def pin(tree: TreeConfig, ref: str, *, update_ref: str = "", say: Callable[[str], None] = steplog.note) -> Pin:
+    """Resolve a ref; `say` is told what is odd about it. Raises BuildError when a file of `tree.tls` is not usable, or the repository
+    cannot be reached or has no such ref (near ones are named)."""
+    access_to(tree).check()
+    commit = ostree_server.resolve(tree.url, ref, patience=patience(tree), access=access_to(tree), say=say)
+    return Pin(ref=ref, commit=commit, update_ref=update_ref)
+
+
+def commit_object(tree: TreeConfig, commit: str) -> bytes:
+    """Return a commit object of the source, serialised. Raises BuildError when it is not there, or damaged."""
+    data = ostree_server.commit_object(tree.url, commit, patience=patience(tree), access=access_to(tree))
+    if data is None:
+        raise BuildError(f"{tree.url} has no usable commit object {commit}", hint="the repository must be repaired (ostree fsck)")
+    return data
 
 
 def release_before(tree: TreeConfig, pinned: Pin, *, given: str | None = None, released: str | None = None) -> Before:
@@ -59,14 +73,21 @@ def release_before(tree: TreeConfig, pinned: Pin, *, given: str | None = None, r
 
     `given` and `released` are commits. One that the source does not have any more cannot be upgraded from; that is no first release.
     """
-    parent = ostree_server.parent(tree.url, pinned.commit, patience=patience(tree))
+    parent = ostree_binding.parent_of(commit_object(tree, pinned.commit))
+    ref = pinned.update_ref or pinned.ref
     for commit in (given, released, parent):
         if commit is None or commit == pinned.commit:
             continue
-        if ostree_server.has_commit(tree.url, commit, patience=patience(tree)):
-            between, lost = _history(tree, pinned.commit, commit)
-            return Before(pin=Pin(ref=pinned.ref, commit=commit), between=between, lost=lost)
-        return Before(pin=None, why_not=f"{tree.url} has no commit {commit} (any more)")
+        found = ostree_server.commit_object(tree.url, commit, patience=patience(tree), access=access_to(tree))
+        if found is None:
+            return Before(pin=None, why_not=f"{tree.url} has no commit {commit} (any more)")
+        refusal = ostree_binding.binding_of(found).refusal(ref)
+        if refusal:
+            # a parent that nobody released, and no host can have
+            first = commit == parent and commit not in (given, released)
+            return Before(pin=None, why_not=f"hosts cannot pull the commit {commit}: it {refusal}", first=first)
+        between, lost = _history(tree, pinned.commit, commit)
+        return Before(pin=replace(pinned, commit=commit), between=between, lost=lost)
     why = f"the first release: commit {pinned.commit} has no parent, none is configured (`previous`), and none was released here"
     return Before(pin=None, why_not=why, first=True)
 
@@ -77,7 +98,7 @@ def _history(tree: TreeConfig, commit: str, older: str) -> tuple[tuple[str, ...]
 
     def parent(known: str) -> str | None:
         try:
-            return ostree_server.parent(tree.url, known, patience=patience(tree))
+            return ostree_binding.parent_of(commit_object(tree, known))
         except TransferError:
             raise
         except BuildError:
@@ -95,10 +116,12 @@ def pull_commit(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path, bet
     """
     del out
     repo = _pull(pinned, source, repo_path)
+    remote = replace(_remote(source), commits_only=True)
     try:
-        for commit in between:
-            if not repo.has_commit_object(commit):
-                repo.pull(replace(_remote(source), commits_only=True), commit, patience=patience(source))
+        with enforced(remote.access):
+            for commit in between:
+                if not repo.has_commit_object(commit):
+                    repo.pull(remote, commit, patience=patience(source))
     except TransferError:
         raise
     except BuildError as error:
@@ -115,13 +138,17 @@ def _pull(pinned: Pin, source: TreeConfig, repo_path: Path) -> Repo:
                 f"the signing key {key} does not exist", hint="check tree.gpg_keys; for the demo, run `imagebuild compose` first"
             )
     repo = Repo.ensure(repo_path)
+    remote = _remote(source)
+    remote.access.check()
     steplog.note(f"pulling {pinned.commit} ({pinned.ref}) from {source.url}")
-    repo.pull(_remote(source), pinned.commit, patience=patience(source), progress=steplog.note)
+    with enforced(remote.access):
+        repo.pull(remote, pinned.commit, patience=patience(source), progress=steplog.note)
     return repo
 
 
 def _remote(source: TreeConfig) -> Remote:
-    return Remote(url=source.url, keys=tuple(Path(key) for key in source.gpg_keys), verify=not source.allow_unsigned)
+    keys = tuple(Path(key) for key in source.gpg_keys)
+    return Remote(url=source.url, keys=keys, verify=not source.allow_unsigned, access=access_to(source))
 
 
 def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
@@ -150,6 +177,7 @@ def describe_tree(repo: Repo, pinned: Pin) -> Tree:
     return Tree(
         repo=repo.path,
         ref=pinned.ref,
+        update_ref=pinned.update_ref,
         commit=commit,
         version=_version(repo, commit),
         arch=_architecture(repo, commit),

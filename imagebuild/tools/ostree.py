@@ -28,6 +28,7 @@ from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be
 from imagebuild import files, steplog  # noqa: E402  # after gi's
 from imagebuild.errors import BuildError  # noqa: E402  # after gi's
 from imagebuild.tools import command, gpg, ostree_server  # noqa: E402  # after gi's
+from imagebuild.tools.access import DIRECT, Access  # noqa: E402  # after gi's
 from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402  # after gi's
 
 WATCH_SECONDS = 1.0
@@ -45,6 +46,7 @@ class Remote:
     keys: tuple[Path, ...]
     verify: bool
     commits_only: bool = False
+    access: Access = DIRECT
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,11 @@ class Repo:
     def mode(self) -> str:
         """How the repository keeps its objects: archive, bare, bare-user …"""
         return str(self._repo.get_mode().value_nick).replace("_", "-").replace("archive-z2", "archive")
+
+    @property
+    def collection_id(self) -> str:
+        """The id of the collection that this repository is one of; empty when it has none."""
+        return str(self._repo.get_collection_id() or "")
 
     # --- refs -----------------------------------------------------------------------------------------------------------
 
@@ -190,7 +197,9 @@ class Repo:
             self.verify(commit, name)
 
     def _set_remote(self, name: str, remote: Remote) -> None:
-        options = GLib.Variant("a{sv}", {"gpg-verify": GLib.Variant("b", remote.verify), "gpg-verify-summary": GLib.Variant("b", False)})
+        reached = {name: GLib.Variant("s", value) for name, value in remote.access.options().items()}
+        verified = {"gpg-verify": GLib.Variant("b", remote.verify), "gpg-verify-summary": GLib.Variant("b", False)}
+        options = GLib.Variant("a{sv}", verified | reached)
         with readable(f"the remote {remote.url} cannot be configured"):
             self._repo.remote_change(None, OSTree.RepoRemoteChange.DELETE_IF_EXISTS, name, None, None, None)
             self._repo.remote_add(name, remote.url, options, None)
@@ -231,7 +240,7 @@ class Repo:
         """Add the name of the object to blame: over HTTP libostree says what is wrong but not always with what."""
         if not remote.url.startswith("http") or not re.search(r"HTTP 40\d|more input|[Nn]ot found", error.message):
             return error
-        found = ostree_server.find_damaged(remote.url, commit, patience, has_file=self._has_file)
+        found = ostree_server.find_damaged(remote.url, commit, patience, has_file=self._has_file, access=remote.access)
         hint = "the object must be repaired on the server (ostree fsck)"
         return BuildError(f"object {found} ({error.message})", hint=hint) if found else error
 
@@ -611,7 +620,8 @@ def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
         Gio.IOErrorEnum.BUSY,
     )
     if any(error.matches(Gio.io_error_quark(), code) for code in network) or re.search(r"HTTP 5\d\d|While fetching .*\[\d+\]", text):
-        return TransferError(f"cannot fetch from {remote.url}: {text}", hint="check the network and tree.url")
+        advice = remote.access.blame(remote.url, text) or "check the network and tree.url"
+        return TransferError(f"cannot fetch from {remote.url}: {text}", hint=advice)
     return BuildError(
         f"commit {commit} cannot be pulled from {remote.url}: {text}",
         hint="if an object is missing there, the server's repository is not whole (ostree fsck)",

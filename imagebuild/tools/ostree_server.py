@@ -8,8 +8,9 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,14 +18,22 @@ import requests
 from gi.repository import GLib
 
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.tools.access import DIRECT, Access
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
-# ostree-core.h, OstreeObjectType
 # ostree-core.h, OstreeObjectType
 COMMIT = 4
 OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
 SUMMARY = "(a(s(taya{sv}))a{sv})"
+# HTTP: object stores say 403 for what is not there, unless its reader may list them; libostree takes all three for "not found"
+# (ostree-fetcher-util.c, 2022.7: _ostree_fetcher_http_status_code_to_io_error)
+NOT_THERE = (403, 404, 410)
+NOT_ALLOWED = (401, 403)
+# RFC 9110, 6585: time-out, too early, too many requests
+TRY_AGAIN = (408, 425, 429)
+# ostree-core.h has OSTREE_MAX_METADATA_SIZE, 10 MiB in 2022.7 and more since: of refs, summaries and commits
+LARGEST = 128 << 20
 # how long a failed pull looks for the object to blame
 DIAGNOSIS_SECONDS = 60.0
 
@@ -46,88 +55,143 @@ class TransferError(BuildError):
     """The network or the server failed in a way that another attempt may mend."""
 
 
-def resolve(url: str, ref: str, *, patience: Patience = PATIENT) -> str:
+def resolve(
+    url: str, ref: str, *, patience: Patience = PATIENT, access: Access = DIRECT, say: Callable[[str], None] = lambda _: None
+) -> str:
     """Return the commit a ref points at now, in the repository at an http(s):// or file:// URL.
 
-    Raises BuildError: unreachable (after all attempts), or an unknown ref with the nearest names there are.
+    libostree takes the summary's word where there is a summary, and asks for `refs/heads/REF` only where there is none
+    (ostree-repo-pull.c, 2022.7: lookup_commit_checksum_and_collection_from_summary, fetch_ref_contents): so do we, but in a repository of
+    this machine, where a compose moves the ref and writes the summary later. `say` is told when the two disagree. Raises BuildError:
+    unreachable (after all attempts), not allowed, no repository, or an unknown ref with the nearest names there are.
     """
     if not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*", ref) or ".." in ref.split("/"):
         raise UsageError(f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'")
-    data = _get(f"{url.rstrip('/')}/refs/heads/{ref}", patience)
-    if data is None:
-        raise _unknown_ref(url, ref, patience)
-    commit = data.decode("ascii", "replace").strip()
-    if not CHECKSUM.fullmatch(commit):
+    told = _summary(url, patience, access)
+    data = _get(f"{url.rstrip('/')}/refs/heads/{ref}", patience, access).content
+    text = data.decode("ascii", "replace").strip() if data is not None else ""
+    commit = told.get(ref, "") if told is not None else ""
+    if not CHECKSUM.fullmatch(text):
+        if commit:
+            return commit
+        if data is None or told is not None:
+            raise _unknown_ref(url, ref, told, patience, access)
         raise BuildError(
-            f"{url}: refs/heads/{ref} does not hold a checksum but {commit[:80]!r}", hint="is tree.url the root of an OSTree repository?"
+            f"{url}: refs/heads/{ref} does not hold a checksum but {text[:80]!r}", hint="is tree.url the root of an OSTree repository?"
         )
-    return commit
+    taken = text if urlsplit(url).scheme == "file" else commit or text
+    if told is not None and commit != text:
+        say(_disagreement(url, ref, commit, text, taken))
+    return taken
 
 
-def _unknown_ref(url: str, ref: str, patience: Patience) -> BuildError:
-    known = known_refs(url, patience=patience)
+def _disagreement(url: str, ref: str, told: str, head: str, taken: str) -> str:
+    mend = "`ostree summary --update` mends it there"
+    if not told:
+        return f"{url}: {ref} is {head} in refs/heads, which is taken, but the summary does not name it: hosts would not find it; {mend}"
+    why = "as hosts would take it" if taken == told else "as it was composed here, but hosts would take the summary's"
+    return f"{url}: {ref} is {told} in the summary, and {head} in refs/heads: {taken} is taken, {why}; {mend}"
+
+
+def _unknown_ref(url: str, ref: str, told: Mapping[str, str] | None, patience: Patience, access: Access) -> BuildError:
+    known = sorted({*(told or {}), *_local_refs(url)} - {ref})
     near = difflib.get_close_matches(ref, known, n=3, cutoff=0.5)
-    if _get(f"{url.rstrip('/')}/config", patience) is None:
+    config = _get(f"{url.rstrip('/')}/config", patience, access)
+    if config.content is None and not known:
+        if config.status in NOT_ALLOWED:
+            advice = access.blame_client() if url.startswith("https:") else "may this machine read it?"
+            return BuildError(
+                f"there is no OSTree repository at {url}, or it may not be read: HTTP {config.status}", hint=f"check tree.url; {advice}"
+            )
         return BuildError(f"there is no OSTree repository at {url}", hint="check tree.url; a repository has a file `config` at its root")
     hint = f"near names there: {', '.join(near)}" if near else f"it has {len(known)} refs" + (f", such as {known[0]}" if known else "")
     return UsageError(f"no ref {ref} in {url}", hint=hint)
 
 
-def known_refs(url: str, *, patience: Patience = PATIENT) -> list[str]:
-    """Return the refs a repository names: of its summary, and of its directory when it is local."""
-    found: set[str] = set()
+def _local_refs(url: str) -> set[str]:
     parts = urlsplit(url)
-    if parts.scheme == "file":
-        heads = Path(unquote(parts.path)) / "refs" / "heads"
-        found |= {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()}
-    data = _get(f"{url.rstrip('/')}/summary", patience)
-    if data is not None:
-        summary = GLib.Variant.new_from_bytes(GLib.VariantType.new(SUMMARY), GLib.Bytes.new(data), False)
-        found |= {name for name, _ in summary.unpack()[0]}
-    return sorted(found)
+    heads = Path(unquote(parts.path)) / "refs" / "heads"
+    return {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()} if parts.scheme == "file" else set()
 
 
-def _get(url: str, patience: Patience) -> bytes | None:
-    """Return what lies at a URL, None when nothing does. Raises TransferError after all attempts."""
+def _summary(url: str, patience: Patience, access: Access) -> dict[str, str] | None:
+    """Return the refs that a repository's summary names, and their commits; None when it has no summary. Raises BuildError for a broken one."""
+    data = _get(f"{url.rstrip('/')}/summary", patience, access).content
+    if data is None:
+        return None
+    summary = GLib.Variant.new_from_bytes(GLib.VariantType.new(SUMMARY), GLib.Bytes.new(data), False)
+    if not summary.is_normal_form():
+        raise BuildError(
+            f"{url}/summary is no summary of an OSTree repository: libostree refuses it",
+            hint="check tree.url; `ostree summary --update` writes it anew; a server must answer 404 for a file that it does not have",
+        )
+    return {ref: commit for ref, (_, checksum, _) in summary.unpack()[0] if CHECKSUM.fullmatch(commit := bytes(checksum).hex())}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a URL has; nothing (`content` is None) with the HTTP status that said so."""
+
+    content: bytes | None
+    status: int = 404
+
+
+def _get(url: str, patience: Patience, access: Access) -> _Answer:
+    """Return what lies at a URL. Raises TransferError after all attempts, BuildError when others would not help."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         file = Path(unquote(parts.path))
-        return file.read_bytes() if file.is_file() else None
+        return _Answer(file.read_bytes() if file.is_file() else None)
     for attempt in range(1, patience.attempts + 1):
         try:
-            answer = requests.get(url, timeout=(10, patience.low_speed_seconds))
-            if answer.ok:
-                return answer.content
-            # anything else may be a server that is busy, or does not want us now
-            if answer.status_code in (404, 410):
-                return None
-            problem = f"HTTP {answer.status_code}"
+            with access.get(url, seconds=patience.low_speed_seconds) as answer:
+                if answer.ok:
+                    return _Answer(_content(url, answer), answer.status_code)
+                if answer.status_code in NOT_THERE:
+                    return _Answer(None, answer.status_code)
+                problem = f"HTTP {answer.status_code}"
+                _check_refusal(url, answer.status_code, access)
         except requests.RequestException as error:
             problem = str(error)
+            advice = access.blame_tls(url, problem)
+            if advice and not isinstance(error, requests.exceptions.ProxyError):
+                raise BuildError(f"cannot reach {url}: {problem}", hint=advice) from error
         if attempt < patience.attempts:
             time.sleep(patience.pause * 2 ** (attempt - 1))
-    raise TransferError(f"cannot reach {url}: {problem}", hint="check the network and tree.url")
+    raise TransferError(f"cannot reach {url}: {problem}", hint=access.blame(url, problem) or "check the network and tree.url")
 
 
-def has_commit(url: str, commit: str, *, patience: Patience = PATIENT) -> bool:
-    """Whether the repository at a URL has a commit object."""
-    return _get(_object(url, commit, "commit"), patience) is not None
+def _check_refusal(url: str, status: int, access: Access) -> None:
+    """Raise BuildError when a server (or a proxy) says that it will not, however often it is asked."""
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        raise BuildError(f"the proxy does not let {url} through: HTTP {status}", hint="check tree.proxy, or http_proxy in the environment")
+    if 400 <= status < 500 and status not in TRY_AGAIN:
+        advice = access.blame_client() if url.startswith("https:") else "may this machine read it?"
+        raise BuildError(f"the server refuses {url}: HTTP {status}", hint=f"check tree.url; {advice}")
 
 
-def parent(url: str, commit: str, *, patience: Patience = PATIENT) -> str | None:
-    """Return the parent of a commit in the repository at a URL; None when it has none. Raises BuildError when the commit is not there, or damaged."""
-    data = _get(_object(url, commit, "commit"), patience)
-    if data is None or hashlib.sha256(data).hexdigest() != commit:
-        raise BuildError(f"{url} has no usable commit object {commit}", hint="the repository must be repaired (ostree fsck)")
-    found = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[4]), GLib.Bytes.new(data), False).unpack()
-    return bytes(found[1]).hex() or None
+def _content(url: str, answer: requests.Response) -> bytes:
+    content = b""
+    for block in answer.iter_content(1 << 20):
+        content += block
+        if len(content) > LARGEST:
+            raise BuildError(f"{url} is larger than {LARGEST} bytes: it is not of an OSTree repository", hint="check tree.url")
+    return content
+
+
+def commit_object(url: str, commit: str, *, patience: Patience = PATIENT, access: Access = DIRECT) -> bytes | None:
+    """Return the commit object of the repository at a URL, serialised; None when it is not there. Raises BuildError when it is damaged."""
+    data = _get(_object(url, commit, "commit"), patience, access).content
+    if data is not None and hashlib.sha256(data).hexdigest() != commit:
+        raise BuildError(f"the commit object {commit} of {url} is damaged", hint="it must be repaired on the server (ostree fsck)")
+    return data
 
 
 def _object(url: str, checksum: str, suffix: str) -> str:
     return f"{url.rstrip('/')}/objects/{checksum[:2]}/{checksum[2:]}.{suffix}"
 
 
-def find_damaged(url: str, commit: str, patience: Patience, *, has_file: Callable[[str], bool]) -> str:
+def find_damaged(url: str, commit: str, patience: Patience, *, has_file: Callable[[str], bool], access: Access = DIRECT) -> str:
     """Return which object of a commit is missing or cut short on a server, as a phrase; empty when none is found in time.
 
     Files that `has_file` knows are not looked at again.
@@ -140,7 +204,7 @@ def find_damaged(url: str, commit: str, patience: Patience, *, has_file: Callabl
             continue
         seen.add((kind, checksum))
         suffix = {1: "filez"}.get(kind, OBJECT_SUFFIX[kind])
-        content, problem = _examine(_object(url, checksum, suffix), kind, patience)
+        content, problem = _examine(_object(url, checksum, suffix), kind, patience, access)
         if problem:
             return f"{checksum}.{suffix} of {url} is {problem}"
         todo += _children(kind, content)
@@ -158,20 +222,21 @@ def _children(kind: int, content: bytes) -> list[tuple[int, str]]:
     return files + [pair for _, tree, meta in found[1] for pair in ((2, bytes(tree).hex()), (3, bytes(meta).hex()))]
 
 
-def _examine(url: str, kind: int, patience: Patience) -> tuple[bytes, str]:
+def _examine(url: str, kind: int, patience: Patience, access: Access) -> tuple[bytes, str]:
     """Return an object of a server and what is wrong with it; nothing when it seems whole (its checksum is libostree's business)."""
     try:
-        answer = requests.get(url, timeout=(10, patience.low_speed_seconds))
+        with access.get(url, seconds=patience.low_speed_seconds) as answer:
+            content = answer.content
     except requests.RequestException:
         return b"", ""
     if not answer.ok:
         return b"", f"not there (HTTP {answer.status_code})"
     if kind != 1:
-        return answer.content, ""
+        return content, ""
     # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header, raw deflate
     inflater = zlib.decompressobj(-15)
     try:
-        inflater.decompress(answer.content[8 + int.from_bytes(answer.content[:4], "big") :])
+        inflater.decompress(content[8 + int.from_bytes(content[:4], "big") :])
     except zlib.error:
         return b"", "damaged"
     return b"", "" if inflater.eof else "cut short"

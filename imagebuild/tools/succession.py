@@ -18,6 +18,7 @@ from gi.repository import GLib, OSTree
 from imagebuild.errors import BuildError
 from imagebuild.tools import initramfs
 from imagebuild.tools.ostree import Entry, Repo, readable
+from imagebuild.tools.ostree_binding import REFS
 
 CHANGED = "/usr/lib/os-release"
 LINKS = 8
@@ -42,12 +43,13 @@ def beside(path: Path, parent: Path) -> Repo:
     return Repo(path)
 
 
-def relative(repo: Repo, commit: str, *, version: str, parent: str | None, timestamp: int, mark: str = "") -> tuple[str, bool]:
+def relative(repo: Repo, commit: str, *, version: str, parent: str | None, timestamp: int, mark: str = "", ref: str = "") -> tuple[str, bool]:
     """Return a new, unsigned commit: `commit` with a line more in its os-release, under another version; and whether it has the mark.
 
     With a `mark` (a word) it has an initramfs of its own, which leaves it on the running host (`initramfs.marked`), so that a host that
     is upgraded has another kernel to write and to boot; without dracut in the tree nobody knows how, and it is left as it is.
-    All other metadata is kept, but for digests of the tree: rpm-ostree reads package lists and bindings of refs from there. Raises BuildError.
+    All other metadata is kept, but for digests of the tree: rpm-ostree reads package lists from there. What is bound to refs
+    is bound to `ref` (empty: nothing more), under which the test serves it. Raises BuildError.
     """
     handle = repo.handle
     with readable(f"no relative of {commit} can be made in {repo.path}"), repo.transaction():
@@ -58,7 +60,7 @@ def relative(repo: Repo, commit: str, *, version: str, parent: str | None, times
         _directory(tree, release.path.parent).replace_file(release.path.name, _written(repo, release, text))
         has_mark = bool(mark) and _mark(repo, commit, tree, mark)
         _, root = handle.write_mtree(tree, None)
-        metadata = _with(old.get_child_value(0), {"version": GLib.Variant("s", version)})
+        metadata = _with(old.get_child_value(0), {"version": GLib.Variant("s", version)} | _bound_to(old.get_child_value(0), ref))
         _, made = handle.write_commit_with_time(parent, f"for a test: {version}", None, metadata, root, timestamp, None)
     return str(made), has_mark
 
@@ -128,6 +130,11 @@ def _written(repo: Repo, entry: Entry, data: bytes) -> str:
     _, _, _, xattrs = repo.handle.load_file(entry.checksum, None)
     found: str = repo.handle.write_regfile_inline(None, entry.uid, entry.gid, entry.mode, xattrs, data, None)
     return found
+
+
+def _bound_to(metadata: GLib.Variant, ref: str) -> dict[str, GLib.Variant]:
+    bound = metadata.lookup_value(REFS, GLib.VariantType("as"))
+    return {REFS: GLib.Variant("as", sorted({*bound.unpack(), ref} - {""}))} if bound is not None else {}
 
 
 def _with(metadata: GLib.Variant, changes: Mapping[str, GLib.Variant]) -> GLib.Variant:
