@@ -3,7 +3,6 @@
 They lie in a small repository of their own whose parent repository has everything else, so nothing is copied.
 """
 
-import posixpath
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +15,6 @@ from imagebuild.errors import BuildError
 from imagebuild.tools.ostree import Repo, readable
 
 CHANGED = "/usr/lib/os-release"
-LINKS = 8
 # digests and sizes of the whole tree, which is another one now
 STALE = ("ostree.composefs", "ostree.sizes")
 
@@ -26,7 +24,7 @@ def beside(path: Path, parent: Path) -> Repo:
     made = Repo.ensure(path)
     config = made.handle.copy_config()
     config.set_string("core", "parent", str(parent.absolute()))
-    with readable(f"{path} cannot be configured"):
+    with made.writing(), readable(f"{path} cannot be configured"):
         made.handle.write_config(config)
     return Repo(path)
 
@@ -52,13 +50,11 @@ def relative(repo: Repo, commit: str, *, version: str, parent: str | None, times
 
 
 def _regular(repo: Repo, commit: str, path: str) -> PurePosixPath:
-    """Follow symbolic links to a regular file of a commit (os-release is a link in many trees). Raises BuildError."""
-    for _ in range(LINKS):
-        entry = repo.entry(commit, path)
-        if not entry.is_link:
-            return entry.path
-        path = posixpath.normpath(posixpath.join(posixpath.dirname("/" + path.lstrip("/")), entry.target))
-    raise BuildError(f"commit {commit} has no file {CHANGED}, but links in a circle")
+    """Return where a regular file of a commit really is (os-release is a link in many trees). Raises BuildError."""
+    found = repo.find(commit, path)
+    if found is None or not found.is_file:
+        raise BuildError(f"commit {commit} has no file {path}, nor a link that leads to one")
+    return found.path
 
 
 def _changed(repo: Repo, commit: str, place: PurePosixPath, version: str) -> str:
