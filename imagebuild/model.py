@@ -35,7 +35,7 @@ ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relat
 class Tree:
     """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is the commit's.
 
-    `kernel` is the release string of the kernel in /usr/lib/modules; `update_url` where installed hosts look for upgrades.
+    `kernel` is the release string of its kernel, whose modules are in /usr/lib/modules; `update_url` where installed hosts look for upgrades.
     """
 
     repo: Path

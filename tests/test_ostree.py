@@ -5,7 +5,7 @@ import http.server
 import os
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from imagebuild.tools.ostree import Remote, Repo
 from imagebuild.tools.ostree_server import Patience
 
 REF = "test/1/x86_64/host"
+CREATED = 1_700_000_000
 QUICK = Patience(attempts=2, pause=0.01, low_speed_seconds=2)
 ELF = b"\x7fELF\x02\x01\x01" + b"\0" * 11 + b"\x3e\x00" + b"\0" * 40
 FILES: dict[str, bytes] = {
@@ -46,7 +47,9 @@ class Source:
         return f"file://{self.repo.path}"
 
 
-def make_commit(repo: Repo, work: Path, files: dict[str, bytes], version: str | None = "1.1") -> str:
+def make_commit(
+    repo: Repo, work: Path, files: dict[str, bytes], version: str | None = "1.1", *, links: Mapping[str, str] | None = None, timestamp: int = CREATED
+) -> str:
     archive = work / f"tree-{len(list(work.iterdir()))}.tar"
     with tarfile.open(archive, "w") as tar:
         for name, data in files.items():
@@ -57,13 +60,14 @@ def make_commit(repo: Repo, work: Path, files: dict[str, bytes], version: str | 
             info.mode = 0o4755 if name.endswith("ostree-prepare-root") else 0o644
             with source.open("rb") as stream:
                 tar.addfile(info, stream)
-        link = tarfile.TarInfo("usr/etc/link")
-        link.mode = 0o777
-        link.type, link.linkname = tarfile.SYMTYPE, "/usr/share/F\u0151tan\u00fas.crt"
-        tar.addfile(link)
+        for name, target in {"usr/etc/link": "/usr/share/F\u0151tan\u00fas.crt", **(links or {})}.items():
+            link = tarfile.TarInfo(name)
+            link.mode = 0o777
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
     staged = repo.commit_tree(archive, [])
     metadata = {"version": version} if version else {}
-    return repo.commit(staged, REF, parent=repo.refs().get(REF), metadata=metadata, subject="test", timestamp=1_700_000_000)
+    return repo.commit(staged, REF, parent=repo.refs().get(REF), metadata=metadata, subject="test", timestamp=timestamp)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,8 @@ from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, Tra
 
 WATCH_SECONDS = 1.0
 DELTA_INDEXES = "delta-indexes"
+# where a tree has the `atomic` command: a link to ../share/atomic/atomic (atomic 1.19, Makefile, install)
+ATOMIC = "usr/bin/atomic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,6 +368,10 @@ class Repo:
         with readable(f"commit {commit} cannot be read from {self.path}"):
             _, root, _ = self._repo.read_commit(commit, None)
         return root
+
+    def has_atomic(self, commit: str) -> bool:
+        """Whether hosts of a commit have the `atomic` command: what changes their releases is then asked of it, too."""
+        return self.has_file(commit, ATOMIC)
 
     def _resolved(self, commit: str, path: str, *, follow: bool = True) -> ostree_paths.Resolved | None:
         root = self._root(commit)

@@ -25,6 +25,8 @@ def resolve(root: Any, path: str, *, follow: bool = True) -> Resolved | None:
     Absolute links begin at the commit's root directory, and `..` does not leave it. Without `follow` the last name of the path may be
     a link itself (lstat(2)). Raises GLib.Error when a directory of the commit cannot be read.
     """
+    if "\0" in path:
+        return None
     walk = _Walk(root, path.split("/")[::-1])
     while walk.todo:
         if not walk.step(follow=follow):
