@@ -48,7 +48,13 @@ class Source:
 
 
 def make_commit(
-    repo: Repo, work: Path, files: dict[str, bytes], version: str | None = "1.1", *, links: Mapping[str, str] | None = None, timestamp: int = CREATED
+    repo: Repo,
+    work: Path,
+    files: dict[str, bytes],
+    version: str | None = "1.1",
+    *,
+    links: Mapping[str, str] | None = None,
+    timestamp: int = CREATED,
 ) -> str:
     archive = work / f"tree-{len(list(work.iterdir()))}.tar"
     with tarfile.open(archive, "w") as tar:
@@ -284,6 +290,55 @@ def test_a_tree_without_version_is_refused(source: Source, tmp_path: Path) -> No
     commit = make_commit(source.repo, tmp_path / "work", FILES, None)
     with pytest.raises(BuildError, match="no usable metadata `version`"):
         stage.describe_tree(source.repo, stage.Pin(ref=REF, commit=commit))
+
+
+@pytest.mark.parametrize("timestamp", [1 << 32, (1 << 63) - 1, (1 << 64) - 1])
+def test_a_commit_of_no_time_is_refused(source: Source, tmp_path: Path, timestamp: int) -> None:
+    commit = make_commit(source.repo, tmp_path / "work", FILES, timestamp=timestamp)
+    with pytest.raises(BuildError, match="is of no time that file systems know"):
+        stage.describe_tree(source.repo, stage.Pin(ref=REF, commit=commit))
+
+
+@pytest.mark.parametrize(
+    ("programs", "arch"),
+    [
+        ({"usr/bin/ostree": ELF}, "x86_64"),
+        ({"usr/bin/ostree": b"#!/bin/sh\n", "usr/bin/bash": ELF}, "x86_64"),
+        ({"usr/bin/ostree": ELF[:18] + b"\xb7\0" + ELF[20:]}, "aarch64"),
+        ({"usr/bin/ostree": ELF[:18] + b"\xff\xff" + ELF[20:]}, "unknown"),
+        ({"usr/bin/ostree": ELF[:10]}, "unknown"),
+        ({"usr/bin/ostree": b"", "usr/bin/bash": b"\x7fEL"}, None),
+    ],
+)
+def test_the_architecture_is_what_the_programs_are_for(
+    source: Source, tmp_path: Path, programs: dict[str, bytes], arch: str | None
+) -> None:
+    files = {name: data for name, data in FILES.items() if name != "usr/bin/ostree"} | programs
+    pinned = stage.Pin(ref=REF, commit=make_commit(source.repo, tmp_path / "work", files))
+    if arch is None:
+        with pytest.raises(BuildError, match="is it a host"):
+            stage.describe_tree(source.repo, pinned)
+    else:
+        assert stage.describe_tree(source.repo, pinned).arch == arch
+
+
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "missing", "empty"])
+def test_a_damaged_file_is_said_when_it_is_read(source: Source, harm: str) -> None:
+    _, file = _object_of(source, "/usr/share/large")
+    data = bytearray(file.read_bytes())
+    file.unlink()
+    if harm == "flipped":
+        data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    if harm != "missing":
+        file.write_bytes(data[: {"truncated": len(data) // 2, "empty": 0}.get(harm, len(data))])
+    with pytest.raises(BuildError):
+        source.repo.read(source.commit, "usr/share/large")
+
+
+def test_a_commit_that_is_not_there_is_said(source: Source) -> None:
+    for ask in (source.repo.parent, source.repo.timestamp, source.repo.metadata, lambda commit: source.repo.read(commit, "usr/bin/ostree")):
+        with pytest.raises(BuildError, match=f"commit {'0' * 64} cannot be read"):
+            ask("0" * 64)
 
 
 def test_a_missing_key_is_named(source: Source, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -89,7 +89,7 @@ def test_what_a_host_can_deploy_is_taken(repo: Repo, tmp_path: Path, layout: str
     files, version, kernel, initramfs = GOOD[layout]
     commit = make_commit(repo, tmp_path / "work", PLAIN | files)
     found = boot_files(repo, commit)
-    assert found == BootFiles(version=version, kernel=Path("/", kernel), initramfs=Path("/", initramfs))
+    assert found == BootFiles(version=version, kernel=PurePosixPath("/", kernel), initramfs=PurePosixPath("/", initramfs))
     assert repo.read(commit, str(found.kernel)) == b"kernel"
     assert repo.read(commit, str(found.initramfs)) == b"initramfs"
     assert stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit)).kernel == version

@@ -129,6 +129,19 @@ def test_an_entry_may_be_a_link_itself(commit: tuple[Repo, str]) -> None:
         repo.entry(made, "usr/bin/none")
 
 
+@pytest.mark.parametrize("lost", ["usr/lib/sub/deep/file", "usr/lib/sub/deep"])
+def test_what_was_lost_is_not_taken_for_nothing(tmp_path: Path, lost: str) -> None:
+    (tmp_path / "work").mkdir()
+    repo = Repo.ensure(tmp_path / "repo")
+    made = make_commit(repo, tmp_path / "work", FILES, links=LINKED)
+    entry = repo.entry(made, lost)
+    repo.object_path(*((2, entry.tree) if entry.is_directory else (1, entry.checksum))).unlink()
+    for ask in (repo.read, repo.find, repo.listing):
+        with pytest.raises(BuildError, match="cannot be read"):
+            ask(made, "bin/directory/deep/file")
+    assert repo.read(made, "bin/plain") == b"plain"
+
+
 def test_a_beginning_is_read(commit: tuple[Repo, str]) -> None:
     repo, made = commit
     assert [repo.read(made, "bin/atomic", most=most) for most in (0, 3, 100)] == [b"", b"ato", b"atomic"]

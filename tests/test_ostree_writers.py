@@ -70,7 +70,7 @@ def test_two_releases_are_pulled_at_once_twenty_times_without_a_crash(server: Se
     def run(url: str, number: int) -> None:
         remotes, place = ("same", "own")[number % 2], tmp_path / str(number)
         place.mkdir()
-        argv = [sys.executable, "-m", "tests.pull_together", remotes, place, *pairs, f"file://{server.repo.path}", url]
+        argv: list[str | Path] = [sys.executable, "-m", "tests.pull_together", remotes, place, *pairs, f"file://{server.repo.path}", url]
         command.run(argv, cwd=Path(__file__).parent.parent)
 
     with served(server.repo) as url, ThreadPoolExecutor(2) as threads:

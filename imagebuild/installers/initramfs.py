@@ -152,11 +152,16 @@ def _unpacked(path: str, content: bytes) -> bytes:
     if suffix not in UNPACK:
         return content
     try:
-        return UNPACK[suffix](content)
+        module = UNPACK[suffix](content)
     except (OSError, EOFError, lzma.LZMAError, zlib.error, command.CommandError) as error:
         raise BuildError(
             f"the tree's module {path} cannot be unpacked: {error}", hint="correct the compose: the kernel's package is damaged"
         ) from error
+    if not module:
+        raise BuildError(
+            f"the tree's module {path} cannot be unpacked: it is empty", hint="correct the compose: the kernel's package is damaged"
+        )
+    return module
 
 
 def _unzstd(content: bytes) -> bytes:

@@ -148,7 +148,7 @@ def _dpkg(status: str) -> list[Package]:
         # deb822(5): names of fields are the same in upper and lower case
         lines = re.findall(r"^([A-Za-z-]+)[ \t]*:[ \t]*(.*)$", paragraph, re.MULTILINE)
         fields = {name.lower(): value.strip() for name, value in lines}
-        if fields.get("status", "").split()[-1:] == ["installed"] and {"package", "version", "architecture"} <= set(fields):
+        if fields.get("status", "").split()[-1:] == ["installed"] and all(map(fields.get, ("package", "version", "architecture"))):
             found.append(Package(name=fields["package"], version=fields["version"], arch=fields["architecture"]))
     return found
 

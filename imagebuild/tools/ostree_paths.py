@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from gi.repository import Gio, GLib
+from gi.repository import Gio
 
 # include/linux/namei.h, MAXSYMLINKS: a path that leads through more links is refused (ELOOP)
 LINKS = 40
-ABSENT = (Gio.IOErrorEnum.NOT_FOUND, Gio.IOErrorEnum.NOT_DIRECTORY)
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ def resolve(root: Any, path: str, *, follow: bool = True) -> Resolved | None:
     """Return what a path of a commit leads to; None when nothing is there, or links lead in a circle.
 
     Absolute links begin at the commit's root directory, and `..` does not leave it. Without `follow` the last name of the path may be
-    a link itself (lstat(2)). Raises GLib.Error when a directory of the commit cannot be read.
+    a link itself (lstat(2)). Raises GLib.Error when an object that the path leads through cannot be read.
     """
     if "\0" in path:
         return None
@@ -59,10 +58,13 @@ class _Walk:
         return name in ("", ".", "..") or self._enter(name, follow=follow)
 
     def _enter(self, name: str, *, follow: bool) -> bool:
-        file = self.files[-1].get_child(name)
-        info = _look(file)
-        if info is None:
+        directory = self.files[-1]
+        directory.ensure_resolved()
+        # asked of the directory: a file's own answer is the same for a name that is not there, and for an object that was lost
+        if directory.tree_find_child(name)[0] < 0:
             return False
+        file = directory.get_child(name)
+        info = file.query_info("standard::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
         if info.get_is_symlink() and (follow or self.todo):
             return self._follow(info.get_symlink_target() or "")
         self.on_directory = info.get_file_type() == Gio.FileType.DIRECTORY
@@ -76,13 +78,3 @@ class _Walk:
             self.names, self.files = [], [self.root]
         self.todo += target.split("/")[::-1]
         return bool(target) and self.links <= LINKS
-
-
-def _look(file: Any) -> Any:
-    """Return what libostree knows of a file, not of what it links to; None when it is not there."""
-    try:
-        return file.query_info("standard::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
-    except GLib.Error as error:
-        if any(error.matches(Gio.io_error_quark(), code) for code in ABSENT):
-            return None
-        raise
