@@ -1,12 +1,17 @@
 """Kernels where composers have put them: every layout is held against `ostree admin deploy`, which must take what is taken, and refuse what is refused."""
 
+import hashlib
 import os
 import time
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from imagebuild.errors import BuildError
+from imagebuild.installers import Request, live
+from imagebuild.publish import assemble
 from imagebuild.stages import tree as stage
 from imagebuild.tools import command
 from imagebuild.tools.ostree import Repo
@@ -128,6 +133,19 @@ def test_links_in_the_layouts_are_followed_as_a_host_does(repo: Repo, tmp_path: 
         b"kernel",
         b"initramfs",
     )
+
+
+def test_the_live_medium_and_the_release_read_the_same_files(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, _, _, initramfs = GOOD["Fedora 25"]
+    commit = make_commit(repo, tmp_path / "work", PLAIN | files | {VMLINUZ: b"the package's own", initramfs: b"the tree's initramfs"})
+    tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
+    monkeypatch.setattr("imagebuild.installers.initramfs.build", lambda *_, **__: b"live initramfs")
+    request = SimpleNamespace(tree=tree, config=SimpleNamespace(volume_id="V"))
+    assert live._make_boot(tmp_path / "work", cast("Request", request), repo) == b"live initramfs"
+    assert (tmp_path / "work" / "vmlinuz").read_bytes() == b"kernel"
+    found = assemble._tree_facts(tree, repo, "")
+    assert (found.kernel, found.initramfs_size) == ("6.1", len(b"the tree's initramfs"))
+    assert found.initramfs_sha256 == hashlib.sha256(b"the tree's initramfs").hexdigest()
 
 
 def test_both_layouts_cost_the_same(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
