@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.installers import Request, live
 from imagebuild.publish import assemble
@@ -16,6 +17,7 @@ from imagebuild.stages import tree as stage
 from imagebuild.tools import command
 from imagebuild.tools.ostree import Repo
 from imagebuild.tools.ostree_kernel import BootFiles, boot_files
+from tests.old_layout import in_old_layout
 from tests.test_ostree import FILES, REF, make_commit
 
 # a host's repository (bare) has files of several owners
@@ -146,6 +148,21 @@ def test_the_live_medium_and_the_release_read_the_same_files(repo: Repo, tmp_pat
     found = assemble._tree_facts(tree, repo, "")
     assert (found.kernel, found.initramfs_size) == ("6.1", len(b"the tree's initramfs"))
     assert found.initramfs_sha256 == hashlib.sha256(b"the tree's initramfs").hexdigest()
+
+
+def test_a_tree_of_today_in_the_layout_of_then_is_pulled_and_deployed(repo: Repo, tmp_path: Path) -> None:
+    today = make_commit(repo, tmp_path / "work", PLAIN | GOOD["modules"][0])
+    commit = in_old_layout(repo, today, REF)
+    names = {"osname": "x", "remote": "x", "update_url": "https://example.org", "update_gpg_key": "/k"}
+    tree = {"url": f"file://{repo.path}", "allow_unsigned": True, **names}
+    (tmp_path / "out").mkdir()
+    pulled = stage.pull_tree(tmp_path / "out", stage.Pin(ref=REF, commit=commit), TreeConfig.model_validate(tree), tmp_path / "pulled")
+    assert (pulled.kernel, pulled.commit) == ("6.1", commit)
+    found = boot_files(Repo(tmp_path / "pulled"), commit)
+    assert found.initramfs is not None
+    assert found.kernel.parent == found.initramfs.parent == PurePosixPath("/usr/lib/ostree-boot")
+    if AS_ROOT:
+        assert len(deploys(Repo(tmp_path / "pulled"), tmp_path / "host")[1]) == 2
 
 
 def test_both_layouts_cost_the_same(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

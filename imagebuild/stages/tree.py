@@ -132,7 +132,7 @@ def _version(repo: Repo, commit: str) -> str:
     version = str(repo.metadata(commit).get("version", ""))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]*", version):
         raise BuildError(
-            f"commit {commit} has no usable metadata `version` but {version!r}", hint="compose it with --add-metadata-string=version=V"
+            f"commit {commit} has no usable metadata `version` but {version[:80]!r}", hint="compose it with --add-metadata-string=version=V"
         )
     return version
 
