@@ -113,7 +113,9 @@ def _load(ref: str | None, file: Path | None, store: Path) -> tuple[Config, str]
 
 
 OutputOption = Annotated[Path, typer.Option("--output", help="directory of releases")]
-JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="steps at the same time")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", min=1, help="steps at the same time, background steps beside them; 1: one step at a time")
+]
 PopulateOption = Annotated[str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")]
 NightlyOption = Annotated[bool, typer.Option("--nightly", help="a nightly compose; nothing is done when the ref has no new commit")]
 ForceOption = Annotated[
@@ -248,12 +250,12 @@ def _check_space(ready: _Ready) -> None:
 def _build(ready: _Ready, wanted: Wish, jobs: int, reports: Path) -> None:
     pipeline = ready.pipeline
     budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
-    # and as many for what is compressed in the background
-    executor = ThreadPoolExecutor(max_workers=2 * jobs)
+    # beside the steps as many for what is compressed in the background, unless one at a time is wanted
+    executor = ThreadPoolExecutor(max_workers=1 if jobs == 1 else 2 * jobs)
     with showing(console) as view:
         view.expect([each.name for each in graph.order([pipeline.release])])
         try:
-            outcome = graph.build([pipeline.release], ready.store, executor, budget=budget, listener=view)
+            outcome = graph.build([pipeline.release], ready.store, executor, budget=budget, listener=view, one_at_a_time=jobs == 1)
         except KeyboardInterrupt:
             # not waited for: a thread may be inside a library that cannot be interrupted, and os._exit ends it
             _end_everything()

@@ -116,20 +116,26 @@ class Outcome:
         return found
 
 
-def build(goals: Sequence[Step[Any]], store: Store, executor: Executor, *, budget: Cost, listener: Listener) -> Outcome:
+def build(
+    goals: Sequence[Step[Any]], store: Store, executor: Executor, *, budget: Cost, listener: Listener, one_at_a_time: bool = False
+) -> Outcome:
     """Build what is missing for the goals, in parallel as far as `budget` allows, and go on past failures.
 
-    A step that asks for more than the whole budget runs alone; background steps have a budget of the same size of their own.
+    A step that asks for more than the whole budget runs alone; background steps have a budget of the same size of their own, unless
+    `one_at_a_time` says that no two steps may run beside each other.
     KeyboardInterrupt passes through: the caller ends programs.
     """
-    return _Build(goals, store, executor, budget, listener).run()
+    return _Build(goals, store, executor, budget, listener, one_at_a_time).run()
 
 
 class _Build:
-    def __init__(self, goals: Sequence[Step[Any]], store: Store, executor: Executor, budget: Cost, listener: Listener) -> None:
+    def __init__(
+        self, goals: Sequence[Step[Any]], store: Store, executor: Executor, budget: Cost, listener: Listener, one_at_a_time: bool
+    ) -> None:
         self._store = store
         self._executor = executor
         self._budget = budget
+        self._one_at_a_time = one_at_a_time
         self._listener = listener
         self._outcome = Outcome()
         self._needed = _needed(goals, store)
@@ -164,6 +170,8 @@ class _Build:
                 self._start(one)
 
     def _fits(self, cost: Cost) -> bool:
+        if self._one_at_a_time:
+            return not self._running
         used = [one.cost for one in self._running.values() if one.cost.background == cost.background]
         cores, memory = sum(each.cores for each in used), sum(each.memory for each in used)
         return not used or (cores + cost.cores <= self._budget.cores and memory + cost.memory <= self._budget.memory)

@@ -35,7 +35,7 @@ ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relat
 class Tree:
     """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is the commit's.
 
-    `kernel` is the release string of the kernel in /usr/lib/modules; `isa` the x86-64 level its programs need (1 … 4; 0: not known);
+    `kernel` is the release string of its kernel, whose modules are in /usr/lib/modules; `isa` the x86-64 level its programs need (1 … 4; 0: not known);
     `update_ref` the ref of upgrades when it is not `ref` (`follows`).
     """
 

@@ -97,8 +97,10 @@ class Line:
         self.trees.append(tree)
         return tree
 
-    def material(self, tree: Tree, *, grown: int = 0, boot: float = 60.0, states: Sequence[State] = (), slowness: float = 4.0) -> Material:
-        """Make downloads and cells for a tree; `grown` bytes are added to each download."""
+    def material(
+        self, tree: Tree, *, grown: int = 0, boot: float = 60.0, states: Sequence[State] = (), slowness: float = 4.0, atomic: bool = False
+    ) -> Material:
+        """Make downloads and cells for a tree; `grown` bytes are added to each download, `atomic`: held against the criteria by it, too."""
         loaded, store = self.config, self.work / f"store-{tree.version}-{grown}"
         store.mkdir(exist_ok=True)
         downloads: list[Image | IsoImage] = [_iso(store, loaded, tree, grown)]
@@ -112,7 +114,7 @@ class Line:
         cells: list[tuple[Cell, Path]] = []
         for download in downloads:
             for firmware in Firmware:
-                cells += _cells(store, download.name, firmware, boot, states)
+                cells += _cells(store, download.name, firmware, boot, states, atomic=atomic)
         kickstart = store / "cloud.ks"
         kickstart.write_text("text\n")
         before = self.trees[self.trees.index(tree) - 1] if self.trees.index(tree) else None
@@ -139,14 +141,16 @@ def _iso(store: Path, loaded: Config, tree: Tree, grown: int) -> IsoImage:
     )  # fmt: skip
 
 
-def _cells(store: Path, artifact: str, firmware: Firmware, boot: float, states: Sequence[State]) -> list[tuple[Cell, Path]]:
+def _cells(
+    store: Path, artifact: str, firmware: Firmware, boot: float, states: Sequence[State], *, atomic: bool
+) -> list[tuple[Cell, Path]]:
     place = store / f"evidence-{artifact}-{firmware}"
     place.mkdir(exist_ok=True)
     (place / "boots.json").write_text(json.dumps([{"name": "first", "phases": {"firmware": 1.0, "ssh": boot}, "problem": ""}]))
     (place / "serial.log").write_text("boot\n")
     (place / "journal.txt").write_text("kernel: Command line: BOOT_IMAGE=/x root=/dev/mapper/a ostree=/ostree/boot.1/x/y/0 console=ttyS0\n")
     found = []
-    for number, name in enumerate(criteria.required(atomic=False, installer=artifact.endswith(".iso"))):
+    for number, name in enumerate(criteria.required(atomic=atomic, installer=artifact.endswith(".iso"))):
         state = states[number] if number < len(states) else State.PASSED
         (place / f"{name}.log").write_text(f"$ true {name}\n")
         cell = Cell(criterion=name, artifact=artifact, firmware=firmware, state=state, reason="", evidence=f"{name}.log", seconds=1.0)

@@ -6,10 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from imagebuild import cli, graph
+from imagebuild.steps import step
+from imagebuild.store import Store
 from tests.test_ostree import REF, Source, config, homedir, make_commit, source  # noqa: F401  # fixtures
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +99,24 @@ def test_the_plan_says_what_would_be_built(settings: Path, tmp_path: Path) -> No
     assert finished.returncode == 0, finished.stderr
     assert "build  pull: never built" in finished.stdout
     assert not list((tmp_path / "store" / "artifacts").iterdir())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    asked: dict[str, Any] = {}
+
+    def build(goals: object, store: object, executor: ThreadPoolExecutor, **options: Any) -> None:
+        asked.update(options, threads=executor._max_workers)
+
+    monkeypatch.setattr(graph, "build", build)
+    monkeypatch.setattr(cli, "_report", lambda *_: None)
+    ready = SimpleNamespace(pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=Store(tmp_path))
+    cli._build(cast("Any", ready), cast("Any", None), jobs, tmp_path)
+    assert (asked["one_at_a_time"], asked["threads"]) == ((True, 1) if jobs == 1 else (False, 4))
+
+
+def nothing(out: Path, text: str) -> str:
+    return text
 
 
 def test_too_little_space_is_said_before_anything_starts(settings: Path, tmp_path: Path) -> None:

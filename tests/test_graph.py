@@ -196,6 +196,21 @@ def test_memory_bounds_how_many_steps_run_at_once(tmp_path: Path) -> None:
     assert max(peak) == 1
 
 
+@pytest.mark.parametrize("serial", [True, False])
+def test_one_job_is_one_step_at_a_time_background_steps_too(tmp_path: Path, serial: bool) -> None:
+    peak.clear()
+    steps_ = [step(f"step {number}", slow, str(number), cost=Cost(background=number % 2 == 0)) for number in range(4)]
+    recorder = Recorder()
+    with ThreadPoolExecutor(4) as executor:
+        goal = step("join", join2, gather(steps_))
+        outcome = graph.build([goal], Store(tmp_path), executor, budget=BUDGET, listener=recorder, one_at_a_time=serial)
+    assert not outcome.failed
+    assert (max(peak) == 1) == serial
+    # nor is one said to have started that only waits for a thread
+    begun = [event.partition(" ")[0] for event in recorder.events]
+    assert (begun == ["started", "finished"] * 5) == serial
+
+
 def join2(out: Path, texts: tuple[Text, ...]) -> Text:
     return Text(out)
 

@@ -78,6 +78,27 @@ def test_a_tree_without_its_module_lists_is_refused() -> None:
         build(files)
 
 
+@pytest.mark.parametrize("module", ["storage/usb-storage.ko.xz", "usbcore.ko.gz", "usb-common.ko.zst"])
+@pytest.mark.parametrize("harm", [b"", b"no archive", "cut"])
+def test_a_module_that_cannot_be_unpacked_is_named(module: str, harm: bytes | str) -> None:
+    files, path = tree(), f"kernel/drivers/usb/{module}"
+    whole = files[f"usr/lib/modules/{KERNEL}/{path}"]
+    files[f"usr/lib/modules/{KERNEL}/{path}"] = harm if isinstance(harm, bytes) else whole[: len(whole) // 2]
+    with pytest.raises(BuildError, match=f"{path} cannot be unpacked"):
+        build(files)
+
+
+def test_lists_of_modules_are_what_the_tree_says(tmp_path: Path) -> None:
+    files, place = tree(), f"usr/lib/modules/{KERNEL}"
+    files[f"{place}/modules.alias"] = b"\n\xff\xfe\n   \nalias iso9660 isofs\n"
+    assert b"alias iso9660 isofs\n" in gzip.decompress(build(files))
+    # a path that leads out of the modules' directory is none of them
+    files[f"{place}/modules.dep"] = b"\xff\n\nkernel/../../../etc/isofs.ko:\n"
+    files[f"{place}/kernel/../../../etc/isofs.ko"] = b"secret"
+    with pytest.raises(BuildError, match="which is not there"):
+        build(files)
+
+
 def test_every_program_that_the_scripts_use_is_an_applet() -> None:
     there = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
     assert set(initramfs.APPLETS) <= set(there)

@@ -5,7 +5,7 @@ import http.server
 import os
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from imagebuild.tools.ostree import Remote, Repo
 from imagebuild.tools.ostree_server import Patience
 
 REF = "test/1/x86_64/host"
+CREATED = 1_700_000_000
 QUICK = Patience(attempts=2, pause=0.01, low_speed_seconds=2)
 ELF = b"\x7fELF\x02\x01\x01" + b"\0" * 11 + b"\x3e\x00" + b"\0" * 40
 FILES: dict[str, bytes] = {
@@ -46,7 +47,15 @@ class Source:
         return f"file://{self.repo.path}"
 
 
-def make_commit(repo: Repo, work: Path, files: dict[str, bytes], version: str | None = "1.1") -> str:
+def make_commit(
+    repo: Repo,
+    work: Path,
+    files: dict[str, bytes],
+    version: str | None = "1.1",
+    *,
+    links: Mapping[str, str] | None = None,
+    timestamp: int = CREATED,
+) -> str:
     archive = work / f"tree-{len(list(work.iterdir()))}.tar"
     with tarfile.open(archive, "w") as tar:
         for name, data in files.items():
@@ -57,13 +66,14 @@ def make_commit(repo: Repo, work: Path, files: dict[str, bytes], version: str | 
             info.mode = 0o4755 if name.endswith("ostree-prepare-root") else 0o644
             with source.open("rb") as stream:
                 tar.addfile(info, stream)
-        link = tarfile.TarInfo("usr/etc/link")
-        link.mode = 0o777
-        link.type, link.linkname = tarfile.SYMTYPE, "/usr/share/F\u0151tan\u00fas.crt"
-        tar.addfile(link)
+        for name, target in {"usr/etc/link": "/usr/share/F\u0151tan\u00fas.crt", **(links or {})}.items():
+            link = tarfile.TarInfo(name)
+            link.mode = 0o777
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
     staged = repo.commit_tree(archive, [])
     metadata = {"version": version} if version else {}
-    return repo.commit(staged, REF, parent=repo.refs().get(REF), metadata=metadata, subject="test", timestamp=1_700_000_000)
+    return repo.commit(staged, REF, parent=repo.refs().get(REF), metadata=metadata, subject="test", timestamp=timestamp)
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +290,55 @@ def test_a_tree_without_version_is_refused(source: Source, tmp_path: Path) -> No
     commit = make_commit(source.repo, tmp_path / "work", FILES, None)
     with pytest.raises(BuildError, match="no usable metadata `version`"):
         stage.describe_tree(source.repo, stage.Pin(ref=REF, commit=commit))
+
+
+@pytest.mark.parametrize("timestamp", [1 << 32, (1 << 63) - 1, (1 << 64) - 1])
+def test_a_commit_of_no_time_is_refused(source: Source, tmp_path: Path, timestamp: int) -> None:
+    commit = make_commit(source.repo, tmp_path / "work", FILES, timestamp=timestamp)
+    with pytest.raises(BuildError, match="is of no time that file systems know"):
+        stage.describe_tree(source.repo, stage.Pin(ref=REF, commit=commit))
+
+
+@pytest.mark.parametrize(
+    ("programs", "arch"),
+    [
+        ({"usr/bin/ostree": ELF}, "x86_64"),
+        ({"usr/bin/ostree": b"#!/bin/sh\n", "usr/bin/bash": ELF}, "x86_64"),
+        ({"usr/bin/ostree": ELF[:18] + b"\xb7\0" + ELF[20:]}, "aarch64"),
+        ({"usr/bin/ostree": ELF[:18] + b"\xff\xff" + ELF[20:]}, "unknown"),
+        ({"usr/bin/ostree": ELF[:10]}, "unknown"),
+        ({"usr/bin/ostree": b"", "usr/bin/bash": b"\x7fEL"}, None),
+    ],
+)
+def test_the_architecture_is_what_the_programs_are_for(
+    source: Source, tmp_path: Path, programs: dict[str, bytes], arch: str | None
+) -> None:
+    files = {name: data for name, data in FILES.items() if name != "usr/bin/ostree"} | programs
+    pinned = stage.Pin(ref=REF, commit=make_commit(source.repo, tmp_path / "work", files))
+    if arch is None:
+        with pytest.raises(BuildError, match="is it a host"):
+            stage.describe_tree(source.repo, pinned)
+    else:
+        assert stage.describe_tree(source.repo, pinned).arch == arch
+
+
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "missing", "empty"])
+def test_a_damaged_file_is_said_when_it_is_read(source: Source, harm: str) -> None:
+    _, file = _object_of(source, "/usr/share/large")
+    data = bytearray(file.read_bytes())
+    file.unlink()
+    if harm == "flipped":
+        data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    if harm != "missing":
+        file.write_bytes(data[: {"truncated": len(data) // 2, "empty": 0}.get(harm, len(data))])
+    with pytest.raises(BuildError):
+        source.repo.read(source.commit, "usr/share/large")
+
+
+def test_a_commit_that_is_not_there_is_said(source: Source) -> None:
+    for ask in (source.repo.parent, source.repo.timestamp, source.repo.metadata, lambda commit: source.repo.read(commit, "usr/bin/ostree")):
+        with pytest.raises(BuildError, match=f"commit {'0' * 64} cannot be read"):
+            ask("0" * 64)
 
 
 def test_a_missing_key_is_named(source: Source, tmp_path: Path) -> None:

@@ -180,6 +180,13 @@ def test_what_nobody_tested_is_not_signed(line: Line) -> None:
         line.release(replace(material, cells=()))
 
 
+def test_what_nobody_asked_of_atomic_is_not_signed(line: Line) -> None:
+    tree = line.commit("12.1", FIRST, {"usr/bin/rpm-ostree": b"x", "usr/bin/atomic": b"x"})
+    with pytest.raises(BuildError, match=r"it was not held against .*-by-atomic-host"):
+        line.release(line.material(tree))
+    assert line.release(line.material(tree, atomic=True)).is_dir()
+
+
 @pytest.mark.parametrize(("grown", "boot", "kind"), [(200_000, 60.0, "artifact-growth"), (0, 120.0, "boot-growth")])
 def test_growth_holds_until_somebody_answers_for_it(line: Line, grown: int, boot: float, kind: str) -> None:
     first = line.commit("12.1", FIRST)

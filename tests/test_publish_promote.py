@@ -323,6 +323,15 @@ def test_a_hole_in_the_verdict(line: Line) -> None:
     assert "it was not held against artifact-boots" in refused(line, place)
 
 
+def test_what_nobody_asked_of_atomic_is_not_promoted(line: Line) -> None:
+    tree = line.commit("12.1", FIRST, {"usr/bin/rpm-ostree": b"x", "usr/bin/atomic": b"x"})
+    place = line.release(line.material(tree, atomic=True))
+    rows = json.loads((place / "verdict.json").read_text())
+    (place / "verdict.json").write_text(json.dumps([row for row in rows if not row["criterion"].endswith("-by-atomic-host")]))
+    sign_again(place, line)
+    assert "-by-atomic-host" in refused(line, place)
+
+
 def test_what_was_changed_since(line: Line, tmp_path: Path) -> None:
     first, _ = first_and_second(line)
     (first / "index.html").write_text("other")

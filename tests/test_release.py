@@ -10,7 +10,10 @@ from imagebuild import criteria
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, HostKind, State
 from imagebuild.model import Cell, Image, Inspection, Tree, Verdict
+from imagebuild.stages import tree as stage
 from imagebuild.stages.release import admit
+from imagebuild.tools.ostree import Repo
+from tests.test_ostree import FILES, REF, make_commit
 
 BIOS = ((Firmware.BIOS,),)
 TREE = Tree(
@@ -90,3 +93,34 @@ def test_a_criterion_nobody_tested_holds_the_release(tmp_path: Path) -> None:
     some = verdict(tmp_path, State.PASSED, names=[name for name in criteria.names() if name != "containers-run"])
     with pytest.raises(BuildError, match="not held against containers-run"):
         admit(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (some,), BIOS)
+
+
+@pytest.mark.parametrize(
+    ("files", "links", "asked"),
+    [
+        # as atomic's own Makefile installs it
+        ({"usr/share/atomic/atomic": b"#!/usr/bin/python3"}, {"usr/bin/atomic": "../share/atomic/atomic"}, True),
+        ({"usr/bin/atomic": b"#!/usr/bin/python3"}, {}, True),
+        ({}, {"usr/bin/atomic": "../share/atomic/atomic"}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_host_with_atomic_is_released_when_it_was_asked_through_that_too(
+    tmp_path: Path, files: dict[str, bytes], links: dict[str, str], asked: bool
+) -> None:
+    (tmp_path / "work").mkdir()
+    repo = Repo.ensure(tmp_path / "repo")
+    commit = make_commit(repo, tmp_path / "work", FILES | files | {"usr/bin/rpm-ostree": b"\x7fELF"}, links=links)
+    tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
+    assert tree.host_kind is HostKind.RPM_OSTREE
+
+    def admitted(names: Sequence[str]) -> None:
+        (out := tmp_path / f"out{len(names)}").mkdir()
+        admit(out, tree, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, names=names),), BIOS)
+
+    if asked:
+        with pytest.raises(BuildError, match=r"it was not held against .*-by-atomic-host"):
+            admitted(criteria.required(atomic=False))
+        admitted(criteria.required(atomic=True))
+    else:
+        admitted(criteria.required(atomic=False))

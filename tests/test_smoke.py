@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from imagebuild.config import SmokeConfig
-from imagebuild.kinds import Firmware, Login
+from imagebuild.formats import Unpacked
+from imagebuild.hosts.table import commands_of
+from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.stages import smoke
-from imagebuild.stages.smoke import SmokeSpec
+from imagebuild.stages import tree as stage
+from imagebuild.stages.smoke import Bench, SmokeSpec, Subject
+from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.ostree import Repo
+from tests.test_ostree import FILES, REF, make_commit
 
 GUEST = SmokeConfig(user="debian")
 
@@ -37,3 +43,19 @@ def test_whatever_the_criteria_use_is_in_the_key(monkeypatch: pytest.MonkeyPatch
     assert smoke.criteria_digest() != before
     # which imports the suite, the hosts, their journeys and all that these use (steps.source_digest)
     assert asked == ["imagebuild.criteria.plugin"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_hosts_with_atomic_are_told_by_it_too(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "work").mkdir()
+    repo = Repo.ensure(tmp_path / "repo")
+    files = FILES | {"usr/bin/rpm-ostree": b"x"} | ({"usr/share/atomic/atomic": b"#!/usr/bin/python3"} if there else {})
+    # atomic 1.19, Makefile
+    commit = make_commit(repo, tmp_path / "work", files, links={"usr/bin/atomic": "../share/atomic/atomic"})
+    tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    subject = Subject(artifact="a", boot=Unpacked(disk=tmp_path / "disk", format="raw", controller=Controller.VIRTIO))
+    spec = SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)
+    rig = smoke._rig(subject, tree, (), spec, Bench(accelerator=Accelerator(name="tcg", slowness=1, reason="")), tmp_path)
+    ways = [way.name for way in commands_of(rig.host_kind, atomic=rig.atomic)]
+    assert ways == ["rpm-ostree", *(["atomic host"] if there else [])]

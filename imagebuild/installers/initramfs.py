@@ -10,6 +10,7 @@ import lzma
 import re
 import stat
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -108,13 +109,13 @@ def _add_modules(archive: Archive, read: Callable[[str], bytes | None], kernel: 
     needed = closure(dependencies, MODULES)
     lines = []
     for path in needed:
-        content = read(f"{directory}/{path}")
+        content = read(f"{directory}/{path}") if ".." not in path.split("/") else None
         if content is None:
             raise BuildError(f"the tree's modules.dep names {path}, which is not there", hint="run depmod in the compose")
         archive.add(f"lib/modules/{kernel}/{SUFFIX.sub('.ko', path)}", stat.S_IFREG | 0o644, _unpacked(path, content))
         lines.append(f"{SUFFIX.sub('.ko', path)}: {' '.join(SUFFIX.sub('.ko', each) for each in needed[path])}".rstrip())
     names = {module_name(path) for path in needed}
-    aliases = [line for line in _text(read, f"{directory}/modules.alias").splitlines() if line.split()[-1] in names]
+    aliases = [line for line in _text(read, f"{directory}/modules.alias").splitlines() if line.split()[-1:] and line.split()[-1] in names]
     for name, text in (("modules.dep", lines), ("modules.alias", aliases), ("modules.symbols", [])):
         archive.add(f"lib/modules/{kernel}/{name}", stat.S_IFREG | 0o644, "".join(f"{line}\n" for line in text).encode())
 
@@ -142,18 +143,25 @@ def _text(read: Callable[[str], bytes | None], path: str) -> str:
     data = read(path)
     if data is None:
         raise BuildError(f"the tree has no /{path}: its modules cannot be loaded", hint="run depmod in the compose")
-    return data.decode()
+    return data.decode("utf-8", "replace")
 
 
 def _unpacked(path: str, content: bytes) -> bytes:
-    """Busybox loads plain modules; the whole archive is compressed anyway."""
-    if path.endswith(".xz"):
-        return lzma.decompress(content)
-    if path.endswith(".gz"):
-        return gzip.decompress(content)
-    if path.endswith(".zst"):
-        return _unzstd(content)
-    return content
+    """Busybox loads plain modules; the whole archive is compressed anyway. Raises BuildError for a module that cannot be unpacked."""
+    suffix = path.rpartition(".")[2]
+    if suffix not in UNPACK:
+        return content
+    try:
+        module = UNPACK[suffix](content)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, command.CommandError) as error:
+        raise BuildError(
+            f"the tree's module {path} cannot be unpacked: {error}", hint="correct the compose: the kernel's package is damaged"
+        ) from error
+    if not module:
+        raise BuildError(
+            f"the tree's module {path} cannot be unpacked: it is empty", hint="correct the compose: the kernel's package is damaged"
+        )
+    return module
 
 
 def _unzstd(content: bytes) -> bytes:
@@ -161,3 +169,6 @@ def _unzstd(content: bytes) -> bytes:
         command.run(["zstd", "--decompress", "--stdout", "--quiet"], stdin=content, stdout=stream, quiet=True)
         stream.seek(0)
         return stream.read()
+
+
+UNPACK: Mapping[str, Callable[[bytes], bytes]] = {"xz": lzma.decompress, "gz": gzip.decompress, "zst": _unzstd}

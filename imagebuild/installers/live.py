@@ -6,7 +6,6 @@ repository they install from. Paths are lorax's, so that what knows lorax's medi
 
 import os
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from imagebuild.installers import Request, discinfo, initramfs, menu, product
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso, squashfs
 from imagebuild.tools.ostree import Repo
+from imagebuild.tools.ostree_kernel import boot_files
 
 MIB = 1 << 20
 WORK = PurePosixPath("/run/grub-iso")
@@ -64,7 +64,7 @@ def build(out: Path, request: Request) -> Path:
             program = product.compile_program(sandbox)
         _make_product(work, request, program)
         repo = Repo(request.tree.repo)
-        beginning = _make_boot(work, request, read=lambda path: repo.read(request.tree.commit, path))
+        beginning = _make_boot(work, request, repo)
         payload.result()
     images = {name: sha256(work / name) for name in ("install.img", "product.img")}
     (work / "initrd.img").write_bytes(beginning + initramfs.sums(images))
@@ -132,12 +132,13 @@ def _make_product(work: Path, request: Request, program: bytes) -> None:
     )  # fmt: skip
 
 
-def _make_boot(work: Path, request: Request, read: Callable[[str], bytes | None]) -> bytes:
+def _make_boot(work: Path, request: Request, repo: Repo) -> bytes:
     """Write the tree's kernel, and return the initramfs without the checksums of the images."""
-    kernel = read(f"usr/lib/modules/{request.tree.kernel}/vmlinuz")
-    assert kernel is not None, "the pull checked that the tree has a kernel"
+    commit = request.tree.commit
+    kernel = repo.read(commit, str(boot_files(repo, commit).kernel))
+    assert kernel is not None, "boot_files returns what is there"
     (work / "vmlinuz").write_bytes(kernel)
-    made = initramfs.build(read, request.tree.kernel, volume_id=request.config.volume_id)
+    made = initramfs.build(lambda path: repo.read(commit, path), request.tree.kernel, volume_id=request.config.volume_id)
     steplog.note(f"initramfs: {len(made) / MIB:.1f} MiB")
     return made
 

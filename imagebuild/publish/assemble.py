@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from imagebuild import criteria, files, report_page
 from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.kinds import HostKind
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish import changes, facts, marks, metadata, page, page_check
 from imagebuild.publish.changes import Difference
@@ -28,6 +29,7 @@ from imagebuild.publish.material import Material
 from imagebuild.publish.names import Download, Names, suffix
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Repo
+from imagebuild.tools.ostree_kernel import boot_files
 from imagebuild.tools.ostree_server import COMMIT
 from imagebuild.waivers import FIT, unfit
 
@@ -44,14 +46,15 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     if target.exists():
         raise UsageError(f"{target} exists already", hint="a release is never written over: take the next respin number")
     pairs = _pairs(material, names)
-    problems = check_fit([cell for cell, _ in material.cells], material.config, {image.name: each for each, image in pairs})
+    repo = Repo(material.tree.repo)
+    atomic = by_atomic_too(repo, material.tree.commit, material.tree.host_kind)
+    problems = check_fit([cell for cell, _ in material.cells], material.config, {image.name: each for each, image in pairs}, atomic=atomic)
     if problems:
         raise BuildError(f"nothing is signed that does not hold: {'; '.join(problems)}", hint="imagebuild all says what to do")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     placed = _place_downloads(work, pairs)
     cells = _place_evidence(work, material, {stored: Path(path).name for path, stored in placed.items()})
-    repo = Repo(material.tree.repo)
     history = facts.history(output, material.tree.ref, but=names.compose_id)
     good = marks.unmarked(output, history)
     difference, found = _describe(material, names, placed, repo, signer, history)
@@ -218,7 +221,8 @@ def _kernel_arguments(material: Material) -> str:
 
 
 def _tree_facts(tree: Tree, repo: Repo, arguments: str) -> TreeFacts:
-    initramfs = repo.read(tree.commit, f"usr/lib/modules/{tree.kernel}/initramfs.img") or b""
+    path = boot_files(repo, tree.commit).initramfs
+    initramfs = (repo.read(tree.commit, str(path)) if path is not None else None) or b""
     return TreeFacts(
         commit=tree.commit, version=tree.version, kernel=tree.kernel, kernel_arguments=arguments, initramfs_size=len(initramfs),
         initramfs_sha256=hashlib.sha256(initramfs).hexdigest() if initramfs else "", size=tree.size, files=tree.files,
@@ -314,12 +318,20 @@ def _sync(directory: Path) -> None:
         files.sync_directory(Path(place))
 
 
-def check_fit(cells: Sequence[Cell], config: Config, downloads: Mapping[str, Download | DownloadFacts]) -> list[str]:
-    """Return what keeps downloads, by the names they were tested under, from being signed: what does not hold, and what nobody tested."""
+def by_atomic_too(repo: Repo, commit: str, kind: HostKind) -> bool:
+    """Whether a release must have been held against the criteria by `atomic host`, too: its tree says so."""
+    return kind is HostKind.RPM_OSTREE and repo.has_atomic(commit)
+
+
+def check_fit(cells: Sequence[Cell], config: Config, downloads: Mapping[str, Download | DownloadFacts], *, atomic: bool) -> list[str]:
+    """Return what keeps downloads, by the names they were tested under, from being signed: what does not hold, and what nobody tested.
+
+    `atomic`: the tree has that command (`by_atomic_too`).
+    """
     bad = [f"{cell.artifact} under {cell.firmware}: {cell.criterion} is {cell.state}" for cell in cells if cell.state not in FIT]
     for name, download in downloads.items():
         owner = config.installer if download.format == "iso" else config.images.get(download.image)
-        wanted = criteria.required(atomic=False, installer=download.format == "iso")
+        wanted = criteria.required(atomic=atomic, installer=download.format == "iso")
         says = unfit(name, owner.firmware, cells, wanted) if owner is not None else "the configuration has no such image"
         bad += [f"{name} {says}"] if says and not bad else []
     return bad

@@ -5,7 +5,6 @@ status file (Debian trees). Nothing of a tree is executed.
 """
 
 import contextlib
-import gzip
 import re
 import tempfile
 import zlib
@@ -31,6 +30,9 @@ QUERY = r"%{NAME}\t%|EPOCH?{%{EPOCH}}:{0}|\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n"
 NO_PACKAGES = ("gpg-pubkey",)
 CHANGELOG = "usr/share/doc/{name}/changelog.Debian.gz"
 CHANGELOG_LINES = 12
+CHANGELOG_SIZE = 1 << 20
+# zlib.h, inflateInit2: 16 is added for a gzip header
+GZIP = 16
 FIELDS = 5
 
 
@@ -107,13 +109,13 @@ class Difference:
 
 def packages_of(repo: Repo, commit: str) -> Packages:
     """Read the packages of a commit. Raises BuildError when it has no database that is known here."""
-    listed = repo.metadata(commit).get(PKGLIST)
+    listed = _pkglist(repo.metadata(commit).get(PKGLIST))
     if listed:
-        return _collected("rpm", [_rpm([str(field) for field in row]) for row in listed if len(row) >= FIELDS])
+        return _collected("rpm", listed)
     for path in DPKG:
         status = repo.read(commit, path)
         if status is not None:
-            return _collected("dpkg", _dpkg(status.decode("utf-8", "replace")))
+            return _collected("dpkg", _dpkg(status.decode("utf-8-sig", "replace").replace("\r\n", "\n")))
     for path in RPM:
         names = repo.listing(commit, path)
         if names:
@@ -122,6 +124,12 @@ def packages_of(repo: Repo, commit: str) -> Packages:
         f"commit {commit} has no package database that is known here",
         hint=f"looked for {PKGLIST} in its metadata, {', '.join((*DPKG, *RPM))}",
     )
+
+
+def _pkglist(listed: object) -> list[Package]:
+    """Return the packages of a list in a commit's metadata; what is no list of packages is none, and the tree's database is asked."""
+    rows = listed if isinstance(listed, list) else []
+    return [_rpm([str(field) for field in row]) for row in rows if isinstance(row, tuple) and len(row) >= FIELDS]
 
 
 def _collected(kind: str, packages: list[Package]) -> Packages:
@@ -137,9 +145,11 @@ def _collected(kind: str, packages: list[Package]) -> Packages:
 def _dpkg(status: str) -> list[Package]:
     found = []
     for paragraph in re.split(r"\n\s*\n", status):
-        fields = dict(re.findall(r"^([A-Za-z-]+): *(.*)$", paragraph, re.MULTILINE))
-        if fields.get("Status", "").split()[-1:] == ["installed"] and {"Package", "Version", "Architecture"} <= set(fields):
-            found.append(Package(name=fields["Package"], version=fields["Version"], arch=fields["Architecture"]))
+        # deb822(5): names of fields are the same in upper and lower case
+        lines = re.findall(r"^([A-Za-z-]+)[ \t]*:[ \t]*(.*)$", paragraph, re.MULTILINE)
+        fields = {name.lower(): value.strip() for name, value in lines}
+        if fields.get("status", "").split()[-1:] == ["installed"] and all(map(fields.get, ("package", "version", "architecture"))):
+            found.append(Package(name=fields["package"], version=fields["version"], arch=fields["architecture"]))
     return found
 
 
@@ -187,7 +197,15 @@ def _evr(text: str) -> tuple[str, str, str]:
     return epoch, version or rest, release if version else ""
 
 
-COMPARE: Mapping[str, Callable[[str, str], int]] = {"rpm": compare_rpm, "dpkg": lambda one, other: int(version_compare(one, other))}
+def compare_dpkg(one: str, other: str) -> int:
+    """Compare versions as dpkg does: below 0 when `one` is older. What deb-version(7) does not take for a version is compared as text."""
+    try:
+        return int(version_compare(one, other))
+    except ValueError:
+        return (one > other) - (one < other)
+
+
+COMPARE: Mapping[str, Callable[[str, str], int]] = {"rpm": compare_rpm, "dpkg": compare_dpkg}
 
 
 def difference(repo: Repo, old: TreeFacts, new: TreeFacts) -> Difference:
@@ -249,7 +267,8 @@ def _changelogs(repo: Repo, commit: str, kind: str) -> Iterator[Changelogs]:
 
 def _rpm_changelog(place: Path, old: Package, new: Package) -> tuple[str, ...]:
     """Return what rpm's changelog says of the versions after the old one: entries begin with `* DAY NAME <MAIL> - VERSION-RELEASE`."""
-    status, text = command.status(["rpm", "--dbpath", place, "--query", "--changelog", f"{new.name}.{new.arch}"])
+    # the name is the tree's word: rpm has options that run programs (--pipe, --eval)
+    status, text = command.status(["rpm", "--dbpath", place, "--query", "--changelog", "--", f"{new.name}.{new.arch}"])
     last = old.version.rpartition(":")[2]
     lines: list[str] = []
     for line in text.splitlines() if status == 0 else ():
@@ -266,7 +285,7 @@ def _rpm_changelog(place: Path, old: Package, new: Package) -> tuple[str, ...]:
 
 def _debian_changelog(repo: Repo, commit: str, old: Package, new: Package) -> tuple[str, ...]:
     """Return what a Debian changelog says of the versions after the old one (deb-changelog(5))."""
-    data = repo.read(commit, CHANGELOG.format(name=new.name))
+    data = repo.read(commit, CHANGELOG.format(name=new.name), most=CHANGELOG_SIZE)
     if data is None:
         return ()
     lines: list[str] = []
@@ -279,9 +298,10 @@ def _debian_changelog(repo: Repo, commit: str, old: Package, new: Package) -> tu
 
 
 def _gunzipped(data: bytes) -> str:
+    """Return the beginning of a compressed text, as much as is looked at; nothing when it is none."""
     try:
-        return gzip.decompress(data).decode("utf-8", "replace")
-    except (OSError, EOFError, zlib.error):
+        return zlib.decompressobj(zlib.MAX_WBITS | GZIP).decompress(data, CHANGELOG_SIZE).decode("utf-8", "replace")
+    except zlib.error:
         return ""
 
 

@@ -22,7 +22,7 @@ from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
 from imagebuild.publish import binding, facts, marks, page, source
-from imagebuild.publish.assemble import check_fit
+from imagebuild.publish.assemble import by_atomic_too, check_fit
 from imagebuild.publish.checksum import hashed
 from imagebuild.publish.destination import Destination, Directory
 from imagebuild.publish.facts import Facts
@@ -126,7 +126,8 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
             for row in json.loads((place / "verdict.json").read_text())
         ]
         cells = TypeAdapter(list[Cell]).validate_python(rows)
-        unfit = check_fit(cells, wanted.config, {each.path.rpartition("/")[2]: each for each in known.downloads})
+        downloads = {each.path.rpartition("/")[2]: each for each in known.downloads}
+        unfit = check_fit(cells, wanted.config, downloads, atomic=_by_atomic_too(wanted, known))
         if unfit:
             raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit)}", hint="imagebuild all tests what is missing")
         _check_marks(wanted, known, place)
@@ -190,6 +191,12 @@ def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
 def stable_ref(config: Config, ref: str) -> str:
     """Return the ref that hosts follow, and that promotion moves."""
     return config.stable_ref(ref)
+
+
+def _by_atomic_too(wanted: Promotion, known: Facts) -> bool:
+    """Whether the released tree has `atomic`; of one that the source does not have any more the release itself was asked."""
+    source = Repo(wanted.source)
+    return source.has(known.tree.commit) and by_atomic_too(source, known.tree.commit, known.host_kind)
 
 
 def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | None:

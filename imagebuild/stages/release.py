@@ -27,7 +27,7 @@ def admit(
     cells = [cell for verdict in verdicts for cell in verdict.cells]
     downloads: tuple[Image | IsoImage, ...] = (*images, *isos)
     # what is asked of a tree is read from the tree
-    atomic = tree.host_kind is HostKind.RPM_OSTREE and Repo(tree.repo).read(tree.commit, "usr/bin/atomic") is not None
+    atomic = tree.host_kind is HostKind.RPM_OSTREE and Repo(tree.repo).has_atomic(tree.commit)
     for image, firmwares in zip(downloads, required, strict=True):
         wanted = criteria.required(atomic=atomic, installer=isinstance(image, IsoImage))
         problem = unfit(image.name, firmwares, cells, wanted)

@@ -182,7 +182,7 @@ def _rig(subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSp
         update_verify=spec.update_verify, accelerator=accelerator, evidence=evidence,
         allowed_failed_units=tuple(guest.failed_units_allowed), allowed_messages=spec.messages, disk_size=boot.size, grow=subject.grow,
         repo=repo, previous=next((Previous(commit=each.commit, version=each.version) for each in previous), None),
-        why_no_previous=spec.why_no_previous, first_release=spec.first_release, atomic=repo is not None and Repo(repo).read(tree.commit, "usr/bin/atomic") is not None,
+        why_no_previous=spec.why_no_previous, first_release=spec.first_release, atomic=repo is not None and Repo(repo).has_atomic(tree.commit),
         criteria=subject.criteria, machine_ids=subject.machine_ids, commit_given=subject.commit_given, cells=bench.cells, identity=disk_digest(boot.disk, boot.format),
     )  # fmt: skip
 

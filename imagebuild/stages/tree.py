@@ -1,12 +1,11 @@
 """Pull one commit into the pipeline's own repo, check it, and read from the tree itself what it is."""
 
 import re
-import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagebuild import steplog
+from imagebuild import os_release, steplog
 from imagebuild.config import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.kinds import HostKind
@@ -14,11 +13,17 @@ from imagebuild.model import Tree
 from imagebuild.tools import history, isa, ostree_binding, ostree_server
 from imagebuild.tools.access import access_to, enforced
 from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools.ostree_kernel import boot_files
 from imagebuild.tools.ostree_server import Patience, TransferError
 
 # Debian's multiarch, Fedora's
 LIBC = ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6")
 ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}  # elf(5), e_machine, little endian
+ELF_HEAD = 20
+# os-release(5) is a few lines; whatever is longer is something else
+OS_RELEASE_SIZE = 64 << 10
+# the last second that an unsigned number of 32 bits holds: squashfs, and others, have no more
+LATEST = (1 << 32) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +167,7 @@ def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tr
     repo.set_ref(pinned.ref, pinned.commit)
     tree = describe_tree(repo, pinned)
     steplog.note(f"{tree.pretty_name}, version {tree.version}: {count} objects checked, kernel {tree.kernel}, a {tree.host_kind} host")
-    (out / "os-release").write_bytes(repo.read(pinned.commit, "usr/lib/os-release") or b"")
+    (out / "os-release").write_bytes(repo.read(pinned.commit, "usr/lib/os-release", most=OS_RELEASE_SIZE) or b"")
     return tree
 
 
@@ -182,12 +187,12 @@ def describe_tree(repo: Repo, pinned: Pin) -> Tree:
         version=_version(repo, commit),
         arch=_architecture(repo, commit),
         kernel=kernel,
-        host_kind=HostKind.RPM_OSTREE if repo.read(commit, "usr/bin/rpm-ostree") is not None else HostKind.OSTREE,
-        pretty_name=release.get("PRETTY_NAME", pinned.ref),
-        os_id=release.get("ID", "linux"),
+        host_kind=HostKind.RPM_OSTREE if repo.has_file(commit, "usr/bin/rpm-ostree") else HostKind.OSTREE,
+        pretty_name=release.get("PRETTY_NAME") or pinned.ref,
+        os_id=_os_id(release),
         files=files,
         size=size,
-        timestamp=repo.timestamp(commit),
+        timestamp=_timestamp(repo, commit),
         isa=_isa(repo, commit),
     )
 
@@ -196,32 +201,46 @@ def _version(repo: Repo, commit: str) -> str:
     version = str(repo.metadata(commit).get("version", ""))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]*", version):
         raise BuildError(
-            f"commit {commit} has no usable metadata `version` but {version!r}", hint="compose it with --add-metadata-string=version=V"
+            f"commit {commit} has no usable metadata `version` but {version[:80]!r}", hint="compose it with --add-metadata-string=version=V"
         )
     return version
 
 
+def _timestamp(repo: Repo, commit: str) -> int:
+    timestamp = repo.timestamp(commit)
+    if timestamp > LATEST:
+        raise BuildError(
+            f"commit {commit} is of no time that file systems know: {timestamp} s after 1970", hint="compose it with --timestamp"
+        )
+    return timestamp
+
+
 def _kernel(repo: Repo, commit: str) -> str:
-    kernels = [name for name in repo.listing(commit, "usr/lib/modules") if repo.read(commit, f"usr/lib/modules/{name}/vmlinuz") is not None]
-    if len(kernels) != 1:
-        # ostree(1), "Deployments": exactly one kernel in /usr/lib/modules/$kver/vmlinuz; before 2016 it lay in /usr/lib/ostree-boot
-        found = f"it has {', '.join(kernels)}" if kernels else "it has none"
-        raise BuildError(f"the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but {found}", hint="correct the compose")
-    if repo.read(commit, f"usr/lib/modules/{kernels[0]}/initramfs.img") is None:
-        raise BuildError(f"the tree has no initramfs beside its kernel {kernels[0]}", hint="run dracut in the compose")
+    found = boot_files(repo, commit)
+    if found.initramfs is None:
+        raise BuildError(f"the tree has no initramfs beside its kernel {found.version}", hint="run dracut in the compose")
     hooks = ("usr/lib/ostree/ostree-prepare-root", "lib/ostree/ostree-prepare-root", "usr/lib/dracut/modules.d/98ostree/module-setup.sh")
-    if all(repo.read(commit, path) is None for path in hooks):
+    if not any(repo.has_file(commit, path) for path in hooks):
         raise BuildError(
             "the tree has no ostree-prepare-root: its initramfs could not find a deployment",
             hint="add ostree's boot package to the compose",
         )
-    return kernels[0]
+    return found.version
 
 
 def _os_release(repo: Repo, commit: str) -> dict[str, str]:
-    text = (repo.read(commit, "usr/lib/os-release") or repo.read(commit, "usr/etc/os-release") or b"").decode("utf-8", "replace")
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {name.strip(): "".join(shlex.split(value)[:1]) for name, _, value in pairs}
+    """Return what the tree calls itself; nothing when it has no os-release that can be read: the ref stands for its name then."""
+    for path in ("usr/lib/os-release", "usr/etc/os-release"):
+        release = os_release.parse(repo.read(commit, path, most=OS_RELEASE_SIZE) or b"")
+        if release:
+            return release
+    return {}
+
+
+def _os_id(release: Mapping[str, str]) -> str:
+    """Return the tree's ID; `linux`, which is os-release(5)'s default, for one that is none."""
+    found = release.get("ID", "").lower()
+    return found if re.fullmatch(r"[a-z0-9._-]+", found) else "linux"
 
 
 def _isa(repo: Repo, commit: str) -> int:
@@ -232,7 +251,7 @@ def _isa(repo: Repo, commit: str) -> int:
 
 def _architecture(repo: Repo, commit: str) -> str:
     for program in ("usr/bin/ostree", "usr/bin/bash", "usr/bin/busybox"):
-        head = repo.read(commit, program)
+        head = repo.read(commit, program, most=ELF_HEAD)
         if head is not None and head[:4] == b"\x7fELF":
             return ELF_MACHINE.get(head[18:20], "unknown")
     raise BuildError("the tree has neither /usr/bin/ostree nor /usr/bin/bash: is it a host?", hint="check the ref")

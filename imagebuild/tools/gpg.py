@@ -63,15 +63,29 @@ def fingerprint(homedir: Path, user_id: str) -> str | None:
 def _secret_keys(homedir: Path | None, user: str) -> list[str]:
     """Return the fingerprints of the secret keys that match a user id or fingerprint."""
     _, listing = command.status(["gpg", *_where(homedir), "--batch", "--with-colons", "--list-secret-keys", user])
-    # doc/DETAILS of GnuPG: a key begins with a record `sec`; the first record `fpr` after it carries its fingerprint in field 10
+    return _fingerprints(listing, "sec")
+
+
+def _fingerprints(listing: str, record: str) -> list[str]:
+    """Return the keys' fingerprints of what gpg lists (doc/DETAILS of GnuPG).
+
+    A key begins with a record `sec`, or `pub`; the first record `fpr` after it carries its fingerprint in field 10.
+    """
     found, awaited = [], False
     for fields in (line.split(":") for line in listing.splitlines()):
-        if fields[0] == "sec":
+        if fields[0] == record:
             awaited = True
         elif fields[0] == "fpr" and awaited:
             found.append(fields[9])
             awaited = False
     return found
+
+
+def fingerprints(file: Path) -> list[str]:
+    """Return the fingerprints of the public keys in a file, armoured or not; none when it holds none (gpg(1), --show-keys)."""
+    with tempfile.TemporaryDirectory(prefix="imagebuild-gpg-") as place, keyring(Path(place)) as home:
+        _, listing = command.status(["gpg", "--homedir", home, "--batch", "--with-colons", "--show-keys", file])
+    return _fingerprints(listing, "pub")
 
 
 def _where(homedir: Path | None) -> list[str | Path]:

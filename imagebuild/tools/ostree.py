@@ -27,12 +27,14 @@ from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be
 
 from imagebuild import files, steplog  # noqa: E402  # after gi's
 from imagebuild.errors import BuildError  # noqa: E402  # after gi's
-from imagebuild.tools import command, gpg, ostree_server  # noqa: E402  # after gi's
+from imagebuild.tools import command, gpg, ostree_damage, ostree_paths, ostree_server, ostree_writer  # noqa: E402  # after gi's
 from imagebuild.tools.access import DIRECT, Access  # noqa: E402  # after gi's
 from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402  # after gi's
 
 WATCH_SECONDS = 1.0
 DELTA_INDEXES = "delta-indexes"
+# where a tree has the `atomic` command: a link to ../share/atomic/atomic (atomic 1.19, Makefile, install)
+ATOMIC = "usr/bin/atomic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,11 @@ class Entry:
     tree: str = ""
     meta: str = ""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return not self.is_directory and not self.is_link
+
 
 class Repo:
     """An OSTree repository on this host."""
@@ -78,12 +85,17 @@ class Repo:
     @classmethod
     def ensure(cls, path: Path, mode: str = "archive") -> "Repo":
         """Open a repository, made now if it is not there."""
-        path.mkdir(parents=True, exist_ok=True)
-        repo = OSTree.Repo.new(Gio.File.new_for_path(str(path)))
-        wanted = getattr(OSTree.RepoMode, mode.replace("-", "_").upper())
-        with readable(f"the OSTree repository {path} cannot be made"):
-            repo.create(wanted, None)
+        if not (path / "config").is_file():
+            path.mkdir(parents=True, exist_ok=True)
+            repo = OSTree.Repo.new(Gio.File.new_for_path(str(path)))
+            wanted = getattr(OSTree.RepoMode, mode.replace("-", "_").upper())
+            with ostree_writer.writing(path), readable(f"the OSTree repository {path} cannot be made"):
+                repo.create(wanted, None)
         return cls(path)
+
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """Be the only writer of this repository for the length of the block; whoever writes here is by itself, for programs it must be said."""
+        return ostree_writer.writing(self.path)
 
     @property
     def handle(self) -> Any:
@@ -110,7 +122,7 @@ class Repo:
 
     def set_ref(self, ref: str, commit: str | None) -> None:
         """Point a ref at a commit; None removes it."""
-        with readable(f"the ref {ref} cannot be set in {self.path}"):
+        with self.writing(), readable(f"the ref {ref} cannot be set in {self.path}"):
             self._repo.set_ref_immediate(None, ref, commit, None)
 
     def update_summary(self, *, key: str | None = None, homedir: Path | None = None) -> bool:
@@ -120,14 +132,14 @@ class Repo:
         never apart for longer than two renames take. One that says the same and is signed by this key stays.
         """
         if key is None:
-            with readable(f"the summary of {self.path} cannot be written"):
+            with self.writing(), readable(f"the summary of {self.path} cannot be written"):
                 self._repo.regenerate_summary(None, None)
             return True
         where = [f"--gpg-homedir={homedir}"] if homedir is not None else []
         names = ("summary", "summary.sig")
         # ostree(1) writes the deltas' indexes along with the summary: into this repository, too
         (self.path / DELTA_INDEXES).mkdir(exist_ok=True)
-        with self.view() as copy:
+        with self.writing(), self.view() as copy:
             command.run(["ostree", f"--repo={copy.path}", "summary", "--update", f"--gpg-sign={key}", *where])
             old, new = ([place / name for name in names] for place in (self.path, copy.path))
             same = all(file.is_file() for file in old) and _said_by(old[0]) == _said_by(new[0])
@@ -161,13 +173,14 @@ class Repo:
             _, names = self._repo.list_static_delta_names(None)
         if f"{old}-{new}" in names:
             return False
-        command.run(["ostree", f"--repo={self.path}", "static-delta", "generate", f"--from={old}", f"--to={new}"])
+        with self.writing():
+            command.run(["ostree", f"--repo={self.path}", "static-delta", "generate", f"--from={old}", f"--to={new}"])
         return True
 
     def prune(self, *, depth: int, really: bool) -> tuple[int, int]:
         """Remove objects that no ref needs (`depth` commits of each ref's history are needed); return how many go, and their bytes."""
         flags = OSTree.RepoPruneFlags.REFS_ONLY | (OSTree.RepoPruneFlags.NONE if really else OSTree.RepoPruneFlags.NO_PRUNE)
-        with readable(f"{self.path} cannot be pruned"):
+        with self.writing(), readable(f"{self.path} cannot be pruned"):
             _, _, count, size = self._repo.prune(flags, depth - 1, None)
         return int(count), int(size)
 
@@ -179,10 +192,33 @@ class Repo:
         What an interrupted pull left is used. Raises BuildError naming the object or the server.
         """
         name = "source-" + hashlib.sha256(f"{remote}".encode()).hexdigest()[:16]
-        self._set_remote(name, remote)
+        with self.writing():
+            self._set_remote(name, remote)
+            if remote.commits_only:
+                self._pull_patiently(name, remote, commit, patience, progress, deltas=False)
+                if remote.verify:
+                    self.verify(commit, name)
+                return
+            # a delta builds upon other commits that are here, and nobody knows whether those are whole
+            deltas = not self._forget_damage(commit)
+            try:
+                self._pull_patiently(name, remote, commit, patience, progress, deltas=deltas)
+            except BuildError:
+                if not self._forget_damaged_metadata():
+                    raise
+                self._pull_patiently(name, remote, commit, patience, progress, deltas=False)
+            if remote.verify:
+                self.verify(commit, name)
+            if self._forget_damage(commit):
+                self._pull_patiently(name, remote, commit, patience, progress, deltas=False)
+                self._check_whole(commit)
+
+    def _pull_patiently(
+        self, name: str, remote: Remote, commit: str, patience: Patience, progress: Callable[[str], None], *, deltas: bool
+    ) -> None:
         for attempt in range(1, patience.attempts + 1):
             try:
-                self._pull_once(name, remote, commit, patience, progress)
+                self._pull_once(name, remote, commit, patience, progress, deltas=deltas)
             except TransferError as error:
                 if attempt == patience.attempts:
                     raise self._diagnosed(error, remote, commit, patience) from error
@@ -193,14 +229,14 @@ class Repo:
                 raise self._diagnosed(error, remote, commit, patience) from error
             else:
                 break
-        if remote.verify:
-            self.verify(commit, name)
 
     def _set_remote(self, name: str, remote: Remote) -> None:
         reached = {name: GLib.Variant("s", value) for name, value in remote.access.options().items()}
         verified = {"gpg-verify": GLib.Variant("b", remote.verify), "gpg-verify-summary": GLib.Variant("b", False)}
         options = GLib.Variant("a{sv}", verified | reached)
         with readable(f"the remote {remote.url} cannot be configured"):
+            # another handle may have written the configuration since this one read it
+            self._repo.reload_config(None)
             self._repo.remote_change(None, OSTree.RepoRemoteChange.DELETE_IF_EXISTS, name, None, None, None)
             self._repo.remote_add(name, remote.url, options, None)
         for key in remote.keys:
@@ -209,10 +245,13 @@ class Repo:
                 _, imported = self._repo.remote_gpg_import(name, stream, None, None)
             except GLib.Error as error:
                 raise BuildError(f"the signing key {key} cannot be read: {error.message}", hint="check tree.gpg_keys") from error
-            if not imported:
+            # none is imported of keys that are there already: two files may hold the same ones
+            if not imported and not gpg.fingerprints(key):
                 raise BuildError(f"the file {key} holds no OpenPGP public key", hint="check tree.gpg_keys")
 
-    def _pull_once(self, name: str, remote: Remote, commit: str, patience: Patience, progress: Callable[[str], None]) -> None:
+    def _pull_once(
+        self, name: str, remote: Remote, commit: str, patience: Patience, progress: Callable[[str], None], *, deltas: bool
+    ) -> None:
         flags = OSTree.RepoPullFlags.MIRROR | OSTree.RepoPullFlags.UNTRUSTED
         if remote.commits_only:
             flags |= OSTree.RepoPullFlags.COMMIT_ONLY
@@ -223,6 +262,7 @@ class Repo:
                 "flags": GLib.Variant("i", int(flags)),
                 "depth": GLib.Variant("i", 0),
                 "n-network-retries": GLib.Variant("u", patience.attempts),
+                "disable-static-deltas": GLib.Variant("b", not deltas),
             },
         )
         cancellable = Gio.Cancellable()
@@ -267,7 +307,7 @@ class Repo:
                 self._repo.fsck_object(OSTree.ObjectType(kind), checksum, None)
             except GLib.Error as error:
                 raise BuildError(
-                    f"object {checksum}.{OBJECT_SUFFIX[kind]} in {self.path} is damaged: {error.message}",
+                    f"object {_named((kind, checksum))} in {self.path} is damaged: {error.message}",
                     hint=f"remove {self.object_path(kind, checksum)} and run again: it is then pulled anew",
                 ) from error
         return len(objects)
@@ -279,6 +319,43 @@ class Repo:
         assert ok
         names = [OSTree.object_name_deserialize(name) for name in found]
         return sorted((int(kind), checksum) for checksum, kind in names)
+
+    def _forget_damage(self, commit: str) -> bool:
+        """Return whether a commit passes for whole, but is not; it does not any more then: the next pull looks for all that it lacks.
+
+        A commit that is being pulled (partial) may lack what it likes; what is there must be what its name says.
+        """
+        if not self._repo.has_object(OSTree.ObjectType.COMMIT, commit, None)[1]:
+            return False
+        whole = self.has(commit)
+        damaged = [each for each in ostree_damage.damage(self._repo, commit) if whole or self.object_path(*each).exists()]
+        if not damaged:
+            return False
+        steplog.note(
+            f"{len(damaged)} objects of {commit} are missing in {self.path}, or damaged, such as {_named(damaged[0])}: pulling again"
+        )
+        for each in damaged:
+            self.object_path(*each).unlink(missing_ok=True)
+        self._forget_damaged_metadata()
+        with readable(f"commit {commit} cannot be marked as partial in {self.path}"):
+            self._repo.mark_commit_partial(commit, True)
+        return True
+
+    def _forget_damaged_metadata(self) -> bool:
+        """Remove every directory's object that is not what its name says, whatever it belongs to; return whether there was one."""
+        damaged = ostree_damage.damaged_metadata(self.path)
+        for file in damaged:
+            steplog.note(f"{file} is damaged: it is removed, and pulled again")
+            file.unlink(missing_ok=True)
+        return bool(damaged)
+
+    def _check_whole(self, commit: str) -> None:
+        damaged = ostree_damage.damage(self._repo, commit)
+        if damaged:
+            raise BuildError(
+                f"commit {commit} is not whole in {self.path}: object {_named(damaged[0])} is missing or damaged, also after another pull",
+                hint=f"check the file system; then remove {self.path} and run again: everything is pulled anew",
+            )
 
     def object_path(self, kind: int, checksum: str) -> Path:
         """Return where an archive repository keeps an object."""
@@ -310,13 +387,15 @@ class Repo:
 
     def parent(self, commit: str) -> str | None:
         """Return the commit's parent checksum, or None."""
-        _, variant, _ = self._repo.load_commit(commit)
+        with readable(f"commit {commit} cannot be read from {self.path}"):
+            _, variant, _ = self._repo.load_commit(commit)
         found: str | None = OSTree.commit_get_parent(variant)
         return found
 
     def timestamp(self, commit: str) -> int:
         """Return the commit's time in seconds since 1970."""
-        _, variant, _ = self._repo.load_commit(commit)
+        with readable(f"commit {commit} cannot be read from {self.path}"):
+            _, variant, _ = self._repo.load_commit(commit)
         return int(OSTree.commit_get_timestamp(variant))
 
     def _root(self, commit: str) -> Any:
@@ -324,48 +403,73 @@ class Repo:
             _, root, _ = self._repo.read_commit(commit, None)
         return root
 
-    def listing(self, commit: str, path: str) -> list[str]:
-        """Return the names in one directory of a commit, sorted; empty when there is no such directory."""
-        child = self._root(commit).resolve_relative_path(path.lstrip("/"))
-        try:
-            # of a parent that is not there the error comes with the first entry
-            entries = child.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
-            return sorted(info.get_name() for info in entries)
-        except GLib.Error:
-            return []
+    def has_atomic(self, commit: str) -> bool:
+        """Whether hosts of a commit have the `atomic` command: what changes their releases is then asked of it, too."""
+        return self.has_file(commit, ATOMIC)
 
-    def read(self, commit: str, path: str) -> bytes | None:
-        """Return a file's content, following one symbolic link; None when it is not in the commit."""
-        child = self._root(commit).resolve_relative_path(path.lstrip("/"))
-        try:
-            info = child.query_info("standard::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
-            if info.get_is_symlink():
-                child = child.get_parent().resolve_relative_path(info.get_symlink_target())
-                info = child.query_info("standard::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
-        except GLib.Error:
+    def _resolved(self, commit: str, path: str, *, follow: bool = True) -> ostree_paths.Resolved | None:
+        root = self._root(commit)
+        with readable(f"{path} of commit {commit} cannot be read from {self.path}"):
+            return ostree_paths.resolve(root, path, follow=follow)
+
+    def listing(self, commit: str, path: str) -> list[str]:
+        """Return the names in one directory of a commit, links followed, sorted; empty when there is no such directory."""
+        found = self._resolved(commit, path)
+        if found is None:
+            return []
+        with readable(f"the directory {path} of commit {commit} cannot be read from {self.path}"):
+            if found.file.query_file_type(Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None) != Gio.FileType.DIRECTORY:
+                return []
+            children = found.file.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+            return sorted(info.get_name() for info in children)
+
+    def read(self, commit: str, path: str, *, most: int = -1) -> bytes | None:
+        """Return a file's content (`most` bytes of it), links followed inside of the commit; None when it has no such regular file.
+
+        Raises BuildError when the file is damaged.
+        """
+        entry = self.find(commit, path)
+        if entry is None or not entry.is_file:
             return None
-        if info.get_file_type() != Gio.FileType.REGULAR:
+        return io.BufferedReader(self.open_file(entry.checksum)[0]).read(most)
+
+    def has_file(self, commit: str, path: str) -> bool:
+        """Whether a path of a commit leads to a regular file; its content is not read."""
+        entry = self.find(commit, path)
+        return entry is not None and entry.is_file
+
+    def find(self, commit: str, path: str, *, follow: bool = True) -> Entry | None:
+        """Return what a path of a commit leads to, under its path without links; None when it leads to nothing.
+
+        Without `follow` that may be a link itself (lstat(2)).
+        """
+        found = self._resolved(commit, path, follow=follow)
+        if found is None:
             return None
-        return self.open_file(child.get_checksum())[0].readall()
+        with readable(f"{path} of commit {commit} cannot be read from {self.path}"):
+            return _entry(found.path, found.file)
 
     def entry(self, commit: str, path: str) -> Entry:
-        """Return what a commit has at a path. Raises BuildError when that is nothing."""
-        with readable(f"commit {commit} has no {path}"):
-            return _entry(PurePosixPath("/") / path, self._root(commit).resolve_relative_path(path.lstrip("/")))
+        """Return what a commit has at a path, which may be a link itself. Raises BuildError when that is nothing."""
+        found = self.find(commit, path, follow=False)
+        if found is None:
+            raise BuildError(f"commit {commit} has no {path}", hint=f"`ostree --repo={self.path} ls -R {commit}` lists what it has")
+        return found
 
     def walk(self, commit: str) -> Iterator[Entry]:
         """Yield every path of a commit below `/`, parents first."""
         root = self._root(commit)
-        root.ensure_resolved()
-        todo = [(PurePosixPath("/"), root)]
-        while todo:
-            path, file = todo.pop()
-            entry = _entry(path, file)
-            yield entry
-            if entry.is_directory:
-                children = file.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
-                names = sorted((info.get_name() for info in children), reverse=True)
-                todo += [(path / name, file.get_child(name)) for name in names]
+        with readable(f"the tree of commit {commit} cannot be read from {self.path}"):
+            root.ensure_resolved()
+            todo = [(PurePosixPath("/"), root)]
+            while todo:
+                path, file = todo.pop()
+                entry = _entry(path, file)
+                yield entry
+                if entry.is_directory:
+                    children = file.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+                    names = sorted((info.get_name() for info in children), reverse=True)
+                    todo += [(path / name, file.get_child(name)) for name in names]
 
     def open_file(self, checksum: str) -> tuple["ObjectStream", dict[str, bytes]]:
         """Return a file object's content, uncompressed and checked against nothing (fsck did), and its extended attributes."""
@@ -387,13 +491,14 @@ class Repo:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Write objects, all or none."""
-        self._repo.prepare_transaction(None)
-        try:
-            yield
-            self._repo.commit_transaction(None)
-        except BaseException:
-            self._repo.abort_transaction(None)
-            raise
+        with self.writing():
+            self._repo.prepare_transaction(None)
+            try:
+                yield
+                self._repo.commit_transaction(None)
+            except BaseException:
+                self._repo.abort_transaction(None)
+                raise
 
     def commit_tree(self, tar: Path, overlays: Sequence[Path]) -> "Staged":
         """Write a tar archive, then directories over it, into the repository; return what can be committed."""
@@ -475,7 +580,8 @@ class Repo:
         if detached is not None and _is_signed(file, signatures(detached), key_id, homedir):
             return False
         try:
-            self._repo.sign_commit(commit, key_id, str(homedir), None)
+            with self.writing():
+                self._repo.sign_commit(commit, key_id, str(homedir), None)
         except GLib.Error as error:
             if not error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.EXISTS):
                 raise BuildError(f"commit {commit} cannot be signed with key {key_id}: {error.message}") from error
@@ -506,7 +612,8 @@ class ObjectStream(io.RawIOBase):
         """Fill a buffer as far as there is content; return how far (io.RawIOBase does the rest)."""
         if self._stream is None:
             return 0
-        data: bytes = self._stream.read_bytes(len(buffer), None).get_data() or b""
+        with readable("an object of an OSTree repository cannot be read"):
+            data: bytes = self._stream.read_bytes(len(buffer), None).get_data() or b""
         buffer[: len(data)] = data
         return len(data)
 
@@ -539,6 +646,11 @@ def _entry(path: PurePosixPath, file: Any) -> Entry:
         tree=file.tree_get_contents_checksum() if directory else "",
         meta=file.tree_get_metadata_checksum() if directory else "",
     )
+
+
+def _named(thing: ostree_damage.Object) -> str:
+    kind, checksum = thing
+    return f"{checksum}.{OBJECT_SUFFIX[kind]}"
 
 
 @contextlib.contextmanager

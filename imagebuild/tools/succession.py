@@ -4,7 +4,6 @@ They lie in a small repository of their own whose parent repository has everythi
 """
 
 import hashlib
-import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -21,7 +20,6 @@ from imagebuild.tools.ostree import Entry, Repo, readable
 from imagebuild.tools.ostree_binding import REFS
 
 CHANGED = "/usr/lib/os-release"
-LINKS = 8
 # digests and sizes of the whole tree, which is another one now
 STALE = ("ostree.composefs", "ostree.sizes")
 # where libostree looks for kernels: in MODULES the first name of an initramfs, and in the first of CHECKSUMMED that there is, whose
@@ -38,7 +36,7 @@ def beside(path: Path, parent: Path) -> Repo:
     made = Repo.ensure(path)
     config = made.handle.copy_config()
     config.set_string("core", "parent", str(parent.absolute()))
-    with readable(f"{path} cannot be configured"):
+    with made.writing(), readable(f"{path} cannot be configured"):
         made.handle.write_config(config)
     return Repo(path)
 
@@ -112,13 +110,10 @@ def _directory(tree: Any, path: PurePosixPath) -> Any:
 
 def _regular(repo: Repo, commit: str, path: str) -> Entry:
     """Follow symbolic links to a regular file of a commit (os-release is a link in many trees). Raises BuildError."""
-    named = path
-    for _ in range(LINKS):
-        entry = repo.entry(commit, path)
-        if not entry.is_link:
-            return entry
-        path = posixpath.normpath(posixpath.join(posixpath.dirname("/" + path.lstrip("/")), entry.target))
-    raise BuildError(f"commit {commit} has no file {named}, but links in a circle")
+    found = repo.find(commit, path)
+    if found is None or not found.is_file:
+        raise BuildError(f"commit {commit} has no file {path}, nor a link that leads to one")
+    return found
 
 
 def _content(repo: Repo, entry: Entry) -> bytes:
