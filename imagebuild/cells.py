@@ -32,7 +32,7 @@ UNUSED_DAYS = 90
 # what the first boot leaves beside the criteria's own logs (rig.py, suite.py)
 BOOT = (
     "boots.json", "phases.json", "serial.log", "screen.png", "machine-id", "journal.txt", "journal.export", "systemd-analyze.txt",
-    "cloud-init-status.json", "mounts.txt",
+    "screen.txt", "serial-hung.log", "screen-hung.png", "registers-hung.txt", "cloud-init-status.json", "mounts.txt",
 )  # fmt: skip
 # where the artifact lies, how fast it runs and what is asked now do not change what it is found to be
 OUTSIDE = ("disk", "evidence", "accelerator", "repo", "cells", "criteria", "boot_only", "machine_ids", "cores")

@@ -6,6 +6,7 @@
 import configparser
 import contextlib
 import io
+import itertools
 import json
 import re
 import time
@@ -20,10 +21,12 @@ from imagebuild.hosts import Deployment, HostCommands, booted
 from imagebuild.kinds import Login
 from imagebuild.storage import profile
 from imagebuild.tools import command, oci
-from imagebuild.tools.ssh import Answer
+from imagebuild.tools.ssh import Answer, Patience, by_the_clock
 
 # seconds at native speed; multiplied by the accelerator's slowness
 COMMAND_SECONDS = 30.0
+# how often a program is begun anew that ssh did not get in to run, and how long to wait before (native seconds)
+BEGUN_ANEW, ANEW_SECONDS = 3, 5.0
 CONTAINER_SECONDS = 60.0
 REMOTES = "/etc/ostree/remotes.d"
 SCRIPT_LOG, RUNCMD_LOG = "/var/tmp/imagebuild-user-script", "/var/tmp/imagebuild-runcmd"
@@ -66,7 +69,10 @@ class Power(Protocol):
     """The machine below the host."""
 
     def restart(self, name: str) -> str:
-        """Wait for the machine to have shut itself down, boot it again from the same disk, and return what went wrong; empty for nothing."""
+        """Wait for the machine to have shut itself down, boot it again from the same disk, and return what went wrong; empty for nothing.
+
+        Raises RigError when what went wrong is not the host's fault.
+        """
 
     def fatal(self) -> str:
         """Return what on the console says that the host is dead; empty for nothing."""
@@ -114,13 +120,14 @@ class Expected:
 
 @dataclass
 class Host:
-    """The words a criterion may use. Everything that is run is written to the criterion's evidence."""
+    """The words a criterion may use. Everything that is run is written to the criterion's evidence. `patience` is how long things are waited for."""
 
     transport: Transport
     commands: HostCommands
     slowness: float = 1.0
     evidence: tuple[Path, ...] = ()
     power: Power | None = None
+    patience: Patience = by_the_clock
     journals: list[str] = field(default_factory=list)
     # whether it was said that sudo cannot resolve the host's name
     unresolved: bool = False
@@ -130,18 +137,20 @@ class Host:
 
         `quiet`: what it prints goes elsewhere, and is not repeated in the evidence.
         """
-        answer = self.transport.run(["sudo", "-n", "--", *argv] if root else argv, stdin=stdin, timeout=seconds * self.slowness)
+        words = ["sudo", "-n", "--", *argv] if root else argv
+        answer = self.transport.run(words, stdin=stdin, timeout=seconds * self.slowness)
+        for _ in range(BEGUN_ANEW):
+            if not answer.never_begun or (self.power is not None and self.power.fatal()):
+                break
+            self._write(argv, answer)
+            time.sleep(ANEW_SECONDS * self.slowness)
+            answer = self.transport.run(words, stdin=stdin, timeout=seconds * self.slowness)
         if root:
             answer = self._without_sudos_words(answer)
         shown = f"({len(answer.output)} characters)\n" if quiet else _without_long_lists(answer.output)
         self._write(argv, replace(answer, output=shown))
         if answer.status == 255:
-            dead = self.power.fatal() if self.power is not None else ""
-            assert not dead, f"the host died during {command.describe(argv)}: {dead}"
-            # a program that hangs on a host that answers is the product's fault
-            alive = self.transport.run(["true"], timeout=COMMAND_SECONDS * self.slowness).status == 0
-            assert not alive, f"`{command.describe(argv)}` did not end within {seconds * self.slowness:.0f} s, or broke the connection"
-            raise RigError(f"the host does not answer to {command.describe(argv)}: {answer.complaint.strip()[-300:]}")
+            self._judge_silence(argv, answer)
         return answer
 
     def _without_sudos_words(self, answer: Answer) -> Answer:
@@ -153,6 +162,19 @@ class Host:
             self.unresolved = True
             self.note(f"# {said.group().splitlines()[0]} (before every command; it is left out from here on)")
         return replace(answer, complaint=UNRESOLVED.sub("", answer.complaint), output=UNRESOLVED.sub("", answer.output))
+
+    def _judge_silence(self, argv: Sequence[str], answer: Answer) -> None:
+        """Say whose fault it is that a program did not answer. Returns when it did: 255 may be its own status."""
+        program = command.describe(argv)
+        dead = self.power.fatal() if self.power is not None else ""
+        assert not dead, f"the host died during {program}: {dead}"
+        if answer.cut_off:
+            raise RigError(f"the connection to the host broke during {program}: {answer.complaint.strip()[-300:] or 'without a word'}")
+        # a program that hangs on a host that answers is the product's fault
+        alive = self.transport.run(["true"], timeout=COMMAND_SECONDS * self.slowness).status == 0
+        assert not (alive and answer.late), f"`{program}` did not end, on a host that answers: {answer.complaint}"
+        if not alive:
+            raise RigError(f"the host does not answer to {program}: {answer.complaint.strip()[-300:]}")
 
     def succeeds(self, *argv: str, stdin: bytes = b"", seconds: float = COMMAND_SECONDS) -> str:
         """Run a program that must succeed and return what it printed."""
@@ -234,24 +256,28 @@ class Host:
 
     def wait_for_the_boot(self) -> None:
         """Wait until systemd has started everything. Asked again and again: `--wait` is younger (systemd 240) than many hosts."""
-        deadline = time.monotonic() + BOOT_SECONDS * self.slowness
-        while (state := self.run("systemctl", "is-system-running").output.strip()) in ("initializing", "starting", ""):
-            assert time.monotonic() < deadline, f"the boot does not come to an end: the system is still {state or 'silent'}"
+        over = self.patience(BOOT_SECONDS * self.slowness)
+        for asked in itertools.count():
+            state = self.run("systemctl", "is-system-running").output.strip()
+            if state not in ("initializing", "starting", ""):
+                return
+            assert not over(asked), f"the boot does not come to an end: the system is still {state or 'silent'}"
             time.sleep(POLL_SECONDS * min(self.slowness, 3))
 
     def wait_for_cloud_init(self) -> dict[str, object]:
         """Return cloud-init's result.json (`v1`), which appears when its final stage is over. Fails when it does not appear."""
-        deadline = time.monotonic() + BOOT_SECONDS * self.slowness
-        while True:
+        over = self.patience(BOOT_SECONDS * self.slowness)
+        for asked in itertools.count():
             answer = self.run("cat", "/run/cloud-init/result.json")
             if answer.status == 0 and answer.output.strip():
-                result: dict[str, object] = json.loads(answer.output)["v1"]
-                return result
+                break
             stage = self.unit("cloud-final.service", "ActiveState", "UnitFileState", "LoadState")
             assert stage.get("LoadState") != "masked", "cloud-final.service is masked: cloud-init never ends"
             assert stage.get("ActiveState") != "failed", "cloud-final.service has failed"
-            assert time.monotonic() < deadline, "cloud-init did not write /run/cloud-init/result.json"
+            assert not over(asked), "cloud-init did not write /run/cloud-init/result.json"
             time.sleep(POLL_SECONDS * min(self.slowness, 3))
+        result: dict[str, object] = json.loads(answer.output)["v1"]
+        return result
 
     def has_cloud_init(self, expected: Expected) -> None:
         """Let cloud-init's criteria go on only where it is at work; a Vagrant box must have it masked, which is checked."""

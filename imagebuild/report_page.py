@@ -85,7 +85,11 @@ def _href(base: Path, file: Path) -> str:
 def _charts(title: str, place: Path) -> list[dict[str, Any]]:
     file = place / "boots.json"
     boots = json.loads(file.read_text()) if file.exists() else []
-    return [_chart(f"{title}: {each['name']} boot", each["phases"]) for each in boots if each["phases"]]
+    return [_chart(f"{title}: {each['name']} boot{_note(each)}", each["phases"]) for each in boots if each["phases"]]
+
+
+def _note(boot: Mapping[str, Any]) -> str:
+    return f" ({boot['note'][:200]})" if boot.get("note") else ""
 
 
 def _chart(title: str, phases: Mapping[str, float]) -> dict[str, Any]:

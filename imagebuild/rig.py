@@ -9,13 +9,13 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild.boot import BOOT_SECONDS, POLL_SECONDS, Watched, follow_boot
+from imagebuild.boot import BOOT_SECONDS, PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
 from imagebuild.errors import BuildError
 from imagebuild.guest import Expected, Host, Registry, RigError
 from imagebuild.hosts.table import commands_of
@@ -31,6 +31,10 @@ SETTLED = "settled"
 # a unit may take systemd's own 90 s to stop, whatever the accelerator
 SHUTDOWN_SECONDS, STOP_SECONDS = 60.0, 150.0
 LOGIN_SECONDS = 30.0
+# for so long a program may neither print nor let the guest's processors do anything; what is waited for then does not depend on their speed
+IDLE_SECONDS = 180.0
+# what a guest with nothing to do costs, of one processor
+IDLE_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +92,16 @@ class Rig:
 
 @dataclass(frozen=True, kw_only=True)
 class Boot:
-    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`: seconds since power-on."""
+    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`: seconds since power-on.
+
+    `rig`: the problem is the rig's.
+    """
 
     host: Host | None
     expected: Expected
     problem: str
     phases: dict[str, float]
+    rig: bool = False
 
 
 class Guest:
@@ -112,62 +120,144 @@ class Guest:
             disk=overlay, controller=rig.controller, seed=seed, firmware=rig.firmware, cores=rig.cores, memory=rig.memory,
             forward={self._port: 22}, services=ports, isolated=isolated, variables=work / "variables.qcow2",
         )  # fmt: skip
-        self._shell = ssh.Shell(user=expected.user, port=self._port, key=key)
+        self._shell = ssh.Shell(user=expected.user, port=self._port, key=key, patience=self._patience)
         self._power = contextlib.ExitStack()
         self._running: Running | None = None
         self._serials: list[Path] = []
         self._boots: list[dict[str, object]] = []
+        self._paused: float | None = None
+        self._judged = True
+        # what happened to the rig and is not the image's fault; whoever tells it takes it out
+        self.notes: list[str] = []
         self.host = Host(
-            transport=self._shell, commands=commands_of(rig.host_kind)[0], slowness=rig.accelerator.slowness, power=self
+            transport=self._shell, commands=commands_of(rig.host_kind)[0], slowness=rig.accelerator.slowness, power=self,
+            patience=self._patience,
         )  # fmt: skip
 
     def power_on(self, name: str = FIRST, *, snapshot: str = "") -> Watched:
-        """Boot, or go on from a snapshot, and watch until ssh answers. Raises RigError, BuildError when QEMU itself breaks."""
-        suffix = "" if name == FIRST else f"-{name}"
-        serial = self.evidence / f"serial{suffix}.log"
-        self._serials.append(serial)
-        machine = replace(self._machine, snapshot=snapshot)
-        self._running = self._power.enter_context(qemu.started(machine, self._rig.accelerator, serial))
-        watched = follow_boot(
-            self._running, self._port, self.evidence, cores=self._rig.cores, slowness=self._rig.accelerator.slowness, serial=serial
-        )
-        if not watched.problem:
-            watched = replace(watched, problem=self._refused())
-        self._boots.append({"name": name, "phases": watched.phases, "problem": watched.problem})
+        """Boot, or go on from a snapshot, and watch until ssh answers. Raises RigError, BuildError when QEMU itself breaks.
+
+        A guest that hangs before userspace is booted once more, by another QEMU: `notes` and the boot's `note` say so.
+        """
+        watched = self._boot(name, snapshot)
+        note = ""
+        if watched.hung and not snapshot:
+            note = f"the {name} boot hung and was started again by another QEMU: {watched.problem.splitlines()[0]}"
+            self.notes.append(note)
+            self._put_aside(name)
+            self._end()
+            watched = self._boot(name, snapshot)
+            if watched.hung:
+                watched = replace(watched, problem=f"it hung at two QEMUs, one after the other; {watched.problem}")
+        self._boots.append({"name": name, "phases": watched.phases, "problem": watched.problem, **({"note": note} if note else {})})
         (self.evidence / "boots.json").write_text(json.dumps(self._boots, indent=1) + "\n")
-        self._running.screenshot(self.evidence / f"screen{suffix}.png")
         return watched
 
-    def _refused(self) -> str:
-        """Return why nobody gets in although ssh answers; empty when the log-in works. Keys may come a moment after sshd."""
-        slowness = self._rig.accelerator.slowness
-        deadline = time.monotonic() + LOGIN_SECONDS * slowness
+    def _boot(self, name: str, snapshot: str) -> Watched:
+        serial, slowness = self._serial(name), self._rig.accelerator.slowness
+        if serial not in self._serials:
+            self._serials.append(serial)
+        machine = replace(self._machine, snapshot=snapshot)
+        self._running = self._power.enter_context(qemu.started(machine, self._rig.accelerator, serial))
+        watched = follow_boot(self._running, self._port, self.evidence, cores=self._rig.cores, slowness=slowness, serial=serial)
+        if not watched.problem:
+            watched = self._logged_in(watched)
+        self._judged = bool(watched.problem)
+        self._running.screenshot(self._screen(name))
+        return watched
+
+    def _serial(self, name: str) -> Path:
+        return self.evidence / f"serial{'' if name == FIRST else '-' + name}.log"
+
+    def _screen(self, name: str) -> Path:
+        return self.evidence / f"screen{'' if name == FIRST else '-' + name}.png"
+
+    def _put_aside(self, name: str) -> None:
+        """Keep what a boot that hung has left under names of its own."""
+        for file in (self._serial(name), self._screen(name), self.evidence / "screen.txt", self.evidence / "registers.txt"):
+            if file.exists():
+                file.rename(file.with_stem(f"{file.stem}-hung"))
+
+    def _end(self) -> None:
+        """End QEMU, and the connection to its guest."""
+        self._shell.drop()
+        self._power.close()
+        self._power = contextlib.ExitStack()
+
+    def _patience(self, timeout: float) -> Callable[[int], str]:
+        """See ssh.Patience: time is what the guest had of its processors, and one that does nothing is given up early."""
+        running = self._running
+        assert running is not None
+        meter, begun = running.meter, time.monotonic()
+        meter.look()
+        since, printed, cpu, until = begun, 0, running.cpu_seconds() + meter.waited, meter.seconds + timeout
+
+        def over(now_printed: int) -> str:
+            nonlocal since, printed, cpu
+            meter.look()
+            # who waits for a processor wants to do something
+            now, used = time.monotonic(), running.cpu_seconds() + meter.waited
+            if now_printed != printed or used - cpu > IDLE_SHARE * (now - since) + 1:
+                since, printed, cpu = now, now_printed, used
+            if now - since > IDLE_SECONDS:
+                return f"{ssh.NO_ANSWER}: for {now - since:.0f} s it neither printed anything nor used the guest's processors"
+            late = meter.seconds > until or now - begun > PATIENCE * timeout
+            return f"{ssh.NO_ANSWER} within {now - begun:.0f} s" if late else ""
+
+        return over
+
+    def starved(self) -> str:
+        """Return what says that the guest did not get its processors since it was switched on; empty when its boot was judged already."""
+        if self._running is None or self._judged:
+            return ""
+        self._running.meter.look()
+        return starvation(self._running.meter, self._running.console())
+
+    def _logged_in(self, watched: Watched) -> Watched:
+        """Return how a boot went after which ssh answers: somebody must get in, too. Keys may come a moment after sshd."""
+        assert self._running is not None
+        slowness, meter = self._rig.accelerator.slowness, self._running.meter
+        over = ssh.by_the_clock(PATIENCE * LOGIN_SECONDS * slowness)
+        until = meter.seconds + LOGIN_SECONDS * slowness
         while (answer := self._shell.run(["true"], timeout=LOGIN_SECONDS * slowness)).status != 0:
-            if time.monotonic() > deadline:
-                return f"ssh answers, but {self._expected.user} is not let in: {answer.complaint.strip()[-300:]}"
+            meter.look()
+            if meter.seconds > until or over(0):
+                problem = f"ssh answers, but {self._expected.user} is not let in: {answer.complaint.strip()[-300:]}"
+                starved = starvation(meter, self._running.console())
+                # one that lets nobody as far as a log-in says nothing about who is let in
+                rig = bool(starved) or ((answer.never_begun or answer.late) and not self.fatal())
+                return replace(watched, problem=f"{starved}; {problem}" if starved else problem, rig=rig)
             time.sleep(POLL_SECONDS)
-        return ""
+        return watched
 
     def restart(self, name: str) -> str:
         """See Power."""
         problem = self._wait_for_the_end()
-        self._shell.drop()
-        self._power.close()
-        self._power = contextlib.ExitStack()
-        return problem or self.power_on(name).problem
+        self._end()
+        if problem:
+            return problem
+        watched = self.power_on(name)
+        if watched.rig:
+            raise RigError(f"after the reboot ({name}): {watched.problem}")
+        return watched.problem
 
     def _wait_for_the_end(self) -> str:
         assert self._running is not None
         patience = max(STOP_SECONDS, SHUTDOWN_SECONDS * self._rig.accelerator.slowness)
-        deadline = time.monotonic() + patience
+        meter, over = self._running.meter, ssh.by_the_clock(PATIENCE * patience)
+        meter.look()
+        until = meter.seconds + patience
         while self._running.alive:
+            meter.look()
             problem = self.fatal()
-            if not problem and time.monotonic() > deadline:
+            if not problem and (meter.seconds > until or over(0)):
                 problem = f"it did not shut down within {patience:.0f} s"
             if problem:
                 self._running.screenshot(self.evidence / "screen-failed.png")
                 return problem
             time.sleep(POLL_SECONDS)
+        if broke := self._running.broke():
+            raise RigError(broke)
         return ""
 
     def save(self) -> None:
@@ -177,9 +267,7 @@ class Guest:
 
     def fresh_copy(self, name: str) -> None:
         """Go back to the moment of `save`, without a boot. Raises RigError when the machine does not come back."""
-        self._shell.drop()
-        self._power.close()
-        self._power = contextlib.ExitStack()
+        self._end()
         problem = self.power_on(name, snapshot=SETTLED).problem
         if problem:
             raise RigError(f"the snapshot of the first boot does not come back: {problem}")
@@ -197,12 +285,23 @@ class Guest:
         """Stop the machine's processors: it costs nothing until `resume`."""
         if self._running is not None:
             self._running.execute("stop")
+            self._paused = time.monotonic() if self._paused is None else self._paused
 
     def resume(self) -> None:
-        """Let the machine go on, at the time it is now."""
-        if self._running is not None:
-            self._running.execute("cont")
-            self._set_clock()
+        """Let the machine go on, at the time it is now. Raises RigError when it does not answer any more."""
+        if self._running is None:
+            return
+        self._running.execute("cont")
+        if self._paused is not None:
+            stood, self._paused = time.monotonic() - self._paused, None
+            # the connection that was kept may be dead by now
+            self._shell.drop()
+            over = ssh.by_the_clock(LOGIN_SECONDS * self._rig.accelerator.slowness)
+            while not ssh.greets(self._port):
+                if over(0):
+                    raise RigError(f"the host does not answer since it was woken, after {stood:.0f} s in which it was paused")
+                time.sleep(POLL_SECONDS)
+        self._set_clock()
 
     def _set_clock(self) -> None:
         """Set the clock of a machine that stood still: signatures are made meanwhile, and must not come from its future."""
@@ -249,7 +348,7 @@ def guest(
             watched = machine.power_on()
             (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
             host = None if watched.problem else machine.host
-            yield machine, Boot(host=host, expected=expected, problem=watched.problem, phases=watched.phases)
+            yield machine, Boot(host=host, expected=expected, problem=watched.problem, phases=watched.phases, rig=watched.rig)
             if host is not None:
                 with contextlib.suppress(RigError, AssertionError, BuildError):
                     machine.resume()

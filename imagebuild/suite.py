@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.guest import Expected, Host, NotTestedError, Records
+from imagebuild.guest import Expected, Host, NotTestedError, Records, RigError
 from imagebuild.hosts import HostCommands, UnavailableError
 from imagebuild.hosts.ostree import NO_LAYERING
 from imagebuild.hosts.table import commands_of
@@ -87,7 +87,7 @@ class Suite:
         """The machine-id of another host made from the same image. Raises NotTestedError when it does not come up."""
         _, boot, found = self._second
         if boot.host is None:
-            raise NotTestedError(f"the second host did not come up: {boot.problem}")
+            raise _not_up(boot)
         return found
 
     def _settled(self) -> tuple[Guest, Host, Expected]:
@@ -118,7 +118,7 @@ class Suite:
             first.pause()
             machine, boot, _ = self._second
             if boot.host is None:
-                raise NotTestedError("the second host did not come up")
+                raise _not_up(boot)
             machine.resume()
             self._current = machine
             self._journeys["fresh"] = Journey(boot.host, boot.expected, self.releases, self.rig.evidence / "journey-fresh.log")
@@ -160,6 +160,17 @@ class Suite:
         if self._current is not None:
             self._current.screenshot(name)
 
+    def starved(self) -> str:
+        """Return what says that the guest in use did not get its processors; empty when it did, or nobody knows."""
+        return self._current.starved() if self._current is not None else ""
+
+    def take_notes(self) -> str:
+        """Return what has happened to the rig since this was asked last."""
+        notes = [note for machine, _ in self._guests for note in machine.notes]
+        for machine, _ in self._guests:
+            machine.notes.clear()
+        return "; ".join(notes)
+
     def records(self) -> Records:
         """Return what all boots so far have written; a host that is silent by now is named, and its console counts all the same."""
         journals, silent = [], []
@@ -175,6 +186,11 @@ class Suite:
         (self.rig.evidence / "journals.txt").write_text("\n".join(journals))
         consoles = plain("\n".join(machine.consoles() for machine, _ in self._guests))
         return Records(consoles=consoles, journals="\n".join(journals), silent="; ".join(silent))
+
+
+def _not_up(boot: Boot) -> NotTestedError | RigError:
+    text = f"the second host did not come up: {boot.problem}"
+    return RigError(text) if boot.rig else NotTestedError(text)
 
 
 def machine_id(host: Host) -> str:

@@ -52,6 +52,44 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "cells.json").read_text())
 
 
+STARVED = """
+import pytest
+from types import SimpleNamespace
+STATE = SimpleNamespace(starved="", notes="the first boot hung and was started again by another QEMU")
+def take_notes():
+    notes, STATE.notes = STATE.notes, ""
+    return notes
+@pytest.fixture
+def suite():
+    return SimpleNamespace(starved=lambda: STATE.starved, take_notes=take_notes, screenshot=lambda name: None)
+def test_a_quiet(suite): assert 1 == 2, "the unit failed"
+def test_b_starved(suite):
+    STATE.starved = "the build host is too busy: x"
+    assert 1 == 2, "the unit failed"
+def test_c_fine(suite): pass
+"""
+
+
+def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -> None:
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path, cells=tmp_path / "cells",
+    )  # fmt: skip
+    (tmp_path / "rig.json").write_text(rig_to_json(rig))
+    (tmp_path / "test_starved.py").write_text(STARVED)
+    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-p", "no:cacheprovider", "-q"]
+    subprocess.run([*argv, "--rig", tmp_path / "rig.json", "test_starved.py"], cwd=tmp_path, capture_output=True, check=False)
+    cells = {cell.criterion: (str(cell.state), cell.reason) for cell in read_cells(tmp_path)}
+    assert cells == {
+        "a-quiet": ("failed", "the unit failed; the first boot hung and was started again by another QEMU"),
+        "b-starved": ("error", "the build host is too busy: x; seen meanwhile: the unit failed"),
+        "c-fine": ("passed", ""),
+    }
+    # only what failed by itself is remembered, and makes a later pass a flaky one
+    assert [file.read_text() for file in (tmp_path / "cells").glob("*/failure")] == [cells["a-quiet"][1]]
+
+
 BOOTS = """
 import json, pytest
 @pytest.mark.boots

@@ -97,3 +97,10 @@ def test_one_junit_file_with_a_suite_per_artifact(tmp_path: Path, found: list[tu
     failure = suites[0].find("testcase/failure")
     assert failure is not None
     assert "<script>alert(1)</script>" in (failure.get("message") or "")
+
+
+def test_a_boot_that_was_started_again_says_so_on_the_page(tmp_path: Path) -> None:
+    boots = [{"name": "first", "phases": {"firmware": 1.0, "ssh": 60.0}, "problem": "", "note": "the first boot hung at <IP idents>"}]
+    (tmp_path / "boots.json").write_text(json.dumps(boots))
+    write_page(tmp_path / "report.html", "x", [(cell("a", "artifact-boots", State.PASSED), tmp_path)])
+    assert "first boot (the first boot hung at &lt;IP idents&gt;)" in (tmp_path / "report.html").read_text()

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from imagebuild.boot import STARVED
+from imagebuild.cells import CellStore
 from imagebuild.config import SmokeConfig
 from imagebuild.formats import Unpacked
 from imagebuild.hosts.table import commands_of
-from imagebuild.kinds import Controller, Firmware, Login
+from imagebuild.kinds import Controller, Firmware, HostKind, Login, State
+from imagebuild.model import Cell
+from imagebuild.rig import Rig
 from imagebuild.stages import smoke
 from imagebuild.stages import tree as stage
 from imagebuild.stages.smoke import Bench, SmokeSpec, Subject
+from imagebuild.tools import command, load
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree import Repo
 from tests.test_ostree import FILES, REF, make_commit
@@ -59,3 +64,53 @@ def test_hosts_with_atomic_are_told_by_it_too(tmp_path: Path, there: bool) -> No
     rig = smoke._rig(subject, tree, (), spec, Bench(accelerator=Accelerator(name="tcg", slowness=1, reason="")), tmp_path)
     ways = [way.name for way in commands_of(rig.host_kind, atomic=rig.atomic)]
     assert ways == ["rpm-ostree", *(["atomic host"] if there else [])]
+
+
+def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, *attempts: tuple[State, str]) -> tuple[State, int, int]:
+    """Run made-up attempts; return how the last one ended, how many there were, and how often it was waited for a quieter machine."""
+    left = list(attempts)
+    waited: list[int] = []
+
+    def once(out: Path, rig: Rig) -> tuple[Cell, ...]:
+        assert rig.cells is not None
+        state, reason = left.pop(0)
+        cell = Cell(criterion="artifact-boots", artifact="a", firmware=Firmware.BIOS, state=state, reason=reason, evidence="x", seconds=1.0)
+        return (CellStore(rig.cells, rig).keep(cell, "imagebuild.criteria.test_boots"),)
+
+    evidence = tmp_path / "evidence"
+    evidence.mkdir()
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=evidence,
+    )  # fmt: skip
+    monkeypatch.setattr(smoke, "_run_once", once)
+    monkeypatch.setattr(load, "wait_for_quiet", waited.append)
+    monkeypatch.setattr(command, "version", lambda _: "7.2")
+    (cell,) = smoke._run(tmp_path, rig, tries)
+    assert len(list(evidence.glob("try-*"))) == len(attempts) - len(left) - 1
+    return cell.state, len(attempts) - len(left), len(waited)
+
+
+FAILED, PASSED = (State.FAILED, "wrong"), (State.PASSED, "")
+BROKE, BUSY = (State.ERROR, "no connection"), (State.ERROR, f"{STARVED}: of 900 s …")
+
+
+@pytest.mark.parametrize(
+    ("tries", "attempts", "ends"),
+    [
+        (2, (BUSY, PASSED), (State.PASSED, 2, 1)),  # never flaky
+        (1, (BUSY, PASSED), (State.PASSED, 2, 1)),
+        (2, (FAILED, PASSED), (State.FLAKY, 2, 0)),
+        (2, (BROKE, PASSED), (State.PASSED, 2, 0)),
+        (2, (BUSY, FAILED, PASSED), (State.FLAKY, 3, 1)),  # what the rig broke was no try
+        (2, (BUSY, BUSY, PASSED), (State.ERROR, 2, 1)),  # nobody tries for ever
+        (1, (FAILED, PASSED), (State.FAILED, 1, 0)),
+        (2, (FAILED, FAILED, PASSED), (State.FAILED, 2, 0)),
+        (2, (PASSED,), (State.PASSED, 1, 0)),
+    ],
+)
+def test_a_rig_that_broke_is_no_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, attempts: tuple[tuple[State, str], ...], ends: tuple[State, int, int]
+) -> None:
+    assert run_of(tmp_path, monkeypatch, tries, *attempts) == ends

@@ -7,6 +7,7 @@ the reason. Only a passed test is ever reported as passed.
 import contextlib
 import tempfile
 from collections.abc import Callable, Collection, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,11 +251,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     rig = item.config.stash.get(RIG, None)
     if rig is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
+        suite: Suite | None = getattr(item, "funcargs", {}).get("suite")
         cell = _cell(rig, _criterion(item), report, call)
+        if suite is not None:
+            cell = _with_the_rig(cell, suite)
         if rig.cells is not None:
             cell = CellStore(rig.cells, rig).keep(cell, _module(item))
         item.config.stash[CELLS].append(cell)
-        suite: Suite | None = getattr(item, "funcargs", {}).get("suite")
         if cell.state in (State.FAILED, State.ERROR) and suite is not None:
             suite.screenshot(f"failed-{cell.criterion}")
     return report
@@ -266,6 +269,15 @@ def _cell(rig: Rig, criterion: str, report: pytest.TestReport, call: pytest.Call
         criterion=criterion, artifact=rig.artifact, firmware=rig.firmware, state=_state(report, call), reason=_reason(report, call),
         evidence=log.name if log.exists() and log.stat().st_size else "serial.log", seconds=round(report.duration, 1),
     )  # fmt: skip
+
+
+def _with_the_rig(cell: Cell, suite: Suite) -> Cell:
+    """Return a cell in which what happened to the rig counts: a guest that did not get its processors fails for no fault of its own."""
+    if cell.state is State.FAILED and (starved := suite.starved()):
+        cell = replace(cell, state=State.ERROR, reason=f"{starved}; seen meanwhile: {cell.reason}")
+    if notes := suite.take_notes():
+        cell = replace(cell, reason=f"{cell.reason}; {notes}" if cell.reason else notes)
+    return cell
 
 
 def _state(report: pytest.TestReport, call: pytest.CallInfo[None]) -> State:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import installation
+from imagebuild import installation, steplog
+from imagebuild.boot import STARVED
 from imagebuild.config import SmokeConfig
 from imagebuild.criteria import INSTALLS
 from imagebuild.errors import BuildError, CriteriaError
+from imagebuild.guest import RigError
 from imagebuild.installation import Bench, InstallationError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Installation, IsoImage, Tree
+from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
 
 MIB = 1024 * 1024
@@ -38,18 +41,30 @@ def install_iso(
         memory=guest.memory * MIB, disk_size=disk_size * MIB,
     )  # fmt: skip
     try:
-        phases = installation.install(bench, disk, evidence)
-    except InstallationError as error:
+        phases = _install(bench, disk, evidence)
+    except (InstallationError, RigError) as error:
+        state = State.ERROR if isinstance(error, RigError) else State.FAILED
         cell = Cell(
-            criterion=INSTALLS,
-            artifact=iso.name,
-            firmware=firmware,
-            state=State.FAILED,
-            reason=error.message,
-            evidence="serial.log",
-            seconds=0.0,
+            criterion=INSTALLS, artifact=iso.name, firmware=firmware, state=state, reason=error.message, evidence="serial.log", seconds=0.0
         )
         (out / "verdict.json").write_text(TypeAdapter(list[Cell]).dump_json([cell], indent=1).decode() + "\n")
         raise CriteriaError(f"{iso.name} under {firmware}: {error.message}", hint="the evidence says why", evidence=out) from error
     (out / "phases.json").write_text(json.dumps(phases) + "\n")
     return Installation(disk=disk, iso=iso.name, firmware=firmware, phases=phases, evidence=evidence)
+
+
+def _install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
+    """Install; when the rig breaks, once more on a quieter machine: that says nothing of the medium. Raises InstallationError, RigError."""
+    try:
+        return installation.install(bench, disk, evidence)
+    except RigError as error:
+        steplog.note(f"the rig broke, the installation is tried again: {error.message}")
+        busy = STARVED in error.message
+    disk.unlink(missing_ok=True)
+    aside = evidence / "try-1"
+    aside.mkdir()
+    for file in [file for file in evidence.iterdir() if file != aside]:
+        file.rename(aside / file.name)
+    if busy:
+        load.wait_for_quiet(bench.cores)
+    return installation.install(bench, disk, evidence)

@@ -12,16 +12,21 @@ import platform
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools import command
+from imagebuild.tools import command, load
 
 QEMU = "qemu-system-x86_64"
+# in seconds that QEMU had of the machine, which may be a busy one
 DEADLINE = {"kvm": 15.0, "tcg": 180.0}
-# seconds from QEMU's start to the panic on a machine with a working KVM
+PATIENCE = 4.0
+# CPU seconds of QEMU from its start to the panic on a machine with a working KVM
 NATIVE_SECONDS = 1.2
+# a machine changes: what was measured is measured again after that
+RECORD_AGE = timedelta(days=7)
 PANIC = b"Kernel panic - not syncing"
 KERNELS = ("/boot/vmlinuz-*", "/lib/modules/*/vmlinuz", "/usr/lib/modules/*/vmlinuz")
 
@@ -34,11 +39,15 @@ ANY_TREE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """What to hand to QEMU, how many times slower than native a guest is, and why this one; `cpu` is QEMU's model of the processor."""
+    """What to hand to QEMU, how many times slower than native a guest is (in CPU time), why this one, and when that was measured (ISO 8601).
+
+    `cpu` is QEMU's model of the processor; empty: `model`.
+    """
 
     name: str
     slowness: float
     reason: str
+    measured: str = ""
     cpu: str = ""
 
     @property
@@ -74,7 +83,7 @@ class Accelerator:
 
 
 def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
-    """Return the fastest accelerator that works, remembered for this boot of the host, this QEMU and this kernel.
+    """Return the fastest accelerator that works, remembered for a week, this boot of the host, this QEMU and this kernel.
 
     Raises MissingToolError when there is no QEMU, or no kernel to try.
     """
@@ -86,16 +95,28 @@ def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
         str(kernel.stat().st_mtime_ns),
         platform.release(),
         str(os.access("/dev/kvm", os.W_OK)),
+        EMULATED[1],
     ]
     file = cache / "accelerator" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.json"
-    if file.exists():
-        return Accelerator(**json.loads(file.read_text()))
-    found = _probe(kernel)
+    known = _read(file)
+    if known is not None:
+        return known
+    found = replace(_probe(kernel), measured=datetime.now(UTC).isoformat(timespec="seconds"))
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(asdict(found)))
     partial.rename(file)
     return found
+
+
+def _read(file: Path) -> Accelerator | None:
+    """Return what was measured not too long ago; None for anything else, also for a record without a date, which counted time by the clock."""
+    try:
+        known = Accelerator(**json.loads(file.read_text()))
+        age = datetime.now(UTC) - datetime.fromisoformat(known.measured)
+    except (OSError, ValueError, TypeError):
+        return None
+    return known if timedelta(0) <= age < RECORD_AGE else None
 
 
 def _probe(kernel: Path) -> Accelerator:
@@ -106,7 +127,7 @@ def _probe(kernel: Path) -> Accelerator:
             return Accelerator(
                 name="kvm",
                 slowness=max(1.0, seconds / NATIVE_SECONDS),
-                reason=f"a guest under KVM panicked as it should after {seconds:.1f} s",
+                reason=f"a guest under KVM panicked as it should after {seconds:.1f} CPU s",
             )
         reason = f"/dev/kvm opens, but a stock kernel hung under it for {DEADLINE['kvm']:.0f} s"
     seconds = _try(kernel, Accelerator(name="tcg", slowness=1, reason=""))
@@ -114,11 +135,16 @@ def _probe(kernel: Path) -> Accelerator:
         raise MissingToolError(
             f"QEMU cannot run a guest here: no panic of {kernel} within {DEADLINE['tcg']:.0f} s, emulated", hint="see the log"
         )
-    return Accelerator(name="tcg", slowness=max(1.0, seconds / NATIVE_SECONDS), reason=f"{reason}; the emulated guest took {seconds:.1f} s")
+    return Accelerator(
+        name="tcg", slowness=max(1.0, seconds / NATIVE_SECONDS), reason=f"{reason}; the emulated guest took {seconds:.1f} CPU s"
+    )
 
 
 def _try(kernel: Path, accelerator: Accelerator) -> float | None:
-    """Return the seconds a kernel without a root file system took to panic; None when it did not."""
+    """Return the CPU seconds that QEMU took until a kernel without a root file system panicked; None when it did not.
+
+    Not those of the clock: on a busy machine they say more of the others than of this one.
+    """
     deadline = DEADLINE[accelerator.name]
     with tempfile.TemporaryDirectory(prefix="imagebuild-probe-") as temporary:
         console = Path(temporary) / "console"
@@ -126,12 +152,14 @@ def _try(kernel: Path, accelerator: Accelerator) -> float | None:
             QEMU, *accelerator.argv, "-machine", "q35", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", kernel, "-append", "console=ttyS0 panic=-1 root=none", "-serial", f"file:{console}",
         ]  # fmt: skip
-        begun = time.monotonic()
         process = command.Process(argv)
+        meter = load.Meter(lambda: load.read_threads(process.pid))
         try:
-            while time.monotonic() - begun < deadline:
+            while meter.seconds < deadline and meter.wall < PATIENCE * deadline:
+                spent = load.cpu_seconds(process.pid)
                 if console.exists() and PANIC in console.read_bytes():
-                    return time.monotonic() - begun
+                    return max(spent, load.cpu_seconds(process.pid))
+                meter.look()
                 if not process.alive:
                     break
                 time.sleep(0.1)

@@ -266,7 +266,7 @@ def run(
         process.end()
         raise
     if status not in accept:
-        raise _failed(process, _how(status))
+        raise _failed(process, describe_end(status))
     return process.output()
 
 
@@ -291,7 +291,7 @@ def pipe(first: Sequence[str | Path], second: Sequence[str | Path], *, stdout: I
     # when the reader fails the writer dies of it
     for process, code in ((reader, read), (writer, wrote)):
         if code:
-            raise _failed(process, _how(code))
+            raise _failed(process, describe_end(code))
 
 
 def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> tuple[int, str]:
@@ -301,7 +301,8 @@ def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) 
     return code, process.output() + process.complaint()
 
 
-def _how(status: int) -> str:
+def describe_end(status: int) -> str:
+    """Return how a program ended badly, for a sentence about it."""
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     return f"failed with exit status {status}"

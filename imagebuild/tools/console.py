@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+Patterns = Sequence[tuple[re.Pattern[str], str]]
 # phase -> what on the serial console shows that it was reached, in order
 PHASES = (
     ("firmware", re.compile(r"SeaBIOS|BdsDxe|UEFI firmware|TianoCore")),
@@ -33,11 +34,31 @@ FATAL = (
     (re.compile(r"Minimal BASH-like line editing is supported"), "GRUB has no menu and waits at its prompt"),
     (
         re.compile(
-            r"Boot failed: not a bootable disk|No bootable device|BdsDxe: No bootable option or device was found|UEFI Interactive Shell|to skip\s+startup\.nsh"
+            r"Boot failed: ([Nn]ot a bootable disk|[Cc]ould not read[^\r\n]*)|No bootable device"
+            r"|BdsDxe: No bootable option or device was found|UEFI Interactive Shell|to skip\s+startup\.nsh"
         ),
         "the firmware found nothing to boot",
     ),
 )
+
+FIRMWARE_FATAL = FATAL[-1:]
+# those that do not depend on how fast the machine is: they are the product's fault on a busy one, too
+TIMELESS = (
+    "GRUB cannot load what its menu names", "GRUB has no menu and waits at its prompt", "the firmware found nothing to boot",
+    "the kernel panicked",
+)  # fmt: skip
+# before these a processor that is busy is no progress: only the console and the disk are
+EARLY = ("firmware", "bootloader", "kernel", "initramfs")
+
+# what a kernel says when it does not get its processors, or one of them spins (Linux: kernel/rcu/tree_stall.h, kernel/watchdog.c,
+# kernel/time/clocksource.c, kernel/time/timekeeping.c)
+STALLS = re.compile(
+    r"[^\r\n]*(rcu_\w+ kthread (starved for|timer wakeup didn't happen)|rcu: INFO: rcu_\w+ (self-)?detected stall|soft lockup - CPU#\d+ stuck"
+    r"|clocksource: .*(skew|unstable|jump|took too long)|timekeeping: .*overflow|expedited stalls"
+    r"|softlockup: hung tasks|hung_task: blocked tasks)[^\r\n]*"
+)
+# a kernel that was told to be quiet writes nothing after this
+HANDED_OVER = re.compile(r"Booting `|Loading initial ramdisk|EFI stub:")
 
 # the same of an installer ISO (ours says so itself; Anaconda's text mode)
 INSTALLER_PHASES = (
@@ -57,6 +78,7 @@ INSTALLER_FATAL = (
     (re.compile(r"imagebuild: The machine cannot go on"), "the medium could not be used"),
     (re.compile(r"The following error occurred while installing[^\r\n]*|Pane is dead"), "Anaconda gave up"),
     *FATAL[:2],
+    *FIRMWARE_FATAL,
 )
 
 
@@ -77,7 +99,7 @@ def installer_phase(console: str) -> str:
     return found[-1] if found else "firmware"
 
 
-def fatal_line(console: str, patterns: Sequence[tuple[re.Pattern[str], str]] = FATAL) -> str:
+def fatal_line(console: str, patterns: Patterns = FATAL) -> str:
     """Return a sentence for the first fatal pattern on the console, with the line; empty when there is none."""
     text = plain(console)
     for pattern, sentence in patterns:
@@ -85,6 +107,17 @@ def fatal_line(console: str, patterns: Sequence[tuple[re.Pattern[str], str]] = F
         if match:
             return f"{sentence}: {match.group().strip()!r}"
     return ""
+
+
+def starts_quietly(console: str) -> bool:
+    """Whether the boot loader has started a kernel that says nothing there (`quiet`, or another console)."""
+    return HANDED_OVER.search(console) is not None and "Linux version" not in console
+
+
+def stalled(console: str) -> str:
+    """Return the first line in which a kernel says that it does not get on; empty when there is none."""
+    match = STALLS.search(plain(console))
+    return match.group().strip() if match else ""
 
 
 def describe_failure(problem: str, console: str, evidence: Path, *, phase: str = "", serial: Path | None = None) -> str:

@@ -20,7 +20,7 @@ from qemu.qmp import QMPClient, QMPError
 
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Controller, Firmware
-from imagebuild.tools import command
+from imagebuild.tools import command, load, screen
 from imagebuild.tools.accelerator import QEMU, Accelerator
 
 MIB = 1024 * 1024
@@ -211,9 +211,10 @@ def _escape(value: str) -> str:
 class Running:
     """A machine that runs; ended by `started`'s block."""
 
-    def __init__(self, process: command.Process, places: Places) -> None:
-        self._process = process
+    def __init__(self, process: command.Process, places: Places, firmware: Firmware = Firmware.BIOS) -> None:
+        self._process, self._firmware = process, firmware
         self.places = places
+        self.meter = load.Meter(lambda: load.read_threads(process.pid))
 
     @property
     def alive(self) -> bool:
@@ -224,16 +225,19 @@ class Running:
         """Return what QEMU itself had to say."""
         return self._process.complaint()
 
+    def broke(self) -> str:
+        """Return how QEMU itself broke; empty while it runs, and when it ended because the guest switched itself off."""
+        if self.alive or (status := self._process.wait()) == 0:
+            return ""
+        return f"QEMU {command.describe_end(status)}: {self.complaint().strip()[-300:] or 'it said nothing'}"
+
     def console(self) -> str:
         """Return everything the guest wrote to its serial console."""
         return self.places.serial.read_bytes().decode("utf-8", "replace") if self.places.serial.exists() else ""
 
     def cpu_seconds(self) -> float:
         """Return the CPU time the guest has cost so far."""
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return 0.0
+        return load.cpu_seconds(self._process.pid)
 
     def io_bytes(self) -> int:
         """Return the bytes that QEMU has read and written so far, disks and everything else (proc(5), /proc/pid/io)."""
@@ -253,6 +257,24 @@ class Running:
         """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""
         with contextlib.suppress(BuildError):
             self.execute("screendump", filename=str(file.absolute()), format="png")
+
+    def screen_text(self) -> str:
+        """Return what a BIOS guest's text screen shows; empty for graphics, for UEFI (which writes to the console), for a dead QEMU."""
+        file = self.places.monitor.with_name("screen")
+        if self._firmware is Firmware.UEFI:
+            return ""
+        try:
+            self.execute("pmemsave", val=screen.ADDRESS, size=screen.SIZE, filename=str(file))
+            return screen.read_text(file.read_bytes())
+        except (BuildError, OSError):
+            return ""
+
+    def registers(self) -> str:
+        """Return the registers of all processors, as QEMU's monitor shows them; empty for a dead QEMU."""
+        try:
+            return str(self.execute("human-monitor-command", **{"command-line": "info registers -a"}, seconds=QMP_SECONDS))
+        except BuildError:
+            return ""
 
     def execute(self, name: str, *, seconds: float = QMP_SECONDS, **arguments: Any) -> Any:
         """Run one QMP command and return its answer. Raises BuildError."""
@@ -302,7 +324,7 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
             convert(Path(ovmf[1]), "raw", places.variables, "qcow2")
         process = command.Process(command_line(machine, accelerator, places, ovmf))
         try:
-            yield Running(process, places)
+            yield Running(process, places, machine.firmware)
         finally:
             # nothing in the guest is worth a clean end: its disk is an overlay
             process.end(grace=0.2)

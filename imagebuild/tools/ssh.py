@@ -1,14 +1,30 @@
 """A shell on a guest through ssh(1), over one connection that is kept (ControlMaster): a handshake is dear under emulation."""
 
+import re
 import shlex
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.tools import command
+
+# begins the complaint of an answer that did not come
+NO_ANSWER = "no answer"
+# a wait that begins: what it returns is asked again and again with the characters printed so far, and says why nobody should wait longer
+Patience = Callable[[float], Callable[[int], str]]
+LOOK_SECONDS = 2.0
+# what ssh says when it never got in: the program was not begun (OpenSSH: sshconnect.c, kex.c, packet.c, readconf.c)
+NEVER_IN = re.compile(
+    r"banner exchange|kex_exchange_identification|ssh_exchange_identification|ssh: connect to host|Connection (refused|timed out)"
+    r"|Connection (reset|closed) by \S+ port \d+"
+)
+# and when it was in (clientloop.c, mux.c)
+BROKE = re.compile(
+    r"client_loop: |mux_client|[Cc]onnection to \S+ closed|Timeout, server|Broken pipe|packet_write_wait|read from master failed"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +35,31 @@ class Answer:
     output: str
     complaint: str
     seconds: float
+
+    @property
+    def late(self) -> bool:
+        """Whether it is no answer at all: nobody waited longer."""
+        return self.status == 255 and self.complaint.startswith(NO_ANSWER)
+
+    @property
+    def never_begun(self) -> bool:
+        """Whether ssh did not get in: the program was never begun, and may be run again."""
+        return self.status == 255 and not self.late and NEVER_IN.search(self.complaint) is not None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the connection broke; a program that itself ends with 255 has nothing of ssh's in its complaint."""
+        return (
+            self.status == 255
+            and not self.late
+            and (not self.complaint.strip() or self.never_begun or BROKE.search(self.complaint) is not None)
+        )
+
+
+def by_the_clock(timeout: float) -> Callable[[int], str]:
+    """Wait for so many seconds, whatever goes on."""
+    deadline = time.monotonic() + timeout
+    return lambda _: f"{NO_ANSWER} within {timeout:.0f} s" if time.monotonic() > deadline else ""
 
 
 def make_key(directory: Path) -> tuple[Path, str]:
@@ -49,21 +90,25 @@ def greets(port: int) -> bool:
 class Shell:
     """Programs run on the guest as one user."""
 
-    def __init__(self, *, user: str, port: int, key: Path) -> None:
-        self._user, self._port, self._key = user, port, key
+    def __init__(self, *, user: str, port: int, key: Path, patience: Patience = by_the_clock) -> None:
+        self._user, self._port, self._key, self._patience = user, port, key, patience
         # a socket's path is at most 107 bytes long: not below the artifact
         self._directory = tempfile.TemporaryDirectory(prefix="ib-ssh-")
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float) -> Answer:
-        """Run a program; what it prints is text. A time-out counts as a broken connection."""
+        """Run a program; what it prints is text. A time-out (see `patience`) has status 255, as a broken connection has."""
         begun = time.monotonic()
+        over = self._patience(timeout)
         process = command.Process([*self._ssh(), "--", shlex.join(argv)], stdin=stdin, quiet=True)
-        try:
-            status = process.wait(timeout)
-        except TimeoutError:
-            process.end(grace=0.5)
-            return Answer(status=255, output=process.output(), complaint=f"no answer within {timeout:.0f} s", seconds=timeout)
-        return Answer(status=status, output=process.output(), complaint=process.complaint(), seconds=time.monotonic() - begun)
+        while True:
+            try:
+                status = process.wait(min(LOOK_SECONDS, timeout))
+            except TimeoutError:
+                if why := over(len(process.output()) + len(process.complaint())):
+                    process.end(grace=0.5)
+                    return Answer(status=255, output=process.output(), complaint=why, seconds=time.monotonic() - begun)
+                continue
+            return Answer(status=status, output=process.output(), complaint=process.complaint(), seconds=time.monotonic() - begun)
 
     def command(self) -> str:
         """Return a command line with which a person gets in."""

@@ -1,0 +1,108 @@
+"""A guest that does not get its processors is told from one whose image is broken."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuild import graph
+from imagebuild.deploy.ways import DiskSpec
+from imagebuild.errors import CriteriaError
+from imagebuild.formats import Unpacked
+from imagebuild.kinds import Controller, Firmware, State
+from imagebuild.model import Cell, Disk, Tree
+from imagebuild.stages.smoke import Bench, Subject, read_cells, smoke_file
+from imagebuild.tools import command, load
+from imagebuild.tools.accelerator import Accelerator
+from tests.vm.faults import ARTIFACT, Fault, broken
+from tests.vm.test_faults import spec_of
+from tests.vm.wiring import Lab
+
+# in the kernel for ever, on both processors, before anybody can log in
+SPINS = r"""cat > $D/etc/systemd/system/fault.service <<'END'
+[Unit]
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target ssh.service ssh.socket
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c "dd if=/dev/zero of=/dev/null bs=64M & exec dd if=/dev/zero of=/dev/null bs=64M"
+END
+mkdir -p $D/etc/systemd/system/sysinit.target.wants
+ln -s ../fault.service $D/etc/systemd/system/sysinit.target.wants/fault.service"""
+
+
+def verdict_on(lab: Lab, disk: Path, form: str, out: Path, tree: Tree, *, tries: int, accelerator: Accelerator) -> Cell:
+    out.mkdir()
+    subject = Subject(artifact="Image", boot=Unpacked(disk=disk, format=form, controller=Controller.VIRTIO), criteria=(ARTIFACT,))
+    spec = spec_of(lab)
+    guest = spec.guest.model_copy(update={"tries": tries})
+    spec = replace(spec, guest=guest, firmware=Firmware.BIOS)
+    with contextlib.suppress(CriteriaError):
+        smoke_file(out, tree, subject, (), spec, Bench(accelerator=accelerator))
+    (cell,) = read_cells(out / "evidence")
+    return cell
+
+
+def test_a_unit_that_spins_in_the_kernel_of_a_quiet_machine_is_the_images_fault(lab: Lab, tmp_path: Path) -> None:
+    """Takes 90 native seconds, twice: it is given less time than a whole boot needs."""
+    step = lab.pipeline.disks["cloud"]
+    steps = {one.name: one for one in graph.order([lab.pipeline.release])}
+    outcome = lab.must(step, steps["toolbox"], steps["kickstart cloud"], lab.pipeline.tree)
+    tree: Tree = outcome.value(lab.pipeline.tree)
+    disk: Disk = outcome.value(step)
+    image = lab.settings.images["cloud"]
+    spec = DiskSpec(size=image.disk_size, firmware=image.firmware, populate=lab.host.populate)
+    fault = Fault(script=SPINS, caught=(ARTIFACT,), says="no ssh")
+    toolbox, kickstart = outcome.values[steps["toolbox"]], outcome.values[steps["kickstart cloud"]]
+    accelerator = replace(lab.host.accelerator, slowness=min(3.0, lab.host.accelerator.slowness))
+    with broken(tree, toolbox, kickstart, disk, spec, fault, tmp_path) as file:
+        cell = verdict_on(lab, file, "qcow2", tmp_path / "out", tree, tries=1, accelerator=accelerator)
+    assert cell.state is State.FAILED, cell.reason
+    assert "no ssh within" in cell.reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="hogs that starve a guest for sure need a higher priority than it has")
+def test_beside_hogs_a_good_image_is_an_error_and_then_passed(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = lab.pipeline.disks["cloud"]
+    outcome = lab.must(step, lab.pipeline.tree)
+    disk: Disk = outcome.value(step)
+    over = threading.Event()
+    wait = load.wait_for_quiet
+
+    def quieter(cores: int) -> bool:
+        over.set()
+        return wait(cores)
+
+    monkeypatch.setattr(load, "wait_for_quiet", quieter)
+    with hogs(over):
+        cell = verdict_on(
+            lab, disk.file, disk.format, tmp_path / "out", outcome.value(lab.pipeline.tree), tries=2, accelerator=lab.host.accelerator
+        )
+    (first,) = read_cells(tmp_path / "out" / "evidence" / "try-1")
+    assert first.state is State.ERROR, first.reason
+    assert "the build host is too busy" in first.reason
+    assert cell.state is State.PASSED, cell.reason
+
+
+@contextlib.contextmanager
+def hogs(over: threading.Event) -> Iterator[None]:
+    """Two programs that want every processor, until it is over."""
+    programs = [command.Process(["nice", "-n", "-20", "/bin/sh", "-c", "while :; do :; done"]) for _ in range(max(2, os.cpu_count() or 2))]
+
+    def end() -> None:
+        over.wait()
+        for program in programs:
+            program.end(grace=0.5)
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ender.join()
