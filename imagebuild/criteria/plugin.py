@@ -5,7 +5,6 @@ the reason. Only a passed test is ever reported as passed.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.rig import Boot, Rig, rig_from_json
 from imagebuild.suite import Suite
+from imagebuild.tools import temporary
 
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
@@ -101,8 +101,8 @@ def _stage(item: pytest.Item) -> tuple[int, int]:
 @pytest.fixture(scope="session")
 def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
     """The artifact's guests."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-suite-") as temporary, contextlib.ExitStack() as stack:
-        yield Suite(request.config.stash[RIG], Path(temporary), stack)
+    with temporary.directory("suite", secret=True) as work, contextlib.ExitStack() as stack:
+        yield Suite(request.config.stash[RIG], work, stack)
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imagebuild import steplog
 from imagebuild.errors import MissingToolError
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 QEMU = "qemu-system-x86_64"
 DEADLINE = {"kvm": 15.0, "tcg": 180.0}
@@ -89,8 +88,7 @@ def _probe(kernel: Path) -> Accelerator:
 def _try(kernel: Path, accelerator: Accelerator) -> float | None:
     """Return the seconds a kernel without a root file system took to panic; None when it did not."""
     deadline = DEADLINE[accelerator.name]
-    with tempfile.TemporaryDirectory(prefix="imagebuild-probe-") as temporary:
-        console = Path(temporary) / "console"
+    with temporary.file("console") as console:
         argv: list[str | Path] = [
             QEMU, *accelerator.argv, "-machine", "q35", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", kernel, "-append", "console=ttyS0 panic=-1 root=none", "-serial", f"file:{console}",

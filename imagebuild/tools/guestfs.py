@@ -8,14 +8,13 @@ import contextlib
 import importlib.util
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 HINT = "apt-get install python3-guestfs supermin linux-image-amd64 qemu-system-x86, or dnf install python3-libguestfs"
 
@@ -45,9 +44,9 @@ class Session:
 
     def read(self, path: str) -> bytes:
         """Return a file's content."""
-        with tempfile.NamedTemporaryFile(prefix="imagebuild-download-") as file:
-            self._guarded("download", path, file.name)
-            return Path(file.name).read_bytes()
+        with temporary.file("download") as file:
+            self._guarded("download", path, str(file))
+            return file.read_bytes()
 
     def _guarded(self, name: str, *arguments: object) -> Any:
         try:

@@ -9,7 +9,6 @@ import hashlib
 import io
 import re
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be
 
 from imagebuild import files, steplog  # noqa: E402  # after gi's
 from imagebuild.errors import BuildError  # noqa: E402  # after gi's
-from imagebuild.tools import command, gpg, ostree_server  # noqa: E402  # after gi's
+from imagebuild.tools import command, gpg, ostree_server, temporary  # noqa: E402  # after gi's
 from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402  # after gi's
 
 WATCH_SECONDS = 1.0
@@ -129,8 +128,8 @@ class Repo:
     @contextlib.contextmanager
     def view(self) -> Iterator["Repo"]:
         """Yield another repository that has the objects and deltas of this one, and refs that can be moved without moving those."""
-        with tempfile.TemporaryDirectory(prefix="imagebuild-repo-") as temporary:
-            place = Path(temporary) / "repo"
+        with temporary.directory("repo") as work:
+            place = work / "repo"
             place.mkdir()
             shutil.copyfile(self.path / "config", place / "config")
             shutil.copytree(self.path / "refs", place / "refs")
@@ -572,8 +571,8 @@ def _said_by(summary: Path) -> tuple[str, str]:
 
 def _is_signed(summary: Path, signature: Path, key: str, homedir: Path | None) -> bool:
     """Return whether a summary is signed by a key."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-summary-") as temporary:
-        blob, public = Path(temporary) / "signature", Path(temporary) / "key.asc"
+    with temporary.directory("summary") as place:
+        blob, public = place / "signature", place / "key.asc"
         gpg.export_key(homedir, key, public)
         for data in signatures(signature.read_bytes()):
             blob.write_bytes(data)
