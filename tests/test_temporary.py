@@ -139,7 +139,7 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, elsewhere: Path, by: st
     assert list(elsewhere.rglob("overlay"))
     program = Path(sys.executable).parent / "imagebuild"
     (tmp_path / "store").mkdir()
-    argv = [program, "gc", "--store", tmp_path / "store"] if by == "gc" else [program, "config", "--schema"]
+    argv: list[str | Path] = [program, "gc", "--store", tmp_path / "store"] if by == "gc" else [program, "config", "--schema"]
     subprocess.run(argv, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)})
     assert not holder.work.exists()
     assert not list(holder.said.glob("box-*"))

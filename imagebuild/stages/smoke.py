@@ -215,7 +215,7 @@ def _run_once(out: Path, rig: Rig) -> tuple[Cell, ...]:
     (out / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [
         sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", out / "pytest.ini", "--rootdir", out, "-p", "no:cacheprovider",
-        "--color=no", "-v", "--tb=short", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
+        "--color=no", "-v", "-rN", "--tb=short", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
     ]  # fmt: skip
     try:
         with temporary.for_child("criteria") as environment:
