@@ -69,6 +69,7 @@ def main() -> NoReturn:
             signal.signal(number, _interrupt)
     try:
         temporary.sweep()
+        temporary.adopt()
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer swallows KeyboardInterrupt and returns this
             raise KeyboardInterrupt

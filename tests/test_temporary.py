@@ -187,7 +187,7 @@ def test_what_cannot_be_unmounted_stays(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "precious/file").write_text("x")
     (tmp_path / "place/mnt").mkdir(parents=True)
     subprocess.run(["mount", "--bind", tmp_path / "precious", tmp_path / "place/mnt"], check=True)
-    monkeypatch.setattr(command, "run_last", lambda argv: 1)
+    monkeypatch.setattr(command, "run_last", lambda _: 1)
     try:
         temporary.remove(tmp_path / "place")
         assert (tmp_path / "precious/file").read_text() == "x"

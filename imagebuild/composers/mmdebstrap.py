@@ -145,7 +145,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             str(archive),
         ]
         try:
-            command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH})
+            # it unpacks in TMPDIR, where apt's own user and root of a namespace must find the way
+            command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH, "TMPDIR": str(scripts)})
         except command.CommandError as error:
             hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
             raise BuildError(f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint) from error

@@ -27,7 +27,7 @@ from imagebuild.tools import temporary
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
 STATE = "imagebuild-state"
-LETTERS = {State.PASSED: ".", State.FAILED: "F", State.ERROR: "E", State.NOT_TESTED: "t", State.NOT_APPLICABLE: "a", State.FLAKY: "f"}
+LETTERS: dict[str, str] = {State.PASSED: ".", State.FAILED: "F", State.ERROR: "E", State.NOT_TESTED: "t", State.NOT_APPLICABLE: "a", State.FLAKY: "f"}
 MARKERS = (
     "firmware: boots what was deployed; known under one firmware, it is not known under another",
     "boots: is about booting this very artifact under this very firmware; the others are about what is on its disk",

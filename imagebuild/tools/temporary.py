@@ -50,6 +50,7 @@ class _Place:
 
 
 _places: dict[Path, _Place] = {}
+_given: Path | None = None
 _guard = threading.RLock()
 _over = False
 
@@ -96,7 +97,7 @@ def within(place: Path, name: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def open_to_all(name: str) -> Iterator[Path]:
     """Make a directory (0755) that other users can look into, too: root of a user namespace is one."""
-    with within(Path(tempfile.gettempdir()), f"imagebuild-{name}") as made:
+    with within(_base(), f"imagebuild-{name}") as made:
         made.chmod(0o755)
         yield made
 
@@ -138,7 +139,7 @@ def _place(base: Path | None) -> Path:
     given = os.environ.get(PLACES)
     if base is None and given:
         return Path(given.partition(os.pathsep)[0])
-    return _own(base or Path(tempfile.gettempdir())).path
+    return _own(base or _base()).path
 
 
 def _short_place() -> Path:
@@ -147,9 +148,27 @@ def _short_place() -> Path:
         return Path(given.partition(os.pathsep)[2])
     # room for NAME-XXXX.secret of ours, and once more for a child's
     room = LONGEST - len(f"/imagebuild-{os.geteuid()}/4194304-0000/criteria-0000/ssh-0000")
-    wanted = [Path(tempfile.gettempdir()), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")]
+    wanted = [_base(), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")]
     short = next((each for each in wanted if len(os.fsencode(each)) <= room and os.access(each, os.W_OK)), Path("/tmp"))
     return _own(short).path
+
+
+def _base() -> Path:
+    return _given or Path(tempfile.gettempdir())
+
+
+def adopt() -> None:
+    """Let everything that libraries and programs put into TMPDIR from now on lie in this process's place, too.
+
+    libostree has its keyrings there (ostree-gpg-verifier.c), rpmbuild its scripts, mmdebstrap whole trees. Where no place can be made,
+    nothing changes: whoever needs one hears why.
+    """
+    global _given  # noqa: PLW0603  # what TMPDIR was before is where places are
+    if PLACES not in os.environ:
+        with contextlib.suppress(BuildError, OSError):
+            base = Path(tempfile.gettempdir())
+            os.environ["TMPDIR"] = tempfile.tempdir = str(_own(base).path)
+            _given = base
 
 
 def _own(base: Path) -> _Place:
@@ -227,7 +246,7 @@ os.register_at_fork(after_in_child=_forget)
 def sweep(base: Path | None = None, *, remover: Callable[[Path], None] | None = None) -> int:
     """Remove what dead runs left below a base (not given: TMPDIR and wherever else it goes by itself); return the bytes freed."""
     found = remover or remove
-    bases = {base} if base is not None else {Path(tempfile.gettempdir()), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")}
+    bases = {base} if base is not None else {_base(), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")}
     return sum(_sweep_one(lock, found) for each in bases for lock in sorted((each / f"imagebuild-{os.geteuid()}").glob(f"*{LOCK}")))
 
 
