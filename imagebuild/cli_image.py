@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from imagebuild import any_image, criteria, files, report, report_page, steplog
+from imagebuild import any_image, criteria, files, guest_slots, report, report_page, steplog
 from imagebuild.config import Config, SmokeConfig, cache_directory
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.formats import Unpacked
@@ -49,6 +49,7 @@ def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: C
     out = files.new_directory(output, "run").absolute()
     with (
         temporary.directory("image") as work, steplog.writing_to(out / "log"),
+        guest_slots.taken(wanted.settings.smoke.cores, say=console.print),
         any_image.opened(wanted.image, work, wanted.firmware, speed) as (unpacked, installed),
     ):  # fmt: skip
         tree = _tree(wanted, unpacked, speed, out)
