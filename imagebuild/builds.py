@@ -146,5 +146,5 @@ def is_running(file: Path) -> bool:
 
 def forget(file: Path) -> None:
     """Remove what a build has written down of itself."""
-    for kind in (".timeline", ".state", ".lock", ".json"):
-        file.with_suffix(kind).unlink(missing_ok=True)
+    for each in (*file.parent.glob(f".{file.stem}.*.tmp"), *(file.with_suffix(kind) for kind in (".timeline", ".state", ".lock", ".json"))):
+        each.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ def taken(wanted: int, *, say: Callable[[str], None], place: Path | None = None,
     Waits for others' guests, and says so. Where no such files can be made the guest runs all the same, which is said, too.
     """
     count = count or os.cpu_count() or 1
-    found = place or _place()
+    found = place or _place() if wanted > 0 else None
     if wanted < 1:
         yield
     elif found is None:

@@ -1,6 +1,8 @@
 """Nothing temporary outlives its run: real processes are interrupted and killed while they hold such places."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, gpg, temporary
+from imagebuild.tools import command, gpg, qemu, temporary
 
 ROOT = Path(__file__).parent.parent
 
@@ -162,6 +164,48 @@ def test_a_run_that_ends_by_itself_leaves_nothing(elsewhere: Path) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
+EXPORTER = """
+import sys
+from pathlib import Path
+from imagebuild import cli
+from imagebuild.tools import qemu
+
+@cli.app.command("hold")
+def hold(image: Path) -> None:
+    with qemu.exported(image, "raw", writable=True) as raw:
+        (image.parent / "said").write_text(str(raw))
+        sys.stdin.read()
+
+cli.main()
+"""
+
+
+@pytest.mark.skipif(qemu.export_unavailable() != "", reason="disk images cannot be exported here")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_export_is_unmounted_and_the_image_stays(tmp_path: Path, elsewhere: Path, number: signal.Signals) -> None:
+    image, said = tmp_path / "image", tmp_path / "said"
+    image.write_bytes(b"precious" * 8192)
+    environment = {**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", EXPORTER, "hold", image], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not said.exists() or not said.read_text():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    raw = said.read_text()
+    assert raw.startswith(str(elsewhere))
+    assert raw in Path("/proc/self/mountinfo").read_text()
+    process.send_signal(number)
+    with process:
+        process.wait(20)
+    if number is signal.SIGKILL:
+        program = Path(sys.executable).parent / "imagebuild"
+        subprocess.run([program, "config", "--schema"], check=True, capture_output=True, cwd=ROOT, env=environment)
+    assert raw not in Path("/proc/self/mountinfo").read_text()
+    assert list(elsewhere.iterdir()) == []
+    assert image.read_bytes() == b"precious" * 8192
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.parametrize("busy", [False, True])
 def test_nothing_is_removed_through_a_mount(tmp_path: Path, busy: bool) -> None:
@@ -223,6 +267,16 @@ def test_a_place_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(BuildError, match="is not a directory of this user"), temporary.directory("x", base=tmp_path):
         pass
     assert not list((tmp_path / "target").iterdir())
+
+
+def test_where_nothing_can_be_locked_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(BuildError, match="no file can be locked"), temporary.directory("x", base=tmp_path):
+        pass
+    assert not list((tmp_path / f"imagebuild-{os.geteuid()}").iterdir())
 
 
 def test_permissions_and_names(tmp_path: Path) -> None:

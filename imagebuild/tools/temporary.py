@@ -37,15 +37,15 @@ PLACES = "IMAGEBUILD_TEMPORARY"
 LONGEST = 70
 SECRET, ELSEWHERE, LOCK = ".secret", "elsewhere", ".lock"
 AGENT, AGENT_SECONDS = "S.gpg-agent", 2.0
-TRIES = 5
+TRIES, MANY = 5, 100
 
 
 @dataclass(eq=False)
 class _Place:
-    """A process's own place below a base; `lock` is None for one that belongs to the parent."""
+    """A process's own place below a base, and the open lock file (a descriptor) that says so."""
 
     path: Path
-    lock: int | None
+    lock: int
     process: int = field(default_factory=os.getpid)
 
 
@@ -111,7 +111,7 @@ def _registered(made: Path) -> Path:
 
 
 def _make(parent: Path, name: str, suffix: str) -> Path:
-    for _ in range(100):
+    for _ in range(MANY):
         made = parent / f"{name}-{secrets.token_hex(2)}{suffix}"
         try:
             made.mkdir(mode=0o700)
@@ -146,8 +146,8 @@ def _short_place() -> Path:
     given = os.environ.get(PLACES)
     if given:
         return Path(given.partition(os.pathsep)[2])
-    # room for NAME-XXXX.secret of ours, and once more for a child's
-    room = LONGEST - len(f"/imagebuild-{os.geteuid()}/4194304-0000/criteria-0000/ssh-0000")
+    # the longest that is made below
+    room = LONGEST - len(f"/imagebuild-{os.geteuid()}/4194304-0000/criteria-0000/gpg-0000{SECRET}")
     wanted = [_base(), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")]
     short = next((each for each in wanted if len(os.fsencode(each)) <= room and os.access(each, os.W_OK)), Path("/tmp"))
     return _own(short).path
@@ -199,7 +199,7 @@ def _root(base: Path) -> Path:
 
 
 def _claimed(base: Path) -> _Place:
-    while True:
+    for _ in range(MANY):
         place = _root(base) / f"{os.getpid()}-{secrets.token_hex(2)}"
         lock = _lock_of(place)
         try:
@@ -212,6 +212,8 @@ def _claimed(base: Path) -> _Place:
             place.mkdir(mode=0o700)
             return _Place(place, handle)
         os.close(handle)
+        lock.unlink(missing_ok=True)
+    raise BuildError(f"no file can be locked in {base}", hint="set TMPDIR to a directory of a local file system")
 
 
 def _lock_of(place: Path) -> Path:
@@ -232,8 +234,7 @@ def _forget() -> None:
     global _guard  # noqa: PLW0603  # the parent's may be held by a thread that is not here
     _guard = threading.RLock()
     for place in _places.values():
-        if place.lock is not None:
-            os.close(place.lock)
+        os.close(place.lock)
     _places.clear()
 
 
@@ -386,7 +387,7 @@ def clear() -> None:
     global _over  # noqa: PLW0603  # threads that still run must not begin anew
     _over = True
     for base, place in list(_places.items()):
-        if place.process == os.getpid() and place.lock is not None:
+        if place.process == os.getpid():
             with contextlib.suppress(OSError):
                 _remove_place(place.path, remove)
             del _places[base]
