@@ -243,15 +243,19 @@ def test_sockets_find_room_below_a_long_temporary_directory(tmp_path: Path) -> N
     long = tmp_path / ("long" * 30)
     long.mkdir()
     program = """
+import os, subprocess, sys
 from imagebuild.tools import temporary
+temporary.adopt()
 with temporary.directory("ssh", sockets=True) as mine, temporary.for_child("criteria") as child:
-    import os, subprocess, sys
+    for short in (os.environ["TMPDIR"], child["TMPDIR"]):
+        assert len(short + "/ostree-gpg-XXXXXX/S.gpg-agent.browser") <= 107
+        assert os.path.realpath(short).startswith(sys.argv[1])
     inner = "from imagebuild.tools import temporary\\nwith temporary.directory('ssh', sockets=True) as x: print(x)"
     print(mine, flush=True)
     subprocess.run([sys.executable, "-c", inner], env={**os.environ, **child}, check=True)
 """
     environment = {**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(ROOT)}
-    said = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run([sys.executable, "-c", program, long], env=environment, check=True, capture_output=True, text=True).stdout
     mine, inner = said.splitlines()
     # what ssh(1) and gpg-agent(1) put there, with what ssh adds while it listens (mux.c: a dot and 16 characters)
     for place in (mine, inner):

@@ -129,7 +129,16 @@ def _make(parent: Path, name: str, suffix: str) -> Path:
 def for_child(name: str) -> Iterator[Mapping[str, str]]:
     """Yield the environment of a program of ours: what it makes belongs to this process, and is removed when the block ends."""
     with directory(name) as place, directory(name, sockets=True) as short:
-        yield {PLACES: os.pathsep.join((str(place), str(short))), "TMPDIR": str(place)}
+        yield {PLACES: os.pathsep.join((str(place), str(short))), "TMPDIR": str(_short_name(place, short))}
+
+
+def _short_name(place: Path, short: Path) -> Path:
+    """Return a name of a place that is short enough for the GnuPG homes that libostree makes there, in `short` if it needs another one."""
+    if len(os.fsencode(place)) <= LONGEST - len("/ostree-gpg-XXXXXX"):
+        return place
+    link = short / "t"
+    link.symlink_to(place)
+    return link
 
 
 # --- owning -----------------------------------------------------------------------------------------------------------
@@ -167,7 +176,8 @@ def adopt() -> None:
     if PLACES not in os.environ:
         with contextlib.suppress(BuildError, OSError):
             base = Path(tempfile.gettempdir())
-            os.environ["TMPDIR"] = tempfile.tempdir = str(_own(base).path)
+            place, short = _own(base).path, _short_place()
+            os.environ["TMPDIR"] = tempfile.tempdir = str(_short_name(place, short))
             _given = base
 
 
