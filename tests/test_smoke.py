@@ -4,11 +4,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from imagebuild.config import SmokeConfig
-from imagebuild.kinds import Firmware, Login
+from imagebuild.kinds import Controller, Firmware, HostKind, Login, State
+from imagebuild.model import Cell
+from imagebuild.rig import Rig
 from imagebuild.stages import smoke
 from imagebuild.stages.smoke import SmokeSpec
+from imagebuild.tools import command, temporary
+from imagebuild.tools.accelerator import Accelerator
 
 GUEST = SmokeConfig(user="debian")
 
@@ -37,3 +42,25 @@ def test_whatever_the_criteria_use_is_in_the_key(monkeypatch: pytest.MonkeyPatch
     assert smoke.criteria_digest() != before
     # which imports the suite, the hosts, their journeys and all that these use (steps.source_digest)
     assert asked == ["imagebuild.criteria.plugin"]
+
+
+def test_what_the_criteria_make_belongs_to_who_runs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
+    )  # fmt: skip
+    cell = Cell(criterion="boots", artifact="a", firmware=Firmware.BIOS, state=State.PASSED, reason="", evidence="serial.log", seconds=1.0)
+    left: list[Path] = []
+
+    def killed(argv: list[str], *, env: dict[str, str], **_: object) -> str:
+        for place in env[temporary.PLACES].split(":"):
+            (Path(place) / "guest-0000.secret").mkdir()
+            left.append(Path(place))
+        (tmp_path / "cells.json").write_bytes(TypeAdapter(list[Cell]).dump_json([cell]))
+        return ""
+
+    monkeypatch.setattr(command, "run", killed)
+    assert smoke._run_once(tmp_path, rig) == (cell,)
+    assert len(left) == 2
+    assert not any(place.exists() for place in left)

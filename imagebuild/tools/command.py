@@ -356,7 +356,7 @@ def in_background() -> Iterator[None]:
 
 @contextlib.contextmanager
 def cancelling(action: Callable[[], None]) -> Iterator[None]:
-    """Have `action` called too when everything must end: for work that is not a program of ours."""
+    """Have `action` called too when everything must end: for work that is not a program of ours. The end of the block is waited for."""
     with _guard:
         _cancel.add(action)
     try:
@@ -377,7 +377,8 @@ def end_all(grace: float = GRACE_SECONDS) -> None:
         with contextlib.suppress(Exception):
             action()
     deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and any(process.alive for process in running):
+    # what is no program of ours has temporary files, too, and removes them when it is cancelled
+    while time.monotonic() < deadline and (_cancel or any(process.alive for process in running)):
         time.sleep(0.05)
     for process in running:
         process.signal(signal.SIGKILL)

@@ -87,13 +87,11 @@ def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, mem
         how = {"cachemode": "unsafe", "discard": "besteffort"} if writable else {"readonly": True}
         handle.add_drive_opts(str(disk), format="raw", **how)
     handle.add_drive_opts(str(toolbox), format="raw", readonly=True)
-    try:
-        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
-            _launch(handle, "/dev/sdb" if disk is not None else "/dev/sda")
-            yield Session(handle)
-            handle.shutdown()
-    finally:
-        handle.close()
+    # outermost: closing it removes what libguestfs has in temporary directories (root's sockets are in /tmp, wherever TMPDIR is)
+    with command.cancelling(lambda: os.kill(handle.get_pid(), 9)), contextlib.closing(handle):
+        _launch(handle, "/dev/sdb" if disk is not None else "/dev/sda")
+        yield Session(handle)
+        handle.shutdown()
 
 
 def _launch(handle: Any, toolbox: str) -> None:
@@ -113,14 +111,12 @@ def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory
     """
     handle = _handle(cache, emulate=emulate, memory=memory)
     try:
-        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
+        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)), contextlib.closing(handle):
             handle.add_drive_opts(str(disk), format=disk_format, readonly=True)
             handle.launch()
             return _deployments(handle)
     except RuntimeError as error:
         raise BuildError(f"{disk} cannot be opened: {error}") from error
-    finally:
-        handle.close()
 
 
 def _deployments(handle: Any) -> list[str]:
