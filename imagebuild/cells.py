@@ -153,7 +153,7 @@ class CellStore:
 
 
 def collect(place: Path) -> int:
-    """Remove the cells that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
+    """Remove the cells (or consoles that were kept) that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
     freed, oldest = 0, time.time() - UNUSED_DAYS * 24 * 3600
     for directory in list(place.iterdir()) if place.is_dir() else []:
         # builds go on meanwhile

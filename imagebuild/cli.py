@@ -466,7 +466,7 @@ def gc(
     if not store.is_dir():
         raise UsageError(f"there is no store at {store}")
     freed, busy = Store(store).collect(keep)
-    freed += cells.collect(store / "cells") + temporary.sweep() + offline.sweep()
+    freed += cells.collect(store / "cells") + cells.collect(cache_directory() / "consoles") + temporary.sweep() + offline.sweep()
     console.print(f"{freed / 1e6:.1f} MB freed in {store}", highlight=False)
     if busy:
         raise BuildError(f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}", hint="run gc again when it has ended")

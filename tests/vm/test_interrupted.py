@@ -47,15 +47,16 @@ def wait_until_gone(place: Path) -> dict[int, str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_ends_in_the_middle_of_a_guest_leaves_nothing(lab: Lab, tmp_path: Path, place: Path, number: signal.Signals) -> None:
     disk = lab.pipeline.disks["cloud"]
-    image = lab.must(disk).value(disk).file
+    outcome = lab.must(disk)
+    image, commit = outcome.value(disk).file, outcome.value(lab.pipeline.tree).commit
     environment = {**os.environ, "TMPDIR": str(place)}
     argv: list[str | Path] = [PROGRAM, "test", image, "--ref", REF, "--store", lab.store, "--output", tmp_path / "out", "--firmware", "bios"]
     process = subprocess.Popen(
-        [*argv, "--criteria", "artifact-boots"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*argv, "--commit", commit, "--criteria", "artifact-boots"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     deadline = time.monotonic() + STARTED_SECONDS
-    # the look at what the image boots is a guest as well
+    # the guest is a grandchild: pytest's, which runs the criteria
     while not any("Linux version" in each.read_text(errors="replace") for each in (tmp_path / "out").rglob("serial.log")):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
