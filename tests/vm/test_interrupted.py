@@ -71,8 +71,10 @@ def test_a_run_that_ends_in_the_middle_of_a_guest_leaves_nothing(lab: Lab, tmp_p
         assert time.monotonic() - begun < 1
     with process:
         process.wait(30)
-    assert wait_until_gone(place) == {}
+    assert not any("qemu-system" in each or "pytest" in each for each in wait_until_gone(place).values())
     if number is signal.SIGKILL:
         (tmp_path / "store").mkdir()
         subprocess.run([PROGRAM, "gc", "--store", tmp_path / "store"], env=environment, check=True, capture_output=True)
+    # GnuPG's agents, too: they have no parent that could take them along
+    assert wait_until_gone(place) == {}
     assert list(place.iterdir()) == []
