@@ -4,10 +4,12 @@ import html
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from imagebuild.builds import INTERRUPTED, RUNNING
 from imagebuild.store import Store
 
 # columns of a bar
@@ -18,7 +20,7 @@ HEAD = """<!doctype html>
 :root { color-scheme: light dark } body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
 .row { display: grid; grid-template-columns: minmax(8rem, 16rem) 1fr 5rem; gap: .5rem; font-size: .85rem; }
 .lane { position: relative; background: rgb(128 128 128 / .15); } .lane i { position: absolute; top: 15%; height: 70%; min-width: 2px; background: #1a7f37; }
-.lane i.failed { background: #cf222e; } .lane i.background { opacity: .5; }
+.lane i.failed { background: #cf222e; } .lane i.running { background: #0969da; } .lane i.interrupted { background: #bf8700; } .lane i.background { opacity: .5; }
 </style></head><body><h1>Builds</h1>
 """
 
@@ -36,13 +38,26 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """One build: what it used (`steps` of them), what of that it built itself, and the cells of its verdicts by state."""
+    """One build: what it used (`steps` of them), what of that it built itself, and the cells of its verdicts by state.
+
+    `state` is running, interrupted, over, or empty (an older imagebuild's); `seen` is its last sign of life (seconds since 1970);
+    `logs` are those of the steps that run.
+    """
 
     name: str
     steps: int
     spans: tuple[Span, ...]
     cells: Mapping[str, int]
     complete: bool
+    state: str = ""
+    seen: float = 0.0
+    process: str = ""
+    logs: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def built(self) -> int:
+        """How many steps it has built so far."""
+        return len([each for each in self.spans if each.state not in (RUNNING, INTERRUPTED)])
 
     @property
     def begun(self) -> datetime:
@@ -51,13 +66,20 @@ class Build:
 
     @property
     def seconds(self) -> float:
-        """From the first step's beginning to the last one's end."""
+        """From the first step's beginning to the last one's end; of one that runs: so far."""
+        if self.state == RUNNING:
+            return self.seen - self.begun.timestamp()
         return max((each.end for each in self.spans), default=0.0) - min((each.begin for each in self.spans), default=0.0)
 
     @property
     def outcome(self) -> str:
         """How it ended, in a word or two."""
         failed = [each.step for each in self.spans if each.state == "failed"]
+        if self.state == RUNNING:
+            now = ", ".join(each.step for each in self.spans if each.state == RUNNING)
+            return f"running: {now or 'between two steps'}" + (f"; failed so far: {', '.join(failed)}" if failed else "")
+        if self.state == INTERRUPTED:
+            return f"interrupted at {datetime.fromtimestamp(self.seen, UTC):%H:%M:%S}"
         if failed:
             return f"failed: {', '.join(failed)}"
         return ("finished" if self.spans else "nothing to do") if self.complete else "not finished"
@@ -66,17 +88,26 @@ class Build:
 def builds_of(store: Store, count: int) -> list[Build]:
     """Return the newest builds, newest first."""
     found = []
-    for name, used, spans in reversed(store.builds()[-count:]):
-        records = {step: store.find(*pair) for step, pair in used.items()}
+    for known in reversed(store.builds()[-count:]):
+        records = {step: store.find(*pair) for step, pair in known.used.items()}
         cells: Counter[str] = Counter()
         for record in records.values():
             value = record.value if record is not None else None
             if isinstance(value, dict) and isinstance(value.get("cells"), list):
                 cells.update(str(cell["state"]) for cell in value["cells"])
-        rows = tuple(Span(**{key: span[key] for key in ("step", "begin", "end", "state", "background")}) for span in spans)
+        rows = [Span(**{key: span[key] for key in ("step", "begin", "end", "state", "background")}) for span in known.spans]
+        # what runs, or was cut short, has a bar, too
+        rows += [
+            Span(step=span["step"], begin=span["begin"], end=max(known.seen, span["begin"]), state=known.state, background=span["background"])
+            for span in known.now
+        ]
         found.append(
-            Build(name=name, steps=len(used), spans=rows, cells=cells, complete=all(record is not None for record in records.values()))
-        )
+            Build(
+                name=known.name, steps=len(known.used), spans=tuple(rows), cells=cells, state=known.state, seen=known.seen, process=known.process,
+                logs={span["step"]: store.root / "scratch" / f"{span['kind']}-{span['key']}" / "log" for span in known.now},
+                complete=all(record is not None for record in records.values()),
+            )
+        )  # fmt: skip
     return found
 
 

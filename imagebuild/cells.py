@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.rig import Rig
 from imagebuild.steps import source_digest
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command, qemu, temporary
 from imagebuild.tools.accelerator import QEMU
 
 BLOCK = 1 << 22
@@ -106,8 +105,8 @@ class CellStore:
         if not files[0].is_file() or "ssh" not in json.loads(files[0].read_text())[0]["phases"]:
             return
         self._place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".boot-", dir=self._place) as temporary:
-            new, old = Path(temporary) / "new", Path(temporary) / "old"
+        with temporary.within(self._place, ".boot") as place:
+            new, old = place / "new", place / "old"
             new.mkdir()
             for file in files:
                 if file.is_file():
@@ -154,7 +153,7 @@ class CellStore:
 
 
 def collect(place: Path) -> int:
-    """Remove the cells that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
+    """Remove the cells (or consoles that were kept) that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
     freed, oldest = 0, time.time() - UNUSED_DAYS * 24 * 3600
     for directory in list(place.iterdir()) if place.is_dir() else []:
         # builds go on meanwhile

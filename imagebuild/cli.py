@@ -23,6 +23,7 @@ from imagebuild.cli_publish import Wish
 from imagebuild.composers import Composed, mmdebstrap, rpm_ostree
 from imagebuild.config import Config, MmdebstrapConfig, cache_directory, source_date_epoch
 from imagebuild.deploy import compare as disk_compare
+from imagebuild.deploy import offline
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.graph import Outcome
@@ -31,7 +32,7 @@ from imagebuild.installers.table import choose as choose_installer
 from imagebuild.kinds import Firmware, Login
 from imagebuild.model import Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
-from imagebuild.progress import showing
+from imagebuild.progress import View, ending, showing
 from imagebuild.publish import binding
 from imagebuild.publish import promote as promoting
 from imagebuild.publish.material import material_of
@@ -39,7 +40,7 @@ from imagebuild.stages import kickstart as kickstarts
 from imagebuild.stages.tree import Before, commit_object, pin, release_before
 from imagebuild.steps import Cost, Step
 from imagebuild.store import Store
-from imagebuild.tools import accelerator, command
+from imagebuild.tools import accelerator, command, temporary
 
 GIB = 1024**3
 INTERRUPTED = 130
@@ -53,6 +54,8 @@ app = typer.Typer(
 )
 console = Console()
 complaints = Console(stderr=True)
+# what is shown now: a signal handler asks which steps run
+_views: list[View] = []
 
 RefOption = Annotated[str | None, typer.Option("--ref", help="ref to build; chooses the configuration when --config is not given")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="configuration of the release line (YAML)")]
@@ -61,8 +64,13 @@ StoreOption = Annotated[Path, typer.Option("--store", help="directory of finishe
 
 def main() -> NoReturn:
     """Run the command line; never shows a traceback to the user."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # a shell's background job ignores SIGINT, what nohup started SIGHUP
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
+        temporary.sweep()
+        temporary.adopt()
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer swallows KeyboardInterrupt and returns this
             raise KeyboardInterrupt
@@ -82,22 +90,32 @@ def main() -> NoReturn:
         else:
             complaints.print(f"imagebuild: this is a bug: {error!r}; please report it with the command you ran")
             code = 1
+    temporary.clear()
     sys.stdout.flush()
     sys.stderr.flush()
     # threads that wait for a killed program must not hold up the end
     os._exit(code)
 
 
-def _interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does. Not by raising that signal: a shell's background job ignores it."""
+def _interrupt(number: int, _: object) -> NoReturn:
+    """End as Ctrl-C does, and say at once what is waited for. Not by raising that signal: a shell's background job ignores it."""
+    # not through the console: the signal may have come in the middle of what it prints
+    os.write(sys.stderr.fileno(), f"imagebuild: {ending(signal.Signals(number).name, _running_steps(), command.running())}\n".encode())
+    temporary.forget_secrets()
     raise KeyboardInterrupt
+
+
+def _running_steps() -> list[str]:
+    return _views[-1].running() if _views else []
 
 
 def _end_everything() -> None:
     """End all programs; a second Ctrl-C or SIGTERM cannot interrupt that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    temporary.forget_secrets()
     command.end_all()
+    temporary.clear()
 
 
 def _load(ref: str | None, file: Path | None, store: Path) -> tuple[Config, str]:
@@ -253,6 +271,7 @@ def _build(ready: _Ready, wanted: Wish, jobs: int, reports: Path) -> None:
     # beside the steps as many for what is compressed in the background, unless one at a time is wanted
     executor = ThreadPoolExecutor(max_workers=1 if jobs == 1 else 2 * jobs)
     with showing(console) as view:
+        _views.append(view)
         view.expect([each.name for each in graph.order([pipeline.release])])
         try:
             outcome = graph.build([pipeline.release], ready.store, executor, budget=budget, listener=view, one_at_a_time=jobs == 1)
@@ -454,11 +473,11 @@ def gc(
     store: StoreOption = DEFAULT_STORE,
     keep: Annotated[int, typer.Option("--keep", min=0, help="how many of the newest builds keep their artifacts")] = 3,
 ) -> None:
-    """Remove artifacts that none of the newest builds used, and what killed or failed builds left."""
+    """Remove artifacts that none of the newest builds used, and what killed or failed builds left, here and in temporary directories."""
     if not store.is_dir():
         raise UsageError(f"there is no store at {store}")
     freed, busy = Store(store).collect(keep)
-    freed += cells.collect(store / "cells")
+    freed += cells.collect(store / "cells") + cells.collect(cache_directory() / "consoles") + temporary.sweep() + offline.sweep()
     console.print(f"{freed / 1e6:.1f} MB freed in {store}", highlight=False)
     if busy:
         raise BuildError(f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}", hint="run gc again when it has ended")

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from imagebuild import build_history, doctor, files, manual
+from imagebuild import build_history, doctor, files, manual, progress
 from imagebuild import config as configuration
+from imagebuild.builds import RUNNING
 from imagebuild.errors import UsageError
 from imagebuild.store import Store
 
@@ -58,11 +59,13 @@ def show_status(
         table.add_row(
             f"{build.begun:%Y-%m-%d %H:%M:%S}",
             f"{build.seconds:.0f} s",
-            f"{len(build.spans)} of {build.steps}",
+            f"{build.built} of {build.steps}",
             verdict,
             Text(build.outcome),
         )
     console.print(table)
+    for build in found:
+        _show_now(console, build)
     # the newest that did something
     shown = next((build for build in found if build.spans), None)
     if shown is not None:
@@ -76,6 +79,17 @@ def show_status(
         if file is not None:
             files.replace(file, text)
             console.print(f"written: {file}", highlight=False, soft_wrap=True)
+
+
+def _show_now(console: Console, build: build_history.Build) -> None:
+    """Say what a build does now: each step that runs, since when, and its log's last line."""
+    if build.state != RUNNING:
+        return
+    console.print(Text(f"running since {build.begun:%Y-%m-%d %H:%M:%S} UTC ({build.process})"), soft_wrap=True)
+    for span in build.spans:
+        if span.state == RUNNING:
+            said = progress.last_line(build.logs[span.step])
+            console.print(Text(f"  {span.step}, for {progress.duration(span.end - span.begin)}: {said}"), soft_wrap=True)
 
 
 def show_manual(context: typer.Context) -> None:

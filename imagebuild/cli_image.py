@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from imagebuild import any_image, criteria, report, report_page, steplog
+from imagebuild import any_image, criteria, files, guest_slots, report, report_page, steplog
 from imagebuild.config import Config, SmokeConfig, cache_directory
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.formats import Unpacked
@@ -18,7 +17,7 @@ from imagebuild.model import Cell, Tree
 from imagebuild.rig import Rig, guest
 from imagebuild.stages.smoke import GROWN, Bench, SmokeSpec, Subject, cells_in, smoke_file
 from imagebuild.stages.tree import Pin, describe_tree
-from imagebuild.tools import accelerator
+from imagebuild.tools import accelerator, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree import Repo
 
@@ -50,10 +49,11 @@ def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: C
     _check_names(wanted.image, chosen)
     speed = _accelerator(wanted.settings)
     output.mkdir(parents=True, exist_ok=True)
-    out = Path(tempfile.mkdtemp(prefix="run-", dir=output)).absolute()
+    out = files.new_directory(output, "run").absolute()
     with (
-        tempfile.TemporaryDirectory(prefix="imagebuild-image-") as work, steplog.writing_to(out / "log"),
-        any_image.opened(wanted.image, Path(work), wanted.firmware, speed) as (unpacked, installed),
+        temporary.directory("image") as work, steplog.writing_to(out / "log"),
+        guest_slots.taken(wanted.settings.smoke.cores or speed.cores, say=console.print),
+        any_image.opened(wanted.image, work, wanted.firmware, speed) as (unpacked, installed),
     ):  # fmt: skip
         tree = _tree(wanted, unpacked, speed, out)
         console.print(
@@ -176,8 +176,7 @@ def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, ne
     Returns the command's exit status. Raises BuildError when it does not come up.
     """
     speed = _accelerator(wanted.settings)
-    with tempfile.TemporaryDirectory(prefix="imagebuild-boot-") as temporary:
-        work = Path(temporary)
+    with temporary.directory("boot") as work:
         (work / "unpacked").mkdir()
         with any_image.opened(wanted.image, work / "unpacked", wanted.firmware, speed) as (unpacked, _):
             rig = _rig(wanted, unpacked, speed, work / "evidence")
@@ -188,7 +187,7 @@ def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, ne
             )
             with guest(rig, rig.evidence, isolated=not network) as (machine, boot):
                 if boot.host is None:
-                    kept = Path(tempfile.mkdtemp(prefix="imagebuild-console-"))
+                    kept = files.new_directory(cache_directory() / "consoles", time.strftime("%Y%m%dT%H%M%S"))
                     shutil.copytree(rig.evidence, kept, dirs_exist_ok=True)
                     raise BuildError(boot.problem, hint=f"the console is kept in {kept}")
                 if command:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from imagebuild.publish.promote import Promotion
 from imagebuild.publish.source import open_source
 from imagebuild.publish.verify import Trust
 from imagebuild.store import Store
-from imagebuild.tools import gpg
+from imagebuild.tools import gpg, temporary
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import Repo
 
@@ -242,10 +241,9 @@ def _destination(settings: Config, to: str | None) -> Destination:
 
 @contextlib.contextmanager
 def _public(signer: Signer) -> Iterator[Path]:
-    with tempfile.NamedTemporaryFile("w", prefix="imagebuild-key-", suffix=".asc") as file:
-        file.write(signer.public_key())
-        file.flush()
-        yield Path(file.name)
+    with temporary.file("key.asc") as file:
+        file.write_text(signer.public_key())
+        yield file
 
 
 def prune(

@@ -5,8 +5,8 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,18 +22,29 @@ def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     """Write a file so that readers see the old content or the new one, and links to the old one keep it."""
     data = content.encode() if isinstance(content, str) else content
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    name = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
             os.fchmod(stream.fileno(), mode)
-        Path(name).replace(file)
+        name.replace(file)
         sync_directory(file.parent)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
+
+
+def new_directory(parent: Path, name: str) -> Path:
+    """Make a directory that was not there before and is to stay; its name begins with `name`."""
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with contextlib.suppress(FileExistsError):
+            made = parent / f"{name}-{secrets.token_hex(4)}"
+            made.mkdir(mode=0o700)
+            return made
 
 
 def clone(source: Path, target: Path) -> None:

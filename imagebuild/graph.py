@@ -14,9 +14,10 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
-from imagebuild import steplog
+from imagebuild import guest_slots, steplog
+from imagebuild.builds import INTERRUPTED, OVER, RUNNING, Remembered
 from imagebuild.errors import BuildError
-from imagebuild.steps import Cost, Gather, Step, Unkeyed, components, inputs, key_of, kind_of
+from imagebuild.steps import Cost, Gather, Step, Unkeyed, components, digest_of, inputs, key_of, kind_of, soft_inputs
 from imagebuild.store import Record, Store
 
 T = TypeVar("T")
@@ -51,8 +52,8 @@ def order(goals: Sequence[Step[Any]]) -> list[Step[Any]]:
 def plan(goals: Sequence[Step[Any]], store: Store) -> list[Planned]:
     """Say what `build` would do, and why, without doing it."""
     needed = _needed(goals, store)
-    last = store.last_build()
-    return [Planned(one, one in needed, _why(one, store, last, one in needed)) for one in order(goals)]
+    builds = store.builds()[::-1]
+    return [Planned(one, one in needed, _why(one, store, builds, one in needed)) for one in order(goals)]
 
 
 def _needed(goals: Sequence[Step[Any]], store: Store) -> set[Step[Any]]:
@@ -69,17 +70,36 @@ def _needed(goals: Sequence[Step[Any]], store: Store) -> set[Step[Any]]:
     return missing
 
 
-def _why(one: Step[Any], store: Store, last: Mapping[str, tuple[str, str]], needed: bool) -> str:
+def _why(one: Step[Any], store: Store, builds: Sequence[Remembered], needed: bool) -> str:
+    """Say why a step is built or not, from what the builds before (newest first) have written down."""
+    pair = kind_of(one), key_of(one)
     if not needed:
-        return "finished" if store.find(kind_of(one), key_of(one)) else "not needed: what reads it is finished"
-    if one.name not in last:
-        return "never built"
-    before = store.find(*last[one.name])
-    if before is None or last[one.name] == (kind_of(one), key_of(one)):
+        return "finished" if store.find(*pair) else "not needed: what reads it is finished"
+    if store.busy(*pair):
+        return "another imagebuild builds it now"
+    mine = [build for build in builds if one.name in build.used]
+    return _why_again(one, pair, store, mine) if mine else "never built"
+
+
+def _why_again(one: Step[Any], pair: tuple[str, str], store: Store, mine: Sequence[Remembered]) -> str:
+    same = [build for build in mine if build.used[one.name] == pair]
+    if any(build.finished(one.name) for build in same):
         return "its artifact is gone"
-    now = components(one)
-    changed = sorted(name for name in {*now, *before.components} if now.get(name) != before.components.get(name))
-    return "changed: " + ", ".join(changed)
+    if same and same[0].ended_as(one.name) == "failed":
+        return "it failed the last time"
+    before = next((record for build in mine if (record := store.find(*build.used[one.name])) is not None), None)
+    if before is not None:
+        now = components(one)
+        changed = sorted(name for name in {*now, *before.components} if now.get(name) != before.components.get(name))
+        return "changed: " + ", ".join(changed)
+    return _never_finished(mine)
+
+
+def _never_finished(mine: Sequence[Remembered]) -> str:
+    newest = mine[0]
+    if newest.state == RUNNING:
+        return "never finished: a build that runs now has not come to it"
+    return "never finished: the build before was interrupted" if newest.state == INTERRUPTED else "never finished"
 
 
 # --- build ------------------------------------------------------------------------------------------------------------
@@ -141,31 +161,45 @@ class _Build:
         self._needed = _needed(goals, store)
         self._waiting = [one for one in order(goals) if one in self._needed]
         self._running: dict[Future[Record], Step[Any]] = {}
-        self._build = store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
-        self._begun: dict[Step[Any], float] = {}
-        self._spans: list[dict[str, Any]] = []
+        # of steps that had to do without an input, and of what is made of theirs
+        self._keys: dict[Step[Any], str] = {}
+        self._diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
         for one in order(goals):
             record = store.find(kind_of(one), key_of(one))
             if record is not None:
                 self._take(one, record, cached=True)
 
     def run(self) -> Outcome:
-        while self._waiting or self._running:
-            self._start_ready()
-            done, _ = wait(self._running, timeout=WAKE_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
-                self._end(future)
+        how = INTERRUPTED
+        try:
+            while self._waiting or self._running:
+                self._start_ready()
+                done, _ = wait(self._running, timeout=WAKE_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._end(future)
+                self._diary.beat()
+            how = OVER
+        finally:
+            self._diary.close(how)
         return self._outcome
+
+    def _hopeless(self, one: Step[Any]) -> bool:
+        return one in self._outcome.failed or one in self._outcome.not_started
+
+    def _ready(self, one: Step[Any]) -> bool:
+        soft = soft_inputs(one)
+        return all(each in self._outcome.values or (each in soft and self._hopeless(each)) for each in inputs(one))
 
     def _start_ready(self) -> None:
         for one in list(self._waiting):
-            guilty = next((each for each in inputs(one) if each in self._outcome.failed or each in self._outcome.not_started), None)
+            soft = soft_inputs(one)
+            guilty = next((each for each in inputs(one) if each not in soft and self._hopeless(each)), None)
             if guilty is not None:
                 self._waiting.remove(one)
                 root = self._outcome.not_started.get(guilty, guilty)
                 self._outcome.not_started[one] = root
                 self._listener.not_started(one, root)
-            elif all(each in self._outcome.values for each in inputs(one)) and self._fits(one.cost):
+            elif self._ready(one) and self._fits(one.cost):
                 self._waiting.remove(one)
                 self._start(one)
 
@@ -177,16 +211,29 @@ class _Build:
         return not used or (cores + cost.cores <= self._budget.cores and memory + cost.memory <= self._budget.memory)
 
     def _start(self, one: Step[Any]) -> None:
-        kind, key = kind_of(one), key_of(one)
+        missing = [each for each in inputs(one) if each not in self._outcome.values]
+        parts = components(one, self._keys, missing)
+        kind, key = kind_of(one), digest_of(parts)
+        if key != key_of(one):
+            self._keys[one] = key
+            self._diary.uses(one.name, (kind, key))
+            record = self._store.find(kind, key)
+            if record is not None:
+                self._take(one, record, cached=True)
+                return
         self._listener.started(one, self._store.root / "scratch" / f"{kind}-{key}" / "log", busy=self._store.busy(kind, key))
         arguments = [self._value(argument) for argument in one.arguments]
-        future = self._executor.submit(_run_step, self._store, kind, key, components(one), one.function, arguments)
-        self._running[future] = one
-        self._begun[one] = time.time()
+        task = _Task(
+            kind=kind, key=key, components=parts, function=one.function, arguments=arguments, guests=one.cost.guests,
+            without=tuple(each.name for each in missing),
+        )  # fmt: skip
+        self._diary.begins(one.name, (kind, key), background=one.cost.background)
+        self._running[self._executor.submit(_run_step, self._store, task)] = one
 
     def _value(self, argument: object) -> object:
         if isinstance(argument, Gather):
-            return tuple(self._outcome.values[each] for each in inputs(argument))
+            # all are there, but of those that a step can do without
+            return tuple(self._outcome.values[each] for each in inputs(argument) if each in self._outcome.values)
         if isinstance(argument, Step):
             return self._outcome.values[argument]
         return argument.value if isinstance(argument, Unkeyed) else argument
@@ -198,28 +245,33 @@ class _Build:
         except BuildError as error:
             self._outcome.failed[one] = error
             self._listener.failed(one, error)
-        state = "failed" if one in self._outcome.failed else "done"
-        self._spans.append(
-            {"step": one.name, "begin": self._begun[one], "end": time.time(), "state": state, "background": one.cost.background}
-        )
-        self._store.write_timeline(self._build, self._spans)
+        self._diary.ends(one.name, "failed" if one in self._outcome.failed else "done")
 
     def _take(self, one: Step[Any], record: Record, *, cached: bool) -> None:
         kind = get_type_hints(one.function, include_extras=True)["return"]
         self._outcome.values[one] = TypeAdapter(kind).validate_python(record.value, context={"base": record.directory})
         self._outcome.records[one] = record
+        if cached:
+            self._diary.has(one.name)
         self._listener.finished(one, record, cached=cached)
 
 
-def _run_step(
-    store: Store,
-    kind: str,
-    key: str,
-    parts: Mapping[str, str],
-    function: Callable[..., Any],
-    arguments: Sequence[object],
-) -> Record:
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its guests."""
+
+    kind: str
+    key: str
+    components: Mapping[str, str]
+    function: Callable[..., Any]
+    arguments: Sequence[object]
+    guests: int
+    without: tuple[str, ...]
+
+
+def _run_step(store: Store, task: _Task) -> Record:
     """Build one step; everything handed over can be pickled, so this may run on another machine of a cluster."""
+    kind, key, function = task.kind, task.key, task.function
     with store.lock(kind, key):
         winner = store.find(kind, key)
         if winner is not None:
@@ -228,10 +280,10 @@ def _run_step(
         begun = time.monotonic()
         try:
             with steplog.writing_to(scratch.log):
-                artifact = _call(function, scratch.out, arguments)
+                artifact = _call(task, scratch.out)
             made = TypeAdapter(get_type_hints(function, include_extras=True)["return"])
             value = made.dump_python(artifact, mode="json", context={"base": scratch.directory})
-            return store.finish(scratch, kind, key, value=value, components=parts, seconds=time.monotonic() - begun)
+            return store.finish(scratch, kind, key, value=value, components=task.components, seconds=time.monotonic() - begun)
         except BuildError as error:
             evidence = getattr(error, "evidence", None)
             kept = store.fail(scratch, kind, key, keep_output=evidence is not None)
@@ -241,9 +293,13 @@ def _run_step(
             raise
 
 
-def _call(function: Callable[..., Any], out: Path, arguments: Sequence[object]) -> Any:
+def _call(task: _Task, out: Path) -> Any:
+    function = task.function
+    if task.without:
+        steplog.note(f"without what failed: {', '.join(task.without)}")
     try:
-        return function(out, *arguments)
+        with guest_slots.taken(task.guests, say=steplog.note):
+            return function(out, *task.arguments)
     except BuildError as error:
         steplog.note(f"failed: {error.message}")
         raise

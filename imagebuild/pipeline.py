@@ -25,7 +25,7 @@ from imagebuild.stages.release import admit
 from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
-from imagebuild.steps import Cost, Step, Unkeyed, gather, step
+from imagebuild.steps import Cost, Step, Unkeyed, gather, gather_available, step
 from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import EMULATED, QEMU, Accelerator
 from imagebuild.waivers import GROWTH
@@ -201,7 +201,7 @@ def _smoke(
 ) -> Step[Verdict]:
     spec = _smoke_spec(tests, firmware, image.login)
     return step(
-        f"smoke {download.name} {firmware}", smoke_test, tests.tree, download, disk, gather(references), tests.previous, spec,
+        f"smoke {download.name} {firmware}", smoke_test, tests.tree, download, disk, gather_available(references), tests.previous, spec,
         _bench(tests.host), tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config, tests.host),
     )  # fmt: skip
 
@@ -215,7 +215,7 @@ def _smoke_disks(tests: _Tests, disk: Step[Disk], name: str) -> list[Step[Verdic
         if firmware in image.firmware:
             found.append(
                 step(
-                    f"smoke {artifact} {firmware}", smoke_disk, tests.tree, disk, artifact, gather(found[:1]), tests.previous,
+                    f"smoke {artifact} {firmware}", smoke_disk, tests.tree, disk, artifact, gather_available(found[:1]), tests.previous,
                     _smoke_spec(tests, firmware, image.login), _bench(tests.host), tools=_guest_tools(tests.host, firmware),
                     cost=_guest_cost(tests.config, tests.host),
                 )
@@ -251,11 +251,12 @@ def _guest_tools(host: Host, firmware: Firmware) -> dict[str, str]:
 
 def _guest_cost(config: Config, host: Host) -> Cost:
     # two hosts of one image are compared: for a while there are two machines, of which one stands still
-    return Cost(cores=config.smoke.cores or host.accelerator.cores, memory=2 * (config.smoke.memory + 256) * MIB)
+    cores = config.smoke.cores or host.accelerator.cores
+    return Cost(cores=cores, memory=2 * (config.smoke.memory + 256) * MIB, guests=cores)
 
 
 def _disk_cost(host: Host) -> Cost:
-    return Cost(cores=2, memory=2048 * MIB) if host.populate == ("appliance",) else Cost(cores=1)
+    return Cost(cores=2, memory=2048 * MIB, guests=2) if host.populate == ("appliance",) else Cost(cores=1)
 
 
 def _versions(*programs: str) -> dict[str, str]:

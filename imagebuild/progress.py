@@ -17,6 +17,7 @@ from rich.text import Text
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.steps import Step
 from imagebuild.store import Record
+from imagebuild.tools.command import GRACE_SECONDS
 
 TAIL_BYTES = 2000
 
@@ -38,6 +39,13 @@ def last_line(log: Path) -> str:
 def duration(seconds: float) -> str:
     """Return seconds as people say them: 3.2 s, 4:05."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def ending(signal: str, steps: list[str], programs: list[str]) -> str:
+    """Return what an interrupted run says at once: what it ends, and for what it waits how long."""
+    counted = [f"{programs.count(name)} {name}" if programs.count(name) > 1 else name for name in dict.fromkeys(programs)]
+    said = f"{signal}: ending {', '.join(steps) or 'what runs'}"
+    return f"{said}; waiting up to {GRACE_SECONDS:.0f} s for {', '.join(counted)}" if counted else said
 
 
 @dataclass
@@ -81,6 +89,10 @@ class View:
         """A step was never started."""
         self.rows[one.name] = _Row("not started", note=f"because of {because.name}")
         self.say(f"{one.name}: not started, because of {because.name}")
+
+    def running(self) -> list[str]:
+        """Return the names of the steps that run now."""
+        return [name for name, row in list(self.rows.items()) if row.state == "running"]
 
     def say(self, line: str) -> None:
         """Print one event, plainly and at once."""

@@ -7,7 +7,6 @@ reboot inside one that emulates can hang in GRUB.
 import contextlib
 import json
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from imagebuild.guest import Expected, Host, Registry, RigError
 from imagebuild.hosts.table import commands_of
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.seed import make_seed
-from imagebuild.tools import qemu, ssh, vagrant_key
+from imagebuild.tools import qemu, ssh, temporary, vagrant_key
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import fatal_line
 from imagebuild.tools.qemu import Machine, Running
@@ -339,8 +338,7 @@ def guest(
 ) -> Iterator[tuple[Guest, Boot]]:
     """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError when the rig breaks."""
     evidence.mkdir(exist_ok=True, parents=True)
-    with tempfile.TemporaryDirectory(prefix="imagebuild-guest-") as temporary:
-        work = Path(temporary)
+    with temporary.directory("guest", secret=True) as work:
         key, public_key = vagrant_key.write(work) if rig.login is Login.VAGRANT else ssh.make_key(work)
         expected = replace(_expected(rig, public_key), registry=registry, web=web)
         machine = Guest(rig, work, expected, key, ports or {}, evidence, isolated=isolated)

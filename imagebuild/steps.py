@@ -10,9 +10,10 @@ import hashlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar, Union, get_type_hints, overload
 
 from pydantic import TypeAdapter
@@ -25,6 +26,7 @@ D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
 G = TypeVar("G")
+NOTHING: Mapping[Any, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,13 @@ class Cost:
     """What a step takes while it runs: cores, and bytes of memory reserved before it starts.
 
     A `background` step takes what the others leave: it runs beside them at the lowest priority, and shares the cores
-    with other such steps only.
+    with other such steps only. `guests` are the processors of its guests: those of all builds on a machine share its cores.
     """
 
     cores: int = 1
     memory: int = 0
     background: bool = False
+    guests: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,11 @@ class Step(Generic[T]):
 @dataclass(frozen=True, eq=False)
 class Gather(Step[tuple[T, ...]]):
     """Several steps read by one: the reader gets a tuple. Builds nothing itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Available(Gather[T]):
+    """Several steps read by one as far as they succeed: what fails is missing from the tuple, and from the key."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,15 @@ def gather(steps: Iterable[Step[T]]) -> Step[tuple[T, ...]]:
     return Gather("", tuple, tuple(steps), {}, Cost())
 
 
+def gather_available(steps: Iterable[Step[T]]) -> Step[tuple[T, ...]]:
+    """Let one step read those of many that succeed, when all have ended: the others do not stop it.
+
+    What it makes without one of them is filed under the key of a step that never had that input, which is what it is; once the input
+    is there, the step is built again.
+    """
+    return Available("", tuple, tuple(steps), {}, Cost())
+
+
 def inputs(one: Step[Any]) -> list[Step[Any]]:
     """Return the real steps that `one` reads."""
     found: list[Step[Any]] = []
@@ -168,6 +185,13 @@ def inputs(one: Step[Any]) -> list[Step[Any]]:
         elif isinstance(argument, Step):
             found.append(argument)
     return found
+
+
+def soft_inputs(one: Step[Any]) -> set[Step[Any]]:
+    """Return the inputs that `one` is built without when they fail."""
+    soft = {each for argument in one.arguments if isinstance(argument, Available) for each in inputs(argument)}
+    others = tuple(argument for argument in one.arguments if not isinstance(argument, Available))
+    return soft - set(inputs(replace(one, arguments=others)))
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -214,16 +238,20 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def components(one: Step[Any]) -> dict[str, str]:
-    """Return what the key of a step is made of, by name, so that a change can be told to the user."""
+def components(one: Step[Any], keys: Mapping[Step[Any], str] = NOTHING, missing: Container[Step[Any]] = ()) -> dict[str, str]:
+    """Return what the key of a step is made of, by name, so that a change can be told to the user.
+
+    `keys` are those of inputs that were not made of all that they can be made of; `missing` are soft inputs that failed.
+    """
     names = [name for name in get_type_hints(one.function) if name != "return"][1:]
     parts = {"source": source_digest(one.function.__module__), "function": one.function.__qualname__}
     parts |= {f"tool {tool}": version for tool, version in one.tools.items()}
     for name, argument in zip(names, one.arguments, strict=True):
         if isinstance(argument, Gather):
-            parts[f"inputs {name}"] = " ".join(key_of(each) for each in argument.arguments if isinstance(each, Step))
+            known = [each for each in argument.arguments if isinstance(each, Step) and each not in missing]
+            parts[f"inputs {name}"] = " ".join(keys.get(each) or key_of(each) for each in known)
         elif isinstance(argument, Step):
-            parts[f"input {name}"] = key_of(argument)
+            parts[f"input {name}"] = keys.get(argument) or key_of(argument)
         elif not isinstance(argument, Unkeyed):
             parts[f"parameter {name}"] = TypeAdapter(type(argument)).dump_json(argument).decode()
     return parts
@@ -232,7 +260,12 @@ def components(one: Step[Any]) -> dict[str, str]:
 @functools.cache
 def key_of(one: Step[Any]) -> str:
     """Return the key of a step: 32 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(components(one), sort_keys=True).encode()).hexdigest()[:32]
+    return digest_of(components(one))
+
+
+def digest_of(parts: Mapping[str, str]) -> str:
+    """Return the key that is made of components."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def kind_of(one: Step[Any]) -> str:

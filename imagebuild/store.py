@@ -6,8 +6,7 @@ Layout of a store directory:
     scratch/KIND-KEY/{log,out/}                   being built (by the holder of the lock)
     failed/KIND-KEY/{log,out/}                    the last failure of that key, for the reader
     locks/KIND-KEY                                flock(2)ed by who builds or removes it
-    builds/TIME.json                              what each build used: the roots of `collect`
-    builds/TIME.timeline                          what it built, from when to when, and how that ended
+    builds/TIME.json                              what each build used: the roots of `collect`; more of it beside that (builds.py)
 
 Nothing here knows what an artifact is.
 """
@@ -18,10 +17,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from imagebuild.builds import Diary, Remembered, forget, is_running, remembered
 
 Json = Any
 POLL_SECONDS = 0.2
@@ -89,6 +90,8 @@ class Store:
 
     def busy(self, kind: str, key: str) -> bool:
         """Whether another builder has the key's lock now."""
+        if not (self.root / "locks" / f"{kind}-{key}").exists():
+            return False
         with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
             return not _try_lock(handle.fileno())
 
@@ -121,47 +124,28 @@ class Store:
         scratch.directory.rename(target)
         return target
 
-    def remember(self, used: Mapping[str, tuple[str, str]]) -> str:
-        """Write down what one build used, step name -> (kind, key): these artifacts are kept by `collect`. Returns the build's name, a time."""
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}"
-        partial = self.root / "builds" / f".{stamp}.tmp"
-        partial.write_text(json.dumps({name: list(pair) for name, pair in used.items()}, indent=1, sort_keys=True))
-        partial.rename(self.root / "builds" / f"{stamp}.json")
-        return stamp
+    def remember(self, used: Mapping[str, tuple[str, str]]) -> Diary:
+        """Begin to write down what one build uses, step name -> (kind, key): these artifacts are kept by `collect`."""
+        return Diary(self.root / "builds", used)
 
-    def write_timeline(self, stamp: str, spans: Sequence[Mapping[str, Any]]) -> None:
-        """Write down what a build has built so far."""
-        partial = self.root / "builds" / f".{stamp}.timeline.tmp"
-        partial.write_text(json.dumps(list(spans)))
-        partial.rename(self.root / "builds" / f"{stamp}.timeline")
-
-    def builds(self) -> list[tuple[str, dict[str, tuple[str, str]], list[dict[str, Any]]]]:
-        """Return every remembered build, oldest first: its name, what it used, what it built."""
-        found = []
-        for file in self._builds():
-            timeline = file.with_suffix(".timeline")
-            spans = json.loads(timeline.read_text()) if timeline.is_file() else []
-            found.append((file.stem, {name: (pair[0], pair[1]) for name, pair in json.loads(file.read_text()).items()}, spans))
-        return found
-
-    def last_build(self) -> dict[str, tuple[str, str]]:
-        """Return what the newest remembered build used; empty when there is none."""
-        builds = self._builds()
-        return {name: (pair[0], pair[1]) for name, pair in json.loads(builds[-1].read_text()).items()} if builds else {}
+    def builds(self) -> list[Remembered]:
+        """Return every remembered build, oldest first."""
+        return [build for file in self._builds() if (build := remembered(file)) is not None]
 
     def _builds(self) -> list[Path]:
         return sorted((self.root / "builds").glob("*.json"))
 
     def collect(self, keep: int) -> tuple[int, list[str]]:
-        """Remove every artifact that none of the newest `keep` builds used, and what killed or failed builds left.
+        """Remove every artifact that neither the newest `keep` builds used nor one that runs, and what killed or failed builds left.
 
         Returns bytes freed and the names of what was in use by another imagebuild and stayed.
         """
         builds = self._builds()
-        kept = {f"{kind}-{key}" for build in builds[-keep:] for kind, key in json.loads(build.read_text()).values()} if keep else set()
-        for build in builds[: len(builds) - keep]:
-            build.with_suffix(".timeline").unlink(missing_ok=True)
-            build.unlink()
+        # what runs now is needed, however many builds have begun since
+        old = [build for build in builds[: max(0, len(builds) - keep)] if not is_running(build)]
+        kept = {f"{kind}-{key}" for build in builds if build not in old for kind, key in json.loads(build.read_text()).values()}
+        for build in old:
+            forget(build)
         freed, busy = 0, []
         places = [*(self.root / "artifacts").glob("*/*"), *(self.root / "scratch").iterdir(), *(self.root / "failed").iterdir()]
         for place in places:

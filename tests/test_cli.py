@@ -1,19 +1,22 @@
 """The command line: exit codes, sentences, data on standard output."""
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from imagebuild import cli, graph
+from imagebuild import cli, graph, progress
 from imagebuild.steps import step
 from imagebuild.store import Store
 from tests.test_ostree import REF, Source, config, homedir, make_commit, source  # noqa: F401  # fixtures
@@ -175,3 +178,51 @@ def test_an_interrupt_ends_everything_within_five_seconds(settings: Path, tmp_pa
     assert process.returncode == 130
     assert "interrupted" in said
     assert "Traceback" not in said
+
+
+class _Slow(SimpleHTTPRequestHandler):
+    """A server of a repository whose files never come."""
+
+    def do_GET(self) -> None:
+        if self.path.endswith(".filez"):
+            time.sleep(60)
+        super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_says_within_a_second_what_it_ends(source: Source, settings: Path, tmp_path: Path, number: signal.Signals) -> None:  # noqa: F811
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Slow, directory=str(source.repo.path)))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    settings.write_text(settings.read_text().replace(source.url, f"http://127.0.0.1:{server.server_address[1]}"))
+    (tmp_path / "t").mkdir()
+    process = subprocess.Popen(
+        [PROGRAM, "all", "--config", settings, "--store", tmp_path / "store"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "t")},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for line in process.stdout:
+        if "pull: started" in line:
+            break
+    time.sleep(1)
+    begun = time.monotonic()
+    process.send_signal(number)
+    said = process.stderr.readline()
+    assert time.monotonic() - begun < 1
+    assert said.startswith(f"imagebuild: {number.name}: ending pull")
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert list((tmp_path / "t").iterdir()) == []
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_an_interrupt_says() -> None:
+    assert progress.ending("SIGTERM", [], []) == "SIGTERM: ending what runs"
+    assert progress.ending("SIGINT", ["smoke a", "pull"], ["qemu-img", "pytest", "qemu-img"]) == (
+        "SIGINT: ending smoke a, pull; waiting up to 3 s for 2 qemu-img, pytest"
+    )

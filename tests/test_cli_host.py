@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,77 @@ def test_status(tmp_path: Path, browser: Browser) -> None:
     assert shown.evaluate("document.documentElement.scrollWidth") <= 360
     shown.close()
     assert run("status", "--store", tmp_path / "nowhere").returncode == 2
+
+
+RUNNING = """
+import sys
+from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from tests import test_cli_host as t
+from imagebuild import graph, steplog
+from imagebuild.store import Store
+from imagebuild.steps import step
+from imagebuild.tools import command
+def say():
+    steplog.note("installing the host")
+    print("reached", flush=True)
+    command.run(["sleep", "60"], quiet=True)
+t.say = say
+with ThreadPoolExecutor(2) as executor:
+    graph.build([step("second", t.linger, step("first", t.make, 1))], Store(Path(sys.argv[1])), executor, budget=t.BUDGET, listener=t.Silent())
+"""
+
+
+def say() -> None:
+    """Replaced in the child process."""
+
+
+def linger(out: Path, thing: Thing) -> Thing:
+    say()
+    return thing
+
+
+def test_a_build_that_runs_is_said_to_and_one_that_was_killed_when(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", RUNNING, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "reached\n"
+    said = run("status", "--store", tmp_path, COLUMNS="150").stdout
+    begun = build_history.builds_of(Store(tmp_path), 1)[0]
+    assert "running: second" in said
+    assert "1 of 2" in said
+    assert f"running since {begun.begun:%Y-%m-%d %H:%M:%S} UTC (process {child.pid} on " in said
+    assert re.search(r"  second, for \d\.\d s: installing the host\n", said)
+    assert "not finished" not in said
+    assert begun.seconds > 0
+    time.sleep(1.5)
+    child.kill()
+    killed = time.time()
+    with child:
+        pass
+    dead = build_history.builds_of(Store(tmp_path), 1)[0]
+    assert dead.outcome == f"interrupted at {datetime.fromtimestamp(dead.seen, UTC):%H:%M:%S}"
+    # from the last sign of life
+    assert killed - 7 < dead.seen <= killed
+    assert [(each.step, each.state) for each in dead.spans] == [("first", "done"), ("second", "interrupted")]
+    said = run("status", "--store", tmp_path, COLUMNS="150").stdout
+    assert "interrupted at" in said
+    assert "running" not in said
+
+
+def test_a_build_that_was_interrupted_knows_when(tmp_path: Path) -> None:
+    diary = Store(tmp_path).remember({"first": ("kind", "key")})
+    diary.begins("first", ("kind", "key"), background=False)
+    before = time.time()
+    diary.close("interrupted")
+    found = build_history.builds_of(Store(tmp_path), 1)[0]
+    assert before <= found.seen <= time.time()
+    assert found.outcome.startswith("interrupted at ")
+
+
+def test_builds_of_an_older_imagebuild_are_shown_as_before(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "builds" / "20260101T000000.000000000.json").write_text('{"first": ["kind", "key"]}')
+    assert build_history.builds_of(store, 1)[0].outcome == "not finished"
 
 
 def test_doctor_names_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:

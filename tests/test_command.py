@@ -1,5 +1,7 @@
 """Programs: how they die is told apart, and none outlives us."""
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -89,3 +91,25 @@ def test_work_that_is_no_program_is_cancelled_too() -> None:
     with command.cancelling(cancelled.set):
         command.end_all(grace=0)
     assert cancelled.is_set()
+
+
+ENDING = """
+import threading, time
+from imagebuild.tools import command
+asked, begun = threading.Event(), threading.Event()
+def work():
+    with command.cancelling(asked.set):
+        begun.set()
+        asked.wait()
+        time.sleep({seconds})
+        print("tidied up", flush=True)
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+command.end_all(grace=1.5)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "said"), [("0.5", "tidied up\n"), ("60", "")])
+def test_the_end_waits_for_what_is_cancelled_but_not_for_ever(seconds: str, said: str) -> None:
+    finished = subprocess.run([sys.executable, "-c", ENDING.format(seconds=seconds)], capture_output=True, text=True, check=True, timeout=30)
+    assert finished.stdout == said

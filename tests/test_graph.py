@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from imagebuild import graph, steps
+from imagebuild import graph, guest_slots, steps
 from imagebuild.errors import BuildError
 from imagebuild.graph import Outcome
 from imagebuild.model import ArtifactPath
-from imagebuild.steps import Cost, Step, Unkeyed, gather, step
+from imagebuild.steps import Cost, Step, Unkeyed, gather, gather_available, step
 from imagebuild.store import Record, Store
 
 BUDGET = Cost(cores=4, memory=1000)
@@ -175,6 +175,108 @@ def test_the_plan_says_what_changed(tmp_path: Path) -> None:
     assert "parameter text" in planned[0].reason
     assert "input text" in planned[1].reason
     assert [each.todo for each in graph.plan([step("loud", shout, step("text", write, "hello"))], store)] == [False, False]
+
+
+# --- inputs that may fail ----------------------------------------------------------------------------------------------
+
+broken: list[str] = []
+
+
+def brittle(out: Path, name: str) -> Text:
+    calls.append(f"brittle {name}")
+    if name in broken:
+        raise BuildError(f"{name} is broken")
+    (out / "text").write_text(name)
+    return Text(out / "text")
+
+
+def compared(out: Path, image: Text, references: tuple[Text, ...]) -> Text:
+    calls.append("compared")
+    (out / "text").write_text(" ".join([image.file.read_text(), "against", *(each.file.read_text() for each in references)]))
+    return Text(out / "text")
+
+
+def wire_compared(*names: str) -> tuple[Step[Text], Step[Text], list[Step[Text]]]:
+    references = [step(f"reference {name}", brittle, name) for name in names]
+    test = step("compared", compared, step("image", write, "image"), gather_available(references))
+    return step("loud", shout, test), test, references
+
+
+@pytest.fixture
+def _mended() -> Iterator[None]:
+    broken.clear()
+    yield
+    broken.clear()
+
+
+def test_a_soft_input_has_the_key_of_any_other() -> None:
+    references = [step(name, brittle, name) for name in "ab"]
+    image = step("image", write, "image")
+    soft, hard = step("x", compared, image, gather_available(references)), step("x", compared, image, gather(references))
+    assert steps.key_of(soft) == steps.key_of(hard)
+    assert steps.soft_inputs(soft) == set(references)
+    assert steps.soft_inputs(hard) == set()
+    # what is needed in another place, too, is needed
+    both = step("x", compared, references[0], gather_available(references))
+    assert steps.soft_inputs(both) == {references[1]}
+
+
+@pytest.mark.usefixtures("_mended")
+def test_what_can_still_be_tried_is_tried_without_what_failed(tmp_path: Path) -> None:
+    store, recorder = Store(tmp_path), Recorder()
+    broken.append("b")
+    loud, test, references = wire_compared("a", "b")
+    outcome = run(loud, store, recorder)
+    assert outcome.value(test).file.read_text() == "image against a"
+    assert outcome.value(loud).file.read_text() == "IMAGE AGAINST A"
+    assert list(outcome.failed) == [references[1]]
+    assert not outcome.not_started
+    assert "without what failed: reference b" in outcome.records[test].log.read_text()
+    # nothing is filed under the key of what it would have been, nor is what was made of it
+    for one in (test, loud):
+        assert store.find(steps.kind_of(one), steps.key_of(one)) is None
+    # but it is not made again as long as nothing changes; only what failed is tried again
+    calls.clear()
+    again, _, _ = wire_compared("a", "b")
+    assert run(again, store).value(again).file.read_text() == "IMAGE AGAINST A"
+    assert calls == ["brittle b"]
+    planned = {each.step.name: each.reason for each in graph.plan([again], store)}
+    assert planned["reference b"] == "it failed the last time"
+    assert planned["compared"] == "changed: inputs references"
+    # gc keeps what the last build used
+    store.collect(keep=1)
+    calls.clear()
+    run(wire_compared("a", "b")[0], store)
+    assert calls == ["brittle b"]
+    # and when it passes, everything that it is part of is made anew
+    broken.clear()
+    calls.clear()
+    mended, test, _ = wire_compared("a", "b")
+    assert run(mended, store).value(mended).file.read_text() == "IMAGE AGAINST A B"
+    assert calls == ["brittle b", "compared", "shout"]
+    assert store.find(steps.kind_of(test), steps.key_of(test)) is not None
+
+
+@pytest.mark.usefixtures("_mended")
+def test_a_step_without_its_soft_inputs_is_the_step_that_never_had_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    alone = wire_compared()[1]
+    assert run(alone, store).value(alone).file.read_text() == "image against"
+    broken.append("a")
+    calls.clear()
+    _, test, _ = wire_compared("a")
+    assert run(test, store).value(test).file.read_text() == "image against"
+    assert calls == ["brittle a"]
+
+
+@pytest.mark.usefixtures("_mended")
+def test_what_was_not_started_is_missing_as_what_failed(tmp_path: Path) -> None:
+    broken.append("a")
+    middle = step("middle", shout, step("reference", brittle, "a"))
+    test = step("compared", compared, step("image", write, "image"), gather_available([middle]))
+    outcome = run(test, Store(tmp_path))
+    assert outcome.value(test).file.read_text() == "image against"
+    assert list(outcome.not_started) == [middle]
 
 
 def slow(out: Path, text: str) -> Text:
@@ -352,6 +454,75 @@ def test_a_build_killed_in_any_stage_builds_only_what_was_missing(tmp_path: Path
     stages = ["first", "second", "third"]
     assert calls == stages[stages.index(stage) :]
     assert not [pid for pid in sleeping if _alive(pid)], "a program of the killed build still runs"
+
+
+def stopped(place: Path, stage: str, number: signal.Signals) -> dict[str, str]:
+    """Stop a build in a stage; return the plan while it ran (with "while ") and afterwards."""
+    child = subprocess.Popen([sys.executable, "-c", KILLED, place, stage], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "reached\n"
+    found = {f"while {each.step.name}": each.reason for each in graph.plan([chain()], Store(place))}
+    child.send_signal(number)
+    child.wait(timeout=10)
+    child.stdout.close()
+    return found | {each.step.name: each.reason for each in graph.plan([chain()], Store(place))}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_the_plan_beside_a_build_and_after_its_interruption(tmp_path: Path, number: signal.Signals) -> None:
+    assert stopped(tmp_path, "second", number) == {
+        "while first": "finished",
+        "while second": "another imagebuild builds it now",
+        "while third": "never finished: a build that runs now has not come to it",
+        "first": "finished",
+        "second": "never finished: the build before was interrupted",
+        "third": "never finished: the build before was interrupted",
+    }
+    # what was finished once and is not there any more is gone
+    for file in (tmp_path / "artifacts").rglob("artifact.json"):
+        file.unlink()
+    assert graph.plan([chain()], Store(tmp_path))[0].reason == "its artifact is gone"
+
+
+def test_the_plan_compares_with_what_was_finished_last_not_with_what_was_interrupted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run(step("loud", shout, step("text", write, "hello")), store)
+    store.remember({"text": ("test_graph.write", "0" * 32)}).close("interrupted")
+    assert graph.plan([step("text", write, "bye")], store)[0].reason == "changed: parameter text"
+
+
+def test_garbage_collection_leaves_what_a_build_that_runs_has_used(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("text", write, "hello")
+    run(goal, store)
+    diary = store.remember({"text": (steps.kind_of(goal), steps.key_of(goal))})
+    run(step("text", write, "bye"), store)
+    store.collect(keep=0)
+    assert store.find(steps.kind_of(goal), steps.key_of(goal)) is not None
+    diary.close("over")
+    store.collect(keep=0)
+    assert store.find(steps.kind_of(goal), steps.key_of(goal)) is None
+    assert not list((tmp_path / "builds").iterdir())
+
+
+def test_a_step_with_guests_waits_for_the_guests_of_other_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(guest_slots.VARIABLE, str(tmp_path / "slots"))
+    goal = step("guest", write, "hello", cost=Cost(cores=1, guests=1))
+    said: list[str] = []
+    with guest_slots.taken(os.cpu_count() or 1, say=said.append):
+        thread = threading.Thread(target=run, args=(goal, Store(tmp_path / "store")))
+        thread.start()
+        # what needs no guest goes on meanwhile
+        run(step("text", write, "bye"), Store(tmp_path / "store"))
+        assert calls == ["write bye"]
+        log = tmp_path / "store" / "scratch" / f"{steps.kind_of(goal)}-{steps.key_of(goal)}" / "log"
+        deadline = time.monotonic() + 10
+        while "waiting for guests of other builds" not in (log.read_text() if log.exists() else ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    thread.join(10)
+    assert calls == ["write bye", "write hello"]
+    assert said == []
 
 
 def _children(pid: int) -> list[int]:

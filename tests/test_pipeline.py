@@ -12,7 +12,7 @@ from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.pipeline import Host, Pipeline, wire
 from imagebuild.stages.tree import Pin
-from imagebuild.steps import key_of
+from imagebuild.steps import inputs, key_of, soft_inputs
 from imagebuild.tools.accelerator import Accelerator
 from tests.test_plan import ROOT
 
@@ -124,3 +124,26 @@ def test_a_waiver_of_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match=r"waivers\.0\.criterion: there is no criterion artefact-boots") as error:
         wired(waivers("artefact-boots"))
     assert error.value.hint == "do you mean artifact-boots?"
+
+
+def test_a_disk_that_fails_its_test_does_not_stop_the_tests_of_its_downloads() -> None:
+    pipeline = wired(settings())
+    for name in ("cloud", "vagrant"):
+        disks = [one for one in pipeline.verdicts if one.name.startswith(f"smoke disk {name} ")]
+        assert len(disks) == 2
+        # the second firmware goes on without the first, and the downloads without both
+        assert soft_inputs(disks[1]) == {disks[0]}
+        downloads = [one for one in pipeline.verdicts if set(disks) <= set(inputs(one))]
+        assert len(downloads) == sum(image.name.endswith(name) for image in pipeline.images) * len(Firmware)
+        for one in downloads:
+            assert soft_inputs(one) == set(disks)
+    # what is released needs everything
+    assert soft_inputs(pipeline.release) == set()
+    assert set(pipeline.verdicts) <= set(inputs(pipeline.release))
+
+
+def test_guests_take_the_machines_slots() -> None:
+    pipeline, cores = wired(settings()), settings().smoke.cores
+    assert {one.cost.guests for one in pipeline.verdicts} == {one.cost.guests for one in pipeline.installations} == {cores}
+    assert pipeline.disks["cloud"].cost.guests == 0
+    assert wired(settings(), populate=("appliance",)).disks["cloud"].cost.guests == 2

@@ -35,7 +35,7 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "rig.json").write_text(rig_to_json(rig))
     (tmp_path / "test_criteria.py").write_text(CRITERIA)
-    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-p", "no:cacheprovider", "-q"]
+    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-p", "no:cacheprovider", "-v", "-rN", "--color=no"]
     finished = subprocess.run(
         [*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -50,6 +50,22 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     assert cells["skipped"] == ("not tested", "not on this host")
     assert cells["fixture-broke"][0] == "error"
     assert json.loads((tmp_path / "cells.json").read_text())
+    # the log: our own states, and pytest's tracebacks for what is broken only
+    said = finished.stdout
+    assert "test_criteria.py::test_not_applicable NOT APPLICABLE" in said
+    assert "test_criteria.py::test_not_testable NOT TESTED" in said
+    assert "test_criteria.py::test_skipped NOT TESTED" in said
+    assert "test_criteria.py::test_product_is_wrong FAILED" in said
+    assert "test_criteria.py::test_rig_broke ERROR" in said
+    assert "test_criteria.py::test_fixture_broke ERROR" in said
+    assert "not applicable: not-applicable: no box\n" in said
+    assert "not tested: not-testable: no network here\n" in said
+    assert "failed: product-is-wrong: the product is wrong\n" in said
+    assert "1 failed, 1 passed, 3 errors, 2 not tested, 1 not applicable" in said
+    for quiet in ("NotApplicableError", "NotTestedError", "_ test_not_applicable _", "_ test_not_testable _", "FAILED test_criteria.py::test_not"):
+        assert quiet not in said
+    assert "_ test_product_is_wrong _" in said
+    assert "_ ERROR at call of test_rig_broke _" in said
 
 
 STARVED = """

@@ -167,7 +167,7 @@ class Machines:
         self.guest = Guest(self.rig, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
         monkeypatch.setattr(self.guest._shell, "run", self.answers.run)
         monkeypatch.setattr(self.guest._shell, "drop", lambda: None)
-        self.guest._shell._directory.cleanup()
+        self.guest._shell._kept.close()
 
     def _sleep(self, seconds: float) -> None:
         self.now[0] += seconds

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from imagebuild.boot import STARVED
 from imagebuild.cells import CellStore
@@ -16,7 +17,7 @@ from imagebuild.rig import Rig
 from imagebuild.stages import smoke
 from imagebuild.stages import tree as stage
 from imagebuild.stages.smoke import Bench, SmokeSpec, Subject
-from imagebuild.tools import command, load
+from imagebuild.tools import command, load, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree import Repo
 from tests.test_ostree import FILES, REF, make_commit
@@ -114,3 +115,25 @@ def test_a_rig_that_broke_is_no_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, attempts: tuple[tuple[State, str], ...], ends: tuple[State, int, int]
 ) -> None:
     assert run_of(tmp_path, monkeypatch, tries, *attempts) == ends
+
+
+def test_what_the_criteria_make_belongs_to_who_runs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
+    )  # fmt: skip
+    cell = Cell(criterion="boots", artifact="a", firmware=Firmware.BIOS, state=State.PASSED, reason="", evidence="serial.log", seconds=1.0)
+    left: list[Path] = []
+
+    def killed(argv: list[str], *, env: dict[str, str], **_: object) -> str:
+        for place in env[temporary.PLACES].split(":"):
+            (Path(place) / "guest-0000.secret").mkdir()
+            left.append(Path(place))
+        (tmp_path / "cells.json").write_bytes(TypeAdapter(list[Cell]).dump_json([cell]))
+        return ""
+
+    monkeypatch.setattr(command, "run", killed)
+    assert smoke._run_once(tmp_path, rig) == (cell,)
+    assert len(left) == 2
+    assert not any(place.exists() for place in left)

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from string import Template
@@ -17,7 +16,7 @@ from imagebuild import steplog
 from imagebuild.composers import Composed, sign_history
 from imagebuild.config import MmdebstrapConfig, TreeConfig
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, gpg
+from imagebuild.tools import command, gpg, temporary
 from imagebuild.tools.ostree import Repo, Staged
 
 SCRIPTS = ("debian_tree.sh", "grub_menu.sh", "storage_setup.sh")
@@ -59,14 +58,14 @@ def _commit(repo: Repo, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, arch
     )
     if parent and before and repo.metadata(parent).get("imagebuild.inputs") == inputs:
         return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
-    with tempfile.TemporaryDirectory(prefix="imagebuild-") as temporary:
-        staged = repo.commit_tree(archive, [_overlay(Path(temporary) / "now", spec, tree, before or f"{spec.version}.0", public_key)])
+    with temporary.directory("compose") as work:
+        staged = repo.commit_tree(archive, [_overlay(work / "now", spec, tree, before or f"{spec.version}.0", public_key)])
         if parent and before and staged.contents == repo.contents(parent):
             return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
         version = _next(before, spec.version)
         if parent is None and spec.first_without is not None:
-            parent, version = _first(repo, ref, spec, staged, _overlay(Path(temporary) / "first", spec, tree, version, public_key))
-        staged = repo.overlay(staged, [_overlay(Path(temporary) / "next", spec, tree, version, public_key)])
+            parent, version = _first(repo, ref, spec, staged, _overlay(work / "first", spec, tree, version, public_key))
+        staged = repo.overlay(staged, [_overlay(work / "next", spec, tree, version, public_key)])
     commit = _write(repo, ref, staged, parent, version, inputs)
     return Composed(repo=repo.path, ref=ref, commit=commit, version=version, new=True)
 
@@ -155,10 +154,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
     mode = "root" if os.geteuid() == 0 else "unshare"
     if mode == "unshare":
         command.require("newuidmap")
-    with tempfile.TemporaryDirectory(prefix="imagebuild-compose-") as temporary:
-        # the hook runs as root of a user namespace, which cannot look into a private home directory
-        scripts = Path(temporary)
-        scripts.chmod(0o755)
+    # the hook runs as root of a user namespace, which cannot look into a private directory
+    with temporary.open_to_all("compose") as scripts:
         for name in SCRIPTS:
             shutil.copyfile(Path(__file__).parent / name, scripts / name)
             (scripts / name).chmod(0o755)
@@ -179,7 +176,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             str(archive),
         ]
         try:
-            command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH})
+            # it unpacks in TMPDIR, where apt's own user and root of a namespace must find the way
+            command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH, "TMPDIR": str(scripts)})
         except command.CommandError as error:
             hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
             raise BuildError(f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint) from error

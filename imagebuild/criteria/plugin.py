@@ -5,7 +5,6 @@ the reason. Only a passed test is ever reported as passed.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,13 @@ from imagebuild.model import Cell
 from imagebuild.own_keys import pull_with_own_keys
 from imagebuild.rig import Boot, Rig, rig_from_json
 from imagebuild.suite import Suite
+from imagebuild.tools import temporary
 from imagebuild.tools.ssh import Answer
 
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
+STATE = "imagebuild-state"
+LETTERS: dict[str, str] = {State.PASSED: ".", State.FAILED: "F", State.ERROR: "E", State.NOT_TESTED: "t", State.NOT_APPLICABLE: "a", State.FLAKY: "f"}
 MARKERS = (
     "firmware: boots what was deployed; known under one firmware, it is not known under another",
     "boots: is about booting this very artifact under this very firmware; the others are about what is on its disk",
@@ -120,8 +122,8 @@ def _stage(item: pytest.Item) -> tuple[int, int]:
 @pytest.fixture(scope="session")
 def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
     """The artifact's guests."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-suite-") as temporary, contextlib.ExitStack() as stack:
-        yield Suite(request.config.stash[RIG], Path(temporary), stack)
+    with temporary.directory("suite", secret=True) as work, contextlib.ExitStack() as stack:
+        yield Suite(request.config.stash[RIG], work, stack)
 
 
 @pytest.fixture
@@ -258,6 +260,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if rig.cells is not None:
             cell = CellStore(rig.cells, rig).keep(cell, _module(item))
         item.config.stash[CELLS].append(cell)
+        report.user_properties.append((STATE, cell.state))
         if cell.state in (State.FAILED, State.ERROR) and suite is not None:
             suite.screenshot(f"failed-{cell.criterion}")
     return report
@@ -300,6 +303,22 @@ def _reason(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
     text = str(getattr(value, "msg", None) or value) or call.excinfo.typename
     # what pytest adds to an assertion's own sentence is for the log
     return text.split("\nassert ")[0].strip()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Name a cell's own state in the log. pytest knows *failed* only, with a traceback, also for what is not applicable or not tested."""
+    state = dict(report.user_properties).get(STATE) if isinstance(report, pytest.TestReport) else None
+    return (str(state), LETTERS.get(str(state), "?"), str(state).upper()) if state is not None else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say at the end why each criterion that did not pass did not, in its own words."""
+    told = [cell for cell in config.stash[CELLS] if cell.state is not State.PASSED]
+    if told:
+        terminalreporter.section("criteria that did not pass")
+    for cell in sorted(told, key=lambda each: list(State).index(each.state), reverse=True):
+        terminalreporter.line(f"{cell.state}: {cell.criterion}: {cell.reason.splitlines()[0] if cell.reason else 'no reason is known'}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

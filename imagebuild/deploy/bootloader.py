@@ -6,7 +6,6 @@ segment 0x820) for the rest of it.
 """
 
 import struct
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 MODULES = (
     "normal", "configfile", "linux", "search", "search_fs_uuid", "part_gpt", "part_msdos", "ext2", "lvm", "xfs", "echo", "test", "ls",
@@ -128,8 +127,8 @@ def _write_bios(file: Path, plan: Plan, loader: Loader) -> None:
 
 def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Callable[[Path, Path], None]) -> None:
     """Make the FAT file system beside the disk and copy it into its place: the host's kernel need not know FAT."""
-    with tempfile.TemporaryDirectory(dir=file.parent if file.is_file() else None, prefix="esp-") as temporary:
-        image, program = Path(temporary) / "esp.img", Path(temporary) / "bootx64.efi"
+    with temporary.within(file.parent, "esp") if file.is_file() else temporary.directory("esp") as place:
+        image, program = place / "esp.img", place / "bootx64.efi"
         with image.open("wb") as stream:
             stream.truncate(esp.size)
         command.run(

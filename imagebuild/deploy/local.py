@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,10 +16,11 @@ from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
 from imagebuild.deploy.target import SYSROOT
 from imagebuild.errors import BuildError
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 from imagebuild.tools.namespace import Namespace, private
 
 SETTLE_SECONDS = 60
+RUN = Path("/run")
 INSTALL = Path("/run/install")
 LOG_DIRECTORY = "var/log/imagebuild"
 
@@ -69,8 +69,7 @@ def local_target(live: LiveSystem, disk: str | None, plan: Plan | None) -> Itera
     live_system()
     if disk is not None:
         refuse_protected(live, disk)
-    with tempfile.TemporaryDirectory(prefix="imagebuild-local-", dir="/run") as temporary, private() as space:
-        root = Path(temporary)
+    with temporary.directory("local", base=RUN) as root, private() as space:
         mount_toolbox(space, live.tree, root)
         # as under Anaconda: scripts find the medium and the kickstart there
         space.run(["mkdir", root / "run/install"])
@@ -173,10 +172,10 @@ def _flush(disk: str) -> None:
 
 def _fill_by_mount(image: Path, program: Path) -> None:
     """Copy the boot program into a FAT image by mounting it: the tree need not have mtools."""
-    with tempfile.TemporaryDirectory(prefix="esp-", dir="/run") as place:
+    with temporary.directory("esp", base=RUN) as place:
         command.run(["mount", "-t", "vfat", "-o", "loop", image, place])
         try:
-            directory = Path(place) / "EFI/BOOT"
+            directory = place / "EFI/BOOT"
             directory.mkdir(parents=True)
             (directory / "BOOTX64.EFI").write_bytes(program.read_bytes())
         finally:

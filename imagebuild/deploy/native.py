@@ -7,14 +7,13 @@ parts: a program that goes wrong there finds neither the host's disks nor its ne
 import contextlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from imagebuild.deploy import filesystems, lvm
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
-from imagebuild.tools import loop
+from imagebuild.tools import loop, temporary
 from imagebuild.tools.namespace import Namespace, private
 
 
@@ -79,11 +78,11 @@ class NativeTarget(NamespaceSandbox):
 def native_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterator[NativeTarget]:
     """Open the native way for a partitioned disk (or none); everything is unmounted and detached when the block ends, however it ends."""
     with contextlib.ExitStack() as stack:
-        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imagebuild-native-")))
+        root = stack.enter_context(temporary.directory("native"))
         space = stack.enter_context(private())
         image = stack.enter_context(loop.attached(toolbox, read_only=True))
-        mount_toolbox(space, image, temporary)
-        target = NativeTarget(space, temporary, plan)
+        mount_toolbox(space, image, root)
+        target = NativeTarget(space, root, plan)
         if disk is None or plan is None:
             # the toolbox's /tmp is a link into there
             target.run(["mount", "-t", "tmpfs", "tmpfs", "/sysroot"], ["mkdir", "-m", "1777", "/sysroot/tmp"])

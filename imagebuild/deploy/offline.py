@@ -7,9 +7,7 @@ directory. Times of inodes are set to the plan's, and what mke2fs takes from the
 
 import base64
 import contextlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +17,7 @@ from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox
 from imagebuild.deploy.target import SYSROOT, File, mount_proc
 from imagebuild.errors import BuildError
+from imagebuild.tools import temporary
 from imagebuild.tools.namespace import Namespace, mapped, mapping_unavailable
 
 DISK = "/run/disk"
@@ -146,23 +145,30 @@ def used_inodes(listing: str) -> list[int]:
 @contextlib.contextmanager
 def offline_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterator[OfflineTarget]:
     """Open the offline way; what it unpacked is removed when the block ends, and what a killed run left when it begins."""
-    parent = cache_directory() / "offline"
-    parent.mkdir(parents=True, exist_ok=True)
-    with mapped() as space:
-        for old in parent.iterdir():
-            if not Path("/proc", old.name.partition("-")[0]).exists():
-                space.run(["rm", "-rf", "--one-file-system", old])
-    work = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-    try:
+    sweep()
+    with temporary.directory("offline", base=_large(), remover=_remove) as work:
         root = work / "root"
         with mapped() as space:
             space.run(["unsquashfs", "-q", "-n", "-strict-errors", "-d", root, toolbox])
             _mount_system(space, root)
             yield OfflineTarget(space, root, disk, plan)
-    finally:
-        # every mount is gone with the namespaces that it was made in; the owners of what is left exist in such ones only
-        with mapped() as space:
-            space.run(["rm", "-rf", "--one-file-system", work])
+
+
+def sweep() -> int:
+    """Remove what killed runs have unpacked; return the bytes freed."""
+    return temporary.sweep(_large(), remover=_remove)
+
+
+def _large() -> Path:
+    place = cache_directory() / "offline"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _remove(place: Path) -> None:
+    """Remove what was unpacked: the mounts are gone with their namespaces, and the owners of what is left exist in such ones only."""
+    with mapped() as space:
+        space.run(["rm", "-rf", "--one-file-system", place])
 
 
 def _mount_system(space: Namespace, root: Path) -> None:

@@ -2,14 +2,13 @@
 
 import gzip
 import json
-import tempfile
 from pathlib import Path
 
 from imagebuild.config import Qcow2Config
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked, box, qcow2
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu
+from imagebuild.tools import qemu, temporary
 
 GIB = 1024**3
 STORED, DEFLATED = 0, 6
@@ -20,8 +19,8 @@ def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
     file = out / f"{name}.vagrant-libvirt.box"
     # imagefactory's size (ovfcommon.py): the next whole GiB above, 41 for 40 GiB; Vagrant makes volumes of that size
     metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": source.disk.size // GIB + 1}
-    with tempfile.TemporaryDirectory(dir=out, prefix="box-") as temporary:
-        image = qcow2.write(source, Path(temporary), "box", options)
+    with temporary.within(out, "box") as place:
+        image = qcow2.write(source, place, "box", options)
         members: dict[str, bytes | Path] = {
             "metadata.json": json.dumps(metadata).encode() + b"\n",
             "Vagrantfile": box.render("libvirt.Vagrantfile", {}),

@@ -5,7 +5,6 @@ schema. Ids and the network card's address follow from the commit.
 """
 
 import json
-import tempfile
 import uuid
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +12,7 @@ from xml.etree import ElementTree
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked, box, vmdk
 from imagebuild.kinds import Controller
+from imagebuild.tools import temporary
 
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 # VirtualBox's own range of addresses: 08:00:27 (PCS Systemtechnik)
@@ -24,8 +24,8 @@ LARGEST_OVF = 1 << 20
 def write(source: Source, out: Path, name: str) -> Path:
     """Write NAME.vagrant-virtualbox.box. The vmdk is compressed already, so the archive is not."""
     file = out / f"{name}.vagrant-virtualbox.box"
-    with tempfile.TemporaryDirectory(dir=out, prefix="box-") as temporary:
-        disk = vmdk.write(source, Path(temporary), "box-disk1")
+    with temporary.within(out, "box") as place:
+        disk = vmdk.write(source, place, "box-disk1")
         mac = VENDOR + source.seed[:6].upper()
         members: dict[str, bytes | Path] = {
             "box.ovf": box.render("box.ovf", _values(source, disk)),

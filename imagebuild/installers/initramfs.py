@@ -9,14 +9,13 @@ import io
 import lzma
 import re
 import stat
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 # what finds and mounts a medium: CD, USB, virtio, SATA, NVMe, SD, and the virtual machines' own controllers
 MODULES = (
@@ -165,7 +164,7 @@ def _unpacked(path: str, content: bytes) -> bytes:
 
 
 def _unzstd(content: bytes) -> bytes:
-    with tempfile.TemporaryFile() as stream:
+    with temporary.file("content") as file, file.open("w+b") as stream:
         command.run(["zstd", "--decompress", "--stdout", "--quiet"], stdin=content, stdout=stream, quiet=True)
         stream.seek(0)
         return stream.read()

@@ -5,14 +5,13 @@ lies in the appended ESP too, and the media checksum is implanted again: forgett
 """
 
 import re
-import tempfile
 from pathlib import Path
 
 from imagebuild import steplog
 from imagebuild.deploy import bootloader, prescript
 from imagebuild.deploy import kickstart as language
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.tools import command, iso
+from imagebuild.tools import command, iso, temporary
 
 GRUB_MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg", "/EFI/BOOT/BOOT.conf")
 ISOLINUX_MENUS = ("/isolinux/isolinux.cfg",)
@@ -43,8 +42,7 @@ def add_kickstart(source: Path, kickstart: Path, target: Path, *, syntax: str, d
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="remaster-", dir=target.parent) as temporary:
-            work = Path(temporary)
+        with temporary.within(target.parent, "remaster") as work:
             (work / "ks.cfg").write_text(text)
             changed, esp = _change_menus(source, volume, work, default=default)
             iso.remaster(source, partial, changed=changed, added={PLACE: work / "ks.cfg"}, esp=esp)

@@ -6,7 +6,6 @@ One that was asked for and is not found stops the installation: it never turns i
 
 import contextlib
 import os
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +18,7 @@ from imagebuild.deploy.live_system import disk_of
 from imagebuild.deploy.local import INSTALL
 from imagebuild.errors import BuildError
 from imagebuild.live.arguments import DEFAULT_PATH, Source
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 LARGEST = 1 << 20
 DEVICE_SECONDS = 30
@@ -119,10 +118,10 @@ def wait_for(device: str) -> Path:
 @contextlib.contextmanager
 def mounted(device: Path) -> Iterator[Path]:
     """Mount a file system read-only for the length of the block."""
-    with tempfile.TemporaryDirectory(prefix="kickstart-", dir="/run") as place:
+    with temporary.directory("kickstart", base=Path("/run")) as place:
         command.run(["mount", "-o", "ro,nosuid,nodev,noexec", device, place])
         try:
-            yield Path(place)
+            yield place
         finally:
             command.run(["umount", place])
 

@@ -6,7 +6,6 @@ status file (Debian trees). Nothing of a tree is executed.
 
 import contextlib
 import re
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from rpm_vercmp import vercmp
 
 from imagebuild.errors import BuildError
 from imagebuild.publish.facts import TreeFacts, megabytes
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 from imagebuild.tools.ostree import Repo
 
 # where composers put dpkg's database: our own tree, others
@@ -169,12 +168,12 @@ def _rpmdb(repo: Repo, commit: str, path: str, names: list[str]) -> list[Package
 @contextlib.contextmanager
 def _extracted(repo: Repo, commit: str, path: str, names: Sequence[str]) -> Iterator[Path]:
     """Yield a directory with the files of a commit's rpm database."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-rpmdb-") as place:
+    with temporary.directory("rpmdb") as place:
         for name in names:
             content = repo.read(commit, f"{path}/{name}")
             if content is not None:
-                (Path(place) / name).write_bytes(content)
-        yield Path(place)
+                (place / name).write_bytes(content)
+        yield place
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

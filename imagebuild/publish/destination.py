@@ -6,7 +6,6 @@ A release is uploaded whole, and read back, before anything points at it; what p
 import contextlib
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,7 @@ import fsspec
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish.checksum import CHUNK, Entry, check_name
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 PARTIAL = ".partial"
 # objects on their way at the same time
@@ -190,26 +189,25 @@ class Rsync:
 
     def _sync(self, directory: Path, name: str, entries: Mapping[str, Entry], *, dry: bool) -> int:
         self._make(name)
-        with tempfile.NamedTemporaryFile("w", prefix="imagebuild-files-") as listing:
-            listing.write("".join(f"{path}\n" for path in entries))
-            listing.flush()
+        with temporary.file("files") as listing:
+            listing.write_text("".join(f"{path}\n" for path in entries))
             how = ["--dry-run"] if dry else ["--partial-dir=.rsync-partial"]
-            what = [f"--files-from={listing.name}", f"{directory}/", f"{self.place}/{name}/"]
+            what = [f"--files-from={listing}", f"{directory}/", f"{self.place}/{name}/"]
             argv = [*self._rsync, "--recursive", "--relative", "--checksum", "--chmod=D755,F644", "--out-format=%n", *how, *what]
             said = command.run(argv)
         return len([line for line in said.splitlines() if line and not line.endswith("/")])
 
     def _make(self, name: str) -> None:
         """Make a directory over there: an empty tree is sent."""
-        with tempfile.TemporaryDirectory(prefix="imagebuild-empty-") as empty:
-            (Path(empty) / name).mkdir(parents=True)
+        with temporary.directory("empty") as empty:
+            (empty / name).mkdir(parents=True)
             command.run([*self._rsync, "--recursive", "--relative", "--mkpath", "--chmod=D755", f"{empty}/./{name}", f"{self.place}/"])
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file."""
         check_name(name)
-        with tempfile.TemporaryDirectory(prefix="imagebuild-file-") as place:
-            file = Path(place) / PurePosixPath(name)
+        with temporary.directory("file") as place:
+            file = place / PurePosixPath(name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             command.run([*self._rsync, "--relative", "--checksum", "--mkpath", "--chmod=D755,F644", f"{place}/./{name}", f"{self.place}/"])
@@ -217,8 +215,8 @@ class Rsync:
     def read(self, name: str) -> bytes | None:
         """Return a file."""
         check_name(name)
-        with tempfile.TemporaryDirectory(prefix="imagebuild-file-") as place:
-            target = Path(place) / "file"
+        with temporary.directory("file") as place:
+            target = place / "file"
             code, said = command.status([*self._rsync, f"{self.place}/{name}", str(target)])
             if code == PARTLY and ABSENT in said and not target.exists():
                 return None

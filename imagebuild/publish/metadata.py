@@ -5,10 +5,8 @@ Sources: productmd 1.51, coreos-assembler's src/v1.json, in-toto Statement v1 wi
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
@@ -23,6 +21,7 @@ from imagebuild.config import Config
 from imagebuild.errors import BuildError
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.names import ISO, PRODUCTMD, Names
+from imagebuild.tools import temporary
 
 NIGHTLY, PRODUCTION = "nightly", "production"
 # coreos-assembler's names of what we make; it has none for boxes, and its `metal` is a raw disk
@@ -135,8 +134,7 @@ def _pairs(facts: Facts, names: Names) -> list[tuple[Any, Any]]:
 
 
 def _dumped(document: Any, name: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="imagebuild-productmd-") as place:
-        file = Path(place) / name
+    with temporary.file(name) as file:
         try:
             document.dump(str(file))
         except (ValueError, TypeError) as error:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,7 +20,7 @@ from imagebuild.publish import facts, metadata, page, page_check
 from imagebuild.publish.checksum import Entry, entries_of
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.source import SMALL, AbsentError, Source, read
-from imagebuild.tools import accelerator, gpg, guestfs, qemu
+from imagebuild.tools import accelerator, gpg, guestfs, qemu, temporary
 from imagebuild.tools.gpg import SignatureError
 from imagebuild.tools.ostree import commit_version, signatures
 
@@ -90,9 +89,9 @@ class Trust:
 def verify(source: Source, trust: Trust) -> Found:
     """Verify a release. Problems are returned, not raised."""
     found = Found()
-    with tempfile.TemporaryDirectory(prefix="imagebuild-verify-") as place:
+    with temporary.directory("verify") as place:
         try:
-            _verify(source, trust, found, Path(place))
+            _verify(source, trust, found, place)
         except SignatureError as error:
             found.add(Kind.SIGNATURE, "", error.message)
         except AbsentError as error:
@@ -235,8 +234,8 @@ def _check_commit(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
     if not blobs:
         found.add(Kind.SIGNATURE, path, "the commit is not signed")
         return
-    with tempfile.TemporaryDirectory(prefix="imagebuild-commit-") as place:
-        file, signature = Path(place) / "commit", Path(place) / "signature"
+    with temporary.directory("commit") as place:
+        file, signature = place / "commit", place / "signature"
         file.write_bytes(data)
         complaints = []
         for blob in blobs:

@@ -22,7 +22,7 @@ from imagebuild.kinds import Controller, Firmware, Login, State
 from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict, Waiver
 from imagebuild.rig import Previous, Rig, rig_to_json
 from imagebuild.steps import source_digest
-from imagebuild.tools import command, load, qemu
+from imagebuild.tools import command, load, qemu, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree import Repo
 from imagebuild.waivers import FIT, waived
@@ -229,10 +229,11 @@ def _run_once(out: Path, rig: Rig) -> tuple[Cell, ...]:
     (out / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [
         sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", out / "pytest.ini", "--rootdir", out, "-p", "no:cacheprovider",
-        "--color=no", "-v", "--tb=short", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
+        "--color=no", "-v", "-rN", "--tb=short", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
     ]  # fmt: skip
     try:
-        command.run(argv, accept=FINE, cwd=out, shown=["pytest", "imagebuild.criteria"])
+        with temporary.for_child("criteria") as environment:
+            command.run(argv, accept=FINE, cwd=out, env=environment, shown=["pytest", "imagebuild.criteria"])
     except command.CommandError as error:
         raise BuildError(
             f"the criteria could not be run on {rig.artifact}: {error.message}", hint="the log has pytest's own words"

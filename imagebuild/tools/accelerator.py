@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools import command, load
+from imagebuild.tools import command, load, temporary
 
 QEMU = "qemu-system-x86_64"
 # in seconds that QEMU had of the machine, which may be a busy one
@@ -146,8 +145,7 @@ def _try(kernel: Path, accelerator: Accelerator) -> float | None:
     Not those of the clock: on a busy machine they say more of the others than of this one.
     """
     deadline = DEADLINE[accelerator.name]
-    with tempfile.TemporaryDirectory(prefix="imagebuild-probe-") as temporary:
-        console = Path(temporary) / "console"
+    with temporary.file("console") as console:
         argv: list[str | Path] = [
             QEMU, *accelerator.argv, "-machine", "q35", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", kernel, "-append", "console=ttyS0 panic=-1 root=none", "-serial", f"file:{console}",

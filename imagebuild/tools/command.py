@@ -22,6 +22,8 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
 
 GRACE_SECONDS = 3.0
+# for an unmount when everything ends
+LAST_SECONDS = 10.0
 TAIL_LINES = 15
 # the death signal is set now: if the pipeline was killed just before that, its child has another parent already
 GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
@@ -178,6 +180,11 @@ class Process:
             thread.start()
 
     @property
+    def name(self) -> str:
+        """The program's name, without where it lies."""
+        return Path(self.shown[0]).name
+
+    @property
     def pid(self) -> int:
         """The process id of the program itself."""
         return self._popen.pid
@@ -301,6 +308,27 @@ def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) 
     return code, process.output() + process.complaint()
 
 
+def run_last(argv: Sequence[str | Path]) -> int:
+    """Run a short program of the clean-up, also after `end_all`, and return its exit status; one that hangs is killed. Raises OSError."""
+    try:
+        return subprocess.run(
+            [require(str(argv[0])), *argv[1:]],
+            capture_output=True,
+            check=False,
+            env=_environment(None),
+            stdin=subprocess.DEVNULL,
+            timeout=LAST_SECONDS,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return -signal.SIGKILL
+
+
+def running() -> list[str]:
+    """Return the names of the programs that run now, as `imagebuild` was asked for them."""
+    # without the guard: a signal handler asks, and the thread that it interrupted may hold it
+    return [process.name for process in list(_running) if process.alive]
+
+
 def describe_end(status: int) -> str:
     """Return how a program ended badly, for a sentence about it."""
     if status < 0:
@@ -329,7 +357,7 @@ def in_background() -> Iterator[None]:
 
 @contextlib.contextmanager
 def cancelling(action: Callable[[], None]) -> Iterator[None]:
-    """Have `action` called too when everything must end: for work that is not a program of ours."""
+    """Have `action` called too when everything must end: for work that is not a program of ours. The end of the block is waited for."""
     with _guard:
         _cancel.add(action)
     try:
@@ -350,7 +378,8 @@ def end_all(grace: float = GRACE_SECONDS) -> None:
         with contextlib.suppress(Exception):
             action()
     deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and any(process.alive for process in running):
+    # what is no program of ours has temporary files, too, and removes them when it is cancelled
+    while time.monotonic() < deadline and (_cancel or any(process.alive for process in running)):
         time.sleep(0.05)
     for process in running:
         process.signal(signal.SIGKILL)

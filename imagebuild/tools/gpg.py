@@ -2,13 +2,12 @@
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 AGENT_SOCKET = "S.gpg-agent"
 AGENT_SECONDS = 5.0
@@ -27,7 +26,7 @@ def keyring(homedir: Path, *, end_agent: bool = True) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         used = homedir.absolute()
         if len(os.fsencode(used)) > LONGEST_HOME:
-            short = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ib-gpg-"))) / "home"
+            short = stack.enter_context(temporary.directory("gpg", sockets=True)) / "home"
             short.symlink_to(used)
             used = short
         try:
@@ -83,7 +82,7 @@ def _fingerprints(listing: str, record: str) -> list[str]:
 
 def fingerprints(file: Path) -> list[str]:
     """Return the fingerprints of the public keys in a file, armoured or not; none when it holds none (gpg(1), --show-keys)."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-gpg-") as place, keyring(Path(place)) as home:
+    with temporary.directory("gpg", sockets=True) as place, keyring(place) as home:
         _, listing = command.status(["gpg", "--homedir", home, "--batch", "--with-colons", "--show-keys", file])
     return _fingerprints(listing, "pub")
 
@@ -145,7 +144,7 @@ def signer(user: str, *, homedir: Path | None, key_file: Path | None, generate: 
     Raises BuildError when there is no such secret key.
     """
     if key_file is not None:
-        with tempfile.TemporaryDirectory(prefix="imagebuild-gpg-") as place, keyring(Path(place)) as home:
+        with temporary.directory("gpg", secret=True, sockets=True) as place, keyring(place) as home:
             command.run(["gpg", "--homedir", home, "--batch", "--import", key_file])
             yield _signer(user, home, key_file)
     elif homedir is not None:
@@ -182,8 +181,8 @@ class Signer:
 
     def clearsign(self, text: str) -> str:
         """Return a text within its signature (RFC 9580, 7)."""
-        with tempfile.TemporaryDirectory(prefix="imagebuild-sign-") as place:
-            source, target = Path(place) / "text", Path(place) / "signed"
+        with temporary.directory("sign") as place:
+            source, target = place / "text", place / "signed"
             source.write_text(text)
             command.run([*self._begin, "--output", target, "--clearsign", source])
             return target.read_text()
@@ -228,7 +227,7 @@ def check_detached(file: Path, signature: Path, keys: Sequence[Path], *, what: s
 
 @contextlib.contextmanager
 def _public(keys: Sequence[Path]) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="imagebuild-verify-") as place, keyring(Path(place)) as homedir:
+    with temporary.directory("verify", sockets=True) as place, keyring(place) as homedir:
         for key in keys:
             if not key.is_file():
                 raise BuildError(f"there is no public key {key}")

@@ -8,14 +8,13 @@ import contextlib
 import importlib.util
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 HINT = "apt-get install python3-guestfs supermin linux-image-amd64 qemu-system-x86, or dnf install python3-libguestfs"
 
@@ -45,9 +44,9 @@ class Session:
 
     def read(self, path: str) -> bytes:
         """Return a file's content."""
-        with tempfile.NamedTemporaryFile(prefix="imagebuild-download-") as file:
-            self._guarded("download", path, file.name)
-            return Path(file.name).read_bytes()
+        with temporary.file("download") as file:
+            self._guarded("download", path, str(file))
+            return file.read_bytes()
 
     def _guarded(self, name: str, *arguments: object) -> Any:
         try:
@@ -88,13 +87,11 @@ def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, mem
         how = {"cachemode": "unsafe", "discard": "besteffort"} if writable else {"readonly": True}
         handle.add_drive_opts(str(disk), format="raw", **how)
     handle.add_drive_opts(str(toolbox), format="raw", readonly=True)
-    try:
-        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
-            _launch(handle, "/dev/sdb" if disk is not None else "/dev/sda")
-            yield Session(handle)
-            handle.shutdown()
-    finally:
-        handle.close()
+    # outermost: closing it removes what libguestfs has in temporary directories (root's sockets are in /tmp, wherever TMPDIR is)
+    with command.cancelling(lambda: os.kill(handle.get_pid(), 9)), contextlib.closing(handle):
+        _launch(handle, "/dev/sdb" if disk is not None else "/dev/sda")
+        yield Session(handle)
+        handle.shutdown()
 
 
 def _launch(handle: Any, toolbox: str) -> None:
@@ -114,14 +111,12 @@ def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory
     """
     handle = _handle(cache, emulate=emulate, memory=memory)
     try:
-        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)):
+        with command.cancelling(lambda: os.kill(handle.get_pid(), 9)), contextlib.closing(handle):
             handle.add_drive_opts(str(disk), format=disk_format, readonly=True)
             handle.launch()
             return _deployments(handle)
     except RuntimeError as error:
         raise BuildError(f"{disk} cannot be opened: {error}") from error
-    finally:
-        handle.close()
 
 
 def _deployments(handle: Any) -> list[str]:

@@ -11,7 +11,6 @@ import posixpath
 import re
 import shutil
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from gi.repository import Gio, GLib, OSTree  # noqa: E402  # the version must be
 
 from imagebuild import files, steplog  # noqa: E402  # after gi's
 from imagebuild.errors import BuildError  # noqa: E402  # after gi's
-from imagebuild.tools import command, gpg, ostree_damage, ostree_paths, ostree_server, ostree_writer  # noqa: E402  # after gi's
+from imagebuild.tools import command, gpg, ostree_damage, ostree_paths, ostree_server, ostree_writer, temporary  # noqa: E402  # after gi's
 from imagebuild.tools.access import DIRECT, Access  # noqa: E402  # after gi's
 from imagebuild.tools.ostree_server import OBJECT_SUFFIX, PATIENT, Patience, TransferError  # noqa: E402  # after gi's
 
@@ -155,8 +154,8 @@ class Repo:
     @contextlib.contextmanager
     def view(self) -> Iterator["Repo"]:
         """Yield another repository that has the objects and deltas of this one, and refs that can be moved without moving those."""
-        with tempfile.TemporaryDirectory(prefix="imagebuild-repo-") as temporary:
-            place = Path(temporary) / "repo"
+        with temporary.directory("repo") as work:
+            place = work / "repo"
             place.mkdir()
             shutil.copyfile(self.path / "config", place / "config")
             shutil.copytree(self.path / "refs", place / "refs")
@@ -765,8 +764,8 @@ def _said_by(summary: Path) -> tuple[str, str]:
 
 def _is_signed(file: Path, detached: Sequence[bytes], key: str, homedir: Path | None) -> bool:
     """Return whether one of the signatures is a key's over this file: a summary, or a commit object."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-signature-") as temporary:
-        blob, public = Path(temporary) / "signature", Path(temporary) / "key.asc"
+    with temporary.directory("signature") as place:
+        blob, public = place / "signature", place / "key.asc"
         gpg.export_key(homedir, key, public)
         for data in detached:
             blob.write_bytes(data)

@@ -2,14 +2,11 @@
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +17,7 @@ from qemu.qmp import QMPClient, QMPError
 
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Controller, Firmware
-from imagebuild.tools import command, load, screen
+from imagebuild.tools import command, load, screen, temporary
 from imagebuild.tools.accelerator import QEMU, Accelerator
 
 MIB = 1024 * 1024
@@ -30,7 +27,6 @@ TYPING_SECONDS = 0.3
 EXPORT_SECONDS = 300.0
 # the address at which a guest finds what `services` of its machine names
 SERVICES = "10.0.2.100"
-EXPORT_PREFIX = "imagebuild-export-"
 # (code, variables): Debian's ovmf, Fedora's edk2-ovmf, Arch's edk2-ovmf
 OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -313,10 +309,9 @@ class Running:
 @contextlib.contextmanager
 def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterator[Running]:
     """Start a machine, its console going to `serial`; it is killed when the block ends."""
-    with tempfile.TemporaryDirectory(prefix="imagebuild-qemu-") as temporary:
+    with temporary.directory("qemu", sockets=True) as place:
         places = Places(
-            serial=serial, monitor=Path(temporary) / "qmp", variables=machine.variables or Path(temporary) / "vars.qcow2",
-            keyboard=Path(temporary) / "serial",
+            serial=serial, monitor=place / "qmp", variables=machine.variables or place / "vars.qcow2", keyboard=place / "serial",
         )  # fmt: skip
         ovmf = _ovmf() if machine.firmware is Firmware.UEFI else None
         if ovmf is not None and not places.variables.exists():
@@ -377,9 +372,8 @@ def exported(image: Path, image_format: str, *, writable: bool, part: tuple[int,
     if image_format == "raw" and not writable and part is None:
         yield image
         return
-    _sweep_exports()
-    with tempfile.TemporaryDirectory(prefix=EXPORT_PREFIX) as temporary:
-        place, pid = Path(temporary) / "disk.raw", Path(temporary) / "pid"
+    with temporary.directory("export") as work:
+        place, pid = work / "disk.raw", work / "pid"
         place.touch()
         read_only = "off" if writable else "on"
         argv: list[str | Path] = [
@@ -403,17 +397,6 @@ def exported(image: Path, image_format: str, *, writable: bool, part: tuple[int,
                 process.end()
             if str(place) in Path("/proc/self/mountinfo").read_text():  # left by one that was killed
                 _unmount(place)
-
-
-def _sweep_exports() -> None:
-    """Take away what exports of killed pipelines left: mounts that nobody serves any more."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{EXPORT_PREFIX}*"):
-        try:
-            (directory / "disk.raw").stat()
-        except OSError as error:
-            if error.errno == errno.ENOTCONN:
-                _unmount(directory / "disk.raw")
-                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _unmount(place: Path) -> None:

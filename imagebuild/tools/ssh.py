@@ -1,15 +1,15 @@
 """A shell on a guest through ssh(1), over one connection that is kept (ControlMaster): a handshake is dear under emulation."""
 
+import contextlib
 import re
 import shlex
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 # begins the complaint of an answer that did not come
 NO_ANSWER = "no answer"
@@ -92,8 +92,8 @@ class Shell:
 
     def __init__(self, *, user: str, port: int, key: Path, patience: Patience = by_the_clock) -> None:
         self._user, self._port, self._key, self._patience = user, port, key, patience
-        # a socket's path is at most 107 bytes long: not below the artifact
-        self._directory = tempfile.TemporaryDirectory(prefix="ib-ssh-")
+        self._kept = contextlib.ExitStack()
+        self._directory = self._kept.enter_context(temporary.directory("ssh", sockets=True))
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float) -> Answer:
         """Run a program; what it prints is text. A time-out (see `patience`) has status 255, as a broken connection has."""
@@ -121,13 +121,13 @@ class Shell:
     def close(self) -> None:
         """End the kept connection for good."""
         self.drop()
-        self._directory.cleanup()
+        self._kept.close()
 
     def _ssh(self) -> list[str | Path]:
         options = (
             "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null", "LogLevel=ERROR",
             "IdentitiesOnly=yes", "PasswordAuthentication=no", "ConnectTimeout=60", "ServerAliveInterval=30", "ServerAliveCountMax=10",
-            "ControlMaster=auto", f"ControlPath={self._directory.name}/socket", "ControlPersist=600",
+            "ControlMaster=auto", f"ControlPath={self._directory}/socket", "ControlPersist=600",
         )  # fmt: skip
         flags = [word for option in options for word in ("-o", option)]
         return ["ssh", "-F", "none", *flags, "-i", self._key, "-p", str(self._port), f"{self._user}@127.0.0.1"]

@@ -1,0 +1,150 @@
+"""What a build writes down of itself in the store: what it used and built, and, as long as it runs, what it does now.
+
+    builds/TIME.json       step name -> (kind, key): what it used
+    builds/TIME.timeline   what it built, from when to when, and how that ended
+    builds/TIME.state      what runs now; when and how it ended
+    builds/TIME.lock       flock(2)ed by the build as long as it runs; its time is the last sign of life
+
+Whether a build runs is known from the lock, not from its process id, and ends with it, however that ends.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Pair = tuple[str, str]
+BEAT_SECONDS = 5.0
+RUNNING, INTERRUPTED, OVER = "running", "interrupted", "over"
+
+
+class Diary:
+    """The book of a build that runs. Its name is the time of its beginning (UTC)."""
+
+    def __init__(self, place: Path, used: Mapping[str, Pair]) -> None:
+        self.name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}"
+        self._place, self._used, self._spans = place, dict(used), list[dict[str, Any]]()
+        self._state: dict[str, Any] = {"pid": os.getpid(), "host": platform.node(), "there": [], "running": [], "ended": None, "how": ""}
+        # before anybody can see the build
+        self._lock = os.open(place / f"{self.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._beaten = time.monotonic()
+        self._write("state", self._state)
+        self._write("json", self._used)
+
+    def _write(self, kind: str, data: object) -> None:
+        partial = self._place / f".{self.name}.{kind}.tmp"
+        partial.write_text(json.dumps(data, indent=1, sort_keys=True))
+        partial.rename(self._place / f"{self.name}.{kind}")
+
+    def uses(self, step: str, pair: Pair) -> None:
+        """Write down that a step's artifact has another key than was expected."""
+        self._used[step] = pair
+        self._write("json", self._used)
+
+    def has(self, step: str) -> None:
+        """Write down that a step's artifact was there already."""
+        self._state["there"].append(step)
+        self._write("state", self._state)
+
+    def begins(self, step: str, pair: Pair, *, background: bool) -> None:
+        """Write down that a step runs now."""
+        self._state["running"].append({"step": step, "kind": pair[0], "key": pair[1], "begin": time.time(), "background": background})
+        self._write("state", self._state)
+
+    def ends(self, step: str, state: str) -> None:
+        """Write down how a step has ended."""
+        span = next(each for each in self._state["running"] if each["step"] == step)
+        self._spans.append({**{name: span[name] for name in ("step", "begin", "background")}, "end": time.time(), "state": state})
+        self._state["running"].remove(span)
+        self._write("timeline", self._spans)
+        self._write("state", self._state)
+
+    def beat(self) -> None:
+        """Give a sign of life, now and then."""
+        if time.monotonic() - self._beaten > BEAT_SECONDS:
+            self._beaten = time.monotonic()
+            os.utime(self._lock)
+
+    def close(self, how: str) -> None:
+        """Write down that the build is `over`, or `interrupted`, and let others see that it does not run."""
+        self._state |= {"ended": time.time(), "how": how}
+        self._write("state", self._state)
+        os.close(self._lock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """A build that was written down. `state` is running, interrupted, over, or empty for one of an older imagebuild.
+
+    `spans` are the steps that have ended, `now` those that run, or ran when it was interrupted at `seen` (seconds since 1970).
+    """
+
+    name: str
+    used: Mapping[str, Pair]
+    spans: tuple[Mapping[str, Any], ...] = ()
+    state: str = ""
+    there: frozenset[str] = frozenset()
+    now: tuple[Mapping[str, Any], ...] = ()
+    seen: float = 0.0
+    process: str = ""
+
+    def finished(self, step: str) -> bool:
+        """Whether a step's artifact was there when this build was; an older imagebuild's are believed to have been."""
+        return not self.state or step in self.there or self.ended_as(step) == "done"
+
+    def ended_as(self, step: str) -> str:
+        """Return how a step has ended in this build; empty when it has not."""
+        return next((str(each["state"]) for each in self.spans if each["step"] == step), "")
+
+
+def remembered(file: Path) -> Remembered | None:
+    """Return the build whose TIME.json this is; None when gc has just removed it."""
+    data = _json(file, None)
+    if data is None:
+        return None
+    used = {name: (pair[0], pair[1]) for name, pair in data.items()}
+    spans = tuple(_json(file.with_suffix(".timeline"), []))
+    state = _json(file.with_suffix(".state"), None)
+    if state is None:
+        return Remembered(name=file.stem, used=used, spans=spans)
+    lock = file.with_suffix(".lock")
+    running = is_running(file)
+    return Remembered(
+        name=file.stem, used=used, spans=spans, state=RUNNING if running else state["how"] or INTERRUPTED, there=frozenset(state["there"]),
+        now=tuple(state["running"]), seen=time.time() if running else state["ended"] or (lock.stat().st_mtime if lock.exists() else 0.0),
+        process=f"process {state['pid']} on {state['host']}",
+    )  # fmt: skip
+
+
+def _json(file: Path, otherwise: Any) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return otherwise
+
+
+def is_running(file: Path) -> bool:
+    """Whether the build whose TIME.json this is runs now: its lock is held."""
+    try:
+        handle = os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def forget(file: Path) -> None:
+    """Remove what a build has written down of itself."""
+    for each in (*file.parent.glob(f".{file.stem}.*.tmp"), *(file.with_suffix(kind) for kind in (".timeline", ".state", ".lock", ".json"))):
+        each.unlink(missing_ok=True)

@@ -1,0 +1,303 @@
+"""Nothing temporary outlives its run: real processes are interrupted and killed while they hold such places."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagebuild.errors import BuildError
+from imagebuild.tools import command, gpg, qemu, temporary
+
+ROOT = Path(__file__).parent.parent
+
+# a run in the middle of a guest: the parent holds keys and an agent, its child (as pytest does) another guest and what runs in it
+HOLDER = """
+import sys
+from pathlib import Path
+from imagebuild import cli
+from imagebuild.tools import command, gpg, temporary
+
+@cli.app.command("hold")
+def hold(said: Path, stubborn: bool = False) -> None:
+    with temporary.directory("gpg", secret=True, sockets=True) as keys, temporary.directory("guest") as work, temporary.within(said, "box"):
+        gpg.ensure_key(keys, "somebody")
+        (work / "overlay").write_bytes(bytes(1 << 20))
+        with temporary.for_child("criteria") as environment:
+            inner = [sys.executable, Path(__file__).with_name("inner.py"), said, "stubborn" if stubborn else ""]
+            command.run(inner, env=environment)
+
+cli.main()
+"""
+INNER = """
+import signal, sys
+from pathlib import Path
+from imagebuild.tools import command, temporary
+if sys.argv[2]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with temporary.directory("guest", secret=True) as work, temporary.directory("qemu", sockets=True) as place:
+    (work / "id_ed25519").write_text("PRIVATE")
+    guest = command.Process(["sleep", "600"])
+    (Path(sys.argv[1]) / "partial").write_text(f"{guest.pid}\\n{work}\\n{place}")
+    (Path(sys.argv[1]) / "partial").rename(Path(sys.argv[1]) / "said")
+    guest.wait()
+"""
+
+
+class Holder:
+    def __init__(self, place: Path, temporary_place: Path, *more: str) -> None:
+        place.mkdir()
+        (place / "holder.py").write_text(HOLDER)
+        (place / "inner.py").write_text(INNER)
+        self.place, self.said = place, place / "out"
+        self.said.mkdir()
+        environment = {**os.environ, "TMPDIR": str(temporary_place), "PYTHONPATH": str(ROOT), "HOME": str(place)}
+        self.process = subprocess.Popen(
+            [sys.executable, place / "holder.py", "hold", self.said, *more], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while not (self.said / "said").exists():
+            assert self.process.poll() is None, self.process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        pid, work, short = (self.said / "said").read_text().splitlines()
+        self.guest, self.work, self.short = int(pid), Path(work), Path(short)
+
+    def agents(self) -> list[int]:
+        return [pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(self.process.pid).encode() in b" ".join(words)]
+
+
+def _processes() -> Iterator[tuple[int, list[bytes]]]:
+    for each in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if each.name.isdigit():
+                yield int(each.name), (each / "cmdline").read_bytes().split(b"\0")
+
+
+def _gone(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    # short, so that sockets lie there, too
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t") as place:
+        yield Path(place)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, elsewhere: Path, number: signal.Signals) -> None:
+    holder = Holder(tmp_path / "run", elsewhere)
+    agents = holder.agents()
+    assert len(agents) == 1
+    assert list(elsewhere.rglob("overlay"))
+    assert list(holder.said.glob("box-*"))
+    holder.process.send_signal(number)
+    _, complaint = holder.process.communicate(timeout=20)
+    assert holder.process.returncode == 130
+    assert f"imagebuild: {number.name}: ending what runs; waiting up to 3 s for " in complaint
+    assert list(elsewhere.iterdir()) == []
+    assert not list(holder.said.glob("box-*"))
+    assert not holder.short.exists()
+    assert all(map(_gone, [holder.guest, *agents]))
+
+
+def test_secrets_are_gone_at_once_even_when_a_program_does_not_end(tmp_path: Path, elsewhere: Path) -> None:
+    holder = Holder(tmp_path / "run", elsewhere, "--stubborn")
+    keys = [holder.work / "id_ed25519", *elsewhere.rglob("*.key")]
+    assert len(keys) > 1
+    begun = time.monotonic()
+    holder.process.send_signal(signal.SIGTERM)
+    while any(key.exists() for key in keys):
+        assert time.monotonic() - begun < 1, "the keys are still there a second later"
+        time.sleep(0.01)
+    assert holder.process.poll() is None, "this must not be known from the end of the run"
+    holder.process.communicate(timeout=20)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("by", ["the next run", "gc"])
+def test_what_a_killed_run_left_is_swept(tmp_path: Path, elsewhere: Path, by: str) -> None:
+    holder = Holder(tmp_path / "run", elsewhere)
+    agents = holder.agents()
+    other = Holder(tmp_path / "other", elsewhere)
+    holder.process.kill()
+    holder.process.communicate()
+    assert _gone(holder.guest)
+    assert list(elsewhere.rglob("overlay"))
+    program = Path(sys.executable).parent / "imagebuild"
+    (tmp_path / "store").mkdir()
+    argv: list[str | Path] = [program, "gc", "--store", tmp_path / "store"] if by == "gc" else [program, "config", "--schema"]
+    subprocess.run(argv, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)})
+    assert not holder.work.exists()
+    assert not list(holder.said.glob("box-*"))
+    assert all(map(_gone, agents))
+    # who lives keeps what is his
+    assert other.work.is_dir()
+    assert len(list(other.said.glob("box-*"))) == 1
+    other.process.terminate()
+    other.process.communicate(timeout=20)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_run_that_ends_by_itself_leaves_nothing(elsewhere: Path) -> None:
+    program = (
+        "from imagebuild.tools import temporary\nwith temporary.directory('a') as a, temporary.file('b') as b: b.write_text('x')\nprint(a)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)}
+    made = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout
+    assert made.startswith(str(elsewhere))
+    assert list(elsewhere.iterdir()) == []
+
+
+EXPORTER = """
+import sys
+from pathlib import Path
+from imagebuild import cli
+from imagebuild.tools import qemu
+
+@cli.app.command("hold")
+def hold(image: Path) -> None:
+    with qemu.exported(image, "raw", writable=True) as raw:
+        (image.parent / "said").write_text(str(raw))
+        sys.stdin.read()
+
+cli.main()
+"""
+
+
+@pytest.mark.skipif(qemu.export_unavailable() != "", reason="disk images cannot be exported here")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_export_is_unmounted_and_the_image_stays(tmp_path: Path, elsewhere: Path, number: signal.Signals) -> None:
+    image, said = tmp_path / "image", tmp_path / "said"
+    image.write_bytes(b"precious" * 8192)
+    environment = {**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", EXPORTER, "hold", image], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not said.exists() or not said.read_text():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    raw = said.read_text()
+    assert raw.startswith(str(elsewhere))
+    assert raw in Path("/proc/self/mountinfo").read_text()
+    process.send_signal(number)
+    with process:
+        process.wait(20)
+    if number is signal.SIGKILL:
+        program = Path(sys.executable).parent / "imagebuild"
+        subprocess.run([program, "config", "--schema"], check=True, capture_output=True, cwd=ROOT, env=environment)
+    assert raw not in Path("/proc/self/mountinfo").read_text()
+    assert list(elsewhere.iterdir()) == []
+    assert image.read_bytes() == b"precious" * 8192
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("busy", [False, True])
+def test_nothing_is_removed_through_a_mount(tmp_path: Path, busy: bool) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    place = tmp_path / "place with blanks"
+    (place / "mnt").mkdir(parents=True)
+    (place / "other").write_text("x")
+    subprocess.run(["mount", "--bind", precious, place / "mnt"], check=True)
+    with contextlib.ExitStack() as stack:
+        if busy:
+            stack.enter_context((place / "mnt" / "file").open())
+        temporary.remove(place)
+    assert not place.exists()
+    assert (precious / "file").read_text() == "x"
+    assert not os.path.ismount(place / "mnt")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_what_cannot_be_unmounted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").write_text("x")
+    (tmp_path / "place/mnt").mkdir(parents=True)
+    subprocess.run(["mount", "--bind", tmp_path / "precious", tmp_path / "place/mnt"], check=True)
+    monkeypatch.setattr(command, "run_last", lambda _: 1)
+    try:
+        temporary.remove(tmp_path / "place")
+        assert (tmp_path / "precious/file").read_text() == "x"
+    finally:
+        subprocess.run(["umount", tmp_path / "place/mnt"], check=True)
+
+
+def test_sockets_find_room_below_a_long_temporary_directory(tmp_path: Path) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    program = """
+import os, subprocess, sys
+from imagebuild.tools import temporary
+temporary.adopt()
+with temporary.directory("ssh", sockets=True) as mine, temporary.for_child("criteria") as child:
+    for short in (os.environ["TMPDIR"], child["TMPDIR"]):
+        assert len(short + "/ostree-gpg-XXXXXX/S.gpg-agent.browser") <= 107
+        assert os.path.realpath(short).startswith(sys.argv[1])
+    inner = "from imagebuild.tools import temporary\\nwith temporary.directory('ssh', sockets=True) as x: print(x)"
+    print(mine, flush=True)
+    subprocess.run([sys.executable, "-c", inner], env={**os.environ, **child}, check=True)
+"""
+    environment = {**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(ROOT)}
+    said = subprocess.run([sys.executable, "-c", program, long], env=environment, check=True, capture_output=True, text=True).stdout
+    mine, inner = said.splitlines()
+    # what ssh(1) and gpg-agent(1) put there, with what ssh adds while it listens (mux.c: a dot and 16 characters)
+    for place in (mine, inner):
+        assert len(f"{place}/socket.{'x' * 16}") <= 107
+        assert len(f"{place}/S.gpg-agent.browser") <= 107
+        assert not Path(place).exists()
+    assert list(long.iterdir()) == []
+
+
+def test_a_place_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / f"imagebuild-{os.geteuid()}").symlink_to(tmp_path / "target")
+    with pytest.raises(BuildError, match="is not a directory of this user"), temporary.directory("x", base=tmp_path):
+        pass
+    assert not list((tmp_path / "target").iterdir())
+
+
+def test_where_nothing_can_be_locked_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(BuildError, match="no file can be locked"), temporary.directory("x", base=tmp_path):
+        pass
+    assert not list((tmp_path / f"imagebuild-{os.geteuid()}").iterdir())
+
+
+def test_permissions_and_names(tmp_path: Path) -> None:
+    with temporary.directory("a", base=tmp_path, secret=True) as one, temporary.directory("a", base=tmp_path) as other:
+        assert one != other
+        assert {each.stat().st_mode & 0o777 for each in (one, other, one.parent, one.parent.parent)} == {0o700}
+        assert temporary.sweep(tmp_path) == 0
+        assert one.is_dir()
+    assert not one.exists()
+
+
+def test_an_agent_reached_by_a_short_name_ends(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 30)
+    with temporary.directory("gpg", sockets=True) as short:
+        home.mkdir(mode=0o700)
+        (short / "home").symlink_to(home)
+        gpg.ensure_key(short / "home", "somebody")
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(short / "home" / temporary.AGENT))
+    assert not (home / temporary.AGENT).exists()
