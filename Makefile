@@ -12,7 +12,7 @@ demo: bootstrap
 
 # linters are tests (tests/test_linters.py); `vm` tests boot real guests
 test: bootstrap
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" --durations=25 --durations-min=10
 
 test-all: bootstrap
 	$(PYTEST)

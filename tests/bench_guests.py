@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--qemu", type=Path, action="append")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("choices", nargs="*", default=CHOICES)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if (options.disk if options.what == "boots" else options.kernel) is None:
         print("guests: not measured (run `make demo` first, which makes the disk that is booted)")
         return

@@ -143,7 +143,10 @@ def test_a_disk_that_fails_its_test_does_not_stop_the_tests_of_its_downloads() -
 
 
 def test_guests_take_the_machines_slots() -> None:
-    pipeline, cores = wired(settings()), settings().smoke.cores
-    assert {one.cost.guests for one in pipeline.verdicts} == {one.cost.guests for one in pipeline.installations} == {cores}
+    pipeline = wired(settings())
+    # an emulated guest has one processor
+    assert {one.cost.guests for one in pipeline.verdicts} == {one.cost.guests for one in pipeline.installations} == {1}
+    two = settings().model_copy(update={"smoke": settings().smoke.model_copy(update={"cores": 2})})
+    assert {(one.cost.cores, one.cost.guests) for one in wired(two).verdicts} == {(2, 2)}
     assert pipeline.disks["cloud"].cost.guests == 0
     assert wired(settings(), populate=("appliance",)).disks["cloud"].cost.guests == 2
