@@ -15,6 +15,7 @@ from imagebuild.tools.console import (
     EARLY,
     FATAL,
     TIMELESS,
+    TIMER,
     Patterns,
     describe_failure,
     fatal_line,
@@ -162,6 +163,8 @@ class Watcher:
         line = fatal_line(console, self.course.fatal) or fatal_line(self.screen, self.course.fatal)
         if not line:
             return None
+        if TIMER in line:
+            return Problem(text=f"QEMU's timer came too late for the kernel's own check: {line}", rig=True, hung=True)
         timeless = line.startswith(TIMELESS) and not stalled(line)
         starved = "" if timeless else starvation(self.running.meter, console)
         return Problem(text=f"{starved}; what came of it: {line}", rig=True) if starved else Problem(text=line)

@@ -27,7 +27,8 @@ from imagebuild.tools.accelerator import EMULATED
 # CPU seconds after which a guest has hung: ten times what the slowest takes
 BOOT_SECONDS, START_SECONDS = 900.0, 60.0
 WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
-PROMPT, PANIC = b" login:", b"Kernel panic - not syncing"
+# another panic is a failure: the kernel got no further than to it
+PROMPT, PANIC = b" login:", b"VFS: Unable to mount root fs"
 # where `make demo` puts its disk, and what is compared when nobody says
 DEMO = Path(__file__).parent.parent / "build" / "demo" / "store" / "artifacts"
 CHOICES = ["max:2", "max:1", *(f"{model}:1" for model in sorted(set(EMULATED.values()))), f"{EMULATED[1]}:2", f"{EMULATED[1]}:1x2"]

@@ -163,6 +163,17 @@ def test_what_does_not_depend_on_time_is_the_images_fault_on_a_busy_machine_too(
     assert not watch(machine, tmp_path, monkeypatch).rig
 
 
+def test_a_timer_that_comes_too_late_is_the_emulators_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Linux 6.1 under QEMU 10.0.2, beside two other programs on two processors; the same medium installed a minute later
+    panic = (
+        "Linux version 6.1.0-56-amd64\n[    0.008000] ..MP-BIOS bug: 8254 timer not connected to IO-APIC\n"
+        "[    0.024000] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug and send a report.\n"
+    )
+    watched = watch(FakeMachine(text=panic, runs=1.0, waits=0.0), tmp_path, monkeypatch)
+    assert (watched.rig, watched.hung) == (True, True)
+    assert "timer came too late" in watched.problem
+
+
 def test_a_busy_machine_makes_a_boot_long_not_wrong_and_not_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     half = FakeMachine(text=USERSPACE, runs=1.0, waits=1.0)
     watched = watch(half, tmp_path, monkeypatch)
