@@ -101,7 +101,7 @@ def test_a_ref_becomes_a_booted_and_checked_qcow2(own_store: Path, tmp_path: Pat
     assert again.returncode == 0, again.stderr
     assert "started" not in again.stdout, again.stdout
     assert f"released before: {released}" in again.stdout
-    assert not _guests(), "a virtual machine was started although nothing was to be done"
+    assert not _guests(store), "a virtual machine was started although nothing was to be done"
     assert time.monotonic() - begun < 60
     plan = run(configuration, store, output, "--plan")
     assert "build" not in [line.split()[0] for line in plan.stdout.splitlines()]
@@ -149,21 +149,22 @@ def _kill_in_every_stage(configuration: Path, store: Path, output: Path) -> list
         assert not [line for line in started for earlier in killed[:-2] if f" {earlier}: started" in line], lines
         # the kernel writes what was dirty before it lets go of a file system
         deadline = time.monotonic() + 10
-        while (_guests() or _loops(store)) and time.monotonic() < deadline:
+        while (_guests(store) or _loops(store)) and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert not _guests(), f"a guest outlived the pipeline that was killed in {stage}"
+        assert not _guests(store), f"a guest outlived the pipeline that was killed in {stage}"
         assert not _loops(store), f"a loop device outlived the pipeline that was killed in {stage}"
     return killed
 
 
-def _guests() -> list[str]:
+def _guests(store: Path) -> list[str]:
+    """Return the guests of this build: others may run on the machine. Their consoles lie in its store."""
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = place.read_bytes().split(b"\0")
         except OSError:
             continue
-        if words[0].endswith(b"qemu-system-x86_64"):
+        if words[0].endswith(b"qemu-system-x86_64") and str(store).encode() in b" ".join(words):
             found.append(place.parent.name)
     return found
 
