@@ -68,6 +68,7 @@ def test_a_unit_that_spins_in_the_kernel_of_a_quiet_machine_is_the_images_fault(
     assert "no ssh within" in cell.reason
 
 
+@pytest.mark.slow
 def test_beside_hogs_a_good_image_is_an_error_and_then_passed(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = lab.pipeline.disks["cloud"]
     outcome = lab.must(step, lab.pipeline.tree)
