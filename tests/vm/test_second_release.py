@@ -56,7 +56,7 @@ def looks_right(configuration: Path, store: Path, output: Path, browser: Browser
 
     # what changed
     assert new.previous is not None
-    assert (new.previous.commit, new.tree.version) == (old.tree.commit, "12.2")
+    assert (new.previous.commit, new.tree.version) == (old.tree.commit, "12.3")
     changes = (second / "metadata" / "changes.txt").read_text()
     assert re.search(r"Added:\n  nano-[0-9.]+-\S+\.amd64\n", changes)
     assert "Removed" not in changes
