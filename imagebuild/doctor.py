@@ -101,7 +101,7 @@ def _emulator() -> Finding:
     old = found is not None and int(found[1]) < QUICK_QEMU
     fix = "Debian 12: qemu-system-x86 from bookworm-backports (.ci/bootstrap does it)" if old else ""
     return Finding(
-        what="emulator", says=f"{said}; emulated guests cost about 1.4 times what they cost with QEMU 10" if old else said, fix=fix, needed=False
+        what="emulator", says=f"{said}; emulated guests cost about 1.3 times what they cost with QEMU 10" if old else said, fix=fix, needed=False
     )
 
 
