@@ -30,7 +30,7 @@ PANIC = b"Kernel panic - not syncing"
 KERNELS = ("/boot/vmlinuz-*", "/lib/modules/*/vmlinuz", "/usr/lib/modules/*/vmlinuz")
 
 
-# The model that costs least under emulation, by the x86-64 level that a tree needs (measured: docs/guests.md, `make bench-guests`).
+# The model that costs least under emulation, by the x86-64 level that a tree needs (measured: docs/guests.md, `make bench`).
 # `max` switches on five-level page tables, which the kernel then walks, emulated.
 EMULATED = {1: "Nehalem,vendor=AuthenticAMD,+erms", 2: "Nehalem,vendor=AuthenticAMD,+erms", 3: "max,la57=off"}
 ANY_TREE = 3
