@@ -37,9 +37,7 @@ def _outermost(plan: Plan) -> list[str]:
 
 def _places(plan: Plan) -> list[tuple[PurePosixPath, PurePosixPath]]:
     """Return (where it is mounted, where it is to be) of what goes into /var."""
-    return [
-        (place_of(mount), stateroot(plan) / mount.removeprefix(VAR).lstrip("/")) for mount in _outermost(plan) if _is_in(mount, VAR)
-    ]
+    return [(place_of(mount), stateroot(plan) / mount.removeprefix(VAR).lstrip("/")) for mount in _outermost(plan) if _is_in(mount, VAR)]
 
 
 def fill(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:

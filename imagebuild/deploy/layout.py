@@ -95,9 +95,7 @@ class _Request:
     percent: int = 0
 
 
-def lay_out(
-    handler: Any, disk_size: int, firmware: frozenset[Firmware], name: str, tree: mount_points.Tree | None = None
-) -> Layout:
+def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: str, tree: mount_points.Tree | None = None) -> Layout:
     """Work out a layout from a parsed kickstart; mount points are where the links of `tree` lead.
 
     Raises BadKickstartError: what is not executed, or no host can have (line), what does not fit (sums).

@@ -1,7 +1,7 @@
 """Where a host that boots from OSTree can have a file system of its own, and where the links of its tree lead.
 
-Sources: libostree 2026.4, docs/adapting-existing.md ("System layout"), src/switchroot/ostree-prepare-root.c (what is mounted in the
-initramfs), src/libostree/ostree-impl-system-generator.c (/var); systemd 252, src/fstab-generator (its manual on symbolic links).
+Sources: libostree 2022.7 and 2026.4, docs/adapting-existing.md ("System layout"), src/switchroot/ostree-prepare-root.c (what is mounted
+in the initramfs), src/libostree/ostree-impl-system-generator.c (/var); systemd's pull requests 6293 and 24018 (links in fstab).
 """
 
 import posixpath
@@ -77,7 +77,8 @@ def plain(mount: str) -> str:
 def settle(mount: str, tree: Tree | None, where: str) -> str:
     """Return where a host has the file system that a kickstart wants at `mount` (absolute): links of the tree are followed.
 
-    `tree` None: its links are not known, and only what no tree can have is refused. Raises BadKickstartError, which begins with `where`.
+    In fstab systemd follows them since 2017 only, and only where no more than the last name is missing (252: where anything is). `tree`
+    None: its links are not known, and only what no tree can have is refused. Raises BadKickstartError, which begins with `where`.
     """
     if mount in ("/", "/boot", "/boot/efi"):
         return mount
@@ -87,7 +88,7 @@ def settle(mount: str, tree: Tree | None, where: str) -> str:
     place = _followed(mount, tree, where)
     if place == "/":
         raise BadKickstartError(f"{where}: {mount} is a link to the root directory in this tree", hint=HINT)
-    # a link into the physical root, as /tmp has one in many trees; what ostree keeps there is not for anybody else
+    # a link into the physical root is fine, as /tmp is one in many trees; what ostree keeps there is not for anybody else
     if not (place.startswith("/sysroot/") and not re.match(r"/sysroot/(ostree|boot)(/|$)", place)):
         _refuse_taken(mount, place, where)
     _refuse_missing(mount, place, tree, where)
