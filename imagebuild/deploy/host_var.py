@@ -1,6 +1,6 @@
 """What the installed host has on file systems of its own, put together as it will be: what lies in /var above all.
 
-As Anaconda does it (pyanaconda 27 … 45, payloads' _setup_internal_bindmount): file systems are mounted in the physical root, and bound to
+As Anaconda does it (since 27.19; rpmostreepayload.py, prepareMountTargets): file systems are mounted in the physical root, and bound to
 where the host has them. Here into the stateroot's /var, so that whoever looks there sees what the host will see.
 """
 

@@ -91,7 +91,7 @@ def settle(mount: str, tree: Tree | None, where: str) -> str:
     # a link into the physical root is fine, as /tmp is one in many trees; what ostree keeps there is not for anybody else
     if not (place.startswith("/sysroot/") and not re.match(r"/sysroot/(ostree|boot)(/|$)", place)):
         _refuse_taken(mount, place, where)
-    _refuse_missing(mount, place, tree, where)
+    _refuse_unmountable(mount, place, tree, where)
     return place
 
 
@@ -128,7 +128,7 @@ def _followed(mount: str, tree: Tree, where: str) -> str:
     return place
 
 
-def _refuse_missing(mount: str, place: str, tree: Tree, where: str) -> None:
+def _refuse_unmountable(mount: str, place: str, tree: Tree, where: str) -> None:
     if place == "/usr/local" or place.startswith("/usr/local/"):
         raise BadKickstartError(
             f"{where}: an OSTree host can have no file system of its own there: {mount} is no link out of /usr in this tree, and {COMMIT}",
