@@ -8,6 +8,7 @@ from imagebuild import config
 from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import plan, table
 from imagebuild.deploy.kickstart import BadKickstartError
+from imagebuild.deploy.mount_points import Tree
 from imagebuild.deploy.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.stages import kickstart
@@ -26,8 +27,10 @@ def rendered(name: str, variant: str = "cloud") -> tuple[str, str]:
     return kickstart.render(template, kickstart.values(loaded.the_ref(), loaded.tree) | template.values), template.syntax
 
 
-def read(text: str, *, size: int = 6 * GIB, firmware: frozenset[Firmware] = BIOS, syntax: str = "F28") -> Plan:
-    return plan.read(text, syntax, disk_size=size, firmware=firmware, seed="commit", name="test.ks")
+def read(
+    text: str, *, size: int = 6 * GIB, firmware: frozenset[Firmware] = BIOS, syntax: str = "F28", tree: Tree | None = None
+) -> Plan:
+    return plan.read(text, syntax, disk_size=size, firmware=firmware, seed="commit", name="test.ks", tree=tree)
 
 
 SMALL = """text

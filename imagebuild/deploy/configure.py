@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
+from imagebuild.deploy import host_var
 from imagebuild.deploy.plan import Plan, Script, User
 from imagebuild.deploy.target import SYSROOT, Argv, File, Sandbox, mount_proc
 from imagebuild.errors import BuildError
@@ -36,9 +37,10 @@ def open_deployment(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> N
     """Make the deployment a root directory: what Anaconda binds before %post."""
     target.run(
         ["mount", "--bind", deployment, deployment],
-        ["mount", "--bind", SYSROOT / "ostree/deploy" / plan.osname / "var", deployment / "var"],
+        ["mount", "--rbind", host_var.stateroot(plan), deployment / "var"],
         ["mount", "--rbind", SYSROOT, deployment / "sysroot"],
         ["mount", "--bind", SYSROOT / "boot", deployment / "boot"],
+        *host_var.beside(plan, deployment),
         ["mount", "--rbind", "/dev", deployment / "dev"],
         *[[str(word) for word in argv] for argv in mount_proc(deployment / "proc")],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", deployment / "run"],
@@ -99,7 +101,7 @@ def _accounts(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
     lines = [f"groupadd {f'--gid={gid} ' if gid is not None else ''}{shlex.quote(name)}" for name, gid in plan.groups]
     lines = [f"getent group {shlex.quote(name)} >/dev/null || {line}" for (name, _), line in zip(plan.groups, lines, strict=True)]
     for user in plan.users:
-        lines += _user(user)
+        lines += _user(user, host_var.mounts(plan))
     for name, key in plan.ssh_keys:
         lines += _ssh_key(name, key)
     if plan.root_locked:
@@ -112,13 +114,18 @@ def _accounts(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
         target.run_script(["chpasswd", "--encrypted"], hashes, root=deployment)
 
 
-def _user(user: User) -> list[str]:
-    name = shlex.quote(user.name)
-    options = ["--create-home", "--no-log-init", f"--home-dir={shlex.quote(user.home)}", f"--shell={shlex.quote(user.shell)}"]
+def _user(user: User, mounts: Sequence[str]) -> list[str]:
+    name, home = shlex.quote(user.name), shlex.quote(user.home)
+    options = ["--create-home", "--no-log-init", f"--home-dir={home}", f"--shell={shlex.quote(user.shell)}"]
     options += [f"--uid={user.uid}"] if user.uid is not None else []
     options += [f"--gid={user.gid}"] if user.gid is not None else []
     options += [f"--comment={shlex.quote(user.gecos)}"] if user.gecos else []
-    lines = [f"getent passwd {name} >/dev/null || useradd {' '.join(options)} {name}"]
+    made = f"useradd {' '.join(options)} {name}"
+    if mounts:
+        # useradd leaves a home alone that is there already, as a file system of its own is (pyanaconda's users.py makes it the user's, too)
+        own = f"[ ! -d /etc/skel ] || cp -R /etc/skel/. {home}; find {home} -xdev ! -name lost+found -exec chown -h {name}: {{}} +"
+        made = f'{{ {made}; case "$(realpath -m {home})" in {"|".join(mounts)}) {own};; esac; }}'
+    lines = [f"getent passwd {name} >/dev/null || {made}"]
     # a tree keeps its own groups in /usr/lib/group, where usermod does not look (nss-altfiles)
     for group in user.groups:
         word = shlex.quote(group)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, configure
+from imagebuild.deploy import bootloader, configure, host_var
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.plan import Plan
-from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target
+from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
 
 # a tree's own cheap menu generator. Under its other name, grub-mkconfig, libostree would run it in the deployment as root
 # directory, where nothing is mounted yet (ostree-bootloader-grub2.c)
@@ -26,6 +26,8 @@ def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
     target.run(["mkdir", "-p", SYSROOT / "tmp"], ["chmod", "1777", SYSROOT / "tmp"])
     _deploy(plan, target, commit, layout.directory)
     deployment = deployment_of(plan, commit)
+    host_var.fill(plan, target, deployment)
+    host_var.gather(plan, target)
     configure.open_deployment(plan, target, deployment)
     configure.configure(plan, target, deployment)
     configure.run_scripts(plan.scripts, target, deployment)
@@ -45,6 +47,7 @@ def change(base: Plan, plan: Plan, target: Target, *, commit: str) -> None:
         arguments = kernel_arguments(plan)
         # not `set-kargs --replace`: that keeps what is not named
         target.run(["ostree", "admin", "instutil", "set-kargs", f"--sysroot={SYSROOT}", *arguments], env=_menu_environment(plan, target))
+    host_var.gather(plan, target)
     configure.open_deployment(plan, target, deployment)
     # what the base's scripts took away again (an account, say) stays away
     added = replace(
@@ -60,7 +63,7 @@ def _grow(plan: Plan, target: Target) -> None:
     """Let the file system on the last volume take the room that the volume has got."""
     mount, name, fstype = next(each for each in plan.file_systems() if each[1] == plan.volumes[-1].name)
     # resize2fs(8) wants the device, xfs_growfs(8) the place
-    target.grow(name, fstype, SYSROOT / mount.lstrip("/"))
+    target.grow(name, fstype, place_of(mount))
 
 
 def is_change(base: Plan, plan: Plan) -> str:

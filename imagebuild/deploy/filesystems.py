@@ -5,7 +5,7 @@ from typing import Protocol
 
 from imagebuild.deploy import lvm
 from imagebuild.deploy.plan import Plan
-from imagebuild.deploy.target import SYSROOT, Argv, Sandbox
+from imagebuild.deploy.target import SYSROOT, Argv, Sandbox, place_of
 
 
 class BlockTarget(Sandbox, Protocol):
@@ -75,15 +75,17 @@ def mount(plan: Plan, target: BlockTarget, *, read_only: bool = False) -> None:
     commands: list[Argv] = []
     for place, name, fstype in plan.file_systems():
         if fstype in options:
-            where = SYSROOT / place.lstrip("/")
+            where = place_of(place)
             commands += [["mkdir", "-p", where]] if place != "/" and not read_only else []
             commands.append(["mount", "-t", fstype, "-o", options[fstype], target.device(name), where])
     target.run(*commands)
 
 
-def unmount(target: Sandbox, *, trim: bool) -> None:
+def unmount(plan: Plan, target: Sandbox, *, trim: bool) -> None:
     """Unmount everything at SYSROOT; `trim` gives back what is not used, so that the image stays sparse."""
-    give_back: list[Argv] = [["fstrim", SYSROOT]] if trim else []
+    # /boot is written once, and nothing of it is removed again
+    places = [place_of(mount) for mount, _, fstype in plan.file_systems() if fstype in ("xfs", "ext4") and mount != "/boot"]
+    give_back: list[Argv] = [["fstrim", place] for place in places] if trim else []
     target.run(*give_back, ["sync"], ["umount", "-R", SYSROOT])
 
 
@@ -113,7 +115,7 @@ def activate(plan: Plan, target: MappedTarget) -> None:
 
 def close_mapped(plan: Plan, target: MappedTarget, *, trim: bool) -> None:
     """Unmount everything and take the volumes away."""
-    unmount(target, trim=trim)
+    unmount(plan, target, trim=trim)
     if plan.volumes:
         target.run(["vgchange", *lvm_options(_physical(plan, target)), "--activate=n", plan.group])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from imagebuild.deploy import host_var
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import SYSROOT, Sandbox
 from imagebuild.errors import BuildError
@@ -68,7 +69,8 @@ CLOUD_UNITS = ("cloud-init-local.service", "cloud-init.service", "cloud-config.s
 
 def read_facts(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> dict[str, list[str]]:
     """Return what there is, by the words of SCRIPT; the file systems are mounted read-only at SYSROOT. Raises BuildError."""
-    var, boot = SYSROOT / "ostree/deploy" / plan.osname / "var", SYSROOT / "boot"
+    host_var.gather(plan, target)
+    var, boot = host_var.stateroot(plan), SYSROOT / "boot"
     facts: dict[str, list[str]] = {}
     for line in target.run(["sh", "-c", SCRIPT, "sh", deployment, var, boot]).splitlines():
         word, _, encoded = line.partition("\t")

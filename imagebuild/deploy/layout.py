@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from imagebuild.deploy import mount_points
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.kinds import Firmware
 
@@ -94,9 +95,13 @@ class _Request:
     percent: int = 0
 
 
-def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: str) -> Layout:
-    """Work out a layout from a parsed kickstart. Raises BadKickstartError: what is not executed (line), what does not fit (sums)."""
+def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: str, tree: mount_points.Tree | None = None) -> Layout:
+    """Work out a layout from a parsed kickstart; mount points are where the links of `tree` lead.
+
+    Raises BadKickstartError: what is not executed, or no host can have (line), what does not fit (sums).
+    """
     parts, group, volumes = _autopart(handler, disk_size, name) if handler.autopart.seen else _asked(handler, name)
+    parts, volumes = ([_settled(each, tree, name) for each in requests] for requests in (parts, volumes))
     table = _table(handler, parts, firmware, disk_size, name)
     required = _required(handler, table, firmware) if handler.autopart.seen or handler.reqpart.seen else []
     _check_names([*required, *parts], group, volumes, name)
@@ -154,9 +159,23 @@ def _part(part: Any, name: str) -> _Request:
         raise BadKickstartError(
             f"{name}:{part.lineno}: part {mount} --fstype={fstype} is not executed by imagebuild (it knows {', '.join(sorted(FILE_SYSTEMS))})"
         )
-    role = fstype if fstype in ("biosboot", "efi", "swap") else (mount.strip("/").replace("/", "-") or "root")
+    role = fstype if fstype in ("biosboot", "efi", "swap") else _role(mount)
     place = "" if fstype in ("biosboot", "swap") else mount
     return _Request(name=role, size=size, fstype=fstype, mount=place, grow=part.grow, limit=limit, label=part.label or "", line=part.lineno)
+
+
+def _role(mount: str) -> str:
+    """Return the name of the partition that is mounted there; `root` is what is mounted at /, not at /root."""
+    word = mount.strip("/").replace("/", "-") or "root"
+    return f"at-{word}" if word in ("root", "biosboot", "efi", "swap") and mount.strip("/") else word
+
+
+def _settled(request: _Request, tree: mount_points.Tree | None, name: str) -> _Request:
+    """Return what is asked for, at the place where a host has it; what is no usable mount point at all is refused by `_check_names`."""
+    mount = mount_points.plain(request.mount)
+    if PLACE.fullmatch(mount) and ".." not in mount.split("/"):
+        mount = mount_points.settle(mount, tree, f"{name}:{request.line}: {request.mount}")
+    return replace(request, mount=mount)
 
 
 def _logvol(volume: Any, name: str) -> _Request:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, compatibility, filesystems, lvm, table
+from imagebuild.deploy import bootloader, compatibility, filesystems, host_var, lvm, table
 from imagebuild.deploy import live_system as guard
 from imagebuild.deploy.execute import execute
 from imagebuild.deploy.layout import SECTOR
@@ -22,7 +22,7 @@ from imagebuild.tools.namespace import Namespace, private
 SETTLE_SECONDS = 60
 RUN = Path("/run")
 INSTALL = Path("/run/install")
-LOG_DIRECTORY = "var/log/imagebuild"
+LOG_DIRECTORY = "log/imagebuild"
 
 
 class LocalTarget(NamespaceSandbox):
@@ -51,7 +51,7 @@ class LocalTarget(NamespaceSandbox):
 
     def finish(self, plan: Plan) -> None:
         """Leave log and kickstart in the installed system, and unmount."""
-        place = SYSROOT / "ostree/deploy" / plan.osname / LOG_DIRECTORY
+        place = host_var.stateroot(plan) / LOG_DIRECTORY
         kept = [str(file) for file in (INSTALL / "ks.cfg", steplog.current()) if file is not None and file.is_file()]
         # passwords may stand in a kickstart
         self.run(["mkdir", "-p", "-m", "0700", place])

@@ -70,8 +70,7 @@ class NativeTarget(NamespaceSandbox):
 
     def finish(self, plan: Plan) -> None:
         """Unmount, and give back what is not used."""
-        del plan
-        filesystems.unmount(self, trim=not self._read_only)
+        filesystems.unmount(plan, self, trim=not self._read_only)
 
 
 @contextlib.contextmanager

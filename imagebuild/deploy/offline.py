@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from imagebuild.config import cache_directory
-from imagebuild.deploy import filesystems, lvm
+from imagebuild.deploy import filesystems, host_var, lvm
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox
-from imagebuild.deploy.target import SYSROOT, File, mount_proc
+from imagebuild.deploy.target import SYSROOT, File, mount_proc, place_of
 from imagebuild.errors import BuildError
 from imagebuild.tools import temporary
 from imagebuild.tools.namespace import Namespace, mapped, mapping_unavailable
@@ -50,7 +50,7 @@ class OfflineTarget(NamespaceSandbox):
 
     def prepare(self, plan: Plan) -> None:
         """Make the directories that will be file systems. SYSROOT itself is no mount: hard links do not cross one."""
-        self.run(["mkdir", "-p", *[SYSROOT / mount.lstrip("/") for mount, _, fstype in plan.file_systems() if fstype == "ext4"]])
+        self.run(["mkdir", "-p", *[place_of(mount) for mount, _, fstype in plan.file_systems() if fstype == "ext4"]])
 
     def reopen(self, plan: Plan, *, read_only: bool) -> None:
         """Refuse: nothing is mounted here."""
@@ -68,11 +68,12 @@ class OfflineTarget(NamespaceSandbox):
             raise BuildError("there is no disk to be written")
         self._space.run(["touch", self._root / "run/disk"])
         self._space.run(["mount", "--bind", self._disk, self._root / "run/disk"])
+        host_var.release(plan, self)
         self.run(["mkdir", STAGE])
         sources: dict[str, PurePosixPath] = {}
         for mount, name, fstype in reversed(plan.file_systems()):
             if fstype == "ext4" and mount != "/":
-                place = SYSROOT / mount.lstrip("/")
+                place = place_of(mount)
                 sources[name] = STAGE / name
                 self.run(["mv", place, sources[name]], ["mkdir", "-m", "0755", place])
         sources[plan.root()[0]] = SYSROOT
@@ -108,6 +109,9 @@ class OfflineTarget(NamespaceSandbox):
         image = f"{DISK}?offset={start}"
         inodes = used_inodes(self._space.run(["dumpe2fs", image], root=self._root, env=self._environment, quiet=True))
         lines = [f"sif <{inode}> {field} @{plan.epoch}" for inode in inodes for field in ("ctime", "atime")]
+        # mke2fs takes everything from the directory but what the directory itself is
+        mode, owner, group = self.run(["stat", "-c", "%f %u %g", source]).split()
+        lines += [f"sif <2> mode 0x{mode}", f"sif <2> uid {owner}", f"sif <2> gid {group}"]
         if source == SYSROOT:
             deployments = self.run(["sh", "-c", 'ls -1d "$1"/ostree/deploy/*/deploy/*.[0-9]', "sh", SYSROOT]).split()
             lines += [f"sif {PurePosixPath('/') / PurePosixPath(each).relative_to(SYSROOT)} flags {IMMUTABLE}" for each in deployments]

@@ -13,6 +13,7 @@ from pykickstart.constants import KS_SCRIPT_POST, KS_SCRIPT_PRE
 from imagebuild.deploy import password
 from imagebuild.deploy.kickstart import BadKickstartError, parse, refuse_unknown
 from imagebuild.deploy.layout import MOUNTED, Partition, Volume, lay_out
+from imagebuild.deploy.mount_points import Tree
 from imagebuild.kinds import Firmware
 
 
@@ -126,16 +127,18 @@ class Plan:
 
 
 def read(
-    text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware], seed: str, epoch: int = 0, name: str = "kickstart"
-) -> Plan:
+    text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware], seed: str, epoch: int = 0, name: str = "kickstart",
+    tree: Tree | None = None,
+) -> Plan:  # fmt: skip
     """Turn a kickstart into a plan for a disk of `disk_size` bytes.
 
-    `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything made is given.
-    Raises BadKickstartError: a command or option that is not executed (with its line), sizes that do not fit (with the sums).
+    `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything made is given. Mount points
+    are where the links of `tree` lead (None: its links are not known; as they are written). Raises BadKickstartError: a command or
+    option that is not executed, a mount point that no host can have (with its line), sizes that do not fit (with the sums).
     """
     handler = parse(text, syntax, name)
     refuse_unknown(handler, name)
-    layout = lay_out(handler, disk_size, firmware, name)
+    layout = lay_out(handler, disk_size, firmware, name, tree)
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
     if not setup.seen:
         raise BadKickstartError(f"{name}: there is no ostreesetup: nothing to install")

@@ -54,6 +54,11 @@ class Target(Sandbox, Protocol):
         """Unmount everything; whatever was written is on the disk afterwards."""
 
 
+def place_of(mount: str) -> PurePosixPath:
+    """Return where the toolbox has the file system that the installed host has at `mount`: a host's /sysroot is the physical root itself."""
+    return SYSROOT / mount.removeprefix("/sysroot/").lstrip("/")
+
+
 def mount_proc(place: PurePosixPath | Path) -> list[list[str | PurePosixPath | Path]]:
     """Return the commands that mount /proc. What in it speaks to the whole kernel (core_pattern, sysrq) asks for a user id only: read only."""
     protect: list[list[str | PurePosixPath | Path]] = [

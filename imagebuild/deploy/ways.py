@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.deploy import appliance, native, offline, prescript
+from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.plan import Plan, read
 from imagebuild.deploy.target import Target
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Kickstart, Toolbox, Tree
+from imagebuild.tools.ostree import Repo
 
 MIB = 1024 * 1024
 
@@ -70,6 +72,7 @@ def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) 
     return read(
         text, kickstart.syntax, disk_size=spec.size * MIB, firmware=frozenset(spec.firmware), seed=tree.commit,
         epoch=spec.epoch if spec.epoch is not None else tree.timestamp, name=kickstart.file.name,
+        tree=CommitFiles(Repo(tree.repo), tree.commit),
     )  # fmt: skip
 
 

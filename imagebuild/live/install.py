@@ -17,6 +17,7 @@ from imagebuild.deploy import prescript
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.live_system import LiveSystem, disk_of
 from imagebuild.deploy.local import install_local, local_target
+from imagebuild.deploy.mount_points import RunningTree
 from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import REPO, File
 from imagebuild.errors import BuildError
@@ -125,6 +126,7 @@ def _plan(live: LiveSystem, text: str, found: Found, release: Release, disk: Can
     return planning.read(
         text, release.syntax, disk_size=disk.size // MIB * MIB, firmware=frozenset({live.firmware}),
         seed=f"{release.commit} {secrets.token_hex(16)}", epoch=int(time.time()), name=found.name,
+        tree=RunningTree(),
     )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Each storage profile, for real: set up at first boot from the image's own configuration, and held against its criterion."""
+"""Each storage profile, for real: set up at first boot from the image's own configuration, and held against its criterion.
+
+One of these guests has /var, /home and /tmp on file systems of their own besides: booting is what is dear.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +12,22 @@ from imagebuild.criteria.test_boots import test_boots_the_released_commit as boo
 from imagebuild.criteria.test_container_storage import test_container_storage_is_set_up as storage_is_set_up
 from imagebuild.guest import Host
 from imagebuild.model import Tree
-from imagebuild.tools import oci
+from imagebuild.tools import oci, ssh
 from tests.vm.wiring import Lab
 
 SAY = "hello from a container"
+# a link of the tree leads /home and /root into /var, and /tmp into the physical root
+VOLUMES = """logvol /var --size=384 --fstype=ext4 --name=var --vgname=atomicos
+logvol /tmp --size=64 --fstype=ext4 --name=tmp --vgname=atomicos
+user --name=ada
+sshkey --username=ada "{key}"
+%post --erroronfail
+set -e
+echo kept > /var/lib/kept
+echo roots > /root/kept
+echo hers > /home/ada/kept
+%end
+"""
 
 
 def run_container(host: Host) -> str:
@@ -32,6 +47,9 @@ def run_container(host: Host) -> str:
 )
 def test_a_profile_is_set_up_at_first_boot(lab: Lab, tmp_path: Path, profile: str, root: str) -> None:
     text = lab.text(f"debian-12-{profile}.ks").replace("--fstype=xfs", f"--fstype={root}")
+    key, public = ssh.make_key(tmp_path)
+    if profile == "devicemapper":
+        text = text.replace("part pv.01", "part /home --size=64 --fstype=ext4\npart pv.01") + VOLUMES.format(key=public)
     disk = lab.disk(profile, text)
     outcome = lab.must(disk)
     tree: Tree = outcome.value(lab.pipeline.tree)
@@ -47,10 +65,26 @@ def test_a_profile_is_set_up_at_first_boot(lab: Lab, tmp_path: Path, profile: st
             storage_is_set_up(boot.host, replace(boot.expected, storage=other))
         if profile == "devicemapper":  # the one driver that no smoke test of the demo's downloads runs containers on
             assert run_container(boot.host) == SAY
+            _nothing_vanished_under_a_mount(boot.host, key)
         if profile == "overlay2-root":
             _another_driver(boot.host)
             with pytest.raises(AssertionError, match="docker's storage driver is 'vfs', not 'overlay2'"):
                 storage_is_set_up(boot.host, boot.expected)
+
+
+def _nothing_vanished_under_a_mount(host: Host, key: Path) -> None:
+    """What the kickstart made below /var is there on its own file systems, and the account's key opens it."""
+    mounts = dict(line.split() for line in host.succeeds("findmnt", "--raw", "--noheadings", "--output", "TARGET,SOURCE").splitlines())
+    assert mounts["/var"] == "/dev/mapper/atomicos-var"
+    assert mounts["/sysroot/tmp"] == "/dev/mapper/atomicos-tmp"
+    assert mounts["/var/home"].startswith("/dev/vda")
+    assert host.succeeds("cat", "/var/lib/kept", "/root/kept").split() == ["kept", "roots"]
+    modes = host.succeeds("stat", "--format=%a %U", "/var", "/var/home", "/var/home/ada", "/var/roothome", "/tmp/.", "/var/tmp")
+    assert modes.splitlines() == ["755 root", "755 root", "755 ada", "700 root", "1777 root", "1777 root"]
+    host.succeeds("sh", "-c", "umask 077; cat > /run/ada.key", stdin=key.read_bytes())
+    flags = [word for each in ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null") for word in ("-o", each)]
+    said = host.succeeds("ssh", *flags, "-i", "/run/ada.key", "ada@127.0.0.1", "id -un; cat kept; touch more", seconds=60)
+    assert said.split() == ["ada", "hers"]
 
 
 def _another_driver(host: Host) -> None:

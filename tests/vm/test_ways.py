@@ -20,13 +20,23 @@ from tests.vm.wiring import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the native way and looking into the disks need root")
 FS_IMMUTABLE = "i"
+VOLUMES = """logvol /var/tmp --size=32 --fstype=ext4 --name=tmp --vgname=atomicos
+logvol /var --size=256 --fstype=ext4 --name=var --vgname=atomicos
+logvol /home/ada --size=32 --fstype=ext4 --name=ada --vgname=atomicos
+user --name=ada
+sshkey --username=ada "ssh-ed25519 AAAA ada"
+%post --erroronfail
+echo kept > /var/lib/kept
+%end
+"""
 
 
 def ext4(lab: Lab) -> str:
-    """The demo's kickstart on ext4, which every way can make."""
+    """The demo's kickstart on ext4, which every way can make, with file systems of their own in /var; the tree links /home there."""
     text = lab.text()
     assert "--fstype=xfs" in text
-    return text.replace("--fstype=xfs", "--fstype=ext4")
+    text = text.replace("--fstype=xfs", "--fstype=ext4").replace("part pv.01", "part /home --size=64 --fstype=ext4\npart pv.01")
+    return text + VOLUMES
 
 
 def test_the_three_ways_give_the_same_system(lab: Lab, tmp_path: Path) -> None:
@@ -39,6 +49,10 @@ def test_the_three_ways_give_the_same_system(lab: Lab, tmp_path: Path) -> None:
     found = {way: describe(disk, made, tmp_path / way) for way, disk in disks.items()}
     reference = found["native"]
     assert len(reference) > 25_000
+    assert {"/var:lib/kept", "/home/ada:.ssh/authorized_keys", "/home/ada:.profile"} <= reference.keys()
+    assert {path: reference[path][:2] for path in ("/var:.", "/home:.", "/home/ada:.", "/var/tmp:.")} == {
+        "/var:.": ("0o40755", 0), "/home:.": ("0o40755", 0), "/home/ada:.": ("0o40755", 1000), "/var/tmp:.": ("0o41777", 0),
+    }  # fmt: skip
     for way in ("offline", "appliance"):
         other = found[way]
         different = sorted(path for path in reference.keys() | other.keys() if reference.get(path) != other.get(path))
@@ -67,12 +81,14 @@ def test_two_native_xfs_builds_differ_in_the_root_volume_only(lab: Lab) -> None:
 
 
 def describe(disk: Disk, made: Plan, work: Path) -> dict[str, tuple[object, ...]]:
-    """Return path -> (type and mode, owners, size, content or target, extended attributes, immutable) of root and /boot."""
-    boot = next(each for each in made.partitions if each.mount == "/boot")
+    """Return path -> (type and mode, owners, size, content or target, extended attributes, immutable) of every file system but the ESP."""
     found: dict[str, tuple[object, ...]] = {}
-    for name, (start, size) in (("/", lvm.place(made, "root")), ("/boot", (boot.start, boot.size))):
-        with mounted(disk.file, start, size, "ro,noload", work / (name.strip("/") or "root")) as place:
-            for path in sorted(place.rglob("*")):
+    for name, device, fstype in made.file_systems():
+        if fstype != "ext4":
+            continue
+        start, size = lvm.place_of(made, device)
+        with mounted(disk.file, start, size, "ro,noload", work / device) as place:
+            for path in [place, *sorted(place.rglob("*"))]:
                 found[f"{name}:{path.relative_to(place)}"] = _entry(path)
             deployment = next(place.glob("ostree/deploy/*/deploy/*.0"), place)
             flags = subprocess.run(["lsattr", "-d", deployment], capture_output=True, text=True, check=True).stdout.split()[0]

@@ -1,0 +1,30 @@
+"""A commit in a repository as mount points see it (`mount_points.Tree`). Apart from there: the live installer has no libostree binding."""
+
+from dataclasses import dataclass
+
+from imagebuild.tools.ostree import Entry, Repo
+
+
+@dataclass(frozen=True)
+class CommitFiles:
+    """The files of a commit; nothing is read before it is asked for. Everything raises BuildError when an object cannot be read."""
+
+    repo: Repo
+    commit: str
+
+    def link(self, path: str) -> str | None:
+        """Return what a symbolic link says; None when there is none at that path."""
+        entry = self._entry(path)
+        return entry.target if entry is not None and entry.is_link else None
+
+    def is_directory(self, path: str) -> bool:
+        """Whether there is a directory at that path."""
+        entry = self._entry(path)
+        return entry is not None and entry.is_directory
+
+    def has(self, path: str) -> bool:
+        """Whether there is anything at that path."""
+        return self._entry(path) is not None
+
+    def _entry(self, path: str) -> Entry | None:
+        return self.repo.find(self.commit, path, follow=False)
