@@ -1,0 +1,86 @@
+"""What is wrong with a kickstart is gathered and said at once, each problem with its file and line."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+
+from imagebuild.errors import BuildError
+
+# where each line of a text comes from: (file, line in it)
+Origin = Sequence[tuple[str, int]]
+
+
+class BadKickstartError(BuildError):
+    """A kickstart that cannot be parsed or executed: a line for each problem, which begins with file and line."""
+
+
+class Problems:
+    """What is wrong with one kickstart."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._messages: list[str] = []
+        self._hints: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._messages)
+
+    def add(self, line: int, text: str, hint: str = "") -> None:
+        """Remember a problem of a line; 0: of the kickstart as a whole."""
+        self._remember(f"{self.name}:{line}: {text}" if line else f"{self.name}: {text}", hint)
+
+    def lines(self) -> set[int]:
+        """Return the lines that have a problem."""
+        return {int(line) for message in self._messages if (line := self._line(message)) != float("inf")}
+
+    def extend(self, other: "Problems") -> None:
+        """Remember another one's problems too."""
+        for message in other._messages:
+            self._remember(message, "")
+        for hint in other._hints:
+            self._remember("", hint)
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Remember what is raised in the block, and go on behind it."""
+        try:
+            yield
+        except BadKickstartError as error:
+            for message in error.message.split("\n"):
+                self._remember(message, error.hint)
+
+    def refuse(self) -> None:
+        """Raise BadKickstartError with all that was remembered, in the order of the lines; nothing when there is nothing."""
+        if self._messages:
+            raise BadKickstartError("\n".join(sorted(self._messages, key=self._line)), hint="; ".join(self._hints))
+
+    def _line(self, message: str) -> float:
+        """Return the line that a message is about: what has none comes last."""
+        match = re.match(r":(\d+): ", message.removeprefix(self.name))
+        return int(match.group(1)) if match else float("inf")
+
+    def _remember(self, message: str, hint: str) -> None:
+        if message and message not in self._messages:
+            self._messages.append(message)
+        if hint and hint not in self._hints:
+            self._hints.append(hint)
+
+
+@contextlib.contextmanager
+def located(name: str, origin: Origin) -> Iterator[None]:
+    """Name the file and line that a text's line comes from, in what is raised in the block. Lines behind `origin` are the text's own."""
+    try:
+        yield
+    except BadKickstartError as error:
+        if not origin:
+            raise
+        message = re.sub(rf"^{re.escape(name)}:(\d+)(?=: )", lambda match: _place(match, origin), error.message, flags=re.MULTILINE)
+        raise BadKickstartError(message, hint=error.hint, log=error.log) from error
+
+
+def _place(match: re.Match[str], origin: Origin) -> str:
+    number = int(match.group(1))
+    if not 0 < number <= len(origin):
+        return match.group()
+    file, line = origin[number - 1]
+    return f"{file}:{line}"
