@@ -14,7 +14,7 @@ from imagebuild.deploy import commands
 from imagebuild.deploy.problems import BadKickstartError, Problems
 from imagebuild.deploy.reading import Reading
 
-__all__ = ["BadKickstartError", "checks", "includes", "parse", "read", "refuse_unknown", "script_includes", "without_mark"]
+__all__ = ["BadKickstartError", "checks", "executable", "includes", "parse", "read", "refuse_unknown", "script_includes", "without_mark"]
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -65,6 +65,16 @@ def parse(text: str, syntax: str, name: str, *, complete: bool = True) -> Any:
     """
     reading = read(text, syntax, name, complete=complete)
     reading.problems.refuse()
+    return reading.handler
+
+
+def executable(text: str, syntax: str, name: str) -> Any:
+    """Do as `parse`, and refuse what is not executed at the same time. Raises BadKickstartError: everything that is wrong, but sizes."""
+    reading = read(text, syntax, name)
+    problems = Problems(name)
+    problems.extend(reading.problems)
+    problems.extend(commands.refused(reading))
+    problems.refuse()
     return reading.handler
 
 

@@ -189,7 +189,7 @@ def _understood(
     if not _storage_is_wrong(text, problems):
         with problems.gathering():
             layout = lay_out(reading.handler, disk_size, firmware, name)
-            mounted = [each.mount for each in (*layout.partitions, *layout.volumes)]
+            mounted = [each.mount for each in layout.partitions] + [each.mount for each in layout.volumes]
             if "/" not in mounted:
                 raise BadKickstartError(f"{name}: nothing is mounted at /")
     problems.refuse()
