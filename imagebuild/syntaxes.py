@@ -3,12 +3,13 @@
 Fedora's are F21 …, those of Red Hat Enterprise Linux and CentOS RHEL7 …; DEVEL is the newest of Fedora's (pykickstart, version.py).
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from pykickstart.base import DeprecatedCommand, RemovedCommand
 from pykickstart.handlers.control import commandMap
-from pykickstart.version import makeVersion, versionMap
+from pykickstart.version import returnClassForVersion, versionMap
 
 SOURCE = "ostreesetup"  # what every kickstart of a tree has: pykickstart has it from F21 and RHEL7 on
 
@@ -28,9 +29,14 @@ def usable() -> list[str]:
     return sorted(names, key=lambda name: (name.startswith("RHEL"), name == "DEVEL", versionMap[name]))
 
 
+@functools.cache  # it adds to sys.path each time (pykickstart 3.78, version.py)
+def _handler_class(number: int) -> Any:
+    return returnClassForVersion(number)
+
+
 def handler(syntax: str) -> Any:
     """Return pykickstart's handler of a version. By its number: it has a name for DEVEL, but no module of that name."""
-    return makeVersion(versionMap[syntax])
+    return _handler_class(versionMap[syntax])()
 
 
 def having(command: str, option: str = "") -> list[str]:

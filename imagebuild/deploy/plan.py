@@ -159,7 +159,7 @@ def read(
         osname=setup.osname, remote=setup.remote or setup.osname, url=setup.url, ref=setup.ref, verify=not setup.nogpg,
         append=tuple((loader.appendLine or "").split()), timeout=loader.timeout if loader.timeout is not None else 5,
         boot_password=loader.password or "", firmware=firmware,
-        lang=handler.lang.lang or "C.UTF-8", keyboard=handler.keyboard.keyboard or handler.keyboard.vc_keymap or "us",
+        lang=handler.lang.lang or "C.UTF-8", keyboard=handler.keyboard.vc_keymap or handler.keyboard.keyboard or "us",
         timezone=handler.timezone.timezone or "Etc/UTC", utc=bool(handler.timezone.isUtc),
         root_locked=bool(root.lock), root_password="" if root.lock else _hash(root.password, root.isCrypted, f"{seed} root"),
         users=tuple(_users(handler, seed)), groups=tuple((each.name, each.gid) for each in commands.data(handler, "group")),

@@ -27,6 +27,7 @@ class Problems:
 
     def add(self, line: int, text: str, hint: str = "") -> None:
         """Remember a problem of a line; 0: of the kickstart as a whole."""
+        text = " ".join(text.split("\n"))
         self._remember(f"{self.name}:{line}: {text}" if line else f"{self.name}: {text}", hint)
 
     def lines(self) -> set[int]:

@@ -158,6 +158,9 @@ class Reading:
         except ValueError as error:
             self.problems.add(number, f"{line.strip()}: quotes do not match ({error})")
             return
+        if line.rstrip("\r\n").endswith("\\") and "#" not in line:
+            self.problems.add(number, f"{words[0]}: a command ends with its line: `\\` does not go on in the next one", "write it in one line")
+            return
         placeholder = unexpanded.placeholder(words) if words else ""
         if placeholder:
             self.commands.append(Command(words=tuple(words), line=number))
