@@ -1,6 +1,7 @@
 """Kickstarts as people wrote them: every version is read, nothing is left out silently, and everything that is wrong is said at once."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -8,14 +9,16 @@ import pytest
 
 from imagebuild import config, steplog, syntaxes
 from imagebuild.deploy import kickstart as language
-from imagebuild.deploy import plan, prescript
+from imagebuild.deploy import plan, prescript, ways
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.plan import Plan
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.live import dialogue
+from imagebuild.model import Toolbox
 from imagebuild.stages import kickstart
 from tests.fakes import FakeSandbox
+from tests.test_release import TREE as RELEASED
 
 GIB = 1 << 30
 HEAD = 'text\nlang en_US.UTF-8\nkeyboard us\ntimezone --utc Etc/UTC\nrootpw --lock --iscrypted locked\nbootloader --timeout=1 --append="quiet"\n'
@@ -583,9 +586,9 @@ def test_only_our_own_placeholders_are_replaced(rendered: Callable[[str], str], 
 def test_a_placeholder_that_nobody_has_is_refused_in_commands_all_of_them(rendered: Callable[[str], str], tmp_path: Path) -> None:
     (tmp_path / "part.ks").write_text("text\nlang ${lang}\n")
     with pytest.raises(BadKickstartError) as caught:
-        rendered("keyboard ${keys}\n%include 'part.ks'\n%post --log=${log}\necho ${fine}\n%end\n")
-    lines = [message.split(" is no ")[0] for message in caught.value.message.split("\n")]
-    assert sorted(lines) == ["part.ks:2: ${lang}", "x.ks:1: ${keys}", "x.ks:3: ${log}"]
+        rendered("keyboard ${keys}\n%include 'part.ks'\n%post --log=${log}\necho ${fine}\n%end\nfrob\n")
+    lines = [message.split(" is no ")[0].split(" in --syntax")[0] for message in caught.value.message.split("\n")]
+    assert sorted(lines) == ["part.ks:2: ${lang}", "x.ks:1: ${keys}", "x.ks:3: ${log}", "x.ks:6: Unknown command `frob`"]
     assert caught.value.hint.startswith("these are: basearch, nogpg, osname")
 
 
@@ -596,5 +599,54 @@ def test_an_error_names_the_templates_own_file_and_line(rendered: Callable[[str]
     source = config.TreeConfig(url="https://x/", osname="os", remote="up", update_url="https://x/", update_gpg_key="/k", allow_unsigned=True)
     with pytest.raises(BadKickstartError) as caught:
         kickstart.check(filled, template(), "a/b", source)
-    assert [message.split(": ")[0] for message in caught.value.message.split("\n")] == ["part.ks:2", "x.ks:3"]
+    assert [message.split(": ")[0] for message in caught.value.message.split("\n")] == ["part.ks:2", "x.ks:3", "x.ks"]
     assert PurePosixPath(filled.origin[1][0]).name == "part.ks"
+
+
+# --- from the template to the plan ------------------------------------------------------------------------------------
+
+TREE = dataclasses.replace(RELEASED, ref="a/b", update_ref="")
+PRE = HEAD + DISK + ROOT + "%include /tmp/source\n%pre\necho 'ostreesetup --osname=${osname} --ref=${ref}' > /tmp/source\n%end\n"
+
+
+def made(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **answers: str) -> Plan:
+    """The plan of a template, as the pipeline makes it; `answers` are what its %pre sections leave in /tmp."""
+    sandbox = FakeSandbox(answers={f"/tmp/{name}": data.encode() for name, data in answers.items()})
+    monkeypatch.setattr(kickstart, "shared_directory", lambda _: tmp_path)
+    monkeypatch.setitem(ways.WAYS, "offline", dataclasses.replace(ways.WAYS["offline"], open=lambda *_: contextlib.nullcontext(sandbox)))
+    (tmp_path / "x.ks").write_text(text)
+    (tmp_path / "out").mkdir()
+    source = config.TreeConfig(url="https://x/", osname="os", remote="up", update_url="https://x/", update_gpg_key="/k", gpg_keys=("/k",))
+    written = kickstart.write_kickstart(tmp_path / "out", TREE, template(), source, "")
+    spec = ways.DiskSpec(size=40 * 1024, firmware=(Firmware.BIOS,), populate=("offline",))
+    return ways.plan_of(TREE, Toolbox(image=tmp_path / "none", size=0), written, spec)
+
+
+def test_a_template_whose_pre_section_says_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made(PRE, tmp_path, monkeypatch, source=SOURCE.replace(" --nogpg", "")).ref == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "message"),
+    [
+        (PRE, SOURCE, "/tmp/source:1: ostreesetup: --nogpg although"),
+        (PRE, SOURCE.replace("a/b", "a/c"), "/tmp/source:1: ostreesetup: the repo has no ref a/c"),
+        (PRE + "vnc\n", SOURCE.replace(" --nogpg", ""), "x.ks:17: `vnc` is not executed"),
+        (PRE.replace("/tmp/source\n%pre", "/tmp/other\n%pre"), SOURCE, "x.ks:13: %include /tmp/other: no %pre section wrote that file"),
+        (PRE + "%ksappend /x\n", SOURCE, "x.ks:17: %ksappend /x"),
+        (HEAD + DISK + ROOT, "", "x.ks: there must be one ostreesetup line, not 0"),
+        (HEAD + DISK + ROOT + "%include /tmp/source\n", SOURCE, "x.ks:13: %include /tmp/source: there is no such file"),
+    ],
+)
+def test_an_error_names_the_template_or_the_file_that_was_written(
+    text: str, source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadKickstartError) as caught:
+        made(text, tmp_path, monkeypatch, source=source)
+    assert message in caught.value.message, caught.value.message
+
+
+def test_a_shells_variable_comes_to_the_script_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = 'name=$(uname -n); echo "${name}" > /root/x\ncat > /root/README <<EOF\nostreesetup of ${osname}\n\nEOF\n'
+    planned = made(WHOLE.replace(SOURCE, "ostreesetup --osname=${osname} --url=${url} --ref=${ref} ${nogpg}\n") + f"%post\n{script}%end\n", tmp_path, monkeypatch)
+    assert planned.scripts[0].text == script.replace("${osname}", "os")

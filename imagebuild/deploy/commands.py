@@ -96,21 +96,20 @@ def refused(reading: Reading) -> Problems:
     return problems
 
 
-def notes(reading: Reading) -> Iterator[str]:
-    """Yield what is deliberately not executed, with its line and why."""
-    for line, text in reading.notes:
-        yield f"{reading.name}:{line}: {text}"
+def notes(reading: Reading) -> Iterator[tuple[int, str]]:
+    """Yield what is deliberately not executed: its line, and why."""
+    yield from reading.notes
     for written in reading.commands:
         if written.name in NOTED:
-            yield f"{reading.name}:{written.line}: `{written.name}` has nothing to do here: {NOTED[written.name]}"
+            yield written.line, f"`{written.name}` has nothing to do here: {NOTED[written.name]}"
     for (command, option), reason in NOTED_OPTIONS.items():
         if seen(reading.handler, command) and getattr(reading.handler.commands[command], option, False):
-            yield f"{reading.name}:{reading.handler.commands[command].lineno}: {command}: its option `{option}` has nothing to do here: {reason}"
+            yield reading.handler.commands[command].lineno, f"{command}: its option `{option}` has nothing to do here: {reason}"
     if _keyboard_of_x(reading.handler):
-        yield f"{reading.name}:{reading.handler.keyboard.lineno}: keyboard: --xlayouts has nothing to do here: a tree's console has --vckeymap"
+        yield reading.handler.keyboard.lineno, "keyboard: --xlayouts has nothing to do here: a tree's console has --vckeymap"
     for section in reading.sections:
         if _section_has_nothing_to_do(section.name, section.words, section.body):
-            yield f"{reading.name}:{section.line}: {' '.join(section.words)} has nothing to do here"
+            yield section.line, f"{' '.join(section.words)} has nothing to do here"
 
 
 def refused_source(reading: Reading) -> Problems:

@@ -16,7 +16,7 @@ from imagebuild.deploy import commands, password
 from imagebuild.deploy import kickstart as language
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.layout import MOUNTED, Layout, Partition, Volume, lay_out
-from imagebuild.deploy.problems import Origin, Problems, located
+from imagebuild.deploy.problems import Origin, Problems, located, place
 from imagebuild.deploy.reading import Reading
 from imagebuild.kinds import Firmware
 
@@ -150,8 +150,8 @@ def read(
     """
     with located(name, origin):
         reading, layout = _understood(text, syntax, disk_size, firmware, name, refs, signed=signed)
-    for line in commands.notes(reading):
-        steplog.note(line)
+    for line, text_of_note in commands.notes(reading):
+        steplog.note(f"{place(name, line, origin)}: {text_of_note}")
     handler = reading.handler
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
     return Plan(

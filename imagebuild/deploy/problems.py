@@ -75,13 +75,13 @@ def located(name: str, origin: Origin) -> Iterator[None]:
     except BadKickstartError as error:
         if not origin:
             raise
-        message = re.sub(rf"^{re.escape(name)}:(\d+)(?=: )", lambda match: _place(match, origin), error.message, flags=re.MULTILINE)
+        message = re.sub(
+            rf"^{re.escape(name)}:(\d+)(?=: )", lambda match: place(name, int(match.group(1)), origin), error.message, flags=re.MULTILINE
+        )
         raise BadKickstartError(message, hint=error.hint, log=error.log) from error
 
 
-def _place(match: re.Match[str], origin: Origin) -> str:
-    number = int(match.group(1))
-    if not 0 < number <= len(origin):
-        return match.group()
-    file, line = origin[number - 1]
-    return f"{file}:{line}"
+def place(name: str, line: int, origin: Origin) -> str:
+    """Return file and line, as messages begin with, of a text's line."""
+    file, number = origin[line - 1] if 0 < line <= len(origin) else (name, line)
+    return f"{file}:{number}"

@@ -230,7 +230,8 @@ class Reading:
         """Return what pykickstart says, with the versions that know what this one does not."""
         text = f"{words[0]}: {' '.join(message.split())}"
         if isinstance(self.handler.commands.get(words[0]), RemovedCommand):
-            return f"{text} in --syntax {self.syntax}: it is a command of {syntaxes.shown(syntaxes.having(words[0]))}"
+            versions = syntaxes.shown(syntaxes.having(words[0]))
+            return f"`{words[0]}` is no command of --syntax {self.syntax} any more: it is one of {versions}"
         if "unrecognized arguments" in message:
             for option in dict.fromkeys(re.findall(r"--[A-Za-z0-9-]+", message.partition("unrecognized arguments")[2])):
                 versions = syntaxes.shown(syntaxes.having(words[0], option))

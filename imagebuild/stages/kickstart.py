@@ -6,7 +6,7 @@ shell's, and so is one of ours that the script itself has set before; `$${name}`
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +49,13 @@ def check(filled: Expanded, template: KickstartConfig, ref: str, source: TreeCon
     """Parse a rendered kickstart with the pykickstart of its release, then check what pykickstart lets through."""
     name, text = template.template, filled.text
     with located(name, filled.origin):
-        handler = language.parse(prescript.without_includes(text), template.syntax, name)
-        language.checks(handler, text if prescript.has_scripts(text) else "", [ref], signed=not source.allow_unsigned, name=name)
+        reading = language.read(prescript.without_includes(text), template.syntax, name)
+        problems = Problems(name)
+        problems.extend(reading.problems)
+        with problems.gathering():
+            # an %include that is left is of what a %pre writes, and refused where there is none
+            language.checks(reading.handler, text, [ref], signed=not source.allow_unsigned, name=name)
+        problems.refuse()
 
 
 def values(ref: str, source: TreeConfig, arch: str = "x86_64") -> dict[str, str]:
@@ -78,17 +83,31 @@ def fill_in(template: KickstartConfig, known: Mapping[str, str]) -> Expanded:
     lines = _lines(template.template, ())
     problems = Problems(template.template)
     texts: list[tuple[Line, str]] = []
+    wrong: set[int] = set()
     for inside, group in _sections(lines):
         own = _set_by_script(group, known) if inside else {}
         for index, line in enumerate(group):
-            if not inside and not line.text.lstrip().startswith("#"):
-                _refuse_unknown(line, known, problems)
+            if not inside and not line.text.lstrip().startswith("#") and _refuse_unknown(line, known, problems):
+                wrong.add(len(texts))
             texts.append((line, _filled(line.text, index, known, own)))
+    if wrong:
+        rest = _joined([(line, _without(text) if number in wrong else text) for number, (line, text) in enumerate(texts)])
+        with problems.gathering(), located(template.template, rest.origin):
+            language.parse(prescript.without_includes(rest.text), template.syntax, template.template)
     problems.refuse()
+    return _joined(texts)
+
+
+def _joined(texts: Sequence[tuple[Line, str]]) -> Expanded:
     return Expanded(
         text="\n".join(text for _, text in texts) + "\n",
         origin=tuple((line.file, line.number) for line, text in texts for _ in range(text.count("\n") + 1)),
     )
+
+
+def _without(text: str) -> str:
+    """Return a line whose placeholder was refused so that the others can be read: nothing, or the begin of a section."""
+    return text.split(maxsplit=1)[0] if text.lstrip().startswith("%") else ""
 
 
 def _filled(text: str, index: int, known: Mapping[str, str], own: Mapping[str, tuple[int, int]]) -> str:
@@ -103,13 +122,14 @@ def _filled(text: str, index: int, known: Mapping[str, str], own: Mapping[str, t
     return PLACEHOLDER.sub(value, text)
 
 
-def _refuse_unknown(line: Line, known: Mapping[str, str], problems: Problems) -> None:
-    for _, name in PLACEHOLDER.findall(line.text):
-        if name not in known:
-            with problems.gathering():
-                raise BadKickstartError(
-                    f"{line.file}:{line.number}: ${{{name}}} is no placeholder", hint=f"these are: {', '.join(sorted(known))}"
-                )
+def _refuse_unknown(line: Line, known: Mapping[str, str], problems: Problems) -> bool:
+    unknown = [name for _, name in PLACEHOLDER.findall(line.text) if name not in known]
+    for name in unknown:
+        with problems.gathering():
+            raise BadKickstartError(
+                f"{line.file}:{line.number}: ${{{name}}} is no placeholder", hint=f"these are: {', '.join(sorted(known))}"
+            )
+    return bool(unknown)
 
 
 def _sections(lines: list[Line]) -> Iterator[tuple[bool, list[Line]]]:
