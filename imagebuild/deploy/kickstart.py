@@ -14,7 +14,7 @@ from imagebuild.deploy import commands
 from imagebuild.deploy.problems import BadKickstartError, Problems
 from imagebuild.deploy.reading import Reading
 
-__all__ = ["BadKickstartError", "checks", "executable", "includes", "parse", "read", "refuse_unknown", "script_includes", "without_mark"]
+__all__ = ["BadKickstartError", "checks", "executable", "includes", "parse", "read", "script_includes", "without_mark"]
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -76,13 +76,6 @@ def executable(text: str, syntax: str, name: str) -> Any:
     problems.extend(commands.refused(reading))
     problems.refuse()
     return reading.handler
-
-
-def refuse_unknown(handler: Any, name: str) -> None:
-    """Refuse commands and options that are set but not executed. Raises BadKickstartError: all of them, with their lines."""
-    problems = Problems(name)
-    problems.extend(commands.refused(handler.reading))
-    problems.refuse()
 
 
 def checks(handler: Any, text: str, known_refs: Sequence[str], *, signed: bool, name: str) -> None:

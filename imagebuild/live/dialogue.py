@@ -25,8 +25,13 @@ class Person(Protocol):
 
 
 def missing(handler: Any) -> list[str]:
-    """Return what a parsed kickstart does not say: how to log in. An account without a password is locked, so it says something too."""
+    """Return what a parsed kickstart does not say: how to log in. An account without a password is locked, so it says something too.
+
+    Raises BuildError when nobody may be asked for it.
+    """
     says = handler.rootpw.seen or commands.data(handler, "user") or commands.data(handler, "sshkey")
+    if not says and getattr(handler.displaymode, "nonInteractive", False):
+        raise BuildError("the kickstart says --non-interactive, but not how to log in", hint="add rootpw, user or sshkey to it")
     return [] if says else ["how to log in (rootpw, user or sshkey)"]
 
 
