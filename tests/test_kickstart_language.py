@@ -120,6 +120,13 @@ def test_a_mistyped_command_is_guessed() -> None:
     assert caught.value.hint == "is `network` meant?"
 
 
+@pytest.mark.parametrize("syntax", ["RHEL4", "RHEL5", "F7", "FC3"])
+def test_versions_before_the_end_of_sections_are_read_for_iso_add_kickstart(syntax: str) -> None:
+    """Sections have to end with %end since Fedora 8 (pykickstart 3.78, parser.py)."""
+    handler = language.parse("text\n%post\necho one\n%post --nochroot\necho two\n", syntax, "ks.cfg", complete=False)
+    assert [script.script for script in handler.scripts] == ["echo one\n", "echo two\n"]
+
+
 # --- nothing is silently not executed ---------------------------------------------------------------------------------
 
 SCRIPT = "%post\ncat > /root/x <<EOF\n"
@@ -158,12 +165,16 @@ SCRIPT = "%post\ncat > /root/x <<EOF\n"
         pytest.param("rootpw --plaintext 'a\n", 1, "quotes do not match", id="open quote"),
         pytest.param('"" x\n', 1, "Unknown command ``", id="no command"),
         pytest.param("network \\\n  --bootproto=dhcp\n", 1, "ends with its line", id="continued line"),
-        pytest.param("user --name=ann --groups=wheel(10)\n", 1, "wheel(10) is no name", id="group with a number"),
-        pytest.param("lang ../../etc\n", 1, "../../etc is no locale", id="locale"),
-        pytest.param("timezone --utc ../../../etc/passwd\n", 1, "is no time zone", id="time zone"),
+        pytest.param("user --name=ann --groups=wheel(10)\n", 1, "wheel(10) is not a name", id="group with a number"),
+        pytest.param("lang ../../etc\n", 1, "../../etc is not a locale", id="locale"),
+        pytest.param("timezone --utc ../../../etc/passwd\n", 1, "is not a time zone", id="time zone"),
         pytest.param("volgroup vg2 --pesize=32768 pv.02\n", 1, "option `pesize` is not executed", id="extents of another size"),
         pytest.param("reboot --kexec\n", 1, "option `kexec` is not executed", id="kexec"),
         pytest.param("network --hostname=\n", 1, "--hostname has no value", id="empty host name"),
+        pytest.param("network --hostname=a --device=eth0\nnetwork --hostname=b --device=eth1\n", 2, "it is a already", id="two host names"),
+        pytest.param("part biosboot --size=1 --fstype=biosboot --label=x\n", 1, "--label is only executed", id="label of what has none"),
+        pytest.param("part /boot/efi --size=64 --fstype=efi --label=x\n", 1, "--label is only executed", id="label of an ESP"),
+        pytest.param("logvol none --size=8 --name=p --vgname=vg --thinpool --label=x\n", 1, "--label is only", id="label of a pool"),
     ],
 )  # fmt: skip
 def test_what_is_not_executed_is_refused_with_its_line(text: str, line: int, complaint: str) -> None:
@@ -199,6 +210,20 @@ def test_an_option_that_is_parsed_but_not_executed_is_refused(line: str, option:
     messages = refused(before + line + "\n")
     where = f"test.ks:{before.count(chr(10)) + 1}: "
     assert any(each.startswith(where) and f"option `{option}` is not executed" in each for each in messages), messages
+
+
+def test_a_second_key_of_an_account_is_executed_too() -> None:
+    made = read(WHOLE + 'sshkey --username=root "a b"\nsshkey --username=root "c d"\n')
+    assert made.ssh_keys == (("root", "a b"), ("root", "c d"))
+    for twice in ("user --name=ann\n", "group --name=g\n", "logvol /x --size=8 --name=x --vgname=vg\n"):
+        assert any(f"test.ks:{LAST + 2}: " in message and "already been defined" in message for message in refused(WHOLE + 2 * twice)), twice
+
+
+@pytest.mark.parametrize("syntax", syntaxes.usable())
+def test_storage_is_said_once(syntax: str) -> None:
+    """pykickstart refuses autopart beside part, volgroup and logvol: otherwise one of them would be left out."""
+    for lines in ("part / --size=3000\n", "volgroup vg pv.01\n", "logvol /x --size=8 --name=x --vgname=vg\n"):
+        assert any("can't be used at the same time" in message for message in refused(HEAD + "autopart\n" + lines + SOURCE, syntax)), lines
 
 
 def test_an_option_is_refused_at_the_line_that_has_it() -> None:
@@ -275,7 +300,7 @@ def test_what_only_looks_like_a_template_is_taken(line: str) -> None:
 
 def test_a_templates_value_that_is_no_host_name_is_refused() -> None:
     for name in ("<HOSTNAME>", "node$n", "a_b", "-a", "a..b", "x" * 300):
-        assert any("is no host name" in each for each in refused(WHOLE + f"network --hostname='{name}'\n")), name
+        assert any("is not a host name" in each for each in refused(WHOLE + f"network --hostname='{name}'\n")), name
 
 
 @pytest.mark.parametrize(

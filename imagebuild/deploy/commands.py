@@ -83,13 +83,14 @@ def refused(reading: Reading) -> Problems:
     """Return the commands, options and values that are set but not executed, each with its line."""
     problems = Problems(reading.name)
     handler = reading.handler
-    for command in {id(each): each for each in handler.commands.values() if getattr(each, "seen", False)}.values():
+    # several names may mean the same command
+    for command in {id(command): command for command in handler.commands.values() if command is not None and command.seen}.values():
         _refuse_command(reading, command, problems)
     for written in reading.commands:
         for option in (word[:-1] for word in written.words[1:] if re.fullmatch(r"--[\w-]+=", word) and word[:-1] not in MAY_BE_EMPTY):
             problems.add(written.line, f"{written.name}: {option} has no value: did whatever should fill it in leave it empty?")
     _refuse_sections(reading, problems)
-    for check in (_refuse_mode, _refuse_network, _refuse_authentication, _refuse_loader, _refuse_names):
+    for check in (_refuse_mode, _refuse_network, _refuse_authentication, _refuse_loader, _refuse_names, _refuse_labels):
         check(reading, problems)
     problems.extend(refused_source(reading))
     disk_names.refuse(handler, problems)
@@ -125,7 +126,7 @@ def refused_source(reading: Reading) -> Problems:
     if not setup.osname or "/" in setup.osname or setup.osname.startswith("."):
         problems.add(lines[-1], f"ostreesetup: --osname={setup.osname!r} is no name of a stateroot")
     if not URL.fullmatch(setup.url):
-        problems.add(lines[-1], f"ostreesetup: --url={setup.url!r} is no address")
+        problems.add(lines[-1], f"ostreesetup: --url={setup.url!r} is not an address")
     return problems
 
 
@@ -133,19 +134,20 @@ def refused_source(reading: Reading) -> Problems:
 
 
 def _refuse_command(reading: Reading, command: Any, problems: Problems) -> None:
-    names = [key for key, each in reading.handler.commands.items() if each is command]
+    names = [key for key, known in reading.handler.commands.items() if known is command]
     name = command.currentCmd or names[0]
-    table = next((each for each in names if each in COMMANDS), None)
+    table = next((key for key in names if key in COMMANDS), None)
     if table is None:
         if not _has_nothing_to_do(names, command):
             for line in reading.lines_of(name) or [command.lineno]:
                 problems.add(line, f"`{name}` is not executed by imagebuild")
         return
-    given = data(reading.handler, table)
     if command.dataList() is None:
-        _refuse_options(table, command, type(command)(), problems, lambda option: reading.set_at.get((id(command), option), command.lineno))
-    for each in given:
-        _refuse_options(table, each, command.dataClass(), problems, lambda _, line=each.lineno: line)
+        for option in _not_executed(table, command, type(command)()):
+            problems.add(reading.set_at.get((id(command), option), command.lineno), _refusal(table, option))
+    for given in data(reading.handler, table):
+        for option in _not_executed(table, given, command.dataClass()):
+            problems.add(given.lineno, _refusal(table, option))
 
 
 def _has_nothing_to_do(names: list[str], command: Any) -> bool:
@@ -157,17 +159,20 @@ def _has_nothing_to_do(names: list[str], command: Any) -> bool:
     return any(name in NOTED for name in names)
 
 
-def _refuse_options(table: str, given: Any, fresh: Any, problems: Problems, line: Any) -> None:
+def _refusal(table: str, option: str) -> str:
+    return f"{table}: its option `{option.lstrip('_')}` is not executed by imagebuild"
+
+
+def _not_executed(table: str, given: Any, fresh: Any) -> Iterator[str]:
+    """Yield the options that are set but not executed."""
     for option, value in vars(given).items():
         default = getattr(fresh, option, None)
         # pykickstart sets what was not given to None, "" or False, as it comes
         same = value == default or (not value and not default)
         usual = value in USUAL.get((table, option), ()) or (table, option) in NOTED_OPTIONS
-        if option in COMMANDS[table] or option in BOOKKEEPING or same or usual:
-            continue
-        if table == "keyboard" and option in ("_x_layouts", "x_layouts", "switch_options") and given.vc_keymap:
-            continue
-        problems.add(line(option), f"{table}: its option `{option.lstrip('_')}` is not executed by imagebuild")
+        of_x = table == "keyboard" and option in ("x_layouts", "switch_options") and given.vc_keymap
+        if not (option in COMMANDS[table] or option in BOOKKEEPING or same or usual or of_x):
+            yield option
 
 
 def _keyboard_of_x(handler: Any) -> bool:
@@ -209,11 +214,15 @@ def _refuse_mode(reading: Reading, problems: Problems) -> None:
 
 
 def _refuse_network(reading: Reading, problems: Problems) -> None:
-    for each in data(reading.handler, "network"):
-        if each.device not in (None, "", "link") or each.bootProto not in ("", "dhcp"):
-            problems.add(each.lineno, "network: only --bootproto=dhcp on --device=link is executed by imagebuild")
-        if each.hostname and not HOSTNAME.fullmatch(each.hostname):
-            problems.add(each.lineno, f"network: --hostname={each.hostname} is no host name")
+    named = ""
+    for network in data(reading.handler, "network"):
+        if network.device not in (None, "", "link") or network.bootProto not in ("", "dhcp"):
+            problems.add(network.lineno, "network: only --bootproto=dhcp on --device=link is executed by imagebuild")
+        if network.hostname and not HOSTNAME.fullmatch(network.hostname):
+            problems.add(network.lineno, f"network: --hostname={network.hostname} is not a host name")
+        if named and network.hostname not in (None, "", named):
+            problems.add(network.lineno, f"network: --hostname={network.hostname}, but it is {named} already")
+        named = named or network.hostname or ""
 
 
 def _refuse_authentication(reading: Reading, problems: Problems) -> None:
@@ -254,12 +263,22 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
         (handler.keyboard, handler.keyboard.vc_keymap or handler.keyboard.keyboard, KEYMAP, "key map"),
     ):
         if command.seen and value and not pattern.fullmatch(value):
-            problems.add(command.lineno, f"{command.currentCmd}: {value} is no {what}")
+            problems.add(command.lineno, f"{command.currentCmd}: {value} is not a {what}")
     for kind, names in (
-        ("user", [(each.lineno, name) for each in data(handler, "user") for name in (each.name, *each.groups)]),
-        ("group", [(each.lineno, each.name) for each in data(handler, "group")]),
-        ("sshkey", [(each.lineno, each.username) for each in data(handler, "sshkey")]),
+        ("user", [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)]),
+        ("group", [(group.lineno, group.name) for group in data(handler, "group")]),
+        ("sshkey", [(key.lineno, key.username) for key in data(handler, "sshkey")]),
     ):
         for number, name in names:
             if name and not ACCOUNT.fullmatch(name):
-                problems.add(number, f"{kind}: {name} is no name of a user or group")
+                problems.add(number, f"{kind}: {name} is not a name of a user or group")
+
+
+def _refuse_labels(reading: Reading, problems: Problems) -> None:
+    """Refuse labels of what gets none: an ESP, a BIOS boot partition, a physical volume, a thin pool."""
+    for part in data(reading.handler, "part"):
+        if part.label and (part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}):
+            problems.add(part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap")
+    for volume in data(reading.handler, "logvol"):
+        if volume.label and volume.thin_pool:
+            problems.add(volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap")

@@ -36,7 +36,8 @@ ESP_SIZE = 200 * MIB
 BIOSBOOT_SIZE = MIB
 AUTO_GROUP = "atomicos"
 AUTO_POOL = "pool00"
-# the Atomic install class of 2016, and of RHEL 7: root 1 … 3 GiB; from Fedora 28 on it follows Server: 2 … 15 GiB (anaconda, pyanaconda/installclasses)
+# the Atomic install class of 2016, and of RHEL 7: root 1 … 3 GiB; from Fedora 28 on it follows Server: 2 … 15 GiB
+# (anaconda, pyanaconda/installclasses)
 AUTO_ROOT = {"atomic": (GIB, 3 * GIB), "server": (2 * GIB, 15 * GIB)}
 # blivet.autopart.swap_suggestion: as much as the memory of 2 … 8 GiB machines, but a tenth of the disk at most
 AUTO_SWAP = 2 * GIB
@@ -186,7 +187,8 @@ def _required(handler: Any, table: str, firmware: frozenset[Firmware]) -> list[_
         found.append(_Request(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
     if Firmware.UEFI in firmware:
         found.append(_Request(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
-    if (commands.seen(handler, "reqpart") and handler.reqpart.addBoot) or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):
+    required = commands.seen(handler, "reqpart") and handler.reqpart.addBoot
+    if required or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):
         found.append(_Request(name="boot", size=BOOT_SIZE, fstype="ext4", mount="/boot"))
     return found
 

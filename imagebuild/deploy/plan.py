@@ -16,7 +16,7 @@ from imagebuild.deploy import commands, password
 from imagebuild.deploy import kickstart as language
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.layout import MOUNTED, Layout, Partition, Volume, lay_out
-from imagebuild.deploy.problems import Origin, Problems, located, place
+from imagebuild.deploy.problems import Origin, Problems, located, where_from
 from imagebuild.deploy.reading import Reading
 from imagebuild.kinds import Firmware
 
@@ -151,7 +151,7 @@ def read(
     with located(name, origin):
         reading, layout = _understood(text, syntax, disk_size, firmware, name, refs, signed=signed)
     for line, text_of_note in commands.notes(reading):
-        steplog.note(f"{place(name, line, origin)}: {text_of_note}")
+        steplog.note(f"{where_from(name, line, origin)}: {text_of_note}")
     handler = reading.handler
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
     return Plan(
@@ -193,7 +193,7 @@ def _understood(
             if "/" not in mounted:
                 raise BadKickstartError(f"{name}: nothing is mounted at /")
     problems.refuse()
-    assert layout is not None, "nothing was wrong, so there is one"
+    assert layout is not None, "nothing is wrong, so it was worked out"
     return reading, layout
 
 

@@ -107,7 +107,7 @@ def _scripts(text: str, syntax: str, name: str) -> list[Script]:
     reading = read(without_includes(text), syntax, name, complete=has_scripts(text))
     reading.problems.refuse()
     return [
-        Script(text=each.script, interpreter=each.interp, must_succeed=bool(each.errorOnFail), line=each.lineno, log=each.logfile or "")
-        for each in reading.handler.scripts
-        if each.type == KS_SCRIPT_PRE
+        Script(text=made.script, interpreter=made.interp, must_succeed=bool(made.errorOnFail), line=made.lineno, log=made.logfile or "")
+        for made in reading.handler.scripts
+        if made.type == KS_SCRIPT_PRE
     ]

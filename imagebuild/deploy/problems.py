@@ -76,12 +76,12 @@ def located(name: str, origin: Origin) -> Iterator[None]:
         if not origin:
             raise
         message = re.sub(
-            rf"^{re.escape(name)}:(\d+)(?=: )", lambda match: place(name, int(match.group(1)), origin), error.message, flags=re.MULTILINE
+            rf"^{re.escape(name)}:(\d+)(?=: )", lambda match: where_from(name, int(match.group(1)), origin), error.message, flags=re.MULTILINE
         )
         raise BadKickstartError(message, hint=error.hint, log=error.log) from error
 
 
-def place(name: str, line: int, origin: Origin) -> str:
+def where_from(name: str, line: int, origin: Origin) -> str:
     """Return file and line, as messages begin with, of a text's line."""
     file, number = origin[line - 1] if 0 < line <= len(origin) else (name, line)
     return f"{file}:{number}"

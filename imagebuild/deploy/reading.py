@@ -81,7 +81,7 @@ class Reading:
 
     def lines_of(self, command: str) -> list[int]:
         """Return the lines of a command."""
-        return [each.line for each in self.commands if each.name == command]
+        return [written.line for written in self.commands if written.name == command]
 
     def _read(self, text: str) -> None:
         for number, line in enumerate(text.splitlines(keepends=True), start=1):
@@ -210,7 +210,9 @@ class Reading:
             self.problems.add(number, f"{words[0]}: pykickstart cannot read this line ({type(error).__name__}: {error})")
         for warning in self._caught[seen:]:
             text = " ".join(str(warning.message).split())
-            if issubclass(warning.category, KickstartDeprecationWarning) or "deprecated" in text.lower():
+            # a second key of an account is executed like the first
+            harmless = issubclass(warning.category, KickstartDeprecationWarning) or words[0] == "sshkey"
+            if harmless or "deprecated" in text.lower():
                 self.notes.append((number, text))
             else:
                 self.problems.add(number, text)
@@ -231,7 +233,7 @@ class Reading:
         text = f"{words[0]}: {' '.join(message.split())}"
         if isinstance(self.handler.commands.get(words[0]), RemovedCommand):
             versions = syntaxes.shown(syntaxes.having(words[0]))
-            return f"`{words[0]}` is no command of --syntax {self.syntax} any more: it is one of {versions}"
+            return f"`{words[0]}` was taken out before --syntax {self.syntax}: it is a command of {versions}"
         if "unrecognized arguments" in message:
             for option in dict.fromkeys(re.findall(r"--[A-Za-z0-9-]+", message.partition("unrecognized arguments")[2])):
                 versions = syntaxes.shown(syntaxes.having(words[0], option))
