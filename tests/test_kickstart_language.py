@@ -427,6 +427,12 @@ def test_the_layouts_mistakes_come_with_the_others() -> None:
     assert any("no separate /boot" in each for each in both), both
 
 
+def test_what_is_no_kickstart_at_all_is_said_in_a_hundred_lines() -> None:
+    messages = refused("".join(f"word{number} \x00\x01\n" for number in range(3000)))
+    assert len(messages) == 101
+    assert messages[-1] == "test.ks: … and 2902 more like these: is it a kickstart?"
+
+
 def test_a_byte_order_mark_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read("\ufeff" + WHOLE) == read(WHOLE)
     assert read("\ufeff# a comment\n" + WHOLE) == read(WHOLE)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from imagebuild.errors import BuildError
 
+MOST, MOST_HINTS = 100, 5
 # where each line of a text comes from: (file, line in it)
 Origin = Sequence[tuple[str, int]]
 
@@ -19,8 +20,9 @@ class Problems:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._messages: list[str] = []
-        self._hints: list[str] = []
+        # as sets that keep their order: what is wrong for two reasons is said once
+        self._messages: dict[str, None] = {}
+        self._hints: dict[str, None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._messages)
@@ -52,8 +54,11 @@ class Problems:
 
     def refuse(self) -> None:
         """Raise BadKickstartError with all that was remembered, in the order of the lines; nothing when there is nothing."""
-        if self._messages:
-            raise BadKickstartError("\n".join(sorted(self._messages, key=self._line)), hint="; ".join(self._hints))
+        messages = sorted(self._messages, key=self._line)
+        if len(messages) > MOST:
+            messages[MOST:] = [f"{self.name}: … and {len(messages) - MOST} more like these: is it a kickstart?"]
+        if messages:
+            raise BadKickstartError("\n".join(messages), hint="; ".join(list(self._hints)[:MOST_HINTS]))
 
     def _line(self, message: str) -> float:
         """Return the line that a message is about: what has none comes last."""
@@ -61,10 +66,10 @@ class Problems:
         return int(match.group(1)) if match else float("inf")
 
     def _remember(self, message: str, hint: str) -> None:
-        if message and message not in self._messages:
-            self._messages.append(message)
-        if hint and hint not in self._hints:
-            self._hints.append(hint)
+        if message:
+            self._messages[message] = None
+        if hint:
+            self._hints[hint] = None
 
 
 @contextlib.contextmanager
