@@ -351,9 +351,9 @@ def kickstart(
     if template is None:
         raise UsageError(f"this configuration has no kickstart for {variant}", hint=f"it has: {', '.join(settings.kickstarts)}")
     follows = settings.stable_ref(chosen)
-    text = kickstarts.render(template, kickstarts.values(follows, settings.tree) | template.values)
-    kickstarts.check(text, template, follows, settings.tree)
-    sys.stdout.write(text)
+    filled = kickstarts.fill_in(template, kickstarts.values(follows, settings.tree, settings.arch) | template.values)
+    kickstarts.check(filled, template, follows, settings.tree)
+    sys.stdout.write(filled.text)
 
 
 @app.command("config")

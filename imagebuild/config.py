@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from imagebuild import syntaxes
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware, Login
 
@@ -29,6 +30,12 @@ def _mebibytes(value: object) -> object:
         if match is None:
             raise ValueError("give a size as a number of MiB or as text such as '6 GiB'")
         return int(match.group(1)) * UNITS[match.group(2)]
+    return value
+
+
+def _syntax(value: str) -> str:
+    if syntaxes.problem(value):
+        raise ValueError(f"{syntaxes.problem(value)}; there are: {', '.join(syntaxes.usable())}")
     return value
 
 
@@ -189,7 +196,7 @@ class KickstartConfig(Model):
     """One kickstart template and the pykickstart version of the release it is for."""
 
     template: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*\.ks$")]
-    syntax: Annotated[str, Field(pattern=r"^(F|RHEL)\d+$")]
+    syntax: Annotated[str, AfterValidator(_syntax), Field(json_schema_extra={"enum": [*syntaxes.usable()]})]
     values: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], str] = Field(
         default={}, description="values of the template's own placeholders"
     )

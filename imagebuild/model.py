@@ -73,10 +73,15 @@ class Toolbox:
 
 @dataclass(frozen=True, kw_only=True)
 class Kickstart:
-    """A complete kickstart (no %include left), proved against pykickstart's version `syntax`."""
+    """A kickstart (no %include left but of what a %pre writes), proved against pykickstart's version `syntax`.
+
+    `signed`: what it installs is. `origin`: the template's file and line that each of its lines comes from.
+    """
 
     file: ArtifactPath
     syntax: str
+    signed: bool = False
+    origin: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,20 @@ def test_a_kickstart_that_says_who_may_log_in_is_complete(line: str) -> None:
     assert dialogue.missing(handler()) == ["how to log in (rootpw, user or sshkey)"]
 
 
+def test_who_may_not_be_asked_is_not() -> None:
+    with pytest.raises(BuildError, match="says --non-interactive, but not how to log in"):
+        dialogue.missing(handler("text --non-interactive\n"))
+    assert dialogue.missing(handler("text --non-interactive\nrootpw --lock\n")) == []
+
+
+@pytest.mark.parametrize("syntax", ["F21", "RHEL7"])
+def test_no_key_is_asked_for_where_the_language_has_none(syntax: str) -> None:
+    person = Typist(["", "pw", "pw", ""])
+    text = dialogue.accounts(person, kickstart.parse("text\n", syntax, "test"), "wheel")
+    assert "sshkey" not in text
+    assert kickstart.parse(text, syntax, "test").rootpw.isCrypted
+
+
 def test_the_disk_is_chosen_by_number_or_name() -> None:
     assert dialogue.choose_disk(Typist(["3", "x", "2"]), [VDA, VDB]) is VDB
     assert dialogue.choose_disk(Typist(["vda"]), [VDA, VDB]) is VDA

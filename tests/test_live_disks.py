@@ -133,7 +133,14 @@ def test_a_name_that_is_no_disk_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["ignoredisk --only-use=vdb", "clearpart --all --drives=vdb", "part / --ondisk=vdb --size=1", "bootloader --boot-drive=vdb"]
+    "line",
+    [
+        "ignoredisk --only-use=vdb",
+        "clearpart --all --drives=vdb",
+        "part / --ondisk=vdb --size=1",
+        "bootloader --boot-drive=vdb",
+        "bootloader --driveorder=vdb",
+    ],
 )
 def test_every_way_to_name_a_disk_is_read(line: str) -> None:
     assert disks.named(kickstart.parse(f"{line}\n", "F28", "test")) == ["vdb"]

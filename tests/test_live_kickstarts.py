@@ -71,6 +71,15 @@ def test_http(install: Path) -> None:
             find(install, parse(f"inst.ks={url}/binary").kickstart)
 
 
+def test_a_byte_order_mark_is_skipped_wherever_the_kickstart_is_from(install: Path) -> None:
+    marked = b"\xef\xbb\xbftext # marked\n"
+    (install / "repo" / "ks.cfg").write_bytes(marked)
+    (install / "defaults.ks").write_bytes(marked)
+    with served({"/ks.cfg": marked}) as url:
+        for asked in (f"inst.ks={url}/ks.cfg", "inst.ks=cdrom:/ks.cfg", f"inst.ks=file:{install}/repo/ks.cfg", ""):
+            assert find(install, parse(asked).kickstart).text == "text # marked\n", asked
+
+
 def test_no_network_is_a_sentence(install: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kickstarts, "has_route", lambda: False)
     monkeypatch.setattr(kickstarts, "NETWORK_SECONDS", -1)

@@ -21,6 +21,7 @@ from imagebuild.deploy.live_system import LiveSystem
 from imagebuild.deploy.mount_points import GENERATOR, RunningTree, Tree
 from imagebuild.deploy.offline import OfflineTarget
 from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.prescript import Expanded
 from imagebuild.errors import BuildError
 from imagebuild.live import install
 from imagebuild.live.disks import Candidate
@@ -69,7 +70,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
         (place / name).symlink_to(target)
     repo = Repo.ensure(work / "repo")
     commit = make_commit(repo, work, FILES, links=LINKS)
-    return {"table": Listed(), "commit": CommitFiles(repo, commit), "running": RunningTree(place)}
+    return {"table": Listed(), "commit": CommitFiles(repo.path, commit), "running": RunningTree(place)}
 
 
 def asked(*mounts: str, fstype: str = "ext4") -> str:
@@ -377,10 +378,10 @@ def test_the_live_installer_asks_the_tree_that_it_runs_from(monkeypatch: pytest.
     live, disk = LiveSystem(tree=Path("/dev/loop0"), medium=frozenset()), Candidate(name="vda", size=8 * GIB, model="")
     release = install.Release(product="", version="", ref="a/b", commit="c" * 64, kernel="", syntax="F28", signed=False, keys=())
     found = Found(text="", name="ks.cfg", given=True)
-    plan = install._plan(live, asked("/home"), found, release, disk)
+    plan = install._plan(live, Expanded(text=asked("/home")), found, release, disk)
     assert places(plan) == ["/var/home"]
     with pytest.raises(BadKickstartError, match=r"^ks\.cfg:6: /data: this tree has no directory"):
-        install._plan(live, asked("/data"), found, release, disk)
+        install._plan(live, Expanded(text=asked("/data")), found, release, disk)
 
 
 def test_the_offline_way_takes_its_binds_away_before_it_moves_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,25 @@
 """A commit in a repository as mount points see it (`mount_points.Tree`). Apart from there: the live installer has no libostree binding."""
 
+import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 from imagebuild.tools.ostree import Entry, Repo
 
 
 @dataclass(frozen=True)
 class CommitFiles:
-    """The files of a commit; nothing is read before it is asked for. Everything raises BuildError when an object cannot be read."""
+    """The files of a commit in the repository at a path, which is opened when it is first asked.
 
-    repo: Repo
+    Everything raises BuildError when the repository or an object cannot be read.
+    """
+
+    path: Path
     commit: str
+
+    @functools.cached_property
+    def _repo(self) -> Repo:
+        return Repo(self.path)
 
     def link(self, path: str) -> str | None:
         """Return what a symbolic link says; None when there is none at that path."""
@@ -27,4 +36,4 @@ class CommitFiles:
         return self._entry(path) is not None
 
     def _entry(self, path: str) -> Entry | None:
-        return self.repo.find(self.commit, path, follow=False)
+        return self._repo.find(self.commit, path, follow=False)

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagebuild.deploy import mount_points
-from imagebuild.deploy.kickstart import BadKickstartError
+from pykickstart.version import F28
+
+from imagebuild.deploy import commands, mount_points
+from imagebuild.deploy.problems import BadKickstartError, Problems
 from imagebuild.kinds import Firmware
 
 MIB = 1024 * 1024
@@ -34,7 +36,8 @@ ESP_SIZE = 200 * MIB
 BIOSBOOT_SIZE = MIB
 AUTO_GROUP = "atomicos"
 AUTO_POOL = "pool00"
-# the Atomic install class of 2016: root 1 … 3 GiB; from Fedora 28 on it follows Server: 2 … 15 GiB (anaconda, pyanaconda/installclasses)
+# the Atomic install class of 2016, and of RHEL 7: root 1 … 3 GiB; from Fedora 28 on it follows Server: 2 … 15 GiB
+# (anaconda, pyanaconda/installclasses)
 AUTO_ROOT = {"atomic": (GIB, 3 * GIB), "server": (2 * GIB, 15 * GIB)}
 # blivet.autopart.swap_suggestion: as much as the memory of 2 … 8 GiB machines, but a tenth of the disk at most
 AUTO_SWAP = 2 * GIB
@@ -101,9 +104,11 @@ def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: s
     Raises BadKickstartError: what is not executed, or no host can have (line), what does not fit (sums).
     """
     parts, group, volumes = _autopart(handler, disk_size, name) if handler.autopart.seen else _asked(handler, name)
-    parts, volumes = ([_settled(each, tree, name) for each in requests] for requests in (parts, volumes))
+    problems = Problems(name)
+    parts, volumes = (_settled_all(requests, tree, name, problems) for requests in (parts, volumes))
+    problems.refuse()
     table = _table(handler, parts, firmware, disk_size, name)
-    required = _required(handler, table, firmware) if handler.autopart.seen or handler.reqpart.seen else []
+    required = _required(handler, table, firmware) if handler.autopart.seen or commands.seen(handler, "reqpart") else []
     _check_names([*required, *parts], group, volumes, name)
     partitions = _place([*required, *parts], table, disk_size, name)
     _check_firmware(partitions, table, firmware, name)
@@ -116,7 +121,7 @@ def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: s
 
 
 def _table(handler: Any, parts: Sequence[_Request], firmware: frozenset[Firmware], disk_size: int, name: str) -> str:
-    automatic = handler.autopart.seen or handler.reqpart.seen
+    automatic = handler.autopart.seen or commands.seen(handler, "reqpart")
     if disk_size >= LARGEST_MBR and automatic:
         return "gpt"
     wanted = handler.clearpart.disklabel == "gpt" or any(part.fstype == "biosboot" for part in parts)
@@ -131,22 +136,24 @@ def _table(handler: Any, parts: Sequence[_Request], firmware: frozenset[Firmware
 
 
 def _asked(handler: Any, name: str) -> tuple[list[_Request], str, list[_Request]]:
-    disks = {part.disk for part in handler.partition.partitions if part.disk} | set(handler.ignoredisk.onlyuse)
-    if len(disks) > 1:
-        raise BadKickstartError(f"{name}: several disks are named ({', '.join(sorted(disks))}); imagebuild installs on one")
-    groups = handler.volgroup.vgList
+    problems = Problems(name)
+    groups, volumes = commands.data(handler, "volgroup"), commands.data(handler, "logvol")
     if len(groups) > 1 or (groups and len(groups[0].physvols) != 1):
-        raise BadKickstartError(f"{name}:{groups[-1].lineno}: imagebuild executes one volgroup on one physical volume")
-    parts = [_part(part, name) for part in handler.partition.partitions]
-    strangers = [each for each in handler.logvol.lvList if not groups or each.vgname != groups[0].vgname]
-    if strangers:
-        raise BadKickstartError(f"{name}:{strangers[0].lineno}: logvol {strangers[0].name}: there is no `volgroup {strangers[0].vgname}`")
-    if not groups:
-        return parts, "", []
-    group = groups[0]
-    if not any(part.name == group.physvols[0] for part in parts):
-        raise BadKickstartError(f"{name}:{group.lineno}: there is no `part {group.physvols[0]}`")
-    return parts, group.vgname, [_logvol(each, name) for each in handler.logvol.lvList]
+        problems.add(groups[-1].lineno, "imagebuild executes one volgroup on one physical volume")
+    group = groups[0].vgname if groups else ""
+    parts, logvols = list[_Request](), list[_Request]()
+    for part in commands.data(handler, "part"):
+        with problems.gathering():
+            parts.append(_part(part, name))
+    for volume in volumes:
+        if volume.vgname != group:
+            problems.add(volume.lineno, f"logvol {volume.name}: there is no `volgroup {volume.vgname}`")
+        with problems.gathering():
+            logvols.append(_logvol(volume, name))
+    if groups and not problems and not any(part.name == groups[0].physvols[0] for part in parts):
+        problems.add(groups[0].lineno, f"there is no `part {groups[0].physvols[0]}`")
+    problems.refuse()
+    return parts, group, logvols
 
 
 def _part(part: Any, name: str) -> _Request:
@@ -168,6 +175,14 @@ def _role(mount: str) -> str:
     """Return the name of the partition that is mounted there; `root` is what is mounted at /, not at /root."""
     word = mount.strip("/").replace("/", "-") or "root"
     return f"at-{word}" if word in ("root", "biosboot", "efi", "swap") and mount.strip("/") else word
+
+
+def _settled_all(requests: Sequence[_Request], tree: mount_points.Tree | None, name: str, problems: Problems) -> list[_Request]:
+    settled = list[_Request]()
+    for request in requests:
+        with problems.gathering():
+            settled.append(_settled(request, tree, name))
+    return settled
 
 
 def _settled(request: _Request, tree: mount_points.Tree | None, name: str) -> _Request:
@@ -200,7 +215,8 @@ def _required(handler: Any, table: str, firmware: frozenset[Firmware]) -> list[_
         found.append(_Request(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
     if Firmware.UEFI in firmware:
         found.append(_Request(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
-    if handler.reqpart.addBoot or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):
+    required = commands.seen(handler, "reqpart") and handler.reqpart.addBoot
+    if required or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):
         found.append(_Request(name="boot", size=BOOT_SIZE, fstype="ext4", mount="/boot"))
     return found
 
@@ -211,8 +227,7 @@ def _autopart(handler: Any, disk_size: int, name: str) -> tuple[list[_Request], 
     scheme = next((word for word, number in auto.typeMap.items() if number == auto.type), "lvm")
     if scheme == "btrfs":
         raise BadKickstartError(f"{name}:{auto.lineno}: autopart --type=btrfs is not executed by imagebuild")
-    version = re.match(r"F(\d+)Handler", type(handler).__name__)
-    least, most = AUTO_ROOT["atomic" if version and int(version.group(1)) < 28 else "server"]
+    least, most = AUTO_ROOT["atomic" if handler.version < F28 else "server"]
     root = _Request(name="root", size=least, fstype=auto.fstype or "xfs", mount="/", grow=True, limit=most, line=auto.lineno)
     swap = _Request(name="swap", size=min(AUTO_SWAP, disk_size // 10) // MIB * MIB, fstype="swap", line=auto.lineno)
     more = [] if getattr(auto, "noswap", False) else [swap]

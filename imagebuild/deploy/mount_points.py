@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Protocol
 
-from imagebuild.deploy.kickstart import BadKickstartError
+from imagebuild.deploy.problems import BadKickstartError
 
 COMMIT = "the commit's own files are there, which every deployment has from the repository"
 PHYSICAL = "the physical root with the repository and all deployments is there, mounted in the initramfs"

@@ -3,18 +3,31 @@
 Sizes are bytes unless a name says otherwise; the source is the kickstart documentation of pykickstart.
 """
 
+import difflib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pykickstart.constants import KS_SCRIPT_POST, KS_SCRIPT_PRE
+from pykickstart.constants import KS_SCRIPT_POST
 
-from imagebuild.deploy import password
-from imagebuild.deploy.kickstart import BadKickstartError, parse, refuse_unknown
-from imagebuild.deploy.layout import MOUNTED, Partition, Volume, lay_out
+from imagebuild import steplog
+from imagebuild.deploy import commands, password
+from imagebuild.deploy import kickstart as language
+from imagebuild.deploy.kickstart import BadKickstartError
+from imagebuild.deploy.layout import MOUNTED, Layout, Partition, Volume, lay_out
 from imagebuild.deploy.mount_points import Tree
+from imagebuild.deploy.problems import Origin, Problems, located, where_from
+from imagebuild.deploy.reading import Reading
 from imagebuild.kinds import Firmware
+
+# a mistake in one of these and the layout makes no sense: what it lacks is the mistake's
+STORAGE = frozenset(
+    {
+        *("part", "partition", "volgroup", "logvol", "raid", "btrfs", "mount", "snapshot", "stratispool", "stratisfs"),
+        *("autopart", "reqpart", "clearpart", "ignoredisk", "%include", "%ksappend"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,39 +141,69 @@ class Plan:
 
 def read(
     text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware], seed: str, epoch: int = 0, name: str = "kickstart",
-    tree: Tree | None = None,
+    origin: Origin = (), refs: Sequence[str] = (), signed: bool = False, tree: Tree | None = None,
 ) -> Plan:  # fmt: skip
     """Turn a kickstart into a plan for a disk of `disk_size` bytes.
 
-    `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything made is given. Mount points
-    are where the links of `tree` lead (None: its links are not known; as they are written). Raises BadKickstartError: a command or
-    option that is not executed, a mount point that no host can have (with its line), sizes that do not fit (with the sums).
+    `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything made is given; `origin`
+    tells where each line of the text comes from, `refs` (any, when empty) what may be installed, `signed` whether that is signed.
+    Mount points are where the links of `tree` lead (None: its links are not known; as they are written). Raises BadKickstartError with
+    all of: what is no kickstart, what is not executed or no host can have (with its line), sizes that do not fit (with the sums).
     """
-    handler = parse(text, syntax, name)
-    refuse_unknown(handler, name)
-    layout = lay_out(handler, disk_size, firmware, name, tree)
+    with located(name, origin):
+        reading, layout = _understood(text, syntax, disk_size, firmware, name, refs, tree, signed=signed)
+    for line, text_of_note in commands.notes(reading):
+        steplog.note(f"{where_from(name, line, origin)}: {text_of_note}")
+    handler = reading.handler
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
-    if not setup.seen:
-        raise BadKickstartError(f"{name}: there is no ostreesetup: nothing to install")
-    plan = Plan(
+    return Plan(
         disk_size=disk_size, table=layout.table, partitions=layout.partitions, group=layout.group, volumes=layout.volumes,
         osname=setup.osname, remote=setup.remote or setup.osname, url=setup.url, ref=setup.ref, verify=not setup.nogpg,
         append=tuple((loader.appendLine or "").split()), timeout=loader.timeout if loader.timeout is not None else 5,
         boot_password=loader.password or "", firmware=firmware,
-        lang=handler.lang.lang or "C.UTF-8", keyboard=handler.keyboard.keyboard or handler.keyboard.vc_keymap or "us",
+        lang=handler.lang.lang or "C.UTF-8", keyboard=handler.keyboard.vc_keymap or handler.keyboard.keyboard or "us",
         timezone=handler.timezone.timezone or "Etc/UTC", utc=bool(handler.timezone.isUtc),
         root_locked=bool(root.lock), root_password="" if root.lock else _hash(root.password, root.isCrypted, f"{seed} root"),
-        users=tuple(_users(handler, seed)), groups=tuple((each.name, each.gid) for each in handler.group.groupList),
-        ssh_keys=tuple((each.username, each.key) for each in handler.sshkey.sshUserList),
-        hostname=next((each.hostname for each in handler.network.network if each.hostname), ""),
-        dhcp=any(each.bootProto == "dhcp" and bool(each.onboot) for each in handler.network.network), selinux=_selinux(handler),
+        users=tuple(_users(handler, seed)), groups=tuple((each.name, each.gid) for each in commands.data(handler, "group")),
+        ssh_keys=tuple((each.username, each.key) for each in commands.data(handler, "sshkey")),
+        hostname=next((each.hostname for each in commands.data(handler, "network") if each.hostname), ""),
+        dhcp=any(each.bootProto == "dhcp" and bool(each.onboot) for each in commands.data(handler, "network")), selinux=_selinux(handler),
         firewall=handler.firewall.enabled if handler.firewall.seen else None,
         enabled=tuple(handler.services.enabled), disabled=tuple(handler.services.disabled),
-        scripts=tuple(_scripts(handler, name)), seed=seed, epoch=epoch,
+        scripts=tuple(_scripts(handler)), seed=seed, epoch=epoch,
     )  # fmt: skip
-    if "/" not in [mount for mount, _, _ in plan.file_systems()]:
-        raise BadKickstartError(f"{name}: nothing is mounted at /")
-    return plan
+
+
+def _understood(
+    text: str, syntax: str, disk_size: int, firmware: frozenset[Firmware], name: str, refs: Sequence[str], tree: Tree | None, *, signed: bool
+) -> tuple[Reading, Layout]:
+    """Return what a kickstart says and its layout. Raises BadKickstartError with everything that is wrong."""
+    reading = language.read(text, syntax, name)
+    problems = Problems(name)
+    problems.extend(reading.problems)
+    problems.extend(commands.refused(reading))
+    if refs:
+        with problems.gathering():
+            language.checks(reading.handler, text, refs, signed=signed, name=name)
+    elif not reading.lines_of("ostreesetup"):
+        problems.add(0, "there is no ostreesetup: nothing to install")
+    layout = None
+    if not _storage_is_wrong(text, problems):
+        with problems.gathering():
+            layout = lay_out(reading.handler, disk_size, firmware, name, tree)
+            mounted = [each.mount for each in layout.partitions] + [each.mount for each in layout.volumes]
+            if "/" not in mounted:
+                raise BadKickstartError(f"{name}: nothing is mounted at /")
+    problems.refuse()
+    assert layout is not None, "nothing is wrong, so it was worked out"
+    return reading, layout
+
+
+def _storage_is_wrong(text: str, problems: Problems) -> bool:
+    """Whether a problem is about storage, or may be: a command that nobody knows and that looks like one."""
+    lines = text.splitlines()
+    wrong = {next(iter(lines[line - 1].split()), "") for line in problems.lines() if 0 < line <= len(lines)}
+    return any(word in STORAGE or difflib.get_close_matches(word, STORAGE, n=1) for word in wrong)
 
 
 def _hash(secret: str, hashed: bool, salt: str) -> str:
@@ -168,7 +211,7 @@ def _hash(secret: str, hashed: bool, salt: str) -> str:
 
 
 def _users(handler: Any, seed: str) -> Iterator[User]:
-    for each in handler.user.userList:
+    for each in commands.data(handler, "user"):
         secret = _hash(each.password, each.isCrypted, f"{seed} {each.name}")
         yield User(
             name=each.name, password=secret, locked=bool(each.lock) or not secret, groups=tuple(group for group in each.groups if group),
@@ -181,13 +224,11 @@ def _selinux(handler: Any) -> str:
     return {0: "disabled", 1: "enforcing", 2: "permissive"}.get(handler.selinux.selinux, "")
 
 
-def _scripts(handler: Any, name: str) -> Iterator[Script]:
+def _scripts(handler: Any) -> Iterator[Script]:
+    """Yield the %post sections: the %pre ones ran before this kickstart was read (imagebuild.deploy.prescript), others were refused."""
     for script in handler.scripts:
-        if script.type == KS_SCRIPT_PRE:
-            continue  # run before this kickstart was read: imagebuild.deploy.prescript
-        if script.type != KS_SCRIPT_POST:
-            raise BadKickstartError(f"{name}:{script.lineno}: of the script sections imagebuild executes %pre and %post")
-        yield Script(
-            text=script.script, interpreter=script.interp, must_succeed=bool(script.errorOnFail), line=script.lineno,
-            inside=bool(script.inChroot), log=script.logfile or "",
-        )  # fmt: skip
+        if script.type == KS_SCRIPT_POST:
+            yield Script(
+                text=script.script, interpreter=script.interp, must_succeed=bool(script.errorOnFail), line=script.lineno,
+                inside=bool(script.inChroot), log=script.logfile or "",
+            )  # fmt: skip

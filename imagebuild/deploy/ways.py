@@ -12,7 +12,6 @@ from imagebuild.deploy.target import Target
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Kickstart, Toolbox, Tree
-from imagebuild.tools.ostree import Repo
 
 MIB = 1024 * 1024
 
@@ -67,12 +66,14 @@ def choose_ways(forced: str | None) -> tuple[tuple[str, ...], str]:
 
 def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Plan:
     """Return the plan of a kickstart for a disk; its %pre sections are run for that. Raises BadKickstartError."""
-    text = kickstart.file.read_text()
-    text = prescript.expand(text, kickstart.syntax, lambda: WAYS[spec.populate[0]].open(None, toolbox.image, None), kickstart.file.name)
+    name = kickstart.file.name
+    expanded = prescript.expand_located(
+        kickstart.file.read_text(), kickstart.syntax, lambda: WAYS[spec.populate[0]].open(None, toolbox.image, None), name, kickstart.origin
+    )
     return read(
-        text, kickstart.syntax, disk_size=spec.size * MIB, firmware=frozenset(spec.firmware), seed=tree.commit,
-        epoch=spec.epoch if spec.epoch is not None else tree.timestamp, name=kickstart.file.name,
-        tree=CommitFiles(Repo(tree.repo), tree.commit),
+        expanded.text, kickstart.syntax, disk_size=spec.size * MIB, firmware=frozenset(spec.firmware), seed=tree.commit,
+        epoch=spec.epoch if spec.epoch is not None else tree.timestamp, name=name, origin=expanded.origin,
+        refs=(tree.follows,), signed=kickstart.signed, tree=CommitFiles(tree.repo, tree.commit),
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def add_kickstart(source: Path, kickstart: Path, target: Path, *, syntax: str, d
 
 def _read(kickstart: Path) -> str:
     try:
-        return kickstart.read_text()
+        return kickstart.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{kickstart} cannot be read: {error}") from error
 

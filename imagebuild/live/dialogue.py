@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from imagebuild.deploy import password
+from imagebuild.deploy import commands, password
 from imagebuild.errors import BuildError
 from imagebuild.live.disks import Candidate
 
@@ -25,8 +25,13 @@ class Person(Protocol):
 
 
 def missing(handler: Any) -> list[str]:
-    """Return what a parsed kickstart does not say: how to log in. An account without a password is locked, so it says something too."""
-    says = handler.rootpw.seen or handler.user.userList or handler.sshkey.sshUserList
+    """Return what a parsed kickstart does not say: how to log in. An account without a password is locked, so it says something too.
+
+    Raises BuildError when nobody may be asked for it.
+    """
+    says = handler.rootpw.seen or commands.data(handler, "user") or commands.data(handler, "sshkey")
+    if not says and getattr(handler.displaymode, "nonInteractive", False):
+        raise BuildError("the kickstart says --non-interactive, but not how to log in", hint="add rootpw, user or sshkey to it")
     return [] if says else ["how to log in (rootpw, user or sshkey)"]
 
 
@@ -54,8 +59,10 @@ def confirm(person: Person, disk: Candidate, parts: Sequence[str]) -> None:
 def accounts(person: Person, handler: Any, admin_group: str) -> str:
     """Ask for host name and log-ins; return kickstart lines."""
     lines = [] if any(each.hostname for each in handler.network.network) else _host_name(person)
+    keys = "sshkey" in handler.commands  # Fedora's 21 and Red Hat's 7 have no such command
     while True:
-        secret, key, user = _password(person, "Password of root (empty: none)?"), _key(person), _user(person, admin_group)
+        secret, key = _password(person, "Password of root (empty: none)?"), _key(person) if keys else ""
+        user = _user(person, admin_group)
         if secret or key or user:
             break
         person.say("Nobody could log in: give a password, a key or a user")

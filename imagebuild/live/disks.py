@@ -98,9 +98,13 @@ def _read(file: Path) -> str:
 
 
 def named(handler: Any) -> list[str]:
-    """Return the disks that a parsed kickstart names, without repetitions: ignoredisk --only-use, clearpart --drives, part --ondisk, bootloader."""
+    """Return the disks that a parsed kickstart names, without repetitions: ignoredisk --only-use, clearpart --drives, part --ondisk, bootloader.
+
+    Several of them are refused when the kickstart is read (deploy/disk_names.py); here they are looked for.
+    """
     names = [*handler.ignoredisk.onlyuse, *handler.clearpart.drives, *(part.disk for part in handler.partition.partitions if part.disk)]
     names += [handler.bootloader.bootDrive] if getattr(handler.bootloader, "bootDrive", "") else []
+    names += getattr(handler.bootloader, "driveorder", None) or []
     return list(dict.fromkeys(names))
 
 

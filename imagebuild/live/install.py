@@ -19,6 +19,8 @@ from imagebuild.deploy.live_system import LiveSystem, disk_of
 from imagebuild.deploy.local import install_local, local_target
 from imagebuild.deploy.mount_points import RunningTree
 from imagebuild.deploy.plan import Plan
+from imagebuild.deploy.prescript import Expanded
+from imagebuild.deploy.problems import located
 from imagebuild.deploy.target import REPO, File
 from imagebuild.errors import BuildError
 from imagebuild.live import dialogue, disks, kickstarts
@@ -63,11 +65,13 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     disks.wait_until_known()
     found = kickstarts.find(arguments.kickstart, PROGRAM / "defaults.ks", terminal.say)
     terminal.say(f"kickstart: {found.name}")
-    text = _expanded(live, found, release)
-    text, disk, asked = _complete(live, text, found, release, terminal)
-    plan = _plan(live, text, found, release, disk)
+    expanded = _expanded(live, found, release)
+    text, disk, asked = _complete(live, expanded, found, release, terminal)
+    # what was answered stands behind the lines that came from somewhere
+    complete = Expanded(text=text, origin=expanded.origin)
+    plan = _plan(live, complete, found, release, disk)
     kickstarts.IN_USE.write_text(text)
-    handler = _parse(text, found, release)
+    handler = _parse(complete, found, release)
     if asked:
         dialogue.confirm(terminal, disk, summary(plan))
     else:
@@ -83,25 +87,29 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     return {KS_REBOOT: "reboot", KS_SHUTDOWN: "poweroff"}.get(handler.reboot.action, "")
 
 
-def _expanded(live: LiveSystem, found: Found, release: Release) -> str:
+def _expanded(live: LiveSystem, found: Found, release: Release) -> Expanded:
     """Return the kickstart with what its %pre sections wrote."""
-    return prescript.expand(found.text, release.syntax, lambda: local_target(live, None, None), found.name)
+    return prescript.expand_located(found.text, release.syntax, lambda: local_target(live, None, None), found.name)
 
 
-def _parse(text: str, found: Found, release: Release) -> Any:
-    handler = language.parse(text, release.syntax, found.name)
-    setup = handler.ostreesetup
-    if setup.seen and (setup.url.rstrip("/") != EMBEDDED or setup.ref != release.ref):
-        raise BadKickstartError(
-            f"{found.name}:{setup.lineno}: ostreesetup --url={setup.url} --ref={setup.ref}: this medium holds {release.ref} at {EMBEDDED} and nothing else",
-            hint="installed hosts are given their own remote in %post",
-        )
+def _parse(kickstart: Expanded, found: Found, release: Release) -> Any:
+    with located(found.name, kickstart.origin):
+        handler = language.executable(kickstart.text, release.syntax, found.name)
+        setup = handler.ostreesetup
+        if setup.seen and (setup.url.rstrip("/") != EMBEDDED or setup.ref != release.ref):
+            raise BadKickstartError(
+                f"{found.name}:{setup.lineno}: ostreesetup --url={setup.url} --ref={setup.ref}: "
+                f"this medium holds {release.ref} at {EMBEDDED} and nothing else",
+                hint="installed hosts are given their own remote in %post",
+            )
     return handler
 
 
-def _complete(live: LiveSystem, text: str, found: Found, release: Release, terminal: Terminal) -> tuple[str, Candidate, bool]:
+def _complete(
+    live: LiveSystem, kickstart: Expanded, found: Found, release: Release, terminal: Terminal
+) -> tuple[str, Candidate, bool]:
     """Return the kickstart with the answers to what it does not say, the disk to be erased, and whether a person answers."""
-    handler = _parse(text, found, release)
+    handler, text = _parse(kickstart, found, release), kickstart.text
     able = [each for each in disks.candidates(live) if each.name != disk_of(found.device)]
     names = disks.named(handler)
     lacking = dialogue.missing(handler)
@@ -121,11 +129,11 @@ def admin_group() -> str:
     return "wheel" if any(line.startswith("wheel:") for line in lines) else "sudo"
 
 
-def _plan(live: LiveSystem, text: str, found: Found, release: Release, disk: Candidate) -> Plan:
+def _plan(live: LiveSystem, kickstart: Expanded, found: Found, release: Release, disk: Candidate) -> Plan:
     """Plan for this disk and firmware. Ids are of this installation alone: two of them may meet in one machine."""
     return planning.read(
-        text, release.syntax, disk_size=disk.size // MIB * MIB, firmware=frozenset({live.firmware}),
-        seed=f"{release.commit} {secrets.token_hex(16)}", epoch=int(time.time()), name=found.name,
+        kickstart.text, release.syntax, disk_size=disk.size // MIB * MIB, firmware=frozenset({live.firmware}),
+        seed=f"{release.commit} {secrets.token_hex(16)}", epoch=int(time.time()), name=found.name, origin=kickstart.origin,
         tree=RunningTree(),
     )  # fmt: skip
 

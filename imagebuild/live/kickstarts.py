@@ -44,7 +44,7 @@ class Found:
 def find(asked: Source | None, defaults: Path, say: Callable[[str], None]) -> Found:
     """Return the kickstart to be used, and leave a copy at IN_USE. Raises BuildError when the one that was asked for cannot be had."""
     found = (
-        _asked(asked, say) if asked is not None else _oem() or Found(text=defaults.read_text(), name="the release's defaults", given=False)
+        _asked(asked, say) if asked is not None else _oem() or Found(text=_text(defaults.read_bytes(), "the release's defaults"), name="the release's defaults", given=False)
     )
     IN_USE.write_text(found.text)
     IN_USE.chmod(0o600)
@@ -140,7 +140,7 @@ def _text(data: bytes, name: str) -> str:
     if len(data) > LARGEST:
         raise BuildError(f"the kickstart {name} is larger than {LARGEST >> 20} MiB")
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BuildError(f"the kickstart {name} is not text in UTF-8") from error
 
