@@ -23,7 +23,8 @@ class Loader(StrEnum):
 class Volume:
     """A file system that a boot loader reads: ISO or ESP. `uuid` as GRUB writes it; paths begin with a slash.
 
-    `read` returns a file's text, and None when there is no such file; `has` says whether there is one, of any kind.
+    `read` returns a file's text, and None when there is no such file; `has` says whether there is one, of any kind. `actual` returns a path as
+    it is written on the volume, where names are found whatever their case.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Volume:
     uuid: str
     read: Callable[[str], str | None]
     has: Callable[[str], bool]
+    actual: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, kw_only=True)

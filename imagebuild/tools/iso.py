@@ -4,6 +4,7 @@ Sources: ECMA-119 (the volume descriptors), xorriso(1), xorrisofs(1), implantiso
 """
 
 import re
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ IMPLANTED = re.compile(rb"ISO MD5SUM = ([0-9a-f]{32});SKIPSECTORS = *(\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class BootEntry:
-    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI."""
+    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI, `path` empty for what is no file, `start` its first byte."""
 
     platform: str
     path: str
+    start: int = 0
 
 
 def volume_id(image: Path) -> str:
@@ -64,15 +66,43 @@ def check_md5(image: Path) -> bool:
 def boot_entries(image: Path) -> tuple[BootEntry, ...]:
     """Return the El Torito entries, the default first."""
     said = command.run(["xorriso", "-indev", image, "-report_el_torito", "plain"], quiet=True)
-    kinds = dict(re.findall(r"^El Torito boot img :\s+(\d+)\s+(\S+)", said, re.MULTILINE))
+    images = re.findall(r"^El Torito boot img :\s+(\d+)\s+(\S+).*?(\d+)$", said, re.MULTILINE)
     paths = dict(re.findall(r"^El Torito img path :\s+(\d+)\s+(.+)$", said, re.MULTILINE))
-    return tuple(BootEntry(platform=kind, path=paths.get(number, "")) for number, kind in kinds.items())
+    return tuple(BootEntry(platform=kind, path=paths.get(number, ""), start=int(block) * SECTOR) for number, kind, block in images)
 
 
 def listing(image: Path) -> list[str]:
     """Return the paths of an image, each with a leading slash."""
     said = command.run(["xorriso", "-indev", image, "-find", "/"], quiet=True)
     return [line.strip().strip("'") for line in said.splitlines() if line.startswith("'")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Where a file's content lies in an image, in bytes."""
+
+    start: int
+    size: int
+
+
+def extents(image: Path) -> dict[str, Extent]:
+    """Return where each plain file of an image lies, by its path (of one in several pieces: the first)."""
+    said = command.run(["xorriso", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba"], quiet=True)
+    found = dict[str, Extent]()
+    for number, size, name in re.findall(r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", said, re.MULTILINE):
+        found[_unquoted(name)] = Extent(start=int(number) * SECTOR, size=int(size))
+    return found
+
+
+def _unquoted(name: str) -> str:
+    """Return a name as it is: xorriso quotes it as a shell would."""
+    return "".join(shlex.split(name))
+
+
+def identifier(image: Path) -> str:
+    """Return what GRUB calls the file system's UUID: when it was changed (ECMA-119, 8.4.27; GRUB's fs/iso9660.c)."""
+    digits = _descriptor(image)[830:846].decode("ascii", "replace")
+    return "-".join((digits[:4], *(digits[place : place + 2] for place in range(4, 16, 2))))
 
 
 def offset_of(image: Path, path: str) -> int:
