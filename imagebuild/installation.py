@@ -36,8 +36,8 @@ SETTLED_SECONDS, GONE_SECONDS = 2.0, 20.0
 PRESSES = 3
 # in an installation's evidence: that the machine hung and was started again
 HUNG = "hung.txt"
-# beside the console, in the same directory
-LOG = "anaconda.log"
+# in the evidence: the console, beside it Anaconda's log, and how the entry was started
+SERIAL, LOG, KEYS = "serial.log", "anaconda.log", "menu.txt"
 
 
 def said(running: Running) -> str:
@@ -244,7 +244,7 @@ def _gave_up(running: Running, problem: Problem, evidence: Path, *, again: bool)
         return HangError(text)
     kind = RigError if problem.rig else InstallationError
     log = f", Anaconda's log {evidence / LOG}" if (evidence / LOG).exists() else ""
-    return kind(text, hint=f"the console is {evidence / 'serial.log'}{log}")
+    return kind(text, hint=f"the console is {evidence / SERIAL}{log}")
 
 
 def install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
@@ -266,10 +266,22 @@ def install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
 
 
 def _install(bench: Bench, disk: Path, evidence: Path, *, again: bool = False) -> dict[str, float]:
-    plan = plan_keys(bench)
-    with powered_on(bench, disk, evidence / "serial.log") as running:
+    plan = _plan_with_evidence(bench, evidence)
+    with powered_on(bench, disk, evidence / SERIAL) as running:
         start_entry(running, plan, bench.accelerator.slowness)
         return follow(running, bench, evidence, again=again, heard=plan.heard)
+
+
+def _plan_with_evidence(bench: Bench, evidence: Path) -> Plan:
+    try:
+        plan = plan_keys(bench)
+    except InstallationError as error:
+        (evidence / KEYS).write_text(f"{error.message}\n")
+        raise
+    text = f"the unattended entry {plan.title!r} is started by {' '.join(plan.keys) or 'itself'}"
+    steplog.note(text)
+    (evidence / KEYS).write_text(f"{text}\n")
+    return plan
 
 
 def plan_keys(bench: Bench) -> Plan:
@@ -279,11 +291,13 @@ def plan_keys(bench: Bench) -> Plan:
             menus = medium.menus(bench.iso, work)
         if bench.firmware not in menus:
             raise InstallationError(f"{bench.iso.name} does not boot under {bench.firmware}: it has no boot menu for that")
-        plan = menu_keys.unattended(menus[bench.firmware], iso.volume_id(bench.iso))
+        return menu_keys.unattended(menus[bench.firmware], iso.volume_id(bench.iso))
     except (InstallationError, MissingToolError):
         raise
     except BuildError as error:
         raise InstallationError(f"{bench.iso.name} under {bench.firmware}: {error.message}", hint=error.hint) from error
-    pressed = " ".join(plan.keys) or "no key at all"
-    steplog.note(f"the unattended entry {plan.title!r} is started by {pressed}")
-    return plan
+
+
+def main_log(evidence: Path) -> str:
+    """Return the name of the file that says most of an installation."""
+    return next((name for name in (LOG, SERIAL) if (evidence / name).exists()), KEYS)

@@ -266,6 +266,24 @@ def test_a_medium_without_a_menu_or_an_entry_does_not_install(tmp_path: Path, mo
         plan_keys(bench(file, Firmware.UEFI))
 
 
+def test_how_the_entry_was_started_is_in_the_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(image: Path, work: Path) -> dict[Firmware, Any]:
+        raise BuildError("no menu here")
+
+    monkeypatch.setattr(medium, "menus", broken)
+    with pytest.raises(InstallationError):
+        installation.install(bench(tmp_path / "x.iso"), tmp_path / "disk", tmp_path)
+    assert "no menu here" in (tmp_path / "menu.txt").read_text()
+    assert installation.main_log(tmp_path) == "menu.txt"
+    (tmp_path / "serial.log").touch()
+    assert installation.main_log(tmp_path) == "serial.log"
+    (tmp_path / "anaconda.log").touch()
+    assert installation.main_log(tmp_path) == "anaconda.log"
+    monkeypatch.setattr(installation, "plan_keys", lambda _: PLAN)
+    assert installation._plan_with_evidence(bench(), tmp_path) is PLAN
+    assert (tmp_path / "menu.txt").read_text() == "the unattended entry 'Install unattended' is started by home u ret\n"
+
+
 def test_a_host_without_the_tools_is_not_the_mediums_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(image: Path, work: Path) -> dict[Firmware, Any]:
         raise MissingToolError("the program xorriso is not installed")

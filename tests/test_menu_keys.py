@@ -3,9 +3,11 @@
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import menu_keys
-from imagebuild.tools.boot_menu import Entry, Loader, Menu, Spot
+from imagebuild.kinds import Firmware
+from imagebuild.tools import grub_menu, isolinux_menu, menu_keys
+from imagebuild.tools.boot_menu import Entry, Loader, Menu, Spot, Volume
 from imagebuild.tools.menu_keys import Plan
+from tests.vm import lorax_medium
 
 SPOT = Spot(volume="cd0", file="/menu", line=7)
 OURS = ("inst.stage2=hd:LABEL=Demo-26", "inst.ks=hd:LABEL=Demo-26:/ks.cfg", "quiet")
@@ -141,3 +143,69 @@ def test_a_title_with_a_variable_is_known_up_to_it() -> None:
     plan = menu_keys.unattended(grub(entry("Install everything from ${medium}", *OURS)), "Demo-26")
     assert plan.shown == ("Install everything from",)
     assert not Plan(title="x", keys=(), shown=()).seen_in("x")
+
+
+# --- from the files of a medium, read as its boot loader reads them ----------------------------------------------------------
+
+ENTRY = """label unattended
+  menu label {title}
+  kernel vmlinuz
+  append initrd=initrd.img inst.stage2=hd:LABEL=Demo-26-x86_64 inst.ks=hd:LABEL=Demo-26-x86_64:/ks.cfg quiet
+"""
+GRUB_ENTRY = """menuentry 'Install Demo 26 unattended' {options} {{
+	linuxefi /images/pxeboot/vmlinuz inst.ks=hd:LABEL=Demo-26-x86_64:/ks.cfg quiet
+	initrdefi /images/pxeboot/initrd.img
+}}
+"""
+TROUBLESHOOTING = "# utilities submenu\n"
+
+
+def volume(text: str) -> Volume:
+    def has(path: str) -> bool:
+        return path in ("/isolinux/isolinux.cfg", "/EFI/BOOT/grub.cfg", "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img")
+
+    return Volume(
+        name="cd0", label="Demo-26-x86_64", uuid="", read=lambda path: text if path.endswith(".cfg") and has(path) else None, has=has
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "more", "keys"),
+    [
+        ("Install ^unattended", "", "home u ret"),
+        ("Install unattended", "", "home home down down ret"),  # the empty lines between are passed
+        ("^Install Demo 26 unattended", "", "home home down down ret"),  # lorax' first entry has that hot key
+        ("Install una^ttended", "", "home t ret"),  # before the submenu that has it, too
+        ("Install ^unattended", "menu immediate", "home u"),
+        ("Install ^Unattended", "MENU HIDDEN", "home u ret"),
+        ("Install unattended", "menu hidden", "home home down down ret"),
+        ("Install ^unattended", "prompt 1", "home u ret"),  # a menu program is started all the same
+    ],
+)  # fmt: skip
+def test_the_keys_of_loraxs_isolinux_menu(title: str, more: str, keys: str) -> None:
+    before, after = lorax_medium.ISOLINUX_MENU.format(volume="Demo-26-x86_64").split(TROUBLESHOOTING)
+    menu = isolinux_menu.read(volume(f"{more}\n{before}{ENTRY.format(title=title)}\n{TROUBLESHOOTING}{after}"))
+    assert menu is not None
+    plan = menu_keys.unattended(menu, "Demo-26-x86_64")
+    assert " ".join(plan.keys) == keys
+    assert not plan.heard
+    assert "Test this media & install Demo" in plan.shown
+
+
+@pytest.mark.parametrize(
+    ("options", "inside", "keys"),
+    [
+        ("--class os --hotkey=u", False, "u"),
+        ("--hotkey u --unrestricted", False, "u"),
+        ("--class os", False, "home down down down ret"),
+        ("--class os", True, "home down down ret home down down ret"),
+        ("--hotkey=u", True, "home down down ret u"),
+    ],
+)
+def test_the_keys_of_loraxs_grub_menu(options: str, inside: bool, keys: str) -> None:
+    text, entry = lorax_medium.GRUB_MENU.format(volume="Demo-26-x86_64"), GRUB_ENTRY.format(options=options)
+    text = text.rstrip().removesuffix("}") + entry + "}\n" if inside else text + entry
+    menu = grub_menu.read((volume(text),), "/EFI/BOOT/grub.cfg", Firmware.UEFI)
+    plan = menu_keys.unattended(menu, "Demo-26-x86_64")
+    assert " ".join(plan.keys) == keys
+    assert "Troubleshooting -->" in plan.shown
