@@ -31,9 +31,13 @@ MENU_SECONDS = 30.0
 # what shows that GRUB's menu (ours, lorax's) or isolinux' waits for a key
 MENU = ("executed automatically", "Press Tab for full configuration", "Boot from local drive", "Troubleshooting")
 LOOK_SECONDS = 0.3
-# how long a picture must stand still to be a menu, and how long the one after it may take: the kernel and its initramfs are read meanwhile
-SETTLED_SECONDS, GONE_SECONDS = 2.0, 20.0
-PRESSES = 3
+# how long a picture must stand still to be a menu
+SETTLED_SECONDS = 2.0
+# A menu that waits reads nothing, one that has started an entry reads a kernel and its initramfs: that is more than any boot loader is.
+# Keys are lost while a boot loader still draws (seen with GRUB 2.06 on emulated UEFI), and pressed again: it may count down from 60
+STARTED_BYTES = 4 * MIB
+REACTION_SECONDS = 5.0
+PRESSES = 10
 # in an installation's evidence: that the machine hung and was started again
 HUNG = "hung.txt"
 # in the evidence: the console, beside it Anaconda's log, and how the entry was started
@@ -150,39 +154,39 @@ class Looker:
         return time.monotonic() - self.since
 
     def came_later(self) -> bool:
-        """Whether the menu can be read now, after keys were pressed at what was only looked at."""
-        return not self.read and (self.plan.seen_in(plain(self.running.console())) or self.plan.seen_in(self.running.screen_text()))
+        """Whether the menu can be read now for the first time: keys were pressed at what was only looked at."""
+        before, self.read = self.read, self.read or self.plan.seen_in(plain(self.running.console())) or self.plan.seen_in(self.running.screen_text())
+        return self.read and not before
 
 
 def start_entry(running: Running, plan: Plan, slowness: float) -> None:
     """Start an entry as its plan says, once the menu is there. Raises InstallationError when it does not come, or does not react."""
     if not plan.keys:
         return
+    looker = Looker(running, plan, slowness)
+    wait_for(running, looker.there, MENU_SECONDS * slowness, "the boot menu")
+    # a boot loader reads keys after it has drawn
+    time.sleep(1)
+    # under UEFI any menu is on the serial console, since the firmware's own is there; only a medium that uses it reads it
+    if looker.on_console and plan.heard and plan.typed:
+        running.type(plan.typed)
+        return
     for _ in range(PRESSES):
-        looker = Looker(running, plan, slowness)
-        wait_for(running, looker.there, MENU_SECONDS * slowness, "the boot menu")
-        # a boot loader reads keys after it has drawn
-        time.sleep(1)
-        # under UEFI any menu is on the serial console, since the firmware's own is there; only a medium that uses it reads it
-        if looker.on_console and plan.heard and plan.typed:
-            running.type(plan.typed)
-            return
-        before = running.picture()
+        before = running.drives_read()
         running.press(*plan.keys)
-        if _gone(running, looker, before, GONE_SECONDS * slowness):
+        if _reacted(running, before, REACTION_SECONDS + slowness) and not looker.came_later():
             return
-        steplog.note("the boot menu did not react to its keys, or was not there yet: they are pressed again")
+        steplog.note("the boot menu does not react to its keys, or has come only now: they are pressed again")
     keys = " ".join(plan.keys)
     raise InstallationError(f"the boot menu does not react: {keys} was pressed {PRESSES} times, and {plan.title!r} was not started")
 
 
-def _gone(running: Running, looker: Looker, before: Picture | None, seconds: float) -> bool:
-    """Whether the screen shows something else within so many seconds, and that is not the menu; or the machine is off."""
+def _reacted(running: Running, before: int, seconds: float) -> bool:
+    """Whether an entry is started within so many seconds after what was read before, or the machine is off."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and running.alive:
-        now = running.picture()
-        if before is None or (now is not None and not now.like(before)):
-            return not looker.came_later()
+        if running.drives_read() - before >= STARTED_BYTES:
+            return True
         time.sleep(LOOK_SECONDS)
     return not running.alive
 

@@ -267,6 +267,13 @@ class Running:
             return int(lines["rchar"]) + int(lines["wchar"])
         return 0
 
+    def drives_read(self) -> int:
+        """Return the bytes that the guest has read from all its drives so far; 0 for a dead QEMU."""
+        try:
+            return sum(int(each["stats"]["rd_bytes"]) for each in self.execute("query-blockstats"))
+        except BuildError:
+            return 0
+
     def save(self, name: str) -> None:
         """Keep memory and disks of the running machine as they are now, inside its qcow2 files (`Machine.snapshot`). Raises BuildError."""
         # QMP's own jobs for this want the names of all block nodes; the human monitor finds them itself
