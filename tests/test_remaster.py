@@ -8,9 +8,10 @@ import pytest
 
 from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.installers import menu, remaster
+from imagebuild.installers import grub_edit, isolinux_edit, menu, remaster, unattended
 from imagebuild.kinds import Firmware
-from imagebuild.tools import iso
+from imagebuild.tools import iso, medium
+from imagebuild.tools.boot_menu import ISO, Spot, Volume
 from tests.golden import check_golden
 
 KICKSTART = "text\nrootpw --lock\nautopart\n"
@@ -62,6 +63,17 @@ menu end
 """
 
 
+def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V") -> Volume:
+    return Volume(name=name, label=label, uuid="", read=files.get, has=lambda path: path in files)
+
+
+def grub_menu(text: str, label: str, *, default: bool) -> str:
+    """Return a menu with the entry that `add_kickstart` writes."""
+    spot = Spot(volume=ISO, file="/grub.cfg", line=1)
+    changed = grub_edit.add_entry([volume({spot.file: text})], spot, Firmware.UEFI, unattended.ask(label), default=default)
+    return changed.get((ISO, spot.file), text)
+
+
 @pytest.mark.parametrize("firmware", Firmware)
 def test_our_menu_is_as_it_was(firmware: Firmware, request: pytest.FixtureRequest) -> None:
     found = menu.entries("Debian Atomic Host 12", "Debian-12", firmware, "/ks.cfg")
@@ -74,18 +86,17 @@ def test_without_a_kickstart_there_is_no_unattended_entry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "volume"),
+    ("name", "text", "volume_id"),
     [
         ("remastered-lorax.cfg", LORAX, "Fedora-27"),
         ("remastered-ours.cfg", menu.grub_menu(menu.entries("Host", "OURS", Firmware.UEFI, None), "OURS", timeout=60), "OURS"),
     ],
 )
-def test_a_grub_menu_gets_an_entry(name: str, text: str, volume: str, request: pytest.FixtureRequest) -> None:
-    changed = remaster.grub_menu(text, volume, default=True)
-    assert changed is not None
+def test_a_grub_menu_gets_an_entry(name: str, text: str, volume_id: str, request: pytest.FixtureRequest) -> None:
+    changed = grub_menu(text, volume_id, default=True)
     check_golden(request, name, changed)
     lines = [line for line in changed.split("\n") if "inst.ks=" in line]
-    assert lines == [line for line in lines if f"inst.ks=hd:LABEL={volume}:/ks.cfg" in line]
+    assert lines == [line for line in lines if f"inst.ks=hd:LABEL={volume_id}:/ks.cfg" in line]
     assert len(lines) == 1
     assert "rd.live.check" not in lines[0]
     # every line that was there is there, but default and timeout
@@ -93,37 +104,32 @@ def test_a_grub_menu_gets_an_entry(name: str, text: str, volume: str, request: p
 
 
 def test_the_menu_of_isolinux_gets_a_label(request: pytest.FixtureRequest) -> None:
-    changed = remaster.isolinux_menu(ISOLINUX, "Fedora-26", default=True)
-    assert changed is not None
+    path = "/isolinux/isolinux.cfg"
+    changed = isolinux_edit.add_label(volume({path: ISOLINUX}), path, unattended.ask("Fedora-26"), default=True)[ISO, path]
     check_golden(request, "remastered-isolinux.cfg", changed)
     assert changed.count("menu default") == 1
 
 
 def test_a_label_with_blanks_is_written_udevs_way() -> None:
-    changed = remaster.grub_menu(LORAX, "My Disk", default=False)
-    assert changed is not None
+    changed = grub_menu(LORAX, "My Disk", default=False)
     assert "inst.ks=hd:LABEL=My\\x20Disk:/ks.cfg quiet" in changed
     assert 'set default="1"' in changed
 
 
 def test_an_older_kickstart_in_the_entry_is_replaced() -> None:
     text = LORAX.replace("quiet\n", "inst.ks=http://old/ks.cfg quiet\n", 1)
-    changed = remaster.grub_menu(text, "V", default=True)
-    assert changed is not None
+    changed = grub_menu(text, "V", default=True)
     added = next(line for line in changed.split("\n") if "LABEL=V:/ks.cfg" in line)
     assert "http://old" not in added
 
 
 def test_an_entry_with_the_kickstart_is_not_made_twice() -> None:
-    once = remaster.grub_menu(LORAX, "V", default=False)
-    assert once is not None
-    twice = remaster.grub_menu(once, "V", default=True)
-    assert twice is not None
+    once = grub_menu(LORAX, "V", default=False)
+    twice = grub_menu(once, "V", default=True)
     assert twice.count("inst.ks=") == 1
     assert 'set default="2"' in twice
     ours = menu.grub_menu(menu.entries("Host", "OURS", Firmware.BIOS, "/ks.cfg"), "OURS", timeout=60)
-    changed = remaster.grub_menu(ours, "OURS", default=True)
-    assert changed is not None
+    changed = grub_menu(ours, "OURS", default=True)
     assert changed.count("menuentry ") == ours.count("menuentry ")
 
 
@@ -224,7 +230,7 @@ def test_a_link_in_somebody_elses_image_is_not_followed(tmp_path: Path) -> None:
 
 def test_an_esp_without_a_menu_is_said(tmp_path: Path) -> None:
     source = make_iso(tmp_path)
-    esp = remaster.appended_esp(source, tmp_path)
+    esp = medium.appended_esp(source, tmp_path)
     assert esp is not None
     subprocess.run(["mdel", "-i", esp, "::/EFI/BOOT/grub.cfg"], check=True)
     bare = tmp_path / "bare.iso"

@@ -4,6 +4,7 @@ What is run follows rhboot's GRUB 2.06 (normal/main.c, script/execute.c, command
 machine knows (its time, its memory, a held key) is taken for untrue, and said in `unsure`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from imagebuild.tools.grub_script import Command, For, Function, If, Kind, State
 
 KERNELS = ("linux", "linux16", "linuxefi", "linux32")
 INITRDS = ("initrd", "initrd16", "initrdefi")
+DEFINING = re.compile(r"(menuentry|submenu)\b")
 # they ask what only the machine knows, and are untrue on most
 ASKING = frozenset({"keystatus", "cpuid", "probe", "smbios", "regexp", "sleep", "read", "getenv", "rdmsr", "hashsum", "cmp", "nativedisk"})
 # what a hostile menu could go on with for ever: statements run, characters of one value or one line's words

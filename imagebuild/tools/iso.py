@@ -157,14 +157,18 @@ def stamp(epoch: int) -> str:
     return time.strftime("%Y%m%d%H%M%S00", time.gmtime(epoch))
 
 
-def remaster(source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None) -> None:
-    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces its appended ESP.
+def remaster(
+    source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None, partition: int = 2
+) -> None:
+    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces the appended `partition`.
 
-    Nothing is unpacked (xorriso(1), "-boot_image any replay").
+    Nothing is unpacked (xorriso(1), "-boot_image any replay"). The UUID stays, too: a menu may look for it.
     """
     argv: list[str | Path] = ["xorriso", "-indev", source, "-outdev", target, "-boot_image", "any", "replay"]
+    if (digits := identifier(source).replace("-", "")).isdigit() and int(digits):
+        argv += ["-volume_date", "uuid", digits]
     if esp is not None:
-        argv += ["-append_partition", "2", ESP_TYPE, esp]
+        argv += ["-append_partition", str(partition), ESP_TYPE, esp]
     for path, file in changed.items():
         argv += ["-update", file, path]
     for path, file in added.items():

@@ -114,7 +114,7 @@ class Configuration:
             self.owner.count += 1
             if self.owner.count > MOST_LINES:
                 raise BuildError(f"{path}:{number}: isolinux' configuration does not come to an end")
-            word, rest = _split(line[:LONGEST])
+            word, rest = split_line(line[:LONGEST])
             if help_text or word == "text":
                 help_text = word != "endtext"
                 continue
@@ -122,7 +122,7 @@ class Configuration:
 
     def _line(self, word: str, rest: str, spot: Spot, depth: int) -> None:
         if word == "menu":
-            second, rest = _split(rest)
+            second, rest = split_line(rest)
             word = f"menu {second}"
         if not word or word.startswith("#"):
             return
@@ -308,7 +308,7 @@ class Configuration:
         )  # fmt: skip
 
 
-def _split(line: str) -> tuple[str, str]:
+def split_line(line: str) -> tuple[str, str]:
     """Return a line's first word, in small letters, and the rest of it."""
     parts = line.replace("\r", "").strip(" \t").split(None, 1)
     return (parts[0].lower() if parts else ""), (parts[1].strip() if len(parts) > 1 else "")

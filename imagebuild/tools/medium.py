@@ -61,26 +61,25 @@ def menus(image: Path, work: Path) -> dict[Firmware, Menu]:
     return {firmware: menu_of(medium, firmware) for firmware in medium.starts}
 
 
-def menu_of(medium: Medium, firmware: Firmware) -> Menu:
-    """Return the menu under a firmware that the medium boots under. Raises BuildError."""
+def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], str] | None = None) -> Menu:
+    """Return the menu under a firmware that the medium boots under; `texts` of files stand for what is on it. Raises BuildError."""
     loader, spot = medium.starts[firmware]
     if loader is Loader.GRUB:
-        return grub_menu.read(medium.volumes(spot.volume), spot.file, firmware)
-    found = isolinux_menu.read(medium.iso, spot.file)
+        return grub_menu.read([volume.changed(texts or {}) for volume in medium.volumes(spot.volume)], spot.file, firmware)
+    found = isolinux_menu.read(medium.iso.changed(texts or {}), spot.file)
     if found is None:
         raise BuildError(f"isolinux' configuration {spot.file} is not there")
     return found
 
 
-def opened(image: Path, work: Path, changed: Mapping[tuple[str, str], str] | None = None) -> Medium:
-    """Open an ISO; `changed` are the texts of files by (volume, path) that stand for what is in it. Raises BuildError, as for a firmware without a menu."""
-    new = changed or {}
+def opened(image: Path, work: Path) -> Medium:
+    """Open an ISO; `work` is a directory for what must be extracted. Raises BuildError, as for a firmware under which it boots into no menu."""
     files = iso.extents(image)
     links = _links(image)
-    volume = _volume(ISO, iso.volume_id(image), iso.identifier(image), _reader(image, files, links, new), [*files, *iso.listing(image)])
+    volume = _volume(ISO, iso.volume_id(image), iso.identifier(image), _reader(image, files, links), [*files, *iso.listing(image)])
     entries = iso.boot_entries(image)
     place = _esp(image, entries, files, work)
-    esp = _esp_volume(place.file, work, new) if place is not None else None
+    esp = _esp_volume(place.file, work) if place is not None else None
     starts = dict[Firmware, tuple[Loader, Spot]]()
     bios = next((entry for entry in entries if entry.platform == "BIOS"), None)
     if bios is not None:
@@ -117,12 +116,8 @@ def _links(image: Path) -> frozenset[str]:
     return frozenset(line.strip().strip("'") for line in said.splitlines() if line.startswith("'"))
 
 
-def _reader(
-    image: Path, files: Mapping[str, iso.Extent], links: frozenset[str], changed: Mapping[tuple[str, str], str]
-) -> Callable[[str], str | None]:
+def _reader(image: Path, files: Mapping[str, iso.Extent], links: frozenset[str]) -> Callable[[str], str | None]:
     def read(path: str) -> str | None:
-        if (ISO, path) in changed:
-            return changed[ISO, path]
         if path in links:
             raise BuildError(f"{path} of {image.name} is a symbolic link", hint="where did you get that image?")
         if path not in files:
@@ -137,7 +132,7 @@ def _reader(
     return read
 
 
-def _esp_volume(file: Path, work: Path, changed: Mapping[tuple[str, str], str]) -> Volume:
+def _esp_volume(file: Path, work: Path) -> Volume:
     status, said = command.status(["mdir", "-/", "-b", "-a", "-i", file, "::"], env=MTOOLS)
     paths = [line.removeprefix("::").rstrip("/") for line in said.splitlines() if line.startswith("::/")] if status == 0 else []
     with file.open("rb") as stream:
@@ -147,8 +142,6 @@ def _esp_volume(file: Path, work: Path, changed: Mapping[tuple[str, str], str]) 
     serial, label = int.from_bytes(head[place : place + 4], "little"), head[place + 4 : place + 15].decode("ascii", "replace").strip()
 
     def read(path: str) -> str | None:
-        if (ESP, path) in changed:
-            return changed[ESP, path]
         target = work / "esp-file"
         target.unlink(missing_ok=True)
         status, _ = command.status(["mcopy", "-n", "-i", file, f"::{path}", target], env=MTOOLS)
