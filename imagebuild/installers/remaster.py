@@ -66,7 +66,7 @@ def add_kickstart(
             before = frozenset(firmware for firmware in there.starts if _boots(medium.menu_of(there, firmware), wanted))
             _write(source, there, partial, work, wanted, default=default)
             iso.implant_md5(partial)
-            seen = _look_back(partial, target.name, work, wanted, None if default else before)
+            seen = _look_back(partial, target.name, work, wanted, there.starts, None if default else before)
         partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -155,13 +155,24 @@ def _copy(there: Medium, spot: Spot, texts: Texts, wanted: str, *, default: bool
 # --- reading back -----------------------------------------------------------------------------------------------------
 
 
-def _look_back(image: Path, name: str, work: Path, wanted: str, unattended_before: frozenset[Firmware] | None) -> tuple[Seen, ...]:
+def _look_back(
+    image: Path,
+    name: str,
+    work: Path,
+    wanted: str,
+    starts: Mapping[Firmware, tuple[Loader, Spot]],
+    unattended_before: frozenset[Firmware] | None,
+) -> tuple[Seen, ...]:
     """Read the menus of the written medium as each firmware does. Raises BuildError, with file and line, for what is not as it should be.
 
     The entry must be the default; or not, where it was not among `unattended_before`.
     """
     found = []
-    for firmware, menu in medium.menus(image, work).items():
+    after = medium.opened(image, work)
+    if after.starts != starts:
+        raise BuildError(f"{name} boots otherwise than before: {_ways_in(after.starts)} instead of {_ways_in(starts)}")
+    for firmware in after.starts:
+        menu = medium.menu_of(after, firmware)
         where = f"{name} under {firmware.upper()}"
         entry = next((entry for _, entry in menu.walk() if unattended.has(entry, wanted)), None)
         if entry is None:
@@ -174,6 +185,10 @@ def _look_back(image: Path, name: str, work: Path, wanted: str, unattended_befor
         booted = menu.booted if boots and menu.booted is not None else entry
         found.append(Seen(firmware=firmware, spot=booted.spot, title=booted.title, seconds=menu.timeout if boots else None))
     return tuple(found)
+
+
+def _ways_in(starts: Mapping[Firmware, tuple[Loader, Spot]]) -> str:
+    return ", ".join(f"{firmware.upper()} by {loader} with {spot.file}" for firmware, (loader, spot) in starts.items()) or "not at all"
 
 
 def _boots(menu: Menu, wanted: str) -> bool:

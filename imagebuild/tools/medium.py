@@ -25,6 +25,8 @@ ESP_MENUS = (
     "/boot/grub/grub.cfg",
 )
 LARGEST_MENU = 1 << 20
+# what firmware loads of a boot image without emulation: four sectors of 512 bytes
+SECTORS_OF_BIOS = 4 * 512
 # of an ESP that is copied out of an image
 LARGEST_ESP = 1 << 30
 MTOOLS = {"MTOOLS_SKIP_CHECK": "1"}
@@ -158,9 +160,11 @@ def _esp_volume(file: Path, work: Path) -> Volume:
 
 
 def _bios_start(image: Path, volume: Volume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]) -> tuple[Loader, Spot]:
+    # of a boot image that is no file of the ISO (El Torito) only the start is known
+    extent = files.get(entry.path, iso.Extent(start=entry.start, size=SECTORS_OF_BIOS))
     with image.open("rb") as stream:
-        stream.seek(files[entry.path].start if entry.path in files else entry.start)
-        head = stream.read(1 << 16)
+        stream.seek(extent.start)
+        head = stream.read(min(extent.size, LARGEST_MENU))
     isolinux = isolinux_menu.configuration(volume)
     grub = next((path for path in BIOS_MENUS if volume.has(path)), None)
     is_isolinux = b"isolinux" in head.lower() or (b"GRUB" not in head and ("linux" in entry.path.lower() or grub is None))
