@@ -24,18 +24,14 @@ def add_entry(volumes: Sequence[Volume], start: Spot, firmware: Firmware, wanted
     texts: Texts = {}
     if _way(before, wanted) is None:
         texts = _with_entry(volumes, before, start, firmware, wanted)
-    if not default:
-        return texts
     now = _read(volumes, texts, start, firmware)
-    way = _way(now, wanted)
-    assert way is not None
-    value = _value(now.menu.entries, way)
-    texts = _rewritten(volumes, now, texts, value)
+    if not default:
+        way = _same(before, now, wanted)
+        return texts if now.menu.default == way else _at_the_end(volumes, now, texts, way, timeout=None)
+    way = _way(now, wanted) or ()
+    texts = _rewritten(volumes, now, texts, _value(now.menu.entries, way))
     if not _boots(_read(volumes, texts, start, firmware), wanted):
-        # what is said last, counts: whatever conditions and other files say before
-        spot = now.menu.spot
-        text = _text(volumes, texts, spot).rstrip("\n")
-        texts[spot.volume, spot.file] = f"{text}\nset default={_quoted(value)}\nset timeout={unattended.SECONDS}\n"
+        texts = _at_the_end(volumes, now, texts, way, timeout=unattended.SECONDS)
     return texts
 
 
@@ -55,6 +51,21 @@ def _boots(reading: Reading, wanted: str) -> bool:
 def _text(volumes: Sequence[Volume], texts: Mapping[tuple[str, str], str], spot: Spot) -> str:
     volume = next(volume for volume in volumes if volume.name == spot.volume)
     return volume.changed(texts).read(spot.file) or ""
+
+
+def _same(before: Reading, now: Reading, wanted: str) -> tuple[int, ...]:
+    """Return where the entry that was the default is now: a new one before it has moved it."""
+    old = [way for way, entry in before.menu.walk() if not unattended.has(entry, wanted)]
+    new = [way for way, entry in now.menu.walk() if not unattended.has(entry, wanted)]
+    return new[old.index(before.menu.default)] if before.menu.default in old else now.menu.default
+
+
+def _at_the_end(volumes: Sequence[Volume], reading: Reading, texts: Texts, way: tuple[int, ...], *, timeout: int | None) -> Texts:
+    """Say the default at the end of the menu's file: what is said last, counts, whatever conditions and other files say before."""
+    spot = reading.menu.spot
+    lines = f"set default={_quoted(_value(reading.menu.entries, way))}\n" + (f"set timeout={timeout}\n" if timeout is not None else "")
+    text = _text(volumes, texts, spot)
+    return texts | {(spot.volume, spot.file): text + ("" if text.endswith("\n") else "\n") + lines}
 
 
 # --- the entry --------------------------------------------------------------------------------------------------------
@@ -155,28 +166,26 @@ def _value(entries: Sequence[Entry], way: tuple[int, ...]) -> str:
 
 
 def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value: str) -> Texts:
-    """Change every assignment of `default` and `timeout` in the files of the menu; what the first file lacks is put before its first line."""
-    new: Texts = dict(texts)
-    missing = {"default", "timeout"}
+    """Change what the menu's files assign to `default` and `timeout` in any case; what none says is put before the first line of the first.
+
+    In conditions, loops and functions nothing is changed: they may ask for it.
+    """
+    new, missing = dict(texts), {"default", "timeout"}
     for spot in reading.menu.files:
         text = _text(volumes, texts, spot)
-        changed, names = _reassigned(text, value)
-        missing -= names if spot == reading.menu.spot else set()
-        if changed != text:
-            new[spot.volume, spot.file] = changed
-    spot = reading.menu.spot
+        commands = [command for command in grub_script.parse(text).statements if isinstance(command, Command)]
+        found = [written for command in commands if (written := _assignment(text, command)) is not None]
+        for start, end, name in reversed(found):
+            text = f"{text[:start]}{name}={_quoted(value) if name == 'default' else unattended.SECONDS}{text[end:]}"
+        missing -= {name for _, _, name in found}
+        new |= {(spot.volume, spot.file): text} if found else {}
     lines = [f"set default={_quoted(value)}\n"] * ("default" in missing) + [f"set timeout={unattended.SECONDS}\n"] * ("timeout" in missing)
-    new[spot.volume, spot.file] = "".join(lines) + _text(volumes, new, spot)
-    return new
+    spot = reading.menu.spot
+    return new | ({(spot.volume, spot.file): "".join(lines) + _text(volumes, new, spot)} if lines else {})
 
 
-def _reassigned(text: str, value: str) -> tuple[str, set[str]]:
-    found: list[tuple[int, int, str]] = []
-    for command in grub_script.inside(grub_script.parse(text).statements):
-        written = command.words[1] if command.words[0].text == "set" and len(command.words) == 2 else command.words[0]
-        match = ASSIGNMENT.match(text[written.start : written.end])
-        if match is not None and (len(command.words) == 1 or command.words[0].text == "set"):
-            found.append((written.start, written.end, match.group(1)))
-    for start, end, name in reversed(found):
-        text = f"{text[:start]}{name}={_quoted(value) if name == 'default' else unattended.SECONDS}{text[end:]}"
-    return text, {name for _, _, name in found}
+def _assignment(text: str, command: Command) -> tuple[int, int, str] | None:
+    """Return where a command assigns to `default` or `timeout`: start and end of the word, and which of them; None when it does not."""
+    words = command.words[1:] if command.words[0].text == "set" else command.words
+    match = ASSIGNMENT.match(text[words[0].start : words[0].end]) if len(words) == 1 else None
+    return (words[0].start, words[0].end, match.group(1)) if match is not None else None

@@ -85,13 +85,27 @@ class Extent:
     size: int
 
 
-def extents(image: Path) -> dict[str, Extent]:
-    """Return where each plain file of an image lies, by its path (of one in several pieces: the first)."""
-    said = command.run(["xorriso", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba"], quiet=True)
-    found = dict[str, Extent]()
-    for number, size, name in re.findall(r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", said, re.MULTILINE):
-        found[_unquoted(name)] = Extent(start=int(number) * SECTOR, size=int(size))
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What an image has: its plain files (of one in several pieces: the first), and the paths of links and of directories."""
+
+    files: Mapping[str, Extent]
+    links: frozenset[str]
+    directories: frozenset[str]
+
+
+def content(image: Path) -> Content:
+    """Return what an image has."""
+    find: list[str | Path] = ["xorriso", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba", "--"]
+    said = command.run([*find, "-print", "LINKS", "-find", "/", "-type", "l", "--", "-print", "DIRECTORIES", "-find", "/", "-type", "d"], quiet=True)
+    listed, _, rest = said.partition("\nLINKS\n") if "\nLINKS\n" in said else ("", "", said.removeprefix("LINKS\n"))
+    links, _, directories = rest.partition("DIRECTORIES\n")
+    rows = re.findall(r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", listed, re.MULTILINE)
+    return Content(
+        files={_unquoted(name): Extent(start=int(number) * SECTOR, size=int(size)) for number, size, name in rows},
+        links=frozenset(_unquoted(line) for line in links.splitlines()),
+        directories=frozenset(_unquoted(line) for line in directories.splitlines()),
+    )
 
 
 def _unquoted(name: str) -> str:

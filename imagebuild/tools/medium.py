@@ -76,9 +76,11 @@ def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], 
 
 def opened(image: Path, work: Path) -> Medium:
     """Open an ISO; `work` is a directory for what must be extracted. Raises BuildError, as for a firmware under which it boots into no menu."""
-    files = iso.extents(image)
-    links = _links(image)
-    volume = _volume(ISO, iso.volume_id(image), iso.identifier(image), _reader(image, files, links), [*files, *iso.listing(image)])
+    content = iso.content(image)
+    files = content.files
+    volume = _volume(
+        ISO, iso.volume_id(image), iso.identifier(image), _reader(image, content), [*files, *content.links, *content.directories]
+    )
     entries = iso.boot_entries(image)
     place = _esp(image, entries, files, work)
     esp = _esp_volume(place.file, work) if place is not None else None
@@ -113,18 +115,13 @@ def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None],
     )  # fmt: skip
 
 
-def _links(image: Path) -> frozenset[str]:
-    said = command.run(["xorriso", "-indev", image, "-find", "/", "-type", "l"], quiet=True)
-    return frozenset(line.strip().strip("'") for line in said.splitlines() if line.startswith("'"))
-
-
-def _reader(image: Path, files: Mapping[str, iso.Extent], links: frozenset[str]) -> Callable[[str], str | None]:
+def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
     def read(path: str) -> str | None:
-        if path in links:
+        if path in content.links:
             raise BuildError(f"{path} of {image.name} is a symbolic link", hint="where did you get that image?")
-        if path not in files:
+        extent = content.files.get(path)
+        if extent is None:
             return None
-        extent = files[path]
         if extent.size > LARGEST_MENU:
             raise BuildError(f"{path} of {image.name} has {extent.size} bytes: that is no boot menu")
         with image.open("rb") as stream:
@@ -204,7 +201,7 @@ def _esp(image: Path, entries: tuple[iso.BootEntry, ...], files: Mapping[str, is
 
 def appended_esp(image: Path, work: Path) -> Path | None:
     """Return a copy of the ESP that is appended to the ISO as a partition; None when there is none."""
-    found = _esp(image, iso.boot_entries(image), iso.extents(image), work)
+    found = _esp(image, iso.boot_entries(image), iso.content(image).files, work)
     return found.file if found is not None and found.partition else None
 
 
