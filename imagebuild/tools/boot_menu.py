@@ -3,8 +3,8 @@
 `grub_menu` and `isolinux_menu` make these of files; `medium` finds the files of an ISO as its firmware would.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 # how deep files may include each other: nobody's do, but a hostile one includes itself (syslinux.cfg(5): 16)
@@ -33,6 +33,11 @@ class Volume:
     read: Callable[[str], str | None]
     has: Callable[[str], bool]
     actual: Callable[[str], str] = str
+
+    def changed(self, texts: Mapping[tuple[str, str], str]) -> "Volume":
+        """Return the volume with other texts, by (volume, path), in the place of its own."""
+        mine = {path: text for (volume, path), text in texts.items() if volume == self.name}
+        return replace(self, read=lambda path: mine[path] if path in mine else self.read(path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,10 +119,12 @@ def inside(statements: tuple[Statement, ...]) -> Iterator[Command]:
             case Command():
                 yield statement
             case If():
-                for _, body in statement.branches:
-                    yield from inside(body)
+                for condition, body in statement.branches:
+                    yield from inside((*condition, *body))
                 yield from inside(statement.otherwise)
-            case For() | While() | Function():
+            case While():
+                yield from inside((*statement.condition, *statement.body))
+            case For() | Function():
                 yield from inside(statement.body)
 
 

@@ -85,13 +85,27 @@ class Extent:
     size: int
 
 
-def extents(image: Path) -> dict[str, Extent]:
-    """Return where each plain file of an image lies, by its path (of one in several pieces: the first)."""
-    said = command.run(["xorriso", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba"], quiet=True)
-    found = dict[str, Extent]()
-    for number, size, name in re.findall(r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", said, re.MULTILINE):
-        found[_unquoted(name)] = Extent(start=int(number) * SECTOR, size=int(size))
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What an image has: its plain files (of one in several pieces: the first), and the paths of links and of directories."""
+
+    files: Mapping[str, Extent]
+    links: frozenset[str]
+    directories: frozenset[str]
+
+
+def content(image: Path) -> Content:
+    """Return what an image has."""
+    find: list[str | Path] = ["xorriso", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba", "--"]
+    said = command.run([*find, "-print", "LINKS", "-find", "/", "-type", "l", "--", "-print", "DIRECTORIES", "-find", "/", "-type", "d"], quiet=True)
+    listed, _, rest = said.partition("\nLINKS\n") if "\nLINKS\n" in said else ("", "", said.removeprefix("LINKS\n"))
+    links, _, directories = rest.partition("DIRECTORIES\n")
+    rows = re.findall(r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", listed, re.MULTILINE)
+    return Content(
+        files={_unquoted(name): Extent(start=int(number) * SECTOR, size=int(size)) for number, size, name in rows},
+        links=frozenset(_unquoted(line) for line in links.splitlines()),
+        directories=frozenset(_unquoted(line) for line in directories.splitlines()),
+    )
 
 
 def _unquoted(name: str) -> str:
@@ -157,14 +171,18 @@ def stamp(epoch: int) -> str:
     return time.strftime("%Y%m%d%H%M%S00", time.gmtime(epoch))
 
 
-def remaster(source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None) -> None:
-    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces its appended ESP.
+def remaster(
+    source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None, partition: int = 2
+) -> None:
+    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces the appended `partition`.
 
-    Nothing is unpacked (xorriso(1), "-boot_image any replay").
+    Nothing is unpacked (xorriso(1), "-boot_image any replay"). The UUID stays, too: a menu may look for it.
     """
     argv: list[str | Path] = ["xorriso", "-indev", source, "-outdev", target, "-boot_image", "any", "replay"]
+    if (digits := identifier(source).replace("-", "")).isdigit() and int(digits):
+        argv += ["-volume_date", "uuid", digits]
     if esp is not None:
-        argv += ["-append_partition", "2", ESP_TYPE, esp]
+        argv += ["-append_partition", str(partition), ESP_TYPE, esp]
     for path, file in changed.items():
         argv += ["-update", file, path]
     for path, file in added.items():

@@ -25,6 +25,8 @@ ESP_MENUS = (
     "/boot/grub/grub.cfg",
 )
 LARGEST_MENU = 1 << 20
+# what firmware loads of a boot image without emulation: four sectors of 512 bytes
+SECTORS_OF_BIOS = 4 * 512
 # of an ESP that is copied out of an image
 LARGEST_ESP = 1 << 30
 MTOOLS = {"MTOOLS_SKIP_CHECK": "1"}
@@ -61,26 +63,27 @@ def menus(image: Path, work: Path) -> dict[Firmware, Menu]:
     return {firmware: menu_of(medium, firmware) for firmware in medium.starts}
 
 
-def menu_of(medium: Medium, firmware: Firmware) -> Menu:
-    """Return the menu under a firmware that the medium boots under. Raises BuildError."""
+def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], str] | None = None) -> Menu:
+    """Return the menu under a firmware that the medium boots under; `texts` of files stand for what is on it. Raises BuildError."""
     loader, spot = medium.starts[firmware]
     if loader is Loader.GRUB:
-        return grub_menu.read(medium.volumes(spot.volume), spot.file, firmware)
-    found = isolinux_menu.read(medium.iso, spot.file)
+        return grub_menu.read([volume.changed(texts or {}) for volume in medium.volumes(spot.volume)], spot.file, firmware)
+    found = isolinux_menu.read(medium.iso.changed(texts or {}), spot.file)
     if found is None:
         raise BuildError(f"isolinux' configuration {spot.file} is not there")
     return found
 
 
-def opened(image: Path, work: Path, changed: Mapping[tuple[str, str], str] | None = None) -> Medium:
-    """Open an ISO; `changed` are the texts of files by (volume, path) that stand for what is in it. Raises BuildError, as for a firmware without a menu."""
-    new = changed or {}
-    files = iso.extents(image)
-    links = _links(image)
-    volume = _volume(ISO, iso.volume_id(image), iso.identifier(image), _reader(image, files, links, new), [*files, *iso.listing(image)])
+def opened(image: Path, work: Path) -> Medium:
+    """Open an ISO; `work` is a directory for what must be extracted. Raises BuildError, as for a firmware under which it boots into no menu."""
+    content = iso.content(image)
+    files = content.files
+    volume = _volume(
+        ISO, iso.volume_id(image), iso.identifier(image), _reader(image, content), [*files, *content.links, *content.directories]
+    )
     entries = iso.boot_entries(image)
     place = _esp(image, entries, files, work)
-    esp = _esp_volume(place.file, work, new) if place is not None else None
+    esp = _esp_volume(place.file, work) if place is not None else None
     starts = dict[Firmware, tuple[Loader, Spot]]()
     bios = next((entry for entry in entries if entry.platform == "BIOS"), None)
     if bios is not None:
@@ -112,22 +115,13 @@ def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None],
     )  # fmt: skip
 
 
-def _links(image: Path) -> frozenset[str]:
-    said = command.run(["xorriso", "-indev", image, "-find", "/", "-type", "l"], quiet=True)
-    return frozenset(line.strip().strip("'") for line in said.splitlines() if line.startswith("'"))
-
-
-def _reader(
-    image: Path, files: Mapping[str, iso.Extent], links: frozenset[str], changed: Mapping[tuple[str, str], str]
-) -> Callable[[str], str | None]:
+def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
     def read(path: str) -> str | None:
-        if (ISO, path) in changed:
-            return changed[ISO, path]
-        if path in links:
+        if path in content.links:
             raise BuildError(f"{path} of {image.name} is a symbolic link", hint="where did you get that image?")
-        if path not in files:
+        extent = content.files.get(path)
+        if extent is None:
             return None
-        extent = files[path]
         if extent.size > LARGEST_MENU:
             raise BuildError(f"{path} of {image.name} has {extent.size} bytes: that is no boot menu")
         with image.open("rb") as stream:
@@ -137,7 +131,7 @@ def _reader(
     return read
 
 
-def _esp_volume(file: Path, work: Path, changed: Mapping[tuple[str, str], str]) -> Volume:
+def _esp_volume(file: Path, work: Path) -> Volume:
     status, said = command.status(["mdir", "-/", "-b", "-a", "-i", file, "::"], env=MTOOLS)
     paths = [line.removeprefix("::").rstrip("/") for line in said.splitlines() if line.startswith("::/")] if status == 0 else []
     with file.open("rb") as stream:
@@ -147,8 +141,6 @@ def _esp_volume(file: Path, work: Path, changed: Mapping[tuple[str, str], str]) 
     serial, label = int.from_bytes(head[place : place + 4], "little"), head[place + 4 : place + 15].decode("ascii", "replace").strip()
 
     def read(path: str) -> str | None:
-        if (ESP, path) in changed:
-            return changed[ESP, path]
         target = work / "esp-file"
         target.unlink(missing_ok=True)
         status, _ = command.status(["mcopy", "-n", "-i", file, f"::{path}", target], env=MTOOLS)
@@ -165,9 +157,11 @@ def _esp_volume(file: Path, work: Path, changed: Mapping[tuple[str, str], str]) 
 
 
 def _bios_start(image: Path, volume: Volume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]) -> tuple[Loader, Spot]:
+    # of a boot image that is no file of the ISO (El Torito) only the start is known
+    extent = files.get(entry.path, iso.Extent(start=entry.start, size=SECTORS_OF_BIOS))
     with image.open("rb") as stream:
-        stream.seek(files[entry.path].start if entry.path in files else entry.start)
-        head = stream.read(1 << 16)
+        stream.seek(extent.start)
+        head = stream.read(min(extent.size, LARGEST_MENU))
     isolinux = isolinux_menu.configuration(volume)
     grub = next((path for path in BIOS_MENUS if volume.has(path)), None)
     is_isolinux = b"isolinux" in head.lower() or (b"GRUB" not in head and ("linux" in entry.path.lower() or grub is None))
@@ -207,7 +201,7 @@ def _esp(image: Path, entries: tuple[iso.BootEntry, ...], files: Mapping[str, is
 
 def appended_esp(image: Path, work: Path) -> Path | None:
     """Return a copy of the ESP that is appended to the ISO as a partition; None when there is none."""
-    found = _esp(image, iso.boot_entries(image), iso.extents(image), work)
+    found = _esp(image, iso.boot_entries(image), iso.content(image).files, work)
     return found.file if found is not None and found.partition else None
 
 
