@@ -27,6 +27,8 @@ from imagebuild.tools.qemu import MIB, Drive, Kernel, Machine, Running
 
 # seconds at native speed; multiplied by the accelerator's slowness
 INSTALL_SECONDS = 400.0
+# Anaconda does more, and nobody has measured how much here; one that does nothing is given up long before
+ANACONDA_SECONDS = 1200.0
 MENU_SECONDS = 30.0
 # what shows that GRUB's menu (ours, lorax's) or isolinux' waits for a key
 MENU = ("executed automatically", "Press Tab for full configuration", "Boot from local drive", "Troubleshooting")
@@ -223,7 +225,7 @@ def follow(running: Running, bench: Bench, evidence: Path, *, again: bool = Fals
     `heard`: the medium's kernel speaks on the serial console; of another one nothing is heard until Anaconda runs.
     Raises InstallationError, RigError when the medium is not at fault, and HangError for a hang before userspace (not `again`).
     """
-    course = COURSE if heard else replace(COURSE, quiet=True)
+    course = COURSE if heard else replace(COURSE, quiet=True, seconds=ANACONDA_SECONDS)
     watcher = Watcher(running=running, evidence=evidence, cores=bench.cores, slowness=bench.accelerator.slowness, course=course)
     while True:
         time.sleep(POLL_SECONDS)
@@ -256,6 +258,7 @@ def install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
 
     A machine that hangs before userspace is started once more, with a new disk. Raises InstallationError, RigError.
     """
+    assert bench.kernel is None, "a kernel that QEMU starts says nothing of the medium"
     try:
         phases = _install(bench, disk, evidence)
     except HangError as error:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
 from imagebuild.tools.menu_keys import Plan
 from imagebuild.tools.picture import Picture
-from imagebuild.tools.qemu import Machine, Places, command_line
+from imagebuild.tools.qemu import Kernel, Machine, Places, command_line
 from tests.test_anaconda_log import F29, written
 from tests.test_boot import HALTED
 
@@ -285,6 +285,12 @@ def test_how_the_entry_was_started_is_in_the_evidence(tmp_path: Path, monkeypatc
     monkeypatch.setattr(installation, "plan_keys", lambda _: PLAN)
     assert installation._plan_with_evidence(bench(), tmp_path) is PLAN
     assert (tmp_path / "menu.txt").read_text() == "the unattended entry 'Install unattended' is started by home u ret\n"
+
+
+def test_a_kernel_that_qemu_starts_is_no_installation_from_the_medium(tmp_path: Path) -> None:
+    direct = replace(bench(), kernel=Kernel(file=Path("vmlinuz"), initrd=Path("initrd.img"), arguments=""))
+    with pytest.raises(AssertionError, match="says nothing of the medium"):
+        installation.install(direct, tmp_path / "disk", tmp_path)
 
 
 def test_a_host_without_the_tools_is_not_the_mediums_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
