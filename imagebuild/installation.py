@@ -39,7 +39,6 @@ SETTLED_SECONDS = 2.0
 # Keys are lost while a boot loader still draws (seen with GRUB 2.06 on emulated UEFI), and pressed again: it may count down from 60
 STARTED_BYTES = 4 * MIB
 REACTION_SECONDS = 5.0
-PRESSES = 10
 # in an installation's evidence: that the machine hung and was started again
 HUNG = "hung.txt"
 # in the evidence: the console, beside it Anaconda's log, and how the entry was started
@@ -161,36 +160,50 @@ class Looker:
         return self.read and not before
 
 
+@dataclass
+class Presser:
+    """Presses a plan's keys, and again when nothing comes of it. What is there to be read is typed on the serial console first."""
+
+    looker: Looker
+    presses: int = 0
+    last: float = 0.0
+    before: int = 0
+
+    def started(self, console: str) -> bool:
+        """Look whether the entry was started, and press its keys when it is time to."""
+        del console
+        read = self.looker.running.drives_read()
+        if self.presses and read - self.before >= STARTED_BYTES:
+            if not self.looker.came_later():
+                return True
+            self.presses = 0
+        if not self.presses:
+            self.before = read
+        if not self.presses or time.monotonic() - self.last >= REACTION_SECONDS + self.looker.slowness:
+            self._press()
+        return False
+
+    def _press(self) -> None:
+        running, plan = self.looker.running, self.looker.plan
+        if self.presses:
+            steplog.note("the boot menu does not react: its keys are pressed again")
+        # under UEFI any menu is on the serial console, since the firmware's own is there; only a medium that uses it reads it
+        if self.looker.on_console and plan.heard and plan.typed and not self.presses:
+            running.type(plan.typed)
+        else:
+            running.press(*plan.keys)
+        self.presses, self.last = self.presses + 1, time.monotonic()
+
+
 def start_entry(running: Running, plan: Plan, slowness: float) -> None:
-    """Start an entry as its plan says, once the menu is there. Raises InstallationError when it does not come, or does not react."""
+    """Start an entry as its plan says, once the menu is there. Raises InstallationError when it does not come, or does not react; RigError."""
     if not plan.keys:
         return
     looker = Looker(running, plan, slowness)
     wait_for(running, looker.there, MENU_SECONDS * slowness, "the boot menu")
     # a boot loader reads keys after it has drawn
     time.sleep(1)
-    # under UEFI any menu is on the serial console, since the firmware's own is there; only a medium that uses it reads it
-    if looker.on_console and plan.heard and plan.typed:
-        running.type(plan.typed)
-        return
-    for _ in range(PRESSES):
-        before = running.drives_read()
-        running.press(*plan.keys)
-        if _reacted(running, before, REACTION_SECONDS + slowness) and not looker.came_later():
-            return
-        steplog.note("the boot menu does not react to its keys, or has come only now: they are pressed again")
-    keys = " ".join(plan.keys)
-    raise InstallationError(f"the boot menu does not react: {keys} was pressed {PRESSES} times, and {plan.title!r} was not started")
-
-
-def _reacted(running: Running, before: int, seconds: float) -> bool:
-    """Whether an entry is started within so many seconds after what was read before, or the machine is off."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and running.alive:
-        if running.drives_read() - before >= STARTED_BYTES:
-            return True
-        time.sleep(LOOK_SECONDS)
-    return not running.alive
+    wait_for(running, Presser(looker).started, MENU_SECONDS * slowness, f"the start of {plan.title!r} by its keys ({' '.join(plan.keys)})")
 
 
 def wait_for(running: Running, there: Callable[[str], bool], seconds: float, what: str) -> str:

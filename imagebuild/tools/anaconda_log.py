@@ -1,10 +1,10 @@
 """What Anaconda's log tells about an installation. It goes to a virtio-serial port of a known name, if the machine has one.
 
 Anaconda has rsyslog write everything that is logged there, kernel and its own programs included, from its start on (25.20.9:
-pyanaconda/anaconda_log.py, setupVirtio; 29.24.7, 40.22.3, 45.21: pyanaconda/anaconda_logging.py, there the port is named in
-core/constants.py); livemedia-creator reads it so (lorax 26.9, src/sbin/livemedia-creator and src/pylorax/monitor.py). A line is
-`06:12:01,123 INFO anaconda:message` (lorax 26.9, share/templates.d/99-generic/config_files/common/rsyslog.conf, anaconda_syslog), from
-Anaconda 26 on with the logger's name before the message. What is not interpolated keeps its `%%`.
+pyanaconda/anaconda_log.py, setupVirtio; 29.24.7, 40.22.3, 45.21: pyanaconda/anaconda_logging.py); livemedia-creator reads it so (lorax
+26.9, src/sbin/livemedia-creator and src/pylorax/monitor.py). A line is `06:12:01,123 INFO anaconda:message` (lorax 26.9, anaconda_syslog of
+share/templates.d/99-generic/config_files/common/rsyslog.conf), in 29.24.7 and later with the logger's name before the message. What is not
+interpolated keeps its `%%`.
 """
 
 import re
@@ -24,7 +24,7 @@ PHASES = (
     (
         "complete",
         re.compile(
-            # 25 … 29 configure in a second thread, 30 … 42 in the first one; 45 has neither
+            # 25 … 29 configure in a second thread, 35.22.2 and 40.22.3 in the first one, 45.21 in another program
             r"Thread Done: AnaConfigurationThread|Queue started: Installed system configuration[\s\S]*Thread Done: AnaInstallThread"
             r"|All kickstart %%?post script\(s\) have been run|The installation has succeeded\."
         ),

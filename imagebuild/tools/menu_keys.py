@@ -22,8 +22,8 @@ NAMED = {
     "[": "bracket_left", "]": "bracket_right", "\\": "backslash", "`": "grave_accent",
     "_": "shift-minus", "+": "shift-equal", ":": "shift-semicolon",
 }  # fmt: skip
-# GRUB's names of keys (2.06, grub-core/commands/menuentry.c, hotkey_aliases) that QEMU calls otherwise
-GRUB_NAMES = {"backspace": "backspace", "tab": "tab", "delete": "delete", "insert": "insert"}
+# GRUB's names of keys (2.06, grub-core/commands/menuentry.c, hotkey_aliases), which are QEMU's, too; and f1 … f12
+GRUB_NAMES = ("backspace", "tab", "delete", "insert")
 FUNCTION_KEY = re.compile(r"f([1-9]|1[0-2])")
 # what an unattended installation is told, and what marks an entry that is for something else
 ASKS = re.compile(r"(inst\.)?ks=(.+)")
@@ -113,7 +113,7 @@ def _named(key: str, loader: Loader) -> str:
     """Return QEMU's name of a hot key; empty for one that it has no name for."""
     if len(key) == 1:
         return NAMED.get(key, key.lower() if key.isascii() and key.isalnum() else "")
-    return GRUB_NAMES.get(key, key if FUNCTION_KEY.fullmatch(key) else "") if loader is Loader.GRUB else ""
+    return key if loader is Loader.GRUB and (key in GRUB_NAMES or FUNCTION_KEY.fullmatch(key)) else ""
 
 
 def _spelt(label: str, menu: Menu) -> Iterator[str]:
