@@ -44,17 +44,22 @@ STARVED, STARVED_SECONDS = "the build host is too busy", 30.0
 STARVED_SHARE, COMPLAINING_SHARE = 0.5, 0.2
 
 
+def console_of(running: Running) -> str:
+    """Return what a guest writes to its serial console: all that most of them say."""
+    return running.console()
+
+
 class Movement:
     """Whether a guest still does something: on its console, on its disk, or with its processors."""
 
-    def __init__(self, running: Running, cores: int) -> None:
-        self._running, self._cores = running, cores
+    def __init__(self, running: Running, cores: int, said: Callable[[Running], str] | None = None) -> None:
+        self._running, self._cores, self._said = running, cores, said or console_of
         self._since, self._seen, self._cpu, self._bytes = 0.0, 0, 0.0, 0
         self._begun = running.meter.seconds
 
     def idle_seconds(self, *, processors: bool = True) -> float:
         """Return for how long nothing has moved, in seconds that the guest had; `processors`: whether busy ones are movement."""
-        now, seen = self._running.meter.seconds - self._begun, len(self._running.console())
+        now, seen = self._running.meter.seconds - self._begun, len(self._said(self._running))
         cpu, moved = self._running.cpu_seconds(), self._running.io_bytes()
         passed = now - self._since
         busy = processors and cpu - self._cpu > 0.2 * passed * self._cores + 5
@@ -87,13 +92,18 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What is watched: its phases, what ends it at once, how long it may take (native seconds), and how to say that it was late or gone."""
+    """What is watched: its phases, what ends it at once, how long it may take (native seconds), and how to say that it was late or gone.
+
+    `said` is what the guest says: its console, or that and other logs. `quiet`: its kernel says nothing there, and is given more time.
+    """
 
     phase: Callable[[str], str] = phase_reached
     fatal: Patterns = FATAL
     seconds: float = BOOT_SECONDS
     late: str = "no ssh"
     gone: str = "the guest switched itself off, or asked for a reboot, during the boot"
+    said: Callable[[Running], str] = console_of
+    quiet: bool = False
 
 
 def starvation(meter: Meter, console: str) -> str:
@@ -122,7 +132,7 @@ class Watcher:
 
     def __post_init__(self) -> None:
         self._begun, self._looked, self._before = time.monotonic(), 0.0, self.running.meter.seconds
-        self._movement = Movement(self.running, self.cores)
+        self._movement = Movement(self.running, self.cores, self.course.said)
 
     @property
     def seconds(self) -> float:
@@ -137,7 +147,7 @@ class Watcher:
     def look(self) -> str:
         """Look at the guest once; return what its console shows."""
         self.running.meter.look()
-        console = self.running.console()
+        console = self.course.said(self.running)
         self.phases.setdefault(self.course.phase(console), self.had)
         if phase_reached(console) in EARLY[:2]:
             self._look_at_screen()
@@ -154,6 +164,10 @@ class Watcher:
             if text and text != self.screen:
                 self.screen = text
                 (self.evidence / "screen.txt").write_text(text + "\n")
+
+    def _quiet(self, console: str) -> bool:
+        """Whether a kernel may be at work that says nothing."""
+        return self.course.quiet or starts_quietly(console)
 
     def _early(self, console: str) -> bool:
         """Whether busy processors are no progress yet."""
@@ -178,7 +192,7 @@ class Watcher:
     def _silent(self, console: str) -> Problem | None:
         early = self._early(console)
         idle = self._movement.idle_seconds(processors=not early)
-        limit = (QUIET_SECONDS if starts_quietly(console) else STALL_SECONDS) * self.slowness
+        limit = (QUIET_SECONDS if self._quiet(console) else STALL_SECONDS) * self.slowness
         if idle <= limit:
             return None
         if early:
@@ -209,7 +223,7 @@ class Watcher:
             return None
         late = f"{self.course.late} within {self.seconds:.0f} s"
         # what began as a kernel without a word may be one that hangs
-        return self._hang(console, late) if starts_quietly(console) and self._early(console) else self._blame(console, late)
+        return self._hang(console, late) if self._quiet(console) and self._early(console) else self._blame(console, late)
 
     def _blame(self, console: str, problem: str) -> Problem:
         starved = starvation(self.running.meter, console)

@@ -391,8 +391,8 @@ def add_kickstart(
     """Turn an installer ISO into an unattended one: the kickstart on it, a boot entry for it, the media checksum anew."""
     if not source.is_file():
         raise UsageError(f"there is no file {source}")
-    remaster.add_kickstart(source, kickstart, target, syntax=syntax)
-    console.print(f"{target}: boots into the unattended installation after {remaster.SECONDS} seconds", highlight=False, soft_wrap=True)
+    for seen in remaster.add_kickstart(source, kickstart, target, syntax=syntax):
+        console.print(f"{target}: {seen}", highlight=False, soft_wrap=True, markup=False)
 
 
 CommitOption = Annotated[str | None, typer.Option("--commit", help="commit that the image should hold; not given: the one it boots")]

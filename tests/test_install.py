@@ -53,7 +53,7 @@ def test_a_rig_that_broke_is_no_failure_of_the_medium(
         with pytest.raises(CriteriaError):
             install_iso(tmp_path, TREE, iso, Firmware.BIOS, 64, SmokeConfig(user="u"), accelerator)
         (cell,) = json.loads((tmp_path / "verdict.json").read_text())
-        assert cell["state"] == state
+        assert (cell["state"], cell["evidence"]) == (state, "serial.log")
     else:
         assert install_iso(tmp_path, TREE, iso, Firmware.BIOS, 64, SmokeConfig(user="u"), accelerator).phases == {"off": 1.0}
     assert (left, len(waited)) == ([], quiet)

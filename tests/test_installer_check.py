@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from imagebuild.criteria import INSTALLS
 from imagebuild.deploy.live_system import LiveSystem
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.installation import InstallationError
-from imagebuild.installers import check, product
+from imagebuild.installers import check, menu_facts, product
 from imagebuild.installers.treeinfo import write_treeinfo
 from imagebuild.kinds import Firmware
 from imagebuild.live import install
@@ -24,10 +25,11 @@ from imagebuild.model import IsoImage
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import iso
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.boot_menu import Loader
 from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phase
 from tests.fakes import FakeSandbox
 from tests.test_release import TREE
-from tests.test_remaster import make_iso
+from tests.test_remaster import make_iso, medium_of
 
 COMMIT = "ab" * 32
 GOOD: dict[str, object] = {
@@ -90,6 +92,61 @@ def test_an_iso_is_read_not_believed(tmp_path: Path) -> None:
         stream.seek(place)
         stream.write(b"KERNEL")
     assert check.look_into(image, tmp_path / "w")["md5_holds"] is False
+
+
+MENU = "search --no-floppy --set=root -l 'TEST-1'\nmenuentry 'Install' {\n  linux /k inst.stage2=hd:LABEL=TEST-1 inst.ks=hd:LABEL=TEST-1:/ks.cfg\n  initrd /i\n}\n"
+ISOLINUX_CFG = "default vesamenu.c32\ntimeout 600\ninclude entries.cfg\n"
+ENTRIES_CFG = "label linux\n  kernel vmlinuz\n  append initrd=initrd.img inst.stage2=hd:LABEL=TEST-1 inst.ks=cdrom:/ks.cfg\n"
+SEARCHES = (
+    "search --no-floppy --set=root -l 'OTHER'", 'search -l "OTHER" --set=root', "search -l OTHER -s root", "search --label --set root OTHER",
+    "search --set=root -l OTHER --hint cd0", "search.fs_label 'OTHER' root", "search --set OTHER -l", "if search -nls root OTHER; then true; fi",
+    "function look {\n  search -l OTHER --set=root\n}",
+)  # fmt: skip
+
+
+def looked_into(tmp_path: Path, bios: Mapping[str, str], uefi: str, *, appended: bool = False) -> dict[str, object]:
+    (tmp_path / "w").mkdir()
+    return check.look_into(medium_of(tmp_path, bios, {"/EFI/BOOT/grub.cfg": uefi}, appended=appended), tmp_path / "w")
+
+
+@pytest.mark.parametrize("appended", [True, False], ids=["appended ESP", "ESP as a file"])
+def test_the_menu_in_the_esp_is_read_wherever_the_esp_is(tmp_path: Path, appended: bool) -> None:
+    """images/efiboot.img is a file of the ISO with lorax 24 … 36."""
+    bios = {"/isolinux/isolinux.cfg": ISOLINUX_CFG, "/isolinux/entries.cfg": ENTRIES_CFG}
+    facts = looked_into(tmp_path, bios, MENU.replace("LABEL=TEST-1", "LABEL=OTHER").replace("inst.ks=", "x="), appended=appended)
+    assert facts["labels"] == {"/isolinux/isolinux.cfg": [], "/isolinux/entries.cfg": ["TEST-1"], "the ESP's grub.cfg": ["OTHER", "TEST-1"]}
+    assert facts["kickstarts"] == {"/isolinux/isolinux.cfg": ["cdrom:/ks.cfg"], "the ESP's grub.cfg": []}
+    problems = check.problems(facts, volume_id="TEST-1", commit=COMMIT, ref="a/b", unattended=True)
+    assert "its boot menu looks for OTHER, not TEST-1" in problems
+    assert "the ESP's grub.cfg has no entry with a kickstart" in problems
+
+
+@pytest.mark.parametrize("line", SEARCHES)
+def test_a_label_is_read_as_grub_reads_it(line: str) -> None:
+    assert menu_facts.labels(f"{line}\n# search -l COMMENT\n", Loader.GRUB) == {"OTHER"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "found"),
+    [("inst.stage2=hd:LABEL=My\\x20Disk", "My Disk"), ("root=live:CDLABEL=X", "X"), ("'inst.repo=hd:LABEL=X:/a'", "X"), ('"inst.ks=hd:LABEL=My Disk:/ks.cfg"', "My")],
+)
+def test_labels_of_arguments_are_read_without_quotes(argument: str, found: str) -> None:
+    assert menu_facts.labels(f"menuentry A {{\n  linux /k {argument} quiet\n}}\n", Loader.GRUB) == {found}
+
+
+def test_a_trampoline_in_the_esp_has_its_menu_elsewhere(tmp_path: Path) -> None:
+    facts = looked_into(tmp_path, {"/isolinux/isolinux.cfg": ISOLINUX_CFG, "/isolinux/entries.cfg": ENTRIES_CFG, "/boot/grub2/grub.cfg": MENU},
+                        'search --set=root -l "TEST-1"\nconfigfile /boot/grub2/grub.cfg\n')  # fmt: skip
+    assert facts["kickstarts"] == {"/isolinux/isolinux.cfg": ["cdrom:/ks.cfg"], "/boot/grub2/grub.cfg": ["hd:LABEL=TEST-1:/ks.cfg"]}
+    assert facts["labels"] == {
+        "/isolinux/isolinux.cfg": [], "/isolinux/entries.cfg": ["TEST-1"], "the ESP's grub.cfg": ["TEST-1"], "/boot/grub2/grub.cfg": ["TEST-1"],
+    }  # fmt: skip
+
+
+def test_a_firmware_without_a_menu_is_a_problem_not_a_crash(tmp_path: Path) -> None:
+    facts = looked_into(tmp_path, {"/elsewhere.cfg": ""}, MENU)
+    problems = check.problems(facts, volume_id="TEST-1", commit=COMMIT, ref="a/b", unattended=True)
+    assert any("its boot menu cannot be read: in.iso has no boot menu that is known here for BIOS (/isolinux/isolinux.bin)" in problem for problem in problems)
 
 
 def test_treeinfo_is_what_productmd_reads(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,9 +129,13 @@ class FakeRunning:
 
     def __post_init__(self) -> None:
         self.meter = Meter(lambda: {"1": (self.now[0] * self.busy, self.now[0] * self.waits)}, lambda: self.now[0])
+        self.places = SimpleNamespace(serial=self.serial)
 
     def console(self) -> str:
         return ""
+
+    def ending(self) -> str:
+        return "" if self.alive else "the guest switched it off"
 
     def broke(self) -> str:
         return ""

@@ -5,11 +5,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from imagebuild.installers import remaster
+from imagebuild.installers import menu_facts
 from imagebuild.tools import command, iso
 
 STAGE2 = "/images/install.img"
-MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg", "/isolinux/isolinux.cfg")
 NEEDED = ("/.discinfo", "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img", STAGE2)
 # where the repository lies in a squashfs: ours, and lorax's
 REPOS = ("imagebuild/repo", "ostree/repo")
@@ -22,8 +21,7 @@ NESTED = "LiveOS/rootfs.img"
 def look_into(image: Path, work: Path) -> dict[str, object]:
     """Return what is found in an ISO; `work` is a directory for what must be extracted. Raises BuildError for a file that is none."""
     files = iso.listing(image)
-    menus = {path: iso.read(image, path, work).decode("utf-8", "replace") for path in MENUS if path in files}
-    menus |= _esp_menu(image, work)
+    menus = menu_facts.read(image, work)
     facts: dict[str, object] = {
         "volume_id": iso.volume_id(image),
         "md5": iso.implanted_md5(image),
@@ -31,22 +29,14 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
         "boot": [each.platform for each in iso.boot_entries(image)],
         "missing": [path for path in NEEDED if path not in files],
         "discinfo": iso.read(image, "/.discinfo", work).decode("utf-8", "replace").splitlines() if "/.discinfo" in files else [],
-        "labels": {path: sorted(set(re.findall(r"(?:LABEL=|-l '?|--label )([^\s:']+)", text))) for path, text in menus.items()},
-        "kickstarts": {path: sorted(set(re.findall(r"inst\.ks=(\S+)", text))) for path, text in menus.items()},
+        "labels": menus.labels,
+        "kickstarts": menus.kickstarts,
+        "menu_problem": menus.problem,
         "files": [path for path in files if path.count("/") == 1],
     }
     if STAGE2 in files:
         facts |= embedded(image, iso.offset_of(image, STAGE2), work)
     return facts
-
-
-def _esp_menu(image: Path, work: Path) -> dict[str, str]:
-    """Return the menu that lies in the appended ESP: the one that UEFI really reads."""
-    esp = remaster.appended_esp(image, work)
-    status, said = (
-        command.status(["mtype", "-i", esp, "::/EFI/BOOT/grub.cfg"], env={"MTOOLS_SKIP_CHECK": "1"}) if esp is not None else (1, "")
-    )
-    return {"the ESP's grub.cfg": said} if status == 0 else {}
 
 
 def embedded(stage2: Path, offset: int, work: Path) -> dict[str, object]:
@@ -113,7 +103,9 @@ def problems(facts: Mapping[str, object], *, volume_id: str, commit: str, ref: s
     labels = facts["labels"]
     assert isinstance(labels, dict)
     wrong = {label for names in labels.values() for label in names} - {volume_id}
-    if wrong or not labels:
+    if facts.get("menu_problem"):
+        found.append(f"its boot menu cannot be read: {facts['menu_problem']}")
+    elif wrong or not labels:
         found.append(f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}" if wrong else "it has no boot menu")
     kickstarts = facts["kickstarts"]
     assert isinstance(kickstarts, dict)

@@ -45,8 +45,9 @@ def install_iso(
     except (InstallationError, RigError) as error:
         state = State.ERROR if isinstance(error, RigError) else State.FAILED
         cell = Cell(
-            criterion=INSTALLS, artifact=iso.name, firmware=firmware, state=state, reason=error.message, evidence="serial.log", seconds=0.0
-        )
+            criterion=INSTALLS, artifact=iso.name, firmware=firmware, state=state, reason=error.message,
+            evidence=installation.main_log(evidence), seconds=0.0,
+        )  # fmt: skip
         (out / "verdict.json").write_text(TypeAdapter(list[Cell]).dump_json([cell], indent=1).decode() + "\n")
         raise CriteriaError(f"{iso.name} under {firmware}: {error.message}", hint="the evidence says why", evidence=out) from error
     (out / "phases.json").write_text(json.dumps(phases) + "\n")

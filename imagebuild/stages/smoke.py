@@ -137,7 +137,7 @@ def smoke_installation(
     note = f"it hung at first, and was started again by another QEMU: {hung.read_text().splitlines()[0]}" if hung.exists() else ""
     cell = Cell(
         criterion=criteria.INSTALLS, artifact=installation.iso, firmware=installation.firmware, state=State.PASSED, reason=note,
-        evidence="installer-serial.log", seconds=installation.phases.get("off", 0.0),
+        evidence=f"installer-{installer.main_log(installation.evidence)}", seconds=installation.phases.get("off", 0.0),
     )  # fmt: skip
     return replace(verdict, cells=(cell, *verdict.cells))
 

@@ -4,6 +4,7 @@ Sources: ECMA-119 (the volume descriptors), xorriso(1), xorrisofs(1), implantiso
 """
 
 import re
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ IMPLANTED = re.compile(rb"ISO MD5SUM = ([0-9a-f]{32});SKIPSECTORS = *(\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class BootEntry:
-    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI."""
+    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI, `path` empty for what is no file, `start` its first byte."""
 
     platform: str
     path: str
+    start: int = 0
 
 
 def volume_id(image: Path) -> str:
@@ -64,15 +66,57 @@ def check_md5(image: Path) -> bool:
 def boot_entries(image: Path) -> tuple[BootEntry, ...]:
     """Return the El Torito entries, the default first."""
     said = command.run(["xorriso", "-indev", image, "-report_el_torito", "plain"], quiet=True)
-    kinds = dict(re.findall(r"^El Torito boot img :\s+(\d+)\s+(\S+)", said, re.MULTILINE))
+    images = re.findall(r"^El Torito boot img :\s+(\d+)\s+(\S+).*?(\d+)$", said, re.MULTILINE)
     paths = dict(re.findall(r"^El Torito img path :\s+(\d+)\s+(.+)$", said, re.MULTILINE))
-    return tuple(BootEntry(platform=kind, path=paths.get(number, "")) for number, kind in kinds.items())
+    return tuple(BootEntry(platform=kind, path=paths.get(number, ""), start=int(block) * SECTOR) for number, kind, block in images)
 
 
 def listing(image: Path) -> list[str]:
     """Return the paths of an image, each with a leading slash."""
     said = command.run(["xorriso", "-indev", image, "-find", "/"], quiet=True)
     return [line.strip().strip("'") for line in said.splitlines() if line.startswith("'")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Where a file's content lies in an image, in bytes."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What an image has: its plain files (of one in several pieces: the first), and the paths of links and of directories."""
+
+    files: Mapping[str, Extent]
+    links: frozenset[str]
+    directories: frozenset[str]
+
+
+def content(image: Path) -> Content:
+    """Return what an image has."""
+    find: list[str | Path] = ["xorriso", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba", "--"]
+    said = command.run([*find, "-print", "LINKS", "-find", "/", "-type", "l", "--", "-print", "DIRECTORIES", "-find", "/", "-type", "d"], quiet=True)
+    listed, _, rest = said.partition("\nLINKS\n") if "\nLINKS\n" in said else ("", "", said.removeprefix("LINKS\n"))
+    links, _, directories = rest.partition("DIRECTORIES\n")
+    rows = re.findall(r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", listed, re.MULTILINE)
+    return Content(
+        files={_unquoted(name): Extent(start=int(number) * SECTOR, size=int(size)) for number, size, name in rows},
+        links=frozenset(_unquoted(line) for line in links.splitlines()),
+        directories=frozenset(_unquoted(line) for line in directories.splitlines()),
+    )
+
+
+def _unquoted(name: str) -> str:
+    """Return a name as it is: xorriso quotes it as a shell would."""
+    return "".join(shlex.split(name))
+
+
+def identifier(image: Path) -> str:
+    """Return what GRUB calls the file system's UUID: when it was changed (ECMA-119, 8.4.27; GRUB's fs/iso9660.c)."""
+    digits = _descriptor(image)[830:846].decode("ascii", "replace")
+    return "-".join((digits[:4], *(digits[place : place + 2] for place in range(4, 16, 2))))
 
 
 def offset_of(image: Path, path: str) -> int:
@@ -127,14 +171,18 @@ def stamp(epoch: int) -> str:
     return time.strftime("%Y%m%d%H%M%S00", time.gmtime(epoch))
 
 
-def remaster(source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None) -> None:
-    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces its appended ESP.
+def remaster(
+    source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None, partition: int = 2
+) -> None:
+    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces the appended `partition`.
 
-    Nothing is unpacked (xorriso(1), "-boot_image any replay").
+    Nothing is unpacked (xorriso(1), "-boot_image any replay"). The UUID stays, too: a menu may look for it.
     """
     argv: list[str | Path] = ["xorriso", "-indev", source, "-outdev", target, "-boot_image", "any", "replay"]
+    if (digits := identifier(source).replace("-", "")).isdigit() and int(digits):
+        argv += ["-volume_date", "uuid", digits]
     if esp is not None:
-        argv += ["-append_partition", "2", ESP_TYPE, esp]
+        argv += ["-append_partition", str(partition), ESP_TYPE, esp]
     for path, file in changed.items():
         argv += ["-update", file, path]
     for path, file in added.items():

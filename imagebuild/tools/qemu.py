@@ -17,13 +17,15 @@ from qemu.qmp import QMPClient, QMPError
 
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Controller, Firmware
-from imagebuild.tools import command, load, screen, temporary
+from imagebuild.tools import command, ending, load, picture, screen, temporary
 from imagebuild.tools.accelerator import QEMU, Accelerator
 
 MIB = 1024 * 1024
 QMP_SECONDS = 20.0
 SNAPSHOT_SECONDS = 300.0
 TYPING_SECONDS = 0.3
+# between two keys, and how long one is held down: an emulated boot loader polls its keyboard
+KEY_SECONDS, HOLD_MILLISECONDS = 0.4, 100
 EXPORT_SECONDS = 300.0
 # the address at which a guest finds what `services` of its machine names
 SERVICES = "10.0.2.100"
@@ -75,7 +77,8 @@ class Machine:
 
     `services` maps TCP ports at SERVICES, which only this guest sees, to loopback ports of the host, also for an isolated guest.
     `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that `Running.save` kept: the machine goes on from there.
-    `disk` (qcow2) may be missing; `typed` makes the serial console one that can be typed on.
+    `disk` (qcow2) may be missing; `typed` makes the serial console one that can be typed on. `ports` are virtio-serial ports: name -> the
+    file that gets what the guest writes there.
     """
 
     disk: Path | None
@@ -94,6 +97,7 @@ class Machine:
     kernel: Kernel | None = None
     variables: Path | None = None
     snapshot: str = ""
+    ports: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,7 @@ class Places:
     monitor: Path
     variables: Path
     keyboard: Path = Path("keyboard")
+    last_word: Path | None = None
 
 
 def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovmf: tuple[str, str] | None) -> list[str]:
@@ -129,7 +134,9 @@ def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovm
         *_network(machine),
         *_kernel(machine),
         *_serial(machine, places),
+        *_ports(machine),
         *["-qmp", f"unix:{places.monitor},server=on,wait=off"],
+        *(["-qmp", f"unix:{places.last_word},server=on,wait=off"] if places.last_word else []),
         *(["-loadvm", machine.snapshot] if machine.snapshot else []),
     ]
 
@@ -149,6 +156,14 @@ def _serial(machine: Machine, places: Places) -> list[str]:
         return ["-serial", f"file:{places.serial}"]
     keyboard = f"socket,id=serial,path={_escape(str(places.keyboard))},server=on,wait=off,logfile={_escape(str(places.serial))}"
     return ["-chardev", keyboard, "-serial", "chardev:serial"]
+
+
+def _ports(machine: Machine) -> list[str]:
+    found = ["-device", "virtio-serial-pci"] if machine.ports else []
+    for number, (name, file) in enumerate(machine.ports.items()):
+        found += ["-chardev", f"file,id=port{number},path={_escape(str(file))}"]
+        found += ["-device", f"virtserialport,chardev=port{number},name={name}"]
+    return found
 
 
 def _disks(machine: Machine) -> list[str]:
@@ -210,6 +225,7 @@ class Running:
     def __init__(self, process: command.Process, places: Places, firmware: Firmware = Firmware.BIOS) -> None:
         self._process, self._firmware = process, firmware
         self.places = places
+        self._listener = ending.Listener(places.last_word) if places.last_word else None
         self.meter = load.Meter(lambda: load.read_threads(process.pid))
 
     @property
@@ -227,6 +243,15 @@ class Running:
             return ""
         return f"QEMU {command.describe_end(status)}: {self.complaint().strip()[-300:] or 'it said nothing'}"
 
+    def ending(self) -> str:
+        """Return how the machine ended, in words; empty while it runs, and for one that nobody listens to (`Machine.ports` is empty)."""
+        return ending.described(self._listener.reason()) if self._listener is not None and not self.alive else ""
+
+    def close(self) -> None:
+        """Let go of the connection that is kept open."""
+        if self._listener is not None:
+            self._listener.close()
+
     def console(self) -> str:
         """Return everything the guest wrote to its serial console."""
         return self.places.serial.read_bytes().decode("utf-8", "replace") if self.places.serial.exists() else ""
@@ -241,6 +266,13 @@ class Running:
             lines = dict(line.split(": ") for line in Path(f"/proc/{self._process.pid}/io").read_text().splitlines())
             return int(lines["rchar"]) + int(lines["wchar"])
         return 0
+
+    def drives_read(self) -> int:
+        """Return the bytes that the guest has read from all its drives so far; 0 for a dead QEMU."""
+        try:
+            return sum(int(each["stats"]["rd_bytes"]) for each in self.execute("query-blockstats"))
+        except BuildError:
+            return 0
 
     def save(self, name: str) -> None:
         """Keep memory and disks of the running machine as they are now, inside its qcow2 files (`Machine.snapshot`). Raises BuildError."""
@@ -264,6 +296,15 @@ class Running:
             return screen.read_text(file.read_bytes())
         except (BuildError, OSError):
             return ""
+
+    def picture(self) -> picture.Picture | None:
+        """Return what the guest's screen shows, text or graphics; None for a dead QEMU."""
+        file = self.places.monitor.with_name("picture")
+        try:
+            self.execute("screendump", filename=str(file))
+            return picture.read(file.read_bytes())
+        except (BuildError, OSError):
+            return None
 
     def registers(self) -> str:
         """Return the registers of all processors, as QEMU's monitor shows them; empty for a dead QEMU."""
@@ -299,6 +340,16 @@ class Running:
         except OSError as error:
             raise BuildError(f"nothing can be typed on the serial console: {error}") from error
 
+    def press(self, *keys: str) -> None:
+        """Press keys of the keyboard, one after the other: QEMU's names (QAPI, QKeyCode), those held down together joined by `-`.
+
+        Raises BuildError.
+        """
+        for key in keys:
+            held: dict[str, Any] = {"keys": [{"type": "qcode", "data": name} for name in key.split("-")], "hold-time": HOLD_MILLISECONDS}
+            self.execute("send-key", **held)
+            time.sleep(KEY_SECONDS)
+
     def wait(self, seconds: float) -> bool:
         """Wait for QEMU to end by itself; return whether it did."""
         with contextlib.suppress(TimeoutError):
@@ -312,6 +363,7 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
     with temporary.directory("qemu", sockets=True) as place:
         places = Places(
             serial=serial, monitor=place / "qmp", variables=machine.variables or place / "vars.qcow2", keyboard=place / "serial",
+            last_word=place / "last-word" if machine.ports else None,
         )  # fmt: skip
         ovmf = _ovmf() if machine.firmware is Firmware.UEFI else None
         if ovmf is not None and not places.variables.exists():
@@ -319,7 +371,8 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
             convert(Path(ovmf[1]), "raw", places.variables, "qcow2")
         process = command.Process(command_line(machine, accelerator, places, ovmf))
         try:
-            yield Running(process, places, machine.firmware)
+            with contextlib.closing(Running(process, places, machine.firmware)) as running:
+                yield running
         finally:
             # nothing in the guest is worth a clean end: its disk is an overlay
             process.end(grace=0.2)

@@ -1,0 +1,66 @@
+"""How a guest's machine came to its end: a second connection to QEMU's monitor is kept open for its last word, the event SHUTDOWN.
+
+With `-no-reboot` QEMU ends alike when a guest restarts and when it switches itself off; the event's `reason` tells them apart (QAPI,
+ShutdownCause: guest-shutdown, guest-reset, guest-panic; QEMU 10.0, qapi/run-state.json). Nothing else is asked on this connection.
+"""
+
+import contextlib
+import json
+import socket
+import time
+from pathlib import Path
+
+WORDS = {
+    "guest-shutdown": "the guest switched it off", "guest-reset": "the guest restarted it, or crashed", "guest-panic": "the guest's kernel panicked",
+    "host-signal": "QEMU was ended from outside", "host-error": "QEMU had an error",
+}  # fmt: skip
+CONNECT_SECONDS = 10.0
+SLEEP_SECONDS = 0.02
+READ = 1 << 16
+
+
+class Listener:
+    """Keeps what a monitor at a socket says, until QEMU ends."""
+
+    def __init__(self, place: Path) -> None:
+        self._line, self._said, self._over = socket.socket(socket.AF_UNIX), b"", False
+        until = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                self._line.connect(str(place))
+                self._line.sendall(b'{"execute": "qmp_capabilities"}\n')
+                break
+            except OSError:
+                # a QEMU that could not start has no last word
+                if time.monotonic() > until:
+                    self._over = True
+                    break
+                time.sleep(SLEEP_SECONDS)
+        self._line.setblocking(False)
+
+    def reason(self) -> str:
+        """Return why the machine ended, as QEMU calls it; empty while it runs, and when QEMU did not say."""
+        with contextlib.suppress(OSError):
+            while not self._over:
+                data = self._line.recv(READ)
+                self._said, self._over = self._said + data, not data
+        return _reason(self._said)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._line.close()
+
+
+def _reason(said: bytes) -> str:
+    found = ""
+    for line in said.splitlines():
+        with contextlib.suppress(ValueError, AttributeError):
+            event = json.loads(line)
+            if event.get("event") == "SHUTDOWN":
+                found = str(event.get("data", {}).get("reason", ""))
+    return found
+
+
+def described(reason: str) -> str:
+    """Return a sentence for a reason; empty for none that is known."""
+    return WORDS.get(reason, "")
