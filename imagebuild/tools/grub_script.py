@@ -152,6 +152,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
+        self.ended = ""
 
     # --- words ---
 
@@ -301,7 +302,7 @@ class _Parser:
 
     def statements(self, ends: tuple[str, ...], depth: int) -> tuple[Statement, ...]:
         """Take statements up to one of the reserved words, and that word."""
-        found = []
+        found: list[Statement] = []
         while True:
             self.skip_ends()
             if self.position >= len(self.text):
@@ -346,7 +347,7 @@ class _Parser:
 
     def _block(self, depth: int) -> Block:
         self.expect("{")
-        start, found = self.position, []
+        start, found = self.position, list[Statement]()
         while True:
             self.skip_ends()
             if self.position >= len(self.text):
