@@ -109,6 +109,9 @@ class Machine:
         self.arguments: tuple[str, ...] = ()
         self._functions: dict[str, tuple[Function, Spot]] = {}
         self._steps = 0
+        # what `return` and `break` can leave: without it they do nothing (script/execute.c)
+        self.calls = 0
+        self._loops = 0
 
     # --- files ---
 
@@ -171,14 +174,18 @@ class Machine:
 
     def _loop(self, body: tuple[Statement, ...], here: Here, rounds: Iterable[tuple[str, str]]) -> bool:
         well = True
-        for name, value in rounds:
-            if name:
-                here.scope.variables[name] = value
-            try:
-                well = self.run(body, here)
-            except LoopEndError as end:
-                if not end.again:
-                    break
+        self._loops += 1
+        try:
+            for name, value in rounds:
+                if name:
+                    here.scope.variables[name] = value
+                try:
+                    well = self.run(body, here)
+                except LoopEndError as end:
+                    if not end.again:
+                        break
+        finally:
+            self._loops -= 1
         return well
 
     # --- words ---
@@ -256,13 +263,16 @@ class Machine:
         function, spot = self._functions[name]
         if here.depth <= 0:
             raise BuildError(f"{spot}: GRUB's function {name} calls itself for ever")
-        before, self.arguments = self.arguments, tuple(words)
+        before = self.arguments, self._loops
+        self.arguments, self._loops = tuple(words), 0
+        self.calls += 1
         try:
             return self.run(function.body, Here(scope=here.scope, spot=spot, depth=here.depth - 1))
         except ReturnError:
             return here.scope.variables.get("?", "0") == "0"
         finally:
-            self.arguments = before
+            self.calls -= 1
+            self.arguments, self._loops = before
 
     def _set(self, name: str, words: list[str], here: Here) -> bool:
         del name
@@ -301,7 +311,11 @@ class Machine:
 
     def _leave(self, name: str, words: list[str], here: Here) -> bool:
         if name != "return":
-            raise LoopEndError(again=name == "continue")
+            if self._loops:
+                raise LoopEndError(again=name == "continue")
+            return True
+        if not self.calls:
+            return False
         if words:
             here.scope.variables["?"] = words[0]
         raise ReturnError

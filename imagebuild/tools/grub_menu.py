@@ -11,7 +11,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import grub_choice
 from imagebuild.tools.boot_menu import DEPTH, Entry, Loader, Menu, Spot, Volume
-from imagebuild.tools.grub_machine import Defined, Here, Loaded, LoopEndError, Machine, ReturnError, Scope, ShownError
+from imagebuild.tools.grub_machine import Defined, Here, Loaded, Machine, ReturnError, Scope, ShownError
 from imagebuild.tools.grub_script import Command, Statement
 
 # normal/main.c, `features`
@@ -79,8 +79,6 @@ def _read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
             raise BuildError(f"GRUB's menu {path} is not there")
     except ShownError as shown:
         spot, scope = shown.spot, shown.scope
-    except (ReturnError, LoopEndError):
-        pass
     tried = _try_all(machine, scope, (), (spot,))
     menu = Menu(
         loader=Loader.GRUB, spot=spot, entries=tried.entries, default=tried.way, timeout=grub_choice.timeout(scope.variables),
@@ -121,13 +119,16 @@ def _try(
     below, waits = inner, False
     arguments, unsure = machine.arguments, list(machine.unsure)
     machine.arguments = defined.names
+    machine.calls += 1
     try:
         machine.run(defined.body, Here(scope=inner, spot=entry.spot, depth=DEPTH - len(way)))
     except ShownError as shown:
         entry, below, above = replace(entry, submenu=True), shown.scope, (*above, shown.spot)
         waits = grub_choice.timeout(below.variables) is None
-    except (ReturnError, LoopEndError):
+    except ReturnError:
         pass
+    finally:
+        machine.calls -= 1
     machine.arguments, machine.unsure = arguments, unsure
     # an entry may lead back to a menu that it came from
     again = len(set(above)) < len(above) or len(way) >= DEPTH
