@@ -432,6 +432,24 @@ def test_a_line_after_an_include_keeps_its_number(tmp_path: Path) -> None:
         added(tmp_path, source, "%include /run/install/repo/base.ks\nnonsense\n")
 
 
+def test_a_medium_that_boots_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/grub.cfg").write_text(SHORT)
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", tmp_path / "in.iso", "-R", "-V", "TEST-1", tmp_path / "tree"], check=True, capture_output=True)
+    with pytest.raises(BuildError, match="boots neither under BIOS nor under UEFI"):
+        added(tmp_path, tmp_path / "in.iso")
+    assert not (tmp_path / "out.iso").exists()
+
+
+def test_names_that_a_shell_would_stumble_over_are_names(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    for name in ("it's", "a\nb", "LINKS", "-find", "DIRECTORIES"):
+        (tmp_path / "more" / name).write_text(name)
+    source = medium_of(tmp_path, BIOS_MENUS["with INITRD"], {"/EFI/BOOT/grub.cfg": SHORT}, more=(str(tmp_path / "more"),))
+    assert iso.content(source).files["/it's"].size == 4
+    assert added(tmp_path, source)[Firmware.BIOS].seconds == 10
+
+
 def test_the_uuid_that_a_menu_searches_for_stays(tmp_path: Path) -> None:
     esp = {"/EFI/BOOT/grub.cfg": "search --set=root --fs-uuid 2026-01-02-03-04-05-00\nconfigfile /boot/grub2/grub.cfg\n"}
     source = medium_of(tmp_path, {"/boot/grub2/grub.cfg": SHORT}, esp, bios="images/eltorito.img", more=("--modification-date=2026010203040500",))
