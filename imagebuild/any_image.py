@@ -1,15 +1,14 @@
 """Any image file, ours or not: what format it is, what it holds, whether it meets the criteria; and a console on a throw-away copy."""
 
 import contextlib
-import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from imagebuild import installation
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.formats import Unpacked
-from imagebuild.formats.table import FORMATS
+from imagebuild.formats import Unpacked, archives, layers
 from imagebuild.guest import Host
 from imagebuild.hosts import Deployment
 from imagebuild.hosts.table import commands_of
@@ -18,15 +17,9 @@ from imagebuild.rig import Rig, booted
 from imagebuild.tools import qemu
 from imagebuild.tools.accelerator import Accelerator
 
-# the first bytes of each format (file(1)'s magic; ISO 9660: the volume descriptor at sector 16)
-MAGIC = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"\xfd7zXZ\x00", "raw.xz"),
-    (0, b"\x28\xb5\x2f\xfd", "raw.zst"),
-    (32769, b"CD001", "iso"),
-    (510, b"\x55\xaa", "raw"),
-)
+# on which controller the users of a disk have it; vmdk is VMware's, the others' firmware emulates IDE
+CONTROLLERS = {"vmdk": Controller.PVSCSI, "vpc": Controller.IDE, "vhdx": Controller.IDE, "vdi": Controller.IDE}
+KNOWN = "raw, qcow2, vmdk, vhd, vhdx, vdi, an installer ISO; any of them in xz, zst, gz, bz2, lz4; Vagrant boxes, OVA, and tar or zip archives of one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,31 +31,61 @@ class Peeked:
 
 
 def recognise(file: Path) -> str:
-    """Return an image's format by its content: a key of FORMATS, `raw` or `iso`. Raises UsageError."""
+    """Return an image's format by its content: qcow2, raw.xz, iso, vagrant-libvirt, ova, raw.tar.gz … Raises UsageError, BuildError."""
+    packed, kind = _look(file)
+    if kind == "tar":
+        paths = []
+        for path, content, _ in _members(file, packed):
+            paths.append(path)
+            if (name := archives.name_of(paths)) in ("vagrant-virtualbox", "ova"):
+                return name
+            with archives.usable(file.name):
+                inner = layers.kind_of(content.read(layers.HEAD))
+            kind = f"{inner}.tar" if inner is not None and kind == "tar" else kind
+        if (name := archives.name_of(paths)) is not None:
+            return name
+    return ".".join((kind, *reversed(packed)))
+
+
+def _look(file: Path) -> tuple[tuple[str, ...], str]:
+    """Return what a file is compressed with, and what is in it."""
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
-    with contextlib.suppress(tarfile.TarError, OSError, EOFError), tarfile.open(file) as tar:
-        names = {member.name.removeprefix("./") for member in tar}
-        if "metadata.json" in names:
-            return "vagrant-virtualbox" if "box.ovf" in names else "vagrant-libvirt"
-    with file.open("rb") as stream:
-        for offset, magic, name in MAGIC:
-            stream.seek(offset)
-            if stream.read(len(magic)) == magic:
-                return name
-    raise UsageError(f"{file} is no disk image that is known here", hint=f"known are: raw, iso, {', '.join(FORMATS)}")
+    packed, kind = layers.recognise(file)
+    if kind is None:
+        inside = f"what is in {file} ({', '.join(packed)})" if packed else str(file)
+        raise UsageError(f"{inside} is no disk image that is known here", hint=f"known are: {KNOWN}")
+    return packed, kind
+
+
+def _members(file: Path, packed: Sequence[str]) -> Iterator[tuple[str, IO[bytes], int]]:
+    return archives.members_of(file.name, lambda: layers.stream_of(file, packed))
 
 
 @contextlib.contextmanager
 def opened(file: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Iterator[tuple[Unpacked, bool]]:
     """Yield the disk of an image as its users would boot it, and whether an installer ISO was installed first. Raises BuildError, UsageError."""
-    name = recognise(file)
-    if name == "iso":
-        yield _installed(file, work, firmware, accelerator), True
+    unpacked = _unpacked(file, work, layers.DEEPEST)
+    if unpacked.format == "iso":
+        yield _installed(unpacked.disk, work, firmware, accelerator), True
         return
-    unpacked = Unpacked(disk=file, format="raw", controller=Controller.VIRTIO) if name == "raw" else FORMATS[name].unpack(file, work)
     qemu.refuse_outside(unpacked.disk, unpacked.format, what=str(file))
     yield unpacked, False
+
+
+def _unpacked(file: Path, work: Path, depth: int) -> Unpacked:
+    """Unpack an image until it is a disk (or an ISO), as its users would."""
+    packed, kind = _look(file)
+    if kind not in ("tar", "zip"):
+        disk = layers.unpacked(file, packed, work)
+        kind = "vpc" if kind == "raw" and layers.is_fixed_vhd(disk) else kind
+        return Unpacked(disk=disk, format=kind, controller=CONTROLLERS.get(kind, Controller.VIRTIO))
+    if depth == 0:
+        raise BuildError(f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=archives.HOSTILE)
+    members = _members(file, packed) if kind == "tar" else archives.zipped(layers.unpacked(file, packed, work))
+    found = archives.disk_in(archives.extract(members, file.name, work), file.name)
+    inner = _unpacked(found.file, work, depth - 1)
+    return replace(inner, controller=found.controller or inner.controller, size=found.size or inner.size)
 
 
 def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Unpacked:

@@ -402,7 +402,7 @@ VagrantOption = Annotated[bool, typer.Option("--vagrant", help="log in with Vagr
 
 @app.command("test")
 def hold(
-    image: Annotated[Path, typer.Argument(help="any image: qcow2, raw, vmdk, .xz, .zst, Vagrant box, installer ISO; ours or not")],
+    image: Annotated[Path, typer.Argument(help="any image, ours or not: a disk (compressed or not), Vagrant box, OVA, archive of one, installer ISO")],
     ref: RefOption = None,
     config: ConfigOption = None,
     criteria: Annotated[str, typer.Option("--criteria", help="only these, separated by commas")] = "",
@@ -454,7 +454,10 @@ def compare(
     one: Annotated[Path, typer.Argument(help="disk image: raw, qcow2, vmdk")],
     other: Annotated[Path, typer.Argument(help="disk image to hold against it")],
 ) -> None:
-    """Say where two disk images differ: partition, file and inode. Exit status 0 when every byte is the same, 1 when not."""
+    """Say where two disk images differ: partition, file and inode.
+
+    Exit status 0 when every byte is the same, 1 when they differ, 2 when that cannot be told.
+    """
     for file in (one, other):
         if not file.is_file():
             raise UsageError(f"there is no file {file}")

@@ -91,7 +91,7 @@ def _check_names(image: Path, chosen: tuple[str, ...]) -> None:
     unknown = sorted(set(chosen) - set(known))
     if unknown:
         raise UsageError(f"there is no criterion {', '.join(unknown)}", hint=f"there are: {', '.join(known)}")
-    if criteria.INSTALLS in chosen and (found := any_image.recognise(image)) != "iso":
+    if criteria.INSTALLS in chosen and not (found := any_image.recognise(image)).startswith("iso"):
         raise UsageError(
             f"{criteria.INSTALLS} is asked of installer ISOs only, and {image.name} is {found}", hint="leave it out, or give the ISO"
         )

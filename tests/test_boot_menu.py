@@ -7,10 +7,10 @@ import pytest
 
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
-from imagebuild.tools import grub_menu, grub_script, isolinux_menu, medium
+from imagebuild.tools import grub_menu, grub_script, iso, isolinux_menu, medium
 from imagebuild.tools.boot_menu import ESP, ISO, Loader, Menu, Volume
 from tests.menu_cases import GRUB, ISOLINUX, MENU, A, B, Case, entry, label
-from tests.test_remaster import make_iso
+from tests.test_remaster import make_iso, medium_of
 
 GRUB_PLACE, ISOLINUX_PLACE = "/boot/grub2/", "/isolinux/isolinux.cfg"
 
@@ -183,9 +183,9 @@ def test_isolinux_looks_where_it_looks(files: tuple[str, ...], found: str) -> No
     ],
 )
 def test_a_trampoline_in_the_esp_is_followed(lines: str) -> None:
-    iso = volume({"/boot/grub2/grub.cfg": f"default=1\ntimeout=5\n{A}{B}", "/images/pxeboot/vmlinuz": ""}, uuid="2026-01-02-03-04-05-00")
+    cd = volume({"/boot/grub2/grub.cfg": f"default=1\ntimeout=5\n{A}{B}", "/images/pxeboot/vmlinuz": ""}, uuid="2026-01-02-03-04-05-00")
     esp = volume({"/EFI/BOOT/grub.cfg": lines + "\n"}, name=ESP, label="ESP")
-    menu = grub_menu.read([esp, iso], "/EFI/BOOT/grub.cfg", Firmware.UEFI)
+    menu = grub_menu.read([esp, cd], "/EFI/BOOT/grub.cfg", Firmware.UEFI)
     assert menu.booted is not None
     assert (menu.booted.title, str(menu.booted.spot)) == ("B", "/boot/grub2/grub.cfg:7")
     assert [str(spot) for spot in menu.files] == ["the ESP, /EFI/BOOT/grub.cfg:1", "/boot/grub2/grub.cfg:1"]
@@ -206,6 +206,22 @@ def test_the_menus_of_a_medium_are_those_that_firmware_reads(tmp_path: Path, app
     for menu in found.values():
         assert menu.booted is not None
         assert (menu.booted.title, menu.timeout, menu.loader) == ("Test this media & install Fedora 27", 60, Loader.GRUB)
+
+
+@pytest.mark.parametrize("path", ["/EFI/BOOT/grub.cfg", "/efi/boot/Grub.cfg", "/EFI/debian/grub.cfg", "/boot/grub/grub.cfg"])
+def test_the_esps_menu_is_where_grub_looks(tmp_path: Path, path: str) -> None:
+    image = medium_of(tmp_path, {"/boot/grub2/grub.cfg": A}, {path: A + B}, bios="images/eltorito.img")
+    menu = medium.menus(image, tmp_path)[Firmware.UEFI]
+    assert [found.title for found in menu.entries] == ["A", "B"]
+
+
+def test_an_esp_that_is_no_file_system_is_said(tmp_path: Path) -> None:
+    image = medium_of(tmp_path, {"/boot/grub2/grub.cfg": A}, {"/EFI/BOOT/grub.cfg": A}, bios="images/eltorito.img")
+    with image.open("r+b") as stream:
+        stream.seek(iso.content(image).files["/images/efiboot.img"].start)
+        stream.write(bytes(65536))
+    with pytest.raises(BuildError, match="the ESP has no boot menu"):
+        medium.menus(image, tmp_path)
 
 
 @pytest.mark.parametrize(

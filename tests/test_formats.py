@@ -3,15 +3,18 @@
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 from lxml import etree
+from typer.testing import CliRunner
 
+from imagebuild.cli import app
 from imagebuild.config import CompressionConfig, Qcow2Config, VmdkConfig
-from imagebuild.deploy.compare import compare
-from imagebuild.errors import BuildError
+from imagebuild.deploy.compare import ComparisonError, compare
+from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.formats import Source, box, compressed, vagrant_libvirt, vagrant_virtualbox, vmdk
 from imagebuild.formats.table import FORMATS
 from imagebuild.kinds import Controller
@@ -213,3 +216,102 @@ def test_compare_names_partition_file_and_inode(tmp_path: Path) -> None:
     assert compare(other, images[0]) == [], "formats do not matter, content does"
     (tmp_path / "short.raw").write_bytes(b"x" * MIB)
     assert "the size" in compare(images[0], tmp_path / "short.raw")[0].area
+
+
+# --- comparing anything -------------------------------------------------------------------------------------------------
+
+
+def status(*files: Path) -> int:
+    """Return what `imagebuild compare` ends with."""
+    done = CliRunner().invoke(app, ["compare", *(str(file) for file in files)])
+    assert done.exception is None or isinstance(done.exception, BuildError | SystemExit)
+    return done.exception.exit_code if isinstance(done.exception, BuildError) else done.exit_code
+
+
+def filesystem(file: Path, *argv: str) -> Path:
+    with file.open("wb") as stream:
+        stream.truncate(64 * MIB)
+    subprocess.run([*argv, file], check=True, capture_output=True)
+    return file
+
+
+def changed(file: Path, offset: int) -> Path:
+    other = file.with_name(f"other-{file.name}")
+    other.write_bytes(file.read_bytes())
+    with other.open("r+b") as stream:
+        stream.seek(offset)
+        stream.write(b"changed")
+    return other
+
+
+EXT4 = ("mke2fs", "-q", "-F", "-t", "ext4")
+FAT = ("mkfs.vfat", "-F", "16")
+
+
+@pytest.mark.parametrize(
+    ("argv", "area"),
+    [(EXT4, "the disk, ext4"), (FAT, "the disk, fat"), (("mkswap",), "the disk"), (("true",), "the disk")],
+    ids=["ext4", "fat", "swap", "nothing"],
+)
+def test_what_has_no_partition_table_is_compared(tmp_path: Path, argv: tuple[str, ...], area: str) -> None:
+    file = filesystem(tmp_path / "a.img", *argv)
+    assert compare(file, file) == []
+    (found,) = compare(file, changed(file, 33 * MIB))
+    assert (found.area, found.blocks, found.first) == (area, 1, 33 * MIB)
+    assert found.owners
+
+
+def test_a_text_is_compared(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("one\n" * 1000)
+    (tmp_path / "b").write_text("two\n" * 1000)
+    assert [found.area for found in compare(tmp_path / "a", tmp_path / "b")] == ["the disk"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"label: dos\n",
+        b"label: dos\nstart=2048, size=4096, type=83\nstart=8192, size=65536, type=5\nstart=10240, size=4096, type=83\n",
+        b"label: gpt\n",
+    ],
+    ids=["empty", "logical", "empty gpt"],
+)
+def test_every_difference_is_in_an_area(tmp_path: Path, table: bytes) -> None:
+    file = filesystem(tmp_path / "a.img", "true")
+    command.run(["sfdisk", "--quiet", file], stdin=table)
+    for offset in (0, MIB + 512, 5 * MIB + 512, 10 * MIB, 63 * MIB):
+        found = compare(file, changed(file, offset))
+        assert sum(difference.blocks for difference in found) == 1, offset
+
+
+def test_a_file_system_that_cannot_be_read_differs_all_the_same(tmp_path: Path) -> None:
+    file = filesystem(tmp_path / "a.img", "true")
+    with file.open("r+b") as stream:
+        stream.seek(1024 + 0x38)
+        stream.write(b"\x53\xef")  # ext4's magic, and zeros around it
+    (found,) = compare(file, changed(file, 33 * MIB))
+    assert "cannot be told" in found.owners[0]
+
+
+def test_the_exit_status_of_compare_is_1_for_a_difference_and_nothing_else(tmp_path: Path) -> None:
+    file = filesystem(tmp_path / "a.img", *EXT4)
+    damaged = tmp_path / "damaged.qcow2"
+    damaged.write_bytes(b"QFI\xfb" + b"\xff" * 1000)
+    lost = tmp_path / "lost.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "/nonexistent", "-F", "raw", lost, "1M"], check=True)
+    assert status(file, file) == 0
+    assert status(file, changed(file, 0)) == 1
+    assert [status(file, other) for other in (damaged, lost, tmp_path, tmp_path / "nothing")] == [2, 2, 2, 2]
+
+
+def test_what_keeps_a_comparison_from_its_end_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = filesystem(tmp_path / "a.img", *EXT4)
+    for error in (MissingToolError("the program x is not installed"), OSError("broken"), RuntimeError("nobody thought of that")):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("imagebuild.deploy.compare.different_blocks", fail)
+        with pytest.raises(ComparisonError, match="cannot be compared") as caught:
+            compare(file, file)
+        assert caught.value.exit_code == 2

@@ -66,6 +66,10 @@ menu end
 """
 
 
+GRUB_SPOT = Spot(volume=ISO, file="/boot/grub2/grub.cfg", line=1)
+WANTED = unattended.ask("V")
+
+
 def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V") -> Volume:
     return Volume(name=name, label=label, uuid="", read=files.get, has=lambda path: path in files)
 
@@ -113,6 +117,31 @@ def test_the_menu_of_isolinux_gets_a_label(request: pytest.FixtureRequest) -> No
     assert changed.count("menu default") == 1
 
 
+# where vesamenu.c32 or a plain prompt begins when nobody presses a key: `menu default`, or the first label (syslinux 6.04, doc/menu.txt)
+@pytest.mark.parametrize(
+    "text",
+    [
+        ISOLINUX,
+        ISOLINUX.replace("  menu default\n", ""),
+        ISOLINUX.upper().replace("INITRD=INITRD.IMG", "initrd=initrd.img"),
+        "default linux\nprompt 1\nlabel linux\n  kernel vmlinuz\n  append initrd=initrd.img quiet\n",
+        "label linux\n  kernel vmlinuz\n  append initrd=initrd.img quiet\n\nmenu separator\nlabel local\n  localboot 0xffff\n",
+    ],
+)
+def test_what_nobody_asked_for_is_neither_the_first_label_nor_the_default(text: str) -> None:
+    path = "/isolinux/isolinux.cfg"
+    changed = isolinux_edit.add_label(volume({path: text}), path, WANTED, default=False)[ISO, path]
+    labels = [line.split()[1] for line in changed.split("\n") if line.lower().startswith("label ")]
+    assert "unattended" in labels[1:]
+    before, after = text.split("\n"), changed.split("\n")
+    # and nothing else has changed
+    start = after.index("label unattended")
+    assert [line for number, line in enumerate(after) if not start - 1 <= number < start + 4] == before
+    body = after[start + 1 : start + 4]
+    assert [line.split()[0].lower() for line in body] == ["menu", "kernel", "append"]
+    assert "menu default" not in " ".join(body)
+
+
 def test_a_label_with_blanks_is_written_udevs_way() -> None:
     changed = grub_menu(LORAX, "My Disk", default=False)
     assert "inst.ks=hd:LABEL=My\\x20Disk:/ks.cfg quiet" in changed
@@ -134,10 +163,6 @@ def test_an_entry_with_the_kickstart_is_not_made_twice() -> None:
     ours = menu.grub_menu(menu.entries("Host", "OURS", Firmware.BIOS, "/ks.cfg"), "OURS", timeout=60)
     changed = grub_menu(ours, "OURS", default=True)
     assert changed.count("menuentry ") == ours.count("menuentry ")
-
-
-GRUB_SPOT = Spot(volume=ISO, file="/boot/grub2/grub.cfg", line=1)
-WANTED = unattended.ask("V")
 
 
 def grub_files(case: Case) -> dict[str, str]:
@@ -430,6 +455,24 @@ def test_a_line_after_an_include_keeps_its_number(tmp_path: Path) -> None:
     source = medium_of(tmp_path, BIOS_MENUS["with INITRD"], {"/EFI/BOOT/grub.cfg": SHORT})
     with pytest.raises(BadKickstartError, match=r"my\.ks:2: .*nonsense"):
         added(tmp_path, source, "%include /run/install/repo/base.ks\nnonsense\n")
+
+
+def test_a_medium_that_boots_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/grub.cfg").write_text(SHORT)
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", tmp_path / "in.iso", "-R", "-V", "TEST-1", tmp_path / "tree"], check=True, capture_output=True)
+    with pytest.raises(BuildError, match="boots neither under BIOS nor under UEFI"):
+        added(tmp_path, tmp_path / "in.iso")
+    assert not (tmp_path / "out.iso").exists()
+
+
+def test_names_that_a_shell_would_stumble_over_are_names(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    for name in ("it's", "a\nb", "LINKS", "-find", "DIRECTORIES"):
+        (tmp_path / "more" / name).write_text(name)
+    source = medium_of(tmp_path, BIOS_MENUS["with INITRD"], {"/EFI/BOOT/grub.cfg": SHORT}, more=(str(tmp_path / "more"),))
+    assert iso.content(source).files["/it's"].size == 4
+    assert added(tmp_path, source)[Firmware.BIOS].seconds == 10
 
 
 def test_the_uuid_that_a_menu_searches_for_stays(tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.deploy.disk_map import Area, read_map
+from imagebuild.deploy.disk_map import Area, content_at, read_map
+from imagebuild.errors import BuildError, UsageError
 from imagebuild.tools import command, qemu
 
 CHUNK = 1 << 20
 BLOCK = 4096
 SHOWN = 20
+# what a table or a file system that is none, or is damaged, makes its reader stumble over
+MALFORMED = (struct.error, KeyError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +32,49 @@ class Difference:
     owners: tuple[str, ...]
 
 
+class ComparisonError(BuildError):
+    """Two images could not be compared: whether they differ is not known (cmp(1) and diff(1) end with 2 then, and 1 when they differ)."""
+
+    exit_code = 2
+
+
 def compare(one: Path, other: Path) -> list[Difference]:
-    """Return where two images (of any of QEMU's formats) differ; nothing when every byte is the same. Raises BuildError."""
+    """Return where two images (of any of QEMU's formats) differ; nothing when every byte is the same.
+
+    Raises ComparisonError for whatever keeps them from being read to their end.
+    """
+    try:
+        return _compared(one, other)
+    except UsageError:
+        raise
+    except BuildError as error:
+        raise ComparisonError(f"{one} and {other} cannot be compared: {error.message}", hint=error.hint, log=error.log) from error
+    except Exception as error:
+        # also what nobody has thought of must not look like a difference
+        raise ComparisonError(f"{one} and {other} cannot be compared: {error!r}") from error
+
+
+def _compared(one: Path, other: Path) -> list[Difference]:
     with _raw(one) as left, _raw(other) as right:
         sizes = [file.stat().st_size for file in (left, right)]
         if sizes[0] != sizes[1]:
             return [Difference(area=f"the size: {sizes[0]} and {sizes[1]} bytes", blocks=0, first=0, owners=())]
         blocks = list(different_blocks(left, right))
-        return [found for area in read_map(left) for found in _in_area(left, right, area, blocks)] if blocks else []
+        return [found for area in _areas(left) for found in _in_area(left, right, area, blocks)] if blocks else []
+
+
+def _areas(disk: Path) -> list[Area]:
+    """Return the areas of a disk; all of it is one when it has no partition table that can be read: a file system, a piece of one, any file."""
+    size = disk.stat().st_size
+    try:
+        areas = read_map(disk)
+    except (BuildError, *MALFORMED):
+        areas = []
+    ends = [0, *(area.start + area.size for area in areas)]
+    # a table may name what is not there, or the same twice; a FAT's boot sector looks like a table without partitions
+    if len(areas) > 1 and [area.start for area in areas] == ends[:-1] and ends[-1] == size:
+        return areas
+    return [Area(name="the disk", start=0, size=size, content=content_at(disk, 0))]
 
 
 @contextlib.contextmanager
@@ -62,7 +100,12 @@ def _in_area(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> list
     mine = [block for block in blocks if area.start <= block < area.start + area.size]
     if not mine:
         return []
-    owners = {"ext4": _ext4, "xfs": _xfs, "fat": _fat}.get(area.content, _unknown)(left, right, area, mine)
+    try:
+        owners = {"ext4": _ext4, "xfs": _xfs, "fat": _fat}.get(area.content, _unknown)(left, right, area, mine)
+    except (BuildError, *MALFORMED) as error:
+        # that they differ is known all the same
+        said = error.message if isinstance(error, BuildError) else f"the {area.content} cannot be read"
+        owners = (f"whose it is cannot be told: {said.splitlines()[0]}", *_unknown(left, right, area, mine))
     return [Difference(area=f"{area.name}{f', {area.content}' if area.content else ''}", blocks=len(mine), first=mine[0], owners=owners)]
 
 

@@ -11,6 +11,8 @@ from imagebuild.deploy.lvm import FORMAT_MAGIC, MDA_START
 from imagebuild.tools import command
 
 LARGEST_METADATA = 1 << 20
+# MBR types of partitions in which others lie (Linux' block/partitions/msdos.c)
+EXTENDED = ("5", "f", "85")
 # a linear volume in the metadata text, whether LVM wrote it or we did (vgcfgbackup(8))
 VOLUME = re.compile(
     r'(\S+) \{\s+id = "[^{}]*segment_count = 1\s+segment1 \{\s+start_extent = 0\s+extent_count = (\d+)[^{}]*type = "striped"[^{}]*stripe_count = 1\b'
@@ -32,7 +34,8 @@ def read_map(disk: Path) -> list[Area]:
     """Return the areas of a raw disk, in order, without gaps or overlaps. Raises BuildError when it has no partition table."""
     table = json.loads(command.run(["sfdisk", "--json", disk], quiet=True))["partitiontable"]
     found: list[Area] = []
-    for number, each in enumerate(sorted(table["partitions"], key=lambda entry: int(entry["start"])), start=1):
+    entries = [entry for entry in table.get("partitions", []) if entry.get("type") not in EXTENDED]
+    for number, each in enumerate(sorted(entries, key=lambda entry: int(entry["start"])), start=1):
         start, size = int(each["start"]) * SECTOR, int(each["size"]) * SECTOR
         name = f"partition {number}" + (f" ({each['name']})" if each.get("name") else "")
         found += _partition(disk, name, start, size)

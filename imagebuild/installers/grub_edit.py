@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from imagebuild.errors import BuildError
 from imagebuild.installers import unattended
 from imagebuild.kinds import Firmware
-from imagebuild.tools import grub_choice, grub_machine, grub_menu, grub_script
+from imagebuild.tools import grub_choice, grub_commands, grub_menu, grub_script
 from imagebuild.tools.boot_menu import Entry, Spot, Volume
 from imagebuild.tools.grub_menu import Definition, Reading
 from imagebuild.tools.grub_script import Command
@@ -100,7 +100,7 @@ def _inserted(
     text = _text(volumes, {}, first.spot)
     block = first.statement.block
     # what was defined by `eval` or a --source= is not written in the file
-    if block is None or grub_machine.DEFINING.match(text[first.statement.start :]) is None or text[block.end : block.end + 1] != "}":
+    if block is None or grub_commands.DEFINING.match(text[first.statement.start :]) is None or text[block.end : block.end + 1] != "}":
         return {}
     body = _flat(text, first, wanted) if plain else _copy(text, first, wanted)
     key = "" if any(other.key == unattended.KEY for _, other in reading.menu.walk()) else f" --hotkey={unattended.KEY}"
@@ -115,7 +115,7 @@ def _copy(text: str, definition: Definition, wanted: str) -> str:
     block = definition.statement.block
     assert block is not None
     body = text[block.start : block.end]
-    for command in reversed([command for command in grub_script.inside(block.statements) if command.words[0].text in grub_machine.KERNELS]):
+    for command in reversed([command for command in grub_script.inside(block.statements) if command.words[0].text in grub_commands.KERNELS]):
         body = body[: command.start - block.start] + _kernel(text, command, wanted) + body[command.end - block.start :]
     return body
 

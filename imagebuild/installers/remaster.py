@@ -103,9 +103,12 @@ def _without_includes(text: str) -> str:
 
 def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *, default: bool) -> None:
     """Write the copy with the kickstart and the changed menus."""
+    if not there.starts:
+        raise BuildError(
+            f"{source.name} boots neither under BIOS nor under UEFI: which menu its firmware would read cannot be told",
+            hint="only media with an El Torito catalogue (ECMA-119, x86 and ARM) can be changed",
+        )
     texts = _changed(there, wanted, default=default)
-    if not there.starts and not texts:
-        raise BuildError(f"{source.name} has no boot menu that is known here", hint=f"looked for: {', '.join(path for _, path in COPIES)}")
     files = dict[str, Path]()
     for number, ((volume, path), text) in enumerate(sorted(texts.items())):
         file = work / f"menu-{number}"

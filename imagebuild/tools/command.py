@@ -31,12 +31,14 @@ GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
 # program -> (Debian package, Fedora package)
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "busybox": ("busybox-static", "busybox"),
+    "bzip2": ("bzip2", "bzip2"),
     "chromium": ("chromium", "chromium"),
     "createrepo_c": ("createrepo-c", "createrepo_c"),
     "checkisomd5": ("isomd5sum", "isomd5sum"),
     "gpg": ("gnupg", "gnupg2"),
     "implantisomd5": ("isomd5sum", "isomd5sum"),
     "losetup": ("mount", "util-linux-core"),
+    "lz4": ("lz4", "lz4"),
     "mcopy": ("mtools", "mtools"),
     "mkfs.vfat": ("dosfstools", "dosfstools"),
     "mksquashfs": ("squashfs-tools", "squashfs-tools"),

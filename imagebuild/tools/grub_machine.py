@@ -1,29 +1,20 @@
-"""GRUB's scripts, run as far as a menu needs it: variables, conditions, functions, files, and the entries that are defined.
+"""GRUB's scripts, run: variables, conditions, loops, files; the commands are in `grub_commands`.
 
-What is run follows rhboot's GRUB 2.06 (normal/main.c, script/execute.c, commands/{menuentry,search_wrap,configfile}.c, kern/env.c). What only a
-machine knows (its time, its memory, a held key) is taken for untrue, and said in `unsure`.
+What is run follows rhboot's GRUB 2.06 (normal/main.c, script/execute.c, kern/env.c).
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import grub_choice, grub_script, grub_test
+from imagebuild.tools import grub_script
 from imagebuild.tools.boot_menu import DEPTH, Entry, Spot, Volume
-from imagebuild.tools.grub_script import Command, For, Function, If, Kind, Statement, While, Word
+from imagebuild.tools.grub_script import Command, For, Function, If, Statement, While
+from imagebuild.tools.grub_words import Kind, Word
 
-KERNELS = ("linux", "linux16", "linuxefi", "linux32")
-INITRDS = ("initrd", "initrd16", "initrdefi")
-DEFINING = re.compile(r"(menuentry|submenu)\b")
-# they ask what only the machine knows, and are untrue on most
-ASKING = frozenset({"keystatus", "cpuid", "probe", "smbios", "regexp", "sleep", "read", "getenv", "rdmsr", "hashsum", "cmp", "nativedisk"})
 # what a hostile menu could go on with for ever: statements run, characters of one value or one line's words
 MOST_STEPS = 20_000
 LONGEST = 1 << 16
-SEARCHES = {"search.fs_label": "--label", "search.fs_uuid": "--fs-uuid", "search.file": "--file"}
-SHOWING = ("configfile", "normal", "extract_entries_configfile")
-SOURCING = ("source", ".", "extract_entries_source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +100,9 @@ class Machine:
         self.arguments: tuple[str, ...] = ()
         self._functions: dict[str, tuple[Function, Spot]] = {}
         self._steps = 0
+        # what `return` and `break` can leave: without it they do nothing (script/execute.c)
+        self.calls = 0
+        self._loops = 0
 
     # --- files ---
 
@@ -171,14 +165,18 @@ class Machine:
 
     def _loop(self, body: tuple[Statement, ...], here: Here, rounds: Iterable[tuple[str, str]]) -> bool:
         well = True
-        for name, value in rounds:
-            if name:
-                here.scope.variables[name] = value
-            try:
-                well = self.run(body, here)
-            except LoopEndError as end:
-                if not end.again:
-                    break
+        self._loops += 1
+        try:
+            for name, value in rounds:
+                if name:
+                    here.scope.variables[name] = value
+                try:
+                    well = self.run(body, here)
+                except LoopEndError as end:
+                    if not end.again:
+                        break
+        finally:
+            self._loops -= 1
         return well
 
     # --- words ---
@@ -223,170 +221,5 @@ class Machine:
         return not words or self._named(words[0], words[1:], here)
 
     def _named(self, name: str, words: list[str], here: Here) -> bool:
-        if name in COMMANDS:
-            return COMMANDS[name](self, name, words, here)
-        if name in self._functions:
-            return self._call(name, words, here)
-        if "=" in name:
-            return self._set("set", [name], here)
-        if name in ASKING:
-            self.unsure.append(f"{here.spot} asks the machine with {name}")
-            return False
-        if name == "blscfg":
-            self.unsure.append(f"{here.spot} takes entries from /loader/entries")
-        return True
-
-    def _define(self, name: str, words: list[str], here: Here) -> bool:
-        options, names = grub_choice.options("menuentry", words)
-        source, block = options.get("source"), here.statement.block if here.statement is not None else None
-        if not names or here.statement is None or (block is None and not source):
-            return False
-        body = block.statements if block is not None else grub_script.parse((source or [""])[-1]).statements
-        label = (options.get("id") or [names[0]])[-1]
-        entry = Entry(title=names[0], label=label, key=grub_choice.key(options), submenu=name == "submenu", spot=here.spot)
-        here.scope.entries.append(Defined(entry=entry, names=tuple(names), body=body, statement=here.statement, siblings=here.siblings))
-        return True
-
-    def _kernel(self, name: str, words: list[str], here: Here) -> bool:
-        if here.statement is not None:
-            here.scope.kernels.append(Loaded(spot=here.spot, statement=here.statement, name=name, words=tuple(words)))
-        return True
-
-    def _call(self, name: str, words: list[str], here: Here) -> bool:
-        function, spot = self._functions[name]
-        if here.depth <= 0:
-            raise BuildError(f"{spot}: GRUB's function {name} calls itself for ever")
-        before, self.arguments = self.arguments, tuple(words)
-        try:
-            return self.run(function.body, Here(scope=here.scope, spot=spot, depth=here.depth - 1))
-        except ReturnError:
-            return here.scope.variables.get("?", "0") == "0"
-        finally:
-            self.arguments = before
-
-    def _set(self, name: str, words: list[str], here: Here) -> bool:
-        del name
-        variable, equals, value = (words or [""])[0].partition("=")
-        if variable == "root" and value.startswith("(") and value.endswith(")"):
-            value = value[1:-1]
-        if equals:
-            here.scope.variables[variable] = value
-        return True
-
-    def _unset(self, name: str, words: list[str], here: Here) -> bool:
-        del name
-        for word in words:
-            here.scope.variables.pop(word, None)
-        return True
-
-    def _export(self, name: str, words: list[str], here: Here) -> bool:
-        del name
-        here.scope.exported.update(words)
-        return True
-
-    def _eval(self, name: str, words: list[str], here: Here) -> bool:
-        del name
-        if here.depth <= 0:
-            raise BuildError(f"{here.spot}: GRUB's eval calls itself for ever")
-        return self.run(grub_script.parse(" ".join(words)).statements, replace(here, depth=here.depth - 1))
-
-    def _initrd(self, name: str, words: list[str], here: Here) -> bool:
-        del name
-        here.scope.initrds = tuple(words)
-        return True
-
-    def _truth(self, name: str, words: list[str], here: Here) -> bool:
-        del words, here
-        return name == "true"
-
-    def _leave(self, name: str, words: list[str], here: Here) -> bool:
-        if name != "return":
-            raise LoopEndError(again=name == "continue")
-        if words:
-            here.scope.variables["?"] = words[0]
-        raise ReturnError
-
-    def _parameters(self, name: str, words: list[str], here: Here) -> bool:
-        del here
-        count = int(words[0][:6]) if words and words[0].isdigit() else 1
-        self.arguments = tuple(words) if name == "setparams" else self.arguments[count:]
-        return True
-
-    def _test(self, name: str, words: list[str], here: Here) -> bool:
-        return grub_test.holds(words[:-1] if name == "[" else words, lambda path: self._has(path, here.scope))
-
-    def _has(self, path: str, scope: Scope) -> bool:
-        volume, name = self.locate(path, scope)
-        return volume is not None and volume.has(name)
-
-    def _there(self, name: str, words: list[str], here: Here) -> bool:
-        """Whether a font or a picture can be loaded."""
-        del name
-        names = [word for word in words if not word.startswith("-")]
-        return bool(names) and self._has(names[-1], here.scope)
-
-    def _load_env(self, name: str, words: list[str], here: Here) -> bool:
-        """Take variables from a file (docs/grub.texi, "The GRUB environment block")."""
-        del name
-        names = [word for word in words if not word.startswith("-")]
-        chosen = next((word.partition("=")[2] for word in words if word.startswith("--file=")), "")
-        if not chosen and names and {"-f", "--file"} & set(words):
-            chosen = names.pop(0)
-        volume, path = self.locate(chosen or f"{here.scope.variables.get('prefix', '')}/grubenv", here.scope)
-        text = volume.read(path) if volume is not None else None
-        for line in (text or "").splitlines():
-            key, equals, value = line.partition("=")
-            if equals and not line.startswith("#") and (not names or key in names):
-                here.scope.variables[key] = value
-        return text is not None
-
-    def _search(self, name: str, words: list[str], here: Here) -> bool:
-        options, names = grub_choice.options("search", [SEARCHES[name], *words] if name in SEARCHES else words)
-        variable = options.get("set", [])
-        wanted = names[0] if names else ""
-        target = (variable[-1] or "root") if variable else (names[1] if len(names) > 1 else "")
-        if not wanted and variable:
-            wanted, target = variable[-1], "root"
-        volumes = [self.volumes[known] for known in sorted(self.volumes)]
-        found = next((volume for volume in volumes if _matches(volume, options, wanted)), None)
-        if found is None:
-            self.unsure.append(f"{here.spot} searches for {wanted!r}, which is nowhere on the medium")
-        elif target:
-            here.scope.variables[target] = found.name
-        return found is not None
-
-    def _file(self, name: str, words: list[str], here: Here) -> bool:
-        path = words[0] if words else (f"{here.scope.variables.get('prefix', '')}/grub.cfg" if name == "normal" else "")
-        volume, file = self.locate(path, here.scope)
-        if volume is None or not volume.has(file):
-            self.unsure.append(f"{here.spot} reads {path}, which is not on the medium")
-            return False
-        there = Spot(volume=volume.name, file=volume.actual(file), line=1)
-        if name in SOURCING:
-            return self.run_file(there, here.scope, here.depth - 1)
-        # `normal` opens a menu, but no context
-        opened = here.scope.copied() if name == "normal" else here.scope.opened()
-        well = self.run_file(there, opened, here.depth - 1)
-        if opened.entries:
-            raise ShownError(there, opened)
-        return well
-
-
-def _matches(volume: Volume, options: Mapping[str, list[str]], wanted: str) -> bool:
-    if "label" in options:
-        return volume.label == wanted
-    if "fs-uuid" in options:
-        return volume.uuid.lower() == wanted.lower()
-    return "file" in options and volume.has(wanted)
-
-
-_Handler = Callable[[Machine, str, list[str], Here], bool]
-COMMANDS: Mapping[str, _Handler] = {
-    "set": Machine._set, "unset": Machine._unset, "export": Machine._export, "eval": Machine._eval, "load_env": Machine._load_env,
-    "true": Machine._truth, "false": Machine._truth, "test": Machine._test, "[": Machine._test,
-    "return": Machine._leave, "break": Machine._leave, "continue": Machine._leave,
-    "setparams": Machine._parameters, "shift": Machine._parameters, "loadfont": Machine._there, "background_image": Machine._there,
-    **dict.fromkeys(("menuentry", "submenu"), Machine._define), **dict.fromkeys(KERNELS, Machine._kernel), **dict.fromkeys(INITRDS, Machine._initrd),
-    **dict.fromkeys(("search", *SEARCHES), Machine._search),
-    **dict.fromkeys((*SHOWING, *SOURCING), Machine._file),
-}  # fmt: skip
+        """Run a command: those that are known here are of a class below."""
+        raise NotImplementedError

@@ -11,7 +11,8 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import grub_choice
 from imagebuild.tools.boot_menu import DEPTH, Entry, Loader, Menu, Spot, Volume
-from imagebuild.tools.grub_machine import Defined, Here, Loaded, LoopEndError, Machine, ReturnError, Scope, ShownError
+from imagebuild.tools.grub_commands import Grub
+from imagebuild.tools.grub_machine import Defined, Here, Loaded, ReturnError, Scope, ShownError
 from imagebuild.tools.grub_script import Command, Statement
 
 # normal/main.c, `features`
@@ -70,7 +71,7 @@ def read_all(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Readin
 
 
 def _read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
-    machine = Machine(volumes)
+    machine = Grub(volumes)
     home = volumes[0]
     scope = Scope(variables=_variables(home.name, path, firmware), exported=set(EXPORTED))
     spot = Spot(volume=home.name, file=home.actual(path), line=1)
@@ -79,8 +80,6 @@ def _read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
             raise BuildError(f"GRUB's menu {path} is not there")
     except ShownError as shown:
         spot, scope = shown.spot, shown.scope
-    except (ReturnError, LoopEndError):
-        pass
     tried = _try_all(machine, scope, (), (spot,))
     menu = Menu(
         loader=Loader.GRUB, spot=spot, entries=tried.entries, default=tried.way, timeout=grub_choice.timeout(scope.variables),
@@ -97,7 +96,7 @@ def _variables(device: str, path: str, firmware: Firmware) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _try_all(machine: Machine, scope: Scope, way: tuple[int, ...], above: tuple[Spot, ...]) -> _Tried:
+def _try_all(machine: Grub, scope: Scope, way: tuple[int, ...], above: tuple[Spot, ...]) -> _Tried:
     """Try every entry of a menu, and those of its submenus; `above` are the files whose menus lead here."""
     default = scope.variables.get("default", "")
     chosen = grub_choice.index(default, [defined.entry for defined in scope.entries])
@@ -112,7 +111,7 @@ def _try_all(machine: Machine, scope: Scope, way: tuple[int, ...], above: tuple[
 
 
 def _try(
-    machine: Machine, defined: Defined, scope: Scope, way: tuple[int, ...], above: tuple[Spot, ...], default: str
+    machine: Grub, defined: Defined, scope: Scope, way: tuple[int, ...], above: tuple[Spot, ...], default: str
 ) -> tuple[Entry, Definition, _Tried]:
     """Run an entry's body as GRUB does when it is chosen; `default` is what it says to a submenu."""
     entry, inner = defined.entry, scope.opened() if defined.entry.submenu else scope.copied()
@@ -121,13 +120,16 @@ def _try(
     below, waits = inner, False
     arguments, unsure = machine.arguments, list(machine.unsure)
     machine.arguments = defined.names
+    machine.calls += 1
     try:
         machine.run(defined.body, Here(scope=inner, spot=entry.spot, depth=DEPTH - len(way)))
     except ShownError as shown:
         entry, below, above = replace(entry, submenu=True), shown.scope, (*above, shown.spot)
         waits = grub_choice.timeout(below.variables) is None
-    except (ReturnError, LoopEndError):
+    except ReturnError:
         pass
+    finally:
+        machine.calls -= 1
     machine.arguments, machine.unsure = arguments, unsure
     # an entry may lead back to a menu that it came from
     again = len(set(above)) < len(above) or len(way) >= DEPTH

@@ -6,38 +6,11 @@ a file statement by statement; what it cannot parse it complains of and skips, a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+
+from imagebuild.tools.grub_words import GrubSyntaxError, Word, Words
 
 # of blocks in blocks: a hostile file must not exhaust the stack
 DEEPEST = 60
-BLANKS, ENDS = " \t", "\n;"
-OPERATORS = ("||", "&&", ";;", "{", "}", "\n", ";", "|", "&", "<", ">")
-SPECIAL = "?#*@"
-
-
-class Kind(StrEnum):
-    """How a piece of a word is meant."""
-
-    TEXT = "text"
-    QUOTED = "quoted"
-    VARIABLE = "variable"
-    QUOTED_VARIABLE = "quoted variable"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Word:
-    """A word and where it is: `pieces` are joined once variables have their values."""
-
-    pieces: tuple[tuple[Kind, str], ...]
-    start: int
-    end: int
-
-    @property
-    def text(self) -> str:
-        """The word when it has no variable in it; otherwise what cannot be a word that is looked for."""
-        if any(kind in (Kind.VARIABLE, Kind.QUOTED_VARIABLE) for kind, _ in self.pieces):
-            return "$"
-        return "".join(text for _, text in self.pieces)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +79,6 @@ class Script:
     complaints: tuple[int, ...]
 
 
-class _SyntaxError(Exception):
-    def __init__(self, position: int) -> None:
-        super().__init__()
-        self.position = position
-
-
 def inside(statements: tuple[Statement, ...]) -> Iterator[Command]:
     """Yield the commands of statements and of what is nested in them, but not those in a command's own block."""
     for statement in statements:
@@ -140,7 +107,7 @@ def parse(text: str) -> Script:
         before = parser.position
         try:
             found.append(parser.statement(0))
-        except _SyntaxError as error:
+        except GrubSyntaxError as error:
             complaints.append(text.count("\n", 0, error.position) + 1)
             # GRUB goes on with the line after the one it stumbled over
             newline = text.find("\n", max(before, error.position))
@@ -148,141 +115,17 @@ def parse(text: str) -> Script:
     return Script(text=text, statements=tuple(found), complaints=tuple(complaints))
 
 
-class _Parser:
+class _Parser(Words):
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.position = 0
-
-    # --- words ---
-
-    def skip_blanks(self) -> None:
-        while self.position < len(self.text):
-            if self.text[self.position] in BLANKS + "\r":
-                self.position += 1
-            elif self.text.startswith("\\\n", self.position):
-                self.position += 2
-            elif self.text[self.position] == "#":
-                newline = self.text.find("\n", self.position)
-                self.position = len(self.text) if newline < 0 else newline
-            else:
-                return
-
-    def skip_ends(self) -> None:
-        self.skip_blanks()
-        while self.position < len(self.text) and self.text[self.position] in ENDS:
-            self.position += 1
-            self.skip_blanks()
-
-    def operator(self) -> str:
-        """Return the operator that comes next; empty for a word, a newline for the end of the file."""
-        self.skip_blanks()
-        if self.position >= len(self.text):
-            return "\n"
-        return next((known for known in OPERATORS if self.text.startswith(known, self.position)), "")
-
-    def peek(self) -> str:
-        """Return the word that comes next, without taking it; empty when none comes."""
-        if self.operator():
-            return ""
-        before = self.position
-        word = self.word()
-        self.position = before
-        return word.text if word.pieces and word.pieces[0][0] is Kind.TEXT and len(word.pieces) == 1 else "$"
-
-    def expect(self, wanted: str) -> None:
-        if wanted == "{" and self.operator() == "{":
-            self.position += 1
-        elif wanted == "{" or self.peek() != wanted:
-            raise _SyntaxError(self.position)
-        else:
-            self.word()
-
-    def word(self) -> Word:
-        self.skip_blanks()
-        start, pieces = self.position, list[tuple[Kind, str]]()
-        while self.position < len(self.text):
-            character = self.text[self.position]
-            if character in BLANKS or any(self.text.startswith(known, self.position) for known in OPERATORS) or character == "\r":
-                break
-            pieces += self._piece(character)
-        if not pieces:
-            raise _SyntaxError(start)
-        return Word(pieces=_joined(pieces), start=start, end=self.position)
-
-    def _piece(self, character: str) -> list[tuple[Kind, str]]:
-        if character == "'":
-            return [(Kind.QUOTED, self._until_quote(self.position + 1))]
-        if character == '"' or self.text.startswith('$"', self.position):
-            self.position += 1 if character == '"' else 2
-            return self._double_quoted()
-        if character == "$":
-            return [(Kind.VARIABLE, self._variable())]
-        if character == "\\":
-            return self._escaped()
-        self.position += 1
-        return [(Kind.TEXT, character)]
-
-    def _escaped(self) -> list[tuple[Kind, str]]:
-        following = self.text[self.position + 1 : self.position + 2]
-        self.position += 2
-        if following == "\n":
-            return []
-        # rhboot's GRUB leaves \x20 alone, for labels with blanks (execute.c: wildcard_unescape)
-        digits = self.text[self.position : self.position + 2]
-        if following == "x" and len(digits) == 2 and all(digit in "0123456789abcdefABCDEF" for digit in digits):
-            self.position += 2
-            return [(Kind.TEXT, f"\\x{digits}")]
-        return [(Kind.QUOTED, following)]
-
-    def _until_quote(self, start: int) -> str:
-        end = self.text.find("'", start)
-        if end < 0:
-            raise _SyntaxError(start)
-        self.position = end + 1
-        return self.text[start:end]
-
-    def _double_quoted(self) -> list[tuple[Kind, str]]:
-        pieces: list[tuple[Kind, str]] = [(Kind.QUOTED, "")]
-        begun = self.position
-        while self.position < len(self.text):
-            character = self.text[self.position]
-            if character == '"':
-                self.position += 1
-                return pieces
-            if character == "$":
-                pieces.append((Kind.QUOTED_VARIABLE, self._variable()))
-            elif character == "\\" and self.text[self.position + 1 : self.position + 2] in ("$", "\\", '"', "\n"):
-                following = self.text[self.position + 1]
-                pieces.append((Kind.QUOTED, "" if following == "\n" else following))
-                self.position += 2
-            else:
-                pieces.append((Kind.QUOTED, character))
-                self.position += 1
-        raise _SyntaxError(begun)
-
-    def _variable(self) -> str:
-        start = self.position + 1
-        braced = self.text.startswith("{", start)
-        at = start + braced
-        end = at
-        if self.text[at : at + 1] and self.text[at] in SPECIAL:
-            end += 1
-        else:
-            while end < len(self.text) and (self.text[end].isalnum() or self.text[end] == "_"):
-                end += 1
-        if end == at or (braced and not self.text.startswith("}", end)):
-            raise _SyntaxError(self.position)
-        self.position = end + braced
-        return self.text[at:end]
-
-    # --- statements ---
+        super().__init__(text)
+        self.ended = ""
 
     def statement(self, depth: int) -> Statement:
         if depth > DEEPEST:
-            raise _SyntaxError(self.position)
+            raise GrubSyntaxError(self.position)
         first = self.peek()
         if not first:
-            raise _SyntaxError(self.position)
+            raise GrubSyntaxError(self.position)
         if first in ("if", "for", "while", "until", "function"):
             self.word()
         match first:
@@ -301,11 +144,11 @@ class _Parser:
 
     def statements(self, ends: tuple[str, ...], depth: int) -> tuple[Statement, ...]:
         """Take statements up to one of the reserved words, and that word."""
-        found = []
+        found: list[Statement] = []
         while True:
             self.skip_ends()
             if self.position >= len(self.text):
-                raise _SyntaxError(self.position)
+                raise GrubSyntaxError(self.position)
             if self.peek() in ends:
                 self.ended = self.word().text
                 return tuple(found)
@@ -341,28 +184,18 @@ class _Parser:
             block = self._block(depth)
             end = self.position
         if self.operator() not in ("\n", ";", "}"):
-            raise _SyntaxError(self.position)
+            raise GrubSyntaxError(self.position)
         return Command(words=tuple(words), block=block, start=start, end=end, line=self.text.count("\n", 0, start) + 1)
 
     def _block(self, depth: int) -> Block:
         self.expect("{")
-        start, found = self.position, []
+        start, found = self.position, list[Statement]()
         while True:
             self.skip_ends()
             if self.position >= len(self.text):
-                raise _SyntaxError(start)
+                raise GrubSyntaxError(start)
             if self.operator() == "}":
                 end = self.position
                 self.position += 1
                 return Block(statements=tuple(found), start=start, end=end)
             found.append(self.statement(depth + 1))
-
-
-def _joined(pieces: list[tuple[Kind, str]]) -> tuple[tuple[Kind, str], ...]:
-    found: list[tuple[Kind, str]] = []
-    for kind, text in pieces:
-        if found and found[-1][0] is kind and kind in (Kind.TEXT, Kind.QUOTED):
-            found[-1] = (kind, found[-1][1] + text)
-        else:
-            found.append((kind, text))
-    return tuple(found)

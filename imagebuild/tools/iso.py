@@ -109,8 +109,11 @@ def content(image: Path) -> Content:
 
 
 def _unquoted(name: str) -> str:
-    """Return a name as it is: xorriso quotes it as a shell would."""
-    return "".join(shlex.split(name))
+    """Return a name as it is: xorriso quotes it as a shell would. One with a line feed in it is left as it is: nobody asks for it."""
+    try:
+        return "".join(shlex.split(name))
+    except ValueError:
+        return name
 
 
 def identifier(image: Path) -> str:

@@ -140,12 +140,12 @@ class Configuration:
             self._setting(word, rest)
 
     def _include(self, rest: str, spot: Spot, depth: int) -> None:
-        name, _, title = rest.partition(" ")
-        if title.strip():
+        name, *title = rest.split(None, 1)[:2] or [""]
+        if title:
             self.end()
-            self._begin(title.strip(), spot)
+            self._begin(title[0], spot)
         self.file(self.owner.absolute(name), depth - 1)
-        if title.strip():
+        if title:
             self._leave()
 
     def _of_label(self, label: Label, word: str, rest: str) -> None:

@@ -5,7 +5,7 @@ Under BIOS the boot image of the El Torito catalogue says which loader it is; un
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,13 @@ from imagebuild.tools.boot_menu import ESP, ISO, Loader, Menu, Spot, Volume
 
 # where GRUB looks for its menu: Fedora's and Debian's prefix under BIOS; the directory of the program and the vendor's under UEFI
 BIOS_MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg")
-ESP_MENUS = (
-    "/EFI/BOOT/grub.cfg",
-    "/EFI/fedora/grub.cfg",
-    "/EFI/redhat/grub.cfg",
-    "/EFI/centos/grub.cfg",
-    "/boot/grub2/grub.cfg",
-    "/boot/grub/grub.cfg",
-)
+ESP_MENUS = ("/EFI/BOOT/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
 LARGEST_MENU = 1 << 20
 # what firmware loads of a boot image without emulation: four sectors of 512 bytes
 SECTORS_OF_BIOS = 4 * 512
 # of an ESP that is copied out of an image
 LARGEST_ESP = 1 << 30
+MDIR_SECONDS = 60.0
 MTOOLS = {"MTOOLS_SKIP_CHECK": "1"}
 UNKNOWN_HINT = "looked for isolinux' and GRUB's menus where their boot images look"
 
@@ -83,13 +77,13 @@ def opened(image: Path, work: Path) -> Medium:
     )
     entries = iso.boot_entries(image)
     place = _esp(image, entries, files, work)
-    esp = _esp_volume(place.file, work) if place is not None else None
+    esp, paths = _esp_volume(place.file, work) if place is not None else (None, [])
     starts = dict[Firmware, tuple[Loader, Spot]]()
     bios = next((entry for entry in entries if entry.platform == "BIOS"), None)
     if bios is not None:
         starts[Firmware.BIOS] = _bios_start(image, volume, bios, files)
     if esp is not None:
-        starts[Firmware.UEFI] = _uefi_start(esp)
+        starts[Firmware.UEFI] = _uefi_start(esp, paths)
     elif any(entry.platform == "UEFI" for entry in entries):
         raise BuildError(f"{image.name} boots under UEFI, but its ESP cannot be found", hint="is it a whole download?")
     return Medium(iso=volume, esp=esp, esp_place=place, starts=starts)
@@ -131,9 +125,10 @@ def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
     return read
 
 
-def _esp_volume(file: Path, work: Path) -> Volume:
-    status, said = command.status(["mdir", "-/", "-b", "-a", "-i", file, "::"], env=MTOOLS)
-    paths = [line.removeprefix("::").rstrip("/") for line in said.splitlines() if line.startswith("::/")] if status == 0 else []
+def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
+    # in a hostile one a directory may be in itself
+    said = command.run(["mdir", "-/", "-b", "-a", "-i", file, "::"], env=MTOOLS, quiet=True, timeout=MDIR_SECONDS, accept=range(256))
+    paths = [line.removeprefix("::").rstrip("/") for line in said.splitlines() if line.startswith("::/")]
     with file.open("rb") as stream:
         head = stream.read(512)
     # the FAT's serial number and label (Microsoft's FAT specification 1.03, BS_VolID and BS_VolLab)
@@ -150,7 +145,7 @@ def _esp_volume(file: Path, work: Path) -> Volume:
             raise BuildError(f"{path} of the ESP has {target.stat().st_size} bytes: that is no boot menu")
         return target.read_bytes().decode("utf-8", "surrogateescape")
 
-    return _volume(ESP, label, f"{serial >> 16:04X}-{serial & 0xFFFF:04X}", read, paths)
+    return _volume(ESP, label, f"{serial >> 16:04X}-{serial & 0xFFFF:04X}", read, paths), paths
 
 
 # --- where each firmware begins ---------------------------------------------------------------------------------------
@@ -174,12 +169,13 @@ def _bios_start(image: Path, volume: Volume, entry: iso.BootEntry, files: Mappin
     return (Loader.ISOLINUX if is_isolinux else Loader.GRUB), Spot(volume=ISO, file=found, line=1)
 
 
-def _uefi_start(esp: Volume) -> tuple[Loader, Spot]:
-    found = next((path for path in ESP_MENUS if esp.has(path)), None)
+def _uefi_start(esp: Volume, paths: Sequence[str]) -> tuple[Loader, Spot]:
+    vendors = sorted(path for path in paths if re.fullmatch(r"/EFI/[^/]+/grub\.cfg", path, re.IGNORECASE))
+    found = next((path for path in (ESP_MENUS[0], *vendors, *ESP_MENUS[1:]) if esp.has(path)), None)
     if found is None:
         raise BuildError(
             "the ESP has no boot menu that is known here: what UEFI boots cannot be told",
-            hint=f"looked for {', '.join(ESP_MENUS)} in the ESP",
+            hint=f"looked for EFI/*/grub.cfg, {', '.join(ESP_MENUS)} in the ESP",
         )
     return Loader.GRUB, Spot(volume=ESP, file=found, line=1)
 
