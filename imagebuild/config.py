@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from imagebuild import naming
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware, Login
 
@@ -42,6 +43,8 @@ Mebibytes = Annotated[int, BeforeValidator(_mebibytes), Field(gt=0)]
 Name = Annotated[str, BeforeValidator(lambda value: _plain(value) if isinstance(value, str) else value)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Url = Annotated[str, Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$")]
+# OSTREE_REF_REGEXP (ostree 2022.7, src/libostree/ostree-core-private.h) takes dots, too, but the name is a path below refs/
+Ref = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$")]
 TreePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._@+-]+)*$")]
 
@@ -315,8 +318,8 @@ class InstallerConfig(Model):
         default="auto", description="auto: lorax when it imports and a package source is configured, otherwise live"
     )
     name: Name = Field(description="file name without suffix")
-    volume_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = Field(
-        description="label of the medium: at most 32 characters, and none that lorax would replace"
+    volume_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,31}$")] = Field(
+        description="label of the medium: at most 32 characters (ECMA-119, 8.4.7), and none that lorax would replace"
     )
     variant: Name = "Atomic"
     defaults: Word = Field(description="key of `kickstarts`: what an interactive installation begins with")
@@ -443,12 +446,12 @@ class PublishConfig(Model):
         default=None, description="where `imagebuild promote` puts releases"
     )
     repo: Url | None = Field(default=None, description="stable repository (file://) in which promotion moves the ref")
-    ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
+    ref: Ref | None = Field(
         default=None,
         description="stable ref, which promotion moves and installed hosts follow; not given: the built ref without `updates/` (Fedora's "
         "nightly refs have it)",
     )
-    previous_major: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
+    previous_major: Ref | None = Field(
         default=None, description="ref of the release line before, whose hosts get a static delta too"
     )
     arches: tuple[Word, ...] = Field(default=("x86_64",), min_length=1, description="architectures that are promoted together")
@@ -563,9 +566,25 @@ def load(file: Path, store: Path) -> Config:
         config = Config.model_validate(data)
     except ValidationError as error:
         problems += [_problem(file, node, dict(each)) for each in error.errors()]
+    else:
+        problems += [f"{file}:{_line(node, [*key.split('.')])}: {key}: {says}" for key, says in naming.check(_names(config))]
     if problems:
         raise UsageError("\n".join(problems), hint="`imagebuild config --schema` prints what may stand there")
     return config
+
+
+def _names(config: Config) -> naming.Line:
+    """Return what the names of a release line are made of, each with the key that says it."""
+    installer, publish = config.installer, config.publish
+    names = {f"images.{key}.name": image.name for key, image in config.images.items()}
+    formats = {f"images.{key}.name": frozenset(image.formats.model_dump(by_alias=True, exclude_none=True)) for key, image in config.images.items()}
+    if installer is not None:
+        names["installer.name"], formats["installer.name"] = installer.name, frozenset({"iso"})
+    return naming.Line(
+        product=config.product, release=config.release, arch=config.arch, arches=publish.arches, compose=publish.compose, nightly=publish.nightly,
+        variants={"publish.variants.iso": publish.variants.iso, "publish.variants.images": publish.variants.images}, names=names, formats=formats,
+        installer_variant=installer.variant if installer is not None else None,
+    )  # fmt: skip
 
 
 def _substitute(value: Any, store: str) -> Any:
