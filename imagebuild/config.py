@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -548,6 +549,8 @@ def schema() -> str:
 
 def load(file: Path, store: Path) -> Config:
     """Read a configuration. Raises UsageError with every error in it, one line each: file, line, key, what is wrong."""
+    if re.search(r"[\x00-\x1f\x7f]", str(store.absolute())):
+        raise UsageError(f"the path of the store has control characters: {str(store.absolute())!r}", hint="give --store another directory")
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -592,7 +595,10 @@ def _substitute(value: Any, store: str) -> Any:
         return {key: (_substitute(each, store) if key != "files" else each) for key, each in value.items()}
     if isinstance(value, list):
         return [_substitute(each, store) for each in value]
-    return value.replace("${store}", store) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # in an address the path is quoted, and unquoted where it becomes a path again (files.path_of)
+    return value.replace("${store}", quote(store) if re.match(r"[a-z0-9]+://", value) else store)
 
 
 def _repeated(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:

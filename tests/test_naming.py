@@ -150,4 +150,4 @@ def test_architectures_are_those_of_productmd(line: Line, arch: str) -> None:
 
 def test_days_have_digits_that_verify_reads(line: Line) -> None:
     with pytest.raises(UsageError, match="day"):
-        names_of(line.config, "２０２６１１２６", 0)
+        names_of(line.config, "".join(chr(ord(digit) + 0xFEE0) for digit in "20261126"), 0)

@@ -113,7 +113,7 @@ def _outside(source: Path, start: int) -> bool:
 
 
 def _listing(esp: Path) -> list[str]:
-    status, said = command.status(["mdir", "-b", "-i", esp, ESP_DIRECTORY], env=bootloader.MTOOLS)
+    status, said = command.status(["mdir", "-b", "-i", esp.name, ESP_DIRECTORY], env=bootloader.MTOOLS, cwd=esp.parent)
     return [line.rpartition("/")[2] for line in said.splitlines()] if status == 0 else []
 
 
@@ -126,7 +126,7 @@ def _change_esp(esp: Path, volume: str, work: Path, *, default: bool) -> None:
         if name is None:
             continue
         file = work / "esp-menu"
-        command.run(["mcopy", "-o", "-n", "-i", esp, f"{ESP_DIRECTORY}/{name}", file], env=bootloader.MTOOLS)
+        command.run(["mcopy", "-o", "-n", "-i", esp.name, f"{ESP_DIRECTORY}/{name}", file.absolute()], env=bootloader.MTOOLS, cwd=esp.parent)
         new = grub_menu(file.read_text(errors="surrogateescape"), volume, default=default)
         if new is not None:
             file.write_text(new, errors="surrogateescape")

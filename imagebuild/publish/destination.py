@@ -59,7 +59,7 @@ def open_destination(url: str) -> Destination:
     except ValueError as error:
         raise UsageError(f"{url!r} is no destination: {error}", hint=KINDS) from error
     if parts.scheme == "file" and not parts.netloc:
-        return Directory(Path(parts.path))
+        return Directory(files.path_of(url))
     if parts.scheme == "s3" and parts.netloc:
         return Bucket(fsspec.filesystem("s3"), f"{parts.netloc}{parts.path}".rstrip("/"))
     if parts.scheme in ("rsync", "ssh") and HOST.fullmatch(parts.netloc) and PATH.fullmatch(parts.path):

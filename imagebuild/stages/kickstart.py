@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.config import KickstartConfig, TreeConfig, shared_directory
 from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import prescript
@@ -38,7 +39,8 @@ def values(ref: str, source: TreeConfig) -> dict[str, str]:
     return {
         "osname": source.osname,
         "remote": source.remote,
-        "url": source.url,
+        # a `#` would begin a comment there
+        "url": files.url(files.path_of(source.url)) if source.url.startswith(files.FILE_URL) else source.url,
         "ref": ref,
         "nogpg": "--nogpg " if source.allow_unsigned else "",
         "update_url": source.update_url,

@@ -129,7 +129,7 @@ def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovm
         *_network(machine),
         *_kernel(machine),
         *_serial(machine, places),
-        *["-qmp", f"unix:{places.monitor},server=on,wait=off"],
+        *["-qmp", f"unix:{_escape(str(places.monitor))},server=on,wait=off"],
         *(["-loadvm", machine.snapshot] if machine.snapshot else []),
     ]
 
@@ -395,7 +395,7 @@ def exported(image: Path, image_format: str, *, writable: bool, part: tuple[int,
         finally:
             if process.alive:
                 process.end()
-            if str(place) in Path("/proc/self/mountinfo").read_text():  # left by one that was killed
+            if temporary.mounts_below(place):  # left by one that was killed
                 _unmount(place)
 
 
