@@ -16,7 +16,7 @@ from urllib.parse import quote
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from imagebuild import naming
+from imagebuild import lorax_variables, naming
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware, Login
 
@@ -302,6 +302,14 @@ class LoraxConfig(Model):
     python: str = Field(default="/usr/bin/python3", description="interpreter that has lorax")
     python_path: tuple[str, ...] = Field(default=(), description="PYTHONPATH of it")
     path: tuple[str, ...] = Field(default=(), description="directories to look for programs in, before the system's")
+
+    @field_validator("variables")
+    @classmethod
+    def _variables(cls, value: dict[str, str]) -> dict[str, str]:
+        taken = sorted(set(value) & lorax_variables.RESERVED)
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: lorax itself gives templates what is called that: choose another name")
+        return value
 
     @field_validator("sources")
     @classmethod

@@ -115,6 +115,9 @@ def test_ostree_pulls_from_there_and_into_it(place: Path, origin: tuple[Path, st
     repo = Repo.ensure(place / "store" / "repo")
     repo.pull(Remote(url=url, keys=(), verify=False), origin[1])
     assert repo.has(origin[1])
+    other = Repo.ensure(place / "other")
+    other.pull_local(repo, origin[1])
+    assert other.has(origin[1])
 
 
 def test_a_whole_release_in_such_a_place(tmp_path: Path, homedir: Path) -> None:

@@ -295,7 +295,9 @@ class Repo:
 
     def pull_local(self, source: "Repo", commit: str) -> None:
         """Copy a commit, whole, with its signatures, from another repository of this machine; refs stay. Raises CommandError."""
-        command.run(["ostree", f"--repo={self.path}", "pull-local", source.path, commit])
+        # it makes an address of the path by itself (ot-builtin-pull-local.c), and libostree unquotes that
+        quoted = files.url(source.path.absolute()).removeprefix(files.FILE_URL)
+        command.run(["ostree", f"--repo={self.path}", "pull-local", quoted, commit])
 
     def fsck(self, commit: str) -> int:
         """Read every object of a commit and check it against its name; return how many. Raises BuildError naming the bad one."""
