@@ -34,8 +34,8 @@ STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/prov
 # --- productmd --------------------------------------------------------------------------------------------------------
 
 
-def composeinfo(config: Config, names: Names) -> str:
-    """Return composeinfo.json. Raises BuildError when productmd finds it wrong."""
+def composeinfo(config: Config, names: Names, *, os_tree: str = "") -> str:
+    """Return composeinfo.json; `os_tree` is the directory of the installation tree. Raises BuildError when productmd finds it wrong."""
     info = ComposeInfo()
     _compose(info.compose, names)
     release = info.release
@@ -53,6 +53,8 @@ def composeinfo(config: Config, names: Names) -> str:
         variant = Variant(info)
         variant.id = variant.uid = variant.name = name
         variant.type, variant.arches = "variant", {names.arch}
+        if os_tree.startswith(f"{name}/"):
+            variant.paths.os_tree[names.arch] = os_tree
         info.variants.add(variant)
     return _dumped(info, "composeinfo.json")
 

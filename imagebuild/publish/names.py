@@ -27,7 +27,7 @@ PRODUCTMD: dict[str, tuple[str, str] | None] = {
 }
 # aarch64 and ppc64le had no boxes (naming-rules.yaml, vagrant_arches)
 VAGRANT_ARCHES = ("x86_64",)
-ISO, IMAGES = "iso", "images"
+ISO, IMAGES, OS = "iso", "images", "os"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,11 @@ class Names:
     def manifest(self) -> str:
         """The signed list of everything that is in no CHECKSUM of a variant's directory: page, metadata, evidence."""
         return f"{self.compose_id}-{self.arch}-CHECKSUM"
+
+    @property
+    def os_tree(self) -> str:
+        """The directory of the installation tree, VARIANT/ARCH/os (pungi, paths.compose.os_tree); empty when there is no ISO."""
+        return next((f"{each.variant}/{self.arch}/{OS}" for each in self.downloads if each.format == ISO), "")
 
     def paths(self) -> tuple[str, ...]:
         """Return every path of downloads and their CHECKSUM files, sorted."""
