@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from imagebuild import lorax_variables, naming
+from imagebuild import files, lorax_variables, naming
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware, Login
 
@@ -40,10 +39,16 @@ def _plain(value: str) -> str:
     return value
 
 
+def _file_url(value: object) -> object:
+    """Quote what a person wrote as it is: in a file:// address nothing but a path can be meant."""
+    local = isinstance(value, str) and value.startswith(f"{files.FILE_URL}/") and "${" not in value and not re.search(r"[\x00-\x1f\x7f]", value)
+    return files.url(files.path_of(str(value))) if local else value
+
+
 Mebibytes = Annotated[int, BeforeValidator(_mebibytes), Field(gt=0)]
 Name = Annotated[str, BeforeValidator(lambda value: _plain(value) if isinstance(value, str) else value)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Url = Annotated[str, Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$")]
+Url = Annotated[str, BeforeValidator(_file_url), Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$")]
 # OSTREE_REF_REGEXP (ostree 2022.7, src/libostree/ostree-core-private.h) takes dots, too, but the name is a path below refs/
 Ref = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$")]
@@ -451,7 +456,7 @@ class PublishConfig(Model):
         default=None,
         description="where the world finds the directory of releases (with / at the end): feeds and mails need whole addresses",
     )
-    destination: Annotated[str, Field(pattern=r"^(file:///|rsync://|ssh://|s3://|file://\$\{store\}/)[^\s'\"\\`]*$")] | None = Field(
+    destination: Annotated[str, BeforeValidator(_file_url), Field(pattern=r"^(file:///|rsync://|ssh://|s3://|file://\$\{store\}/)[^\s'\"\\`]*$")] | None = Field(
         default=None, description="where `imagebuild promote` puts releases"
     )
     repo: Url | None = Field(default=None, description="stable repository (file://) in which promotion moves the ref")
@@ -606,7 +611,7 @@ def _substitute(value: Any, store: str) -> Any:
     if not isinstance(value, str):
         return value
     # in an address the path is quoted, and unquoted where it becomes a path again (files.path_of)
-    return value.replace("${store}", quote(store) if re.match(r"[a-z0-9]+://", value) else store)
+    return value.replace("${store}", files.url(Path(store)).removeprefix(files.FILE_URL) if re.match(r"[a-z0-9]+://", value) else store)
 
 
 def _repeated(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:

@@ -22,7 +22,7 @@ COPIED = 1 << 20
 
 def url(path: Path) -> str:
     """Return the file:// address of an absolute path; whatever an address would take for its own is quoted (RFC 8089, RFC 3986)."""
-    return FILE_URL + quote(os.fsencode(path))
+    return FILE_URL + quote(os.fsencode(path), safe="/:@+,=~")
 
 
 def path_of(address: str) -> Path:

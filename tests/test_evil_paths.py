@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from imagebuild import cli, config, files, report
 from imagebuild.deploy import bootloader, compare
@@ -60,6 +61,34 @@ def test_a_path_becomes_an_address_and_a_path_again(place: Path) -> None:
 )  # fmt: skip
 def test_an_address_that_a_person_wrote(address: str, path: str) -> None:
     assert files.path_of(address) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("file:///srv/Nightly Build/repo", "/srv/Nightly Build/repo"), ("file:///srv/a#b", "/srv/a#b"), ("file:///srv/it's", "/srv/it's"),
+        ("file:///srv/a%20b", "/srv/a b"), ("file:///srv/50%", "/srv/50%"), ("file:///srv/a`b$c", "/srv/a`b$c"), ("file:///srv/a:b=c,d@e+f", "/srv/a:b=c,d@e+f"),
+    ],
+)  # fmt: skip
+def test_an_address_in_a_configuration(tmp_path: Path, written: str, path: str) -> None:
+    data = yaml.safe_load((ROOT / "configs" / "debian-12.yaml").read_text())
+    data["tree"]["url"] = data["publish"]["repo"] = data["publish"]["destination"] = written
+    (tmp_path / "c.yaml").write_text(json.dumps(data))
+    loaded = config.load(tmp_path / "c.yaml", tmp_path)
+    assert loaded.publish.destination is not None
+    assert {loaded.tree.url, loaded.publish.repo, loaded.publish.destination} == {files.url(Path(path))}
+    found = open_destination(loaded.publish.destination)
+    assert isinstance(found, Directory)
+    assert found.place == Path(path)
+
+
+@pytest.mark.parametrize("written", ["file://srv/repo", "file:///a\nb", "https://example.org/a b", "https://example.org/'$x", "ftp://example.org"])
+def test_other_addresses_are_refused_as_before(tmp_path: Path, written: str) -> None:
+    data = yaml.safe_load((ROOT / "configs" / "debian-12.yaml").read_text())
+    data["tree"]["url"] = written
+    (tmp_path / "c.yaml").write_text(json.dumps(data))
+    with pytest.raises(UsageError, match=r"tree\.url"):
+        config.load(tmp_path / "c.yaml", tmp_path)
 
 
 def test_bytes_that_are_no_text_are_kept() -> None:
