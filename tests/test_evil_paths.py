@@ -23,7 +23,7 @@ from imagebuild.publish.destination import Directory, open_destination
 from imagebuild.publish.source import DirectorySource, open_source
 from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.stages import kickstart
-from imagebuild.tools import command, iso, ostree_server, qemu, ssh, temporary
+from imagebuild.tools import command, iso, ostree_server, qemu, rpm, ssh, temporary
 from imagebuild.tools.ostree import Remote, Repo
 from tests.release_lab import FIRST, REF, SECOND, Line
 from tests.test_plan import ROOT
@@ -149,9 +149,10 @@ def test_ostree_pulls_from_there_and_into_it(place: Path, origin: tuple[Path, st
     assert other.has(origin[1])
 
 
-def test_a_whole_release_in_such_a_place(tmp_path: Path, homedir: Path) -> None:
+def test_a_whole_release_in_such_a_place(tmp_path: Path) -> None:
     place = tmp_path / "feature%2Fx #1? it's {a,b} & \"c\" $d;\u00e4 [e]"
-    line = Line(place / "line", homedir)
+    (home := place / "keys").mkdir(parents=True, mode=0o700)
+    line = Line(place / "line", home)
     stable, mirror = place / "stable", place / "mirror"
     line.changes |= {
         "publish": {"repo": files.url(stable), "destination": files.url(mirror)},
@@ -205,6 +206,7 @@ def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.parametrize("place", ["Nightly Build", "{a,b}$b`c`", "a=b:c,d@@e", "(a)<b>|*[c]!"], indirect=True)
 def test_isos_are_written_and_changed_there(place: Path, medium: Path) -> None:
     command.run(["cp", "-r", f"{medium}/.", place])
     found = {path.relative_to(place / "files").as_posix(): path for path in (place / "files").rglob("*") if path.is_file()}
@@ -269,3 +271,9 @@ def test_a_mount_is_found_there(place: Path) -> None:
     assert temporary.mounts_below(place) == []
     script = 'mount -t tmpfs none "$1" && exec "$2" -c "$3" "$1"'
     command.run(["unshare", "--mount", "sh", "-c", script, "sh", place, sys.executable, MOUNTED], cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+
+
+@pytest.mark.parametrize("place", ["feature%2Fx", "%zz;a&b'c\"d"], indirect=True)
+def test_packages_are_built_there(place: Path) -> None:
+    rpm.make_repository(place / "rpms", "name")
+    assert list((place / "rpms").rglob("name-*.rpm"))
