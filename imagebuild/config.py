@@ -472,6 +472,13 @@ class PublishConfig(Model):
     growth: GrowthConfig = GrowthConfig()
     keep: KeepConfig = KeepConfig()
 
+    @field_validator("destination")
+    @classmethod
+    def _destination(cls, value: str | None) -> str | None:
+        if value is not None and "${" not in value and not naming.is_destination(value):
+            raise ValueError(f"is no destination: {naming.DESTINATIONS}")
+        return value
+
     @model_validator(mode="after")
     def _numbered(self) -> "PublishConfig":
         for name, template in (("compose", self.compose), ("nightly", self.nightly)):
