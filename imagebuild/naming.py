@@ -161,7 +161,8 @@ def _variants(line: Line) -> Iterator[tuple[str, str]]:
         if says:
             yield key, f"{says}; write it with letters and digits only, such as AtomicHost"
     if line.installer_variant is not None:
-        says = _refused(lambda: treeinfo(line.product, line.release, line.installer_variant or "", line.arch, 1).dumps())
+        # product and release have keys of their own
+        says = _refused(lambda: treeinfo("Product", "1", line.installer_variant or "", line.arch, 1).dumps())
         if says:
             yield "installer.variant", f"{says} (.treeinfo has its letters and digits)"
 
@@ -173,7 +174,8 @@ def treeinfo(product: str, release: str, variant: str, arch: str, epoch: int) ->
     """
     info = TreeInfo()
     info.release.name, info.release.short, info.release.version = product, short(product), release
-    info.tree.arch, info.tree.build_timestamp = arch, epoch
+    # 0 passes for no time (common.py, _assert_not_blank)
+    info.tree.arch, info.tree.build_timestamp = arch, epoch or 1
     info.tree.platforms.add(arch)
     inner = TreeVariant(info)
     inner.id = inner.uid = inner.name = re.sub(r"[^A-Za-z0-9]", "", variant)

@@ -125,8 +125,16 @@ def test_what_would_be_refused_at_the_end_is_refused_with_its_key(line: Line, ch
     lines = [text for text in caught.value.message.splitlines() if f": {key}: " in text]
     assert lines, caught.value.message
     assert says in lines[0]
+    # nothing else is blamed but what has the same name
+    blamed = {text.split(": ")[1] for text in caught.value.message.splitlines()}
+    assert blamed <= {key, *(("publish.variants.iso", "publish.variants.images") if "variants" in key else ())}
     # the file and a line of it are named
     assert lines[0].startswith(f"{line.work / 'config.yaml'}:1: ")
+
+
+def test_a_time_of_zero_is_one(line: Line, tmp_path: Path) -> None:
+    write_treeinfo(tmp_path / "treeinfo", "Debian", "12", "AtomicHost", line.commit("12.1", FIRST), 0)
+    assert "build_timestamp = 1\n" in (tmp_path / "treeinfo").read_text()
 
 
 def test_all_names_that_are_wrong_are_said_at_once(line: Line) -> None:
