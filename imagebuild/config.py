@@ -308,6 +308,14 @@ class LoraxConfig(Model):
     python_path: tuple[str, ...] = Field(default=(), description="PYTHONPATH of it")
     path: tuple[str, ...] = Field(default=(), description="directories to look for programs in, before the system's")
 
+    @field_validator("python_path", "path")
+    @classmethod
+    def _searched(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for directory in value:
+            if os.pathsep in directory:
+                raise ValueError(f"{directory}: is one directory each: a {os.pathsep} would part it in two")
+        return value
+
     @field_validator("variables")
     @classmethod
     def _variables(cls, value: dict[str, str]) -> dict[str, str]:

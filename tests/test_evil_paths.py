@@ -18,11 +18,12 @@ from imagebuild.deploy import bootloader, compare
 from imagebuild.deploy.disk_map import Area
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.installers import check, remaster
-from imagebuild.kinds import Controller, Firmware
+from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.publish.destination import Directory, open_destination
 from imagebuild.publish.source import DirectorySource, open_source
 from imagebuild.publish.verify import Trust, describe, verify
-from imagebuild.stages import kickstart
+from imagebuild.rig import Rig
+from imagebuild.stages import kickstart, smoke
 from imagebuild.tools import command, iso, ostree_server, qemu, rpm, ssh, temporary
 from imagebuild.tools.ostree import Remote, Repo
 from tests.release_lab import FIRST, REF, SECOND, Line
@@ -32,7 +33,7 @@ from tests.test_qemu import PLACES, TCG
 from tests.test_remaster import make_iso
 
 NAMES = (
-    "feature%2Fx", "Nightly Build", "a#b?c", "50%", "%zz;a&b'c\"d", "\u00e4\u2028a\\b", "{a,b}$b`c`", "a=b:c,d@@e", "(a)<b>|*[c]!", "-x ~a+b ",
+    "feature%2Fx", "Nightly Build", "a#b?c", "50%", "%zz;a&b'c\"d", "\u00e4\u2028a\\b", "{a,b}$HOME`c`", "a=b:c,d@@e", "(a)<b>|*[c]!", "-x ~a+b ",
 )  # fmt: skip
 
 
@@ -177,6 +178,34 @@ def test_a_path_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.err.count("/srv/[red]a[/b]/x") == 2
 
 
+@pytest.mark.parametrize("key", ["python_path", "path"])
+def test_a_directory_that_is_searched_has_no_colon(key: str) -> None:
+    with pytest.raises(ValueError, match="would part it in two"):
+        config.LoraxConfig.model_validate({key: ["/a:/b"]})
+
+
+def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the options of stages/smoke.py, on a test that says what pytest takes for its root directory."""
+    rig = Rig(
+        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
+        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
+        accelerator=TCG, evidence=place,
+    )  # fmt: skip
+    (place / "test_here.py").write_text("def test_here(pytestconfig):\n    print('root', ascii(str(pytestconfig.rootpath)))\n")
+    said, run = list[str](), command.run
+
+    def here(argv: list[str], *, cwd: Path, **_: object) -> str:
+        options = [str(word) for word in argv[: argv.index("--pyargs")]]
+        plugin = options.index("imagebuild.criteria.plugin")
+        said.append(run([*options[: plugin - 1], *options[plugin + 1 :], "-s", "test_here.py"], cwd=cwd))
+        return ""
+
+    monkeypatch.setattr(command, "run", here)
+    with pytest.raises(BuildError, match="the criteria did not run"):
+        smoke._run_once(place, rig)
+    assert f"root {str(place)!a}" in said[0]
+
+
 # --- other programs ---------------------------------------------------------------------------------------------------
 
 
@@ -206,7 +235,7 @@ def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("place", ["Nightly Build", "{a,b}$b`c`", "a=b:c,d@@e", "(a)<b>|*[c]!"], indirect=True)
+@pytest.mark.parametrize("place", ["Nightly Build", "{a,b}$HOME`c`", "a=b:c,d@@e", "(a)<b>|*[c]!"], indirect=True)
 def test_isos_are_written_and_changed_there(place: Path, medium: Path) -> None:
     command.run(["cp", "-r", f"{medium}/.", place])
     found = {path.relative_to(place / "files").as_posix(): path for path in (place / "files").rglob("*") if path.is_file()}
