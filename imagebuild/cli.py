@@ -52,8 +52,9 @@ DEFAULT_OUTPUT = Path("build/release")
 app = typer.Typer(
     no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="From an OSTree commit to a release you can trust."
 )
-console = Console()
-complaints = Console(stderr=True)
+# paths are printed as they are: what stands in [] is no style
+console = Console(markup=False)
+complaints = Console(stderr=True, markup=False)
 # what is shown now: a signal handler asks which steps run
 _views: list[View] = []
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from imagebuild import syntaxes
+from imagebuild import files, lorax_variables, naming, syntaxes
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware, Login
 
@@ -45,10 +45,18 @@ def _plain(value: str) -> str:
     return value
 
 
+def _file_url(value: object) -> object:
+    """Quote what a person wrote as it is: in a file:// address nothing but a path can be meant."""
+    local = isinstance(value, str) and value.startswith(f"{files.FILE_URL}/") and "${" not in value and not re.search(r"[\x00-\x1f\x7f]", value)
+    return files.url(files.path_of(str(value))) if local else value
+
+
 Mebibytes = Annotated[int, BeforeValidator(_mebibytes), Field(gt=0)]
 Name = Annotated[str, BeforeValidator(lambda value: _plain(value) if isinstance(value, str) else value)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Url = Annotated[str, Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$")]
+Url = Annotated[str, BeforeValidator(_file_url), Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$")]
+# OSTREE_REF_REGEXP (ostree 2022.7, src/libostree/ostree-core-private.h) takes dots, too, but the name is a path below refs/
+Ref = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$")]
 TreePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._@+-]+)*$")]
 
@@ -306,6 +314,22 @@ class LoraxConfig(Model):
     python_path: tuple[str, ...] = Field(default=(), description="PYTHONPATH of it")
     path: tuple[str, ...] = Field(default=(), description="directories to look for programs in, before the system's")
 
+    @field_validator("python_path", "path")
+    @classmethod
+    def _searched(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for directory in value:
+            if os.pathsep in directory:
+                raise ValueError(f"{directory}: is one directory each: a {os.pathsep} would part it in two")
+        return value
+
+    @field_validator("variables")
+    @classmethod
+    def _variables(cls, value: dict[str, str]) -> dict[str, str]:
+        taken = sorted(set(value) & lorax_variables.RESERVED)
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: lorax itself gives templates what is called that: choose another name")
+        return value
+
     @field_validator("sources")
     @classmethod
     def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -322,8 +346,8 @@ class InstallerConfig(Model):
         default="auto", description="auto: lorax when it imports and a package source is configured, otherwise live"
     )
     name: Name = Field(description="file name without suffix")
-    volume_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = Field(
-        description="label of the medium: at most 32 characters, and none that lorax would replace"
+    volume_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,31}$")] = Field(
+        description="label of the medium: at most 32 characters (ECMA-119, 8.4.7), and none that lorax would replace"
     )
     variant: Name = "Atomic"
     defaults: Word = Field(description="key of `kickstarts`: what an interactive installation begins with")
@@ -446,21 +470,28 @@ class PublishConfig(Model):
         default=None,
         description="where the world finds the directory of releases (with / at the end): feeds and mails need whole addresses",
     )
-    destination: Annotated[str, Field(pattern=r"^(file:///|rsync://|ssh://|s3://|file://\$\{store\}/)[^\s'\"\\`]*$")] | None = Field(
+    destination: Annotated[str, BeforeValidator(_file_url), Field(pattern=r"^(file:///|rsync://|ssh://|s3://|file://\$\{store\}/)[^\s'\"\\`]*$")] | None = Field(
         default=None, description="where `imagebuild promote` puts releases"
     )
     repo: Url | None = Field(default=None, description="stable repository (file://) in which promotion moves the ref")
-    ref: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
+    ref: Ref | None = Field(
         default=None,
         description="stable ref, which promotion moves and installed hosts follow; not given: the built ref without `updates/` (Fedora's "
         "nightly refs have it)",
     )
-    previous_major: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")] | None = Field(
+    previous_major: Ref | None = Field(
         default=None, description="ref of the release line before, whose hosts get a static delta too"
     )
     arches: tuple[Word, ...] = Field(default=("x86_64",), min_length=1, description="architectures that are promoted together")
     growth: GrowthConfig = GrowthConfig()
     keep: KeepConfig = KeepConfig()
+
+    @field_validator("destination")
+    @classmethod
+    def _destination(cls, value: str | None) -> str | None:
+        if value is not None and "${" not in value and not naming.is_destination(value):
+            raise ValueError(f"is no destination: {naming.DESTINATIONS}")
+        return value
 
     @model_validator(mode="after")
     def _numbered(self) -> "PublishConfig":
@@ -552,6 +583,8 @@ def schema() -> str:
 
 def load(file: Path, store: Path) -> Config:
     """Read a configuration. Raises UsageError with every error in it, one line each: file, line, key, what is wrong."""
+    if re.search(r"[\x00-\x1f\x7f]", str(store.absolute())):
+        raise UsageError(f"the path of the store has control characters: {str(store.absolute())!r}", hint="give --store another directory")
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -570,9 +603,25 @@ def load(file: Path, store: Path) -> Config:
         config = Config.model_validate(data)
     except ValidationError as error:
         problems += [_problem(file, node, dict(each)) for each in error.errors()]
+    else:
+        problems += [f"{file}:{_line(node, [*key.split('.')])}: {key}: {says}" for key, says in naming.check(_names(config))]
     if problems:
         raise UsageError("\n".join(problems), hint="`imagebuild config --schema` prints what may stand there")
     return config
+
+
+def _names(config: Config) -> naming.Line:
+    """Return what the names of a release line are made of, each with the key that says it."""
+    installer, publish = config.installer, config.publish
+    names = {f"images.{key}.name": image.name for key, image in config.images.items()}
+    formats = {f"images.{key}.name": frozenset(image.formats.model_dump(by_alias=True, exclude_none=True)) for key, image in config.images.items()}
+    if installer is not None:
+        names["installer.name"], formats["installer.name"] = installer.name, frozenset({"iso"})
+    return naming.Line(
+        product=config.product, release=config.release, arch=config.arch, arches=publish.arches, compose=publish.compose, nightly=publish.nightly,
+        variants={"publish.variants.iso": publish.variants.iso, "publish.variants.images": publish.variants.images}, names=names, formats=formats,
+        installer_variant=installer.variant if installer is not None else None,
+    )  # fmt: skip
 
 
 def _substitute(value: Any, store: str) -> Any:
@@ -580,7 +629,10 @@ def _substitute(value: Any, store: str) -> Any:
         return {key: (_substitute(each, store) if key != "files" else each) for key, each in value.items()}
     if isinstance(value, list):
         return [_substitute(each, store) for each in value]
-    return value.replace("${store}", store) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # in an address the path is quoted, and unquoted where it becomes a path again (files.path_of)
+    return value.replace("${store}", files.url(Path(store)).removeprefix(files.FILE_URL) if re.match(r"[a-z0-9]+://", value) else store)
 
 
 def _repeated(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:

@@ -9,13 +9,29 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from imagebuild.errors import BuildError
 
 # linux/fs.h: _IOW(0x94, 9, int)
 FICLONE = 0x40049409
+FILE_URL = "file://"
 CANNOT_SHARE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS)
 COPIED = 1 << 20
+
+
+def url(path: Path) -> str:
+    """Return the file:// address of an absolute path; whatever an address would take for its own is quoted (RFC 8089, RFC 3986)."""
+    return FILE_URL + quote(os.fsencode(path), safe="/:@+,=~")
+
+
+def path_of(address: str) -> Path:
+    """Return the path that a file:// address means.
+
+    `#` and `?` are the path's there: no file has a fragment or a query. libostree (2022.7, ostree-fetcher-uri.c) unquotes, too, but cuts at
+    `#`: it is given `url(path_of(address))`.
+    """
+    return Path(unquote(address.removeprefix(FILE_URL), errors="surrogateescape"))
 
 
 def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:

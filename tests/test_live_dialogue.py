@@ -1,15 +1,20 @@
 """The dialogue asks what the kickstart does not say, shows what is lost, and takes nothing but `yes` for yes."""
 
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from imagebuild.deploy import kickstart, plan
+from imagebuild.deploy.live_system import LiveSystem
+from imagebuild.deploy.prescript import Expanded
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
-from imagebuild.live import dialogue
+from imagebuild.live import dialogue, disks, install
 from imagebuild.live.disks import Candidate
+from imagebuild.live.kickstarts import Found
+from imagebuild.live.terminal import Terminal
 from tests.test_plan import rendered
 
 VDA = Candidate(name="vda", size=8 << 30, model="Disk", content=("vda1: ext4 'data'",))
@@ -110,3 +115,18 @@ def test_a_host_name_in_the_kickstart_is_not_asked_for() -> None:
     person = Typist(["", KEY, ""])
     dialogue.accounts(person, handler("network --hostname=a --bootproto=dhcp\n"), "wheel")
     assert not any("Host name" in line for line in person.said)
+
+
+ERASES = "rootpw --lock\nzerombr\nclearpart --all\nautopart\nreboot\n"
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["the medium's defaults", "a kickstart that was asked for"])
+def test_the_mediums_own_defaults_never_erase_without_a_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: bool) -> None:
+    """They say `clearpart --all`, and may say who logs in: whoever gave no kickstart is asked all the same."""
+    monkeypatch.setattr(disks, "candidates", lambda _: [VDA])
+    live = LiveSystem(tree=tmp_path, medium=frozenset())
+    release = install.Release(product="x", version="1", ref="r", commit="c", kernel="k", syntax="F28", signed=False, keys=())
+    person = Typist([])
+    text, disk, asked = install._complete(live, Expanded(text=ERASES), Found(text=ERASES, name="defaults.ks", given=given), release, cast("Terminal", person))
+    assert (disk, asked) == (VDA, not given)
+    assert ("ignoredisk --only-use=vda" in text) == asked

@@ -152,13 +152,14 @@ def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Cal
 
 def fill_with_mtools(image: Path, program: Path) -> None:
     """Copy a program to /EFI/BOOT/BOOTX64.EFI of a FAT image (UEFI 2.10, 3.5.1.1), without mounting it."""
-    command.run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"], env=MTOOLS)
+    # of a path after -i mtools takes some characters for its own (config.c of 4.0.33): it is given the name alone, in its directory
+    command.run(["mmd", "-i", image.name, "::/EFI", "::/EFI/BOOT"], env=MTOOLS, cwd=image.parent)
     copy_into_fat(image, program, "::/EFI/BOOT/BOOTX64.EFI")
 
 
 def copy_into_fat(image: Path, file: Path, path: str) -> None:
     """Copy a file to a path (mtools(1): ::/…) of a FAT image, over what is there; always the same bytes."""
-    command.run(["mcopy", "-o", "-i", image, file, path], env=MTOOLS)
+    command.run(["mcopy", "-o", "-i", image.name, file.absolute(), path], env=MTOOLS, cwd=image.parent)
 
 
 def _copy(source: Path, file: Path, start: int) -> None:

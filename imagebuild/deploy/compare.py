@@ -7,13 +7,13 @@ debugfs(8), xfs through xfs_db(8), mtools for FAT: all on plain files.
 import contextlib
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.deploy.disk_map import Area, content_at, read_map
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command, qemu, temporary
 
 CHUNK = 1 << 20
 BLOCK = 4096
@@ -173,8 +173,19 @@ def _slots(left: Path, right: Path, offset: int, size: int) -> list[int]:
     return [slot for slot in range(len(here) // size) if here[slot * size : (slot + 1) * size] != there[slot * size : (slot + 1) * size]]
 
 
+@contextlib.contextmanager
+def _linked(disk: Path) -> Iterator[Path]:
+    """Yield a directory in which the disk is called `disk`: of its path libext2fs would read options after a `?` (openfs.c of 1.47), and
+    mtools after `@@` (config.c of 4.0.33).
+    """
+    with temporary.directory("compare") as work:
+        (work / "disk").symlink_to(disk.absolute())
+        yield work
+
+
 def _debugfs(disk: Path, area: Area, request: str) -> list[str]:
-    return command.run(["debugfs", "-R", request, f"{disk}?offset={area.start}"], quiet=True).splitlines()[1:]
+    with _linked(disk) as work:
+        return command.run(["debugfs", "-R", request, f"disk?offset={area.start}"], cwd=work, quiet=True).splitlines()[1:]
 
 
 def _names(disk: Path, area: Area, inodes: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -220,10 +231,18 @@ def _xfs_inodes(left: Path, right: Path, area: Area, offset: int) -> list[int]:
     return [first + slot for slot in _slots(left, right, offset, size)]
 
 
+def _clusters(disk: Path, place: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what mshowfat says of every file; `place` is `disk@@OFFSET`, seen from where both programs run."""
+    with _linked(disk) as work:
+        names = command.run(["mdir", "-/", "-b", "-i", place, "::"], env=environment, cwd=work, quiet=True).splitlines()
+        show = ["mshowfat", "-i", place]
+        return {name: command.run([*show, name], env=environment, cwd=work, quiet=True) for name in names if not name.endswith("/")}
+
+
 def _fat(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[str, ...]:
     """Name the files of a FAT file system whose clusters differ (mtools: mdir, mshowfat)."""
     del right
-    place = f"{left}@@{area.start}"
+    place = f"disk@@{area.start}"
     environment = {"MTOOLS_SKIP_CHECK": "1"}
     with left.open("rb") as stream:
         stream.seek(area.start)
@@ -237,10 +256,7 @@ def _fat(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[st
     data = (reserved + copies * (short_fat or long_fat)) * sector + entries * 32
     clusters = {2 + (block - area.start - data) // (per_cluster * sector) for block in blocks if block - area.start >= data}
     found = ["its boot sector or allocation table"] if any(block - area.start < data for block in blocks) else []
-    for name in command.run(["mdir", "-/", "-b", "-i", place, "::"], env=environment, quiet=True).splitlines():
-        if name.endswith("/"):
-            continue
-        said = command.run(["mshowfat", "-i", place, name], env=environment, quiet=True)
+    for name, said in _clusters(left, place, environment).items():
         ranges = [(int(first), int(last or first)) for first, last in re.findall(r"<(\d+)(?:-(\d+))?>", said)]
         if any(first <= cluster <= last for cluster in clusters for first, last in ranges):
             found.append(name.removeprefix("::"))

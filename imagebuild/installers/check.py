@@ -66,11 +66,13 @@ def _nested(image: Path, work: Path) -> dict[str, object]:
     target.mkdir()
     objects = [f"/{place}/objects/{number:02x}" for number in range(256)]
     script = work / "debugfs"
+    # from where it runs its own words need no quotes, and no path has a `?`, after which libext2fs reads options (openfs.c of 1.47)
     script.write_text(
-        "".join(f"ls -p {each}\n" for each in objects) + f"rdump /{place}/refs {target}\ndump /{place}/config {target}/config\n"
+        "".join(f"ls -p {each}\n" for each in objects) + f"rdump /{place}/refs {target.name}\ndump /{place}/config {target.name}/config\n"
     )
+    (work / "nested.img").symlink_to(image.absolute())
     commits, prefix = list[str](), ""
-    for line in command.run(["debugfs", "-f", script, image], quiet=True).splitlines():
+    for line in command.run(["debugfs", "-f", script.name, "nested.img"], cwd=work, quiet=True).splitlines():
         # it repeats each command, then a line for each entry: /inode/mode/user/group/name/size/
         if line.startswith("debugfs: ls -p "):
             prefix = line.rpartition("/")[2].strip()
@@ -81,7 +83,7 @@ def _nested(image: Path, work: Path) -> dict[str, object]:
 
 def _described(place: str, repo: Path, commits: list[str]) -> dict[str, object]:
     """Return what a repository's extracted refs and configuration say; `place` is where it lies in the root file system."""
-    config = configparser.ConfigParser()
+    config = configparser.ConfigParser(interpolation=None)
     config.read_string((repo / "config").read_text())
     return {
         "repo": place, "commits": commits, "mode": config.get("core", "mode", fallback=""),

@@ -17,7 +17,7 @@ from mako import parsetree
 from mako.exceptions import MakoException
 from mako.lexer import Lexer
 
-from imagebuild import steplog
+from imagebuild import lorax_variables, steplog
 from imagebuild.config import InstallerConfig, LoraxConfig, shared_directory
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.installers import Request, remaster
@@ -31,14 +31,7 @@ LEAST_ROOTFS = 3
 INTERRUPT_SECONDS = 60
 CANNOT = 3
 MINUTE = 60
-# what lorax gives to templates: those that run in the installer's root, and those that run before the architecture's own
-GIVEN = frozenset({"arch", "product", "dbo", "root", "basearch", "libdir", "branding", "exists", "glob"})
-ARCH_GIVEN = frozenset(
-    {
-        *("arch", "product", "runtime_img", "runtime_base", "inroot", "outroot", "basearch", "libdir", "isolabel", "udev", "domacboot"),
-        *("doupgrade", "workdir", "lower", "extra_boot_args", "exists", "glob"),
-    }
-)
+GIVEN = lorax_variables.given(None)
 MAKO = frozenset({"context", "loop", "caller", "self", "parent", "local", "next", "UNDEFINED", "capture", "pageargs"})
 
 
@@ -65,6 +58,13 @@ def unavailable(config: InstallerConfig) -> str:
     return "" if os.geteuid() == 0 else "lorax needs root"
 
 
+def version(options: LoraxConfig) -> lorax_variables.Version | None:
+    """Return the version of the interpreter's lorax, without importing it; None when it does not say."""
+    probe = "import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec('pylorax').origin).with_name('version.py').read_text())"
+    status, said = command.status([options.python, "-c", probe], env=_environment(options))
+    return lorax_variables.version_of(said) if status == 0 else None
+
+
 def build(out: Path, request: Request) -> Path:
     """Run lorax, put the unattended kickstart on what it made, and return the ISO. Raises BuildError, MissingToolError."""
     options = request.config.lorax
@@ -75,8 +75,9 @@ def build(out: Path, request: Request) -> Path:
     work = out / "work"
     work.mkdir(exist_ok=True)
     variables = template_variables(request, _keys(request, work))
-    check_templates(templates, GIVEN | set(variables), "installer.lorax.templates")
-    check_templates(arch_templates, ARCH_GIVEN | set(variables), "installer.lorax.arch_templates")
+    known = version(options)
+    check_templates(templates, lorax_variables.given(known) | set(variables), "installer.lorax.templates")
+    check_templates(arch_templates, lorax_variables.given(known, arch=True) | set(variables), "installer.lorax.arch_templates")
     made = work / "lorax"
     asked = work / "request.json"
     told = child_request(request, work, made, templates, arch_templates, variables)
@@ -179,7 +180,7 @@ def template_variables(request: Request, keys: Sequence[Path] = ()) -> dict[str,
         "ostree_remote": request.source.remote,
         "ostree_update_url": request.source.update_url,
         "ostree_defaults": str(request.defaults.file),
-        "ostree_keys": ":".join(str(key) for key in keys),
+        "ostree_keys": "\n".join(str(key) for key in keys),
         **request.config.lorax.variables,
     }
 
@@ -195,7 +196,9 @@ def check_templates(templates: Sequence[Path], known: frozenset[str] | set[str],
             raise BuildError(f"{file} is no template: {error}") from error
         lost = sorted(_undeclared(root.nodes) - set(known) - set(dir(builtins)) - MAKO)
         if lost:
-            raise BuildError(f"{file} uses {', '.join(lost)}, which nobody gives it", hint="installer.lorax.variables can")
+            own = lorax_variables.RESERVED & set(lost)
+            hint = f"this lorax does not give templates {', '.join(sorted(own))}: write it without" if own else "installer.lorax.variables can"
+            raise BuildError(f"{file} uses {', '.join(lost)}, which nobody gives it", hint=hint)
 
 
 def _undeclared(nodes: Sequence[Any]) -> set[str]:

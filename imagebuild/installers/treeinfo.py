@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from productmd.treeinfo import TreeInfo, Variant
-
+from imagebuild import naming
 from imagebuild.model import Tree
 
 KERNEL, INITRD = "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img"
@@ -12,14 +11,7 @@ STAGE2 = "images/install.img"
 
 def write_treeinfo(file: Path, product: str, release: str, variant: str, tree: Tree, epoch: int) -> None:
     """Write a .treeinfo of an installer whose only payload is an OSTree commit."""
-    info = TreeInfo()
-    info.release.name, info.release.short, info.release.version = product, product, release
-    info.tree.arch, info.tree.build_timestamp = tree.arch, epoch
-    info.tree.platforms.add(tree.arch)
-    one = Variant(info)
-    one.id = one.uid = one.name = "".join(letter for letter in variant if letter.isalnum())
-    one.type = "variant"
-    info.variants.add(one)
+    info = naming.treeinfo(product, release, variant, tree.arch, epoch)
     info.images.images[tree.arch] = {"kernel": KERNEL, "initrd": INITRD}
     info.stage2.mainimage = STAGE2
     info.dump(str(file))

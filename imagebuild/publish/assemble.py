@@ -20,7 +20,7 @@ from imagebuild.config import Config
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Cell, Image, IsoImage, Tree
-from imagebuild.publish import changes, facts, marks, metadata, page, page_check
+from imagebuild.publish import changes, facts, marks, metadata, os_tree, page, page_check
 from imagebuild.publish.changes import Difference
 from imagebuild.publish.checksum import Entry, hashed, safe, text_of
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
@@ -54,10 +54,12 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     placed = _place_downloads(work, pairs)
+    installation = _place_os_tree(work, material, names)
     cells = _place_evidence(work, material, {stored: Path(path).name for path, stored in placed.items()})
     history = facts.history(output, material.tree.ref, but=names.compose_id)
     good = marks.unmarked(output, history)
     difference, found = _describe(material, names, placed, repo, signer, history)
+    found = found.model_copy(update={"os_tree": installation})
     grown = _held_against(found, history, good, material, placed)
     _write_reports(work, found, cells)
     _write_metadata(work, material, names, found, difference, repo)
@@ -96,6 +98,13 @@ def _place_downloads(work: Path, pairs: Sequence[tuple[Download, Image | IsoImag
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(lambda pair: _place(work, *pair), pairs))
     return {each.path: image.name for each, image in pairs}
+
+
+def _place_os_tree(work: Path, material: Material, names: Names) -> dict[str, str]:
+    """Lay out what a network boot needs; return what is where."""
+    image = next((each for each in material.downloads if isinstance(each, IsoImage)), None)
+    installer = material.config.installer
+    return os_tree.lay_out(work, image, names, installer.variant, material.tree) if image is not None and installer is not None else {}
 
 
 def _of(material: Material, download: Download) -> Image | IsoImage | None:
@@ -264,7 +273,7 @@ def _write_metadata(work: Path, material: Material, names: Names, found: Facts, 
     place = work / "metadata"
     (place / "ostree").mkdir(parents=True)
     (work / facts.FILE).write_text(found.model_dump_json(indent=1) + "\n")
-    (place / "composeinfo.json").write_text(metadata.composeinfo(material.config, names))
+    (place / "composeinfo.json").write_text(metadata.composeinfo(material.config, names, os_tree=names.os_tree if found.os_tree else ""))
     text = metadata.images(found, names, material.config.publish.subvariant)
     (place / "images.json").write_text(text)
     known = {each.path: (each.size, each.sha256) for each in found.downloads}

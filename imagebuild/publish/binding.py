@@ -1,7 +1,6 @@
 """Whether hosts will take a commit under the ref that they follow: said before hours of work, and before anything is promoted."""
 
-from pathlib import Path
-
+from imagebuild import files
 from imagebuild.config import Config
 from imagebuild.errors import BuildError
 from imagebuild.tools.ostree import Repo
@@ -27,5 +26,5 @@ def check(config: Config, ref: str, commit: str, data: bytes) -> None:
 
 def _collection(config: Config) -> str:
     """Return the collection id of the stable repository; empty when it has none, or is not there yet."""
-    place = Path((config.publish.repo or "").removeprefix("file://"))
+    place = files.path_of(config.publish.repo or "")
     return Repo(place).collection_id if config.publish.repo is not None and (place / "config").is_file() else ""

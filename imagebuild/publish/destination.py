@@ -5,7 +5,6 @@ A release is uploaded whole, and read back, before anything points at it; what p
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -16,16 +15,13 @@ import fsspec
 
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.naming import DESTINATIONS, is_destination
 from imagebuild.publish.checksum import CHUNK, Entry, check_name
 from imagebuild.tools import command, temporary
 
 PARTIAL = ".partial"
 # objects on their way at the same time
 PARALLEL = 8
-KINDS = "file:///PATH, s3://BUCKET/PATH, rsync://HOST/MODULE/PATH or ssh://HOST/PATH"
-# what reaches rsync(1) and, through it, ssh(1) as an argument: no options, no spaces, no shell
-HOST = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?")
-PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 # rsync(1), exit codes: some files were not transferred; which it may be one does not tell from the code
 PARTLY, ABSENT = 23, "No such file or directory"
 
@@ -53,21 +49,17 @@ class Destination(Protocol):
 
 def open_destination(url: str) -> Destination:
     """Return the destination of an address. Raises UsageError for one that is none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"{url!r} is no destination: {error}", hint=KINDS) from error
-    if parts.scheme == "file" and not parts.netloc:
-        return Directory(Path(parts.path))
-    if parts.scheme == "s3" and parts.netloc:
+    if not is_destination(url):
+        raise UsageError(f"{url!r} is no destination", hint=DESTINATIONS)
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Directory(files.path_of(url))
+    if parts.scheme == "s3":
         return Bucket(fsspec.filesystem("s3"), f"{parts.netloc}{parts.path}".rstrip("/"))
-    if parts.scheme in ("rsync", "ssh") and HOST.fullmatch(parts.netloc) and PATH.fullmatch(parts.path):
-        if parts.scheme == "rsync":
-            return Rsync(f"rsync://{parts.netloc}{parts.path}".rstrip("/"))
-        host = parts.netloc.removesuffix(f":{port}")
-        return Rsync(f"{host}:{parts.path}".rstrip("/"), port=port)
-    raise UsageError(f"{url!r} is no destination", hint=KINDS)
+    if parts.scheme == "rsync":
+        return Rsync(f"rsync://{parts.netloc}{parts.path}".rstrip("/"))
+    host = parts.netloc.removesuffix(f":{parts.port}")
+    return Rsync(f"{host}:{parts.path}".rstrip("/"), port=parts.port)
 
 
 class Directory:

@@ -65,6 +65,8 @@ class Facts(Frozen):
     previous: TreeFacts | None = None
     why_no_previous: str = ""
     downloads: tuple[DownloadFacts, ...]
+    # what a file of the installation tree is for -> its path (publish/os_tree.py); older releases have none
+    os_tree: dict[str, str] = {}
     counts: dict[str, int] = {}
     accelerator: str = ""
     slowness: float = 1.0

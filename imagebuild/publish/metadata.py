@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuild.config import Config
 from imagebuild.errors import BuildError
+from imagebuild.naming import short
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.names import ISO, PRODUCTMD, Names
 from imagebuild.tools import temporary
@@ -33,14 +34,14 @@ STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/prov
 # --- productmd --------------------------------------------------------------------------------------------------------
 
 
-def composeinfo(config: Config, names: Names) -> str:
-    """Return composeinfo.json. Raises BuildError when productmd finds it wrong."""
+def composeinfo(config: Config, names: Names, *, os_tree: str = "") -> str:
+    """Return composeinfo.json; `os_tree` is the directory of the installation tree. Raises BuildError when productmd finds it wrong."""
     info = ComposeInfo()
     _compose(info.compose, names)
     release = info.release
     release.name, release.short, release.version, release.type, release.internal = (
         names.product,
-        _short(names.product),
+        short(names.product),
         names.release,
         "ga",
         False,
@@ -52,6 +53,8 @@ def composeinfo(config: Config, names: Names) -> str:
         variant = Variant(info)
         variant.id = variant.uid = variant.name = name
         variant.type, variant.arches = "variant", {names.arch}
+        if os_tree.startswith(f"{name}/"):
+            variant.paths.os_tree[names.arch] = os_tree
         info.variants.add(variant)
     return _dumped(info, "composeinfo.json")
 
@@ -59,6 +62,8 @@ def composeinfo(config: Config, names: Names) -> str:
 def images(facts: Facts, names: Names, subvariant: str) -> str:
     """Return images.json. What productmd has no type for (raw.zst) is not in it. Raises BuildError: productmd's checks, and our own."""
     found = Images()
+    # two images of one type are told apart by their subvariant: productmd refuses them otherwise (images.py, UNIQUE_IMAGE_ATTRIBUTES)
+    seen: set[tuple[str, str]] = set()
     found.header.version = "1.2"
     _compose(found.compose, names)
     for download, fact in _pairs(facts, names):
@@ -68,7 +73,8 @@ def images(facts: Facts, names: Names, subvariant: str) -> str:
         image = ProductmdImage(found)
         image.path, image.size, image.mtime = fact.path, fact.size, facts.created
         image.type, image.format = known
-        image.arch, image.subvariant = names.arch, subvariant
+        image.arch, image.subvariant = names.arch, subvariant if known not in seen else f"{subvariant}-{download.image}"
+        seen.add(known)
         image.disc_number = image.disc_count = 1
         image.bootable = download.format == ISO
         image.volume_id, image.implant_md5 = fact.volume_id, fact.media_md5
@@ -113,7 +119,7 @@ def check_composeinfo(text: str | bytes, *, compose_id: str, product: str, relea
     except Exception as error:
         return [f"composeinfo.json: productmd does not take it: {error}"]
     wrong = {
-        "compose.id": (found.compose.id, compose_id), "release.short": (found.release.short, _short(product)),
+        "compose.id": (found.compose.id, compose_id), "release.short": (found.release.short, short(product)),
         "release.version": (found.release.version, release), "release.name": (found.release.name, product),
     }  # fmt: skip
     return [f"composeinfo.json: {key} is {is_!r}, not {should!r}" for key, (is_, should) in wrong.items() if is_ != should]
@@ -122,10 +128,6 @@ def check_composeinfo(text: str | bytes, *, compose_id: str, product: str, relea
 def _compose(compose: Any, names: Names) -> None:
     compose.id, compose.date, compose.respin = names.compose_id, names.date, names.respin
     compose.type = NIGHTLY if names.nightly else PRODUCTION
-
-
-def _short(product: str) -> str:
-    return product.replace(" ", "")
 
 
 def _pairs(facts: Facts, names: Names) -> list[tuple[Any, Any]]:

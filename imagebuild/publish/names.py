@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from string import Template
 
+from imagebuild import naming
 from imagebuild.config import Config
 from imagebuild.errors import UsageError
 from imagebuild.formats.table import FORMATS, wanted
@@ -26,7 +27,7 @@ PRODUCTMD: dict[str, tuple[str, str] | None] = {
 }
 # aarch64 and ppc64le had no boxes (naming-rules.yaml, vagrant_arches)
 VAGRANT_ARCHES = ("x86_64",)
-ISO, IMAGES = "iso", "images"
+ISO, IMAGES, OS = "iso", "images", "os"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,11 @@ class Names:
         """The signed list of everything that is in no CHECKSUM of a variant's directory: page, metadata, evidence."""
         return f"{self.compose_id}-{self.arch}-CHECKSUM"
 
+    @property
+    def os_tree(self) -> str:
+        """The directory of the installation tree, VARIANT/ARCH/os (pungi, paths.compose.os_tree); empty when there is no ISO."""
+        return next((f"{each.variant}/{self.arch}/{OS}" for each in self.downloads if each.format == ISO), "")
+
     def paths(self) -> tuple[str, ...]:
         """Return every path of downloads and their CHECKSUM files, sorted."""
         return tuple(sorted([*(each.path for each in self.downloads), *self.checksums]))
@@ -79,7 +85,7 @@ def names_of(config: Config, day: str, respin: int, *, arch: str | None = None, 
     if respin < 0:
         raise UsageError(f"{respin} is no respin number", hint="they are 0, 1, 2, …")
     chosen = arch or config.arch
-    if not re.fullmatch(r"[a-z0-9_]+", chosen):
+    if not naming.is_arch(chosen):
         raise UsageError(f"{chosen!r} is no architecture", hint="x86_64, aarch64, ppc64le")
     label, variants = _label(day, respin, nightly=nightly), config.publish.variants
     found: list[Download] = []
@@ -96,7 +102,7 @@ def names_of(config: Config, day: str, respin: int, *, arch: str | None = None, 
             found.append(Download(path=f"{variants.images}/{chosen}/{IMAGES}/{file}", image=name, format=kind, variant=variants.images))
     places = dict.fromkeys((each.variant, each.path.rpartition("/")[0]) for each in found)
     # PRODUCT-VARIANT-RELEASE-DATE.RESPIN-ARCH-CHECKSUM; with iso and images in one variant two directories have the same name in them
-    checksums = [f"{place}/{config.product}-{variant}-{config.release}-{label}-{chosen}-CHECKSUM" for variant, place in places]
+    checksums = [f"{place}/{naming.short(config.product)}-{variant}-{config.release}-{label}-{chosen}-CHECKSUM" for variant, place in places]
     return Names(
         compose_id=compose_id(config, day, respin, nightly=nightly), date=day, respin=respin, nightly=nightly, arch=chosen,
         downloads=tuple(found), checksums=tuple(checksums), product=config.product, release=config.release,
@@ -113,13 +119,13 @@ def pattern_of(config: Config, *, nightly: bool) -> re.Pattern[str]:
     """Return what the names of all composes of a line match; groups `date` and `respin`."""
     template = re.escape(config.publish.nightly if nightly else config.publish.compose).replace(r"\$\{", "${").replace(r"\}", "}")
     values = {"product": re.escape(config.product), "release": re.escape(config.release)}
-    return re.compile(Template(template).substitute(values, date=r"(?P<date>\d{8})", respin=r"(?P<respin>\d+)"))
+    return re.compile(Template(template).substitute(values, date=r"(?P<date>[0-9]{8})", respin=r"(?P<respin>[0-9]+)"))
 
 
 def check_day(day: str) -> None:
     """Raise UsageError when text is no day as compose ids have it."""
     try:
-        valid = bool(re.fullmatch(r"\d{8}", day)) and date(int(day[:4]), int(day[4:6]), int(day[6:])) is not None
+        valid = bool(re.fullmatch(r"[0-9]{8}", day)) and date(int(day[:4]), int(day[4:6]), int(day[6:])) is not None
     except ValueError:
         valid = False
     if not valid:

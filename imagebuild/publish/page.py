@@ -14,6 +14,7 @@ from imagebuild import files
 from imagebuild.config import Config, shared_directory
 from imagebuild.kinds import State
 from imagebuild.model import Cell
+from imagebuild.naming import short
 from imagebuild.publish.changes import Difference
 from imagebuild.publish.checksum import safe
 from imagebuild.publish.facts import Facts, history, megabytes
@@ -121,7 +122,7 @@ def _values(release: Release) -> dict[str, Any]:
     for download in in_order(names.downloads):
         name = download.path.rpartition("/")[2]
         title, text, command = KINDS[download.format]
-        box = f"{facts.product.lower()}/{facts.release}-atomic-host"
+        box = f"{short(facts.product).lower()}/{facts.release}-atomic-host"
         downloads.append(
             {
                 "name": name,

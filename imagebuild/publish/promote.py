@@ -205,7 +205,7 @@ def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | No
     When it is there already, or nothing was promoted yet: what the release of `but` says; for a commit that was not released yet, that of
     the last release that is not marked bad (of a nightly only when there is no other).
     """
-    place = Path(config.publish.repo.removeprefix("file://")) if config.publish.repo is not None else None
+    place = files.path_of(config.publish.repo) if config.publish.repo is not None else None
     now = Repo(place).refs().get(stable_ref(config, ref)) if place is not None and (place / "config").is_file() else None
     if now not in (None, but):
         return now
@@ -220,7 +220,7 @@ def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | No
 def _stable(config: Config) -> Repo:
     if config.publish.repo is None:
         raise BuildError("there is no stable repository", hint="name it in the configuration: publish: {repo: file:///PATH}")
-    return Repo.ensure(Path(config.publish.repo.removeprefix("file://")))
+    return Repo.ensure(files.path_of(config.publish.repo))
 
 
 def _locked(stable: Repo) -> AbstractContextManager[None]:
@@ -243,10 +243,10 @@ def _check_ref(stable: Repo, config: Config, known: Facts) -> None:
 def _bring(stable: Repo, wanted: Promotion, known: Facts) -> None:
     if not stable.has(known.tree.commit):
         keys = tuple(Path(key) for key in wanted.config.tree.gpg_keys)
-        stable.pull(Remote(url=f"file://{wanted.source}", keys=keys, verify=not wanted.config.tree.allow_unsigned), known.tree.commit)
+        stable.pull(Remote(url=files.url(wanted.source), keys=keys, verify=not wanted.config.tree.allow_unsigned), known.tree.commit)
     before = known.previous
     if before is not None and not stable.has(before.commit) and Repo(wanted.source).has(before.commit):
-        stable.pull(Remote(url=f"file://{wanted.source}", keys=(), verify=False), before.commit)
+        stable.pull(Remote(url=files.url(wanted.source), keys=(), verify=False), before.commit)
     if before is not None:
         _bring_history(stable, wanted, known.tree.commit, before.commit)
 
@@ -257,7 +257,7 @@ def _bring_history(stable: Repo, wanted: Promotion, commit: str, before: str) ->
     between, end = history.between(history.parents(source), commit, before)
     for each in between if not end else ():
         if not stable.has_commit_object(each):
-            stable.pull(Remote(url=f"file://{wanted.source}", keys=(), verify=False, commits_only=True), each)
+            stable.pull(Remote(url=files.url(wanted.source), keys=(), verify=False, commits_only=True), each)
 
 
 def _from(stable: Repo, config: Config, known: Facts) -> list[str]:

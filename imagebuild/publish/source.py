@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 import urllib3
 
+from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish.checksum import CHUNK, check_name
 
@@ -110,7 +111,7 @@ def open_source(place: str) -> Source:
     """Return the source for a directory or an address. Raises UsageError."""
     if "://" in place and not place.startswith("file://"):
         return WebSource(place)
-    directory = Path(place.removeprefix("file://"))
+    directory = files.path_of(place) if place.startswith("file://") else Path(place)
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}")
     return DirectorySource(directory)

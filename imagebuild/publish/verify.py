@@ -16,9 +16,10 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.formats.table import FORMATS
 from imagebuild.installers import check as iso_check
-from imagebuild.publish import facts, metadata, page, page_check
+from imagebuild.publish import facts, metadata, os_tree, page, page_check
 from imagebuild.publish.checksum import Entry, entries_of
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.names import OS
 from imagebuild.publish.source import SMALL, AbsentError, Source, read
 from imagebuild.tools import accelerator, gpg, guestfs, qemu, temporary
 from imagebuild.tools.gpg import SignatureError
@@ -206,6 +207,7 @@ def _check_description(known: Facts, entries: dict[str, Entry], fetched: dict[st
         ),
     ):
         found.add(Kind.METADATA, text.partition(":")[0], text)
+    _check_os_tree(known, entries, fetched, found)
     try:
         problem = metadata.check_provenance(json.loads(_small(fetched, "metadata/provenance.json") or b"null"))
     except ValueError:
@@ -219,6 +221,17 @@ def _check_description(known: Facts, entries: dict[str, Entry], fetched: dict[st
     text = _small(fetched, page.FILE).decode("utf-8", "replace")
     for says in page_check.problems(text, compose_id=known.compose_id, listed=entries, facts=known):
         found.add(Kind.PAGE, page.FILE, says)
+
+
+def _check_os_tree(known: Facts, entries: dict[str, Entry], fetched: dict[str, Path | None], found: Found) -> None:
+    """Hold every .treeinfo against the lists: tools that install from a tree believe it."""
+    for path in (each for each in known.os_tree.values() if each not in entries):
+        found.add(Kind.METADATA, facts.FILE, f"names {path}, which is in no CHECKSUM of this compose")
+    digests = {path: entry.sha256 for path, entry in entries.items()}
+    for path in (each for each in entries if each.endswith(f"/{OS}/{os_tree.TREEINFO}")):
+        text = _small(fetched, path).decode("utf-8", "replace")
+        for says in os_tree.problems(text, path.rpartition("/")[0], digests, product=known.product, release=known.release, arch=known.arch):
+            found.add(Kind.METADATA, path, says)
 
 
 def _check_commit(known: Facts, fetched: dict[str, Path | None], trust: Trust, found: Found) -> None:
@@ -266,6 +279,7 @@ def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
         found.not_opened = guestfs.missing()
         found.add(Kind.IMAGE, "", f"images could not be opened: {guestfs.missing()} ({guestfs.HINT}); --no-images leaves them out")
         return
+    _check_stage2(known, fetched, found, work)
     opened = _Opened(cache=trust.cache / "guestfs", emulate=accelerator.probe(trust.cache).name == "tcg")
     reference: tuple[Path, str] | None = None
     for number, download in enumerate(known.downloads):
@@ -291,6 +305,25 @@ def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
             found.add(Kind.IMAGE, download.path, f"holds {', '.join(commits) or 'no commit'}, not {known.tree.commit}")
         if reference is None or not reference[0].is_relative_to(place):
             shutil.rmtree(place)
+
+
+def _check_stage2(known: Facts, fetched: dict[str, Path | None], found: Found, work: Path) -> None:
+    """What is fetched over the network must install the released commit, too."""
+    path = known.os_tree.get("root file system", "")
+    file = fetched.get(path)
+    if file is None:
+        return
+    place = work / "unpacked" / "stage2"
+    place.mkdir(parents=True)
+    try:
+        held = iso_check.embedded(file, 0, place).get("commits")
+    except BuildError as error:
+        found.add(Kind.IMAGE, path, error.message)
+        return
+    commits = [str(each) for each in held] if isinstance(held, list) else []
+    found.images[path] = commits
+    if commits != [known.tree.commit]:
+        found.add(Kind.IMAGE, path, f"holds {', '.join(commits) or 'no commit'}, not {known.tree.commit}")
 
 
 def _commits(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.config import KickstartConfig, TreeConfig, shared_directory
 from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import prescript
@@ -63,7 +64,8 @@ def values(ref: str, source: TreeConfig, arch: str = "x86_64") -> dict[str, str]
     return {
         "osname": source.osname,
         "remote": source.remote,
-        "url": source.url,
+        # a `#` would begin a comment there
+        "url": files.url(files.path_of(source.url)) if source.url.startswith(files.FILE_URL) else source.url,
         "ref": ref,
         "basearch": arch,
         "nogpg": "--nogpg " if source.allow_unsigned else "",

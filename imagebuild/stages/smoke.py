@@ -227,8 +227,9 @@ def _set_aside(evidence: Path, name: str) -> None:
 def _run_once(out: Path, rig: Rig) -> tuple[Cell, ...]:
     (out / "rig.json").write_text(rig_to_json(rig))
     (out / "pytest.ini").write_text("[pytest]\n")
+    # seen from where it runs: pytest replaces variables in a --rootdir (8.3, config/findpaths.py, determine_setup)
     argv: list[str | Path] = [
-        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", out / "pytest.ini", "--rootdir", out, "-p", "no:cacheprovider",
+        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", "pytest.ini", "--rootdir", ".", "-p", "no:cacheprovider",
         "--color=no", "-v", "-rN", "--tb=short", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
     ]  # fmt: skip
     try:

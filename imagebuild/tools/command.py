@@ -303,9 +303,9 @@ def pipe(first: Sequence[str | Path], second: Sequence[str | Path], *, stdout: I
             raise _failed(process, describe_end(code))
 
 
-def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
     """Run a program that may fail; return its exit status and standard output followed by standard error."""
-    process = Process(argv, env=env)
+    process = Process(argv, env=env, cwd=cwd)
     code = process.wait()
     return code, process.output() + process.complaint()
 

@@ -36,6 +36,13 @@ def volume_id(image: Path) -> str:
     return _descriptor(image)[40:72].decode("ascii", "replace").rstrip()
 
 
+def is_image(file: Path) -> bool:
+    """Whether a file is an ISO 9660 image (ECMA-119, 8.1)."""
+    with file.open("rb") as stream:
+        stream.seek(DESCRIPTOR)
+        return stream.read(6) == b"\x01CD001"
+
+
 def _descriptor(image: Path) -> bytes:
     with image.open("rb") as stream:
         stream.seek(DESCRIPTOR)

@@ -127,7 +127,11 @@ def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
 
 def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
     # in a hostile one a directory may be in itself
-    said = command.run(["mdir", "-/", "-b", "-a", "-i", file, "::"], env=MTOOLS, quiet=True, timeout=MDIR_SECONDS, accept=range(256))
+    # mtools reads more than a path into what -i is given (`@@` begins an offset)
+    said = command.run(
+        ["mdir", "-/", "-b", "-a", "-i", file.name, "::"],
+        env=MTOOLS, cwd=file.parent, quiet=True, timeout=MDIR_SECONDS, accept=range(256),
+    )  # fmt: skip
     paths = [line.removeprefix("::").rstrip("/") for line in said.splitlines() if line.startswith("::/")]
     with file.open("rb") as stream:
         head = stream.read(512)
@@ -138,7 +142,7 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
     def read(path: str) -> str | None:
         target = work / "esp-file"
         target.unlink(missing_ok=True)
-        status, _ = command.status(["mcopy", "-n", "-i", file, f"::{path}", target], env=MTOOLS)
+        status, _ = command.status(["mcopy", "-n", "-i", file.name, f"::{path}", target.absolute()], env=MTOOLS, cwd=file.parent)
         if status != 0 or not target.is_file():
             return None
         if target.stat().st_size > LARGEST_MENU:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import gi
 
@@ -237,7 +236,7 @@ class Repo:
             # another handle may have written the configuration since this one read it
             self._repo.reload_config(None)
             self._repo.remote_change(None, OSTree.RepoRemoteChange.DELETE_IF_EXISTS, name, None, None, None)
-            self._repo.remote_add(name, remote.url, options, None)
+            self._repo.remote_add(name, _as_libostree_reads(remote.url), options, None)
         for key in remote.keys:
             try:
                 stream = Gio.File.new_for_path(str(key)).read(None)
@@ -265,7 +264,7 @@ class Repo:
             },
         )
         cancellable = Gio.Cancellable()
-        remote_url = urlsplit(remote.url).scheme != "file"
+        remote_url = not remote.url.startswith(files.FILE_URL)
         with _following(cancellable, patience, progress, remote=remote_url) as (watched, stalled):
             try:
                 self._repo.pull_with_options(name, options, watched, cancellable)
@@ -296,7 +295,9 @@ class Repo:
 
     def pull_local(self, source: "Repo", commit: str) -> None:
         """Copy a commit, whole, with its signatures, from another repository of this machine; refs stay. Raises CommandError."""
-        command.run(["ostree", f"--repo={self.path}", "pull-local", source.path, commit])
+        # it makes an address of the path by itself (ot-builtin-pull-local.c), and libostree unquotes that
+        quoted = files.url(source.path.absolute()).removeprefix(files.FILE_URL)
+        command.run(["ostree", f"--repo={self.path}", "pull-local", quoted, commit])
 
     def fsck(self, commit: str) -> int:
         """Read every object of a commit and check it against its name; return how many. Raises BuildError naming the bad one."""
@@ -709,6 +710,10 @@ def _following(
 class _Seen:
     transferred: int = 0
     text: str = ""
+
+
+def _as_libostree_reads(url: str) -> str:
+    return files.url(files.path_of(url)) if url.startswith(files.FILE_URL) else url
 
 
 def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:

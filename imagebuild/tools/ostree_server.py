@@ -11,12 +11,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import requests
 from gi.repository import GLib
 
+from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.tools.access import DIRECT, Access
 
@@ -79,7 +78,7 @@ def resolve(
         raise BuildError(
             f"{url}: refs/heads/{ref} does not hold a checksum but {text[:80]!r}", hint="is tree.url the root of an OSTree repository?"
         )
-    taken = text if urlsplit(url).scheme == "file" else commit or text
+    taken = text if url.startswith(files.FILE_URL) else commit or text
     if told is not None and commit != text:
         say(_disagreement(url, ref, commit, text, taken))
     return taken
@@ -109,9 +108,8 @@ def _unknown_ref(url: str, ref: str, told: Mapping[str, str] | None, patience: P
 
 
 def _local_refs(url: str) -> set[str]:
-    parts = urlsplit(url)
-    heads = Path(unquote(parts.path)) / "refs" / "heads"
-    return {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()} if parts.scheme == "file" else set()
+    heads = files.path_of(url) / "refs" / "heads"
+    return {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()} if url.startswith(files.FILE_URL) else set()
 
 
 def _summary(url: str, patience: Patience, access: Access) -> dict[str, str] | None:
@@ -138,9 +136,8 @@ class _Answer:
 
 def _get(url: str, patience: Patience, access: Access) -> _Answer:
     """Return what lies at a URL. Raises TransferError after all attempts, BuildError when others would not help."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        file = Path(unquote(parts.path))
+    if url.startswith(files.FILE_URL):
+        file = files.path_of(url)
         return _Answer(file.read_bytes() if file.is_file() else None)
     for attempt in range(1, patience.attempts + 1):
         try:

@@ -135,8 +135,8 @@ def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovm
         *_kernel(machine),
         *_serial(machine, places),
         *_ports(machine),
-        *["-qmp", f"unix:{places.monitor},server=on,wait=off"],
-        *(["-qmp", f"unix:{places.last_word},server=on,wait=off"] if places.last_word else []),
+        *["-qmp", f"unix:{_escape(str(places.monitor))},server=on,wait=off"],
+        *(["-qmp", f"unix:{_escape(str(places.last_word))},server=on,wait=off"] if places.last_word else []),
         *(["-loadvm", machine.snapshot] if machine.snapshot else []),
     ]
 
@@ -448,7 +448,7 @@ def exported(image: Path, image_format: str, *, writable: bool, part: tuple[int,
         finally:
             if process.alive:
                 process.end()
-            if str(place) in Path("/proc/self/mountinfo").read_text():  # left by one that was killed
+            if temporary.mounts_below(place):  # left by one that was killed
                 _unmount(place)
 
 

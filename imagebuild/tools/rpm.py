@@ -7,11 +7,14 @@ guidelines ("Users and Groups") do, and rpm-ostree moves it from the scriptlet's
 Nothing is written into /var, which is not the tree's.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
+# a base of temporary directories (tools/temporary.py) whose path is plain wherever TMPDIR is
+PLAIN = Path("/tmp")  # a directory of our own in it
 # what is in the file in /etc, in the dependency's, and what %post leaves
 IN_ETC, IN_DATA, BY_POST = "configured", "needed", "scriptlet ran"
 SPEC = """Name: {name}
@@ -88,17 +91,18 @@ def make_repository(directory: Path, name: str) -> None:
     """Make `directory` a repository with the package `name`, whose program has the same name. Raises MissingToolError, CommandError."""
     for program in ("rpmbuild", "createrepo_c"):
         command.require(program)
-    directory.mkdir(parents=True)
-    spec, package = directory / f"{name}.spec", Package(name)
-    spec.write_text(
-        SPEC.format(
-            name=name, user=package.user, etc=package.etc, data=package.data, share=package.share, needed=package.needed,
-            mark=package.mark, in_etc=IN_ETC, in_data=IN_DATA, by_post=BY_POST,
-        )
-    )  # fmt: skip
-    top = directory / "build"
-    command.run(
-        ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--define", f"_rpmdir {directory}", "--define", "_binary_payload w1.gzdio", spec]
-    )
+    package = Package(name)
+    # rpm writes its paths into shell scripts, and quotes none of them (rpm 4.18, build.cc): neither blanks nor % may be in them
+    with temporary.directory("rpm", base=PLAIN) as work:
+        spec = work / f"{name}.spec"
+        spec.write_text(
+            SPEC.format(
+                name=name, user=package.user, etc=package.etc, data=package.data, share=package.share, needed=package.needed,
+                mark=package.mark, in_etc=IN_ETC, in_data=IN_DATA, by_post=BY_POST,
+            )
+        )  # fmt: skip
+        where = [f"_topdir {work}/build", f"_rpmdir {work}/rpms", "_binary_payload w1.gzdio"]
+        command.run(["rpmbuild", "-bb", *[word for each in where for word in ("--define", each)], spec])
+        shutil.copytree(work / "rpms", directory)
     # hosts of all ages read gzip
     command.run(["createrepo_c", "--quiet", "--general-compress-type=gz", directory])

@@ -126,8 +126,15 @@ class Shell:
     def _ssh(self) -> list[str | Path]:
         options = (
             "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null", "LogLevel=ERROR",
-            "IdentitiesOnly=yes", "PasswordAuthentication=no", "ConnectTimeout=60", "ServerAliveInterval=30", "ServerAliveCountMax=10",
-            "ControlMaster=auto", f"ControlPath={self._directory}/socket", "ControlPersist=600",
+            # not -i, which looks for the file before it reads the tokens in its name (ssh.c of 9.2)
+            f"IdentityFile={_word(self._key)}", "IdentitiesOnly=yes", "PasswordAuthentication=no", "ConnectTimeout=60", "ServerAliveInterval=30", "ServerAliveCountMax=10",
+            "ControlMaster=auto", f"ControlPath={_word(self._directory / 'socket')}", "ControlPersist=600",
         )  # fmt: skip
         flags = [word for option in options for word in ("-o", option)]
-        return ["ssh", "-F", "none", *flags, "-i", self._key, "-p", str(self._port), f"{self._user}@127.0.0.1"]
+        return ["ssh", "-F", "none", *flags, "-p", str(self._port), f"{self._user}@127.0.0.1"]
+
+
+def _word(path: Path) -> str:
+    """Return a path as one word of an option's value, where `%` begins a token, and blanks and `#` end words (ssh_config(5), readconf.c)."""
+    escaped = str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -295,7 +295,7 @@ def remove(place: Path) -> None:
     """Remove a directory with everything in it: its GnuPG agents end, its mounts are unmounted first. Never raises; what is still mounted stays."""
     for pid in _end_agents(place):
         _wait_for_the_end(pid)
-    for mounted in reversed(_mounts_below(place)):
+    for mounted in reversed(mounts_below(place)):
         with contextlib.suppress(OSError, BuildError):
             command.run_last(["umount", "-l", mounted] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", mounted])
     _remove_unmounted(place)
@@ -314,13 +314,13 @@ def _remove_unmounted(place: Path) -> None:
                 function(name)
 
     for _ in range(TRIES):
-        if _mounts_below(place) or not place.exists():
+        if mounts_below(place) or not place.exists():
             return
         # threads that have not ended yet may still write there
         shutil.rmtree(place, onerror=unlock)
 
 
-def _mounts_below(place: Path) -> list[Path]:
+def mounts_below(place: Path) -> list[Path]:
     """Return what is mounted at or below a directory, parents first (proc(5), /proc/pid/mountinfo: the fifth field, blanks as \\040)."""
     real = place.resolve()
     found = []
