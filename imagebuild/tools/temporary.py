@@ -64,15 +64,19 @@ def directory(
 ) -> Iterator[Path]:
     """Make a directory (0700) that is removed when the block ends, or by the next run if this one is killed.
 
-    `base`: a file system with room for large things, swept by the next run that uses it; not given: TMPDIR. `secret`: private keys go
+    `base`: a file system with room for large things, swept by the next run that uses it, and by every one with this TMPDIR unless a
+    `remover` is needed; not given: TMPDIR. `secret`: private keys go
     there. `sockets`: its path is at most `LONGEST` bytes long, wherever TMPDIR is. `remover` stands for `remove` where files have
     owners that only a namespace knows; it must be given to `sweep`, too. Raises BuildError.
     """
     made = _make(_short_place() if sockets else _place(base), name, SECRET if secret else "")
+    link = _registered(made) if base is not None and remover is None else None
     try:
         yield made
     finally:
         (remover or remove)(made)
+        if link is not None:
+            link.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -292,12 +296,18 @@ def _remove_place(place: Path, remover: Callable[[Path], None]) -> int:
 
 
 def remove(place: Path) -> None:
-    """Remove a directory with everything in it: its GnuPG agents end, its mounts are unmounted first. Never raises; what is still mounted stays."""
+    """Remove a directory with everything in it: its GnuPG agents end, its mounts are unmounted first, and no loop device keeps a file of it.
+
+    Never raises; what is still mounted stays.
+    """
     for pid in _end_agents(place):
         _wait_for_the_end(pid)
     for mounted in reversed(_mounts_below(place)):
         with contextlib.suppress(OSError, BuildError):
             command.run_last(["umount", "-l", mounted] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", mounted])
+    for device in _loops_below(place) if os.geteuid() == 0 else []:
+        with contextlib.suppress(OSError, BuildError):
+            command.run_last(["losetup", "--detach", device])
     _remove_unmounted(place)
 
 
@@ -330,6 +340,17 @@ def _mounts_below(place: Path) -> list[Path]:
         if path == real or real in path.parents:
             found.append(path)
     return sorted(found)
+
+
+def _loops_below(place: Path) -> list[Path]:
+    """Return the loop devices of files below a directory: a program that was killed leaves them, and with them the blocks of what is removed."""
+    found = []
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        # one may be detached meanwhile
+        with contextlib.suppress(OSError):
+            if place.resolve() in Path(backing.read_text().rstrip("\n").removesuffix(" (deleted)")).parents:
+                found.append(Path("/dev") / backing.parent.parent.name)
+    return found
 
 
 def _space(place: Path) -> int:
