@@ -234,6 +234,17 @@ def _with_default(lines: list[str], number: int) -> list[str]:
     return [*missing, *found]
 
 
+def _end_of_label(lines: list[str], start: int) -> int:
+    """Return the line after the last directive of an isolinux label: blank lines, comments and what shapes the menu are not its own."""
+    end = start + 1
+    for number in range(start + 1, len(lines)):
+        words = lines[number].lower().split()
+        if words[:1] == ["label"] or words[:2] in (["menu", "begin"], ["menu", "end"], ["menu", "separator"]):
+            break
+        end = number + 1 if words and not words[0].startswith("#") else end
+    return end
+
+
 def isolinux_menu(text: str, volume: str, *, default: bool) -> str | None:
     """Return an isolinux.cfg with one more label: a copy of its first one that has a kernel. None when it has none."""
     lines = text.split("\n")
@@ -255,8 +266,10 @@ def isolinux_menu(text: str, volume: str, *, default: bool) -> str | None:
             copy.append(f"{match.group(1)}{_arguments(match.group(2), volume)}" if match else line)
         copy += ["  menu default"] if default else []
         lines = [line for line in lines if not (default and line.strip().lower() == "menu default")]
-        at = next(index for index, line in enumerate(lines) if re.match(r"^\s*label\s", line, re.IGNORECASE))
-        lines[at:at] = [*copy, ""]
+        labels = [index for index, line in enumerate(lines) if re.match(r"^\s*label\s", line, re.IGNORECASE)]
+        # one that nobody asked to be the default stands behind what it is a copy of: the first is booted where no default is named
+        at = labels[0] if default else _end_of_label(lines, labels[position])
+        lines[at:at] = [*copy, ""] if default else ["", *copy]
         if default:
             lines = [re.sub(r"(?i)^(\s*timeout\s+)\d+", rf"\g<1>{SECONDS * 10}", line) for line in lines]
             lines = [re.sub(r"(?i)^(\s*default\s+)(?!.*\.c32)\S+", r"\g<1>unattended", line) for line in lines]
