@@ -13,7 +13,7 @@ import pytest
 from imagebuild import steplog
 from imagebuild.config import InstallerConfig, TreeConfig
 from imagebuild.errors import BuildError, MissingToolError, UsageError
-from imagebuild.installers import Request, check, lorax, lorax_child
+from imagebuild.installers import Request, check, lorax, lorax_child, lorax_request
 from imagebuild.installers.table import choose
 from imagebuild.kinds import HostKind
 from imagebuild.model import Kickstart, Toolbox, Tree
@@ -236,7 +236,7 @@ def test_what_a_generation_cannot_do_is_said_not_left_out(
 def test_the_command_line_of_the_oldest_generations(tmp_path: Path, tree: Tree) -> None:
     config = installer(tmp_path, installpkgs=["a", "b"], verify=False, variables={"x": "1"})
     asked = request(tmp_path, tree, config)
-    told = lorax.child_request(asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked))
+    told = lorax_request.child_request(asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked))
     help_text = " ".join(name for name, _ in told["command"]) + " --unknown"
     argv = lorax_child.command_line(told["command"], help_text)
     text = " ".join(argv)
@@ -262,10 +262,10 @@ def test_the_child_runs_under_old_interpreters() -> None:
 
 
 def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
-    assert lorax.rootfs_size(0) == 3
-    assert lorax.rootfs_size(800 << 20) == 3
-    assert lorax.rootfs_size(1 << 30) == 4
-    assert lorax.rootfs_size(5 << 30) == 8
+    assert lorax_request.rootfs_size(0) == 3
+    assert lorax_request.rootfs_size(800 << 20) == 3
+    assert lorax_request.rootfs_size(1 << 30) == 4
+    assert lorax_request.rootfs_size(5 << 30) == 8
 
 
 # --- templates ----------------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_the_real_library_takes_what_we_give_it(tmp_path: Path, tree: Tree) -> N
     templates, _ = lorax._templates(asked.config.lorax)
     key = tmp_path / "00.gpg"
     key.write_bytes(b"key")
-    told = lorax.child_request(asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key]))
+    told = lorax_request.child_request(asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key]))
     (tmp_path / "root").mkdir()
     told["root"] = str(tmp_path / "root")
     command.run(["/usr/bin/python3", "-c", REAL, Path(lorax_child.__file__).parent, json.dumps(told)], env={"PYTHONUTF8": "1"})
