@@ -284,9 +284,11 @@ def _remove_place(place: Path, remover: Callable[[Path], None]) -> int:
     links = list((place / ELSEWHERE).iterdir()) if (place / ELSEWHERE).is_dir() else []
     freed = sum(_space(each) for each in (place, *(link.resolve() for link in links)))
     for link in links:
-        target = link.readlink()
-        if target.is_dir() and not target.is_symlink() and target.lstat().st_uid == os.geteuid():
-            remove(target)
+        # a thread that has just ended tidies up behind itself at the same time
+        with contextlib.suppress(OSError):
+            target = link.readlink()
+            if target.is_dir() and not target.is_symlink() and target.lstat().st_uid == os.geteuid():
+                remove(target)
     remover(place)
     if not place.exists():
         _lock_of(place).unlink(missing_ok=True)
