@@ -128,7 +128,9 @@ def nested_only(rootfs_type: Any) -> None:
 
 
 def dnf_keywords(parameters: Any, wanted: Any) -> Any:
-    """Return the keywords of get_dnf_base_object that this lorax knows."""
+    """Return the keywords of get_dnf_base_object that this lorax knows. Raises CannotError when plugins are asked for that it cannot load."""
+    if wanted.get("dnfplugins") and "dnfplugins" not in parameters:
+        raise CannotError("this lorax knows no dnfplugins")
     return {name: value for name, value in wanted.items() if name in parameters}
 
 
