@@ -22,9 +22,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COMMON = (
-    "add-arch-template add-arch-template-var add-template add-template-var bugurl buildarch cachedir config disablerepo enablerepo force installpkgs "
-    "isfinal logfile macboot mirrorlist nomacboot noupgrade noverify product proxy release repo sharedir source tmp variant version volid workdir"
-).split()
+    "add-arch-template", "add-arch-template-var", "add-template", "add-template-var", "bugurl", "buildarch", "cachedir", "config", "disablerepo",
+    "enablerepo", "force", "installpkgs", "isfinal", "logfile", "macboot", "mirrorlist", "nomacboot", "noupgrade", "noverify", "product", "proxy",
+    "release", "repo", "sharedir", "source", "tmp", "variant", "version", "volid", "workdir",
+)  # fmt: skip
 SWITCHES = ("force", "isfinal", "macboot", "nomacboot", "noupgrade", "noverify", "noverifyssl")
 
 
@@ -253,7 +254,14 @@ def write(place: Path, version: str, behaviour: str = "") -> None:
     for directory in (package, templates, place / "bin"):
         directory.mkdir(parents=True)
     medium = str(ROOT / "tests" / "lorax_medium.py")
-    told = {"place": str(place), "tail": generation.tail, "epoch": generation.epoch, "style": generation.medium, "medium": medium, "python": sys.executable}
+    told = {
+        "place": str(place),
+        "tail": generation.tail,
+        "epoch": generation.epoch,
+        "style": generation.medium,
+        "medium": medium,
+        "python": sys.executable,
+    }
     (package / "__init__.py").write_text(PACKAGE.format(**told))
     (package / "version.py").write_text(f'num = "{version}-1"\n')
     (templates / "x86.tmpl").write_text("" if generation.medium == "isolinux" else "  .discinfo=${outroot}/.discinfo \\\n")

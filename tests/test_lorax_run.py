@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from imagebuild import progress, steplog
 from imagebuild.errors import BuildError, EvidenceError
@@ -113,8 +115,11 @@ def test_what_a_generation_cannot_do_is_said(tmp_path: Path, tree: Tree, generat
 )
 def test_a_full_disk_is_known_by_everybodys_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, full: bool) -> None:
     usage = namedtuple("usage", "total used free")
-    for free, said in ((1 << 20, f"the file system of installer.lorax.tmp ({tmp_path}) is full"), (1 << 34, "root file system is too small")):
-        monkeypatch.setattr(lorax_failure.shutil, "disk_usage", lambda _, free=free: usage(1, 1, free))
+    for free, said in (
+        (1 << 20, f"the file system of installer.lorax.tmp ({tmp_path}) is full"),
+        (1 << 34, "root file system is too small"),
+    ):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(1, 1, free))
         assert (said in lorax_failure.full_disk(text, {"installer.lorax.tmp": tmp_path})) == full
 
 
@@ -123,8 +128,11 @@ def test_room_is_looked_for_before(tmp_path: Path, tree: Tree, monkeypatch: pyte
     place, out = fake(tmp_path), tmp_path / "out"
     out.mkdir()
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(lorax_failure.shutil, "disk_usage", lambda _: usage(1, 1, 3 << 30))
-    with pytest.raises(BuildError, match=r"lorax needs \d+\.\d GiB in installer\.lorax\.tmp .* and the store .*, where 3\.0 GiB are free: 1\.0 GiB for its packages,"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 3 << 30))
+    with pytest.raises(
+        BuildError,
+        match=r"lorax needs \d+\.\d GiB in installer\.lorax\.tmp .* and the store .*, where 3\.0 GiB are free: 1\.0 GiB for its packages,",
+    ):
         lorax.build(out, request(tmp_path, tree, installer(place)))
     assert not (place / "told.json").exists()
     with pytest.raises(BuildError, match=r"installer\.lorax\.tmp: /nowhere is no directory"):
@@ -331,10 +339,10 @@ def broken(out: Path) -> int:
     raise lorax._kept("it broke", "", logs)
 
 
-def test_progress_off_a_terminal_names_the_stages(tmp_path: Path) -> None:
+def test_progress_off_a_terminal_names_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    view = progress.View(progress.Console())
-    view.say = said.append  # type: ignore[method-assign]  # what is said is looked at
+    view = progress.View(Console())
+    monkeypatch.setattr(view, "say", said.append)
     log = tmp_path / "log"
     log.write_text("x\n==> installing runtime packages\nmore\n==> half a li")
     view.rows = {"installer iso": progress._Row("running", log=log)}
@@ -346,3 +354,15 @@ def test_progress_off_a_terminal_names_the_stages(tmp_path: Path) -> None:
     assert said == ["installer iso: installing runtime packages", "installer iso: half a line"]
     log.unlink()
     view.look()
+
+
+def test_a_terminal_shows_the_stage_before_the_last_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("==> creating the runtime image\nINFO pylorax.ltmpl: something\n")
+    console = Console(force_terminal=True, width=120, color_system=None)
+    view = progress.LiveView(console)
+    view.rows = {"installer iso": progress._Row("running", log=log)}
+    view.look()
+    with console.capture() as shown:
+        console.print(view)
+    assert "creating the runtime image: INFO pylorax.ltmpl: something" in shown.get()

@@ -99,6 +99,31 @@ def test_the_menu_of_isolinux_gets_a_label(request: pytest.FixtureRequest) -> No
     assert changed.count("menu default") == 1
 
 
+# where vesamenu.c32 or a plain prompt begins when nobody presses a key: `menu default`, or the first label (syslinux 6.04, doc/menu.txt)
+@pytest.mark.parametrize(
+    "text",
+    [
+        ISOLINUX,
+        ISOLINUX.replace("  menu default\n", ""),
+        ISOLINUX.upper().replace("INITRD=INITRD.IMG", "initrd=initrd.img"),
+        "default linux\nprompt 1\nlabel linux\n  kernel vmlinuz\n  append initrd=initrd.img quiet\n",
+        "label linux\n  kernel vmlinuz\n  append initrd=initrd.img quiet\n\nmenu separator\nlabel local\n  localboot 0xffff\n",
+    ],
+)
+def test_what_nobody_asked_for_is_neither_the_first_label_nor_the_default(text: str) -> None:
+    changed = remaster.isolinux_menu(text, "V", default=False)
+    assert changed is not None
+    labels = [line.split()[1] for line in changed.split("\n") if line.lower().startswith("label ")]
+    assert labels[1] == "unattended"
+    before, after = text.split("\n"), changed.split("\n")
+    # and nothing else has changed
+    start = after.index("label unattended")
+    assert [line for number, line in enumerate(after) if not start - 1 <= number < start + 4] == before
+    body = after[start + 1 : start + 4]
+    assert [line.split()[0].lower() for line in body] == ["menu", "kernel", "append"]
+    assert "menu default" not in " ".join(body)
+
+
 def test_a_label_with_blanks_is_written_udevs_way() -> None:
     changed = remaster.grub_menu(LORAX, "My Disk", default=False)
     assert changed is not None

@@ -227,7 +227,7 @@ def _xml(text: bytes) -> ElementTree.Element:
 def _of_repomd(text: bytes) -> str:
     """Return a digest of the checksums of what says which packages there are; the time of its making does not count."""
     found = []
-    for data in _xml(text).iter("{*}data"):
+    for data in _xml(text).findall(".//{*}data"):
         checksum = data.find("{*}checksum")
         if data.get("type") in DECIDING and checksum is not None and checksum.text:
             found.append(f"{data.get('type')} {checksum.get('type')} {checksum.text.strip()}")
@@ -238,7 +238,7 @@ def _of_repomd(text: bytes) -> str:
 
 def _of_metalink(text: bytes) -> str:
     """Return the checksum of repomd.xml that a metalink has (metalink 3.0, as MirrorManager writes it)."""
-    for file in _xml(text).iter("{*}file"):
+    for file in _xml(text).findall(".//{*}file"):
         # the newest one's; those that mirrors may still have lie deeper
         newest = file.find("{*}verification")
         digests = {each.get("type"): each.text.strip() for each in newest if each.text} if newest is not None else {}
