@@ -158,6 +158,7 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time(
     [
         ("[a]\nbaseurl=@/26/x86_64\n", {}, ["a"]),
         ("[a]\nbaseurl=@/$releasever/${basearch}\n[b]\nbaseurl = @/none\n    @/26/x86_64\n", {}, ["a", "b"]),
+        ("[a]\nbaseurl=@/$releasever_major/$basearch\n", {}, ["a"]),
         ("[a]\nbaseurl=@/none, @/26/x86_64\nenabled=1\n[b]\nbaseurl=@/none\nenabled = 0\n", {}, ["a"]),
         ("[main]\ngpgcheck=0\n[a]\nbaseurl=@/26/x86_64\nenabled=0\n", {"enable_repos": ["a"]}, ["a"]),
         ("[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n", {"disable_repos": ["b-debuginfo"]}, ["a"]),

@@ -19,10 +19,11 @@ from imagebuild import progress, steplog
 from imagebuild.errors import BuildError, EvidenceError
 from imagebuild.installers import lorax, lorax_child, lorax_failure, lorax_request
 from imagebuild.model import Tree
+from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.store import Store
 from imagebuild.tools import temporary
 from tests import fake_lorax
-from tests.test_lorax import fake, installer, needs_root, request, tree
+from tests.test_lorax import SOURCE, fake, installer, kickstarts, needs_root, request, tree
 
 __all__ = ["tree"]
 # a library that can be driven, and the command of one that cannot
@@ -328,6 +329,23 @@ def test_the_next_failure_is_moved_with_its_logs(tmp_path: Path) -> None:
     assert caught.value.evidence == tmp_path / "store/failed/installer.make-k/out/work/logs"
     assert (caught.value.evidence / "lorax.log").read_text() == "words"
     assert sorted(path.name for path in (caught.value.evidence.parent).iterdir()) == ["logs"]
+
+
+@needs_root
+def test_a_refused_iso_stays_as_evidence(tmp_path: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, out = fake(tmp_path, "40.5.19"), tmp_path / "out"
+    out.mkdir()
+    spec = InstallerSpec(backend="lorax", product="Fedora", release="29", ways=("native",))
+    config = installer(place).model_copy(update={"volume_id": "Fedora_29"})
+    # whatever is wrong with it: here the label (lorax's x86.tmpl replaces what is neither letter, digit nor underscore)
+    medium = place / "pylorax" / "__init__.py"
+    medium.write_text(medium.read_text().replace("outputdir, volid, 'grub'", "outputdir, volid.replace('_', '-'), 'grub'"))
+    with pytest.raises(EvidenceError, match="its volume id is 'Fedora-29', not 'Fedora_29'") as caught, steplog.writing_to(tmp_path / "log"):
+        make_iso(out, tree, None, kickstarts(tmp_path), SOURCE, config, spec)
+    image = out / f"{config.name}-{tree.version}.x86_64.iso"
+    assert caught.value.evidence == image
+    assert image.name in caught.value.hint
+    assert sorted(file.name for file in out.iterdir()) == sorted([image.name, "facts.json", "treeinfo"])
 
 
 def broken(out: Path) -> int:

@@ -65,7 +65,13 @@ def sources(options: LoraxConfig, *, release: str, arch: str) -> Iterator[Source
     for url in options.mirrors:
         yield Source(name=shown(url), lists=(url,), proxy=proxy, verify=options.ssl_verify)
     for file in options.repos:
-        yield from _of_file(Path(file), options, {"releasever": release, "basearch": arch, "arch": arch})
+        yield from _of_file(Path(file), options, _variables(release, arch))
+
+
+def _variables(release: str, arch: str) -> dict[str, str]:
+    """Return what $variables mean (dnf.conf(5)); a dnf that does not know the parts of a release says so itself."""
+    major, _, minor = release.partition(".")
+    return {"releasever": release, "releasever_major": major, "releasever_minor": minor, "basearch": arch, "arch": arch}
 
 
 def shown(url: str) -> str:
