@@ -173,7 +173,7 @@ def get_dnf_base_object(installroot, sources, mirrorlists=None, repos=None, enab
     assert all(os.path.isdir(place) for place in (installroot, tempdir)), "directories are made before"
     for number, url in enumerate(sources):
         if "bad" in url:
-            logging.getLogger({logger!r}).error("Error fetching metadata for lorax-repo-%d: Failed to download metadata", number)
+            logging.getLogger({logger!r}).error("Error fetching metadata for lorax-repo-%d: Cannot download %s/repodata/repomd.xml", number, url)
             return None
     return told
 """

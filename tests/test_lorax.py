@@ -13,7 +13,7 @@ import pytest
 from imagebuild import steplog
 from imagebuild.config import InstallerConfig, TreeConfig
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.installers import Request, check, lorax, lorax_child, lorax_request
+from imagebuild.installers import Request, check, lorax, lorax_child, lorax_inputs, lorax_request
 from imagebuild.kinds import HostKind
 from imagebuild.model import Kickstart, Toolbox, Tree
 from imagebuild.stages.installer import InstallerSpec, make_iso
@@ -219,7 +219,7 @@ def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
 
 def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) -> None:
     asked = request(tmp_path, tree, installer(tmp_path))
-    templates, _ = lorax._templates(asked.config.lorax)
+    templates, _ = lorax_inputs.paths(asked.config.lorax)
     lorax.check_templates(templates, lorax.GIVEN | set(lorax.template_variables(asked)), "installer.lorax.templates")
 
 
@@ -282,7 +282,7 @@ def test_the_real_library_takes_what_we_give_it(tmp_path: Path, tree: Tree) -> N
     if status != 0:
         pytest.skip(f"NOT RUN: the lorax library does not import on this machine (dnf install lorax): {said.strip().splitlines()[-1]}")
     asked = request(tmp_path, tree, installer(tmp_path))
-    templates, _ = lorax._templates(asked.config.lorax)
+    templates, _ = lorax_inputs.paths(asked.config.lorax)
     key = tmp_path / "00.gpg"
     key.write_bytes(b"key")
     told = lorax_request.child_request(asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key]))

@@ -150,6 +150,40 @@ def test_continuation_lines_belong_to_their_record(records: str) -> None:
     assert lorax_failure.errors_in(text) == ["Dependency check failed: ", " Problem: package a", "  - nothing provides b", "the end"]
 
 
+# written by pylorax.executils of 26.9 when the image of the root file system is too small (mkrootfsimg: cp within a mount)
+PROGRAMS = """2017-07-07 10:00:00,123 INFO program: Running... mkfs.ext4 -L Anaconda /dev/loop0
+2017-07-07 10:00:00,123 DEBUG program: Return code: 0
+2017-07-07 10:00:00,123 INFO program: Running... cp -a /root/. /var/tmp/lorax.imgutils.x
+2017-07-07 10:00:00,123 INFO program: cp: error writing '/var/tmp/lorax.imgutils.x/a': No space left on device
+2017-07-07 10:00:00,123 DEBUG program: Return code: 1
+2017-07-07 10:00:00,123 INFO program: Running... umount /var/tmp/lorax.imgutils.x
+2017-07-07 10:00:00,123 DEBUG program: Return code: 0
+2017-07-07 10:00:00,123 INFO program: Running... losetup --detach /dev/loop0
+2017-07-07 10:00:00,123 DEBUG program: Return code: 0
+"""
+
+
+def test_the_program_that_failed_is_quoted_not_those_that_tidied_up(tmp_path: Path) -> None:
+    (tmp_path / "program.log").write_text(PROGRAMS)
+    (tmp_path / "lorax.log").write_text("2017-07-07 10:00:00,123 ERROR pylorax: could not get the release\n")
+    said = 'Traceback (most recent call last):\n  File "x", line 1, in main\n    run()\n    ^^^^^\nsubprocess.CalledProcessError: Command returned 1\n'
+    assert lorax_failure.reason(tmp_path, said).splitlines() == [
+        "    could not get the release",
+        "    subprocess.CalledProcessError: Command returned 1",
+        "    Running... cp -a /root/. /var/tmp/lorax.imgutils.x",
+        "    cp: error writing '/var/tmp/lorax.imgutils.x/a': No space left on device",
+        "    Return code: 1",
+    ]
+
+
+def test_times_are_set_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".discinfo").write_text("1501000000.123456\n26\nx86_64\n")
+    (tmp_path / ".treeinfo").write_text("[general]\ntimestamp = 1501000000.12\nfamily = Fedora\n\n[stage2]\nmainimage = images/install.img\n\n")
+    lorax.set_times(tmp_path, 7)
+    assert (tmp_path / ".discinfo").read_text() == "7.000000\n26\nx86_64\n"
+    assert (tmp_path / ".treeinfo").read_text() == "[general]\ntimestamp = 7\nfamily = Fedora\n\n[stage2]\nmainimage = images/install.img\n\n"
+
+
 # --- interrupts -----------------------------------------------------------------------------------------------------------
 
 BUILD = """

@@ -18,7 +18,7 @@ from mako.exceptions import MakoException
 from mako.lexer import Lexer
 
 from imagebuild import steplog
-from imagebuild.config import InstallerConfig, LoraxConfig
+from imagebuild.config import InstallerConfig
 from imagebuild.errors import BuildError, EvidenceError, MissingToolError
 from imagebuild.installers import Request, lorax_sources, remaster
 from imagebuild.installers import lorax_failure as failure
@@ -70,7 +70,7 @@ def build(out: Path, request: Request) -> Path:
     found = about(options)
     if reason := found.error or _not_root():
         raise MissingToolError(f"lorax cannot be used: {reason}", hint=HINT)
-    templates, arch_templates = _templates(options)
+    templates, arch_templates = paths(options)
     work = out / "work"
     work.mkdir(exist_ok=True)
     variables = template_variables(request, _keys(request, work))
@@ -108,7 +108,7 @@ def set_times(made: Path, epoch: int) -> None:
     What they write is `timestamp = 1501000000.123` in .treeinfo's [general], and the first line of .discinfo.
     """
     treeinfo, discinfo = made / ".treeinfo", made / ".discinfo"
-    treeinfo.write_text(re.sub(r"(?m)^(timestamp\s*=\s*)\d+(\.\d+)?\s*$", rf"\g<1>{epoch}", treeinfo.read_text()))
+    treeinfo.write_text(re.sub(r"(?m)^(timestamp\s*=\s*)\d+(\.\d+)?[ \t]*$", rf"\g<1>{epoch}", treeinfo.read_text()))
     _, end, others = discinfo.read_text().partition("\n")
     discinfo.write_text(f"{epoch}.000000{end}{others}")
 
@@ -153,7 +153,7 @@ def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, P
 
 def _failed(said: str, status: int, logs: Path, request: Request, places: Mapping[str, Path]) -> BuildError:
     options = request.config.lorax
-    text = failure.reason(logs, said)
+    text = lorax_sources.without_logins(failure.reason(logs, said), [*options.sources, *options.mirrors, options.proxy or ""])
     full = failure.full_disk(text, places)
     message = f"lorax failed (exit status {status}){': ' + full if full else ''}:\n{text}"
     message += failure.sources_named(
@@ -175,10 +175,6 @@ def _kept(message: str, hint: str, logs: Path) -> BuildError:
         else "the log has what it said"
     )
     return EvidenceError(message, hint=f"{hint}; {where}" if hint else where, log=steplog.current(), evidence=logs)
-
-
-def _templates(options: LoraxConfig) -> tuple[list[Path], list[Path]]:
-    return paths(options)
 
 
 def _keys(request: Request, work: Path) -> list[Path]:

@@ -11,6 +11,8 @@ MOST_LINES = 40
 PROGRAM_LINES = 8
 # how a record begins: in lorax' files (pylorax.setup_logging: "%(asctime)s %(levelname)s %(name)s: %(message)s"), and as our child prints it
 RECORD = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ )?([A-Z]{4,}) ([\w.]+): (.*)$")
+# what it runs when it leaves a mounted image, however that went (src/pylorax/imgutils.py)
+TIDYING = re.compile(r"Running\.\.\. (?:\S*/)?(?:umount|losetup|fuser|dmsetup|kpartx)\b")
 BAD = ("ERROR", "CRITICAL", "FATAL")
 # errno's text; rpm ("installing package X needs 20MB on the / filesystem", lib/rpmps.c), dnf's summary of it, and curl's error 23
 FULL = re.compile(
@@ -60,10 +62,14 @@ def _read(file: Path) -> str:
 
 
 def _last_program(text: str) -> list[str]:
-    """Return what the program said that lorax ran last (pylorax.executils writes "Running... ARGV", its output and "Return code: N")."""
-    lines = [RECORD.sub(r"\3", line) for line in text.splitlines() if line.strip()]
-    begun = max((number for number, line in enumerate(lines) if line.startswith("Running... ")), default=0)
-    return lines[begun:][-PROGRAM_LINES:]
+    """Return what the program said that lorax ran last, before it tidied up (pylorax.executils writes "Running... ARGV", output, "Return code: N")."""
+    blocks: list[list[str]] = [[]]
+    for line in (RECORD.sub(r"\3", line) for line in text.splitlines()):
+        if line.startswith("Running... "):
+            blocks.append([])
+        blocks[-1] += [line] if line.strip() else []
+    working = [block for block in blocks if block and not TIDYING.match(block[0])]
+    return working[-1][-PROGRAM_LINES:] if working else []
 
 
 def sources_named(text: str, sources: Sequence[str], mirrors: Sequence[str]) -> str:

@@ -80,6 +80,13 @@ def shown(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def without_logins(text: str, urls: Sequence[str]) -> str:
+    """Return a text without names and passwords of these URLs."""
+    for login in {urlsplit(_proxy(url)).netloc.rpartition("@")[0] for url in urls} - {""}:
+        text = text.replace(f"{login}@", "")
+    return text
+
+
 def _proxy(given: str) -> str:
     return given if "://" in given or not given else f"http://{given}"
 
