@@ -23,6 +23,7 @@ from imagebuild.tools.command import GRACE_SECONDS
 
 TAIL_BYTES = 2000
 LOOK_SECONDS = 1.0
+LONGEST_STAGE = 100
 
 
 def last_line(log: Path) -> str:
@@ -34,9 +35,13 @@ def last_line(log: Path) -> str:
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", text.replace("\r", "\n"))
-    lines = [line.strip() for line in clean.splitlines() if line.strip()]
+    lines = [line.strip() for line in _clean(text.replace("\r", "\n")).splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def _clean(text: str) -> str:
+    """Return a text without control sequences: a guest or a program may have written it."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", text)
 
 
 def duration(seconds: float) -> str:
@@ -74,8 +79,8 @@ def _new_stages(row: _Row) -> list[str]:
     except OSError:
         return []
     row.read += len(whole)
-    lines = whole.decode("utf-8", "replace").splitlines()
-    return [line.removeprefix(STAGE) for line in lines if line.startswith(STAGE)]
+    lines = whole.decode("utf-8", "replace").split("\n")
+    return [_clean(line.removeprefix(STAGE))[:LONGEST_STAGE] for line in lines if line.startswith(STAGE)]
 
 
 class View:

@@ -28,7 +28,7 @@ REPOMD = """<?xml version="1.0" encoding="UTF-8"?>
   <data type="updateinfo"><checksum type="sha256">{updateinfo}</checksum></data>
 </repomd>
 """
-# the shape of what MirrorManager answers (mirrormanager2 0.14, metalink.py)
+# the shape of what MirrorManager answers: the newest file's hashes, then those that mirrors may still have, as mm0:alternates
 METALINK = """<?xml version="1.0" encoding="utf-8"?>
 <metalink version="3.0" xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager">
  <files><file name="repomd.xml"><size>1</size>

@@ -106,6 +106,8 @@ def test_what_a_generation_cannot_do_is_said(tmp_path: Path, tree: Tree, generat
     [
         ("OSError: [Errno 28] No space left on device", True),
         ("  installing package glibc-all-langpacks-2.25-6.fc26.x86_64 needs 108MB on the / filesystem", True),
+        ("  installing package a-1-1.noarch needs 2KB more space on the /boot filesystem", True),
+        ("  installing package a-1-1.noarch needs 7 inodes on the / filesystem", True),
         ("   At least 213MB more space needed on the / filesystem.", True),
         ("At least 2 GB more space needed on the /boot filesystem", True),
         ("Curl error (23): Failed writing received data to disk/application", True),
@@ -400,10 +402,10 @@ def test_progress_off_a_terminal_names_the_stages(tmp_path: Path, monkeypatch: p
     view.rows = {"installer iso": progress._Row("running", log=log)}
     view.look()
     with log.open("a") as stream:
-        stream.write("ne\nafter\n")
+        stream.write("ne\nafter\n==> \x1b[31mred\x07\n")
     view.look()
     view.look()
-    assert said == ["installer iso: installing runtime packages", "installer iso: half a line"]
+    assert said == ["installer iso: installing runtime packages", "installer iso: half a line", "installer iso: red"]
     log.unlink()
     view.look()
 

@@ -99,7 +99,7 @@ def test_the_menu_of_isolinux_gets_a_label(request: pytest.FixtureRequest) -> No
     assert changed.count("menu default") == 1
 
 
-# where vesamenu.c32 or a plain prompt begins when nobody presses a key: `menu default`, or the first label (syslinux 6.04, doc/menu.txt)
+# where vesamenu.c32 or a plain prompt begins when nobody presses a key: `menu default`, or the first label (syslinux 6.03, doc/menu.txt)
 @pytest.mark.parametrize(
     "text",
     [

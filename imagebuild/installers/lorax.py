@@ -24,6 +24,7 @@ from imagebuild.installers import Request, lorax_sources, remaster
 from imagebuild.installers import lorax_failure as failure
 from imagebuild.installers.lorax_about import CHILD, HINT, about, environment, misfit
 from imagebuild.installers.lorax_inputs import paths
+from imagebuild.installers.lorax_metadata import shown
 from imagebuild.installers.lorax_request import INSTALLER_SIZE, PATIENCE_SECONDS, child_request
 from imagebuild.tools import command, gpg, temporary
 
@@ -156,9 +157,7 @@ def _failed(said: str, status: int, logs: Path, request: Request, places: Mappin
     text = lorax_sources.without_logins(failure.reason(logs, said), [*options.sources, *options.mirrors, options.proxy or ""])
     full = failure.full_disk(text, places)
     message = f"lorax failed (exit status {status}){': ' + full if full else ''}:\n{text}"
-    message += failure.sources_named(
-        text, [lorax_sources.shown(url) for url in options.sources], [lorax_sources.shown(url) for url in options.mirrors]
-    )
+    message += failure.sources_named(text, [shown(url) for url in options.sources], [shown(url) for url in options.mirrors])
     hint = "use another lorax, or change installer.lorax" if status == CANNOT else ""
     return _kept(message, hint or ("make room there, or choose another place" if full else ""), logs)
 

@@ -14,9 +14,9 @@ RECORD = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ )?([A-Z]{4,}) ([\w.
 # what it runs when it leaves a mounted image, however that went (src/pylorax/imgutils.py)
 TIDYING = re.compile(r"Running\.\.\. (?:\S*/)?(?:umount|losetup|fuser|dmsetup|kpartx)\b")
 BAD = ("ERROR", "CRITICAL", "FATAL")
-# errno's text; rpm ("installing package X needs 20MB on the / filesystem", lib/rpmps.c), dnf's summary of it, and curl's error 23
+# errno's text; rpm ("installing package X needs 20MB on the / filesystem", newer "more space", or inodes; lib/rpmprob.c), dnf's summary of it, and curl's error 23
 FULL = re.compile(
-    r"No space left on device|needs \d+\s?[KMG]B (?:more space )?on the|At least \d+\s?[KMG]B more space needed|Curl error \(23\)|Disk quota exceeded"
+    r"No space left on device|needs \d+\s?(?:[KMG]B|inodes) (?:more space )?on the|At least \d+\s?[KMG]B more space needed|Curl error \(23\)|Disk quota exceeded"
 )
 # a file system with less than this has been full, even if something was removed since
 ROOM = 256 * MIB

@@ -39,9 +39,10 @@ def make_iso(
     config: InstallerConfig,
     spec: InstallerSpec,
 ) -> IsoImage:
-    """Make the ISO. `toolbox` is there for a backend that needs it. `kickstarts` are the defaults of an interactive installation and, if there is one, the unattended kickstart.
+    """Make the ISO. `kickstarts` are the defaults of an interactive installation and, if there is one, the unattended kickstart.
 
-    Raises BuildError: what the backend could not do, or what is wrong with what it made.
+    `toolbox` is there for a backend that needs it. Raises BuildError: what the backend could not do, or what is wrong with what it made; the
+    refused ISO is kept as its evidence.
     """
     defaults, unattended = kickstarts[0], kickstarts[1] if len(kickstarts) > 1 else None
     epoch = spec.epoch if spec.epoch is not None else tree.timestamp
