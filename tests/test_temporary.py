@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -332,3 +333,26 @@ def test_a_loop_device_keeps_nothing_that_is_removed(tmp_path: Path) -> None:
         device = Path("/sys/block") / Path(done.stdout.strip()).name / "loop" / "backing_file"
         assert device.read_text().strip() == str(place / "image")
     assert not device.exists()
+
+
+def test_an_agent_that_is_just_ending_stops_no_removal(elsewhere: Path) -> None:
+    """It accepts, greets perhaps, and says no more: two threads that tidy up tell it to end at the same time."""
+    for answers in ([], [b"OK Pleased to meet you\n"], [b"OK\n", b"D\n"]):
+        place = elsewhere / f"home{len(answers)}"
+        place.mkdir()
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.bind(str(place / "S.gpg-agent"))
+            agent.listen()
+
+            def end(agent: socket.socket = agent, answers: list[bytes] = answers) -> None:
+                line, _ = agent.accept()
+                with line:
+                    for each in answers:
+                        line.sendall(each)
+                        line.recv(100)
+
+            thread = threading.Thread(target=end)
+            thread.start()
+            temporary.remove(place)
+            thread.join()
+        assert not place.exists()

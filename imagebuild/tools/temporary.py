@@ -347,11 +347,12 @@ def _mounts_below(place: Path) -> list[Path]:
 def _loops_below(place: Path) -> list[Path]:
     """Return the loop devices of files below a directory: a program that was killed leaves them, and with them the blocks of what is removed."""
     found = []
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        # one may be detached meanwhile
+    for device in Path("/sys/block").iterdir() if Path("/sys/block").is_dir() else ():
+        # most have none, and one may be detached meanwhile
         with contextlib.suppress(OSError):
-            if place.resolve() in Path(backing.read_text().rstrip("\n").removesuffix(" (deleted)")).parents:
-                found.append(Path("/dev") / backing.parent.parent.name)
+            backing = (device / "loop" / "backing_file").read_text().rstrip("\n").removesuffix(" (deleted)")
+            if place.resolve() in Path(backing).parents:
+                found.append(Path("/dev") / device.name)
     return found
 
 
@@ -370,7 +371,8 @@ def _end_agents(place: Path) -> list[int]:
     for root, names, _ in os.walk(place):
         links = [Path(root) / name for name in names if (Path(root) / name).is_symlink()]
         for home in (Path(root), *links):
-            with contextlib.suppress(OSError, ValueError):
+            # one that is just ending says nothing: no second word
+            with contextlib.suppress(OSError, ValueError, IndexError):
                 if (home / AGENT).is_socket():
                     found.append(_end_agent(home))
     return found
@@ -401,8 +403,9 @@ def _wait_for_the_end(pid: int) -> None:
     deadline = time.monotonic() + AGENT_SECONDS
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    if Path(f"/proc/{pid}").exists() and b"gpg-agent" in Path(f"/proc/{pid}/cmdline").read_bytes():
-        with contextlib.suppress(ProcessLookupError):
+    # it may end at any of these
+    with contextlib.suppress(OSError):
+        if b"gpg-agent" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
 
 
