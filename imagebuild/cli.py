@@ -101,7 +101,8 @@ def main() -> NoReturn:
 def _interrupt(number: int, _: object) -> NoReturn:
     """End as Ctrl-C does, and say at once what is waited for. Not by raising that signal: a shell's background job ignores it."""
     # not through the console: the signal may have come in the middle of what it prints
-    os.write(sys.stderr.fileno(), f"imagebuild: {ending(signal.Signals(number).name, _running_steps(), command.running())}\n".encode())
+    said = ending(signal.Signals(number).name, _running_steps(), command.running(), command.patience())
+    os.write(sys.stderr.fileno(), f"imagebuild: {said}\n".encode())
     temporary.forget_secrets()
     raise KeyboardInterrupt
 
@@ -240,7 +241,7 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
         f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})"
     )
     if settings.installer is not None:
-        said.append("installer ISO: {} ({})".format(*choose_installer(settings.installer)))
+        said.append("installer ISO: {} ({})".format(*choose_installer(settings.installer, settings.product, settings.release)))
     for line in said:
         console.print(line, highlight=False, soft_wrap=True)
     return _Ready(
@@ -482,6 +483,8 @@ def gc(
         raise UsageError(f"there is no store at {store}")
     freed, busy = Store(store).collect(keep)
     freed += cells.collect(store / "cells") + cells.collect(cache_directory() / "consoles") + temporary.sweep() + offline.sweep()
+    # what large things of others are made in, unless configured otherwise: those are found from TMPDIR
+    freed += temporary.sweep(Path("/var/tmp"))
     console.print(f"{freed / 1e6:.1f} MB freed in {store}", highlight=False)
     if busy:
         raise BuildError(f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}", hint="run gc again when it has ended")

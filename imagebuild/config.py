@@ -291,11 +291,11 @@ class LoraxConfig(Model):
     excludepkgs: tuple[str, ...] = ()
     rootfs_size: int | None = Field(default=None, ge=1, le=64, description="GiB of the root file system; not given: from the tree's size")
     rootfs_type: Literal["squashfs", "squashfs-ext4", "erofs", "erofs-ext4"] | None = None
-    sharedir: str | None = Field(default=None, description="lorax's own templates")
+    sharedir: str | None = Field(default=None, description="lorax's own templates; with the release's, another release's lorax can be used")
     conf_file: str = Field(default="/etc/lorax/lorax.conf", description="lorax's own configuration")
     dracut_args: tuple[str, ...] = ()
     buildarch: Word | None = None
-    tmp: str = Field(default="/var/tmp", description="directory for the installation root: several GiB")
+    tmp: str = Field(default="/var/tmp", description="directory for the installation root: several GiB; what a killed run left is swept")
     proxy: str | None = None
     bugurl: str = ""
     final: bool = Field(default=True, description="a release, not a preview")

@@ -158,15 +158,15 @@ def release_line(config: Config) -> Iterator[Finding]:
     """Look at what one release line needs: its installer, its keys."""
     if config.installer is not None:
         try:
-            backend, why = choose(config.installer)
+            backend, why = choose(config.installer, config.product, config.release)
             yield Finding(what="installer ISO", says=f"{backend} ({why})")
         except BuildError as error:
             yield Finding(what="installer ISO", says=error.message, fix=error.hint or "see installer.backend")
-        reason = INSTALLERS["lorax"].unavailable(config.installer)
+        reason = INSTALLERS["lorax"].unavailable(config.installer, config.product, config.release)
         yield Finding(
             what="lorax",
             says=reason or "works",
-            fix="dnf install lorax (Fedora), and installer.lorax.sources" if reason else "",
+            fix=_lorax_fix(reason),
             needed=False,
         )
     for key in config.tree.gpg_keys:
@@ -179,6 +179,14 @@ def release_line(config: Config) -> Iterator[Finding]:
     if config.tree.tls is not None:
         yield _tls(config.tree)
     yield _signing(config)
+
+
+def _lorax_fix(reason: str) -> str:
+    if "is not that of" in reason:
+        return "run the release's own lorax in a container of it, or give its templates as installer.lorax.sharedir"
+    if "does not work" in reason:
+        return "install what it lacks (dnf reinstall lorax); installer.lorax.python and python_path say which one is meant"
+    return "dnf install lorax (Fedora), and installer.lorax.sources" if reason else ""
 
 
 def _tls(tree: TreeConfig) -> Finding:

@@ -39,6 +39,14 @@ class MissingToolError(BuildError):
     """A program or library of the build host is not installed."""
 
 
+class EvidenceError(BuildError):
+    """A failure that leaves something to look at: `evidence` is a file or directory of the step's output, which is kept."""
+
+    def __init__(self, message: str, *, hint: str = "", log: Path | None = None, evidence: Path | None = None) -> None:
+        super().__init__(message, hint=hint, log=log)
+        self.evidence = evidence
+
+
 class CriteriaError(BuildError):
     """The artifact was built and booted, but the release criteria do not hold; `evidence` says why."""
 

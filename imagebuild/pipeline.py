@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 from imagebuild import criteria
 from imagebuild.config import Config, ImageConfig
@@ -135,13 +136,15 @@ def _installer(
     settings = config.installer
     if settings is None:
         return [], {}
-    backend, _ = choose_installer(settings)
+    backend, _ = choose_installer(settings, config.product, config.release)
+    installer = INSTALLERS[backend]
     spec = InstallerSpec(backend=backend, product=config.product, release=config.release, ways=host.populate, epoch=host.epoch)
     wanted_kickstarts = gather([kickstarts[name] for name in (settings.defaults, settings.unattended) if name])
-    made = step(
-        "installer iso", make_iso, tree, toolbox, wanted_kickstarts, config.tree, settings, spec,
-        tools=_versions(*INSTALLERS[backend].tools), cost=Cost(cores=2, memory=1024 * MIB),
-    )  # fmt: skip
+    tools = {**_versions(*installer.tools), **installer.inputs(settings, config.release, config.arch)}
+    cost = Cost(cores=2, memory=1024 * MIB)
+    # only a backend that runs the tree's own programs waits for them; a step's type is invariant, and what is read may be none
+    needed = cast("Step[Toolbox | None]", toolbox) if installer.toolbox else None
+    made = step("installer iso", make_iso, tree, needed, wanted_kickstarts, config.tree, settings, spec, tools=tools, cost=cost)
     tested = {
         firmware: step(
             f"install iso {firmware}", install_iso, tree, made, firmware, settings.disk_size, config.smoke, Unkeyed(host.accelerator),

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuild.errors import BuildError, CriteriaError
+from imagebuild.steplog import STAGE
 from imagebuild.steps import Step
 from imagebuild.store import Record
 from imagebuild.tools.command import GRACE_SECONDS
 
 TAIL_BYTES = 2000
+LOOK_SECONDS = 1.0
+LONGEST_STAGE = 100
 
 
 def last_line(log: Path) -> str:
@@ -31,9 +35,13 @@ def last_line(log: Path) -> str:
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    clean = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", text.replace("\r", "\n"))
-    lines = [line.strip() for line in clean.splitlines() if line.strip()]
+    lines = [line.strip() for line in _clean(text.replace("\r", "\n")).splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def _clean(text: str) -> str:
+    """Return a text without control sequences: a guest or a program may have written it."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", text)
 
 
 def duration(seconds: float) -> str:
@@ -41,20 +49,38 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def ending(signal: str, steps: list[str], programs: list[str]) -> str:
-    """Return what an interrupted run says at once: what it ends, and for what it waits how long."""
+def ending(signal: str, steps: list[str], programs: list[str], seconds: float = GRACE_SECONDS) -> str:
+    """Return what an interrupted run says at once: what it ends, and for what it waits how many seconds."""
     counted = [f"{programs.count(name)} {name}" if programs.count(name) > 1 else name for name in dict.fromkeys(programs)]
     said = f"{signal}: ending {', '.join(steps) or 'what runs'}"
-    return f"{said}; waiting up to {GRACE_SECONDS:.0f} s for {', '.join(counted)}" if counted else said
+    return f"{said}; waiting up to {seconds:.0f} s for {', '.join(counted)}" if counted else said
 
 
 @dataclass
 class _Row:
+    """One step; `stage` is what its log last said that it does (`steplog.STAGE`), `read` the bytes of the log that were looked at."""
+
     state: str
     begun: float = 0.0
     seconds: float = 0.0
     log: Path | None = None
     note: str = ""
+    stage: str = ""
+    read: int = 0
+
+
+def _new_stages(row: _Row) -> list[str]:
+    """Return the stages in whole lines that a log has got since it was last looked at."""
+    assert row.log is not None
+    try:
+        with row.log.open("rb") as stream:
+            stream.seek(row.read)
+            whole, _, _ = stream.read().rpartition(b"\n")
+    except OSError:
+        return []
+    row.read += len(whole)
+    lines = whole.decode("utf-8", "replace").split("\n")
+    return [_clean(line.removeprefix(STAGE))[:LONGEST_STAGE] for line in lines if line.startswith(STAGE)]
 
 
 class View:
@@ -90,6 +116,13 @@ class View:
         self.rows[one.name] = _Row("not started", note=f"because of {because.name}")
         self.say(f"{one.name}: not started, because of {because.name}")
 
+    def look(self) -> None:
+        """Look into the logs of what runs, and say what has begun there since the last time."""
+        for name, row in list(self.rows.items()):
+            for stage in _new_stages(row) if row.state == "running" and row.log is not None else []:
+                row.stage = stage
+                self.say(f"{name}: {stage}")
+
     def running(self) -> list[str]:
         """Return the names of the steps that run now."""
         return [name for name, row in list(self.rows.items()) if row.state == "running"]
@@ -114,6 +147,8 @@ class LiveView(View):
     def _cells(self, name: str, row: _Row) -> tuple[RenderableType, ...]:
         if row.state == "running":
             said = last_line(row.log) if row.log else ""
+            if row.stage and said != f"{STAGE}{row.stage}".strip():
+                said = f"{row.stage}: {said}"
             return Spinner("dots"), name, duration(time.monotonic() - row.begun), Text(said, style="dim", no_wrap=True, overflow="ellipsis")
         mark, style = {
             "done": ("✔", "green"),
@@ -135,7 +170,27 @@ def showing(console: Console) -> Iterator[View]:
     """Show a build on the console for the length of the block."""
     if console.is_terminal:
         view = LiveView(console)
-        with Live(view, console=console, refresh_per_second=4, transient=False):
+        with Live(view, console=console, refresh_per_second=4, transient=False), _looking(view):
             yield view
     else:
-        yield View(console)
+        plain = View(console)
+        with _looking(plain):
+            yield plain
+
+
+@contextlib.contextmanager
+def _looking(view: View) -> Iterator[None]:
+    """Have the logs looked into now and then, until the block ends."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_SECONDS):
+            view.look()
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

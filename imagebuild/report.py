@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from imagebuild.errors import BuildError, CriteriaError
+from imagebuild.errors import BuildError, CriteriaError, EvidenceError
 from imagebuild.graph import Outcome
 from imagebuild.kinds import State
 from imagebuild.model import Cell, Image, IsoImage, Verdict
@@ -96,3 +96,5 @@ def show_error(console: Console, error: BuildError, *, where: str = "") -> None:
         console.print(Text(f"  try: {error.hint}"), soft_wrap=True)
     if error.log is not None:
         console.print(Text(f"  log: {error.log}"), soft_wrap=True)
+    if isinstance(error, EvidenceError) and error.evidence is not None:
+        console.print(Text(f"  see: {error.evidence}"), soft_wrap=True)

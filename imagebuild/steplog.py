@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
+# what a line begins with that says what a step does now: progress shows it, on a terminal or not
+STAGE = "==> "
 _current: ContextVar[Path | None] = ContextVar("imagebuild_steplog", default=None)
 
 

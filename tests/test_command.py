@@ -1,5 +1,6 @@
 """Programs: how they die is told apart, and none outlives us."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -113,3 +114,45 @@ command.end_all(grace=1.5)
 def test_the_end_waits_for_what_is_cancelled_but_not_for_ever(seconds: str, said: str) -> None:
     finished = subprocess.run([sys.executable, "-c", ENDING.format(seconds=seconds)], capture_output=True, text=True, check=True, timeout=30)
     assert finished.stdout == said
+
+
+PATIENT = """
+import os, signal, subprocess, sys, time
+heard = []
+def hear(number, frame):
+    heard.append(number)
+signal.signal(signal.SIGINT, hear)
+signal.signal(signal.SIGTERM, hear)
+helper = subprocess.Popen(["sleep", "{helper}"])
+open("{place}/ready", "w").close()
+while not heard:
+    time.sleep(0.01)
+time.sleep({seconds})
+open("{place}/heard", "w").write(" ".join(map(str, map(int, heard))) + " " + str(helper.poll()))
+"""
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(1.5, True), (60, False)])
+def test_a_program_with_patience_alone_hears_of_the_end_and_once(tmp_path: Path, seconds: float, done: bool) -> None:
+    """What it started is not signalled while it cleans up, and killed behind it; others are not waited for as long."""
+    mark = f"6{os.getpid()}{int(done)}"
+    program = PATIENT.format(place=tmp_path, seconds=seconds, helper=mark)
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom imagebuild.tools import command\n"
+        f"patient = command.Process([sys.executable, '-c', {program!r}], patience=4.0)\n"
+        "stubborn = command.Process(['sh', '-c', 'trap \"\" TERM; while :; do sleep 0.1; done'])\n"
+        f"while not Path({str(tmp_path)!r}, 'ready').exists(): time.sleep(0.01)\n"
+        "assert command.patience() == 4.0\nbegun = time.monotonic()\ncommand.end_all(grace=0.5)\nprint(time.monotonic() - begun)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert float(said) < (4 if done else 8)
+    assert (tmp_path / "heard").exists() == done
+    if done:
+        assert (tmp_path / "heard").read_text() == "2 None"
+    # a killed group is gone a moment later
+    time.sleep(0.2)
+    assert subprocess.run(["pgrep", "-f", f"^sleep {mark}$"], check=False, stdout=subprocess.DEVNULL).returncode == 1
+
+
+def test_without_programs_the_usual_grace_is_all() -> None:
+    assert command.patience() == command.GRACE_SECONDS

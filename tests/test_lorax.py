@@ -12,9 +12,8 @@ import pytest
 
 from imagebuild import steplog
 from imagebuild.config import InstallerConfig, TreeConfig
-from imagebuild.errors import BuildError, MissingToolError, UsageError
-from imagebuild.installers import Request, check, lorax, lorax_child
-from imagebuild.installers.table import choose
+from imagebuild.errors import BuildError, MissingToolError
+from imagebuild.installers import Request, check, lorax, lorax_child, lorax_inputs, lorax_request
 from imagebuild.kinds import HostKind
 from imagebuild.model import Kickstart, Toolbox, Tree
 from imagebuild.stages.installer import InstallerSpec, make_iso
@@ -23,30 +22,6 @@ from tests import fake_lorax
 
 ROOT = Path(__file__).parent.parent
 REF = "fedora/29/x86_64/atomic-host"
-# what stands for the rest of lorax: the installer's root becomes install.img, and the ISO is made like lorax's
-MAKE = f"""
-import subprocess, sys
-from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
-from tests.test_remaster import make_iso
-root, output, label = sys.argv[1:]
-place = Path(output)
-(place / "images" / "pxeboot").mkdir(parents=True)
-if (place.parent / "nested").exists():
-    # the root file system of lorax until 2018: an ext4 image in a squashfs
-    (place / "LiveOS").mkdir()
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, place / "LiveOS" / "rootfs.img", "64M"], check=True)
-    (place / "tree").mkdir()
-    (place / "LiveOS").rename(place / "tree" / "LiveOS")
-    root = place / "tree"
-subprocess.run(["mksquashfs", root, place / "images" / "install.img", "-quiet", "-no-progress"], check=True)
-work = place / "work"
-work.mkdir()
-iso = make_iso(work, label=label, more={{"images/install.img": place / "images" / "install.img"}})
-iso.rename(place / "images" / "boot.iso")
-(place / ".treeinfo").write_text("[general]\\nfamily = Fedora\\n")
-(place / ".discinfo").write_text("1.0\\n29.1\\nx86_64\\n")
-"""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="lorax needs root")
 
 
@@ -55,6 +30,8 @@ def installer(place: Path, **more: Any) -> InstallerConfig:
         "sources": ["https://example.org/os"],
         "python": sys.executable,
         "python_path": [str(place)],
+        "path": [str(place / "bin")],
+        "sharedir": str(place / "share"),
         "tmp": str(place / "tmp"),
         **more,
     }
@@ -100,91 +77,60 @@ def request(tmp_path: Path, tree: Tree, config: InstallerConfig) -> Request:
     )  # fmt: skip
 
 
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generation: str = "46.0", behaviour: str = "") -> Path:
+def fake(tmp_path: Path, generation: str = "46.0", behaviour: str = "") -> Path:
     place = tmp_path / "lorax"
-    fake_lorax.write(place, generation, MAKE, behaviour)
+    fake_lorax.write(place, generation, behaviour)
     (place / "tmp").mkdir()
-    monkeypatch.setenv("FAKE_LORAX", str(place))
     return place
 
 
 @needs_root
 @pytest.mark.parametrize("generation", fake_lorax.GENERATIONS)
-def test_every_generation_is_driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, generation: str) -> None:
-    place = fake(tmp_path, monkeypatch, generation)
-    # the oldest make a nested root file system
-    config = installer(place, installpkgs=["fedora-productimg-atomic"], sharedir="/share", buildarch="x86_64", variables={"mine": "x y"})
-    out = tmp_path / "out"
-    (out / "work").mkdir(parents=True)
-    if generation in ("29.0", "30.0"):
-        (out / "work" / "nested").touch()
-    spec = InstallerSpec(backend="lorax", product="Fedora", release="29", ways=("native",))
-    toolbox = Toolbox(image=tmp_path / "none", size=0)
-    with steplog.writing_to(tmp_path / "log"):
-        made = make_iso(out, tree, toolbox, kickstarts(tmp_path), SOURCE, config, spec)
-    assert (made.name, made.commit, made.backend, made.unattended) == (
-        "Fedora-Atomic-ostree-29.20190101.0.x86_64.iso",
-        tree.commit,
-        "lorax",
-        True,
+def test_every_generation_is_driven(tmp_path: Path, tree: Tree, generation: str) -> None:
+    place = fake(tmp_path, generation)
+    known = fake_lorax.GENERATIONS[generation]
+    config = installer(
+        place, installpkgs=["fedora-productimg-atomic"], variables={"mine": "x y"}, buildarch="x86_64" if known.base is not None else None
     )
+    out = tmp_path / "out"
+    out.mkdir()
+    spec = InstallerSpec(backend="lorax", product="Fedora", release="29", ways=("native",))
+    with steplog.writing_to(tmp_path / "log"):
+        made = make_iso(out, tree, None, kickstarts(tmp_path), SOURCE, config, spec)
+    assert made.name == "Fedora-Atomic-ostree-29.20190101.0.x86_64.iso"
+    assert (made.commit, made.backend, made.unattended) == (tree.commit, "lorax", True)
     assert iso.check_md5(made.file)
     assert "text\nrootpw --lock" in iso.read(made.file, "/ks.cfg", tmp_path).decode()
-    assert made.treeinfo.read_text().startswith("[general]\nfamily = Fedora")
+    # whoever does not know SOURCE_DATE_EPOCH has its times set; on the medium only those have it that know it
+    assert made.treeinfo.read_text() == f"[general]\ntimestamp = {tree.timestamp}\nfamily = Fedora\n"
+    facts = json.loads((out / "facts.json").read_text())
+    assert facts["discinfo"] == ([] if known.medium == "isolinux" else [f"{tree.timestamp}.000000", tree.version, "x86_64"])
     told = json.loads((place / "told.json").read_text())
     assert (told["product"], told["version"], told["release"], told["variant"]) == ("Fedora", "29", "29.20190101.0", "Atomic")
-    assert (told["volid"], told["domacboot"], told["isfinal"], told["size"]) == ("Fedora-27", False, True, 3)
+    assert (told["volid"], told["domacboot"], told["isfinal"]) == ("Fedora-27", False, True)
+    # 24 has no way to say so
+    assert told["size"] == (2 if generation == "24.22" else 3)
     assert told["installpkgs"] == ["fedora-productimg-atomic"]
     assert told["add_template_vars"]["mine"] == "x y"
-    assert told["conf"]["sharedir"] == "/share"
+    assert told["conf"]["sharedir"] == str(place / "share")
     assert told["dbo"]["sources"] == ["https://example.org/os"]
     assert told["dbo"]["releasever"] == "29"
     assert ("basearch" in told["dbo"]) == (generation == "46.0")
-    if generation in ("40.5.6", "46.0"):
-        assert told["rootfs_type"] == "squashfs"
-    elif generation in ("32.0", "39.5", "rhel8"):
-        assert told["squashfs_only"] is True
-    # its log is followed into the step's
-    assert "INFO pylorax: checking for root privileges" in (tmp_path / "log").read_text()
-
-
-@needs_root
-@pytest.mark.parametrize(
-    ("behaviour", "message"),
-    [
-        ("exit", r"lorax failed \(exit status 1\):\n.*volume id Fedora-27 is longer"),
-        ("raise", r"RuntimeError: Required installpkg failed\.\n.*dracut: the last words of a program"),
-        ("nothing", r"lorax ended well, but made no \.treeinfo"),
-    ],
-)
-def test_a_failure_quotes_what_lorax_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree, behaviour: str, message: str
-) -> None:
-    place = fake(tmp_path, monkeypatch, behaviour=behaviour)
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(BuildError, match=f"(?s){message}"):
-        lorax.build(out, request(tmp_path, tree, installer(place)))
-
-
-@needs_root
-def test_it_is_interrupted_before_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree) -> None:
-    place = fake(tmp_path, monkeypatch, behaviour="hang")
-    monkeypatch.setattr(lorax, "MINUTE", 0.05)
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(BuildError, match="did not end within 60 minutes"):
-        lorax.build(out, request(tmp_path, tree, installer(place, timeout_minutes=60)))
-    assert (place / "cleaned").exists(), "lorax had no chance to clean up"
-
-
-@needs_root
-def test_bad_package_sources_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Tree) -> None:
-    place = fake(tmp_path, monkeypatch)
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(BuildError, match="the package sources cannot be used"):
-        lorax.build(out, request(tmp_path, tree, installer(place, sources=["https://bad.example.org/os"])))
+    assert told.get("rootfs_type", "squashfs") == "squashfs"
+    assert told.get("squashfs_only", True) is True
+    # everything temporary lies in one directory, which is gone
+    assert told["environment"]["SOURCE_DATE_EPOCH"] == str(tree.timestamp)
+    temporary = told["environment"]["TMPDIR"]
+    assert temporary.startswith(str(place / "tmp" / "imagebuild-"))
+    assert (told["workdir"], told["environment"]["tmp"]) == (f"{temporary}/work", temporary)
+    assert not Path(temporary).exists()
+    assert sorted(file.name for file in out.iterdir()) == [made.name, "facts.json", "treeinfo"]
+    # its log is followed into the step's, stages are lines of their own, once
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in lines if "checking for root privileges" in line]
+    assert [line for line in lines if line.startswith(steplog.STAGE)][-3:] == [
+        "==> installing runtime packages", "==> creating the runtime image", "==> populating output tree and building boot images"
+    ]  # fmt: skip
 
 
 # --- arguments ---------------------------------------------------------------------------------------------------------
@@ -199,11 +145,11 @@ def parameters(tail: str) -> Any:
 @pytest.mark.parametrize(
     ("generation", "rootfs_type", "expected"),
     [
-        ("29.0", None, {}),
-        ("29.0", "squashfs-ext4", {}),
-        ("32.0", None, {"squashfs_only": True}),
+        ("29.20", None, {}),
+        ("29.20", "squashfs-ext4", {}),
+        ("30.13", None, {"squashfs_only": True}),
         ("39.5", "squashfs-ext4", {"squashfs_only": False}),
-        ("rhel8", "squashfs", {"squashfs_only": True}),
+        ("28.14.64", "squashfs", {"squashfs_only": True}),
         ("46.0", None, {"rootfs_type": "squashfs"}),
         ("46.0", "erofs", {"rootfs_type": "erofs"}),
     ],
@@ -212,7 +158,7 @@ def test_the_root_file_system_is_asked_for_in_the_words_of_the_generation(
     generation: str, rootfs_type: str | None, expected: dict[str, Any]
 ) -> None:
     found = lorax_child.adapt(
-        parameters(fake_lorax.GENERATIONS[generation][0]), {"product": "P", "size": 3, "skip_branding": False}, rootfs_type
+        parameters(fake_lorax.GENERATIONS[generation].tail), {"product": "P", "size": 3, "skip_branding": False}, rootfs_type
     )
     assert {name: value for name, value in found.items() if name not in ("product", "size", "skip_branding")} == expected
 
@@ -221,22 +167,22 @@ def test_the_root_file_system_is_asked_for_in_the_words_of_the_generation(
     ("generation", "wanted", "rootfs_type", "lost"),
     [
         ("29.0", {"user_dracut_args": ["--conf x"]}, None, "knows no user_dracut_args"),
-        ("32.0", {"skip_branding": True}, None, "knows no skip_branding"),
+        ("30.13", {"skip_branding": True}, None, "knows no skip_branding"),
         ("39.5", {}, "erofs", "of type erofs"),
-        ("29.0", {}, "squashfs", "squashfs-ext4 only"),
+        ("29.20", {}, "squashfs", "squashfs-ext4 only"),
     ],
 )
 def test_what_a_generation_cannot_do_is_said_not_left_out(
     generation: str, wanted: dict[str, Any], rootfs_type: str | None, lost: str
 ) -> None:
     with pytest.raises(lorax_child.CannotError, match=lost):
-        lorax_child.adapt(parameters(fake_lorax.GENERATIONS[generation][0]), wanted, rootfs_type)
+        lorax_child.adapt(parameters(fake_lorax.GENERATIONS[generation].tail), wanted, rootfs_type)
 
 
 def test_the_command_line_of_the_oldest_generations(tmp_path: Path, tree: Tree) -> None:
     config = installer(tmp_path, installpkgs=["a", "b"], verify=False, variables={"x": "1"})
     asked = request(tmp_path, tree, config)
-    told = lorax.child_request(asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked))
+    told = lorax_request.child_request(asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked))
     help_text = " ".join(name for name, _ in told["command"]) + " --unknown"
     argv = lorax_child.command_line(told["command"], help_text)
     text = " ".join(argv)
@@ -262,10 +208,10 @@ def test_the_child_runs_under_old_interpreters() -> None:
 
 
 def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
-    assert lorax.rootfs_size(0) == 3
-    assert lorax.rootfs_size(800 << 20) == 3
-    assert lorax.rootfs_size(1 << 30) == 4
-    assert lorax.rootfs_size(5 << 30) == 8
+    assert lorax_request.rootfs_size(0) == 3
+    assert lorax_request.rootfs_size(800 << 20) == 3
+    assert lorax_request.rootfs_size(1 << 30) == 4
+    assert lorax_request.rootfs_size(5 << 30) == 8
 
 
 # --- templates ----------------------------------------------------------------------------------------------------------
@@ -273,7 +219,7 @@ def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
 
 def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) -> None:
     asked = request(tmp_path, tree, installer(tmp_path))
-    templates, _ = lorax._templates(asked.config.lorax)
+    templates, _ = lorax_inputs.paths(asked.config.lorax)
     lorax.check_templates(templates, lorax.GIVEN | set(lorax.template_variables(asked)), "installer.lorax.templates")
 
 
@@ -307,35 +253,6 @@ def test_names_and_loops_of_a_template_are_its_own(tmp_path: Path) -> None:
     lorax.check_templates([file], {"root"}, "key")
 
 
-# --- choosing ------------------------------------------------------------------------------------------------------------
-
-
-def test_auto_takes_live_and_says_why(tmp_path: Path) -> None:
-    config = installer(tmp_path).model_copy(update={"backend": "auto"})
-    name, why = choose(config)
-    assert name == "live"
-    assert "lorax is not installed for" in why
-    nowhere = config.model_copy(update={"lorax": config.lorax.model_copy(update={"sources": ()})})
-    assert choose(nowhere) == ("live", "not lorax: no package source is configured")
-
-
-@needs_root
-def test_auto_takes_lorax_where_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = fake(tmp_path, monkeypatch)
-    assert choose(installer(place).model_copy(update={"backend": "auto"}))[0] == "lorax"
-
-
-def test_lorax_that_is_missing_names_the_distributions_package(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="lorax cannot be used here") as caught:
-        choose(installer(tmp_path))
-    assert "dnf install lorax" in caught.value.message
-    assert "PyPI is an unrelated project" in caught.value.message
-    (tmp_path / "lorax").mkdir()
-    (tmp_path / "lorax" / "__init__.py").write_text("")
-    assert "PyPI's is an unrelated project" in lorax.unavailable(installer(tmp_path))
-    assert "there is no interpreter" in lorax.unavailable(installer(tmp_path, python="/nowhere/python"))
-
-
 REAL = """
 import inspect, json, sys
 sys.path.insert(0, sys.argv[1])
@@ -365,10 +282,10 @@ def test_the_real_library_takes_what_we_give_it(tmp_path: Path, tree: Tree) -> N
     if status != 0:
         pytest.skip(f"NOT RUN: the lorax library does not import on this machine (dnf install lorax): {said.strip().splitlines()[-1]}")
     asked = request(tmp_path, tree, installer(tmp_path))
-    templates, _ = lorax._templates(asked.config.lorax)
+    templates, _ = lorax_inputs.paths(asked.config.lorax)
     key = tmp_path / "00.gpg"
     key.write_bytes(b"key")
-    told = lorax.child_request(asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key]))
+    told = lorax_request.child_request(asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key]))
     (tmp_path / "root").mkdir()
     told["root"] = str(tmp_path / "root")
     command.run(["/usr/bin/python3", "-c", REAL, Path(lorax_child.__file__).parent, json.dumps(told)], env={"PYTHONUTF8": "1"})

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -301,3 +302,57 @@ def test_an_agent_reached_by_a_short_name_ends(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as line:
             line.connect(str(short / "home" / temporary.AGENT))
     assert not (home / temporary.AGENT).exists()
+
+
+def test_a_large_directory_elsewhere_is_found_from_the_usual_place(elsewhere: Path, tmp_path: Path) -> None:
+    """Whoever is killed while it has one leaves it to every run, not only to the next that has large things to do."""
+    large = tmp_path / "large"
+    large.mkdir()
+    program = (
+        "import os, signal\nfrom pathlib import Path\nfrom imagebuild.tools import temporary\n"
+        f"with temporary.directory('lorax', base=Path({str(large)!r})) as place:\n    (place / 'big').write_bytes(b'x' * 100000)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=False)
+    assert list(large.rglob("big"))
+    sweep = "from imagebuild.tools import temporary\nprint(temporary.sweep())\n"
+    freed = subprocess.run([sys.executable, "-c", sweep], env=environment, check=True, capture_output=True, text=True).stdout
+    assert int(freed) >= 100000
+    assert not list(large.rglob("big"))
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")
+def test_a_loop_device_keeps_nothing_that_is_removed(tmp_path: Path) -> None:
+    with temporary.directory("loops", base=tmp_path) as place:
+        (place / "image").write_bytes(bytes(1 << 20))
+        done = subprocess.run(["losetup", "--find", "--show", place / "image"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"NOT RUN: no loop devices here: {done.stderr}")
+        device = Path("/sys/block") / Path(done.stdout.strip()).name / "loop" / "backing_file"
+        assert device.read_text().strip() == str(place / "image")
+    assert not device.exists()
+
+
+def test_an_agent_that_is_just_ending_stops_no_removal(elsewhere: Path) -> None:
+    """It accepts, greets perhaps, and says no more: two threads that tidy up tell it to end at the same time."""
+    for answers in ([], [b"OK Pleased to meet you\n"], [b"OK\n", b"D\n"]):
+        place = elsewhere / f"home{len(answers)}"
+        place.mkdir()
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.bind(str(place / "S.gpg-agent"))
+            agent.listen()
+
+            def end(agent: socket.socket = agent, answers: list[bytes] = answers) -> None:
+                line, _ = agent.accept()
+                with line:
+                    for each in answers:
+                        line.sendall(each)
+                        line.recv(100)
+
+            thread = threading.Thread(target=end)
+            thread.start()
+            temporary.remove(place)
+            thread.join()
+        assert not place.exists()

@@ -11,7 +11,7 @@ from imagebuild.model import Kickstart, Toolbox, Tree
 class Request:
     """One installer ISO: `name` without suffix, `title` for people, `keys` that sign the commit, `ways` to run the tree's programs.
 
-    `epoch` is the time of everything that is made, `treeinfo` a finished file.
+    `epoch` is the time of everything that is made, `treeinfo` a finished file. `toolbox` is there for a backend that needs it.
     """
 
     name: str
@@ -19,7 +19,7 @@ class Request:
     product: str
     release: str
     tree: Tree
-    toolbox: Toolbox
+    toolbox: Toolbox | None
     source: TreeConfig
     config: InstallerConfig
     defaults: Kickstart

@@ -92,9 +92,11 @@ def _described(place: str, repo: Path, commits: list[str]) -> dict[str, object]:
     }  # fmt: skip
 
 
-def problems(facts: Mapping[str, object], *, volume_id: str, commit: str, ref: str, unattended: bool) -> list[str]:
-    """Return what is wrong with an installer ISO, a sentence's rest each."""
-    found = [f"it has no {path}" for path in _list(facts, "missing")]
+def problems(
+    facts: Mapping[str, object], *, volume_id: str, commit: str, ref: str, unattended: bool, discinfo: bool = True
+) -> list[str]:  # fmt: skip
+    """Return what is wrong with an installer ISO, a sentence's rest each; `discinfo`: it must have /.discinfo, which lorax has put there since 30.13."""
+    found = [f"it has no {path}" for path in _list(facts, "missing") if discinfo or path != "/.discinfo"]
     if facts["volume_id"] != volume_id:
         found.append(f"its volume id is {facts['volume_id']!r}, not {volume_id!r}")
     found += [f"it does not boot under {platform}" for platform in ("BIOS", "UEFI") if platform not in _list(facts, "boot")]

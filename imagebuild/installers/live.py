@@ -52,13 +52,14 @@ def unavailable(config: InstallerConfig) -> str:
 
 def build(out: Path, request: Request) -> Path:
     """Write the ISO into `out` and return it. Raises BuildError: a tree without what is needed (GRUB, Python, modules)."""
-    work = out / "work"
+    work, toolbox = out / "work", request.toolbox
+    assert toolbox is not None, "this backend is wired with one"
     work.mkdir()
     volume, firmware = request.config.volume_id, tuple(Firmware)
     with ThreadPoolExecutor(1) as beside:
         # the one long piece of work; everything else is done meanwhile
-        payload = beside.submit(copy_context().run, _compress, request.toolbox.image, work / "install.img", request.config.live)
-        with WAYS[request.ways[0]].open(None, request.toolbox.image, None) as sandbox:
+        payload = beside.submit(copy_context().run, _compress, toolbox.image, work / "install.img", request.config.live)
+        with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
             layout = bootloader.find_layout(sandbox)
             _make_grub(sandbox, layout, work, volume)
             program = product.compile_program(sandbox)

@@ -1,14 +1,14 @@
 """The installer ISO through the lorax library (Fedora's own way), which runs in a child process: `lorax_child.py`.
 
 The child has a mount namespace of its own, so that nothing it leaves mounted can be reached by whoever removes its directories; it is
-interrupted before it is killed. What it made is looked into by the stage.
+interrupted before it is killed, and has time to clean up. What it made is looked into by the stage.
 """
 
 import builtins
 import json
 import os
+import re
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,20 @@ from mako.exceptions import MakoException
 from mako.lexer import Lexer
 
 from imagebuild import lorax_variables, steplog
-from imagebuild.config import InstallerConfig, LoraxConfig, shared_directory
-from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.installers import Request, remaster
-from imagebuild.tools import command, gpg
+from imagebuild.config import InstallerConfig
+from imagebuild.errors import BuildError, EvidenceError, MissingToolError
+from imagebuild.installers import Request, lorax_sources, remaster
+from imagebuild.installers import lorax_failure as failure
+from imagebuild.installers.lorax_about import CHILD, HINT, about, environment, misfit
+from imagebuild.installers.lorax_inputs import paths
+from imagebuild.installers.lorax_metadata import shown
+from imagebuild.installers.lorax_request import INSTALLER_SIZE, PATIENCE_SECONDS, child_request
+from imagebuild.tools import command, gpg, temporary
 
-HINT = "dnf install lorax (the distribution's package; the `lorax` on PyPI is an unrelated project)"
 GIB = 1 << 30
-# what the installer itself takes of its root file system
-INSTALLER_SIZE = 2 * GIB
-LEAST_ROOTFS = 3
-INTERRUPT_SECONDS = 60
+# of an installer's packages as downloaded, xz or zstd (Fedora 26's anaconda needs some 450 packages); what squashfs leaves of a root
+# file system; and how many images of it lie beside each other: install.img, boot.iso, the one with the kickstart
+PACKAGES_SIZE, COMPRESSED, COPIES = GIB, 0.55, 3
 CANNOT = 3
 MINUTE = 60
 GIVEN = lorax_variables.given(None)
@@ -40,57 +43,51 @@ def has_source(config: InstallerConfig) -> bool:
     return bool(config.lorax.sources or config.lorax.mirrors or config.lorax.repos)
 
 
-def unavailable(config: InstallerConfig) -> str:
-    """Return why lorax cannot be used here; empty when it can."""
-    options = config.lorax
-    if not Path(options.python).exists():
-        return f"there is no interpreter {options.python}"
-    probe = "import importlib.util as u; import sys; sys.exit(0 if u.find_spec('pylorax') else 4 if u.find_spec('lorax') else 5)"
-    status, said = command.status([options.python, "-c", probe], env=_environment(options))
-    if status == 4:
-        return f"{options.python} has a package `lorax` that is not the distribution's (PyPI's is an unrelated project); {HINT}"
-    if status != 0:
-        return (
-            f"lorax is not installed for {options.python}; {HINT}"
-            if status == 5
-            else f"{options.python} cannot be used: {said.strip()[-200:]}"
-        )
+def unavailable(config: InstallerConfig, product: str = "", release: str = "") -> str:
+    """Return why lorax cannot be used here, for a release if one is given; empty when it can."""
+    found = about(config.lorax)
+    # whose templates are given need not have its own
+    reason = found.error or ("" if config.lorax.sharedir else misfit(found, product, release))
+    return reason or _not_root()
+
+
+def _not_root() -> str:
     return "" if os.geteuid() == 0 else "lorax needs root"
 
 
-def version(options: LoraxConfig) -> lorax_variables.Version | None:
-    """Return the version of the interpreter's lorax, without importing it; None when it does not say."""
-    probe = "import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec('pylorax').origin).with_name('version.py').read_text())"
-    status, said = command.status([options.python, "-c", probe], env=_environment(options))
-    return lorax_variables.version_of(said) if status == 0 else None
-
-
 def build(out: Path, request: Request) -> Path:
-    """Run lorax, put the unattended kickstart on what it made, and return the ISO. Raises BuildError, MissingToolError."""
+    """Run lorax, put the unattended kickstart on what it made, and return the ISO. Raises BuildError, MissingToolError.
+
+    Everything that is made on the way lies in a directory of its own below installer.lorax.tmp, and in one beside the ISO.
+    """
     options = request.config.lorax
-    reason = unavailable(request.config)
-    if reason:
+    found = about(options)
+    if reason := found.error or _not_root():
         raise MissingToolError(f"lorax cannot be used: {reason}", hint=HINT)
-    templates, arch_templates = _templates(options)
+    templates, arch_templates = paths(options)
     work = out / "work"
     work.mkdir(exist_ok=True)
     variables = template_variables(request, _keys(request, work))
-    known = version(options)
+    known = lorax_variables.version_of(found.version)
     check_templates(templates, lorax_variables.given(known) | set(variables), "installer.lorax.templates")
     check_templates(arch_templates, lorax_variables.given(known, arch=True) | set(variables), "installer.lorax.arch_templates")
-    made = work / "lorax"
-    asked = work / "request.json"
-    told = child_request(request, work, made, templates, arch_templates, variables)
-    asked.write_text(json.dumps(told, indent=1))
-    try:
-        _run_child(options, asked, work / "logs")
-    finally:
-        # what it had mounted there is gone with its namespace
-        shutil.rmtree(told["run"]["workdir"], ignore_errors=True)
+    steplog.note(f"lorax {found.version or 'of unknown version'} in {found.path}")
+    _check_space(request, out, nested=not found.library)
+    with temporary.directory("lorax", base=Path(options.tmp)) as place, temporary.within(out, "lorax") as beside:
+        made = beside / "made"
+        told = child_request(request, work, made, templates, arch_templates, variables, place=place)
+        (work / "request.json").write_text(json.dumps(told, indent=1))
+        _run_child(request, work / "request.json", work / "logs", {"installer.lorax.tmp": place, "the store": out})
+        return _finished(out, request, made)
+
+
+def _finished(out: Path, request: Request, made: Path) -> Path:
+    """Return the finished ISO of what lorax made."""
     treeinfo, image = made / ".treeinfo", made / "images" / "boot.iso"
     for file in (treeinfo, image, made / ".discinfo"):
         if not file.is_file():
             raise BuildError(f"lorax ended well, but made no {file.relative_to(made)}", hint="the step's log has what it said")
+    set_times(made, request.epoch)
     shutil.copyfile(treeinfo, request.treeinfo)
     target = out / f"{request.name}.iso"
     if request.unattended is None:
@@ -100,65 +97,77 @@ def build(out: Path, request: Request) -> Path:
     return target
 
 
-def _run_child(options: LoraxConfig, asked: Path, logs: Path) -> None:
+def set_times(made: Path, epoch: int) -> None:
+    """Let .treeinfo and .discinfo of lorax's output be of a time: those before 29.28 and 30.6 know no SOURCE_DATE_EPOCH (src/pylorax/treeinfo.py).
+
+    What they write is `timestamp = 1501000000.123` in .treeinfo's [general], and the first line of .discinfo.
+    """
+    treeinfo, discinfo = made / ".treeinfo", made / ".discinfo"
+    treeinfo.write_text(re.sub(r"(?m)^(timestamp\s*=\s*)\d+(\.\d+)?[ \t]*$", rf"\g<1>{epoch}", treeinfo.read_text()))
+    _, end, others = discinfo.read_text().partition("\n")
+    discinfo.write_text(f"{epoch}.000000{end}{others}")
+
+
+def _check_space(request: Request, out: Path, *, nested: bool) -> None:
+    """Check that what lorax makes fits where it is made. Raises BuildError, which says what for."""
+    tmp = Path(request.config.lorax.tmp)
+    if not tmp.is_dir() or not os.access(tmp, os.W_OK):
+        raise BuildError(f"installer.lorax.tmp: {tmp} is no directory that can be written to", hint="it needs several GiB of room")
+    root, tree = INSTALLER_SIZE, request.tree.size * 11 // 10
+    image = int((root + tree) * COMPRESSED)
+    needs = {
+        tmp: {"its packages": PACKAGES_SIZE, "the installer's root": root, "the tree in it": tree, "what it becomes": image},
+        out: {"the ISO, and what it is made of": COPIES * image},
+    }
+    if nested:
+        needs[tmp]["the ext4 image that it is copied to"] = root + tree
+    said = failure.not_enough(needs, {tmp: "installer.lorax.tmp", out: "the store"})
+    if said:
+        raise BuildError(said, hint="give installer.lorax.tmp a larger file system; imagebuild gc frees what older builds left")
+
+
+def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, Path]) -> None:
+    options = request.config.lorax
     logs.mkdir()
     # a namespace of its own: what it leaves mounted is gone with it
-    argv: list[str | Path] = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-        options.python,
-        Path(__file__).with_name("lorax_child.py"),
-        asked,
-    ]
-    process = command.Process(argv, env=_environment(options))
+    argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "--", options.python, CHILD, asked]
+    tmp = str(places["installer.lorax.tmp"])
+    found = environment(options) | {"SOURCE_DATE_EPOCH": str(request.epoch), "TMPDIR": tmp}
+    process = command.Process(argv, env=found, cwd=Path(tmp), shown=["lorax", asked.name], patience=PATIENCE_SECONDS)
     try:
         status = process.wait(options.timeout_minutes * MINUTE)
-    except BaseException as error:
-        process.signal(signal.SIGINT)
-        try:
-            process.wait(INTERRUPT_SECONDS)
-        except TimeoutError:
-            process.end()
-        if isinstance(error, TimeoutError):
-            raise BuildError(
-                f"lorax did not end within {options.timeout_minutes} minutes", hint="installer.lorax.timeout_minutes"
-            ) from error
+    except TimeoutError as error:
+        process.end()
+        raise _kept(f"lorax did not end within {options.timeout_minutes} minutes", "installer.lorax.timeout_minutes", logs) from error
+    except BaseException:
+        process.end()
         raise
     if status != 0:
-        raise _failure(process, status, logs)
+        raise _failed(process.output() + process.complaint(), status, logs, request, places)
 
 
-def _failure(process: command.Process, status: int, logs: Path) -> BuildError:
-    lines = (process.output() + process.complaint()).splitlines()
-    errors = [line for line in lines if line.startswith(("ERROR", "CRITICAL"))][-5:] or lines[-5:]
-    # its own files go with this try; what its programs said is kept with the step's log
-    programs = _tail(logs / "program.log", 200)
-    steplog.note("\n".join(programs))
-    text = "\n".join(f"    {line}" for line in [*errors, *programs[-8:]])
-    hint = "use another lorax, or change installer.lorax" if status == CANNOT else "the log has all that it and its programs said"
-    return BuildError(f"lorax failed (exit status {status}):\n{text}", hint=hint, log=steplog.current())
+def _failed(said: str, status: int, logs: Path, request: Request, places: Mapping[str, Path]) -> BuildError:
+    options = request.config.lorax
+    text = lorax_sources.without_logins(failure.reason(logs, said), [*options.sources, *options.mirrors, options.proxy or ""])
+    full = failure.full_disk(text, places)
+    message = f"lorax failed (exit status {status}){': ' + full if full else ''}:\n{text}"
+    message += failure.sources_named(text, [shown(url) for url in options.sources], [shown(url) for url in options.mirrors])
+    hint = "use another lorax, or change installer.lorax" if status == CANNOT else ""
+    return _kept(message, hint or ("make room there, or choose another place" if full else ""), logs)
 
 
-def _tail(file: Path, count: int) -> list[str]:
-    return file.read_text(errors="replace").splitlines()[-count:] if file.exists() else []
-
-
-def _environment(options: LoraxConfig) -> dict[str, str]:
-    # without UTF-8 mode lorax, which sets the C locale, dies of a file name that is not ASCII
-    found = {"PYTHONUTF8": "1"}
-    if options.python_path:
-        found["PYTHONPATH"] = os.pathsep.join(options.python_path)
-    if options.path:
-        found["PATH"] = os.pathsep.join([*options.path, command.search_path()])
-    return found
-
-
-def _templates(options: LoraxConfig) -> tuple[list[Path], list[Path]]:
-    own = shared_directory("templates").resolve() / "lorax"
-    return [own / "embed-repo.tmpl", own / "interactive-defaults.tmpl", *map(Path, options.templates)], [*map(Path, options.arch_templates)]
+def _kept(message: str, hint: str, logs: Path) -> BuildError:
+    """Return an error that keeps lorax's own logs, and nothing else of what it made: they are moved with the step's log."""
+    for other in logs.parent.iterdir():
+        if other != logs:
+            shutil.rmtree(other, ignore_errors=True) if other.is_dir() else other.unlink()
+    names = ", ".join(sorted(file.name for file in logs.iterdir()))
+    where = (
+        f"the log has what it said; {names} lie in {logs.parent.name}/{logs.name} of the step's output"
+        if names
+        else "the log has what it said"
+    )
+    return EvidenceError(message, hint=f"{hint}; {where}" if hint else where, log=steplog.current(), evidence=logs)
 
 
 def _keys(request: Request, work: Path) -> list[Path]:
@@ -211,60 +220,3 @@ def _undeclared(nodes: Sequence[Any]) -> set[str]:
         declared |= set(node.declared_identifiers()) if hasattr(node, "declared_identifiers") else set()
         used |= _undeclared(getattr(node, "nodes", []))
     return used - declared
-
-
-def child_request(
-    request: Request, work: Path, made: Path, templates: Sequence[Path], arch_templates: Sequence[Path], variables: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the request for the child: every directory is new, since a reused cache serves stale metadata."""
-    options, config = request.config.lorax, request.config
-    temporary = Path(options.tmp) / f"imagebuild-lorax-{os.getpid()}-{request.tree.commit[:8]}"
-    logs, install_root = work / "logs", temporary / "installtree"
-    run: dict[str, Any] = {
-        # version doubles as dnf's releasever; what is built goes into release
-        "product": request.product, "version": request.release, "release": request.tree.version, "variant": config.variant, "bugurl": options.bugurl,
-        "isfinal": options.final, "workdir": str(temporary), "outputdir": str(made), "buildarch": options.buildarch, "volid": config.volume_id,
-        # it wants hfsplus-tools, which nobody has
-        "domacboot": False, "doupgrade": options.upgrade, "remove_temp": True, "installpkgs": list(options.installpkgs),
-        "excludepkgs": list(options.excludepkgs), "size": options.rootfs_size or rootfs_size(request.tree.size),
-        "add_templates": [str(each) for each in templates], "add_template_vars": dict(variables),
-        "add_arch_templates": [str(each) for each in arch_templates], "add_arch_template_vars": dict(variables), "verify": options.verify,
-        "user_dracut_args": list(options.dracut_args), "skip_branding": options.skip_branding,
-    }  # fmt: skip
-    dnf: dict[str, Any] = {
-        "installroot": str(install_root), "sources": list(options.sources), "mirrorlists": list(options.mirrors), "repos": list(options.repos),
-        "enablerepos": list(options.enable_repos), "disablerepos": list(options.disable_repos), "tempdir": str(temporary / "dnf"),
-        "proxy": options.proxy, "releasever": request.release, "cachedir": str(temporary / "cache"), "logdir": str(logs),
-        "sslverify": options.ssl_verify, "dnfplugins": list(options.dnfplugins), "basearch": options.buildarch,
-    }  # fmt: skip
-    return {
-        "configure": {"conf_file": options.conf_file, "logdir": str(logs), "sharedir": options.sharedir},
-        "tmp": options.tmp, "directories": [str(temporary), str(install_root), str(temporary / "dnf"), str(temporary / "cache")],
-        "dnf": dnf, "run": run, "rootfs_type": options.rootfs_type, "command": command_options(run, dnf, options, logs),
-    }  # fmt: skip
-
-
-def command_options(run: Mapping[str, Any], dnf: Mapping[str, Any], options: LoraxConfig, logs: Path) -> list[tuple[str, Any]]:
-    """Return the same as options of the command, for generations whose library cannot be driven: name -> True, or a list of values."""
-    variables = [f"{name}={value}" for name, value in run["add_template_vars"].items()]
-    found: list[tuple[str, Any]] = [
-        ("--product", [run["product"]]), ("--version", [run["version"]]), ("--release", [run["release"]]), ("--variant", [run["variant"]]),
-        ("--volid", [run["volid"]]), ("--nomacboot", True), ("--source", dnf["sources"]), ("--mirrorlist", dnf["mirrorlists"]), ("--repo", dnf["repos"]),
-        ("--enablerepo", dnf["enablerepos"]), ("--disablerepo", dnf["disablerepos"]), ("--installpkgs", run["installpkgs"]),
-        ("--excludepkgs", run["excludepkgs"]), ("--add-template", run["add_templates"]), ("--add-template-var", variables),
-        ("--add-arch-template", run["add_arch_templates"]), ("--add-arch-template-var", variables if run["add_arch_templates"] else []),
-        ("--rootfs-size", [str(run["size"])]), ("--tmp", [options.tmp]), ("--logfile", [str(logs / "lorax.log")]), ("--config", [options.conf_file]),
-        ("--sharedir", [options.sharedir] if options.sharedir else []), ("--bugurl", [run["bugurl"]] if run["bugurl"] else []),
-        ("--proxy", [dnf["proxy"]] if dnf["proxy"] else []), ("--buildarch", [run["buildarch"]] if run["buildarch"] else []),
-        ("--dracut-arg", run["user_dracut_args"]), ("--dnfplugin", dnf["dnfplugins"]),
-    ]  # fmt: skip
-    found += [("--isfinal", True)] if run["isfinal"] else []
-    found += [("--noupgrade", True)] if not run["doupgrade"] else []
-    found += [("--noverify", True)] if not run["verify"] else []
-    found += [("--noverifyssl", True)] if not dnf["sslverify"] else []
-    return [(name, values) for name, values in found if values]
-
-
-def rootfs_size(tree_size: int) -> int:
-    """Return the GiB of the installer's root file system for a tree of that many bytes: the installer, the repository, a tenth more."""
-    return max(LEAST_ROOTFS, -(-(INSTALLER_SIZE + tree_size * 11 // 10) // GIB))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imagebuild import files, steplog
 from imagebuild.config import InstallerConfig, TreeConfig
-from imagebuild.errors import BuildError
+from imagebuild.errors import EvidenceError
 from imagebuild.installers import Request, check
 from imagebuild.installers.product import digest as program_digest
 from imagebuild.installers.table import INSTALLERS
@@ -33,7 +33,7 @@ class InstallerSpec:
 def make_iso(
     out: Path,
     tree: Tree,
-    toolbox: Toolbox,
+    toolbox: Toolbox | None,
     kickstarts: tuple[Kickstart, ...],
     source: TreeConfig,
     config: InstallerConfig,
@@ -41,7 +41,8 @@ def make_iso(
 ) -> IsoImage:
     """Make the ISO. `kickstarts` are the defaults of an interactive installation and, if there is one, the unattended kickstart.
 
-    Raises BuildError: what the backend could not do, or what is wrong with what it made.
+    `toolbox` is there for a backend that needs it. Raises BuildError: what the backend could not do, or what is wrong with what it made; the
+    refused ISO is kept as its evidence.
     """
     defaults, unattended = kickstarts[0], kickstarts[1] if len(kickstarts) > 1 else None
     epoch = spec.epoch if spec.epoch is not None else tree.timestamp
@@ -57,11 +58,19 @@ def make_iso(
     work = out / "work"
     work.mkdir(exist_ok=True)
     facts = check.look_into(image, work)
-    problems = check.problems(facts, volume_id=config.volume_id, commit=tree.commit, ref=tree.follows, unattended=unattended is not None)
+    problems = check.problems(
+        facts, volume_id=config.volume_id, commit=tree.commit, ref=tree.follows, unattended=unattended is not None,
+        discinfo=INSTALLERS[spec.backend].discinfo(config, tree.arch),
+    )  # fmt: skip
     (out / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
     if problems:
         steplog.note(json.dumps(facts, indent=1, sort_keys=True, default=str))
-        raise BuildError(f"{image.name} is not what it should be: {'; '.join(problems)}", hint="the log has all that was found in it")
+        # it is kept as it is, with what was found in it; nothing else is
+        shutil.rmtree(work)
+        hint = f"the log and facts.json have all that was found in it; {image.name} is kept beside them"
+        raise EvidenceError(
+            f"{image.name} is not what it should be: {'; '.join(problems)}", hint=hint, log=steplog.current(), evidence=image
+        )
     shutil.rmtree(work)
     return IsoImage(
         file=image, name=image.name, backend=spec.backend, volume_id=str(facts["volume_id"]), commit=tree.commit, md5=str(facts["md5"]),

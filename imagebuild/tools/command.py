@@ -125,7 +125,11 @@ def describe(argv: Sequence[str | Path]) -> str:
 
 
 class Process:
-    """A running program. Its output goes to the step's log as it comes; `stdout` is kept unless it went elsewhere."""
+    """A running program. Its output goes to the step's log as it comes; `stdout` is kept unless it went elsewhere.
+
+    One with `patience` (seconds) has a clean-up of its own: when it is to end, it alone hears of it, by one SIGINT, has that long, and
+    what it left running is killed. Of others the whole group hears, by SIGTERM.
+    """
 
     def __init__(
         self,
@@ -137,7 +141,9 @@ class Process:
         cwd: Path | None = None,
         quiet: bool = False,
         shown: Sequence[str | Path] | None = None,
+        patience: float = 0.0,
     ) -> None:
+        self.patience = patience
         self.argv = [str(word) for word in argv]
         self.shown = [str(word) for word in shown] if shown is not None else self.argv
         self._log = None if quiet else steplog.current()
@@ -237,11 +243,21 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, number)
 
+    def ask_to_end(self) -> None:
+        """Tell the program that it is to end, in the way that it can bear."""
+        if not self.patience:
+            self.signal(signal.SIGTERM)
+        elif self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._popen.pid, signal.SIGINT)
+
     def end(self, grace: float = GRACE_SECONDS) -> None:
-        """Ask the whole process group to end; kill it after `grace` seconds."""
-        self.signal(signal.SIGTERM)
+        """Ask the program to end; kill its whole process group after `grace` seconds, or when its patience is over."""
+        self.ask_to_end()
         try:
-            self.wait(grace)
+            self.wait(max(grace, self.patience))
+            if self.patience:
+                self.signal(signal.SIGKILL)
         except TimeoutError:
             self.signal(signal.SIGKILL)
             self.wait()
@@ -331,6 +347,11 @@ def running() -> list[str]:
     return [process.name for process in list(_running) if process.alive]
 
 
+def patience() -> float:
+    """Return the seconds that an interrupt waits at most for the programs that run now."""
+    return max([GRACE_SECONDS, *(process.patience for process in list(_running) if process.alive)])
+
+
 def describe_end(status: int) -> str:
     """Return how a program ended badly, for a sentence about it."""
     if status < 0:
@@ -370,18 +391,23 @@ def cancelling(action: Callable[[], None]) -> Iterator[None]:
 
 
 def end_all(grace: float = GRACE_SECONDS) -> None:
-    """End every program that runs, and refuse new ones: SIGTERM to all groups at once, SIGKILL after `grace` seconds."""
+    """End every program that runs, and refuse new ones: all are asked at once, each is killed after `grace` seconds or its own patience."""
     _ended.set()
     with _guard:
         running, actions = list(_running), list(_cancel)
     for process in running:
-        process.signal(signal.SIGTERM)
+        process.ask_to_end()
     for action in actions:
         with contextlib.suppress(Exception):
             action()
-    deadline = time.monotonic() + grace
-    # what is no program of ours has temporary files, too, and removes them when it is cancelled
-    while time.monotonic() < deadline and (_cancel or any(process.alive for process in running)):
+    begun = time.monotonic()
+    while (passed := time.monotonic() - begun) < max([grace, *(process.patience for process in running if process.alive)]):
+        # what is no program of ours has temporary files, too, and removes them when it is cancelled
+        if not any(process.alive for process in running) and not (_cancel and passed < grace):
+            break
+        for process in running:
+            if passed >= max(grace, process.patience):
+                process.signal(signal.SIGKILL)
         time.sleep(0.05)
     for process in running:
         process.signal(signal.SIGKILL)

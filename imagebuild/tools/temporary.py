@@ -64,15 +64,19 @@ def directory(
 ) -> Iterator[Path]:
     """Make a directory (0700) that is removed when the block ends, or by the next run if this one is killed.
 
-    `base`: a file system with room for large things, swept by the next run that uses it; not given: TMPDIR. `secret`: private keys go
+    `base`: a file system with room for large things, swept by the next run that uses it, and by every one with this TMPDIR unless a
+    `remover` is needed; not given: TMPDIR. `secret`: private keys go
     there. `sockets`: its path is at most `LONGEST` bytes long, wherever TMPDIR is. `remover` stands for `remove` where files have
     owners that only a namespace knows; it must be given to `sweep`, too. Raises BuildError.
     """
     made = _make(_short_place() if sockets else _place(base), name, SECRET if secret else "")
+    link = _registered(made) if base is not None and remover is None else None
     try:
         yield made
     finally:
         (remover or remove)(made)
+        if link is not None:
+            link.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -280,9 +284,11 @@ def _remove_place(place: Path, remover: Callable[[Path], None]) -> int:
     links = list((place / ELSEWHERE).iterdir()) if (place / ELSEWHERE).is_dir() else []
     freed = sum(_space(each) for each in (place, *(link.resolve() for link in links)))
     for link in links:
-        target = link.readlink()
-        if target.is_dir() and not target.is_symlink() and target.lstat().st_uid == os.geteuid():
-            remove(target)
+        # a thread that has just ended tidies up behind itself at the same time
+        with contextlib.suppress(OSError):
+            target = link.readlink()
+            if target.is_dir() and not target.is_symlink() and target.lstat().st_uid == os.geteuid():
+                remove(target)
     remover(place)
     if not place.exists():
         _lock_of(place).unlink(missing_ok=True)
@@ -292,12 +298,18 @@ def _remove_place(place: Path, remover: Callable[[Path], None]) -> int:
 
 
 def remove(place: Path) -> None:
-    """Remove a directory with everything in it: its GnuPG agents end, its mounts are unmounted first. Never raises; what is still mounted stays."""
+    """Remove a directory with everything in it: its GnuPG agents end, its mounts are unmounted first, and no loop device keeps a file of it.
+
+    Never raises; what is still mounted stays.
+    """
     for pid in _end_agents(place):
         _wait_for_the_end(pid)
     for mounted in reversed(mounts_below(place)):
         with contextlib.suppress(OSError, BuildError):
             command.run_last(["umount", "-l", mounted] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", mounted])
+    for device in _loops_below(place) if os.geteuid() == 0 else []:
+        with contextlib.suppress(OSError, BuildError):
+            command.run_last(["losetup", "--detach", device])
     _remove_unmounted(place)
 
 
@@ -332,6 +344,18 @@ def mounts_below(place: Path) -> list[Path]:
     return sorted(found)
 
 
+def _loops_below(place: Path) -> list[Path]:
+    """Return the loop devices of files below a directory: a program that was killed leaves them, and with them the blocks of what is removed."""
+    found = []
+    for device in Path("/sys/block").iterdir() if Path("/sys/block").is_dir() else ():
+        # most have none, and one may be detached meanwhile
+        with contextlib.suppress(OSError):
+            backing = (device / "loop" / "backing_file").read_text().rstrip("\n").removesuffix(" (deleted)")
+            if place.resolve() in Path(backing).parents:
+                found.append(Path("/dev") / device.name)
+    return found
+
+
 def _space(place: Path) -> int:
     found = 0
     for root, _, names in os.walk(place):
@@ -347,7 +371,8 @@ def _end_agents(place: Path) -> list[int]:
     for root, names, _ in os.walk(place):
         links = [Path(root) / name for name in names if (Path(root) / name).is_symlink()]
         for home in (Path(root), *links):
-            with contextlib.suppress(OSError, ValueError):
+            # one that is just ending says nothing: no second word
+            with contextlib.suppress(OSError, ValueError, IndexError):
                 if (home / AGENT).is_socket():
                     found.append(_end_agent(home))
     return found
@@ -378,8 +403,9 @@ def _wait_for_the_end(pid: int) -> None:
     deadline = time.monotonic() + AGENT_SECONDS
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    if Path(f"/proc/{pid}").exists() and b"gpg-agent" in Path(f"/proc/{pid}/cmdline").read_bytes():
-        with contextlib.suppress(ProcessLookupError):
+    # it may end at any of these
+    with contextlib.suppress(OSError):
+        if b"gpg-agent" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
 
 
