@@ -7,11 +7,13 @@ import pytest
 import yaml
 from pykickstart.constants import CLEARPART_TYPE_ALL
 
+from imagebuild import syntaxes
 from imagebuild.deploy import kickstart as language
 from imagebuild.deploy import plan
 from imagebuild.deploy.execute import is_change
 from imagebuild.kinds import Firmware
 from imagebuild.live.dialogue import missing
+from imagebuild.tools import vagrant_key
 from tests.golden import check_golden
 from tests.test_plan import GIB, MIB, ROOT, rendered
 
@@ -98,13 +100,19 @@ def test_a_vagrant_kickstart_is_the_cloud_one_and_vagrant(release: int) -> None:
     assert [user.name for user in box.users if user.name != "none"] == ["vagrant"]
     assert box.users[-1].password.startswith("$6$")
     assert not box.root_locked
-    ((user, key),) = box.ssh_keys
-    assert user == "vagrant"
-    assert key.endswith("vagrant insecure public key")
     text = rendered(f"fedora-{release}", "vagrant")[0]
+    assert f"echo '{vagrant_key.PUBLIC}' > \"$home/.ssh/authorized_keys\"" in text
     for words in ("systemctl mask cloud-init", "passwd -u root", "vagrant ALL=(ALL) NOPASSWD: ALL", "UseDNS no", "!requiretty"):
         assert words in text, words
     assert text.index("passwd -l root") < text.index("passwd -u root")
+
+
+@pytest.mark.parametrize("syntax", syntaxes.usable())
+@pytest.mark.parametrize("variant", ["cloud", "vagrant", "installer", "interactive"])
+def test_what_we_ship_can_be_had_in_every_version(variant: str, syntax: str) -> None:
+    """Somebody's CentOS 7 says RHEL7 beside our templates."""
+    text, _ = rendered("debian-12", variant)
+    assert plan.read(text, syntax, disk_size=20 * GIB, firmware=frozenset(Firmware), seed="x").root()
 
 
 @pytest.mark.parametrize("release", RELEASES)
