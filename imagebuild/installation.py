@@ -172,7 +172,11 @@ class Presser:
     def started(self, console: str) -> bool:
         """Look whether the entry was started, and press its keys when it is time to."""
         del console
-        read = self.looker.running.drives_read()
+        running = self.looker.running
+        # keys that were pressed early may lie in the keyboard's buffer until the menu takes them: what it starts may be quick
+        if self.presses and anaconda_log.phase(said(running)):
+            return True
+        read = running.drives_read()
         if self.presses and read - self.before >= STARTED_BYTES:
             if not self.looker.came_later():
                 return True

@@ -186,6 +186,15 @@ def test_a_menu_that_comes_after_the_keys_gets_them_again(tmp_path: Path, clock:
     assert machine.pressed == 2 * ["home", "u", "ret"]
 
 
+def test_keys_that_were_kept_for_the_menu_may_have_started_the_entry(tmp_path: Path, clock: Clock) -> None:
+    """Seen under UEFI: pressed at the logo, taken by the menu as it came, and all was over before anything more was read."""
+    machine = FakeMachine(tmp_path / "serial.log", picture_at=always(MENU), log=[(13.0, written(F29)[0])], off=14.0)
+    machine.console_at = lambda _: "BdsDxe: starting Boot0001" + (GRUB_ON_SERIAL if machine.pressed else "")
+    # the menu read them at once, and nothing is read for the second press
+    machine.drives_read = lambda: (3 << 20) + (8 << 20) * min(machine.presses, 1)  # type: ignore[method-assign]  # a machine of its own
+    start(clock(machine))
+
+
 @pytest.mark.parametrize(
     ("shows", "message"),
     [
