@@ -136,6 +136,7 @@ ISOLINUX = (
     Case(name="the default in a submenu", text=f"ui menu.c32\ntimeout 50\ndefault b\n{LA}menu begin Others\n{LC}{LB}menu end\n", booted="b"),
     Case(name="a hidden label", text=f"{MENU}{label('b', 'menu hide')}{LA}", booted="a"),
     Case(name="help", text=f"{MENU}{LA}text help\nlabel c\n  menu default\nendtext\n{LB}", booted="a"),
+    Case(name="help in the last label", text=f"{MENU}{label('a', 'text help', 'Include all, label nothing:', 'label c', 'endtext')}", booted="a"),
     Case(name="comments", text=f"{MENU}# menu default\n{LA}#label c\n{LB}", booted="a"),
     Case(name="include", text=f"{MENU}include entries.cfg\n", booted="a", files={"/isolinux/entries.cfg": LA + LB}),
     Case(name="include by a path", text=f"{MENU}include /other/entries.cfg\n", booted="a", files={"/other/entries.cfg": LA + LB}),
