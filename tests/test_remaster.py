@@ -394,6 +394,39 @@ def test_a_medium_of_grub_is_changed_where_it_is(tmp_path: Path, head: str, esp:
     assert {one.title for one in seen.values()} == {"Install X unattended (erases the disk)"}
 
 
+# livecd-tools 31.0 (imgcreate/kickstart.py, tools/editliveos: `liveimg` is its older name), lorax 46.0 (live/config_files/x86), casper, live-boot,
+# debian-installer, archiso
+NO_KICKSTART = ("root=live:CDLABEL=V rd.live.image quiet", "root=live:CDLABEL=V rootfstype=auto ro liveimg quiet rhgb rd.luks=0",
+                "root=live:CDLABEL=V rd.live.image rd.live.check quiet", "boot=casper quiet splash ---", "boot=live components quiet",
+                "vga=788 --- quiet", "archisobasedir=arch archisolabel=V")  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NO_KICKSTART)
+def test_what_reads_no_kickstart_is_refused(words: str) -> None:
+    """Anaconda 45.21, data/liveinst/liveinst: "Kickstart is not supported on Live ISO installs"."""
+    text = f"timeout=5\nmenuentry 'Start' {{\n linux /vmlinuz {words}\n initrd /initrd.img\n}}\n"
+    with pytest.raises(BuildError, match="has no entry that boots an installer") as refused:
+        grub_edit.add_entry([volume({GRUB_SPOT.file: text})], GRUB_SPOT, Firmware.UEFI, WANTED, default=True)
+    assert "live media and installers other than Anaconda take no kickstart" in str(refused.value.hint)
+    path = "/isolinux/isolinux.cfg"
+    text = f"ui menu.c32\nlabel live\n kernel vmlinuz\n append initrd=initrd.img {words}\n"
+    with pytest.raises(BuildError, match="has no label that boots an installer") as refused:
+        isolinux_edit.add_label(volume({path: text}), path, WANTED, default=True)
+    assert "live media" in str(refused.value.hint)
+    # nor is what had one added in vain an unattended installation
+    with pytest.raises(BuildError, match="has no label"):
+        isolinux_edit.add_label(volume({path: text.replace("initrd.img", f"initrd.img {WANTED}")}), path, WANTED, default=True)
+
+
+def test_beside_a_live_system_the_installer_is_taken() -> None:
+    live = f"menuentry 'Start' {{\n linux /vmlinuz {NO_KICKSTART[0]}\n initrd /initrd.img\n}}\n"
+    changed = grub_edit.add_entry([volume({GRUB_SPOT.file: live + SHORT})], GRUB_SPOT, Firmware.UEFI, WANTED, default=True)
+    menu = grub_reader.read([volume({GRUB_SPOT.file: changed[ISO, GRUB_SPOT.file]})], GRUB_SPOT.file, Firmware.UEFI)
+    assert menu.booted is not None
+    assert menu.booted.title == "Install X 9 unattended (erases the disk)"
+    assert "inst.stage2=hd:LABEL=V" in menu.booted.arguments
+
+
 def test_kernels_of_variables_and_functions_get_their_words_written_out(tmp_path: Path) -> None:
     text = (
         'args="inst.stage2=hd:LABEL=TEST-1 inst.ks=http://old/ks.cfg rd.live.check"\nfunction load {\n  linux $1 $args quiet\n  initrd /i\n}\n'

@@ -77,7 +77,7 @@ def _with_entry(volumes: Sequence[Volume], reading: Reading, start: Spot, firmwa
     if not candidates:
         raise BuildError(
             f"the menu {reading.menu.spot} has no entry that boots an installer",
-            hint="; ".join(reading.menu.unsure) or "it needs a menuentry with a kernel and an initrd",
+            hint=unattended.hint(reading.menu, "it needs a menuentry with a kernel and an initrd"),
         )
     ways = [way for way, _ in candidates]
     for way, entry in candidates:

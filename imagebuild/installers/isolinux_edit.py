@@ -63,7 +63,7 @@ def _with_label(volume: Volume, reading: Reading, label: str, wanted: str, *, de
     if not candidates:
         raise BuildError(
             f"the menu {reading.menu.spot} has no label that boots an installer",
-            hint="; ".join(reading.menu.unsure) or "it needs a label with a kernel and an initrd",
+            hint=unattended.hint(reading.menu, "it needs a label with a kernel and an initrd"),
         )
     way, entry = candidates[0]
     last = _last(reading, unattended.row(way, [other for other, _ in candidates]))
