@@ -484,6 +484,13 @@ def test_what_anaconda_includes_is_left_to_it(tmp_path: Path, line: str) -> None
     assert iso.read(tmp_path / "out.iso", "/ks.cfg", tmp_path).decode() == text
 
 
+@pytest.mark.parametrize("line", ["%include /run/install/repo/ks.cfg", "%include  file:///run/install/isodir/ks.cfg", "%ksappend /mnt/install/source/ks.cfg # it"])
+def test_a_kickstart_that_would_include_itself_is_refused(tmp_path: Path, line: str) -> None:
+    source = medium_of(tmp_path, {**BIOS_MENUS["with INITRD"], "/ks.cfg": "lang en_US\n"}, {"/EFI/BOOT/grub.cfg": SHORT})
+    with pytest.raises(UsageError, match=r"my\.ks:2 includes /ks\.cfg of the medium, whose place it takes"):
+        added(tmp_path, source, f"text\n{line}\n")
+
+
 def test_a_line_after_an_include_keeps_its_number(tmp_path: Path) -> None:
     source = medium_of(tmp_path, BIOS_MENUS["with INITRD"], {"/EFI/BOOT/grub.cfg": SHORT})
     with pytest.raises(BadKickstartError, match=r"my\.ks:2: .*nonsense"):

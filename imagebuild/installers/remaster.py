@@ -5,6 +5,7 @@ is a file of the ISO or a partition behind it, or the one that this leads to. Wh
 would be booted is what is reported. The media checksum is implanted again.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ COPIES = (
 )  # fmt: skip
 # in whose lines pykickstart looks for nothing
 SCRIPTS = ("%pre", "%pre-install", "%post", "%onerror", "%traceback")
+# where a running Anaconda has the medium (dracut/anaconda-lib.sh, repodir and isodir; /mnt/install is a link to it)
+ITSELF = re.compile(rf"(file://)?/(run|mnt)/install/\w+{re.escape(PLACE)}")
 Texts = Mapping[tuple[str, str], str]
 
 
@@ -52,7 +55,7 @@ def add_kickstart(
     `keep` lets `source` be changed into the target instead of keeping both. Raises BadKickstartError with file and line, UsageError, BuildError.
     """
     text = _read(kickstart)
-    language.parse(_without_includes(text), syntax, kickstart.name, complete=False)
+    language.parse(_without_includes(text, kickstart.name), syntax, kickstart.name, complete=False)
     if target.exists():
         raise UsageError(f"{target} exists", hint="give another name, or remove it")
     wanted = unattended.ask(iso.volume_id(source))
@@ -82,15 +85,19 @@ def _read(kickstart: Path) -> str:
         raise UsageError(f"{kickstart} cannot be read: {error}") from error
 
 
-def _without_includes(text: str) -> str:
+def _without_includes(text: str, name: str) -> str:
     """Return a kickstart without the lines that include others, for a check; line numbers stay.
 
-    Anaconda reads them when it runs: files of the medium, what a %pre wrote, URLs.
+    Anaconda reads them when it runs: files of the medium, what a %pre wrote, URLs. Raises UsageError for one that would include itself.
     """
     lines, section = text.split("\n"), ""
     for index, line in enumerate(lines):
         word = (line.split() or [""])[0]
         if word in ("%include", "%ksappend") and section not in SCRIPTS:
+            if any(ITSELF.fullmatch(path) for path in line.split()[1:2]):
+                raise UsageError(
+                    f"{name}:{index + 1} includes {PLACE} of the medium, whose place it takes there itself", hint="put that file's lines into it"
+                )
             steplog.note(f"line {index + 1} is left to Anaconda: {line.strip()}")
             lines[index] = ""
         elif word.startswith("%"):
