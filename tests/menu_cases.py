@@ -67,6 +67,8 @@ GRUB = (
     Case(name="in a submenu", text=f"default='S>B'\ntimeout=5\n{A}submenu S {{\n{A}{B}}}\n", booted="B"),
     Case(name="the first of a submenu", text=f"default=S\ntimeout=5\n{A}submenu S {{\n{B}{C}}}\n", booted="B"),
     Case(name="a submenu with a default of its own", text=f"default=1\ntimeout=5\n{A}submenu S {{\ndefault=1\n{C}{B}}}\n", booted="B"),
+    Case(name="a submenu alone with a default of its own", text=f"timeout=5\nsubmenu S {{\ndefault=1\n{A}{B}}}\n", booted="B"),
+    Case(name="submenus that say theirs", text=f"timeout=5\nsubmenu S {{\ndefault=0\nsubmenu T {{ default=0; {B}\n{A}}}\n}}\n", booted="B"),
     Case(name="a title with >", text=f"default='S -->>>B'\ntimeout=5\n{A}submenu 'S -->' {{\n{A}{B}}}\n", booted="B"),
     Case(name="another file's", text=f"timeout=5\n{A}source $prefix/more.cfg\n", booted="B", files={"more.cfg": f"default=1\n{B}"}),
     Case(name="another file's by a dot", text=f"timeout=5\n. $prefix/more.cfg\n{A}", booted="B", files={"more.cfg": f"default=1\n{C}{B}"}),
