@@ -564,4 +564,6 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) ->
         remaster.add_kickstart(source, kickstart, source, syntax="F28")
     with pytest.raises(BuildError, match="is no ISO 9660 image"):
         remaster.add_kickstart(kickstart, kickstart, target, syntax="F28")
+    with pytest.raises(UsageError, match=r"there is no directory .*/none$"):
+        remaster.add_kickstart(source, kickstart, tmp_path / "none/out.iso", syntax="F28")
     assert sorted(path.name for path in tmp_path.glob("*.partial")) == []

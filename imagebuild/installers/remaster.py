@@ -58,6 +58,8 @@ def add_kickstart(
     language.parse(_without_includes(text, kickstart.name), syntax, kickstart.name, complete=False)
     if target.exists():
         raise UsageError(f"{target} exists", hint="give another name, or remove it")
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no directory {target.parent}", hint="make it, or give another name")
     wanted = unattended.ask(iso.volume_id(source))
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
