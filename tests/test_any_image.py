@@ -102,6 +102,14 @@ def test_a_disk_is_known_inside_of_what_it_is_compressed_with(tmp_path: Path, fo
     assert opens(misnamed, tmp_path).format == form
 
 
+def test_compressors_have_more_than_one_first_word(tmp_path: Path) -> None:
+    """zstd 1.5, contrib/pzstd and doc/zstd_compression_format.md (skippable frames); lz4 1.9, doc/lz4_Frame_format.md (legacy frame: `lz4 -l`)."""
+    disk(tmp_path, "qcow2", "d.img")
+    run("sh", "-ec", "(printf '\\120\\052\\115\\030\\004\\0\\0\\0size'; zstd -qc d.img) > x.img", cwd=tmp_path)
+    assert opens(tmp_path / "x.img", tmp_path).format == "qcow2"
+    assert layers.kind_of(b"\x02\x21\x4c\x18".ljust(1 << 16, b"\1")) == "lz4"
+
+
 def test_what_is_compressed_twice_is_unpacked_twice(tmp_path: Path) -> None:
     file = disk(tmp_path, "qcow2", "image")
     run("xz", "-q", file)
@@ -231,6 +239,20 @@ def test_an_ova_has_its_disk_where_its_description_says(tmp_path: Path, namespac
 def test_an_ova_may_compress_its_disk(tmp_path: Path) -> None:
     file = ova(tmp_path, OVF.format(OVF_1, "d.vmdk.gz", "6"), disk_name="d.vmdk", more="gzip d.vmdk")
     assert opens(file, tmp_path).controller is Controller.PVSCSI
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "windows-1252", "UTF-16", "UTF-8", "utf-8"])
+def test_an_ovf_is_in_the_encoding_that_it_says(tmp_path: Path, encoding: str) -> None:
+    text = OVF.format(OVF_1, "d.vmdk", "6").replace("<?xml version=\"1.0\"?>", f'<?xml version="1.0" encoding="{encoding}"?><!-- Gerät -->')
+    file = ova(tmp_path, text, disk_name="d.vmdk", more=f"iconv -f UTF-8 -t {encoding} vm.ovf > x; mv x vm.ovf")
+    assert opens(file, tmp_path).controller is Controller.PVSCSI
+
+
+@pytest.mark.parametrize("encoding", ["hex", "no-such", "idna", "UTF-16"])
+def test_an_ovf_in_no_encoding_is_said(tmp_path: Path, encoding: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!-- Gerät -->'
+    with pytest.raises(BuildError, match=r"the OVF of vm\.ova is no text"):
+        opens(ova(tmp_path, text, disk_name="d.vmdk"), tmp_path)
 
 
 # as VirtualBox exports OVF 2.0 (untangle's ngfw_isotools-stretch, ova/untangle.ovf.tpl): disks are StorageItems

@@ -8,6 +8,7 @@ Only plain files of it are written, under names of our own: nothing can lead out
 import contextlib
 import json
 import lzma
+import re
 import stat
 import tarfile
 import zipfile
@@ -145,13 +146,23 @@ def _json(file: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _text(file: Path, what: str) -> str:
+def _text(file: Path, what: str, encoding: str = "utf-8-sig") -> str:
     if file.stat().st_size > LARGEST_TEXT:
         raise BuildError(f"{what} has {file.stat().st_size} bytes", hint=HOSTILE)
     try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+        return file.read_text(encoding=encoding)
+    except (UnicodeError, LookupError) as error:
         raise BuildError(f"{what} is no text: {error}") from error
+
+
+def _encoding(file: Path) -> str:
+    """Return the encoding of an XML file, as it says itself (XML 1.0, 4.3.3)."""
+    with file.open("rb") as stream:
+        head = stream.read(256)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    declared = re.match(rb"""<\?xml[^>]*\sencoding\s*=\s*["']([\w.-]+)""", head)
+    return declared.group(1).decode("ascii", "replace") if declared is not None and declared.group(1).lower() != b"utf-8" else "utf-8-sig"
 
 
 # --- boxes ------------------------------------------------------------------------------------------------------------
@@ -184,7 +195,7 @@ def _libvirt(metadata: Mapping[str, Any], found: Mapping[str, Path], name: str) 
 
 def _of_ovf(description: str, found: Mapping[str, Path], name: str, controller: Controller | None) -> Found:
     """Return the first disk that an OVF describes, on the kind of controller that it describes; it names it as seen from its own directory."""
-    text = _text(found[description], f"the OVF of {name}")
+    text = _text(found[description], f"the OVF of {name}", _encoding(found[description]))
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise BuildError(f"{name}: its OVF has a document type", hint=HOSTILE)
     try:
