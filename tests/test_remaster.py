@@ -553,6 +553,15 @@ def test_an_esp_without_a_menu_is_said(tmp_path: Path) -> None:
         remaster.add_kickstart(bare, tmp_path / "my.ks", tmp_path / "out.iso", syntax="F28")
 
 
+def test_an_esp_without_room_is_said(tmp_path: Path) -> None:
+    # a whole cluster of 2 KiB, and mcopy fills the others with what it is given
+    menu = SHORT + "#" * (2047 - len(SHORT)) + "\n"
+    source = medium_of(tmp_path, BIOS_MENUS["with INITRD"], {"/EFI/BOOT/grub.cfg": menu, "/fill": "x" * (2 << 20)})
+    with pytest.raises(BuildError, match=r"/EFI/BOOT/grub\.cfg in the ESP of in\.iso cannot be changed: Disk full"):
+        added(tmp_path, source)
+    assert not (tmp_path / "out.iso").exists()
+
+
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     source, kickstart, target = make_iso(tmp_path), tmp_path / "my.ks", tmp_path / "out.iso"
     kickstart.write_text("text\nnonsense\n")

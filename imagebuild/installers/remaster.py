@@ -125,7 +125,7 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
         if volume == ISO:
             files[path] = file
         elif there.esp_place is not None:
-            bootloader.copy_into_fat(there.esp_place.file, file, f"::{path}")
+            _into_esp(source.name, there.esp_place.file, file, path)
     place = there.esp_place if any(volume == ESP for volume, _ in texts) else None
     if place is not None and place.path:
         files[place.path] = place.file
@@ -134,6 +134,17 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
         source, target, changed=files, added={PLACE: work / "ks.cfg"}, esp=appended.file if appended is not None else None,
         partition=appended.partition if appended is not None else 2,
     )  # fmt: skip
+
+
+def _into_esp(name: str, esp: Path, file: Path, path: str) -> None:
+    try:
+        bootloader.copy_into_fat(esp, file, f"::{path}")
+    except BuildError as error:
+        # the tool's own words are the last line; most ESPs are made as small as they can be
+        raise BuildError(
+            f"{path} in the ESP of {name} cannot be changed: {error.message.splitlines()[-1].strip()}",
+            hint="an ESP without room must be made larger, or its menu lead to one on the ISO (configfile)",
+        ) from error
 
 
 def _changed(there: Medium, wanted: str, *, default: bool) -> Texts:
