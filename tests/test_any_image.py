@@ -102,6 +102,14 @@ def test_a_disk_is_known_inside_of_what_it_is_compressed_with(tmp_path: Path, fo
     assert opens(misnamed, tmp_path).format == form
 
 
+def test_compressors_have_more_than_one_first_word(tmp_path: Path) -> None:
+    """zstd 1.5, contrib/pzstd and doc/zstd_compression_format.md (skippable frames); lz4 1.9, doc/lz4_Frame_format.md (legacy frame: `lz4 -l`)."""
+    disk(tmp_path, "qcow2", "d.img")
+    run("sh", "-ec", "(printf '\\120\\052\\115\\030\\004\\0\\0\\0size'; zstd -qc d.img) > x.img", cwd=tmp_path)
+    assert opens(tmp_path / "x.img", tmp_path).format == "qcow2"
+    assert layers.kind_of(b"\x02\x21\x4c\x18".ljust(1 << 16, b"\1")) == "lz4"
+
+
 def test_what_is_compressed_twice_is_unpacked_twice(tmp_path: Path) -> None:
     file = disk(tmp_path, "qcow2", "image")
     run("xz", "-q", file)
@@ -231,6 +239,74 @@ def test_an_ova_has_its_disk_where_its_description_says(tmp_path: Path, namespac
 def test_an_ova_may_compress_its_disk(tmp_path: Path) -> None:
     file = ova(tmp_path, OVF.format(OVF_1, "d.vmdk.gz", "6"), disk_name="d.vmdk", more="gzip d.vmdk")
     assert opens(file, tmp_path).controller is Controller.PVSCSI
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "windows-1252", "UTF-16", "UTF-8", "utf-8"])
+def test_an_ovf_is_in_the_encoding_that_it_says(tmp_path: Path, encoding: str) -> None:
+    text = OVF.format(OVF_1, "d.vmdk", "6").replace("<?xml version=\"1.0\"?>", f'<?xml version="1.0" encoding="{encoding}"?><!-- Gerät -->')
+    file = ova(tmp_path, text, disk_name="d.vmdk", more=f"iconv -f UTF-8 -t {encoding} vm.ovf > x; mv x vm.ovf")
+    assert opens(file, tmp_path).controller is Controller.PVSCSI
+
+
+@pytest.mark.parametrize("encoding", ["hex", "no-such", "idna", "UTF-16"])
+def test_an_ovf_in_no_encoding_is_said(tmp_path: Path, encoding: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!-- Gerät -->'
+    with pytest.raises(BuildError, match=r"the OVF of vm\.ova is no text"):
+        opens(ova(tmp_path, text, disk_name="d.vmdk"), tmp_path)
+
+
+# as VirtualBox exports OVF 2.0 (untangle's ngfw_isotools-stretch, ova/untangle.ovf.tpl): disks are StorageItems
+@pytest.mark.parametrize(("number", "controller"), [("6", Controller.PVSCSI), ("20", Controller.IDE)])
+def test_a_disk_may_be_a_storage_item(tmp_path: Path, number: str, controller: Controller) -> None:
+    text = OVF.format(OVF_2, "d.vmdk", number)
+    text = text.replace("<Item><rasd:InstanceID>9", "<StorageItem><rasd:InstanceID>9").replace("17</rasd:ResourceType></Item>", "17</rasd:ResourceType></StorageItem>")
+    assert "<StorageItem>" in text
+    assert "</StorageItem>" in text
+    assert opens(ova(tmp_path, text.replace("ovf:/disk/", "/disk/"), disk_name="d.vmdk"), tmp_path).controller is controller
+
+
+# Image Factory 1.1.16, imagefactory_plugins/ovfcommon/ovfcommon.py (RHEVOVFDescriptor, RHEVOVFPackage): what RHEL Atomic Host's *.rhevm.ova is
+OVIRT = """<ovf:Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+ xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData" ovf:version="0.9">
+<References><File ovf:href="img/vol" ovf:id="vol" ovf:size="1"/></References>
+<Section xsi:type="ovf:DiskSection_Type"><Disk ovf:diskId="vol" ovf:size="1" ovf:parentRef="" ovf:fileRef="img/vol" ovf:volume-format="COW"{}/></Section>
+<Content ovf:id="out" xsi:type="ovf:VirtualSystem_Type"><Section xsi:type="ovf:VirtualHardwareSection_Type"><Item><rasd:InstanceId>vol</rasd:InstanceId>
+<rasd:ResourceType>17</rasd:ResourceType><rasd:HostResource>
+img/vol</rasd:HostResource></Item></Section></Content></ovf:Envelope>
+"""
+
+
+@pytest.mark.parametrize(("interface", "controller"), [(' ovf:disk-interface="VirtIO"', Controller.VIRTIO), (' ovf:disk-interface="IDE"', Controller.IDE), ("", Controller.IDE)])
+def test_the_disk_of_an_ovirt_domain_is_among_its_images(tmp_path: Path, interface: str, controller: Controller) -> None:
+    disk(tmp_path, "qcow2", "d/images/img/vol")
+    (tmp_path / "d/images/img/vol.meta").write_text("DOMAIN=x\nEOF\n")
+    (tmp_path / "d/master/vms/tpl").mkdir(parents=True)
+    (tmp_path / "d/master/vms/tpl/tpl.ovf").write_text(OVIRT.format(interface))
+    run("tar", "czf", tmp_path / "a.rhevm.ova", "master/vms/tpl/tpl.ovf", "images", cwd=tmp_path / "d")
+    unpacked = opens(tmp_path / "a.rhevm.ova", tmp_path)
+    assert (unpacked.format, unpacked.controller) == ("qcow2", controller)
+
+
+def test_an_ovf_names_files_as_seen_from_its_own_directory(tmp_path: Path) -> None:
+    disk(tmp_path, "vmdk", "d/appliance/disk1.vmdk")
+    (tmp_path / "d/appliance/appliance.ovf").write_text(OVF.format(OVF_1, "disk1.vmdk", "6"))
+    # and macOS' zip puts attributes beside everything
+    (tmp_path / "d/__MACOSX/appliance").mkdir(parents=True)
+    for attributes in ("__MACOSX/appliance/._appliance.ovf", "__MACOSX/appliance/._disk1.vmdk", "appliance/._appliance.ovf"):
+        (tmp_path / "d" / attributes).write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for path in sorted((tmp_path / "d").rglob("*")):
+            archive.write(path, path.relative_to(tmp_path / "d"))
+    assert opens(tmp_path / "x.zip", tmp_path).controller is Controller.PVSCSI
+
+
+def test_a_xenservers_export_is_said(tmp_path: Path) -> None:
+    """xen-api, ocaml/xapi/xva.ml (xml_filename): ova.xml, then the disks' pieces, of which the first looks like a disk."""
+    disk(tmp_path, "raw", "d/Ref:4/00000000")
+    (tmp_path / "d/ova.xml").write_text("<value/>")
+    run("tar", "cf", tmp_path / "x.xva", "ova.xml", "Ref:4", cwd=tmp_path / "d")
+    with pytest.raises(BuildError, match=r"x\.xva is a XenServer's XVA, whose disks are in pieces"):
+        opens(tmp_path / "x.xva", tmp_path)
 
 
 @pytest.mark.parametrize("metadata", ['{"provider": "virtualbox"}', None])

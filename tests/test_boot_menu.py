@@ -191,6 +191,15 @@ def test_a_trampoline_in_the_esp_is_followed(lines: str) -> None:
     assert [str(spot) for spot in menu.files] == ["the ESP, /EFI/BOOT/grub.cfg:1", "/boot/grub2/grub.cfg:1"]
 
 
+@pytest.mark.parametrize("lines", ["set root=cd0\nconfigfile boot/grub2/grub.cfg", "source (cd0)boot/grub2/grub.cfg", "configfile (cd0)"])
+def test_a_name_without_a_slash_is_a_list_of_blocks_and_no_menu(lines: str) -> None:
+    """rhboot's GRUB 2.12, grub-core/kern/file.c, `grub_file_open`."""
+    cd = volume({"/boot/grub2/grub.cfg": f"default=1\ntimeout=5\n{A}{B}"})
+    menu = grub_menu.read([volume({"/EFI/BOOT/grub.cfg": lines + "\n"}, name=ESP), cd], "/EFI/BOOT/grub.cfg", Firmware.UEFI)
+    assert menu.entries == ()
+    assert "which is not on the medium" in menu.unsure[0]
+
+
 def test_what_is_searched_for_and_not_there_is_said() -> None:
     menu = grub(f"search --set=root -l OTHER\n{A}")
     assert menu.unsure == ("/boot/grub2/grub.cfg:1 searches for 'OTHER', which is nowhere on the medium",)

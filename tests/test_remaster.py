@@ -394,6 +394,39 @@ def test_a_medium_of_grub_is_changed_where_it_is(tmp_path: Path, head: str, esp:
     assert {one.title for one in seen.values()} == {"Install X unattended (erases the disk)"}
 
 
+# livecd-tools 31.0 (imgcreate/kickstart.py, tools/editliveos: `liveimg` is its older name), lorax 46.0 (live/config_files/x86), casper, live-boot,
+# debian-installer, archiso
+NO_KICKSTART = ("root=live:CDLABEL=V rd.live.image quiet", "root=live:CDLABEL=V rootfstype=auto ro liveimg quiet rhgb rd.luks=0",
+                "root=live:CDLABEL=V rd.live.image rd.live.check quiet", "boot=casper quiet splash ---", "boot=live components quiet",
+                "vga=788 --- quiet", "archisobasedir=arch archisolabel=V")  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NO_KICKSTART)
+def test_what_reads_no_kickstart_is_refused(words: str) -> None:
+    """Anaconda 45.21, data/liveinst/liveinst: "Kickstart is not supported on Live ISO installs"."""
+    text = f"timeout=5\nmenuentry 'Start' {{\n linux /vmlinuz {words}\n initrd /initrd.img\n}}\n"
+    with pytest.raises(BuildError, match="has no entry that boots an installer") as refused:
+        grub_edit.add_entry([volume({GRUB_SPOT.file: text})], GRUB_SPOT, Firmware.UEFI, WANTED, default=True)
+    assert "live media and installers other than Anaconda take no kickstart" in str(refused.value.hint)
+    path = "/isolinux/isolinux.cfg"
+    text = f"ui menu.c32\nlabel live\n kernel vmlinuz\n append initrd=initrd.img {words}\n"
+    with pytest.raises(BuildError, match="has no label that boots an installer") as refused:
+        isolinux_edit.add_label(volume({path: text}), path, WANTED, default=True)
+    assert "live media" in str(refused.value.hint)
+    # nor is what had one added in vain an unattended installation
+    with pytest.raises(BuildError, match="has no label"):
+        isolinux_edit.add_label(volume({path: text.replace("initrd.img", f"initrd.img {WANTED}")}), path, WANTED, default=True)
+
+
+def test_beside_a_live_system_the_installer_is_taken() -> None:
+    live = f"menuentry 'Start' {{\n linux /vmlinuz {NO_KICKSTART[0]}\n initrd /initrd.img\n}}\n"
+    changed = grub_edit.add_entry([volume({GRUB_SPOT.file: live + SHORT})], GRUB_SPOT, Firmware.UEFI, WANTED, default=True)
+    menu = grub_reader.read([volume({GRUB_SPOT.file: changed[ISO, GRUB_SPOT.file]})], GRUB_SPOT.file, Firmware.UEFI)
+    assert menu.booted is not None
+    assert menu.booted.title == "Install X 9 unattended (erases the disk)"
+    assert "inst.stage2=hd:LABEL=V" in menu.booted.arguments
+
+
 def test_kernels_of_variables_and_functions_get_their_words_written_out(tmp_path: Path) -> None:
     text = (
         'args="inst.stage2=hd:LABEL=TEST-1 inst.ks=http://old/ks.cfg rd.live.check"\nfunction load {\n  linux $1 $args quiet\n  initrd /i\n}\n'
@@ -449,6 +482,13 @@ def test_what_anaconda_includes_is_left_to_it(tmp_path: Path, line: str) -> None
     text = f"{line}\ntext\nrootpw --lock\nuser --name=admin --groups=wheel --iscrypted\n"
     added(tmp_path, medium_of(tmp_path, BIOS_MENUS["with INITRD"], {"/EFI/BOOT/grub.cfg": SHORT}), text)
     assert iso.read(tmp_path / "out.iso", "/ks.cfg", tmp_path).decode() == text
+
+
+@pytest.mark.parametrize("line", ["%include /run/install/repo/ks.cfg", "%include  file:///run/install/isodir/ks.cfg", "%ksappend /mnt/install/source/ks.cfg # it"])
+def test_a_kickstart_that_would_include_itself_is_refused(tmp_path: Path, line: str) -> None:
+    source = medium_of(tmp_path, {**BIOS_MENUS["with INITRD"], "/ks.cfg": "lang en_US\n"}, {"/EFI/BOOT/grub.cfg": SHORT})
+    with pytest.raises(UsageError, match=r"my\.ks:2 includes /ks\.cfg of the medium, whose place it takes"):
+        added(tmp_path, source, f"text\n{line}\n")
 
 
 def test_a_line_after_an_include_keeps_its_number(tmp_path: Path) -> None:
@@ -513,6 +553,15 @@ def test_an_esp_without_a_menu_is_said(tmp_path: Path) -> None:
         remaster.add_kickstart(bare, tmp_path / "my.ks", tmp_path / "out.iso", syntax="F28")
 
 
+def test_an_esp_without_room_is_said(tmp_path: Path) -> None:
+    # a whole cluster of 2 KiB, and mcopy fills the others with what it is given
+    menu = SHORT + "#" * (2047 - len(SHORT)) + "\n"
+    source = medium_of(tmp_path, BIOS_MENUS["with INITRD"], {"/EFI/BOOT/grub.cfg": menu, "/fill": "x" * (2 << 20)})
+    with pytest.raises(BuildError, match=r"/EFI/BOOT/grub\.cfg in the ESP of in\.iso cannot be changed: Disk full"):
+        added(tmp_path, source)
+    assert not (tmp_path / "out.iso").exists()
+
+
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     source, kickstart, target = make_iso(tmp_path), tmp_path / "my.ks", tmp_path / "out.iso"
     kickstart.write_text("text\nnonsense\n")
@@ -524,4 +573,6 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) ->
         remaster.add_kickstart(source, kickstart, source, syntax="F28")
     with pytest.raises(BuildError, match="is no ISO 9660 image"):
         remaster.add_kickstart(kickstart, kickstart, target, syntax="F28")
+    with pytest.raises(UsageError, match=r"there is no directory .*/none$"):
+        remaster.add_kickstart(source, kickstart, tmp_path / "none/out.iso", syntax="F28")
     assert sorted(path.name for path in tmp_path.glob("*.partial")) == []

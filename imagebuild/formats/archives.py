@@ -8,6 +8,7 @@ Only plain files of it are written, under names of our own: nothing can lead out
 import contextlib
 import json
 import lzma
+import re
 import stat
 import tarfile
 import zipfile
@@ -31,6 +32,9 @@ GIB = 1024**3
 # CIM_ResourceAllocationSettingData.ResourceType
 DISK, SCSI = "17", "6"
 METADATA, OVF = "metadata.json", ".ovf"
+# where the disks are that the OVF of an oVirt storage domain names, as Image Factory 1.1.16 packs it (ovfcommon.py, RHEVOVFPackage); what a
+# XenServer's XVA has beside its disks, which are in pieces of 1 MiB
+DOMAIN, XVA = "images", "ova.xml"
 DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError, RecursionError,
     NotImplementedError, RuntimeError,
@@ -90,7 +94,8 @@ def _path(member: str, name: str, number: int) -> str:
     parts = [part for part in member.split("/") if part not in ("", ".")]
     if member.startswith("/") or ".." in parts or "\\" in member or "\0" in member:
         raise BuildError(f"{name}: its member {member!r} leads out of the archive", hint=HOSTILE)
-    return "/".join(parts)
+    # macOS' tar and zip put a file's attributes beside it, under its name (AppleDouble)
+    return "" if parts and (parts[0] == "__MACOSX" or parts[-1].startswith("._")) else "/".join(parts)
 
 
 def extract(members: Iterator[tuple[str, IO[bytes], int]], name: str, work: Path) -> dict[str, Path]:
@@ -99,6 +104,8 @@ def extract(members: Iterator[tuple[str, IO[bytes], int]], name: str, work: Path
     for path, content, size in members:
         if path in found:
             raise BuildError(f"{name} has {path} twice", hint=HOSTILE)
+        if path == XVA:
+            raise BuildError(f"{name} is a XenServer's XVA, whose disks are in pieces", hint="export it as OVF, or its disk as VHD")
         if size > layers.LARGEST:
             raise BuildError(f"{name}: its member {path} has {size} bytes", hint=HOSTILE)
         with usable(name):
@@ -125,7 +132,7 @@ def disk_in(found: Mapping[str, Path], name: str) -> Found:
             return _libvirt(metadata, found, name)
     described = sorted((path for path in found if path.endswith(OVF)), key=lambda path: path.count("/"))
     if described:
-        return _of_ovf(found[described[0]], found, name, Controller.IDE if provider == "virtualbox" or described[0] == "box.ovf" else None)
+        return _of_ovf(described[0], found, name, Controller.IDE if provider == "virtualbox" or described[0] == "box.ovf" else None)
     return _only_one(found, name)
 
 
@@ -139,13 +146,23 @@ def _json(file: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _text(file: Path, what: str) -> str:
+def _text(file: Path, what: str, encoding: str = "utf-8-sig") -> str:
     if file.stat().st_size > LARGEST_TEXT:
         raise BuildError(f"{what} has {file.stat().st_size} bytes", hint=HOSTILE)
     try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+        return file.read_text(encoding=encoding)
+    except (UnicodeError, LookupError) as error:
         raise BuildError(f"{what} is no text: {error}") from error
+
+
+def _encoding(file: Path) -> str:
+    """Return the encoding of an XML file, as it says itself (XML 1.0, 4.3.3)."""
+    with file.open("rb") as stream:
+        head = stream.read(256)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    declared = re.match(rb"""<\?xml[^>]*\sencoding\s*=\s*["']([\w.-]+)""", head)
+    return declared.group(1).decode("ascii", "replace") if declared is not None and declared.group(1).lower() != b"utf-8" else "utf-8-sig"
 
 
 # --- boxes ------------------------------------------------------------------------------------------------------------
@@ -176,9 +193,9 @@ def _libvirt(metadata: Mapping[str, Any], found: Mapping[str, Path], name: str) 
 # --- OVF --------------------------------------------------------------------------------------------------------------
 
 
-def _of_ovf(description: Path, found: Mapping[str, Path], name: str, controller: Controller | None) -> Found:
-    """Return the first disk that an OVF describes, on the kind of controller that it describes."""
-    text = _text(description, f"the OVF of {name}")
+def _of_ovf(description: str, found: Mapping[str, Path], name: str, controller: Controller | None) -> Found:
+    """Return the first disk that an OVF describes, on the kind of controller that it describes; it names it as seen from its own directory."""
+    text = _text(found[description], f"the OVF of {name}", _encoding(found[description]))
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise BuildError(f"{name}: its OVF has a document type", hint=HOSTILE)
     try:
@@ -186,16 +203,23 @@ def _of_ovf(description: Path, found: Mapping[str, Path], name: str, controller:
     except (ElementTree.ParseError, ValueError) as error:
         raise BuildError(f"{name}: its OVF is not XML: {error}") from error
     files = {_attribute(element, "id"): unquote(_attribute(element, "href")) for element in _all(root, "File")}
+    # oVirt's disks name the file itself
+    files = {path: path for path in files.values()} | files
     disks = {_attribute(element, "diskId"): files.get(_attribute(element, "fileRef"), "") for element in _all(root, "Disk")}
     identifier, path = next(((identifier, path) for identifier, path in disks.items() if path), ("", next(iter(files.values()), "")))
-    file = found.get("/".join(part for part in path.split("/") if part not in ("", ".")))
+    plain = "/".join(part for part in path.split("/") if part not in ("", "."))
+    directories = (description.rpartition("/")[0], "", DOMAIN)
+    file = next((found[there] for directory in directories if (there := f"{directory}/{plain}".lstrip("/")) in found), None)
     if file is None:
         raise BuildError(f"{name}: its OVF names the disk {path!r}, which is not in the archive")
     return Found(file=file, controller=controller or _controller(root, identifier))
 
 
 def _controller(root: ElementTree.Element, disk: str) -> Controller:
-    items = [{_local(field.tag): field.text or "" for field in element} for element in _all(root, "Item")]
+    # oVirt says it in an attribute of its own
+    if any(_attribute(element, "disk-interface").lower().startswith("virtio") for element in _all(root, "Disk")):
+        return Controller.VIRTIO
+    items = [{_local(field.tag): (field.text or "").strip() for field in element} for element in (*_all(root, "Item"), *_all(root, "StorageItem"))]
     kinds = {item.get("InstanceID", ""): item.get("ResourceType", "") for item in items}
     mine = [item for item in items if item.get("ResourceType") == DISK and item.get("HostResource", "").endswith(f"/{disk}")]
     return Controller.PVSCSI if mine and kinds.get(mine[0].get("Parent", "")) == SCSI else Controller.IDE

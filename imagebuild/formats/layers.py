@@ -18,6 +18,8 @@ from imagebuild.tools import command
 MAGIC = (
     (0, b"QFI\xfb", "qcow2"), (0, b"KDMV", "vmdk"), (0, b"vhdxfile", "vhdx"), (0, b"conectix", "vpc"), (64, b"\x7f\x10\xda\xbe", "vdi"),
     (0, b"\xfd7zXZ\x00", "xz"), (0, b"\x28\xb5\x2f\xfd", "zst"), (0, b"\x1f\x8b\x08", "gz"), (0, b"BZh", "bz2"), (0, b"\x04\x22\x4d\x18", "lz4"),
+    # what pzstd and lz4 -l begin with: a frame to be skipped, which has the next one's size, and a frame of the kind before 2013
+    (0, b"\x50\x2a\x4d\x18", "zst"), (0, b"\x02\x21\x4c\x18", "lz4"),
     (0, b"PK\x03\x04", "zip"), (257, b"ustar", "tar"), (32769, b"CD001", "iso"), (510, b"\x55\xaa", "raw"),
 )  # fmt: skip
 # what QEMU opens as a disk, and what one boots from

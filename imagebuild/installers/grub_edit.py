@@ -30,9 +30,8 @@ def add_entry(volumes: Sequence[Volume], start: Spot, firmware: Firmware, wanted
         return texts if now.menu.default == way else _at_the_end(volumes, now, texts, way, timeout=None)
     way = _way(now, wanted) or ()
     texts = _rewritten(volumes, now, texts, _value(now.menu.entries, way))
-    if not _boots(_read(volumes, texts, start, firmware), wanted):
-        texts = _at_the_end(volumes, now, texts, way, timeout=unattended.SECONDS)
-    return texts
+    now = _read(volumes, texts, start, firmware)
+    return texts if _boots(now, wanted) else _at_the_end(volumes, now, texts, way, timeout=unattended.SECONDS)
 
 
 def _read(volumes: Sequence[Volume], texts: Mapping[tuple[str, str], str], start: Spot, firmware: Firmware) -> Reading:
@@ -64,8 +63,22 @@ def _at_the_end(volumes: Sequence[Volume], reading: Reading, texts: Texts, way: 
     """Say the default at the end of the menu's file: what is said last, counts, whatever conditions and other files say before."""
     spot = reading.menu.spot
     lines = f"set default={_quoted(_value(reading.menu.entries, way))}\n" + (f"set timeout={timeout}\n" if timeout is not None else "")
+    texts = _in_submenus(volumes, reading, texts, way)
     text = _text(volumes, texts, spot)
     return texts | {(spot.volume, spot.file): text + ("" if text.endswith("\n") else "\n") + lines}
+
+
+def _in_submenus(volumes: Sequence[Volume], reading: Reading, texts: Texts, way: tuple[int, ...]) -> Texts:
+    """Say the default at the end of each submenu on the way, too: one that says its own does not ask the menu above."""
+    new = dict(texts)
+    # what is around another ends behind it
+    for level in range(1, len(way)):
+        entry, definition = reading.menu.at(way[:level]), reading.definitions[way[:level]]
+        block, text = definition.statement.block, _text(volumes, new, definition.spot)
+        if entry is not None and block is not None and text[block.end : block.end + 1] == "}":
+            line = f"\nset default={_quoted(_value(entry.entries, way[level:]))}\n"
+            new[definition.spot.volume, definition.spot.file] = text[: block.end] + line + text[block.end :]
+    return new
 
 
 # --- the entry --------------------------------------------------------------------------------------------------------
@@ -77,7 +90,7 @@ def _with_entry(volumes: Sequence[Volume], reading: Reading, start: Spot, firmwa
     if not candidates:
         raise BuildError(
             f"the menu {reading.menu.spot} has no entry that boots an installer",
-            hint="; ".join(reading.menu.unsure) or "it needs a menuentry with a kernel and an initrd",
+            hint=unattended.hint(reading.menu, "it needs a menuentry with a kernel and an initrd"),
         )
     ways = [way for way, _ in candidates]
     for way, entry in candidates:

@@ -63,7 +63,7 @@ def _with_label(volume: Volume, reading: Reading, label: str, wanted: str, *, de
     if not candidates:
         raise BuildError(
             f"the menu {reading.menu.spot} has no label that boots an installer",
-            hint="; ".join(reading.menu.unsure) or "it needs a label with a kernel and an initrd",
+            hint=unattended.hint(reading.menu, "it needs a label with a kernel and an initrd"),
         )
     way, entry = candidates[0]
     last = _last(reading, unattended.row(way, [other for other, _ in candidates]))
@@ -85,9 +85,12 @@ def _last(reading: Reading, row: Sequence[tuple[int, ...]]) -> Spot:
 
 def _end_of_label(lines: Sequence[str], begun: int) -> int:
     """Return the index of the line after a label's last one; `begun` is the number (from 1) of its first."""
-    last = begun
+    last, help_text = begun, False
     for index in range(begun, len(lines)):
         word, rest = split_line(lines[index])
+        if help_text or word == "text":
+            help_text, last = word != "endtext", index + 1
+            continue
         if word in ENDS or (word == "menu" and split_line(rest)[0] in MENU_ENDS):
             break
         if word and not word.startswith("#"):

@@ -5,6 +5,7 @@ is a file of the ISO or a partition behind it, or the one that this leads to. Wh
 would be booted is what is reported. The media checksum is implanted again.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ COPIES = (
 )  # fmt: skip
 # in whose lines pykickstart looks for nothing
 SCRIPTS = ("%pre", "%pre-install", "%post", "%onerror", "%traceback")
+# where a running Anaconda has the medium (dracut/anaconda-lib.sh, repodir and isodir; /mnt/install is a link to it)
+ITSELF = re.compile(rf"(file://)?/(run|mnt)/install/\w+{re.escape(PLACE)}")
 Texts = Mapping[tuple[str, str], str]
 
 
@@ -52,9 +55,11 @@ def add_kickstart(
     `keep` lets `source` be changed into the target instead of keeping both. Raises BadKickstartError with file and line, UsageError, BuildError.
     """
     text = _read(kickstart)
-    language.parse(_without_includes(text), syntax, kickstart.name, complete=False)
+    language.parse(_without_includes(text, kickstart.name), syntax, kickstart.name, complete=False)
     if target.exists():
         raise UsageError(f"{target} exists", hint="give another name, or remove it")
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no directory {target.parent}", hint="make it, or give another name")
     wanted = unattended.ask(iso.volume_id(source))
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
@@ -82,15 +87,19 @@ def _read(kickstart: Path) -> str:
         raise UsageError(f"{kickstart} cannot be read: {error}") from error
 
 
-def _without_includes(text: str) -> str:
+def _without_includes(text: str, name: str) -> str:
     """Return a kickstart without the lines that include others, for a check; line numbers stay.
 
-    Anaconda reads them when it runs: files of the medium, what a %pre wrote, URLs.
+    Anaconda reads them when it runs: files of the medium, what a %pre wrote, URLs. Raises UsageError for one that would include itself.
     """
     lines, section = text.split("\n"), ""
     for index, line in enumerate(lines):
         word = (line.split() or [""])[0]
         if word in ("%include", "%ksappend") and section not in SCRIPTS:
+            if any(ITSELF.fullmatch(path) for path in line.split()[1:2]):
+                raise UsageError(
+                    f"{name}:{index + 1} includes {PLACE} of the medium, whose place it takes there itself", hint="put that file's lines into it"
+                )
             steplog.note(f"line {index + 1} is left to Anaconda: {line.strip()}")
             lines[index] = ""
         elif word.startswith("%"):
@@ -116,7 +125,7 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
         if volume == ISO:
             files[path] = file
         elif there.esp_place is not None:
-            bootloader.copy_into_fat(there.esp_place.file, file, f"::{path}")
+            _into_esp(source.name, there.esp_place.file, file, path)
     place = there.esp_place if any(volume == ESP for volume, _ in texts) else None
     if place is not None and place.path:
         files[place.path] = place.file
@@ -125,6 +134,17 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
         source, target, changed=files, added={PLACE: work / "ks.cfg"}, esp=appended.file if appended is not None else None,
         partition=appended.partition if appended is not None else 2,
     )  # fmt: skip
+
+
+def _into_esp(name: str, esp: Path, file: Path, path: str) -> None:
+    try:
+        bootloader.copy_into_fat(esp, file, f"::{path}")
+    except BuildError as error:
+        # the tool's own words are the last line; most ESPs are made as small as they can be
+        raise BuildError(
+            f"{path} in the ESP of {name} cannot be changed: {error.message.splitlines()[-1].strip()}",
+            hint="an ESP without room must be made larger, or its menu lead to one on the ISO (configfile)",
+        ) from error
 
 
 def _changed(there: Medium, wanted: str, *, default: bool) -> Texts:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from imagebuild.tools.boot_menu import Entry
+from imagebuild.tools.boot_menu import Entry, Menu
 
 PLACE = "/ks.cfg"
 SECONDS = 10
@@ -13,6 +13,9 @@ DROPPED = re.compile(r"(inst\.)?ks(\.\w+)?(=.*)?|rd\.live\.check(=.*)?|(inst\.)?
 # what shows that the kernel starts an installer (Anaconda's boot options): without any, whatever has an initrd is taken for one
 INSTALLING = re.compile(r"(inst\.)?(stage2|repo|ks)=.*")
 RESCUE = re.compile(r"(inst\.)?rescue|rd\.break.*|systemd\.unit=rescue.*")
+# what shows that nobody reads a kickstart there: a live system (dracut's, live-boot's, casper's, archiso's; Anaconda 45.21, data/liveinst/liveinst:
+# "Kickstart is not supported on Live ISO installs"), debian-installer's separator of its own words
+NO_KICKSTART = re.compile(r"rd\.live\.image|liveimg|boot=(live|casper)|archisobasedir=.*|---?")
 
 
 def ask(volume: str) -> str:
@@ -23,12 +26,25 @@ def ask(volume: str) -> str:
 def has(entry: Entry, wanted: str) -> bool:
     """Whether an entry installs with the kickstart that is asked for, and with nothing that contradicts it."""
     others = [word for word in entry.arguments if word != wanted and DROPPED.fullmatch(word)]
-    return bool(entry.kernel) and wanted in entry.arguments and not others
+    return bool(entry.kernel) and wanted in entry.arguments and not others and not _takes_none(entry)
 
 
 def installs(entry: Entry) -> bool:
     """Whether an entry may boot an installer."""
-    return bool(entry.kernel and entry.initrds) and not any(RESCUE.fullmatch(word) for word in entry.arguments)
+    return bool(entry.kernel and entry.initrds) and not any(RESCUE.fullmatch(word) for word in entry.arguments) and not _takes_none(entry)
+
+
+def _takes_none(entry: Entry) -> bool:
+    """Whether an entry boots what reads no kickstart: without a word that only Anaconda's initramfs reads."""
+    anaconda = any(word.startswith(("inst.stage2=", "inst.repo=")) for word in entry.arguments)
+    return not anaconda and any(NO_KICKSTART.fullmatch(word) for word in entry.arguments)
+
+
+def hint(menu: Menu, needed: str) -> str:
+    """Return what to do about a menu without an installing entry; `needed` is what one has."""
+    if any(_takes_none(entry) for _, entry in menu.walk()):
+        return "live media and installers other than Anaconda take no kickstart: give an installer's or network installation's ISO"
+    return "; ".join(menu.unsure) or needed
 
 
 def best(entries: Sequence[tuple[tuple[int, ...], Entry]]) -> list[tuple[tuple[int, ...], Entry]]:

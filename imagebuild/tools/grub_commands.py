@@ -169,7 +169,9 @@ class Grub(Machine):
     def _file(self, name: str, words: list[str], here: Here) -> bool:
         path = words[0] if words else (f"{here.scope.variables.get('prefix', '')}/grub.cfg" if name == "normal" else "")
         volume, file = self.locate(path, here.scope)
-        if volume is None or not volume.has(file):
+        # a file's name that begins with no slash is a list of blocks for GRUB (kern/file.c, `grub_file_open`)
+        named = path.rpartition(")")[2].startswith("/")
+        if volume is None or not named or not volume.has(file):
             self.unsure.append(f"{here.spot} reads {path}, which is not on the medium")
             return False
         there = Spot(volume=volume.name, file=volume.actual(file), line=1)
