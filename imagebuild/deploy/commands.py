@@ -66,6 +66,8 @@ ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 # libostree, ostree-core.c: OSTREE_REF_REGEXP; RFC 3986, without what would have to be encoded
 REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*")
 URL = re.compile(r"(file|https?):[^\s$<>{}\"`\\]+")
+# xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-linux 2.38, swapheader.h
+LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
 MAY_BE_EMPTY = frozenset({"--append", "--gecos", "--label"})
 
 
@@ -262,7 +264,8 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
         (handler.timezone, handler.timezone.timezone, ZONE, "time zone"),
         (handler.keyboard, handler.keyboard.vc_keymap or handler.keyboard.keyboard, KEYMAP, "key map"),
     ):
-        if command.seen and value and not pattern.fullmatch(value):
+        # where a line could not be read, pykickstart may have left a list of words
+        if command.seen and isinstance(value, str) and value and not pattern.fullmatch(value):
             problems.add(command.lineno, f"{command.currentCmd}: {value} is not a {what}")
     for kind, names in (
         ("user", [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)]),
@@ -275,10 +278,14 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
 
 
 def _refuse_labels(reading: Reading, problems: Problems) -> None:
-    """Refuse labels of what gets none: an ESP, a BIOS boot partition, a physical volume, a thin pool."""
+    """Refuse labels of what gets none (an ESP, a BIOS boot partition, a physical volume, a thin pool), and those that would be cut off."""
     for part in data(reading.handler, "part"):
         if part.label and (part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}):
             problems.add(part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap")
     for volume in data(reading.handler, "logvol"):
         if volume.label and volume.thin_pool:
             problems.add(volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap")
+    for given in [*data(reading.handler, "part"), *data(reading.handler, "logvol")]:
+        room = LABEL_BYTES.get(given.fstype or ("swap" if given.mountpoint == "swap" else "xfs"), 16)
+        if len((given.label or "").encode()) > room:
+            problems.add(given.lineno, f"{given.mountpoint}: --label={given.label} is too long: its file system has room for {room} bytes")

@@ -162,7 +162,8 @@ def _part(part: Any, name: str) -> _Request:
     if mount.startswith("pv."):
         return _Request(name=mount, size=size, fstype="lvm", grow=part.grow, limit=limit, line=part.lineno)
     fstype = part.fstype or (mount if mount in ("biosboot", "swap") else "xfs")
-    if fstype not in FILE_SYSTEMS or not (mount.startswith("/") or fstype in ("biosboot", "swap")):
+    # what is neither mounted nor used as such would be another thing than was asked for: `part /var --fstype=swap` is swap
+    if fstype not in (MOUNTED if mount.startswith("/") else ("biosboot", "swap")):
         raise BadKickstartError(
             f"{name}:{part.lineno}: part {mount} --fstype={fstype} is not executed by imagebuild (it knows {', '.join(sorted(FILE_SYSTEMS))})"
         )
@@ -198,6 +199,10 @@ def _logvol(volume: Any, name: str) -> _Request:
     fstype = "" if volume.thin_pool else volume.fstype or ("swap" if volume.mountpoint == "swap" else "xfs")
     if fstype not in ("", "xfs", "ext4", "swap"):
         raise BadKickstartError(f"{where} --fstype={volume.fstype} is not executed by imagebuild")
+    if volume.mountpoint.startswith("/") and fstype in ("", "swap"):
+        raise BadKickstartError(f"{where}: {'swap' if fstype else 'a thin pool'} cannot be mounted at {volume.mountpoint}")
+    if volume.mountpoint == "swap" and fstype != "swap":
+        raise BadKickstartError(f"{where} --fstype={volume.fstype} is not swap")
     if volume.thin_volume and not volume.pool_name:
         raise BadKickstartError(f"{where}: a thin volume needs --poolname")
     kind = "thin-pool" if volume.thin_pool else "thin" if volume.thin_volume else "linear"
