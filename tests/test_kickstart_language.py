@@ -183,6 +183,11 @@ SCRIPT = "%post\ncat > /root/x <<EOF\n"
         pytest.param("part /var --size=64 --fstype=lvmpv\n", 1, "part /var --fstype=lvmpv is not executed", id="a mounted physical volume"),
         pytest.param("logvol /var --size=64 --name=v --vgname=vg --fstype=swap\n", 1, "swap cannot be mounted at /var", id="a mounted swap volume"),
         pytest.param("logvol swap --size=64 --name=v --vgname=vg --fstype=xfs\n", 1, "--fstype=xfs is not swap", id="swap that is XFS"),
+        pytest.param("part pv.02 --size=64\n", 1, "part pv.02: no volgroup is made of it", id="a physical volume of no group"),
+        pytest.param("clearpart --all --disklabel=dasd\n", 1, "--disklabel=dasd is not executed", id="a table of another kind"),
+        pytest.param('services --enabled="sshd chronyd"\n', 1, "sshd chronyd is not a name of a unit", id="services without commas"),
+        pytest.param("services --disabled=../x\n", 1, "../x is not a name of a unit", id="a path for a service"),
+        pytest.param('sshkey --username=root ""\n', 1, "the key is empty", id="an empty key"),
         pytest.param("services --enabled=a --enabled=b\n", 1, "--enabled overwrites the --enabled before it", id="an option twice"),
         pytest.param("bootloader --append=a --append b\n", 1, "--append overwrites the --append", id="an option twice, in two spellings"),
         pytest.param("rootpw --iscrypted --plaintext x\n", 1, "--plaintext overwrites the --iscrypted", id="options that exclude each other"),
@@ -246,7 +251,7 @@ def test_options_that_overwrite_nothing_are_taken(line: str) -> None:
     assert read(WHOLE + line + "\n").osname == "os"
 
 
-@pytest.mark.parametrize("line", ["timezone --utc Etc/UTC Europe/Oslo", "keyboard us de", "lang a b", "lang", "timezone", "keyboard"])
+@pytest.mark.parametrize("line", ["timezone --utc Etc/UTC Europe/Oslo", "keyboard us de", "lang a b", "lang", "timezone", "keyboard", "bootloader --timeout=x"])
 def test_a_line_that_has_too_much_or_too_little_is_no_traceback(line: str) -> None:
     """pykickstart 3.78 keeps the list of words in `timezone` when it refuses the line."""
     assert [message.split(": ")[0] for message in refused(WHOLE + line + "\n")] == [f"test.ks:{LAST + 1}"]

@@ -153,13 +153,14 @@ def test_a_password_has_the_same_hash_each_time_and_is_checked_by_crypt() -> Non
 
 def test_what_is_written_for_accounts_and_services() -> None:
     sandbox = FakeSandbox()
-    plan = read(SMALL + 'firewall --disabled\nuser --name=ann --password=pw --groups=wheel\nsshkey --username=ann "key it\'s"\n')
+    plan = read(SMALL + 'firewall --disabled\nservices --disabled=avahi-daemon\nuser --name=ann --password=pw --groups=wheel\nsshkey --username=ann "key it\'s"\n')
     write_configuration(plan, sandbox, PurePosixPath("/sysroot/deployment"))
     scripts = "\n".join(sandbox.scripts)
     assert "useradd --create-home --no-log-init --home-dir=/home/ann --shell=/bin/bash ann" in scripts
     assert "'key it'\"'\"'s'" in scripts, "what a kickstart says is quoted for the shell"
     assert "ann:$6$" in scripts
     assert "systemctl --quiet disable firewalld.service" in scripts
+    assert "systemctl --quiet disable avahi-daemon.service || " in scripts, "what the tree does not have is disabled"
     assert sandbox.files[PurePosixPath("/sysroot/deployment/etc/fstab")].data.count(b"\n") == 3
     assert b"GRUB_TIMEOUT=1" in sandbox.files[PurePosixPath("/sysroot/deployment/etc/default/grub")].data
 

@@ -62,12 +62,14 @@ HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-
 LOCALE = re.compile(r"[A-Za-z0-9_.@-]+")
 KEYMAP = re.compile(r"[A-Za-z0-9_.@+-]+")
 ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+")  # systemd.unit(5), "Unit names"
 ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 # libostree, ostree-core.c: OSTREE_REF_REGEXP; RFC 3986, without what would have to be encoded
 REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*")
 URL = re.compile(r"(file|https?):[^\s$<>{}\"`\\]+")
 # xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-linux 2.38, swapheader.h
 LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
+LABELS = ("", None, "gpt", "msdos")
 MAY_BE_EMPTY = frozenset({"--append", "--gecos", "--label"})
 
 
@@ -94,6 +96,11 @@ def refused(reading: Reading) -> Problems:
     _refuse_sections(reading, problems)
     for check in (_refuse_mode, _refuse_network, _refuse_authentication, _refuse_loader, _refuse_names, _refuse_labels):
         check(reading, problems)
+    if handler.clearpart.disklabel not in LABELS:
+        problems.add(handler.clearpart.lineno, f"clearpart: --disklabel={handler.clearpart.disklabel} is not executed by imagebuild (it knows gpt, msdos)")
+    for key in data(handler, "sshkey"):
+        if not key.key.strip():
+            problems.add(key.lineno, "sshkey: the key is empty: did whatever should fill it in leave it empty?")
     problems.extend(refused_source(reading))
     disk_names.refuse(handler, problems)
     return problems
@@ -244,8 +251,8 @@ def _is_usual(written: Command) -> bool:
 
 def _refuse_loader(reading: Reading, problems: Problems) -> None:
     loader = reading.handler.bootloader
-    if not loader.seen:
-        return
+    if not loader.seen or loader.lineno in reading.problems.lines():
+        return  # of a line that could not be read only the defaults are there
 
     def line(option: str) -> int:
         return reading.set_at.get((id(loader), option), int(loader.lineno))
@@ -267,6 +274,9 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
         # where a line could not be read, pykickstart may have left a list of words
         if command.seen and isinstance(value, str) and value and not pattern.fullmatch(value):
             problems.add(command.lineno, f"{command.currentCmd}: {value} is not a {what}")
+    for service in (*handler.services.enabled, *handler.services.disabled):
+        if not UNIT.fullmatch(service):
+            problems.add(handler.services.lineno, f"services: {service} is not a name of a unit", "put commas between names, and no blanks")
     for kind, names in (
         ("user", [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)]),
         ("group", [(group.lineno, group.name) for group in data(handler, "group")]),

@@ -114,6 +114,7 @@ def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: s
     _check_firmware(partitions, table, firmware, name)
     if not group:
         return Layout(table=table, partitions=partitions)
+    # there is one: `_refuse_idle` took care of others
     physical = next((each for each in partitions if each.content == "lvm"), None)
     if physical is None:
         raise BadKickstartError(f"{name}: volgroup {group} has no physical volume")
@@ -152,8 +153,17 @@ def _asked(handler: Any, name: str) -> tuple[list[_Request], str, list[_Request]
             logvols.append(_logvol(volume, name))
     if groups and not problems and not any(part.name == groups[0].physvols[0] for part in parts):
         problems.add(groups[0].lineno, f"there is no `part {groups[0].physvols[0]}`")
+    if not problems:
+        _refuse_idle(parts, groups[0].physvols if groups else (), problems)
     problems.refuse()
     return parts, group, logvols
+
+
+def _refuse_idle(parts: Sequence[_Request], used: Sequence[str], problems: Problems) -> None:
+    """Refuse physical volumes that no group is made of: nothing would be made of them."""
+    for part in parts:
+        if part.fstype == "lvm" and part.name not in used:
+            problems.add(part.line, f"part {part.name}: no volgroup is made of it")
 
 
 def _part(part: Any, name: str) -> _Request:
