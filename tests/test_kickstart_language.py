@@ -500,6 +500,14 @@ def test_the_layouts_mistakes_come_with_the_others() -> None:
     assert any("no separate /boot" in each for each in both), both
 
 
+def test_what_a_disk_lacks_is_said_at_once() -> None:
+    text = HEAD + "clearpart --all --disklabel=gpt\npart / --grow\npart '/a b' --size=4\n" + SOURCE
+    assert [message.split(": ")[0] for message in refused(text.replace("/ --grow", "'/c d' --grow"))] == ["test.ks:8", "test.ks:9"]
+    both = frozenset({Firmware.BIOS, Firmware.UEFI})
+    messages = refused(text.replace("part '/a b' --size=4\n", ""), firmware=both)
+    assert [message.removeprefix("test.ks: ")[:16] for message in messages] == ["UEFI is wanted b", "BIOS is wanted o", "there is no sepa"], messages
+
+
 def test_what_is_no_kickstart_at_all_is_said_in_a_hundred_lines() -> None:
     messages = refused("".join(f"word{number} \x00\x01\n" for number in range(3000)))
     assert len(messages) == 101

@@ -48,6 +48,15 @@ def test_reqpart_makes_what_the_firmware_needs(firmware: frozenset[Firmware], ta
     assert sizes(plan)["root"] > 4500
 
 
+@pytest.mark.parametrize("command", ["autopart --noswap", "reqpart --add-boot\npart / --grow"])
+def test_an_mbr_that_is_asked_for_is_made_under_uefi_too(command: str) -> None:
+    text = HEAD.replace("clearpart --all", "clearpart --all --disklabel=msdos") + command + "\n" + END
+    plan = read(text, firmware=BOTH, size=40 * GIB)
+    assert (plan.table, [each.name for each in plan.partitions][:2]) == ("mbr", ["efi", "boot"])
+    with pytest.raises(BadKickstartError, match="an MBR reaches no further"):
+        read(text, firmware=BOTH, size=4096 * GIB)
+
+
 @pytest.mark.parametrize(
     ("options", "syntax", "expected"),
     [
@@ -230,6 +239,7 @@ def test_a_failing_script_names_its_line_unless_it_may_fail() -> None:
         ("network --bootproto=dhcp --device=eth1", "only --bootproto=dhcp on --device=link"),
         ("timezone --utc --nontp Etc/UTC", "option `nontp` is not executed"),
         ("auth --enablenis", "only --useshadow"),
+        ("autopart --fstype=ext3", "--fstype=ext3 is not executed"),
         ("authselect select minimal", "`authselect` is not executed"),
         ("logvol /x --size=10 --fstype=xfs --name=x --vgname=other", "there is no `volgroup other`"),
         ("logvol /x --size=10 --fstype=xfs --name=boot --vgname=vg", "boot is there twice"),

@@ -122,7 +122,7 @@ def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: s
 
 
 def _table(handler: Any, parts: Sequence[_Request], firmware: frozenset[Firmware], disk_size: int, name: str) -> str:
-    automatic = handler.autopart.seen or commands.seen(handler, "reqpart")
+    automatic = (handler.autopart.seen or commands.seen(handler, "reqpart")) and handler.clearpart.disklabel != "msdos"
     if disk_size >= LARGEST_MBR and automatic:
         return "gpt"
     wanted = handler.clearpart.disklabel == "gpt" or any(part.fstype == "biosboot" for part in parts)
@@ -242,6 +242,8 @@ def _autopart(handler: Any, disk_size: int, name: str) -> tuple[list[_Request], 
     scheme = next((word for word, number in auto.typeMap.items() if number == auto.type), "lvm")
     if scheme == "btrfs":
         raise BadKickstartError(f"{name}:{auto.lineno}: autopart --type=btrfs is not executed by imagebuild")
+    if auto.fstype and auto.fstype not in ("ext4", "xfs"):
+        raise BadKickstartError(f"{name}:{auto.lineno}: autopart --fstype={auto.fstype} is not executed by imagebuild (it knows ext4, xfs)")
     least, most = AUTO_ROOT["atomic" if handler.version < F28 else "server"]
     root = _Request(name="root", size=least, fstype=auto.fstype or "xfs", mount="/", grow=True, limit=most, line=auto.lineno)
     swap = _Request(name="swap", size=min(AUTO_SWAP, disk_size // 10) // MIB * MIB, fstype="swap", line=auto.lineno)
@@ -334,19 +336,20 @@ def _grow(requests: Sequence[_Request], spare: int, unit: int) -> list[int]:
 
 def _check_names(parts: Sequence[_Request], group: str, volumes: Sequence[_Request], name: str) -> None:
     """Refuse what would clash or mislead: names and places go into LVM's metadata, fstab, and commands."""
-    seen: set[str] = set()
+    problems, seen = Problems(name), set[str]()
     for each in [*parts, *volumes]:
-        where = f"{name}:{each.line}: {each.mount or each.name}"
+        what = each.mount or each.name
         if not WORD.fullmatch(each.name) or (each.mount and (not PLACE.fullmatch(each.mount) or ".." in each.mount.split("/"))):
-            raise BadKickstartError(f"{where} is no usable name or mount point")
+            problems.add(each.line, f"{what} is no usable name or mount point")
         twice = {each.name, each.mount} & seen
         if twice - {""}:
-            raise BadKickstartError(f"{where}: {', '.join(sorted(twice - {''}))} is there twice")
+            problems.add(each.line, f"{what}: {', '.join(sorted(twice - {''}))} is there twice")
         seen |= {each.name, each.mount}
         if (each.mount == "/boot/efi") != (each.fstype == "efi"):
-            raise BadKickstartError(f"{where}: an ESP is mounted at /boot/efi, and nothing else is")
+            problems.add(each.line, f"{what}: an ESP is mounted at /boot/efi, and nothing else is")
     if group and not WORD.fullmatch(group):
-        raise BadKickstartError(f"{name}: volgroup {group!r} is no usable name")
+        problems.add(0, f"volgroup {group!r} is no usable name")
+    problems.refuse()
 
 
 def _does_not_fit(name: str, what: str, size: int, available: int, parts: Sequence[tuple[str, int]]) -> BadKickstartError:
@@ -358,17 +361,13 @@ def _does_not_fit(name: str, what: str, size: int, available: int, parts: Sequen
 
 
 def _check_firmware(partitions: Sequence[Partition], table: str, firmware: frozenset[Firmware], name: str) -> None:
-    contents = {each.content for each in partitions}
+    problems, contents = Problems(name), {each.content for each in partitions}
     if Firmware.UEFI in firmware and "efi" not in contents:
-        raise BadKickstartError(
-            f"{name}: UEFI is wanted but there is no ESP",
-            hint="add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware",
+        problems.add(
+            0, "UEFI is wanted but there is no ESP", "add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware"
         )
     if Firmware.BIOS in firmware and table == "gpt" and "biosboot" not in contents:
-        raise BadKickstartError(
-            f"{name}: BIOS is wanted on GPT but there is no BIOS boot partition", hint="add `part biosboot --fstype=biosboot --size=1`"
-        )
+        problems.add(0, "BIOS is wanted on GPT but there is no BIOS boot partition", "add `part biosboot --fstype=biosboot --size=1`")
     if not any(each.mount == "/boot" for each in partitions):
-        raise BadKickstartError(
-            f"{name}: there is no separate /boot, which the boot loader reads", hint="add `part /boot --size=300 --fstype=ext4`"
-        )
+        problems.add(0, "there is no separate /boot, which the boot loader reads", "add `part /boot --size=300 --fstype=ext4`")
+    problems.refuse()
