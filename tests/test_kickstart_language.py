@@ -189,6 +189,8 @@ SCRIPT = "%post\ncat > /root/x <<EOF\n"
         pytest.param("services --disabled=../x\n", 1, "../x is not a name of a unit", id="a path for a service"),
         pytest.param('sshkey --username=root ""\n', 1, "the key is empty", id="an empty key"),
         pytest.param("services --enabled=a --enabled=b\n", 1, "--enabled overwrites the --enabled before it", id="an option twice"),
+        pytest.param("services --enable=a --enabled=b\n", 1, "--enabled overwrites the --enable ", id="an option twice, once cut short"),
+        pytest.param("bootloader --append=“quiet”\n", 1, "“quiet” has quotes that are none", id="quotes of a web page"),
         pytest.param("bootloader --append=a --append b\n", 1, "--append overwrites the --append", id="an option twice, in two spellings"),
         pytest.param("rootpw --iscrypted --plaintext x\n", 1, "--plaintext overwrites the --iscrypted", id="options that exclude each other"),
         pytest.param("clearpart --linux --all\n", 1, "--all overwrites the --linux", id="which partitions go, twice"),
@@ -245,6 +247,7 @@ def test_a_second_key_of_an_account_is_executed_too() -> None:
     [
         "services --enabled=a --disabled=b", "services --enabled=a --enabled=a", "timezone Etc/UTC --utc --isUtc", "clearpart --all --initlabel",
         "rootpw --lock --iscrypted locked", "user --name=ann --iscrypted --password=x --lock",
+        "user --name=ann --group=wheel --gecos 'Ann O\u2019Hara'",
     ],
 )  # fmt: skip
 def test_options_that_overwrite_nothing_are_taken(line: str) -> None:

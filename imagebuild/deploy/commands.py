@@ -65,7 +65,12 @@ ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+")  # systemd.unit(5), "Unit names"
 ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 # libostree, ostree-core.c: OSTREE_REF_REGEXP; RFC 3986, without what would have to be encoded
-REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*")
+REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+# libostree, ostree-core.c: OSTREE_REMOTE_NAME_REGEXP; a stateroot's name is part of a kernel argument
+REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+STATEROOT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
+# what a word processor or a web page makes of quotes: they would be part of the value
+CURLED = re.compile("(?:^|=)[\u2018\u2019\u201c\u201d]")
 URL = re.compile(r"(file|https?):[^\s$<>{}\"`\\]+")
 # xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-linux 2.38, swapheader.h
 LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
@@ -91,6 +96,9 @@ def refused(reading: Reading) -> Problems:
     for command in {id(command): command for command in handler.commands.values() if command is not None and command.seen}.values():
         _refuse_command(reading, command, problems)
     for written in reading.commands:
+        curled = next((word for word in written.words[1:] if CURLED.search(word)), "")
+        if curled:
+            problems.add(written.line, f"{written.name}: {curled} has quotes that are none here", "write \" or '")
         for option in (word[:-1] for word in written.words[1:] if re.fullmatch(r"--[\w-]+=", word) and word[:-1] not in MAY_BE_EMPTY):
             problems.add(written.line, f"{written.name}: {option} has no value: did whatever should fill it in leave it empty?")
     _refuse_sections(reading, problems)
@@ -132,8 +140,10 @@ def refused_source(reading: Reading) -> Problems:
         return problems
     if not REF.fullmatch(setup.ref) or ".." in setup.ref.split("/"):
         problems.add(lines[-1], f"ostreesetup: --ref={setup.ref!r} is no ref")
-    if not setup.osname or "/" in setup.osname or setup.osname.startswith("."):
+    if not STATEROOT.fullmatch(setup.osname):
         problems.add(lines[-1], f"ostreesetup: --osname={setup.osname!r} is no name of a stateroot")
+    if setup.remote and not REMOTE.fullmatch(setup.remote):
+        problems.add(lines[-1], f"ostreesetup: --remote={setup.remote!r} is no name of a remote")
     if not URL.fullmatch(setup.url):
         problems.add(lines[-1], f"ostreesetup: --url={setup.url!r} is not an address")
     return problems

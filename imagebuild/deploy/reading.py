@@ -250,6 +250,8 @@ class Reading:
         return f"Unknown command `{command}` in --syntax {self.syntax}: {known}"
 
     def _meant(self, command: str) -> str:
+        if syntaxes.having(command):
+            return ""
         close = difflib.get_close_matches(command, self.handler.commands, n=1)
         return f"is `{close[0]}` meant?" if close else ""
 

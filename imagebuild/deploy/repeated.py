@@ -4,7 +4,7 @@
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # what argparse makes of store, store_const, store_true and store_false: each overwrites (CPython 3.11, Lib/argparse.py); pykickstart 3.78
@@ -18,7 +18,7 @@ def lost(command: Any, words: Sequence[str]) -> Iterator[tuple[str, str]]:
     earlier: dict[str, tuple[str, object]] = {}
     for index, word in enumerate(words):
         option, equals, text = word.partition("=")
-        action = actions.get(option)
+        action = _meant(option, actions)
         if action is None or type(action).__name__ not in OVERWRITES:
             continue
         following = words[index + 1] if index + 1 < len(words) else ""
@@ -27,6 +27,12 @@ def lost(command: Any, words: Sequence[str]) -> Iterator[tuple[str, str]]:
         if known != value:
             yield before, option
         earlier[action.dest] = (option, value)
+
+
+def _meant(option: str, actions: Mapping[str, argparse.Action]) -> argparse.Action | None:
+    """Return what an option sets; argparse takes one that is cut short, too, where it is still the only one."""
+    longer = {id(action): action for name, action in actions.items() if option.startswith("--") and name.startswith(option)}
+    return actions.get(option) or (next(iter(longer.values())) if len(longer) == 1 else None)
 
 
 def settings(command: Any) -> set[str]:
