@@ -25,7 +25,7 @@ PLACEHOLDER = re.compile(
 DIRECTIVE = re.compile(
     r"\s*#\s*(?:end\s+(?:if|for|while|unless|raw|def|block)|raw)\s*|\s*#(?:if|elif|for|set|while|unless|echo|silent)\s.*\$.*", re.DOTALL
 )
-# what the installer itself fills in: `_substituted` of reading.py; dnf's variables (Anaconda 40, dnf_manager.py, substitute)
+# what the installer itself fills in: `_substituted` of reading.py; dnf's variables (Anaconda 45.21, dnf_manager.py, substitute)
 OWN = {
     "ostreesetup": re.compile(r"\$\{basearch\}"),
     **dict.fromkeys(("url", "repo"), re.compile(r"\$(\{(basearch|releasever)\}|(basearch|releasever)\b)")),
