@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import platform
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -175,6 +176,28 @@ SCRIPT = "%post\ncat > /root/x <<EOF\n"
         pytest.param("part biosboot --size=1 --fstype=biosboot --label=x\n", 1, "--label is only executed", id="label of what has none"),
         pytest.param("part /boot/efi --size=64 --fstype=efi --label=x\n", 1, "--label is only executed", id="label of an ESP"),
         pytest.param("logvol none --size=8 --name=p --vgname=vg --thinpool --label=x\n", 1, "--label is only", id="label of a pool"),
+        pytest.param("part /x --size=64 --fstype=xfs --label=thirteen-long\n", 1, "room for 12 bytes", id="label that XFS would refuse"),
+        pytest.param("part /x --size=64 --fstype=ext4 --label=seventeen-letters\n", 1, "room for 16 bytes", id="label that ext4 would cut off"),
+        pytest.param("part /var --size=64 --fstype=swap\n", 1, "part /var --fstype=swap is not executed", id="swap with a mount point"),
+        pytest.param("part /var --size=64 --fstype=biosboot\n", 1, "part /var --fstype=biosboot is not", id="a mounted BIOS boot partition"),
+        pytest.param("part /var --size=64 --fstype=lvmpv\n", 1, "part /var --fstype=lvmpv is not executed", id="a mounted physical volume"),
+        pytest.param("logvol /var --size=64 --name=v --vgname=vg --fstype=swap\n", 1, "swap cannot be mounted at /var", id="a mounted swap volume"),
+        pytest.param("logvol swap --size=64 --name=v --vgname=vg --fstype=xfs\n", 1, "--fstype=xfs is not swap", id="swap that is XFS"),
+        pytest.param("part pv.02 --size=64\n", 1, "part pv.02: no volgroup is made of it", id="a physical volume of no group"),
+        pytest.param("clearpart --all --disklabel=dasd\n", 1, "--disklabel=dasd is not executed", id="a table of another kind"),
+        pytest.param('services --enabled="sshd chronyd"\n', 1, "sshd chronyd is not a name of a unit", id="services without commas"),
+        pytest.param("services --disabled=../x\n", 1, "../x is not a name of a unit", id="a path for a service"),
+        pytest.param('sshkey --username=root ""\n', 1, "the key is empty", id="an empty key"),
+        pytest.param("services --enabled=a --enabled=b\n", 1, "--enabled overwrites the --enabled before it", id="an option twice"),
+        pytest.param("services --enable=a --enabled=b\n", 1, "--enabled overwrites the --enable ", id="an option twice, once cut short"),
+        pytest.param("bootloader --append=“quiet”\n", 1, "“quiet” has quotes that are none", id="quotes of a web page"),
+        pytest.param("bootloader --append=a --append b\n", 1, "--append overwrites the --append", id="an option twice, in two spellings"),
+        pytest.param("rootpw --iscrypted --plaintext x\n", 1, "--plaintext overwrites the --iscrypted", id="options that exclude each other"),
+        pytest.param("clearpart --linux --all\n", 1, "--all overwrites the --linux", id="which partitions go, twice"),
+        pytest.param("part /x --size=8 --fstype=ext4 --ondisk=sda --ondrive=sdb\n", 1, "--ondrive overwrites the --ondisk", id="two names of an option"),
+        pytest.param("  --ref=a/b\n", 1, "--ref: an option without its command", id="options in a line of their own"),
+        pytest.param("%end\n", 1, "there is no section that it ends", id="an end without a section"),
+        pytest.param("%packages\n-\n%end\n", 2, "pykickstart cannot read this line", id="what pykickstart itself stumbles over"),
     ],
 )  # fmt: skip
 def test_what_is_not_executed_is_refused_with_its_line(text: str, line: int, complaint: str) -> None:
@@ -217,6 +240,56 @@ def test_a_second_key_of_an_account_is_executed_too() -> None:
     assert made.ssh_keys == (("root", "a b"), ("root", "c d"))
     for twice in ("user --name=ann\n", "group --name=g\n", "logvol /x --size=8 --name=x --vgname=vg\n"):
         assert any(f"test.ks:{LAST + 2}: " in message and "already been defined" in message for message in refused(WHOLE + 2 * twice)), twice
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "services --enabled=a --disabled=b", "services --enabled=a --enabled=a", "timezone Etc/UTC --utc --isUtc", "clearpart --all --initlabel",
+        "rootpw --lock --iscrypted locked", "user --name=ann --iscrypted --password=x --lock",
+        "user --name=ann --group=wheel --gecos 'Ann O\u2019Hara'",
+    ],
+)  # fmt: skip
+def test_options_that_overwrite_nothing_are_taken(line: str) -> None:
+    assert read(WHOLE + line + "\n").osname == "os"
+
+
+@pytest.mark.parametrize("line", ["timezone --utc Etc/UTC Europe/Oslo", "keyboard us de", "lang a b", "lang", "timezone", "keyboard", "bootloader --timeout=x"])
+def test_a_line_that_has_too_much_or_too_little_is_no_traceback(line: str) -> None:
+    """pykickstart 3.78 keeps the list of words in `timezone` when it refuses the line."""
+    assert [message.split(": ")[0] for message in refused(WHOLE + line + "\n")] == [f"test.ks:{LAST + 1}"]
+
+
+def test_a_pool_with_a_mount_point_is_refused() -> None:
+    thin = "logvol /var --size=64 --name=p --vgname=vg --thinpool\n"
+    assert any(message.startswith(f"test.ks:{LAST + 1}: logvol") for message in refused(WHOLE + thin, "RHEL7"))
+
+
+def test_what_an_unread_line_would_have_said_is_not_missed_too() -> None:
+    """Documentation breaks `ostreesetup` over lines (Red Hat Enterprise Linux for Edge 9); Fedora's images included the installer's own one."""
+    continued = HEAD + DISK + ROOT + SOURCE.replace(" --url", " \\\n  --url").replace(" --ref", " \\\n  --ref")
+    assert [message.split(": ")[1] for message in refused(continued)] == ["ostreesetup", "--url=https://example.org/", "--ref"]
+    included = HEAD + DISK + ROOT + "%include /usr/share/anaconda/interactive-defaults.ks\n"
+    assert [message.split(":")[1] for message in refused(included)] == [str(included.count("\n"))]
+
+
+def test_the_variable_that_anaconda_replaces_is_replaced() -> None:
+    """As in rpm-ostree.ks.in of kickstart-tests: --ref=fedora/rawhide/${basearch}/iot."""
+    made = read(WHOLE.replace("--ref=a/b", "--ref=a/${basearch}/b"))
+    assert made.ref == f"a/{platform.machine()}/b"
+    assert any("`${basearch}` was not filled in" in message for message in refused(WHOLE + "network --hostname=${basearch}\n"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ostreesetup --osname=os --url=https://x/ --ref=a/${basearch}/b", "url --url=https://x/$basearch/os/", "services --enabled=a --enabled=b",
+        "repo --name=x --baseurl=https://x/$releasever/${basearch}/",
+    ],
+)  # fmt: skip
+def test_what_anaconda_does_by_itself_is_left_to_it(line: str) -> None:
+    """`iso add-kickstart`: lorax's own tests have `$basearch` in `url` (tests/mkksiso/ks/extra-repo.ks)."""
+    language.parse(line + "\n", "F40", "x.ks", complete=False)
 
 
 @pytest.mark.parametrize("syntax", syntaxes.usable())
@@ -275,6 +348,7 @@ def test_one_disk_may_be_named_in_every_way(parts: str) -> None:
         "rootpw --iscrypted {{ root_password }}", "rootpw --plaintext <%= root_pass %>", "user --name=ann --password={{ pw }}",
         "user --name=$user", "timezone --utc $timezone", "lang @lang@", "$SNIPPET('network_config')", "<% if @x %>", "{% if x %}",
         'bootloader --append="console=tty0 $kernel_options_post"', "url --url=$tree", "services --enabled=${services}",
+        "%>", "-%>", "%}", "%{ if x }", "%{ endif ~}", "network --hostname=%{host}", "network --hostname=%%HOSTNAME%%",
         "#set $name = 'x'", "#if $getVar('x', '')", "#end if", "  # end if", "#raw",
     ],
 )  # fmt: skip
@@ -315,6 +389,8 @@ def test_a_templates_value_that_is_no_host_name_is_refused() -> None:
         ("%addon com_redhat_kdump --disable --reserve-mb='128'\n\n%end\n", ["%addon com_redhat_kdump --disable"]),
         ("%anaconda\npwpolicy root --minlen=6 --notstrict\n%end\n%packages\n# none\n%end\n", ["%anaconda has nothing to do", "%packages has nothing"]),
         ("auth --useshadow --passalgo=sha512\n", ["authconfig command will be deprecated"]),
+        ("services --enabled=a\nservices --enabled=b\n", [f"line {LAST + 1} says of `enabled` does not count any more"]),
+        ("bootloader --append=b\n", ["line 6 says of `appendLine` does not count any more"]),
     ],
 )
 def test_what_has_nothing_to_do_is_noted_with_its_line(lines: str, words: list[str], tmp_path: Path) -> None:
@@ -427,6 +503,14 @@ def test_the_layouts_mistakes_come_with_the_others() -> None:
     assert any("no separate /boot" in each for each in both), both
 
 
+def test_what_a_disk_lacks_is_said_at_once() -> None:
+    text = HEAD + "clearpart --all --disklabel=gpt\npart / --grow\npart '/a b' --size=4\n" + SOURCE
+    assert [message.split(": ")[0] for message in refused(text.replace("/ --grow", "'/c d' --grow"))] == ["test.ks:8", "test.ks:9"]
+    both = frozenset({Firmware.BIOS, Firmware.UEFI})
+    messages = refused(text.replace("part '/a b' --size=4\n", ""), firmware=both)
+    assert [message.removeprefix("test.ks: ")[:16] for message in messages] == ["UEFI is wanted b", "BIOS is wanted o", "there is no sepa"], messages
+
+
 def test_what_is_no_kickstart_at_all_is_said_in_a_hundred_lines() -> None:
     messages = refused("".join(f"word{number} \x00\x01\n" for number in range(3000)))
     assert len(messages) == 101
@@ -481,6 +565,7 @@ def test_an_ostreesetup_that_a_pre_section_writes_counts() -> None:
         ("# nothing\n", "test.ks", "there must be one ostreesetup line, not 0"),
         ("\n\nvnc\n" + SOURCE, "/tmp/source:3", "`vnc` is not executed"),
         (SOURCE.replace("--ref=a/b", "--ref=$REF"), "/tmp/source:1", "`$REF` was not filled in"),
+        ("%include https://ks.example.org/x.ks\n" + SOURCE, "/tmp/source:1", "https://ks.example.org/x.ks: nothing is fetched"),
         ("%pre\ntrue\n%end\n" + SOURCE, "test.ks:13", "a %pre section in a file that is included is never run"),
     ],
 )
@@ -602,6 +687,12 @@ def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         ("%post\nfor ref in a b; do echo ${ref}; done\n%end\n", None),
         ("%post\nlocal remote; read -r remote < x; echo ${remote}\n%end\n", None),
         ("%post\nwhile read -r a url; do echo ${url}; done\n%end\n", None),
+        ("%post\nselect ref in a b; do echo ${ref}; done\n%end\n", None),
+        ("%post\nprintf -v ref %s x; mapfile -t url < x; : ${remote:=y}; getopts x osname\necho ${ref} ${url} ${remote} ${osname}\n%end\n", None),
+        (
+            "%post\n# read the ref, set url=x\nread -r x < /etc/${ref}/url\necho ${ref}\n%end\n",
+            "%post\n# read the ref, set url=x\nread -r x < /etc/a/b/url\necho a/b\n%end\n",
+        ),
         ("%post\nostree remote add --set=url=${url} ${remote}\n%end\n", "%post\nostree remote add --set=url=https://x/ up\n%end\n"),
         ("%post\nurl=x\n%end\n%post\necho ${url}\n%end\n", "%post\nurl=x\n%end\n%post\necho https://x/\n%end\n"),
         ("%post\necho $${ref} ${ref}\n%end\n", "%post\necho ${ref} a/b\n%end\n"),

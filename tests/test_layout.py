@@ -48,6 +48,15 @@ def test_reqpart_makes_what_the_firmware_needs(firmware: frozenset[Firmware], ta
     assert sizes(plan)["root"] > 4500
 
 
+@pytest.mark.parametrize("command", ["autopart --noswap", "reqpart --add-boot\npart / --grow"])
+def test_an_mbr_that_is_asked_for_is_made_under_uefi_too(command: str) -> None:
+    text = HEAD.replace("clearpart --all", "clearpart --all --disklabel=msdos") + command + "\n" + END
+    plan = read(text, firmware=BOTH, size=40 * GIB)
+    assert (plan.table, [each.name for each in plan.partitions][:2]) == ("mbr", ["efi", "boot"])
+    with pytest.raises(BadKickstartError, match="an MBR reaches no further"):
+        read(text, firmware=BOTH, size=4096 * GIB)
+
+
 @pytest.mark.parametrize(
     ("options", "syntax", "expected"),
     [
@@ -153,13 +162,14 @@ def test_a_password_has_the_same_hash_each_time_and_is_checked_by_crypt() -> Non
 
 def test_what_is_written_for_accounts_and_services() -> None:
     sandbox = FakeSandbox()
-    plan = read(SMALL + 'firewall --disabled\nuser --name=ann --password=pw --groups=wheel\nsshkey --username=ann "key it\'s"\n')
+    plan = read(SMALL + 'firewall --disabled\nservices --disabled=avahi-daemon\nuser --name=ann --password=pw --groups=wheel\nsshkey --username=ann "key it\'s"\n')
     write_configuration(plan, sandbox, PurePosixPath("/sysroot/deployment"))
     scripts = "\n".join(sandbox.scripts)
     assert "useradd --create-home --no-log-init --home-dir=/home/ann --shell=/bin/bash ann" in scripts
     assert "'key it'\"'\"'s'" in scripts, "what a kickstart says is quoted for the shell"
     assert "ann:$6$" in scripts
     assert "systemctl --quiet disable firewalld.service" in scripts
+    assert "systemctl --quiet disable avahi-daemon.service || " in scripts, "what the tree does not have is disabled"
     assert sandbox.files[PurePosixPath("/sysroot/deployment/etc/fstab")].data.count(b"\n") == 3
     assert b"GRUB_TIMEOUT=1" in sandbox.files[PurePosixPath("/sysroot/deployment/etc/default/grub")].data
 
@@ -229,6 +239,7 @@ def test_a_failing_script_names_its_line_unless_it_may_fail() -> None:
         ("network --bootproto=dhcp --device=eth1", "only --bootproto=dhcp on --device=link"),
         ("timezone --utc --nontp Etc/UTC", "option `nontp` is not executed"),
         ("auth --enablenis", "only --useshadow"),
+        ("autopart --fstype=ext3", "--fstype=ext3 is not executed"),
         ("authselect select minimal", "`authselect` is not executed"),
         ("logvol /x --size=10 --fstype=xfs --name=x --vgname=other", "there is no `volgroup other`"),
         ("logvol /x --size=10 --fstype=xfs --name=boot --vgname=vg", "boot is there twice"),

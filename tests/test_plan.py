@@ -115,6 +115,12 @@ def test_a_disk_that_could_not_boot_is_refused(old: str, new: str, firmware: fro
     [
         ("ostreesetup --osname=os --url=https://x/ --ref=", "is no ref"),
         ("ostreesetup --osname=os --url=https://x/ --ref=../a", "is no ref"),
+        ("ostreesetup --osname=os --url=https://x/ --ref=a/.b", "is no ref"),
+        ("ostreesetup --osname=os --url=https://x/ --ref=a//b", "is no ref"),
+        ("ostreesetup --osname=os --remote=../x --url=https://x/ --ref=a/b", "is no name of a remote"),
+        ("ostreesetup --osname=os --remote='a b' --url=https://x/ --ref=a/b", "is no name of a remote"),
+        ("ostreesetup --osname='a b' --url=https://x/ --ref=a/b", "no name of a stateroot"),
+        ("ostreesetup --osname=.. --url=https://x/ --ref=a/b", "no name of a stateroot"),
         ("ostreesetup --osname= --url=https://x/ --ref=a/b", "no name of a stateroot"),
         ("ostreesetup --osname=os --url=https://x/ --ref=a/c", "the repo has no ref a/c"),
         ("ostreesetup --nogpg --osname=os --url=https://x/ --ref=a/b", "--nogpg although"),

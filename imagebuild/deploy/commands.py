@@ -62,10 +62,19 @@ HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-
 LOCALE = re.compile(r"[A-Za-z0-9_.@-]+")
 KEYMAP = re.compile(r"[A-Za-z0-9_.@+-]+")
 ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+")  # systemd.unit(5), "Unit names"
 ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 # libostree, ostree-core.c: OSTREE_REF_REGEXP; RFC 3986, without what would have to be encoded
-REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*")
+REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+# libostree, ostree-core.c: OSTREE_REMOTE_NAME_REGEXP; a stateroot's name is part of a kernel argument
+REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+STATEROOT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
+# what a word processor or a web page makes of quotes: they would be part of the value
+CURLED = re.compile("(?:^|=)[\u2018\u2019\u201c\u201d]")
 URL = re.compile(r"(file|https?):[^\s$<>{}\"`\\]+")
+# xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-linux 2.38, swapheader.h
+LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
+LABELS = ("", None, "gpt", "msdos")
 MAY_BE_EMPTY = frozenset({"--append", "--gecos", "--label"})
 
 
@@ -87,11 +96,19 @@ def refused(reading: Reading) -> Problems:
     for command in {id(command): command for command in handler.commands.values() if command is not None and command.seen}.values():
         _refuse_command(reading, command, problems)
     for written in reading.commands:
+        curled = next((word for word in written.words[1:] if CURLED.search(word)), "")
+        if curled:
+            problems.add(written.line, f"{written.name}: {curled} has quotes that are none here", "write \" or '")
         for option in (word[:-1] for word in written.words[1:] if re.fullmatch(r"--[\w-]+=", word) and word[:-1] not in MAY_BE_EMPTY):
             problems.add(written.line, f"{written.name}: {option} has no value: did whatever should fill it in leave it empty?")
     _refuse_sections(reading, problems)
     for check in (_refuse_mode, _refuse_network, _refuse_authentication, _refuse_loader, _refuse_names, _refuse_labels):
         check(reading, problems)
+    if handler.clearpart.disklabel not in LABELS:
+        problems.add(handler.clearpart.lineno, f"clearpart: --disklabel={handler.clearpart.disklabel} is not executed by imagebuild (it knows gpt, msdos)")
+    for key in data(handler, "sshkey"):
+        if not key.key.strip():
+            problems.add(key.lineno, "sshkey: the key is empty: did whatever should fill it in leave it empty?")
     problems.extend(refused_source(reading))
     disk_names.refuse(handler, problems)
     return problems
@@ -123,8 +140,10 @@ def refused_source(reading: Reading) -> Problems:
         return problems
     if not REF.fullmatch(setup.ref) or ".." in setup.ref.split("/"):
         problems.add(lines[-1], f"ostreesetup: --ref={setup.ref!r} is no ref")
-    if not setup.osname or "/" in setup.osname or setup.osname.startswith("."):
+    if not STATEROOT.fullmatch(setup.osname):
         problems.add(lines[-1], f"ostreesetup: --osname={setup.osname!r} is no name of a stateroot")
+    if setup.remote and not REMOTE.fullmatch(setup.remote):
+        problems.add(lines[-1], f"ostreesetup: --remote={setup.remote!r} is no name of a remote")
     if not URL.fullmatch(setup.url):
         problems.add(lines[-1], f"ostreesetup: --url={setup.url!r} is not an address")
     return problems
@@ -242,8 +261,8 @@ def _is_usual(written: Command) -> bool:
 
 def _refuse_loader(reading: Reading, problems: Problems) -> None:
     loader = reading.handler.bootloader
-    if not loader.seen:
-        return
+    if not loader.seen or loader.lineno in reading.problems.lines():
+        return  # of a line that could not be read only the defaults are there
 
     def line(option: str) -> int:
         return reading.set_at.get((id(loader), option), int(loader.lineno))
@@ -262,8 +281,12 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
         (handler.timezone, handler.timezone.timezone, ZONE, "time zone"),
         (handler.keyboard, handler.keyboard.vc_keymap or handler.keyboard.keyboard, KEYMAP, "key map"),
     ):
-        if command.seen and value and not pattern.fullmatch(value):
+        # where a line could not be read, pykickstart may have left a list of words
+        if command.seen and isinstance(value, str) and value and not pattern.fullmatch(value):
             problems.add(command.lineno, f"{command.currentCmd}: {value} is not a {what}")
+    for service in (*handler.services.enabled, *handler.services.disabled):
+        if not UNIT.fullmatch(service):
+            problems.add(handler.services.lineno, f"services: {service} is not a name of a unit", "put commas between names, and no blanks")
     for kind, names in (
         ("user", [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)]),
         ("group", [(group.lineno, group.name) for group in data(handler, "group")]),
@@ -275,10 +298,14 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
 
 
 def _refuse_labels(reading: Reading, problems: Problems) -> None:
-    """Refuse labels of what gets none: an ESP, a BIOS boot partition, a physical volume, a thin pool."""
+    """Refuse labels of what gets none (an ESP, a BIOS boot partition, a physical volume, a thin pool), and those that would be cut off."""
     for part in data(reading.handler, "part"):
         if part.label and (part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}):
             problems.add(part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap")
     for volume in data(reading.handler, "logvol"):
         if volume.label and volume.thin_pool:
             problems.add(volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap")
+    for given in [*data(reading.handler, "part"), *data(reading.handler, "logvol")]:
+        room = LABEL_BYTES.get(given.fstype or ("swap" if given.mountpoint == "swap" else "xfs"), 16)
+        if len((given.label or "").encode()) > room:
+            problems.add(given.lineno, f"{given.mountpoint}: --label={given.label} is too long: its file system has room for {room} bytes")

@@ -114,6 +114,7 @@ def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: s
     _check_firmware(partitions, table, firmware, name)
     if not group:
         return Layout(table=table, partitions=partitions)
+    # there is one: `_refuse_idle` took care of others
     physical = next((each for each in partitions if each.content == "lvm"), None)
     if physical is None:
         raise BadKickstartError(f"{name}: volgroup {group} has no physical volume")
@@ -121,7 +122,7 @@ def lay_out(handler: Any, disk_size: int, firmware: frozenset[Firmware], name: s
 
 
 def _table(handler: Any, parts: Sequence[_Request], firmware: frozenset[Firmware], disk_size: int, name: str) -> str:
-    automatic = handler.autopart.seen or commands.seen(handler, "reqpart")
+    automatic = (handler.autopart.seen or commands.seen(handler, "reqpart")) and handler.clearpart.disklabel != "msdos"
     if disk_size >= LARGEST_MBR and automatic:
         return "gpt"
     wanted = handler.clearpart.disklabel == "gpt" or any(part.fstype == "biosboot" for part in parts)
@@ -152,8 +153,17 @@ def _asked(handler: Any, name: str) -> tuple[list[_Request], str, list[_Request]
             logvols.append(_logvol(volume, name))
     if groups and not problems and not any(part.name == groups[0].physvols[0] for part in parts):
         problems.add(groups[0].lineno, f"there is no `part {groups[0].physvols[0]}`")
+    if not problems:
+        _refuse_idle(parts, groups[0].physvols if groups else (), problems)
     problems.refuse()
     return parts, group, logvols
+
+
+def _refuse_idle(parts: Sequence[_Request], used: Sequence[str], problems: Problems) -> None:
+    """Refuse physical volumes that no group is made of: nothing would be made of them."""
+    for part in parts:
+        if part.fstype == "lvm" and part.name not in used:
+            problems.add(part.line, f"part {part.name}: no volgroup is made of it")
 
 
 def _part(part: Any, name: str) -> _Request:
@@ -162,7 +172,8 @@ def _part(part: Any, name: str) -> _Request:
     if mount.startswith("pv."):
         return _Request(name=mount, size=size, fstype="lvm", grow=part.grow, limit=limit, line=part.lineno)
     fstype = part.fstype or (mount if mount in ("biosboot", "swap") else "xfs")
-    if fstype not in FILE_SYSTEMS or not (mount.startswith("/") or fstype in ("biosboot", "swap")):
+    # what is neither mounted nor used as such would be another thing than was asked for: `part /var --fstype=swap` is swap
+    if fstype not in (MOUNTED if mount.startswith("/") else ("biosboot", "swap")):
         raise BadKickstartError(
             f"{name}:{part.lineno}: part {mount} --fstype={fstype} is not executed by imagebuild (it knows {', '.join(sorted(FILE_SYSTEMS))})"
         )
@@ -198,6 +209,10 @@ def _logvol(volume: Any, name: str) -> _Request:
     fstype = "" if volume.thin_pool else volume.fstype or ("swap" if volume.mountpoint == "swap" else "xfs")
     if fstype not in ("", "xfs", "ext4", "swap"):
         raise BadKickstartError(f"{where} --fstype={volume.fstype} is not executed by imagebuild")
+    if volume.mountpoint.startswith("/") and fstype in ("", "swap"):
+        raise BadKickstartError(f"{where}: {'swap' if fstype else 'a thin pool'} cannot be mounted at {volume.mountpoint}")
+    if volume.mountpoint == "swap" and fstype != "swap":
+        raise BadKickstartError(f"{where} --fstype={volume.fstype} is not swap")
     if volume.thin_volume and not volume.pool_name:
         raise BadKickstartError(f"{where}: a thin volume needs --poolname")
     kind = "thin-pool" if volume.thin_pool else "thin" if volume.thin_volume else "linear"
@@ -227,6 +242,8 @@ def _autopart(handler: Any, disk_size: int, name: str) -> tuple[list[_Request], 
     scheme = next((word for word, number in auto.typeMap.items() if number == auto.type), "lvm")
     if scheme == "btrfs":
         raise BadKickstartError(f"{name}:{auto.lineno}: autopart --type=btrfs is not executed by imagebuild")
+    if auto.fstype and auto.fstype not in ("ext4", "xfs"):
+        raise BadKickstartError(f"{name}:{auto.lineno}: autopart --fstype={auto.fstype} is not executed by imagebuild (it knows ext4, xfs)")
     least, most = AUTO_ROOT["atomic" if handler.version < F28 else "server"]
     root = _Request(name="root", size=least, fstype=auto.fstype or "xfs", mount="/", grow=True, limit=most, line=auto.lineno)
     swap = _Request(name="swap", size=min(AUTO_SWAP, disk_size // 10) // MIB * MIB, fstype="swap", line=auto.lineno)
@@ -319,19 +336,20 @@ def _grow(requests: Sequence[_Request], spare: int, unit: int) -> list[int]:
 
 def _check_names(parts: Sequence[_Request], group: str, volumes: Sequence[_Request], name: str) -> None:
     """Refuse what would clash or mislead: names and places go into LVM's metadata, fstab, and commands."""
-    seen: set[str] = set()
+    problems, seen = Problems(name), set[str]()
     for each in [*parts, *volumes]:
-        where = f"{name}:{each.line}: {each.mount or each.name}"
+        what = each.mount or each.name
         if not WORD.fullmatch(each.name) or (each.mount and (not PLACE.fullmatch(each.mount) or ".." in each.mount.split("/"))):
-            raise BadKickstartError(f"{where} is no usable name or mount point")
+            problems.add(each.line, f"{what} is no usable name or mount point")
         twice = {each.name, each.mount} & seen
         if twice - {""}:
-            raise BadKickstartError(f"{where}: {', '.join(sorted(twice - {''}))} is there twice")
+            problems.add(each.line, f"{what}: {', '.join(sorted(twice - {''}))} is there twice")
         seen |= {each.name, each.mount}
         if (each.mount == "/boot/efi") != (each.fstype == "efi"):
-            raise BadKickstartError(f"{where}: an ESP is mounted at /boot/efi, and nothing else is")
+            problems.add(each.line, f"{what}: an ESP is mounted at /boot/efi, and nothing else is")
     if group and not WORD.fullmatch(group):
-        raise BadKickstartError(f"{name}: volgroup {group!r} is no usable name")
+        problems.add(0, f"volgroup {group!r} is no usable name")
+    problems.refuse()
 
 
 def _does_not_fit(name: str, what: str, size: int, available: int, parts: Sequence[tuple[str, int]]) -> BadKickstartError:
@@ -343,17 +361,13 @@ def _does_not_fit(name: str, what: str, size: int, available: int, parts: Sequen
 
 
 def _check_firmware(partitions: Sequence[Partition], table: str, firmware: frozenset[Firmware], name: str) -> None:
-    contents = {each.content for each in partitions}
+    problems, contents = Problems(name), {each.content for each in partitions}
     if Firmware.UEFI in firmware and "efi" not in contents:
-        raise BadKickstartError(
-            f"{name}: UEFI is wanted but there is no ESP",
-            hint="add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware",
+        problems.add(
+            0, "UEFI is wanted but there is no ESP", "add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware"
         )
     if Firmware.BIOS in firmware and table == "gpt" and "biosboot" not in contents:
-        raise BadKickstartError(
-            f"{name}: BIOS is wanted on GPT but there is no BIOS boot partition", hint="add `part biosboot --fstype=biosboot --size=1`"
-        )
+        problems.add(0, "BIOS is wanted on GPT but there is no BIOS boot partition", "add `part biosboot --fstype=biosboot --size=1`")
     if not any(each.mount == "/boot" for each in partitions):
-        raise BadKickstartError(
-            f"{name}: there is no separate /boot, which the boot loader reads", hint="add `part /boot --size=300 --fstype=ext4`"
-        )
+        problems.add(0, "there is no separate /boot, which the boot loader reads", "add `part /boot --size=300 --fstype=ext4`")
+    problems.refuse()

@@ -185,7 +185,7 @@ def _understood(
     if refs:
         with problems.gathering():
             language.checks(reading.handler, text, refs, signed=signed, name=name)
-    elif not reading.lines_of("ostreesetup"):
+    elif not reading.lines_of("ostreesetup") and not language.includes(text):
         problems.add(0, "there is no ostreesetup: nothing to install")
     layout = None
     if not _storage_is_wrong(text, problems):

@@ -99,7 +99,8 @@ def _included(place: Sandbox, path: str, where: str) -> str:
     try:
         return without_mark(place.read(PurePosixPath(path)).decode())
     except (BuildError, UnicodeDecodeError) as error:
-        raise BadKickstartError(f"{where}: %include {path}: no %pre section wrote that file") from error
+        reason = "nothing is fetched for a kickstart that is executed here" if "://" in path else "no %pre section wrote that file"
+        raise BadKickstartError(f"{where}: %include {path}: {reason}", hint="write the file in a %pre section, under that very name") from error
 
 
 def _scripts(text: str, syntax: str, name: str) -> list[Script]:

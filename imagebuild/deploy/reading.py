@@ -7,6 +7,7 @@ Lines and sections are told apart as pykickstart's own KickstartParser does it (
 import contextlib
 import difflib
 import io
+import platform
 import re
 import shlex
 import threading
@@ -21,7 +22,7 @@ from pykickstart.parser import KickstartParser
 from pykickstart.version import F8
 
 from imagebuild import syntaxes
-from imagebuild.deploy import unexpanded
+from imagebuild.deploy import repeated, unexpanded
 from imagebuild.deploy.problems import Problems
 
 # warnings and standard output are the whole process's, and steps run in threads
@@ -114,9 +115,13 @@ class Reading:
             if self._open is not None and not blank:
                 self._open.body.append(line.rstrip("\r\n"))
             if self._body is not None and (self._body.allLines or not blank):
-                self._body.handleLine(line)
+                with self._errors_of(number, self._open.words if self._open is not None else [word]):
+                    self._body.handleLine(line)
 
     def _begin(self, number: int, words: Sequence[str]) -> None:
+        if words[0] == "%end":
+            self.problems.add(number, "%end: there is no section that it ends", "a section ends with the first %end, in a here-document too")
+            return
         self._open = Section(words=tuple(words), line=number)
         self.sections.append(self._open)
         self._body = None
@@ -159,7 +164,8 @@ class Reading:
             self.problems.add(number, f"{line.strip()}: quotes do not match ({error})")
             return
         if line.rstrip("\r\n").endswith("\\") and "#" not in line:
-            self.problems.add(number, f"{words[0]}: a command ends with its line: `\\` does not go on in the next one", "write it in one line")
+            self.commands.append(Command(words=tuple(words), line=number))
+            self.problems.add(number, f"{words[0]}: a command ends with its line: `\\` does not go on in the next one", ONE_LINE)
             return
         placeholder = unexpanded.placeholder(words) if words else ""
         if placeholder:
@@ -184,19 +190,38 @@ class Reading:
 
     def _dispatch(self, number: int, line: str, words: list[str]) -> None:
         command = self.handler.commands.get(words[0])
+        if command is None and words[0].startswith("--"):
+            self.problems.add(number, f"{words[0].partition('=')[0]}: an option without its command, which ended with its line", ONE_LINE)
+            return
         if command is None:
             self.problems.add(number, self._unknown(words[0]), self._meant(words[0]))
             return
         self.commands.append(Command(words=tuple(words), line=number))
+        for option, winner in repeated.lost(command, words) if self.complete else ():
+            self.problems.add(number, f"{words[0]}: {winner} overwrites the {option} before it", "say it once: several names are one value (a,b)")
         before = dict(vars(command))
         with self._errors_of(number, words):
             self.handler.currentLine = line
-            result = self.handler.dispatcher(words, number)
+            result = self.handler.dispatcher(self._substituted(words), number)
             if getattr(result, "lineno", None) == 0:
                 result.lineno = number  # users, groups and keys do not know theirs
+        self._remember_settings(number, command, before)
+
+    def _substituted(self, words: list[str]) -> list[str]:
+        """Return a command's words with the one variable that Anaconda itself replaces (27 and newer; librpmostree, varsubst_basearch)."""
+        ours = words[0] == "ostreesetup" and self.complete
+        return [word.replace("${basearch}", platform.machine()) for word in words] if ours else words
+
+    def _remember_settings(self, number: int, command: Any, before: dict[str, Any]) -> None:
+        """Remember which line set what, and note where it overwrites what an earlier line said (of a command that counts once)."""
+        settings = repeated.settings(command) if command.dataList() is None else set()
         for option, value in vars(command).items():
-            if option not in before or before[option] != value:
-                self.set_at[id(command), option] = number
+            if option in before and before[option] == value:
+                continue
+            earlier = self.set_at.get((id(command), option))
+            if earlier and before.get(option) and option in settings:
+                self.notes.append((number, f"{command.currentCmd}: what line {earlier} says of `{option}` does not count any more"))
+            self.set_at[id(command), option] = number
 
     @contextlib.contextmanager
     def _errors_of(self, number: int, words: Sequence[str]) -> Iterator[None]:
@@ -225,6 +250,8 @@ class Reading:
         return f"Unknown command `{command}` in --syntax {self.syntax}: {known}"
 
     def _meant(self, command: str) -> str:
+        if syntaxes.having(command):
+            return ""
         close = difflib.get_close_matches(command, self.handler.commands, n=1)
         return f"is `{close[0]}` meant?" if close else ""
 
@@ -241,4 +268,5 @@ class Reading:
         return text
 
 
+ONE_LINE = "write it in one line"
 FILL_IN = "fill the template in first (Cobbler, Foreman, Ansible …), or write the value itself"

@@ -14,9 +14,10 @@ PLACEHOLDER = re.compile(
             rf"(?<!\w)\$!?{NAME}(?:\('?[^)]*\))?",
             r"\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)",  # Jinja (Ansible), Mustache, Go
             r"<%.*?(?:%>|$)|\[%.*?(?:%\]|$)",  # ERB (Foreman, Puppet), Mako, Template Toolkit
+            r"%\{[^}]*\}?|^-?(?:%>|%\}|%\]|\}\})",  # Terraform's directives; the end of one that has several lines
             rf"%\({NAME}\)[sdr]",  # Python
             rf"(?<![\w.@])@@?{NAME}@@?(?![\w.@])",  # autoconf, Cobbler's older ones
-            r"(?<!\w)__[A-Z][A-Z0-9_]*__(?!\w)|(?<![\w%])%[A-Z][A-Z0-9_]*%(?!\w)",
+            r"(?<!\w)__[A-Z][A-Z0-9_]*__(?!\w)|(?<![\w%])%%?[A-Z][A-Z0-9_]*%%?(?!\w)",
         )
     )
 )
@@ -24,6 +25,11 @@ PLACEHOLDER = re.compile(
 DIRECTIVE = re.compile(
     r"\s*#\s*(?:end\s+(?:if|for|while|unless|raw|def|block)|raw)\s*|\s*#(?:if|elif|for|set|while|unless|echo|silent)\s.*\$.*", re.DOTALL
 )
+# what the installer itself fills in: `_substituted` of reading.py; dnf's variables (Anaconda 45.21, dnf_manager.py, substitute)
+OWN = {
+    "ostreesetup": re.compile(r"\$\{basearch\}"),
+    **dict.fromkeys(("url", "repo"), re.compile(r"\$(\{(basearch|releasever)\}|(basearch|releasever)\b)")),
+}
 SECRET_COMMANDS = frozenset({"rootpw", "sshpw"})
 SECRET_OPTIONS = ("--password", "--passphrase", "--md5pass", "--gecos")
 
@@ -35,7 +41,8 @@ def placeholder(words: Sequence[str]) -> str:
         match = PLACEHOLDER.match(value)
         if match and (match.end() == len(value) or value.startswith(("{{", "{%", "<%"))):
             return value
-    match = PLACEHOLDER.search(" ".join(others))
+    text = " ".join(others)
+    match = PLACEHOLDER.search(OWN[words[0]].sub("", text) if words[0] in OWN else text)
     return match.group() if match else ""
 
 

@@ -21,6 +21,11 @@ from imagebuild.model import Kickstart, Tree
 from imagebuild.tools import vagrant_key
 
 PLACEHOLDER = re.compile(r"(\$?)\$\{([a-z_]+)\}")
+# bash(1): assignments, compound commands, builtins, and the expansion that assigns (a name behind `$` or in a path is only used)
+SETS = (
+    r"(?m)(?:^|[\s;&|(`{])NAME\+?=|\b(?:for|select)\s+NAME\s+in\b|\bprintf\s+-v\s+NAME\b|\$\{NAME:?="
+    r"|\b(?:read|mapfile|readarray|getopts)\s[^;&|\n]*(?<![\w${/.-])NAME(?![\w/.=-])"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +161,12 @@ def _set_by_script(group: list[Line], known: Mapping[str, str]) -> dict[str, tup
 
     One that is set to the placeholder of its own name (`url=${url}`) holds our value, so that it does not matter whose it is.
     """
-    text = "\n".join(line.text for line in group)
+    text = "\n".join("" if line.text.lstrip().startswith("#") else line.text for line in group)
     own: dict[str, tuple[int, int]] = {}
     for name in known:
         if re.search(rf"""(?<![\w$.-]){name}=["']?\$\{{{name}\}}""", text):
             continue
-        match = re.search(rf"(?m)(?:^|[\s;&|(`{{])({name})\+?=|\bfor\s+({name})\s+in\b|\bread\s[^;&|\n]*\b({name})\b", text)
+        match = re.search(SETS.replace("NAME", name), text)
         if match:
             own[name] = (text.count("\n", 0, match.end()), match.end() - (text.rfind("\n", 0, match.end()) + 1) - 1)
     return own
