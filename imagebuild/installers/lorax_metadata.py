@@ -50,8 +50,8 @@ class _Unread:
 
 def shown(url: str) -> str:
     """Return a URL without name and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    # not by urlsplit, which refuses some: this is what errors are said with
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", url)
 
 
 def content(source: Source) -> str:
@@ -85,8 +85,12 @@ def _digests(source: Source, unread: _Unread) -> Iterator[str]:
 
 def _first(source: Source, urls: Sequence[str], unread: _Unread) -> Iterator[str]:
     for url in urls:
-        # a query stays behind the path
-        parts = urlsplit(url)
+        try:
+            # a query stays behind the path
+            parts = urlsplit(url)
+        except ValueError as error:
+            unread.reasons.append(f"{shown(url)}: {error}")
+            continue
         place = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/repodata/repomd.xml"))
         text = _tried(source, place, unread)
         if text is not None:

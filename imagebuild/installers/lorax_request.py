@@ -40,13 +40,13 @@ def child_request(
         "user_dracut_args": list(options.dracut_args), "skip_branding": options.skip_branding,
     }  # fmt: skip
     dnf: dict[str, Any] = {
-        "installroot": str(install_root), "sources": list(options.sources), "mirrorlists": list(options.mirrors), "repos": list(options.repos),
+        "installroot": str(install_root), "sources": list(options.sources), "mirrorlists": list(options.mirrors), "repos": [_absolute(each) for each in options.repos],
         "enablerepos": list(options.enable_repos), "disablerepos": list(options.disable_repos), "tempdir": str(temporary / "dnf"),
         "proxy": options.proxy, "releasever": request.release, "cachedir": str(temporary / "cache"), "logdir": str(logs),
         "sslverify": options.ssl_verify, "dnfplugins": list(options.dnfplugins), "basearch": options.buildarch,
     }  # fmt: skip
     return {
-        "configure": {"conf_file": options.conf_file, "logdir": str(logs), "sharedir": options.sharedir},
+        "configure": {"conf_file": _absolute(options.conf_file), "logdir": str(logs), "sharedir": options.sharedir and _absolute(options.sharedir)},
         "tmp": str(tmp), "directories": [str(temporary), str(install_root), str(temporary / "dnf"), str(temporary / "cache")],
         "dnf": dnf, "run": run, "rootfs_type": options.rootfs_type, "command": command_options(run, dnf, options, tmp, logs),
         # 24 makes 2 GiB whatever is wanted (src/sbin/lorax of 24.22): what was not asked for by hand is not insisted on
@@ -65,8 +65,9 @@ def command_options(
         ("--enablerepo", dnf["enablerepos"]), ("--disablerepo", dnf["disablerepos"]), ("--installpkgs", run["installpkgs"]),
         ("--excludepkgs", run["excludepkgs"]), ("--add-template", run["add_templates"]), ("--add-template-var", variables),
         ("--add-arch-template", run["add_arch_templates"]), ("--add-arch-template-var", variables if run["add_arch_templates"] else []),
-        ("--rootfs-size", [str(run["size"])]), ("--tmp", [str(tmp)]), ("--workdir", [run["workdir"]]), ("--logfile", [str(logs / "lorax.log")]), ("--config", [options.conf_file]),
-        ("--sharedir", [options.sharedir] if options.sharedir else []), ("--bugurl", [run["bugurl"]] if run["bugurl"] else []),
+        ("--rootfs-size", [str(run["size"])]), ("--tmp", [str(tmp)]), ("--workdir", [run["workdir"]]), ("--logfile", [str(logs / "lorax.log")]),
+        ("--config", [_absolute(options.conf_file)]), ("--sharedir", [_absolute(options.sharedir)] if options.sharedir else []),
+        ("--bugurl", [run["bugurl"]] if run["bugurl"] else []),
         ("--proxy", [dnf["proxy"]] if dnf["proxy"] else []), ("--buildarch", [run["buildarch"]] if run["buildarch"] else []),
         ("--dracut-arg", run["user_dracut_args"]), ("--dnfplugin", dnf["dnfplugins"]),
     ]  # fmt: skip
@@ -76,6 +77,11 @@ def command_options(
     found += [("--noverifyssl", True)] if not dnf["sslverify"] else []
     found += [("--skip-branding", True)] if run["skip_branding"] else []
     return [(name, values) for name, values in found if values]
+
+
+def _absolute(path: str) -> str:
+    # lorax runs in a directory of its own; what the key was made of is meant
+    return str(Path(path).absolute())
 
 
 def rootfs_size(tree_size: int) -> int:
