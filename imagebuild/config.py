@@ -66,6 +66,8 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Url = Annotated[str, BeforeValidator(_file_url), Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$"), AfterValidator(_parsed)]
 # OSTREE_REF_REGEXP (ostree 2022.7, src/libostree/ostree-core-private.h) takes dots, too, but the name is a path below refs/
 Ref = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+# an id of a .repo file's section (libdnf, Repo::verifyId), or a pattern of them, as lorax takes them (src/pylorax/dnfbase.py: get_matching, GLOB)
+RepoPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:*?\[][A-Za-z0-9_.:*?\[\]!-]*$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$")]
 TreePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._@+-]+)*$")]
 
@@ -294,8 +296,8 @@ class LoraxConfig(Model):
     sources: tuple[Url, ...] = Field(default=(), description="package repositories (baseurl)")
     mirrors: tuple[Url, ...] = Field(default=(), description="mirror lists")
     repos: tuple[str, ...] = Field(default=(), description=".repo files")
-    enable_repos: tuple[Word, ...] = ()
-    disable_repos: tuple[Word, ...] = ()
+    enable_repos: tuple[RepoPattern, ...] = Field(default=(), description="ids of `repos`, or patterns of them")
+    disable_repos: tuple[RepoPattern, ...] = Field(default=(), description="likewise; they win")
     installpkgs: tuple[str, ...] = Field(default=(), description="packages for the installer itself")
     excludepkgs: tuple[str, ...] = ()
     rootfs_size: int | None = Field(default=None, ge=1, le=64, description="GiB of the root file system; not given: from the tree's size")
@@ -339,7 +341,7 @@ class LoraxConfig(Model):
             raise ValueError(f"{', '.join(taken)}: lorax itself gives templates what is called that: choose another name")
         return value
 
-    @field_validator("sources")
+    @field_validator("sources", "mirrors")
     @classmethod
     def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:

@@ -168,6 +168,8 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time(
         ("[a]\nbaseurl=@/none, @/26/x86_64\nenabled=1\n[b]\nbaseurl=@/none\nenabled = 0\n", {}, ["a"]),
         ("[main]\ngpgcheck=0\n[a]\nbaseurl=@/26/x86_64\nenabled=0\n", {"enable_repos": ["a"]}, ["a"]),
         ("[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n", {"disable_repos": ["b-debuginfo"]}, ["a"]),
+        ("[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n", {"disable_repos": ["*-debuginfo"]}, ["a"]),
+        ("[copr:h.org:u:p]\nbaseurl=@/26/x86_64\nenabled=0\n[b]\nbaseurl=@/none\n", {"enable_repos": ["copr:*"], "disable_repos": ["[!c]"]}, ["copr:h.org:u:p"]),
         ("[a]\nmetalink=@/none\nbaseurl=@/26/x86_64\n", {}, ["a"]),
         ("[a]\nbaseurl=@/none\nskip_if_unavailable=True\n", {}, ["a"]),
         ("[a]\nbaseurl=@/26/$arch\nname=100% of it; %(x)s\n", {}, ["a"]),
@@ -184,6 +186,8 @@ def test_repo_files_are_read_as_dnf_does(tmp_path: Path, text: str, options: dic
     ("text", "message"),
     [
         ("baseurl=x\n", "cannot be read as a .repo file"),
+        ("", "no package source is enabled in mine.repo"),
+        ("[a]\nbaseurl=https://example.org/os\nenabled=0\n", "no package source is enabled in mine.repo"),
         ("[a]\nname=b\n", r"\[a\] has neither baseurl, mirrorlist nor metalink"),
         ("\xff\xfe", "cannot be read as a .repo file"),
         ("[a]\nbaseurl=ftp://example.org/os\n", "only http, https and file"),
@@ -200,6 +204,12 @@ def test_a_repo_file_that_is_none_is_said(tmp_path: Path, text: str, message: st
         contents(repos=[str(file)])
     with pytest.raises(UsageError, match="cannot be read"):
         contents(repos=[str(tmp_path / "none.repo")])
+
+
+@pytest.mark.parametrize("key", ["sources", "mirrors"])
+def test_what_lorax_would_skip_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="silently skips"):
+        LoraxConfig.model_validate({key: ["https://example.org/mirrorlist?repo=updates-srpm"]})
 
 
 # --- the key ----------------------------------------------------------------------------------------------------------------
@@ -303,6 +313,8 @@ def test_lorax_conf_says_where_the_templates_are(tmp_path: Path) -> None:
         ({"templates.d/99-generic/x86.tmpl": "runcmd mkisofs"}, "x86_64", False),
         # the first directory counts: 80-rhel is before 99-generic
         ({"templates.d/80-rhel/x86.tmpl": "runcmd", "templates.d/99-generic/x86.tmpl": ".discinfo=x"}, "x86_64", False),
+        # what an editor or a version control system has there does not
+        ({"templates.d/.git/config": "x", "templates.d/99-generic/x86.tmpl": ".discinfo=x"}, "x86_64", True),
         ({"x86.tmpl": ".discinfo=x"}, "x86_64", True),
         ({"x86.tmpl": ".discinfo=x", "aarch64.tmpl": "runcmd"}, "aarch64", False),
         ({}, "x86_64", False),
