@@ -74,6 +74,7 @@ def test_new_packages_are_other_content_and_nothing_else_is(tmp_path: Path) -> N
         ("", "is no XML"),
         ("<html><body>404</body></html>", "names no packages"),
         ("<repomd/>", "names no packages"),
+        ('<?xml version="1.0" encoding="x-none"?><repomd/>', "is no XML: unknown encoding"),
         ('<!DOCTYPE repomd [<!ENTITY a "b">]><repomd>&a;</repomd>', "has a document type"),
         ("x" * (9 << 20), "larger than 8 MiB"),
     ],
@@ -204,6 +205,11 @@ def test_a_repo_file_that_is_none_is_said(tmp_path: Path, text: str, message: st
         contents(repos=[str(file)])
     with pytest.raises(UsageError, match="cannot be read"):
         contents(repos=[str(tmp_path / "none.repo")])
+
+
+def test_lorax_without_a_source_is_said_before_anything() -> None:
+    with pytest.raises(UsageError, match="no package source is configured"):
+        contents()
 
 
 @pytest.mark.parametrize("key", ["sources", "mirrors"])

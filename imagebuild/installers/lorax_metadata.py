@@ -168,7 +168,7 @@ def _xml(text: bytes) -> ElementTree.Element:
         raise ValueError("has a document type")
     try:
         return ElementTree.fromstring(text)  # noqa: S314  # no document type, so no entities
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise ValueError(f"is no XML: {error}") from error
 
 

@@ -21,9 +21,9 @@ def contents(options: LoraxConfig, *, release: str, arch: str) -> dict[str, str]
     found = {}
     for source in sources(options, release=release, arch=arch):
         found[f"packages of {source.name}"] = content(source)
-    if options.repos and not found:
-        names = ", ".join(Path(name).name for name in options.repos)
-        raise UsageError(f"no package source is enabled in {names}", hint="installer.lorax.enable_repos names those that are wanted")
+    if not found:
+        what = f"enabled in {', '.join(Path(name).name for name in options.repos)}" if options.repos else "configured"
+        raise UsageError(f"no package source is {what}", hint="installer.lorax.sources has their URLs; enable_repos names those of .repo files")
     return found
 
 
