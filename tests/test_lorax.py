@@ -153,6 +153,25 @@ def test_paths_of_the_configuration_are_from_where_it_was_read(
     assert told["dbo"]["repos"] == [f"{tmp_path}/my.repo"]
 
 
+@needs_root
+@pytest.mark.parametrize("generation", ["26.9", "39.5"])
+def test_lorax_is_given_plain_paths_wherever_the_store_is(tmp_path: Path, tree: Tree, generation: str) -> None:
+    """28.14 and 40.5.19 refused a `%` in their log's path ("invalid interpolation syntax"), and their templates quote no blanks."""
+    place, odd = fake(tmp_path, generation), tmp_path / "feature%2Fx@2 (1) \u00fc {a,b}"
+    (out := odd / "out").mkdir(parents=True)
+    (odd / "share").symlink_to(place / "share")
+    with steplog.writing_to(tmp_path / "log"):
+        made = lorax.build(out, request(tmp_path, tree, installer(place, sharedir=str(odd / "share"))))
+    assert made.is_file()
+    assert (out / "work" / "logs" / "pylorax.log").is_file()
+    told = json.loads((place / "told.json").read_text())
+    for path in (told["outputdir"], told["conf"]["logdir"], told["conf"]["sharedir"], told["workdir"]):
+        assert path.startswith(f"{place}/tmp/imagebuild-"), path
+    (place / "tmp of it").mkdir()
+    with pytest.raises(BuildError, match=r"installer\.lorax\.tmp: .* cannot work below"):
+        lorax.build(out, request(tmp_path, tree, installer(place, tmp=str(place / "tmp of it"))))
+
+
 # --- arguments ---------------------------------------------------------------------------------------------------------
 
 

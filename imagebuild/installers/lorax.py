@@ -25,7 +25,7 @@ from imagebuild.installers import lorax_failure as failure
 from imagebuild.installers.lorax_about import CHILD, HINT, about, environment, misfit
 from imagebuild.installers.lorax_inputs import paths
 from imagebuild.installers.lorax_metadata import shown
-from imagebuild.installers.lorax_request import INSTALLER_SIZE, PATIENCE_SECONDS, child_request
+from imagebuild.installers.lorax_request import INSTALLER_SIZE, PATIENCE_SECONDS, PLAIN, child_request
 from imagebuild.tools import command, gpg, temporary
 
 GIB = 1 << 30
@@ -113,6 +113,10 @@ def _check_space(request: Request, out: Path, *, nested: bool) -> None:
     tmp = Path(request.config.lorax.tmp)
     if not tmp.is_dir() or not os.access(tmp, os.W_OK):
         raise BuildError(f"installer.lorax.tmp: {tmp} is no directory that can be written to", hint="it needs several GiB of room")
+    if not PLAIN.fullmatch(str(tmp.absolute())):
+        raise BuildError(
+            f"installer.lorax.tmp: lorax's own templates cannot work below {tmp}", hint="name one of letters, digits and . _ - / only, such as /var/tmp"
+        )
     root, tree = INSTALLER_SIZE, request.tree.size * 11 // 10
     image = int((root + tree) * COMPRESSED)
     needs = {
