@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -51,12 +52,22 @@ def _file_url(value: object) -> object:
     return files.url(files.path_of(str(value))) if local else value
 
 
+def _parsed(value: str) -> str:
+    """Refuse what every library that is asked for it would: half an IPv6 address, a port that is none, nobody's name."""
+    parts = urlsplit(value)
+    if parts.scheme != "file" and (not parts.hostname or (parts.port is not None and parts.port < 1)):
+        raise ValueError("names no host")
+    return value
+
+
 Mebibytes = Annotated[int, BeforeValidator(_mebibytes), Field(gt=0)]
 Name = Annotated[str, BeforeValidator(lambda value: _plain(value) if isinstance(value, str) else value)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Url = Annotated[str, BeforeValidator(_file_url), Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$")]
+Url = Annotated[str, BeforeValidator(_file_url), Field(pattern=r"^(https?://|file:///|file://\$\{store\}/)[^\s'\"\\`$]*(\$\{store\}[^\s'\"\\`$]*)?$"), AfterValidator(_parsed)]
 # OSTREE_REF_REGEXP (ostree 2022.7, src/libostree/ostree-core-private.h) takes dots, too, but the name is a path below refs/
 Ref = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+# an id of a .repo file's section (libdnf, Repo::verifyId), or a pattern of them, as lorax takes them (src/pylorax/dnfbase.py: get_matching, GLOB)
+RepoPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:*?\[][A-Za-z0-9_.:*?\[\]!-]*$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$")]
 TreePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._@+-]+)*$")]
 
@@ -285,8 +296,8 @@ class LoraxConfig(Model):
     sources: tuple[Url, ...] = Field(default=(), description="package repositories (baseurl)")
     mirrors: tuple[Url, ...] = Field(default=(), description="mirror lists")
     repos: tuple[str, ...] = Field(default=(), description=".repo files")
-    enable_repos: tuple[Word, ...] = ()
-    disable_repos: tuple[Word, ...] = ()
+    enable_repos: tuple[RepoPattern, ...] = Field(default=(), description="ids of `repos`, or patterns of them")
+    disable_repos: tuple[RepoPattern, ...] = Field(default=(), description="likewise; they win")
     installpkgs: tuple[str, ...] = Field(default=(), description="packages for the installer itself")
     excludepkgs: tuple[str, ...] = ()
     rootfs_size: int | None = Field(default=None, ge=1, le=64, description="GiB of the root file system; not given: from the tree's size")
@@ -330,7 +341,7 @@ class LoraxConfig(Model):
             raise ValueError(f"{', '.join(taken)}: lorax itself gives templates what is called that: choose another name")
         return value
 
-    @field_validator("sources")
+    @field_validator("sources", "mirrors")
     @classmethod
     def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
@@ -466,7 +477,7 @@ class PublishConfig(Model):
         default=(),
         description="files of public keys that other releases at the destination are signed with: former keys, other lines' keys",
     )
-    url: Annotated[str, Field(pattern=r"^https?://[^\s'\"\\`$<>]*/$")] | None = Field(
+    url: Annotated[str, Field(pattern=r"^https?://[^\s'\"\\`$<>?#]*/$"), AfterValidator(_parsed)] | None = Field(
         default=None,
         description="where the world finds the directory of releases (with / at the end): feeds and mails need whole addresses",
     )

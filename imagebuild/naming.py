@@ -78,6 +78,9 @@ def is_destination(url: str) -> bool:
         _ = parts.port  # raises for what is no number
     except ValueError:
         return False
+    # they would be left out: what is promoted would lie elsewhere
+    if parts.scheme != "file" and set(url) & set("?#"):
+        return False
     if parts.scheme in ("rsync", "ssh"):
         return HOST.fullmatch(parts.netloc) is not None and REMOTE_PATH.fullmatch(parts.path) is not None
     return not parts.netloc if parts.scheme == "file" else parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) is not None
@@ -100,6 +103,9 @@ def _refused(validate: Callable[[], object]) -> str:
 def _product(line: Line) -> Iterator[tuple[str, str]]:
     if not FILE.fullmatch(short(line.product)):
         yield "product", f"is in names of files, where only blanks are left out: {LETTERS}"
+    if line.product != line.product.strip():
+        # configparser, which .treeinfo is written with, strips values: `verify` would read another product
+        yield "product", "has blanks at its ends, which metadata loses"
 
 
 def _release(line: Line) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ import pytest
 from imagebuild import cli, graph, progress
 from imagebuild.steps import step
 from imagebuild.store import Store
+from tests.deadline import read_line
 from tests.test_ostree import REF, Source, config, homedir, make_commit, source  # noqa: F401  # fixtures
 
 ROOT = Path(__file__).parent.parent
@@ -211,7 +212,7 @@ def test_an_interrupt_says_within_a_second_what_it_ends(source: Source, settings
     time.sleep(1)
     begun = time.monotonic()
     process.send_signal(number)
-    said = process.stderr.readline()
+    said = read_line(process.stderr)
     assert time.monotonic() - begun < 1
     assert said.startswith(f"imagebuild: {number.name}: ending pull")
     process.communicate(timeout=20)

@@ -83,7 +83,11 @@ def test_an_address_in_a_configuration(tmp_path: Path, written: str, path: str) 
     assert found.place == Path(path)
 
 
-@pytest.mark.parametrize("written", ["file://srv/repo", "file:///a\nb", "https://example.org/a b", "https://example.org/'$x", "ftp://example.org"])
+@pytest.mark.parametrize(
+    "written",
+    ["file://srv/repo", "file:///a\nb", "https://example.org/a b", "https://example.org/'$x", "ftp://example.org", "https://[half/x", "http://", "http://:80/",
+     "http://h:x/"],
+)  # fmt: skip
 def test_other_addresses_are_refused_as_before(tmp_path: Path, written: str) -> None:
     data = yaml.safe_load((ROOT / "configs" / "debian-12.yaml").read_text())
     data["tree"]["url"] = written

@@ -1,5 +1,6 @@
 """The lorax backend: its child's protocol, every generation's arguments, templates that Mako renders, and what it made, looked into."""
 
+import argparse
 import inspect
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mako.template import Template
 
 from imagebuild import steplog
 from imagebuild.config import InstallerConfig, TreeConfig
@@ -133,6 +135,43 @@ def test_every_generation_is_driven(tmp_path: Path, tree: Tree, generation: str)
     ]  # fmt: skip
 
 
+@needs_root
+@pytest.mark.parametrize("generation", ["26.9", "39.5"])
+def test_paths_of_the_configuration_are_from_where_it_was_read(
+    tmp_path: Path, tree: Tree, generation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lorax runs in a directory of its own."""
+    fake(tmp_path, generation)
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"sharedir": "lorax/share", "python_path": ["lorax"], "path": ["lorax/bin"], "tmp": "lorax/tmp", "conf_file": "my.conf", "repos": ["my.repo"]}
+    config = installer(tmp_path, **options, python=os.path.relpath(sys.executable, tmp_path))
+    with steplog.writing_to(tmp_path / "log"):
+        lorax.build(tmp_path / "out", request(tmp_path, tree, config))
+    told = json.loads((tmp_path / "lorax" / "told.json").read_text())
+    assert (told["conf"]["sharedir"], told["conf"]["conf_file"]) == (f"{tmp_path}/lorax/share", f"{tmp_path}/my.conf")
+    assert told["dbo"]["repos"] == [f"{tmp_path}/my.repo"]
+
+
+@needs_root
+@pytest.mark.parametrize("generation", ["26.9", "39.5"])
+def test_lorax_is_given_plain_paths_wherever_the_store_is(tmp_path: Path, tree: Tree, generation: str) -> None:
+    """28.14 and 40.5.19 refused a `%` in their log's path ("invalid interpolation syntax"), and their templates quote no blanks."""
+    place, odd = fake(tmp_path, generation), tmp_path / "feature%2Fx@2 (1) \u00fc {a,b}"
+    (out := odd / "out").mkdir(parents=True)
+    (odd / "share").symlink_to(place / "share")
+    with steplog.writing_to(tmp_path / "log"):
+        made = lorax.build(out, request(tmp_path, tree, installer(place, sharedir=str(odd / "share"))))
+    assert made.is_file()
+    assert (out / "work" / "logs" / "pylorax.log").is_file()
+    told = json.loads((place / "told.json").read_text())
+    for path in (told["outputdir"], told["conf"]["logdir"], told["conf"]["sharedir"], told["workdir"]):
+        assert path.startswith(f"{place}/tmp/imagebuild-"), path
+    (place / "tmp of it").mkdir()
+    with pytest.raises(BuildError, match=r"installer\.lorax\.tmp: .* cannot work below"):
+        lorax.build(out, request(tmp_path, tree, installer(place, tmp=str(place / "tmp of it"))))
+
+
 # --- arguments ---------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +233,16 @@ def test_the_command_line_of_the_oldest_generations(tmp_path: Path, tree: Tree) 
         lorax_child.command_line(told["command"], "--source")
 
 
+def test_values_that_look_like_options_are_values() -> None:
+    """As lorax reads them (28.14, src/pylorax/cmdline.py: argparse, `append`)."""
+    options = [("--dracut-arg", ["--xz", "--install /.buildstamp", "-v"]), ("--bugurl", ["https://example.org"])]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dracut-arg", action="append")
+    parser.add_argument("--bugurl")
+    found = parser.parse_args(lorax_child.command_line(options, parser.format_help()))
+    assert (found.dracut_arg, found.bugurl) == (["--xz", "--install /.buildstamp", "-v"], "https://example.org")
+
+
 def test_the_child_runs_under_old_interpreters() -> None:
     text = Path(lorax_child.__file__).read_text()
     compile(text, "lorax_child.py", "exec")
@@ -230,11 +279,14 @@ def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) 
         ("% if switch:\nruncmd true\n% endif\n", "uses switch"),
         ("<% x = other %>\nruncmd echo ${x}\n", "uses other,"),
         ("% for broken\n", "is no template"),
+        ("runcmd echo gr\xf6\xdfe\n", "is no template: 'utf-8' codec"),
+        ('<%page args="root, mine"/>\n${mine}\n', "uses mine"),
+        ('<%def name="line(a)">${a}${b}</%def>\n${line(1)}\n', "uses b,"),
     ],
 )
 def test_a_variable_that_nobody_gives_is_found_before_the_packages(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "x.tmpl"
-    file.write_text(text)
+    file.write_bytes(text.encode("latin-1"))
     with pytest.raises(BuildError, match=message):
         lorax.check_templates([file], {"root"}, "key")
 
@@ -245,12 +297,21 @@ def test_a_template_that_is_not_there_is_found_before_the_packages(tmp_path: Pat
             lorax.check_templates([name], set(), "key")
 
 
-def test_names_and_loops_of_a_template_are_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<%page args="root"/>\n<%! import os %>\n<% a = root %>\n% for b in range(3):\nruncmd echo ${a} ${b} ${loop.index} ${os.sep}\n% endfor\n',
+        '<%page args="root, mine=\'x\', *more, other=2, **rest"/>\n${root}${mine}${more}${other}${rest}\n',
+        '<%def name="line(a, b=1)">runcmd echo ${a} ${b} ${root}</%def>\n${line(1)}\n',
+        '${line()}\n<%def name="line()">${inner()}<%def name="inner()">x</%def></%def>\n',
+    ],
+)
+def test_names_and_loops_of_a_template_are_its_own(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.tmpl"
-    file.write_text(
-        '<%page args="root"/>\n<%! import os %>\n<% a = root %>\n% for b in range(3):\nruncmd echo ${a} ${b} ${loop.index} ${os.sep}\n% endfor\n'
-    )
+    file.write_text(text)
     lorax.check_templates([file], {"root"}, "key")
+    # so says Mako
+    Template(text).render(root="/")
 
 
 REAL = """

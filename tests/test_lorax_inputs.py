@@ -73,6 +73,7 @@ def test_new_packages_are_other_content_and_nothing_else_is(tmp_path: Path) -> N
         ("", "is no XML"),
         ("<html><body>404</body></html>", "names no packages"),
         ("<repomd/>", "names no packages"),
+        ('<?xml version="1.0" encoding="x-none"?><repomd/>', "is no XML: unknown encoding"),
         ('<!DOCTYPE repomd [<!ENTITY a "b">]><repomd>&a;</repomd>', "has a document type"),
         ("x" * (9 << 20), "larger than 8 MiB"),
     ],
@@ -89,8 +90,10 @@ def test_a_source_that_cannot_be_read_is_an_error_with_its_url(tmp_path: Path, t
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[dict[str, bytes]], str]]:
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, bytes]], str]]:
     """Servers with answers, which return their URLs."""
+    # whatever proxy this machine has
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with contextlib.ExitStack() as open_until_the_end:
 
         def start(answers: dict[str, bytes]) -> str:
@@ -112,6 +115,9 @@ def test_a_mirror_list_is_its_first_mirror_that_answers(serve: Callable[[dict[st
     server = serve({"/list": mirrors})
     found = contents(mirrors=[f"{server}/list?repo=fedora-26&arch=x86_64"])
     assert list(found.values()) == list(contents(sources=[f"{mirror}/good"]).values())
+    # not one address; then another
+    half = serve({"/list": f"http://[half/\n{mirror}/good\n".encode()})
+    assert list(contents(mirrors=[f"{half}/list"]).values()) == list(found.values())
     empty = serve({"/list": b"# no mirrors\n"})
     with pytest.raises(BuildError, match="lists no mirror"):
         contents(mirrors=[f"{empty}/list"])
@@ -162,6 +168,8 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time(
         ("[a]\nbaseurl=@/none, @/26/x86_64\nenabled=1\n[b]\nbaseurl=@/none\nenabled = 0\n", {}, ["a"]),
         ("[main]\ngpgcheck=0\n[a]\nbaseurl=@/26/x86_64\nenabled=0\n", {"enable_repos": ["a"]}, ["a"]),
         ("[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n", {"disable_repos": ["b-debuginfo"]}, ["a"]),
+        ("[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n", {"disable_repos": ["*-debuginfo"]}, ["a"]),
+        ("[copr:h.org:u:p]\nbaseurl=@/26/x86_64\nenabled=0\n[b]\nbaseurl=@/none\n", {"enable_repos": ["copr:*"], "disable_repos": ["[!c]"]}, ["copr:h.org:u:p"]),
         ("[a]\nmetalink=@/none\nbaseurl=@/26/x86_64\n", {}, ["a"]),
         ("[a]\nbaseurl=@/none\nskip_if_unavailable=True\n", {}, ["a"]),
         ("[a]\nbaseurl=@/26/$arch\nname=100% of it; %(x)s\n", {}, ["a"]),
@@ -178,10 +186,14 @@ def test_repo_files_are_read_as_dnf_does(tmp_path: Path, text: str, options: dic
     ("text", "message"),
     [
         ("baseurl=x\n", "cannot be read as a .repo file"),
+        ("", "no package source is enabled in mine.repo"),
+        ("[a]\nbaseurl=https://example.org/os\nenabled=0\n", "no package source is enabled in mine.repo"),
         ("[a]\nname=b\n", r"\[a\] has neither baseurl, mirrorlist nor metalink"),
         ("\xff\xfe", "cannot be read as a .repo file"),
         ("[a]\nbaseurl=ftp://example.org/os\n", "only http, https and file"),
         ("[a]\nbaseurl=https://example.org/$unknown/os\n", r"example.org/\$unknown/os"),
+        ("[a]\nbaseurl=http://u:p@[half/os\n", r"http://\[half/os: Invalid IPv6 URL"),
+        ("[a]\nmirrorlist=http://[half/list\n", r"http://\[half/list"),
     ],
 )
 def test_a_repo_file_that_is_none_is_said(tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +204,17 @@ def test_a_repo_file_that_is_none_is_said(tmp_path: Path, text: str, message: st
         contents(repos=[str(file)])
     with pytest.raises(UsageError, match="cannot be read"):
         contents(repos=[str(tmp_path / "none.repo")])
+
+
+def test_lorax_without_a_source_is_said_before_anything() -> None:
+    with pytest.raises(UsageError, match="no package source is configured"):
+        contents()
+
+
+@pytest.mark.parametrize("key", ["sources", "mirrors"])
+def test_what_lorax_would_skip_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="silently skips"):
+        LoraxConfig.model_validate({key: ["https://example.org/mirrorlist?repo=updates-srpm"]})
 
 
 # --- the key ----------------------------------------------------------------------------------------------------------------
@@ -295,6 +318,8 @@ def test_lorax_conf_says_where_the_templates_are(tmp_path: Path) -> None:
         ({"templates.d/99-generic/x86.tmpl": "runcmd mkisofs"}, "x86_64", False),
         # the first directory counts: 80-rhel is before 99-generic
         ({"templates.d/80-rhel/x86.tmpl": "runcmd", "templates.d/99-generic/x86.tmpl": ".discinfo=x"}, "x86_64", False),
+        # what an editor or a version control system has there does not
+        ({"templates.d/.git/config": "x", "templates.d/99-generic/x86.tmpl": ".discinfo=x"}, "x86_64", True),
         ({"x86.tmpl": ".discinfo=x"}, "x86_64", True),
         ({"x86.tmpl": ".discinfo=x", "aarch64.tmpl": "runcmd"}, "aarch64", False),
         ({}, "x86_64", False),
@@ -391,6 +416,11 @@ def test_an_old_lorax_without_its_command_is_not_working(tmp_path: Path) -> None
         ("40.5.19", "Red Hat Enterprise Linux", "10.1", True),
         ("46.0", "AlmaLinux", "9.4", False),
         ("19.7.28-1", "RHEL", "7.9", True),
+        # editions of Fedora
+        ("46.0", "Fedora IoT", "40", False),
+        ("40.2", "Fedora IoT", "40", True),
+        ("39.5", "Fedora-Silverblue", "40.20240101.0", False),
+        ("46.0", "Fedorable", "40", True),
         # nothing is known of these
         ("46.0", "Fedora", "rawhide", True),
         ("46.0", "Debian", "12", True),

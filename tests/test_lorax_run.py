@@ -17,12 +17,13 @@ from rich.console import Console
 
 from imagebuild import progress, steplog
 from imagebuild.errors import BuildError, EvidenceError
-from imagebuild.installers import lorax, lorax_child, lorax_failure, lorax_request
+from imagebuild.installers import lorax, lorax_child, lorax_failure, lorax_request, lorax_sources
 from imagebuild.model import Tree
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.store import Store
-from imagebuild.tools import temporary
+from imagebuild.tools import command, temporary
 from tests import fake_lorax
+from tests.deadline import read_line
 from tests.test_lorax import SOURCE, fake, installer, kickstarts, needs_root, request, tree
 
 __all__ = ["tree"]
@@ -186,6 +187,20 @@ def test_times_are_set_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / ".treeinfo").read_text() == "[general]\ntimestamp = 7\nfamily = Fedora\n\n[stage2]\nmainimage = images/install.img\n\n"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cannot download https://me:secret@example.org/os/repodata/repomd.xml", "for http://me:secret@h:80?x", "via me:secret@proxy.example.org:3128",
+        "repo: 'https://me:se%40secret@x/'", "https://me:s@secret@example.org/os",
+    ],
+)  # fmt: skip
+def test_no_password_is_quoted_wherever_it_stands(text: str) -> None:
+    """Of .repo files, too, which only dnf reads."""
+    said = lorax_sources.without_logins(text, ["http://[half", "https://example.org/a@b"] + (["me:secret@proxy.example.org:3128"] if "via" in text else []))
+    assert "secret" not in said
+    assert said == text.replace(text[text.index("me:") : text.rindex("@") + 1], "")
+
+
 # --- interrupts -----------------------------------------------------------------------------------------------------------
 
 BUILD = """
@@ -229,9 +244,12 @@ def started(tmp_path: Path, tree: Tree, generation: str, clean_up: float) -> Ite
         env={**os.environ, "FAKE_CLEAN_UP": str(clean_up), "TMPDIR": str(tmp_path / "temporary")}, start_new_session=True,
     )  # fmt: skip
     with process:
-        wait_for(place / "mounted")
-        yield process, place
-        process.kill()
+        try:
+            wait_for(place / "mounted")
+            yield process, place
+        finally:
+            # leaving `with` waits for it
+            process.kill()
 
 
 def wait_for(file: Path) -> None:
@@ -242,6 +260,14 @@ def wait_for(file: Path) -> None:
 
 
 def still_running(place: Path) -> list[str]:
+    """Return what runs there and does not end: a program that was killed needs a moment until it is gone."""
+    deadline = time.monotonic() + 10
+    while (found := running(place)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def running(place: Path) -> list[str]:
     found = []
     for each in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -258,16 +284,14 @@ def still_running(place: Path) -> list[str]:
 def test_an_interrupted_lorax_cleans_up_and_leaves_nothing(tmp_path: Path, tree: Tree, generation: str, number: signal.Signals) -> None:
     """Longer than everybody else is waited for, and what it waits for is said at once."""
     with started(tmp_path, tree, generation, clean_up=4) as (process, place):
-        begun = time.monotonic()
         process.send_signal(number)
         assert process.stderr is not None
-        said = process.stderr.readline()
-        assert time.monotonic() - begun < 1
+        said = read_line(process.stderr)
+        assert not (place / "cleaned").exists(), "four seconds later"
         assert "waiting up to 45 s for lorax" in said
         assert process.wait(30) == 130
         assert (place / "cleaned").exists()
         assert not (place / "interrupted again").exists()
-        assert time.monotonic() - begun < 15
         assert list((place / "tmp").iterdir()) == []
         assert list((tmp_path / "temporary").iterdir()) == []
         assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith("lorax")]
@@ -277,9 +301,10 @@ def test_an_interrupted_lorax_cleans_up_and_leaves_nothing(tmp_path: Path, tree:
 @needs_root
 def test_a_signal_to_the_whole_group_reaches_the_command_once(tmp_path: Path, tree: Tree) -> None:
     with started(tmp_path, tree, "26.9", clean_up=2) as (process, place):
-        child = next(int(each.parent.name) for each in Path("/proc").glob("[0-9]*/cmdline") if _is_child(each, tmp_path))
+        group = os.getpgid(next(int(each.parent.name) for each in Path("/proc").glob("[0-9]*/cmdline") if _is_child(each, tmp_path)))
         for _ in range(3):
-            os.killpg(os.getpgid(child), signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGINT)
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -303,9 +328,6 @@ def test_a_killed_build_leaves_what_the_next_run_sweeps(
     with started(tmp_path, tree, generation, clean_up=1) as (process, place):
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 10
-        while still_running(place) and time.monotonic() < deadline:
-            time.sleep(0.05)
         assert still_running(place) == [], "lorax outlives the build"
         assert list((place / "tmp").rglob("lorax-*"))
         # any run with that TMPDIR, although it may not have anything to do with lorax
@@ -318,10 +340,24 @@ def test_a_killed_build_leaves_what_the_next_run_sweeps(
         assert list((place / "tmp").iterdir()) == []
 
 
+def begin_to_count_when_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a minute be a moment, but not before lorax is in the middle of its work, however long that takes here."""
+    wait = command.Process.wait
+
+    def patient(process: command.Process, seconds: float | None = None) -> int:
+        # only lorax itself has a deadline
+        if seconds is not None:
+            wait_for(tmp_path / "lorax" / "mounted")
+        return wait(process, seconds)
+
+    monkeypatch.setattr(command.Process, "wait", patient)
+    monkeypatch.setattr(lorax, "MINUTE", 0.01)
+
+
 @needs_root
 @BOTH
 def test_one_that_takes_too_long_is_interrupted(tmp_path: Path, tree: Tree, generation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lorax, "MINUTE", 0.1)
+    begin_to_count_when_mounted(tmp_path, monkeypatch)
     error = failure(tmp_path, tree, generation, "hang", timeout_minutes=30)
     assert "lorax did not end within 30 minutes" in error.message
     assert "installer.lorax.timeout_minutes" in error.hint
@@ -330,7 +366,7 @@ def test_one_that_takes_too_long_is_interrupted(tmp_path: Path, tree: Tree, gene
 
 @needs_root
 def test_one_that_does_not_end_is_killed(tmp_path: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lorax, "MINUTE", 0.1)
+    begin_to_count_when_mounted(tmp_path, monkeypatch)
     monkeypatch.setattr(lorax_request, "CLEAN_UP_SECONDS", 1)
     monkeypatch.setattr(lorax, "PATIENCE_SECONDS", 3.0)
     monkeypatch.setenv("FAKE_CLEAN_UP", "600")

@@ -16,7 +16,7 @@ from imagebuild.installers import lorax
 from imagebuild.model import Tree
 from imagebuild.tools.ostree import Repo
 from tests.test_evil_paths import NAMES, origin  # noqa: F401  # a fixture
-from tests.test_lorax import fake, installer, request, tree  # noqa: F401  # a fixture
+from tests.test_lorax import fake, installer, needs_root, request, tree  # noqa: F401  # a fixture
 from tests.test_plan import ROOT
 
 TEMPLATES = ROOT / "templates" / "lorax"
@@ -166,6 +166,7 @@ def test_other_names_are_taken() -> None:
     assert LoraxConfig(variables={"mine": "y", "root_size": "3", "Product": "x"}).variables["Product"] == "x"
 
 
+@needs_root
 @pytest.mark.parametrize(("version", "name"), [("26.9", "branding"), ("33.11", "branding"), ("46.0", "libdir")])
 def test_what_this_lorax_does_not_give_is_said_before_it_runs(
     tmp_path: Path, tree: Tree, version: str, name: str  # noqa: F811

@@ -1,5 +1,6 @@
 """A verdict holds for the criteria that gave it, and no others."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_what_the_criteria_make_belongs_to_who_runs_them(tmp_path: Path, monkeyp
     left: list[Path] = []
 
     def killed(argv: list[str], *, env: dict[str, str], **_: object) -> str:
-        for place in env[temporary.PLACES].split(":"):
+        for place in json.loads(env[temporary.PLACES]):
             (Path(place) / "guest-0000.secret").mkdir()
             left.append(Path(place))
         (tmp_path / "cells.json").write_bytes(TypeAdapter(list[Cell]).dump_json([cell]))

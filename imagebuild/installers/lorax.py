@@ -25,7 +25,7 @@ from imagebuild.installers import lorax_failure as failure
 from imagebuild.installers.lorax_about import CHILD, HINT, about, environment, misfit
 from imagebuild.installers.lorax_inputs import paths
 from imagebuild.installers.lorax_metadata import shown
-from imagebuild.installers.lorax_request import INSTALLER_SIZE, PATIENCE_SECONDS, child_request
+from imagebuild.installers.lorax_request import INSTALLER_SIZE, PATIENCE_SECONDS, PLAIN, child_request
 from imagebuild.tools import command, gpg, temporary
 
 GIB = 1 << 30
@@ -113,6 +113,10 @@ def _check_space(request: Request, out: Path, *, nested: bool) -> None:
     tmp = Path(request.config.lorax.tmp)
     if not tmp.is_dir() or not os.access(tmp, os.W_OK):
         raise BuildError(f"installer.lorax.tmp: {tmp} is no directory that can be written to", hint="it needs several GiB of room")
+    if not PLAIN.fullmatch(str(tmp.absolute())):
+        raise BuildError(
+            f"installer.lorax.tmp: lorax's own templates cannot work below {tmp}", hint="name one of letters, digits and . _ - / only, such as /var/tmp"
+        )
     root, tree = INSTALLER_SIZE, request.tree.size * 11 // 10
     image = int((root + tree) * COMPRESSED)
     needs = {
@@ -130,7 +134,7 @@ def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, P
     options = request.config.lorax
     logs.mkdir()
     # a namespace of its own: what it leaves mounted is gone with it
-    argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "--", options.python, CHILD, asked]
+    argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "--", Path(options.python).absolute(), CHILD, asked]
     tmp = str(places["installer.lorax.tmp"])
     found = environment(options) | {"SOURCE_DATE_EPOCH": str(request.epoch), "TMPDIR": tmp}
     process = command.Process(argv, env=found, cwd=Path(tmp), shown=["lorax", asked.name], patience=PATIENCE_SECONDS)
@@ -201,7 +205,7 @@ def check_templates(templates: Sequence[Path], known: frozenset[str] | set[str],
             raise BuildError(f"there is no lorax template {file}", hint=f"{key} wants absolute paths")
         try:
             root: Any = Lexer(file.read_text(), filename=str(file)).parse()
-        except (MakoException, SyntaxError) as error:
+        except (MakoException, SyntaxError, OSError, UnicodeDecodeError) as error:
             raise BuildError(f"{file} is no template: {error}") from error
         lost = sorted(_undeclared(root.nodes) - set(known) - set(dir(builtins)) - MAKO)
         if lost:
@@ -215,8 +219,18 @@ def _undeclared(nodes: Sequence[Any]) -> set[str]:
     declared: set[str] = set()
     for node in nodes:
         if isinstance(node, parsetree.PageTag):
-            continue  # its arguments are what the template wants, and it says no more than its body does
+            # its arguments are what the template wants, and it says no more than its body does; those with a default need nobody
+            declared |= _with_defaults(node.body_decl)
+            continue
+        # what it calls is declared beside it, its arguments within (mako/codegen.py, _Identifiers)
+        declared |= {node.funcname} if isinstance(node, parsetree.DefTag) else {node.name} if isinstance(node, parsetree.NamespaceTag) else set()
         used |= set(node.undeclared_identifiers()) if hasattr(node, "undeclared_identifiers") else set()
         declared |= set(node.declared_identifiers()) if hasattr(node, "declared_identifiers") else set()
         used |= _undeclared(getattr(node, "nodes", []))
     return used - declared
+
+
+def _with_defaults(arguments: Any) -> set[str]:
+    """Return those of a template's arguments that nobody must give, by what Mako writes into a `def` (mako/ast.py, FunctionDecl)."""
+    texts = arguments.get_argument_expressions()
+    return {text.partition("=")[0].lstrip("*") for text in texts if "=" in text or text.startswith("*")}

@@ -34,9 +34,9 @@ def environment(options: LoraxConfig) -> dict[str, str]:
     # without UTF-8 mode lorax, which sets the C locale, dies of a file name that is not ASCII
     found = {"PYTHONUTF8": "1"}
     if options.python_path:
-        found["PYTHONPATH"] = os.pathsep.join(options.python_path)
+        found["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, options.python_path))
     if options.path:
-        found["PATH"] = os.pathsep.join([*options.path, command.search_path()])
+        found["PATH"] = os.pathsep.join([*map(os.path.abspath, options.path), command.search_path()])
     return found
 
 
@@ -60,8 +60,9 @@ def about(options: LoraxConfig) -> About:
 def misfit(found: About, product: str, release: str) -> str:
     """Return why a lorax is not the one of a release: its templates name packages that only its own has; empty when it may be."""
     branch = re.match(r"\d+", found.version)
-    wanted = int(release) if product == "Fedora" and release.isdecimal() else None
     major = re.match(r"\d+", release)
+    # whichever edition: Fedora IoT, Fedora Silverblue
+    wanted = int(major[0]) if re.match(r"fedora\b", product, re.IGNORECASE) and major is not None else None
     if ENTERPRISE_NAMES.search(product) and major is not None:
         wanted = ENTERPRISE.get(major[0])
     if branch is None or wanted is None or int(branch[0]) == wanted:

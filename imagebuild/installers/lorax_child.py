@@ -147,8 +147,13 @@ def command_line(options: Any, help_text: str, dispensable: Any = ()) -> Any:
                 print("this lorax has no option %s: its own default is taken" % name)
                 continue
             raise CannotError("this lorax has no option %s" % name)
-        argv += [name] if values is True else [word for value in values for word in (name, value)]
+        argv += [name] if values is True else [word for value in values for word in _words(name, value)]
     return argv
+
+
+def _words(name: str, value: str) -> Any:
+    """Return an option with its value: argparse takes a word that begins with `-` (dracut's --xz) for an option, unless it is joined to its name."""
+    return ["%s=%s" % (name, value)] if value.startswith("-") else [name, value]
 
 
 # --- what it says ---------------------------------------------------------------------------------------------------------

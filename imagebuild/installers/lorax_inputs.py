@@ -88,7 +88,7 @@ def puts_discinfo(config: InstallerConfig, arch: str) -> bool:
     """
     directory = shared(config.lorax)
     # pylorax.find_templates: the first below templates.d, if there is one
-    first = next(iter(sorted((directory / "templates.d").glob("*"))), directory)
+    first = next(iter(sorted((directory / "templates.d").glob("[!.]*"))), directory)
     template = first / ARCHITECTURES.get(config.lorax.buildarch or arch, f"{arch}.tmpl")
     try:
         return ".discinfo=" in template.read_text(errors="replace")

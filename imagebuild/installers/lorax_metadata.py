@@ -50,8 +50,8 @@ class _Unread:
 
 def shown(url: str) -> str:
     """Return a URL without name and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    # not by urlsplit, which refuses some: this is what errors are said with
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", url)
 
 
 def content(source: Source) -> str:
@@ -85,8 +85,12 @@ def _digests(source: Source, unread: _Unread) -> Iterator[str]:
 
 def _first(source: Source, urls: Sequence[str], unread: _Unread) -> Iterator[str]:
     for url in urls:
-        # a query stays behind the path
-        parts = urlsplit(url)
+        try:
+            # a query stays behind the path
+            parts = urlsplit(url)
+        except ValueError as error:
+            unread.reasons.append(f"{shown(url)}: {error}")
+            continue
         place = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/repodata/repomd.xml"))
         text = _tried(source, place, unread)
         if text is not None:
@@ -164,7 +168,7 @@ def _xml(text: bytes) -> ElementTree.Element:
         raise ValueError("has a document type")
     try:
         return ElementTree.fromstring(text)  # noqa: S314  # no document type, so no entities
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise ValueError(f"is no XML: {error}") from error
 
 

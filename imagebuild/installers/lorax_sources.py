@@ -8,7 +8,6 @@ import fnmatch
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from imagebuild.config import LoraxConfig
 from imagebuild.errors import UsageError
@@ -22,6 +21,9 @@ def contents(options: LoraxConfig, *, release: str, arch: str) -> dict[str, str]
     found = {}
     for source in sources(options, release=release, arch=arch):
         found[f"packages of {source.name}"] = content(source)
+    if not found:
+        what = f"enabled in {', '.join(Path(name).name for name in options.repos)}" if options.repos else "configured"
+        raise UsageError(f"no package source is {what}", hint="installer.lorax.sources has their URLs; enable_repos names those of .repo files")
     return found
 
 
@@ -43,10 +45,10 @@ def _variables(release: str, arch: str) -> dict[str, str]:
 
 
 def without_logins(text: str, urls: Sequence[str]) -> str:
-    """Return a text without names and passwords of these URLs."""
-    for login in {urlsplit(_proxy(url)).netloc.rpartition("@")[0] for url in urls} - {""}:
+    """Return a text without names and passwords of these URLs, wherever they stand, and of any other (.repo files have some, too)."""
+    for login in {re.split("[/?#]", _proxy(url).partition("://")[2])[0].rpartition("@")[0] for url in urls} - {""}:
         text = text.replace(f"{login}@", "")
-    return text
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
 
 
 def _proxy(given: str) -> str:

@@ -14,6 +14,7 @@ be unmounted stays; a GnuPG agent is told to end.
 import atexit
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -31,7 +32,7 @@ from typing import Any
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 
-# where a program of ours, whose parent owns everything temporary, finds its place, and a short one
+# where a program of ours, whose parent owns everything temporary, finds its place, and a short one: a list in JSON
 PLACES = "IMAGEBUILD_TEMPORARY"
 # bytes of a directory's path that leave room for sockets: unix(7) has 107 for them, and ssh's mux.c adds 17 to ControlPath while it listens
 LONGEST = 70
@@ -133,7 +134,7 @@ def _make(parent: Path, name: str, suffix: str) -> Path:
 def for_child(name: str) -> Iterator[Mapping[str, str]]:
     """Yield the environment of a program of ours: what it makes belongs to this process, and is removed when the block ends."""
     with directory(name) as place, directory(name, sockets=True) as short:
-        yield {PLACES: os.pathsep.join((str(place), str(short))), "TMPDIR": str(_short_name(place, short))}
+        yield {PLACES: json.dumps([str(place), str(short)]), "TMPDIR": str(_short_name(place, short))}
 
 
 def _short_name(place: Path, short: Path) -> Path:
@@ -151,14 +152,14 @@ def _short_name(place: Path, short: Path) -> Path:
 def _place(base: Path | None) -> Path:
     given = os.environ.get(PLACES)
     if base is None and given:
-        return Path(given.partition(os.pathsep)[0])
+        return Path(json.loads(given)[0])
     return _own(base or _base()).path
 
 
 def _short_place() -> Path:
     given = os.environ.get(PLACES)
     if given:
-        return Path(given.partition(os.pathsep)[2])
+        return Path(json.loads(given)[1])
     # the longest that is made below
     room = LONGEST - len(f"/imagebuild-{os.geteuid()}/4194304-0000/criteria-0000/gpg-0000{SECRET}")
     wanted = [_base(), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")]
