@@ -332,6 +332,22 @@ def test_permissions_and_names(tmp_path: Path) -> None:
     assert not one.exists()
 
 
+def test_an_agent_that_does_not_answer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a busy machine."""
+
+    def silent(_: Path) -> int:
+        raise TimeoutError
+
+    with temporary.directory("gpg", sockets=True) as place:
+        home = place / "home"
+        home.mkdir(mode=0o700)
+        gpg.ensure_key(home, "somebody")
+        agents = [pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(home).encode() in words]
+        monkeypatch.setattr(temporary, "_end_agent", silent)
+    assert len(agents) == 1
+    assert _gone(agents[0])
+
+
 def test_an_agent_reached_by_a_short_name_ends(tmp_path: Path) -> None:
     home = tmp_path / ("long" * 30)
     with temporary.directory("gpg", sockets=True) as short:

@@ -372,11 +372,32 @@ def _end_agents(place: Path) -> list[int]:
     for root, names, _ in os.walk(place):
         links = [Path(root) / name for name in names if (Path(root) / name).is_symlink()]
         for home in (Path(root), *links):
-            # one that is just ending says nothing: no second word
-            with contextlib.suppress(OSError, ValueError, IndexError):
+            try:
                 if (home / AGENT).is_socket():
                     found.append(_end_agent(home))
+            except TimeoutError:
+                found += _terminated_agents(home)
+            except (OSError, ValueError, IndexError):
+                # one that is just ending says nothing: no second word
+                continue
     return found
+
+
+def _terminated_agents(home: Path) -> list[int]:
+    """Terminate the agents of a home directory that do not answer, on a busy machine; return their process ids."""
+    found = []
+    for process in Path("/proc").iterdir():
+        # any of them may end meanwhile
+        with contextlib.suppress(OSError):
+            words = _words(process) if process.name.isdecimal() else []
+            if words[:1] and words[0].endswith(b"gpg-agent") and os.fsencode(home) in words:
+                os.kill(int(process.name), signal.SIGTERM)
+                found.append(int(process.name))
+    return found
+
+
+def _words(process: Path) -> list[bytes]:
+    return (process / "cmdline").read_bytes().split(b"\0")
 
 
 def _end_agent(home: Path) -> int:
