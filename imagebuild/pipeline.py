@@ -7,15 +7,18 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
-from imagebuild import criteria
-from imagebuild.config import Config, ImageConfig
+from imagebuild.config.images import ImageConfig
 from imagebuild.deploy.ways import DiskSpec
+from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, gather_available, step
 from imagebuild.errors import UsageError
-from imagebuild.formats.table import FORMATS, wanted
-from imagebuild.installers.table import INSTALLERS
-from imagebuild.installers.table import choose as choose_installer
+from imagebuild.formats.registry import FORMATS, wanted
+from imagebuild.installers.registry import INSTALLERS
+from imagebuild.installers.registry import choose as choose_installer
 from imagebuild.kinds import Firmware, Login
 from imagebuild.model import Disk, Image, Inspection, Installation, IsoImage, Kickstart, Release, Toolbox, Tree, Verdict, Waiver
+from imagebuild.release_line.model import Config
+from imagebuild.smoke import criteria
+from imagebuild.smoke.waivers import GROWTH
 from imagebuild.stages.convert import convert_disk
 from imagebuild.stages.disk import derive_disk, install_disk
 from imagebuild.stages.inspect import inspect_image
@@ -26,10 +29,8 @@ from imagebuild.stages.release import admit
 from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
-from imagebuild.steps import Cost, Step, Unkeyed, gather, gather_available, step
 from imagebuild.tools import command, qemu
 from imagebuild.tools.accelerator import EMULATED, QEMU, Accelerator
-from imagebuild.waivers import GROWTH
 
 MIB = 1024 * 1024
 

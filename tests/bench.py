@@ -20,25 +20,30 @@ from typing import Any
 
 from rich.console import Console
 
-from imagebuild import config, files, graph, steplog
+from imagebuild import files, steplog
+from imagebuild.cli.progress import View
 from imagebuild.composers import mmdebstrap
-from imagebuild.config import Config, LiveConfig, MmdebstrapConfig, cache_directory
+from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.config.installer import LiveConfig
+from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import DiskSpec, choose_ways
+from imagebuild.destinations.source import DirectorySource
+from imagebuild.engine import graph
+from imagebuild.engine.steps import Cost, Step
+from imagebuild.engine.store import Store
 from imagebuild.model import Disk, IsoImage, Toolbox, Tree
 from imagebuild.pipeline import Host, wire
-from imagebuild.progress import View
-from imagebuild.publish.source import DirectorySource
 from imagebuild.publish.verify import Found, Trust, verify
+from imagebuild.release_line import reading as config
+from imagebuild.release_line.model import Config
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import write_kickstart
 from imagebuild.stages.tree import pin
-from imagebuild.steps import Cost, Step
-from imagebuild.store import Store
 from imagebuild.tools import accelerator, command, iso, loop
+from tests.data import ROOT
 from tests.release_lab import FIRST, Line
 
-ROOT = Path(__file__).parent.parent
 LIMITS = {
     "disk stage / plain script": 3.0,
     "disk set / plain script": 0.8,

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.tools.accelerator import EMULATED
+from tests.data import ROOT
 
 # CPU seconds after which a guest has hung: ten times what the slowest takes
 BOOT_SECONDS, START_SECONDS = 900.0, 60.0
@@ -30,7 +31,7 @@ WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
 # another panic is a failure: the kernel got no further than to it
 PROMPT, PANIC = b" login:", b"VFS: Unable to mount root fs"
 # where `make demo` puts its disk, and what is compared when nobody says
-DEMO = Path(__file__).parent.parent / "build" / "demo" / "store" / "artifacts"
+DEMO = ROOT / "build" / "demo" / "store" / "artifacts"
 CHOICES = ["max:2", "max:1", *(f"{model}:1" for model in sorted(set(EMULATED.values()))), f"{EMULATED[1]}:2", f"{EMULATED[1]}:1x2"]
 DATA = ("usr/share/qemu", "usr/share/seabios")
 

@@ -20,7 +20,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.data import ROOT
+
 COMMON = (
     "add-arch-template", "add-arch-template-var", "add-template", "add-template-var", "bugurl", "buildarch", "cachedir", "config", "disablerepo",
     "enablerepo", "force", "installpkgs", "isfinal", "logfile", "macboot", "mirrorlist", "nomacboot", "noupgrade", "noverify", "product", "proxy",

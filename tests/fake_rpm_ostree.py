@@ -23,7 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-DATA = Path(__file__).parent / "data/rpm-ostree"
+from tests import data as tests_data
+
+DATA = tests_data.DATA / "rpm-ostree"
 VERSIONS = ("2016.13", "2017.11", "2018.7", "2022.19", "2026.2")
 # up to 2018.9 the unified core took nothing but a bare-user repository
 STRICT = ("2017.11", "2018.7")

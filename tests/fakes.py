@@ -7,14 +7,14 @@ from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
-from imagebuild.container_units import CONTAINER_UNIT, SYSTEM_UNIT
 from imagebuild.deploy.target import Argv, File
 from imagebuild.errors import BuildError
-from imagebuild.guest import Expected, Host, Registry
-from imagebuild.hosts import Deployment
-from imagebuild.hosts.ostree import OstreeHost
-from imagebuild.journey import Offer, Stop
-from imagebuild.releases import PACKAGE, Release
+from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
+from imagebuild.smoke.host import Expected, Host, Registry
+from imagebuild.smoke.hosts import Deployment
+from imagebuild.smoke.hosts.ostree import OstreeHost
+from imagebuild.smoke.journey import Offer, Stop
+from imagebuild.smoke.releases import PACKAGE, Release
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.ssh import Answer
 

@@ -4,8 +4,8 @@ import hashlib
 
 from gi.repository import OSTree
 
-from imagebuild.tools.ostree import Repo
-from imagebuild.tools.ostree_kernel import boot_files
+from imagebuild.tools.ostree.kernel import boot_files
+from imagebuild.tools.ostree.repository import Repo
 
 PLACES = ("usr/lib/ostree-boot", "boot")
 

@@ -1,4 +1,4 @@
-"""Promotes, and is killed before a step (none: it is not): what tests/test_publish_promote.py runs as a process of its own.
+"""Promotes, and is killed before a step (none: it is not): what tests/publish/test_promote.py runs as a process of its own.
 
 python -m tests.promote_killed CONFIG STORE DESTINATION STEP RELEASE…
 """
@@ -8,10 +8,10 @@ import signal
 import sys
 from pathlib import Path
 
-from imagebuild import config
-from imagebuild.cli_publish import signer_of
-from imagebuild.publish.destination import open_destination
+from imagebuild.cli.publish import signer_of
+from imagebuild.destinations.access import open_destination
 from imagebuild.publish.promote import Promotion, promote
+from imagebuild.release_line import reading as config
 
 
 def main(settings: str, store: str, destination: str, stop: str, *places: str) -> None:

@@ -1,4 +1,4 @@
-"""Pulls two commits into one repository at the same time: what tests/test_ostree_writers.py runs as a process of its own.
+"""Pulls two commits into one repository at the same time: what tests/tools/ostree/test_writers.py runs as a process of its own.
 
 python -m tests.pull_together same|own DIRECTORY FIRST_COMMIT FIRST_KEY SECOND_COMMIT SECOND_KEY URL…
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Barrier
 
 from imagebuild.errors import BuildError
-from imagebuild.tools.ostree import Remote, Repo
-from imagebuild.tools.ostree_server import Patience
+from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.server import Patience
 
 QUICK = Patience(attempts=1, low_speed_seconds=60)
 

@@ -12,21 +12,22 @@ from typing import Any
 
 import yaml
 
-from imagebuild import config, criteria
-from imagebuild.cli_publish import signer_of
-from imagebuild.config import Config
-from imagebuild.formats.table import wanted
+from imagebuild.cli.publish import signer_of
+from imagebuild.formats.registry import wanted
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish.assemble import assemble
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import suffix
 from imagebuild.publish.numbers import take_names
+from imagebuild.release_line import reading as config
+from imagebuild.release_line.model import Config
+from imagebuild.smoke import criteria
 from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import gpg
-from imagebuild.tools.ostree import Repo
-from tests.test_ostree import FILES
-from tests.test_plan import ROOT
+from imagebuild.tools.ostree.repository import Repo
+from tests.data import ROOT
+from tests.tools.ostree.test_repository import FILES
 
 REF = "debian/12/x86_64/atomic-host"
 USER = "imagebuild demo <imagebuild-demo@example.org>"

@@ -8,29 +8,30 @@ from typing import Any
 import pytest
 from gi.repository import GLib
 
-from imagebuild.config import KickstartConfig, SmokeConfig
+from imagebuild.config.images import KickstartConfig
+from imagebuild.config.smoke import SmokeConfig
 from imagebuild.errors import BuildError
 from imagebuild.formats import Unpacked
-from imagebuild.installers.lorax import template_variables
+from imagebuild.installers.lorax.backend import template_variables
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.publish import binding
-from imagebuild.releases import Release, Releases, offering
+from imagebuild.smoke.releases import Release, Releases, offering
 from imagebuild.stages import smoke
 from imagebuild.stages.kickstart import write_kickstart
 from imagebuild.stages.smoke import Bench, SmokeSpec, Subject
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import Pin, describe_tree, release_before
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.ostree import Repo, Staged
-from imagebuild.tools.ostree_binding import binding_of
+from imagebuild.tools.ostree.binding import binding_of
+from imagebuild.tools.ostree.repository import Repo, Staged
 from tests import release_lab
+from tests.cli.test_main import CONFIG, run
+from tests.installers.lorax.test_backend import installer, request
+from tests.publish.test_promote import go, line  # noqa: F401  # a fixture
 from tests.release_lab import FIRST, Line
-from tests.test_access import settings
-from tests.test_cli import CONFIG, run
-from tests.test_lorax import installer, request
-from tests.test_ostree import FILES, make_commit
-from tests.test_ostree import REF as BUILT
-from tests.test_publish_promote import go, line  # noqa: F401  # a fixture
+from tests.tools.ostree.test_repository import FILES, make_commit
+from tests.tools.ostree.test_repository import REF as BUILT
+from tests.tools.test_access import settings
 
 STABLE = "test/1/x86_64/stable"
 NIGHTLY = "debian/12/x86_64/updates/atomic-host"

@@ -13,24 +13,30 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imagebuild import cli, config, files, report
+from imagebuild import files
+from imagebuild.cli import main as cli
+from imagebuild.config.installer import LoraxConfig
 from imagebuild.deploy import bootloader, compare
 from imagebuild.deploy.disk_map import Area
+from imagebuild.destinations.access import Directory, open_destination
+from imagebuild.destinations.source import DirectorySource, open_source
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.installers import check, menu_facts, remaster
+from imagebuild.installers import check
+from imagebuild.installers.unattended import menu_facts, remaster
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
-from imagebuild.publish.destination import Directory, open_destination
-from imagebuild.publish.source import DirectorySource, open_source
 from imagebuild.publish.verify import Trust, describe, verify
-from imagebuild.rig import Rig
+from imagebuild.release_line import reading as config
+from imagebuild.session import outcome as report
+from imagebuild.smoke.rig import Rig
 from imagebuild.stages import kickstart, smoke
-from imagebuild.tools import command, iso, ostree_server, qemu, rpm, ssh, temporary
-from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools import command, iso, qemu, rpm, ssh, temporary
+from imagebuild.tools.ostree import server as ostree_server
+from imagebuild.tools.ostree.repository import Remote, Repo
+from tests.data import ROOT
+from tests.installers.unattended.test_remaster import make_iso
+from tests.publish.test_promote import go
 from tests.release_lab import FIRST, REF, SECOND, Line
-from tests.test_plan import ROOT
-from tests.test_publish_promote import go
-from tests.test_qemu import PLACES, TCG
-from tests.test_remaster import make_iso
+from tests.tools.test_qemu import PLACES, TCG
 
 NAMES = (
     "feature%2Fx", "Nightly Build", "a#b?c", "50%", "%zz;a&b'c\"d", "\u00e4\u2028a\\b", "{a,b}$HOME`c`", "a=b:c,d@@e", "(a)<b>|*[c]!", "-x ~a+b ",
@@ -185,7 +191,7 @@ def test_a_path_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("key", ["python_path", "path"])
 def test_a_directory_that_is_searched_has_no_colon(key: str) -> None:
     with pytest.raises(ValueError, match="would part it in two"):
-        config.LoraxConfig.model_validate({key: ["/a:/b"]})
+        LoraxConfig.model_validate({key: ["/a:/b"]})
 
 
 def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +206,7 @@ def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch
 
     def here(argv: list[str], *, cwd: Path, **_: object) -> str:
         options = [str(word) for word in argv[: argv.index("--pyargs")]]
-        plugin = options.index("imagebuild.criteria.plugin")
+        plugin = options.index("imagebuild.smoke.criteria.plugin")
         said.append(run([*options[: plugin - 1], *options[plugin + 1 :], "-s", "test_here.py"], cwd=cwd))
         return ""
 

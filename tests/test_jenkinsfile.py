@@ -11,8 +11,8 @@ import pytest
 import tree_sitter
 import tree_sitter_groovy
 
-from imagebuild import config
-from tests.test_plan import ROOT
+from imagebuild.release_line import reading as config
+from tests.data import ROOT
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"
 TEXT = (ROOT / "Jenkinsfile").read_bytes()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.data import ROOT
+
 SUFFIXES = {".py", ".md", ".ks", ".sh", ".yaml", ".toml", ".csv"}
 BIN = Path(sys.executable).parent
 
@@ -29,7 +30,7 @@ def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
     program = tmp_path / "wrong.py"
     program.write_text(
         "from pathlib import Path\n"
-        "from imagebuild.steps import Step, step\n"
+        "from imagebuild.engine.steps import Step, step\n"
         "def make_number(out: Path, text: str) -> int: return 1\n"
         "def use_text(out: Path, text: str) -> bytes: return bytes()\n"
         "number: Step[int] = step('number', make_number, 'one')\n"

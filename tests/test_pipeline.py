@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from imagebuild import config, graph
-from imagebuild.config import Config, WaiverConfig
+from imagebuild.config.smoke import WaiverConfig
+from imagebuild.engine import graph
+from imagebuild.engine.steps import inputs, key_of, soft_inputs
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.pipeline import Host, Pipeline, wire
+from imagebuild.release_line import reading as config
+from imagebuild.release_line.model import Config
 from imagebuild.stages.tree import Pin
-from imagebuild.steps import inputs, key_of, soft_inputs
 from imagebuild.tools.accelerator import Accelerator
-from tests.test_plan import ROOT
+from tests.data import ROOT
 
 TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.tools.ostree import Repo, signatures
+from imagebuild.tools.ostree.repository import Repo, signatures
 
 
 @dataclass(frozen=True, kw_only=True)

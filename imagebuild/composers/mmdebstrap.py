@@ -14,10 +14,11 @@ from string import Template
 
 from imagebuild import steplog
 from imagebuild.composers import Composed, sign_history
-from imagebuild.config import MmdebstrapConfig, TreeConfig
+from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg, temporary
-from imagebuild.tools.ostree import Repo, Staged
+from imagebuild.tools.ostree.repository import Repo, Staged
 
 SCRIPTS = ("debian_tree.sh", "grub_menu.sh", "storage_setup.sh")
 # where debian_tree.sh puts dpkg's database

@@ -16,10 +16,11 @@ from string import Template
 
 from imagebuild import files, steplog
 from imagebuild.composers import Composed, history, sign_history
-from imagebuild.config import RpmOstreeConfig, source_date_epoch
+from imagebuild.config.compose import RpmOstreeConfig
+from imagebuild.config.places import source_date_epoch
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg
-from imagebuild.tools.ostree import Repo
+from imagebuild.tools.ostree.repository import Repo
 
 PROGRAM = ("rpm-ostree", "compose", "tree")
 # GLib's GOption prints one option a line: "  -r, --repo=REPO    Path to …"

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.config import cache_directory
+from imagebuild.config.places import cache_directory
 from imagebuild.deploy import filesystems
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import Argv, File, environment
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import accelerator, command, guestfs
 from imagebuild.tools.guestfs import Session
 

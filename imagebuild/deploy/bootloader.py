@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy.layout import SECTOR, Partition
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.layout import SECTOR, Partition
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, temporary
 

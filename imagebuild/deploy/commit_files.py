@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.tools.ostree import Entry, Repo
+from imagebuild.tools.ostree.repository import Entry, Repo
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.deploy import lvm
-from imagebuild.deploy.plan import Plan
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.plan import Plan
 
 Version = tuple[int, ...]
 NEVER: Version = (99,)

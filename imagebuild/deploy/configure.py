@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.deploy import host_var
-from imagebuild.deploy.plan import Plan, Script, User
 from imagebuild.deploy.target import SYSROOT, Argv, File, Sandbox, mount_proc
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.plan import Plan, Script, User
 
 # what Anaconda makes in /var before %post runs
 VAR_DIRECTORIES = ("home", "roothome", "lib", "opt", "srv", "usrlocal", "mnt", "media", "spool", "log", "tmp", "cache", "local")

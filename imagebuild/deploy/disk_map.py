@@ -6,8 +6,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.deploy.layout import SECTOR
 from imagebuild.deploy.lvm import FORMAT_MAGIC, MDA_START
+from imagebuild.kickstart.layout import SECTOR
 from imagebuild.tools import command
 
 LARGEST_METADATA = 1 << 20

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from imagebuild import steplog
 from imagebuild.deploy import bootloader, configure, host_var
 from imagebuild.deploy.bootloader import Loader
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
+from imagebuild.kickstart.plan import Plan
 
 # a tree's own cheap menu generator. Under its other name, grub-mkconfig, libostree would run it in the deployment as root
 # directory, where nothing is mounted yet (ostree-bootloader-grub2.c)

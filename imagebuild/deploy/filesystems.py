@@ -4,8 +4,8 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from imagebuild.deploy import lvm
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import SYSROOT, Argv, Sandbox, place_of
+from imagebuild.kickstart.plan import Plan
 
 
 class BlockTarget(Sandbox, Protocol):

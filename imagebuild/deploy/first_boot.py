@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from imagebuild.deploy import host_var
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import SYSROOT, Sandbox
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Login
 
 # each line: a word, a tab, base64. Nothing in the image is executed, no link of the image leads out of the toolbox

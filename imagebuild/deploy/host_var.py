@@ -6,8 +6,8 @@ where the host has them. Here into the stateroot's /var, so that whoever looks t
 
 from pathlib import PurePosixPath
 
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import SYSROOT, Argv, Sandbox, place_of
+from imagebuild.kickstart.plan import Plan
 
 VAR = "/var"
 

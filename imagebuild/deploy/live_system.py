@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.deploy.layout import SECTOR
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.layout import SECTOR
 from imagebuild.kinds import Firmware
 
 # written by installers/live_init.sh

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, compatibility, filesystems, host_var, lvm, table
+from imagebuild.deploy import bootloader, compatibility, filesystems, host_var, lvm
 from imagebuild.deploy import live_system as guard
+from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.execute import execute
-from imagebuild.deploy.layout import SECTOR
 from imagebuild.deploy.live_system import LiveSystem, live_system, partitions_of, refuse_protected
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
 from imagebuild.deploy.target import SYSROOT
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.layout import SECTOR
+from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import command, temporary
 from imagebuild.tools.namespace import Namespace, private
 

@@ -10,9 +10,9 @@ import struct
 import zlib
 from pathlib import Path
 
-from imagebuild.deploy.layout import EXTENT, PE_START, SECTOR, Partition, Volume
-from imagebuild.deploy.plan import Plan
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.layout import EXTENT, PE_START, SECTOR, Partition, Volume
+from imagebuild.kickstart.plan import Plan
 
 MDA_START = 4096
 MDA_SIZE = PE_START - MDA_START

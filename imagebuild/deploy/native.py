@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from imagebuild.deploy import filesystems, lvm
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
+from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import loop, temporary
 from imagebuild.tools.namespace import Namespace, private
 

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from imagebuild.config import cache_directory
+from imagebuild.config.places import cache_directory
 from imagebuild.deploy import filesystems, host_var, lvm
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox
 from imagebuild.deploy.target import SYSROOT, File, mount_proc, place_of
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import temporary
 from imagebuild.tools.namespace import Namespace, mapped, mapping_unavailable
 

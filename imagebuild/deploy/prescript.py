@@ -13,11 +13,11 @@ from pathlib import PurePosixPath
 from pykickstart.constants import KS_SCRIPT_PRE
 
 from imagebuild.deploy.configure import run_script
-from imagebuild.deploy.kickstart import BadKickstartError, includes, read, script_includes, without_mark
-from imagebuild.deploy.plan import Script
-from imagebuild.deploy.problems import Origin, Problems, located
 from imagebuild.deploy.target import Sandbox
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.plan import Script
+from imagebuild.kickstart.problems import Origin, Problems, located
+from imagebuild.kickstart.source import BadKickstartError, includes, read, script_includes, without_mark
 
 DEPTH = 8
 

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.target import Argv, File, environment, mount_proc
+from imagebuild.kickstart.plan import Plan
 from imagebuild.tools.namespace import Namespace
 
 # all that %pre and %post may do as root (capabilities(7)): own files, become their owners. Nothing that reaches devices, modules,

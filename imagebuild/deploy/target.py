@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from imagebuild.deploy.plan import Plan
+from imagebuild.kickstart.plan import Plan
 
 SYSROOT = PurePosixPath("/sysroot")
 REPO = "/imagebuild/repo"  # the bare repo in the toolbox

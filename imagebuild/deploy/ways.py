@@ -7,9 +7,9 @@ from pathlib import Path
 
 from imagebuild.deploy import appliance, native, offline, prescript
 from imagebuild.deploy.commit_files import CommitFiles
-from imagebuild.deploy.plan import Plan, read
 from imagebuild.deploy.target import Target
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.kickstart.plan import Plan, read
 from imagebuild.kinds import Firmware
 from imagebuild.model import Kickstart, Toolbox, Tree
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from imagebuild.config import shared_directory
+from imagebuild.config.places import shared_directory
 from imagebuild.errors import BuildError
 
 MEMBERS = 16  # a box has a handful

@@ -6,7 +6,7 @@ Both compress in blocks of a fixed size, so that the result does not depend on h
 import os
 from pathlib import Path
 
-from imagebuild.config import CompressionConfig
+from imagebuild.config.images import CompressionConfig
 from imagebuild.formats import Source, Unpacked
 from imagebuild.kinds import Controller
 from imagebuild.tools import command, qemu

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from imagebuild.config import Qcow2Config
+from imagebuild.config.images import Qcow2Config
 from imagebuild.formats import Source, Unpacked
 from imagebuild.kinds import Controller
 from imagebuild.tools import qemu

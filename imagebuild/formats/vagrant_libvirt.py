@@ -4,7 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-from imagebuild.config import Qcow2Config
+from imagebuild.config.images import Qcow2Config
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked, box, qcow2
 from imagebuild.kinds import Controller

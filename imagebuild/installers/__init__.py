@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.config import InstallerConfig, TreeConfig
+from imagebuild.config.installer import InstallerConfig
+from imagebuild.config.tree import TreeConfig
 from imagebuild.model import Kickstart, Toolbox, Tree
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from imagebuild.installers import menu_facts
+from imagebuild.installers.unattended import menu_facts
 from imagebuild.tools import command, iso
 
 STAGE2 = "/images/install.img"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from imagebuild import naming
+from imagebuild.config import naming
 from imagebuild.model import Tree
 
 KERNEL, INITRD = "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img"

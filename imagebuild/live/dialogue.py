@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from imagebuild.deploy import commands, password
 from imagebuild.errors import BuildError
+from imagebuild.kickstart import commands, password
 from imagebuild.live.disks import Candidate
 
 HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*")

@@ -11,18 +11,18 @@ from typing import Any
 from pykickstart.constants import CLEARPART_TYPE_ALL, KS_REBOOT, KS_SHUTDOWN
 
 from imagebuild import steplog
-from imagebuild.deploy import kickstart as language
-from imagebuild.deploy import plan as planning
 from imagebuild.deploy import prescript
-from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.live_system import LiveSystem, disk_of
 from imagebuild.deploy.local import install_local, local_target
-from imagebuild.deploy.mount_points import RunningTree
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.prescript import Expanded
-from imagebuild.deploy.problems import located
 from imagebuild.deploy.target import REPO, File
 from imagebuild.errors import BuildError
+from imagebuild.kickstart import plan as planning
+from imagebuild.kickstart import source as language
+from imagebuild.kickstart.mount_points import RunningTree
+from imagebuild.kickstart.plan import Plan
+from imagebuild.kickstart.problems import located
+from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.live import dialogue, disks, kickstarts
 from imagebuild.live.arguments import Arguments
 from imagebuild.live.disks import Candidate

@@ -15,23 +15,25 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import criteria, files, report_page
-from imagebuild.config import Config
+from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish import changes, facts, marks, metadata, os_tree, page, page_check
 from imagebuild.publish.changes import Difference
-from imagebuild.publish.checksum import Entry, hashed, safe, text_of
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
 from imagebuild.publish.growth import Growth, growths
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import Download, Names, suffix
+from imagebuild.release_line.model import Config
+from imagebuild.report import page as report_page
+from imagebuild.smoke import criteria
+from imagebuild.smoke.waivers import FIT, unfit
+from imagebuild.tools.checksum import Entry, hashed, safe, text_of
 from imagebuild.tools.gpg import Signer
-from imagebuild.tools.ostree import Repo
-from imagebuild.tools.ostree_kernel import boot_files
-from imagebuild.tools.ostree_server import COMMIT
-from imagebuild.waivers import FIT, unfit
+from imagebuild.tools.ostree.kernel import boot_files
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.server import COMMIT
 
 KEY = "RELEASE-KEY.asc"
 FIRST_BOOT = "boots.json"

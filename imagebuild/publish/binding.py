@@ -1,10 +1,10 @@
 """Whether hosts will take a commit under the ref that they follow: said before hours of work, and before anything is promoted."""
 
 from imagebuild import files
-from imagebuild.config import Config
 from imagebuild.errors import BuildError
-from imagebuild.tools.ostree import Repo
-from imagebuild.tools.ostree_binding import binding_of
+from imagebuild.release_line.model import Config
+from imagebuild.tools.ostree.binding import binding_of
+from imagebuild.tools.ostree.repository import Repo
 
 
 def check(config: Config, ref: str, commit: str, data: bytes) -> None:

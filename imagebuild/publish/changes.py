@@ -17,7 +17,7 @@ from rpm_vercmp import vercmp
 from imagebuild.errors import BuildError
 from imagebuild.publish.facts import TreeFacts, megabytes
 from imagebuild.tools import command, temporary
-from imagebuild.tools.ostree import Repo
+from imagebuild.tools.ostree.repository import Repo
 
 # where composers put dpkg's database: our own tree, others
 DPKG = ("usr/lib/sysimage/dpkg/status", "var/lib/dpkg/status", "usr/share/dpkg/status")

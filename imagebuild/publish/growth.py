@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 
-from imagebuild.config import GrowthConfig, WaiverConfig
+from imagebuild.config.publish import GrowthConfig
+from imagebuild.config.smoke import WaiverConfig
 from imagebuild.publish.facts import DownloadFacts, Facts, megabytes
-from imagebuild.waivers import ARTIFACT_GROWTH, BOOT_GROWTH, TREE_GROWTH
+from imagebuild.smoke.waivers import ARTIFACT_GROWTH, BOOT_GROWTH, TREE_GROWTH
 
 # path of a download -> the firmware it was booted under
 Booted = Mapping[str, Set[str]]

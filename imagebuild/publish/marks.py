@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from imagebuild.errors import BuildError
-from imagebuild.publish.checksum import check_name
 from imagebuild.publish.facts import Facts
 from imagebuild.tools import gpg
+from imagebuild.tools.checksum import check_name
 from imagebuild.tools.gpg import SignatureError, Signer
 
 PLACE = "bad"

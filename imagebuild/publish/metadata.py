@@ -17,11 +17,11 @@ from productmd.images import IMAGE_TYPE_FORMAT_MAPPING, Images
 from productmd.images import Image as ProductmdImage
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagebuild.config import Config
+from imagebuild.config.naming import short
 from imagebuild.errors import BuildError
-from imagebuild.naming import short
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.names import ISO, PRODUCTMD, Names
+from imagebuild.release_line.model import Config
 from imagebuild.tools import temporary
 
 NIGHTLY, PRODUCTION = "nightly", "production"

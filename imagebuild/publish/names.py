@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 from string import Template
 
-from imagebuild import naming
-from imagebuild.config import Config
+from imagebuild.config import naming
 from imagebuild.errors import UsageError
-from imagebuild.formats.table import FORMATS, wanted
+from imagebuild.formats.registry import FORMATS, wanted
+from imagebuild.release_line.model import Config
 
 # productmd/images.py: how a format is called there, (type, format); None: productmd has no word for it
 PRODUCTMD: dict[str, tuple[str, str] | None] = {

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from productmd.treeinfo import TreeInfo
 
-from imagebuild import files, naming
+from imagebuild import files
+from imagebuild.config import naming
 from imagebuild.errors import BuildError
 from imagebuild.installers.treeinfo import INITRD, KERNEL, STAGE2
 from imagebuild.model import IsoImage, Tree

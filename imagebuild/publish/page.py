@@ -11,16 +11,17 @@ from urllib.parse import quote
 import jinja2
 
 from imagebuild import files
-from imagebuild.config import Config, shared_directory
+from imagebuild.config.naming import short
+from imagebuild.config.places import shared_directory
 from imagebuild.kinds import State
 from imagebuild.model import Cell
-from imagebuild.naming import short
 from imagebuild.publish.changes import Difference
-from imagebuild.publish.checksum import safe
 from imagebuild.publish.facts import Facts, history, megabytes
 from imagebuild.publish.growth import Growth
 from imagebuild.publish.marks import unmarked
 from imagebuild.publish.names import Names, in_order
+from imagebuild.release_line.model import Config
+from imagebuild.tools.checksum import safe
 
 FILE, INDEX, FEED, MAIL, LATEST = "index.html", "index.html", "releases.atom", "announcement.txt", "latest.json"
 # releases in a chart

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import files
-from imagebuild.config import Config
+from imagebuild.destinations.access import Destination, Directory
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts, marks, page
-from imagebuild.publish.checksum import check_name, entries_of
-from imagebuild.publish.destination import Destination, Directory
 from imagebuild.publish.facts import Facts
+from imagebuild.release_line.model import Config
 from imagebuild.tools import gpg
+from imagebuild.tools.checksum import check_name, entries_of
 from imagebuild.tools.gpg import SignatureError
 
 RELEASES = "releases.json"

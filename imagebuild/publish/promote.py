@@ -18,20 +18,21 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from imagebuild import files
-from imagebuild.config import Config
+from imagebuild.destinations import source
+from imagebuild.destinations.access import Destination, Directory
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
-from imagebuild.publish import binding, facts, marks, page, source
+from imagebuild.publish import binding, facts, marks, page
 from imagebuild.publish.assemble import by_atomic_too, check_fit
-from imagebuild.publish.checksum import hashed
-from imagebuild.publish.destination import Destination, Directory
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Pointers, Step
 from imagebuild.publish.verify import Trust, describe, verify
-from imagebuild.tools import history
+from imagebuild.release_line.model import Config
+from imagebuild.tools.checksum import hashed
 from imagebuild.tools.gpg import Signer
-from imagebuild.tools.ostree import Remote, Repo
+from imagebuild.tools.ostree import history
+from imagebuild.tools.ostree.repository import Remote, Repo
 
 # beside the releases of a host: which were promoted, or nearly, whatever became of them
 PROMOTED = ".promoted"

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.config import Config
 from imagebuild.publish import page
 from imagebuild.publish.facts import Facts
-from imagebuild.tools.ostree import Repo
+from imagebuild.release_line.model import Config
+from imagebuild.tools.ostree.repository import Repo
 
 # refs of ours that keep the commits of releases
 KEPT = "imagebuild/released"

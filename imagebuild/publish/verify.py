@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from imagebuild.destinations.source import SMALL, AbsentError, Source, read
 from imagebuild.errors import BuildError
-from imagebuild.formats.table import FORMATS
+from imagebuild.formats.registry import FORMATS
 from imagebuild.installers import check as iso_check
 from imagebuild.publish import facts, metadata, os_tree, page, page_check
-from imagebuild.publish.checksum import Entry, entries_of
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.names import OS
-from imagebuild.publish.source import SMALL, AbsentError, Source, read
 from imagebuild.tools import accelerator, gpg, guestfs, qemu, temporary
+from imagebuild.tools.checksum import Entry, entries_of
 from imagebuild.tools.gpg import SignatureError
-from imagebuild.tools.ostree import commit_version, signatures
+from imagebuild.tools.ostree.repository import commit_version, signatures
 
 APPLIANCE_MEMORY = 768
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from imagebuild import files
-from imagebuild.config import CompressionConfig, Qcow2Config, VmdkConfig
+from imagebuild.config.images import CompressionConfig, Qcow2Config, VmdkConfig
 from imagebuild.formats import Source
-from imagebuild.formats.table import FORMATS
+from imagebuild.formats.registry import FORMATS
 from imagebuild.model import Disk, Image, Tree
 from imagebuild.tools import command
 

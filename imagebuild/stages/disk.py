@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, compatibility, lvm, table
+from imagebuild.deploy import bootloader, compatibility, lvm
+from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.execute import change, execute, is_change
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.ways import MIB, WAYS, DiskSpec, choose, plan_of
+from imagebuild.kickstart.plan import Plan
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.tools import qemu
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from imagebuild.deploy import first_boot
 from imagebuild.deploy.execute import deployment_of
-from imagebuild.deploy.plan import Plan
 from imagebuild.deploy.ways import WAYS, DiskSpec, plan_of
 from imagebuild.errors import BuildError
-from imagebuild.formats.table import FORMATS
+from imagebuild.formats.registry import FORMATS
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Login
 from imagebuild.model import Image, Inspection, Kickstart, Toolbox, Tree
 from imagebuild.tools import guestfs, qemu

@@ -5,15 +5,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import installation, steplog
-from imagebuild.boot import STARVED
-from imagebuild.config import SmokeConfig
-from imagebuild.criteria import INSTALLS
+from imagebuild import steplog
+from imagebuild.config.smoke import SmokeConfig
 from imagebuild.errors import BuildError, CriteriaError
-from imagebuild.guest import RigError
-from imagebuild.installation import Bench, InstallationError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Installation, IsoImage, Tree
+from imagebuild.smoke import installation
+from imagebuild.smoke.boot import STARVED
+from imagebuild.smoke.criteria import INSTALLS
+from imagebuild.smoke.host import RigError
+from imagebuild.smoke.installation import Bench, InstallationError
 from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuild import files, steplog
-from imagebuild.config import InstallerConfig, TreeConfig
+from imagebuild.config.installer import InstallerConfig
+from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import EvidenceError
 from imagebuild.installers import Request, check
-from imagebuild.installers.product import digest as program_digest
-from imagebuild.installers.table import INSTALLERS
+from imagebuild.installers.live.product import digest as program_digest
+from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.treeinfo import write_treeinfo
 from imagebuild.model import IsoImage, Kickstart, Toolbox, Tree
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import files
-from imagebuild.config import KickstartConfig, TreeConfig, shared_directory
-from imagebuild.deploy import kickstart as language
+from imagebuild.config.images import KickstartConfig
+from imagebuild.config.places import shared_directory
+from imagebuild.config.tree import TreeConfig
 from imagebuild.deploy import prescript
-from imagebuild.deploy.kickstart import BadKickstartError
 from imagebuild.deploy.prescript import Expanded
-from imagebuild.deploy.problems import Problems, located
+from imagebuild.kickstart import source as language
+from imagebuild.kickstart.problems import Problems, located
+from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.model import Kickstart, Tree
 from imagebuild.tools import vagrant_key
 

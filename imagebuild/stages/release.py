@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from imagebuild import criteria
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, HostKind
 from imagebuild.model import Image, Inspection, IsoImage, Release, Tree, Verdict
-from imagebuild.tools.ostree import Repo
-from imagebuild.waivers import unfit
+from imagebuild.smoke import criteria
+from imagebuild.smoke.waivers import unfit
+from imagebuild.tools.ostree.repository import Repo
 
 
 def admit(

@@ -10,22 +10,23 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from imagebuild import criteria, steplog
-from imagebuild import installation as installer
-from imagebuild.boot import STARVED
-from imagebuild.cells import disk_digest
-from imagebuild.config import SmokeConfig
+from imagebuild import steplog
+from imagebuild.config.smoke import SmokeConfig
+from imagebuild.engine.steps import source_digest
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.formats import Unpacked
-from imagebuild.formats.table import FORMATS
+from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller, Firmware, Login, State
 from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict, Waiver
-from imagebuild.rig import Previous, Rig, rig_to_json
-from imagebuild.steps import source_digest
+from imagebuild.smoke import criteria
+from imagebuild.smoke import installation as installer
+from imagebuild.smoke.boot import STARVED
+from imagebuild.smoke.cells import disk_digest
+from imagebuild.smoke.rig import Previous, Rig, rig_to_json
+from imagebuild.smoke.waivers import FIT, waived
 from imagebuild.tools import command, load, qemu, temporary
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.ostree import Repo
-from imagebuild.waivers import FIT, waived
+from imagebuild.tools.ostree.repository import Repo
 
 MIB = 1024 * 1024
 # pytest(1): all passed, some failed, none to run (all were known already); anything else is trouble of its own
@@ -42,9 +43,9 @@ def criteria_digest() -> str:
     pytest finds them by name, not by an import of this module: without this in the key a changed criterion would keep old verdicts.
     """
     package = Path(__file__).parent.parent
-    found = [source for name in ("criteria", "storage") for source in sorted((package / name).glob("*.py"))]
+    found = [source for name in ("smoke/criteria", "smoke/storage") for source in sorted((package / name).glob("*.py"))]
     digests = [hashlib.sha256(source.read_bytes()).hexdigest() for source in found]
-    return hashlib.sha256("".join([*digests, source_digest("imagebuild.criteria.plugin")]).encode()).hexdigest()
+    return hashlib.sha256("".join([*digests, source_digest("imagebuild.smoke.criteria.plugin")]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,12 +230,12 @@ def _run_once(out: Path, rig: Rig) -> tuple[Cell, ...]:
     (out / "pytest.ini").write_text("[pytest]\n")
     # seen from where it runs: pytest replaces variables in a --rootdir (8.3, config/findpaths.py, determine_setup)
     argv: list[str | Path] = [
-        sys.executable, "-m", "pytest", "-p", "imagebuild.criteria.plugin", "-c", "pytest.ini", "--rootdir", ".", "-p", "no:cacheprovider",
-        "--color=no", "-v", "-rN", "--tb=short", "--pyargs", "imagebuild.criteria", "--rig", out / "rig.json",
+        sys.executable, "-m", "pytest", "-p", "imagebuild.smoke.criteria.plugin", "-c", "pytest.ini", "--rootdir", ".", "-p", "no:cacheprovider",
+        "--color=no", "-v", "-rN", "--tb=short", "--pyargs", "imagebuild.smoke.criteria", "--rig", out / "rig.json",
     ]  # fmt: skip
     try:
         with temporary.for_child("criteria") as environment:
-            command.run(argv, accept=FINE, cwd=out, env=environment, shown=["pytest", "imagebuild.criteria"])
+            command.run(argv, accept=FINE, cwd=out, env=environment, shown=["pytest", "imagebuild.smoke.criteria"])
     except command.CommandError as error:
         raise BuildError(
             f"the criteria could not be run on {rig.artifact}: {error.message}", hint="the log has pytest's own words"

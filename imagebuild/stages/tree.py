@@ -5,16 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagebuild import os_release, steplog
-from imagebuild.config import TreeConfig
+from imagebuild import steplog
+from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Tree
-from imagebuild.tools import history, isa, ostree_binding, ostree_server
+from imagebuild.tools import isa, os_release
 from imagebuild.tools.access import access_to, enforced
-from imagebuild.tools.ostree import Remote, Repo
-from imagebuild.tools.ostree_kernel import boot_files
-from imagebuild.tools.ostree_server import Patience, TransferError
+from imagebuild.tools.ostree import binding as ostree_binding
+from imagebuild.tools.ostree import history
+from imagebuild.tools.ostree import server as ostree_server
+from imagebuild.tools.ostree.kernel import boot_files
+from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.server import Patience, TransferError
 
 # Debian's multiarch, Fedora's
 LIBC = ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6")

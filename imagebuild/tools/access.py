@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import requests
 
-from imagebuild.config import TlsConfig, TreeConfig
+from imagebuild.config.tree import TlsConfig, TreeConfig
 from imagebuild.errors import BuildError
 
 CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")

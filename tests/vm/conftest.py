@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild import config, steplog
+from imagebuild import steplog
 from imagebuild.composers import mmdebstrap
-from imagebuild.config import Config, LiveConfig, MmdebstrapConfig, cache_directory
+from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.config.installer import LiveConfig
+from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import choose_ways
+from imagebuild.engine.store import remove
 from imagebuild.pipeline import Host, Pipeline, wire
+from imagebuild.release_line import reading as config
+from imagebuild.release_line.model import Config
 from imagebuild.stages.tree import pin
-from imagebuild.store import remove
 from imagebuild.tools import accelerator
+from tests.data import ROOT
 from tests.vm.wiring import Lab
 
-ROOT = Path(__file__).parent.parent.parent
 REF = "debian/12/x86_64/atomic-host"
 
 

@@ -10,11 +10,11 @@ import stat
 from pathlib import Path
 
 from imagebuild.deploy import bootloader
-from imagebuild.installers import initramfs
+from imagebuild.installers.live import initramfs
 from imagebuild.model import Tree
 from imagebuild.tools import command
-from imagebuild.tools.ostree import Repo
-from imagebuild.tools.ostree_kernel import boot_files
+from imagebuild.tools.ostree.kernel import boot_files
+from imagebuild.tools.ostree.repository import Repo
 
 VOLUME = "Demo-26-x86_64"
 SYSLINUX = Path("/usr/lib/syslinux/modules/bios")

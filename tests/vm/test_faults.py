@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild import criteria, graph
 from imagebuild.deploy.ways import DiskSpec
+from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
 from imagebuild.formats import Unpacked
 from imagebuild.kinds import Controller, Firmware, Login, State
 from imagebuild.model import Cell, Disk, Kickstart, Toolbox, Tree
+from imagebuild.smoke import criteria
 from imagebuild.stages.smoke import Bench, SmokeSpec, Subject, cells_in, smoke_file
 from tests.vm.faults import ARTIFACT, FAULTS, broken
 from tests.vm.wiring import Lab

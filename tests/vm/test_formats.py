@@ -9,7 +9,7 @@ import pytest
 
 from imagebuild.deploy.compare import compare
 from imagebuild.formats import Unpacked
-from imagebuild.formats.table import FORMATS
+from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
 from imagebuild.model import Disk, Image, Tree
 from imagebuild.tools import qemu

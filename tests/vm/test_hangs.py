@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild import boot
-from imagebuild.boot import follow_boot
 from imagebuild.kinds import Controller, Firmware
+from imagebuild.smoke import boot
+from imagebuild.smoke.boot import follow_boot
 from imagebuild.tools import accelerator, command, qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 

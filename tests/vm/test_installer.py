@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
-from imagebuild.deploy import lvm, plan
+from imagebuild.deploy import lvm
 from imagebuild.deploy.disk_map import read_map
-from imagebuild.deploy.plan import Plan
-from imagebuild.installation import Bench, choose_entry, follow, powered_on, wait_for
+from imagebuild.engine.steps import Step
+from imagebuild.kickstart import plan
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, IsoImage, Tree
-from imagebuild.steps import Step
+from imagebuild.smoke.installation import Bench, choose_entry, follow, powered_on, wait_for
 from imagebuild.tools import command, iso, qemu, ssh
 from imagebuild.tools.qemu import Drive, Kernel, Running
 from tests.vm.test_ways import mounted
@@ -352,7 +353,7 @@ def test_ids_are_of_each_installation_alone(lab: Lab, tree: Tree, installed: Pat
 
 def test_a_remastered_iso_boots_into_its_kickstart_by_itself(lab: Lab, image: IsoImage, tmp_path: Path) -> None:
     """`imagebuild iso add-kickstart`: nobody presses a key; under UEFI, whose menu lies in two places."""
-    from imagebuild.installers import remaster
+    from imagebuild.installers.unattended import remaster
 
     kickstart = tmp_path / "my.ks"
     kickstart.write_text(lab.text("debian-12-installer.ks") + "ignoredisk --only-use=sdz\n")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.config import cache_directory
-from imagebuild.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
-from imagebuild.deploy import lvm, password, plan
+from imagebuild.config.places import cache_directory
+from imagebuild.deploy import lvm
 from imagebuild.deploy.prescript import without_includes
+from imagebuild.kickstart import password, plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, Tree
+from imagebuild.smoke.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
 from tests.vm.test_ways import mounted
 from tests.vm.wiring import Lab
 

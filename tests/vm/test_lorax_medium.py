@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild import files, installation, steplog
-from imagebuild.installation import Bench
-from imagebuild.installers import remaster
+from imagebuild import files, steplog
+from imagebuild.installers.unattended import remaster
 from imagebuild.kinds import Firmware
 from imagebuild.model import Tree
+from imagebuild.smoke import installation
+from imagebuild.smoke.installation import Bench
 from imagebuild.tools import iso
 from tests.vm import lorax_medium
 from tests.vm.wiring import Lab

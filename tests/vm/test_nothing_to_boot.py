@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.boot import follow_boot
-from imagebuild.installation import Bench, InstallationError, choose_entry, powered_on
 from imagebuild.kinds import Controller, Firmware
+from imagebuild.smoke.boot import follow_boot
+from imagebuild.smoke.installation import Bench, InstallationError, choose_entry, powered_on
 from imagebuild.tools import command, qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 

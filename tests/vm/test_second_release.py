@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from imagebuild.criteria import names
+from imagebuild.engine.store import remove
 from imagebuild.publish import facts
-from imagebuild.store import remove
+from imagebuild.smoke.criteria import names
 from imagebuild.tools import web
-from imagebuild.tools.ostree import Repo
+from imagebuild.tools.ostree.repository import Repo
 from tests.vm.conftest import REF
 from tests.vm.test_whole_way import PROGRAM, small_matrix
 

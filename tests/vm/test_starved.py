@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild import graph
 from imagebuild.deploy.ways import DiskSpec
+from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
 from imagebuild.formats import Unpacked
 from imagebuild.kinds import Controller, Firmware, State

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.deploy import lvm, plan
+from imagebuild.deploy import lvm
 from imagebuild.deploy.compare import compare
-from imagebuild.deploy.plan import Plan
+from imagebuild.kickstart import plan
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, Tree
 from imagebuild.tools import loop

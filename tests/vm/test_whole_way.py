@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild import criteria, seed
-from imagebuild.config import Config, cache_directory
+from imagebuild.config.places import cache_directory
+from imagebuild.engine.store import remove
 from imagebuild.kinds import State
-from imagebuild.store import remove
+from imagebuild.release_line.model import Config
+from imagebuild.smoke import criteria, seed
 from imagebuild.tools import accelerator, web
-from tests.vm.conftest import REF, ROOT
+from tests.data import ROOT
+from tests.vm.conftest import REF
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"
 AWAY = {

@@ -10,19 +10,20 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from imagebuild import graph
-from imagebuild.config import Config, KickstartConfig
+from imagebuild.cli.progress import View
+from imagebuild.config.images import KickstartConfig
 from imagebuild.deploy.ways import DiskSpec
+from imagebuild.engine import graph
+from imagebuild.engine.steps import Cost, Step, step
+from imagebuild.engine.store import Store
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.pipeline import Host, Pipeline
-from imagebuild.progress import View
-from imagebuild.rig import Boot, Rig, booted
+from imagebuild.release_line.model import Config
+from imagebuild.smoke.rig import Boot, Rig, booted
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.kickstart import render, values
 from imagebuild.stages.toolbox import make_toolbox
-from imagebuild.steps import Cost, Step, step
-from imagebuild.store import Store
 from imagebuild.tools import command
 
 T = TypeVar("T")

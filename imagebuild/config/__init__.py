@@ -1,0 +1,1 @@
+"""Models of parts of a configuration, and the types of their values. Knows none of the rooms above."""

@@ -1,0 +1,1 @@
+"""Where releases go, and are read from again."""

@@ -1,0 +1,312 @@
+"""A graph of steps is built: each step once, in parallel, resumable. Knows no images.
+
+A key with a finished artifact is never built again; what fails does not stop what does not need it.
+"""
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter
+
+from imagebuild import steplog
+from imagebuild.engine import guest_slots
+from imagebuild.engine.builds import INTERRUPTED, OVER, RUNNING, Remembered
+from imagebuild.engine.steps import Cost, Gather, Step, Unkeyed, components, digest_of, inputs, key_of, kind_of, soft_inputs
+from imagebuild.engine.store import Record, Store
+from imagebuild.errors import BuildError
+
+T = TypeVar("T")
+WAKE_SECONDS = 0.5
+
+
+# --- plan -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step of a plan: whether its artifact is there, is to be built, or is not needed; and why."""
+
+    step: Step[Any]
+    todo: bool
+    reason: str
+
+
+def order(goals: Sequence[Step[Any]]) -> list[Step[Any]]:
+    """Return every step that the goals need, inputs first."""
+    sorter: TopologicalSorter[Step[Any]] = TopologicalSorter()
+    todo, seen = list(goals), set[Step[Any]]()
+    while todo:
+        one = todo.pop()
+        if one not in seen:
+            seen.add(one)
+            sorter.add(one, *inputs(one))
+            todo += inputs(one)
+    return list(sorter.static_order())
+
+
+def plan(goals: Sequence[Step[Any]], store: Store) -> list[Planned]:
+    """Say what `build` would do, and why, without doing it."""
+    needed = _needed(goals, store)
+    builds = store.builds()[::-1]
+    return [Planned(one, one in needed, _why(one, store, builds, one in needed)) for one in order(goals)]
+
+
+def _needed(goals: Sequence[Step[Any]], store: Store) -> set[Step[Any]]:
+    """Return the steps that must be built: a goal, or the input of such a step, without a finished artifact."""
+    todo, missing, seen = list(goals), set[Step[Any]](), set[Step[Any]]()
+    while todo:
+        one = todo.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        if store.find(kind_of(one), key_of(one)) is None:
+            missing.add(one)
+            todo += inputs(one)
+    return missing
+
+
+def _why(one: Step[Any], store: Store, builds: Sequence[Remembered], needed: bool) -> str:
+    """Say why a step is built or not, from what the builds before (newest first) have written down."""
+    pair = kind_of(one), key_of(one)
+    if not needed:
+        return "finished" if store.find(*pair) else "not needed: what reads it is finished"
+    if store.busy(*pair):
+        return "another imagebuild builds it now"
+    mine = [build for build in builds if one.name in build.used]
+    return _why_again(one, pair, store, mine) if mine else "never built"
+
+
+def _why_again(one: Step[Any], pair: tuple[str, str], store: Store, mine: Sequence[Remembered]) -> str:
+    same = [build for build in mine if build.used[one.name] == pair]
+    if any(build.finished(one.name) for build in same):
+        return "its artifact is gone"
+    if same and same[0].ended_as(one.name) == "failed":
+        return "it failed the last time"
+    before = next((record for build in mine if (record := store.find(*build.used[one.name])) is not None), None)
+    if before is not None:
+        now = components(one)
+        changed = sorted(name for name in {*now, *before.components} if now.get(name) != before.components.get(name))
+        return "changed: " + ", ".join(changed)
+    return _never_finished(mine)
+
+
+def _never_finished(mine: Sequence[Remembered]) -> str:
+    newest = mine[0]
+    if newest.state == RUNNING:
+        return "never finished: a build that runs now has not come to it"
+    return "never finished: the build before was interrupted" if newest.state == INTERRUPTED else "never finished"
+
+
+# --- build ------------------------------------------------------------------------------------------------------------
+
+
+class Listener(Protocol):
+    """Who wants to know how a build goes. Called from the thread that called `build`."""
+
+    def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
+        """Tell that a step runs now and where its log grows; `busy`: another imagebuild builds it, and this one waits."""
+
+    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+        """Tell that a step's artifact is there, built now or before."""
+
+    def failed(self, one: Step[Any], error: BuildError) -> None:
+        """Tell that a step failed."""
+
+    def not_started(self, one: Step[Any], because: Step[Any]) -> None:
+        """Tell that a step cannot be built because `because` failed."""
+
+
+@dataclass
+class Outcome:
+    """How a build ended: values of what is there, errors of what failed, and what was never started (and whose fault it is)."""
+
+    values: dict[Step[Any], Any] = field(default_factory=dict)
+    failed: dict[Step[Any], BuildError] = field(default_factory=dict)
+    not_started: dict[Step[Any], Step[Any]] = field(default_factory=dict)
+    records: dict[Step[Any], Record] = field(default_factory=dict)
+
+    def value(self, one: Step[T]) -> T:
+        """Return a step's artifact. Raises KeyError when it is not there."""
+        found: T = self.values[one]
+        return found
+
+
+def build(
+    goals: Sequence[Step[Any]], store: Store, executor: Executor, *, budget: Cost, listener: Listener, one_at_a_time: bool = False
+) -> Outcome:
+    """Build what is missing for the goals, in parallel as far as `budget` allows, and go on past failures.
+
+    A step that asks for more than the whole budget runs alone; background steps have a budget of the same size of their own, unless
+    `one_at_a_time` says that no two steps may run beside each other.
+    KeyboardInterrupt passes through: the caller ends programs.
+    """
+    return _Build(goals, store, executor, budget, listener, one_at_a_time).run()
+
+
+class _Build:
+    def __init__(
+        self, goals: Sequence[Step[Any]], store: Store, executor: Executor, budget: Cost, listener: Listener, one_at_a_time: bool
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._budget = budget
+        self._one_at_a_time = one_at_a_time
+        self._listener = listener
+        self._outcome = Outcome()
+        self._needed = _needed(goals, store)
+        self._waiting = [one for one in order(goals) if one in self._needed]
+        self._running: dict[Future[Record], Step[Any]] = {}
+        # of steps that had to do without an input, and of what is made of theirs
+        self._keys: dict[Step[Any], str] = {}
+        self._diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
+        for one in order(goals):
+            record = store.find(kind_of(one), key_of(one))
+            if record is not None:
+                self._take(one, record, cached=True)
+
+    def run(self) -> Outcome:
+        how = INTERRUPTED
+        try:
+            while self._waiting or self._running:
+                self._start_ready()
+                done, _ = wait(self._running, timeout=WAKE_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._end(future)
+                self._diary.beat()
+            how = OVER
+        finally:
+            self._diary.close(how)
+        return self._outcome
+
+    def _hopeless(self, one: Step[Any]) -> bool:
+        return one in self._outcome.failed or one in self._outcome.not_started
+
+    def _ready(self, one: Step[Any]) -> bool:
+        soft = soft_inputs(one)
+        return all(each in self._outcome.values or (each in soft and self._hopeless(each)) for each in inputs(one))
+
+    def _start_ready(self) -> None:
+        for one in list(self._waiting):
+            soft = soft_inputs(one)
+            guilty = next((each for each in inputs(one) if each not in soft and self._hopeless(each)), None)
+            if guilty is not None:
+                self._waiting.remove(one)
+                root = self._outcome.not_started.get(guilty, guilty)
+                self._outcome.not_started[one] = root
+                self._listener.not_started(one, root)
+            elif self._ready(one) and self._fits(one.cost):
+                self._waiting.remove(one)
+                self._start(one)
+
+    def _fits(self, cost: Cost) -> bool:
+        if self._one_at_a_time:
+            return not self._running
+        used = [one.cost for one in self._running.values() if one.cost.background == cost.background]
+        cores, memory = sum(each.cores for each in used), sum(each.memory for each in used)
+        return not used or (cores + cost.cores <= self._budget.cores and memory + cost.memory <= self._budget.memory)
+
+    def _start(self, one: Step[Any]) -> None:
+        missing = [each for each in inputs(one) if each not in self._outcome.values]
+        parts = components(one, self._keys, missing)
+        kind, key = kind_of(one), digest_of(parts)
+        if key != key_of(one):
+            self._keys[one] = key
+            self._diary.uses(one.name, (kind, key))
+            record = self._store.find(kind, key)
+            if record is not None:
+                self._take(one, record, cached=True)
+                return
+        self._listener.started(one, self._store.root / "scratch" / f"{kind}-{key}" / "log", busy=self._store.busy(kind, key))
+        arguments = [self._value(argument) for argument in one.arguments]
+        task = _Task(
+            kind=kind, key=key, components=parts, function=one.function, arguments=arguments, guests=one.cost.guests,
+            without=tuple(each.name for each in missing),
+        )  # fmt: skip
+        self._diary.begins(one.name, (kind, key), background=one.cost.background)
+        self._running[self._executor.submit(_run_step, self._store, task)] = one
+
+    def _value(self, argument: object) -> object:
+        if isinstance(argument, Gather):
+            # all are there, but of those that a step can do without
+            return tuple(self._outcome.values[each] for each in inputs(argument) if each in self._outcome.values)
+        if isinstance(argument, Step):
+            return self._outcome.values[argument]
+        return argument.value if isinstance(argument, Unkeyed) else argument
+
+    def _end(self, future: "Future[Record]") -> None:
+        one = self._running.pop(future)
+        try:
+            self._take(one, future.result(), cached=False)
+        except BuildError as error:
+            self._outcome.failed[one] = error
+            self._listener.failed(one, error)
+        self._diary.ends(one.name, "failed" if one in self._outcome.failed else "done")
+
+    def _take(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+        kind = get_type_hints(one.function, include_extras=True)["return"]
+        self._outcome.values[one] = TypeAdapter(kind).validate_python(record.value, context={"base": record.directory})
+        self._outcome.records[one] = record
+        if cached:
+            self._diary.has(one.name)
+        self._listener.finished(one, record, cached=cached)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its guests."""
+
+    kind: str
+    key: str
+    components: Mapping[str, str]
+    function: Callable[..., Any]
+    arguments: Sequence[object]
+    guests: int
+    without: tuple[str, ...]
+
+
+def _run_step(store: Store, task: _Task) -> Record:
+    """Build one step; everything handed over can be pickled, so this may run on another machine of a cluster."""
+    kind, key, function = task.kind, task.key, task.function
+    with store.lock(kind, key):
+        winner = store.find(kind, key)
+        if winner is not None:
+            return winner
+        scratch = store.scratch(kind, key)
+        begun = time.monotonic()
+        try:
+            with steplog.writing_to(scratch.log):
+                artifact = _call(task, scratch.out)
+            made = TypeAdapter(get_type_hints(function, include_extras=True)["return"])
+            value = made.dump_python(artifact, mode="json", context={"base": scratch.directory})
+            return store.finish(scratch, kind, key, value=value, components=task.components, seconds=time.monotonic() - begun)
+        except BuildError as error:
+            evidence = getattr(error, "evidence", None)
+            kept = store.fail(scratch, kind, key, keep_output=evidence is not None)
+            error.log = kept / "log"
+            if evidence is not None:
+                error.evidence = kept / evidence.relative_to(scratch.directory)  # type: ignore[attr-defined]
+            raise
+
+
+def _call(task: _Task, out: Path) -> Any:
+    function = task.function
+    if task.without:
+        steplog.note(f"without what failed: {', '.join(task.without)}")
+    try:
+        with guest_slots.taken(task.guests, say=steplog.note):
+            return function(out, *task.arguments)
+    except BuildError as error:
+        steplog.note(f"failed: {error.message}")
+        raise
+    except OSError as error:
+        steplog.note(traceback.format_exc())
+        raise BuildError(f"{function.__name__}: {error}", hint="see the log for where; free space and permissions come first") from error
+    except Exception as error:
+        steplog.note(traceback.format_exc())
+        raise BuildError(f"{function.__name__} broke: {error!r}", hint="this is a bug of imagebuild: report it with the log") from error

@@ -1,0 +1,1 @@
+"""The installer ISO that is the tree itself, run from the medium."""

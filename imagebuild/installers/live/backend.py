@@ -1,0 +1,175 @@
+"""The live installer: a hybrid ISO from the committed tree alone. No packages, no root.
+
+The toolbox's squashfs is compressed once more and is everything at the same time: the live root, the programs that install, and the
+repository they install from. Paths are lorax's, so that what knows lorax's media knows ours.
+"""
+
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path, PurePosixPath
+
+from imagebuild import steplog
+from imagebuild.config.installer import InstallerConfig, LiveConfig
+from imagebuild.deploy import bootloader
+from imagebuild.deploy.bootloader import GrubLayout
+from imagebuild.deploy.target import File, Sandbox
+from imagebuild.deploy.ways import WAYS
+from imagebuild.files import sha256
+from imagebuild.installers import Request, discinfo
+from imagebuild.installers.live import initramfs, menu, product
+from imagebuild.kinds import Firmware
+from imagebuild.tools import command, iso, squashfs
+from imagebuild.tools.ostree.kernel import boot_files
+from imagebuild.tools.ostree.repository import Repo
+
+MIB = 1 << 20
+WORK = PurePosixPath("/run/grub-iso")
+MODULES = (
+    "normal", "configfile", "linux", "search", "search_label", "search_fs_file", "iso9660", "part_gpt", "part_msdos", "fat", "chain", "echo", "test", "ls",
+    "cat", "help", "reboot", "halt", "serial", "terminal", "gzio", "sleep", "probe", "regexp", "loopback",
+)  # fmt: skip
+BIOS_MODULES = ("biosdisk", "vga_text")
+UEFI_MODULES = ("efi_gop", "efi_uga", "all_video", "font", "gfxterm")
+# the menu beside the program on the ESP, or on the CD whose ESP this is; then the medium by its label (a copy of the files, say)
+UEFI_CONFIG = """if [ -f $cmdpath/grub.cfg ]; then
+  set prefix=$cmdpath
+else
+  search --no-floppy --set=root --label {volume}
+  set prefix=($root)/EFI/BOOT
+fi
+configfile $prefix/grub.cfg
+"""
+ESP_SIZE = 4 * MIB
+KICKSTART = "/ks.cfg"
+
+
+def unavailable(config: InstallerConfig) -> str:
+    """Return why this backend cannot be used: it works anywhere."""
+    del config
+    return ""
+
+
+def build(out: Path, request: Request) -> Path:
+    """Write the ISO into `out` and return it. Raises BuildError: a tree without what is needed (GRUB, Python, modules)."""
+    work, toolbox = out / "work", request.toolbox
+    assert toolbox is not None, "this backend is wired with one"
+    work.mkdir()
+    volume, firmware = request.config.volume_id, tuple(Firmware)
+    with ThreadPoolExecutor(1) as beside:
+        # the one long piece of work; everything else is done meanwhile
+        payload = beside.submit(copy_context().run, _compress, toolbox.image, work / "install.img", request.config.live)
+        with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
+            layout = bootloader.find_layout(sandbox)
+            _make_grub(sandbox, layout, work, volume)
+            program = product.compile_program(sandbox)
+        _make_product(work, request, program)
+        repo = Repo(request.tree.repo)
+        beginning = _make_boot(work, request, repo)
+        payload.result()
+    images = {name: sha256(work / name) for name in ("install.img", "product.img")}
+    (work / "initrd.img").write_bytes(beginning + initramfs.sums(images))
+    for one in firmware:
+        kickstart = KICKSTART if request.unattended is not None else None
+        text = menu.grub_menu(menu.entries(request.title, volume, one, kickstart), volume, timeout=request.config.timeout)
+        (work / f"grub-{one}.cfg").write_text(text)
+    _make_esp(work, request)
+    image = out / f"{request.name}.iso"
+    _assemble(image, work, request)
+    return image
+
+
+def _compress(toolbox: Path, target: Path, options: LiveConfig) -> None:
+    """Compress the toolbox: a stream from one squashfs to another, so nothing is unpacked."""
+    level = (
+        ["-Xcompression-level", str(options.level)]
+        if options.compression == "zstd"
+        else ["-b", "1M"]
+        if options.compression == "xz"
+        else []
+    )
+    argv = squashfs.from_tar(target, ["-comp", options.compression, *level])
+    with Path(os.devnull).open("wb") as nowhere:
+        command.pipe(["sqfs2tar", toolbox], argv, stdout=nowhere)
+
+
+def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) -> None:
+    """Have the tree's own grub-mkimage make the images for both firmwares."""
+    sandbox.write({WORK / "uefi.cfg": File(data=UEFI_CONFIG.format(volume=volume).encode())})
+    bios, uefi = f"{layout.modules}/i386-pc", f"{layout.modules}/x86_64-efi"
+    mkimage = layout.program
+    sandbox.run(
+        [mkimage, "-O", "i386-pc-eltorito", "-d", bios, "-p", "/boot/grub2", "-o", WORK / "eltorito.img", *MODULES, *BIOS_MODULES],
+        [
+            mkimage,
+            "-O",
+            "x86_64-efi",
+            "-d",
+            uefi,
+            "-p",
+            "/EFI/BOOT",
+            "-c",
+            WORK / "uefi.cfg",
+            "-o",
+            WORK / "uefi.img",
+            *MODULES,
+            *UEFI_MODULES,
+        ],
+    )
+    (work / "eltorito.img").write_bytes(sandbox.read(WORK / "eltorito.img"))
+    (work / "bootx64.efi").write_bytes(sandbox.read(WORK / "uefi.img"))
+    (work / "boot_hybrid.img").write_bytes(sandbox.read(PurePosixPath(bios) / "boot_hybrid.img"))
+
+
+def _make_product(work: Path, request: Request, program: bytes) -> None:
+    facts = product.Facts(
+        product=request.title, version=request.tree.version, ref=request.tree.follows, commit=request.tree.commit, kernel=request.tree.kernel,
+        syntax=request.defaults.syntax, signed=bool(request.keys),
+    )  # fmt: skip
+    keys = [key.read_bytes() for key in request.keys]
+    product.write_tree(work / "product", facts, request.defaults.file.read_text(), keys, program)
+    command.run(
+        ["mksquashfs", work / "product", work / "product.img", "-comp", "gzip", "-all-root", "-quiet", "-no-progress", "-mkfs-time", "0", "-all-time", "0"]
+    )  # fmt: skip
+
+
+def _make_boot(work: Path, request: Request, repo: Repo) -> bytes:
+    """Write the tree's kernel, and return the initramfs without the checksums of the images."""
+    commit = request.tree.commit
+    kernel = repo.read(commit, str(boot_files(repo, commit).kernel))
+    assert kernel is not None, "boot_files returns what is there"
+    (work / "vmlinuz").write_bytes(kernel)
+    made = initramfs.build(lambda path: repo.read(commit, path), request.tree.kernel, volume_id=request.config.volume_id)
+    steplog.note(f"initramfs: {len(made) / MIB:.1f} MiB")
+    return made
+
+
+def _make_esp(work: Path, request: Request) -> None:
+    """Make the FAT image that UEFI boots from: GRUB and its menu."""
+    image = work / "efiboot.img"
+    with image.open("wb") as stream:
+        stream.truncate(ESP_SIZE)
+    identifier = request.tree.commit[:8].upper()
+    command.run(["mkfs.vfat", "--invariant", "-F", "12", "-i", identifier, "-n", "ANACONDA", image])
+    bootloader.fill_with_mtools(image, work / "bootx64.efi")
+    bootloader.copy_into_fat(image, work / "grub-uefi.cfg", "::/EFI/BOOT/grub.cfg")
+
+
+def _assemble(image: Path, work: Path, request: Request) -> None:
+    (work / "discinfo").write_text(discinfo(request.epoch, request.tree.version, request.tree.arch))
+    files = {
+        ".discinfo": work / "discinfo", ".treeinfo": request.treeinfo,
+        "images/install.img": work / "install.img", "images/product.img": work / "product.img", "images/eltorito.img": work / "eltorito.img",
+        "images/efiboot.img": work / "efiboot.img",
+        "images/pxeboot/vmlinuz": work / "vmlinuz", "images/pxeboot/initrd.img": work / "initrd.img",
+        "boot/grub2/grub.cfg": work / "grub-bios.cfg", "EFI/BOOT/grub.cfg": work / "grub-uefi.cfg", "EFI/BOOT/BOOTX64.EFI": work / "bootx64.efi",
+    }  # fmt: skip
+    if request.unattended is not None:
+        files[KICKSTART.lstrip("/")] = request.unattended.file
+    serial = str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{request.tree.commit}:iso"))
+    iso.write(
+        image, files, volume=request.config.volume_id, bios="images/eltorito.img", esp=work / "efiboot.img", mbr=work / "boot_hybrid.img",
+        epoch=request.epoch, serial=serial,
+    )  # fmt: skip
+    iso.implant_md5(image)

@@ -1,0 +1,1 @@
+"""The installer ISO that lorax makes, in a process of its own."""

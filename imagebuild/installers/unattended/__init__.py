@@ -1,0 +1,1 @@
+"""An installer ISO of anybody's, turned into an unattended one."""

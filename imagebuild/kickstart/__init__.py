@@ -1,0 +1,1 @@
+"""The language: parsed by pykickstart, checked, turned into a typed Plan. Runs nothing."""

@@ -1,0 +1,311 @@
+"""What becomes of every command of a kickstart: it is executed, refused with its line, or noted as having nothing to do here.
+
+Command by command, option by option, and value by value: what is in none of these tables is refused. The names are pykickstart's
+attributes (pykickstart 3.78, commands/*.py); versions differ in what they have, so that only what a version has is looked at.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pykickstart.constants import DISPLAY_MODE_TEXT, FIRSTBOOT_SKIP, KS_SCRIPT_POST, KS_SCRIPT_PRE
+
+from imagebuild.kickstart import disk_names
+from imagebuild.kickstart.problems import Problems
+from imagebuild.kickstart.reading import Command, Reading
+
+# command -> options of it that are executed; anything else that is set is refused
+COMMANDS: Mapping[str, frozenset[str]] = {
+    name: frozenset(options.split())
+    for name, options in {
+        "text": "displayMode", "lang": "lang", "keyboard": "keyboard _keyboard vc_keymap kbd", "timezone": "timezone isUtc",
+        "rootpw": "lock password isCrypted", "firewall": "enabled", "zerombr": "zerombr", "auth": "authconfig", "authselect": "authselect",
+        "selinux": "selinux", "services": "enabled disabled", "ignoredisk": "onlyuse",
+        "bootloader": "appendLine timeout location password isCrypted bootDrive driveorder", "clearpart": "type initAll disklabel drives",
+        "reqpart": "reqpart addBoot", "autopart": "autopart type typeMap lvm fstype nohome noboot noswap",
+        "ostreesetup": "osname remote url ref nogpg", "reboot": "action",
+        "network": "bootProto device activate onboot hostname",
+        "part": "fstype size grow maxSizeMB label mountpoint disk primOnly",
+        "volgroup": "vgname name physvols",
+        "logvol": "fstype size grow name vgname mountpoint label percent maxSizeMB thin_pool thin_volume pool_name",
+        "user": "name password isCrypted lock groups uid gid homedir shell gecos", "group": "name gid", "sshkey": "username key sshkey",
+    }.items()
+}  # fmt: skip
+# values of other options that say what is done anyway: Anaconda writes them into its own anaconda-ks.cfg. pesize: KiB, layout.EXTENT
+USUAL: Mapping[tuple[str, str], tuple[object, ...]] = {("network", "ipv6"): ("auto",), ("volgroup", "pesize"): (4096,)}
+# commands that ask for nothing that an installation of a tree would do or leave
+NOTED: Mapping[str, str] = {
+    "install": "a tree is installed, nothing is upgraded",
+    "cdrom": "the source is that of ostreesetup",
+    "skipx": "the tree's own default target counts",
+    "eula": "nobody is asked to agree to anything",
+    "mediacheck": "the installer ISO checks its medium by its boot entry",
+    "logging": "the log is the step's own",
+    "firstboot": "no setup agent is switched on",
+}
+# options of executed commands that only mean something to Anaconda on a machine
+NOTED_OPTIONS: Mapping[tuple[str, str], str] = {
+    ("reboot", "eject"): "no medium is ejected",
+    ("text", "nonInteractive"): "an image asks nobody",
+}
+BOOKKEEPING = frozenset(
+    {
+        *("lineno", "seen", "op", "handler", "currentCmd", "currentLine", "writePriority", "preceededInclude"),
+        *("_name", "name_", "mntpoint", "partitions", "errorStr"),
+    }
+)
+# what every tree does by itself, in the words of authconfig(8): two of them mean the same
+SHADOW = {"--enableshadow": "--useshadow", "--useshadow": "--useshadow", "--passalgo=sha512": "--passalgo=sha512"}
+AUTHENTICATION = frozenset(SHADOW.values())
+# hostname(7); locale(7); zoneinfo's names; useradd(8), the characters of shadow's `is_valid_name` and Samba's `$`
+HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?")
+LOCALE = re.compile(r"[A-Za-z0-9_.@-]+")
+KEYMAP = re.compile(r"[A-Za-z0-9_.@+-]+")
+ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+")  # systemd.unit(5), "Unit names"
+ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
+# libostree, ostree-core.c: OSTREE_REF_REGEXP; RFC 3986, without what would have to be encoded
+REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+# libostree, ostree-core.c: OSTREE_REMOTE_NAME_REGEXP; a stateroot's name is part of a kernel argument
+REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+STATEROOT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
+# what a word processor or a web page makes of quotes: they would be part of the value
+CURLED = re.compile("(?:^|=)[\u2018\u2019\u201c\u201d]")
+URL = re.compile(r"(file|https?):[^\s$<>{}\"`\\]+")
+# xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-linux 2.38, swapheader.h
+LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
+LABELS = ("", None, "gpt", "msdos")
+MAY_BE_EMPTY = frozenset({"--append", "--gecos", "--label"})
+
+
+def data(handler: Any, command: str) -> list[Any]:
+    """Return what a command that may be given several times was given, one object each; none where the version has no such command."""
+    return list((handler.commands[command].dataList() if command in handler.commands else None) or [])
+
+
+def seen(handler: Any, command: str) -> bool:
+    """Whether a command was given; it was not where the version has no such command."""
+    return command in handler.commands and bool(handler.commands[command].seen)
+
+
+def refused(reading: Reading) -> Problems:
+    """Return the commands, options and values that are set but not executed, each with its line."""
+    problems = Problems(reading.name)
+    handler = reading.handler
+    # several names may mean the same command
+    for command in {id(command): command for command in handler.commands.values() if command is not None and command.seen}.values():
+        _refuse_command(reading, command, problems)
+    for written in reading.commands:
+        curled = next((word for word in written.words[1:] if CURLED.search(word)), "")
+        if curled:
+            problems.add(written.line, f"{written.name}: {curled} has quotes that are none here", "write \" or '")
+        for option in (word[:-1] for word in written.words[1:] if re.fullmatch(r"--[\w-]+=", word) and word[:-1] not in MAY_BE_EMPTY):
+            problems.add(written.line, f"{written.name}: {option} has no value: did whatever should fill it in leave it empty?")
+    _refuse_sections(reading, problems)
+    for check in (_refuse_mode, _refuse_network, _refuse_authentication, _refuse_loader, _refuse_names, _refuse_labels):
+        check(reading, problems)
+    if handler.clearpart.disklabel not in LABELS:
+        problems.add(handler.clearpart.lineno, f"clearpart: --disklabel={handler.clearpart.disklabel} is not executed by imagebuild (it knows gpt, msdos)")
+    for key in data(handler, "sshkey"):
+        if not key.key.strip():
+            problems.add(key.lineno, "sshkey: the key is empty: did whatever should fill it in leave it empty?")
+    problems.extend(refused_source(reading))
+    disk_names.refuse(handler, problems)
+    return problems
+
+
+def notes(reading: Reading) -> Iterator[tuple[int, str]]:
+    """Yield what is deliberately not executed: its line, and why."""
+    yield from reading.notes
+    for written in reading.commands:
+        if written.name in NOTED:
+            yield written.line, f"`{written.name}` has nothing to do here: {NOTED[written.name]}"
+    for (command, option), reason in NOTED_OPTIONS.items():
+        if seen(reading.handler, command) and getattr(reading.handler.commands[command], option, False):
+            yield reading.handler.commands[command].lineno, f"{command}: its option `{option}` has nothing to do here: {reason}"
+    if _keyboard_of_x(reading.handler):
+        yield reading.handler.keyboard.lineno, "keyboard: --xlayouts has nothing to do here: a tree's console has --vckeymap"
+    for section in reading.sections:
+        if _section_has_nothing_to_do(section.name, section.words, section.body):
+            yield section.line, f"{' '.join(section.words)} has nothing to do here"
+
+
+def refused_source(reading: Reading) -> Problems:
+    """Return what pykickstart lets through: of several sources the last one would win, and it looks at the URL only."""
+    problems = Problems(reading.name)
+    setup, lines = reading.handler.ostreesetup, reading.lines_of("ostreesetup")
+    if len(lines) > 1:
+        problems.add(lines[1], f"there must be one ostreesetup line, not {len(lines)} (the last would win silently)")
+    if not lines or lines[-1] in reading.problems.lines():
+        return problems
+    if not REF.fullmatch(setup.ref) or ".." in setup.ref.split("/"):
+        problems.add(lines[-1], f"ostreesetup: --ref={setup.ref!r} is no ref")
+    if not STATEROOT.fullmatch(setup.osname):
+        problems.add(lines[-1], f"ostreesetup: --osname={setup.osname!r} is no name of a stateroot")
+    if setup.remote and not REMOTE.fullmatch(setup.remote):
+        problems.add(lines[-1], f"ostreesetup: --remote={setup.remote!r} is no name of a remote")
+    if not URL.fullmatch(setup.url):
+        problems.add(lines[-1], f"ostreesetup: --url={setup.url!r} is not an address")
+    return problems
+
+
+# --- commands and options ---------------------------------------------------------------------------------------------
+
+
+def _refuse_command(reading: Reading, command: Any, problems: Problems) -> None:
+    names = [key for key, known in reading.handler.commands.items() if known is command]
+    name = command.currentCmd or names[0]
+    table = next((key for key in names if key in COMMANDS), None)
+    if table is None:
+        if not _has_nothing_to_do(names, command):
+            for line in reading.lines_of(name) or [command.lineno]:
+                problems.add(line, f"`{name}` is not executed by imagebuild")
+        return
+    if command.dataList() is None:
+        for option in _not_executed(table, command, type(command)()):
+            problems.add(reading.set_at.get((id(command), option), command.lineno), _refusal(table, option))
+    for given in data(reading.handler, table):
+        for option in _not_executed(table, given, command.dataClass()):
+            problems.add(given.lineno, _refusal(table, option))
+
+
+def _has_nothing_to_do(names: list[str], command: Any) -> bool:
+    """Whether a command asks for nothing that would have to be done."""
+    if "firstboot" in names:
+        return bool(command.firstboot == FIRSTBOOT_SKIP)
+    if "logging" in names:
+        return not command.host
+    return any(name in NOTED for name in names)
+
+
+def _refusal(table: str, option: str) -> str:
+    return f"{table}: its option `{option.lstrip('_')}` is not executed by imagebuild"
+
+
+def _not_executed(table: str, given: Any, fresh: Any) -> Iterator[str]:
+    """Yield the options that are set but not executed."""
+    for option, value in vars(given).items():
+        default = getattr(fresh, option, None)
+        # pykickstart sets what was not given to None, "" or False, as it comes
+        same = value == default or (not value and not default)
+        usual = value in USUAL.get((table, option), ()) or (table, option) in NOTED_OPTIONS
+        of_x = table == "keyboard" and option in ("x_layouts", "switch_options") and given.vc_keymap
+        if not (option in COMMANDS[table] or option in BOOKKEEPING or same or usual or of_x):
+            yield option
+
+
+def _keyboard_of_x(handler: Any) -> bool:
+    return bool(seen(handler, "keyboard") and handler.keyboard.vc_keymap and handler.keyboard.x_layouts)
+
+
+# --- sections ---------------------------------------------------------------------------------------------------------
+
+
+def _refuse_sections(reading: Reading, problems: Problems) -> None:
+    for script in reading.handler.scripts:
+        if script.type not in (KS_SCRIPT_PRE, KS_SCRIPT_POST):
+            problems.add(script.lineno, "of the script sections imagebuild executes %pre and %post")
+    for section in reading.sections:
+        if section.name in ("%packages", "%certificate", "%addon", "%anaconda") and not _section_has_nothing_to_do(
+            section.name, section.words, section.body
+        ):
+            hint = "what is installed is the tree's commit: compose it with these packages" if section.name == "%packages" else ""
+            problems.add(section.line, f"{' '.join(section.words)}: the section is not executed by imagebuild", hint)
+
+
+def _section_has_nothing_to_do(name: str, words: tuple[str, ...], body: list[str]) -> bool:
+    if name == "%packages":
+        return not body
+    if name == "%anaconda":
+        # rules for passwords that a person chooses (anaconda, docs: kickstart, pwpolicy)
+        return all(line.split()[0] == "pwpolicy" for line in body)
+    # kdump-anaconda-addon, com_redhat_kdump/ks: `--disable`
+    return name == "%addon" and "--disable" in words and not body
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def _refuse_mode(reading: Reading, problems: Problems) -> None:
+    mode = reading.handler.displaymode
+    if mode.seen and mode.displayMode != DISPLAY_MODE_TEXT:
+        problems.add(mode.lineno, "use `text`: in the other modes a failing %post goes unnoticed")
+
+
+def _refuse_network(reading: Reading, problems: Problems) -> None:
+    named = ""
+    for network in data(reading.handler, "network"):
+        if network.device not in (None, "", "link") or network.bootProto not in ("", "dhcp"):
+            problems.add(network.lineno, "network: only --bootproto=dhcp on --device=link is executed by imagebuild")
+        if network.hostname and not HOSTNAME.fullmatch(network.hostname):
+            problems.add(network.lineno, f"network: --hostname={network.hostname} is not a host name")
+        if named and network.hostname not in (None, "", named):
+            problems.add(network.lineno, f"network: --hostname={network.hostname}, but it is {named} already")
+        named = named or network.hostname or ""
+
+
+def _refuse_authentication(reading: Reading, problems: Problems) -> None:
+    for written in reading.commands:
+        if written.name in ("auth", "authconfig", "authselect") and not _is_usual(written):
+            text = "`authselect` is not executed by imagebuild" if written.name == "authselect" else (
+                f"{written.name}: only --useshadow --passalgo=sha512, every tree's own, is executed"
+            )  # fmt: skip
+            problems.add(written.line, text)
+
+
+def _is_usual(written: Command) -> bool:
+    """Whether authentication is to be what it is anyway. `--passalgo sha512` is `--passalgo=sha512`."""
+    words = re.sub(r"(--passalgo)\s+", r"\1=", " ".join(written.words[1:])).split()
+    return {SHADOW.get(word, word) for word in words} <= AUTHENTICATION
+
+
+def _refuse_loader(reading: Reading, problems: Problems) -> None:
+    loader = reading.handler.bootloader
+    if not loader.seen or loader.lineno in reading.problems.lines():
+        return  # of a line that could not be read only the defaults are there
+
+    def line(option: str) -> int:
+        return reading.set_at.get((id(loader), option), int(loader.lineno))
+
+    if loader.location not in ("", None, "mbr", "boot"):
+        problems.add(line("location"), f"bootloader --location={loader.location} is not executed by imagebuild")
+    if loader.password and not loader.isCrypted:
+        problems.add(line("password"), "bootloader: only --iscrypted passwords are executed", "grub-mkpasswd-pbkdf2 makes one")
+
+
+def _refuse_names(reading: Reading, problems: Problems) -> None:
+    """Refuse what the installed system could make nothing of: locale, time zone, key map, names of accounts."""
+    handler = reading.handler
+    for command, value, pattern, what in (
+        (handler.lang, handler.lang.lang, LOCALE, "locale"),
+        (handler.timezone, handler.timezone.timezone, ZONE, "time zone"),
+        (handler.keyboard, handler.keyboard.vc_keymap or handler.keyboard.keyboard, KEYMAP, "key map"),
+    ):
+        # where a line could not be read, pykickstart may have left a list of words
+        if command.seen and isinstance(value, str) and value and not pattern.fullmatch(value):
+            problems.add(command.lineno, f"{command.currentCmd}: {value} is not a {what}")
+    for service in (*handler.services.enabled, *handler.services.disabled):
+        if not UNIT.fullmatch(service):
+            problems.add(handler.services.lineno, f"services: {service} is not a name of a unit", "put commas between names, and no blanks")
+    for kind, names in (
+        ("user", [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)]),
+        ("group", [(group.lineno, group.name) for group in data(handler, "group")]),
+        ("sshkey", [(key.lineno, key.username) for key in data(handler, "sshkey")]),
+    ):
+        for number, name in names:
+            if name and not ACCOUNT.fullmatch(name):
+                problems.add(number, f"{kind}: {name} is not a name of a user or group")
+
+
+def _refuse_labels(reading: Reading, problems: Problems) -> None:
+    """Refuse labels of what gets none (an ESP, a BIOS boot partition, a physical volume, a thin pool), and those that would be cut off."""
+    for part in data(reading.handler, "part"):
+        if part.label and (part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}):
+            problems.add(part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap")
+    for volume in data(reading.handler, "logvol"):
+        if volume.label and volume.thin_pool:
+            problems.add(volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap")
+    for given in [*data(reading.handler, "part"), *data(reading.handler, "logvol")]:
+        room = LABEL_BYTES.get(given.fstype or ("swap" if given.mountpoint == "swap" else "xfs"), 16)
+        if len((given.label or "").encode()) > room:
+            problems.add(given.lineno, f"{given.mountpoint}: --label={given.label} is too long: its file system has room for {room} bytes")

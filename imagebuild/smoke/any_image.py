@@ -1,0 +1,113 @@
+"""Any image file, ours or not: what format it is, what it holds, whether it meets the criteria; and a console on a throw-away copy."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from imagebuild.errors import BuildError, UsageError
+from imagebuild.formats import Unpacked, archives, layers
+from imagebuild.kinds import Controller, Firmware, HostKind
+from imagebuild.smoke import installation
+from imagebuild.smoke.host import Host
+from imagebuild.smoke.hosts import Deployment
+from imagebuild.smoke.hosts.registry import commands_of
+from imagebuild.smoke.rig import Rig, booted
+from imagebuild.tools import qemu
+from imagebuild.tools.accelerator import Accelerator
+
+# on which controller the users of a disk have it; vmdk is VMware's, the others' firmware emulates IDE
+CONTROLLERS = {"vmdk": Controller.PVSCSI, "vpc": Controller.IDE, "vhdx": Controller.IDE, "vdi": Controller.IDE}
+KNOWN = "raw, qcow2, vmdk, vhd, vhdx, vdi, an installer ISO; any of them in xz, zst, gz, bz2, lz4; Vagrant boxes, OVA, and tar or zip archives of one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peeked:
+    """What a host says of itself: the deployment it has booted, and which programs upgrade it."""
+
+    deployment: Deployment
+    kind: HostKind
+
+
+def recognise(file: Path) -> str:
+    """Return an image's format by its content: qcow2, raw.xz, iso, vagrant-libvirt, ova, raw.tar.gz … Raises UsageError, BuildError."""
+    packed, kind = _look(file)
+    if kind == "tar":
+        paths = []
+        for path, content, _ in _members(file, packed):
+            paths.append(path)
+            if (name := archives.name_of(paths)) in ("vagrant-virtualbox", "ova"):
+                return name
+            with archives.usable(file.name):
+                inner = layers.kind_of(content.read(layers.HEAD))
+            kind = f"{inner}.tar" if inner is not None and kind == "tar" else kind
+        if (name := archives.name_of(paths)) is not None:
+            return name
+    return ".".join((kind, *reversed(packed)))
+
+
+def _look(file: Path) -> tuple[tuple[str, ...], str]:
+    """Return what a file is compressed with, and what is in it."""
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    packed, kind = layers.recognise(file)
+    if kind is None:
+        inside = f"what is in {file} ({', '.join(packed)})" if packed else str(file)
+        raise UsageError(f"{inside} is no disk image that is known here", hint=f"known are: {KNOWN}")
+    return packed, kind
+
+
+def _members(file: Path, packed: Sequence[str]) -> Iterator[tuple[str, IO[bytes], int]]:
+    return archives.members_of(file.name, lambda: layers.stream_of(file, packed))
+
+
+@contextlib.contextmanager
+def opened(file: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Iterator[tuple[Unpacked, bool]]:
+    """Yield the disk of an image as its users would boot it, and whether an installer ISO was installed first. Raises BuildError, UsageError."""
+    unpacked = _unpacked(file, work, layers.DEEPEST)
+    if unpacked.format == "iso":
+        yield _installed(unpacked.disk, work, firmware, accelerator), True
+        return
+    qemu.refuse_outside(unpacked.disk, unpacked.format, what=str(file))
+    yield unpacked, False
+
+
+def _unpacked(file: Path, work: Path, depth: int) -> Unpacked:
+    """Unpack an image until it is a disk (or an ISO), as its users would."""
+    packed, kind = _look(file)
+    if kind not in ("tar", "zip"):
+        disk = layers.unpacked(file, packed, work)
+        kind = "vpc" if kind == "raw" and layers.is_fixed_vhd(disk) else kind
+        return Unpacked(disk=disk, format=kind, controller=CONTROLLERS.get(kind, Controller.VIRTIO))
+    if depth == 0:
+        raise BuildError(f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=archives.HOSTILE)
+    members = _members(file, packed) if kind == "tar" else archives.zipped(layers.unpacked(file, packed, work))
+    found = archives.disk_in(archives.extract(members, file.name, work), file.name)
+    inner = _unpacked(found.file, work, depth - 1)
+    return replace(inner, controller=found.controller or inner.controller, size=found.size or inner.size)
+
+
+def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Unpacked:
+    evidence = work / "installation"
+    evidence.mkdir()
+    disk = work / "installed.qcow2"
+    installation.install(installation.Bench(iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores), disk, evidence)
+    return Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO)
+
+
+def peek(rig: Rig) -> Peeked:
+    """Boot an image once, and ask what it is. Raises BuildError when it does not come up."""
+    with booted(rig) as boot:
+        if boot.host is None:
+            raise BuildError(f"{rig.artifact} does not say what it is: {boot.problem}", hint="give --commit to test it all the same")
+        return _asked(boot.host)
+
+
+def _asked(host: Host) -> Peeked:
+    kind = HostKind.RPM_OSTREE if host.has("rpm-ostree") else HostKind.OSTREE
+    host.commands = commands_of(kind)[0]
+    deployment = host.booted()
+    if not deployment.commit:
+        raise BuildError("what is in the image has not booted an OSTree deployment", hint="is it an atomic host?")
+    return Peeked(deployment=deployment, kind=kind)

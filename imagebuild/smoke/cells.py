@@ -1,0 +1,164 @@
+"""Finished cells of the verdict, kept between runs: a criterion is not tested again while nothing it depends on has changed.
+
+What the first boot has left is kept with them: when nothing is to be tested again, nothing boots, and the reader wants it all the same.
+A cell's key is made of the artifact's name and bytes, the criterion's source and that of everything it uses, firmware, QEMU, accelerator and
+what was expected. Cells that passed, were not applicable or flaky are kept; a failure is remembered, so that what passes at the second
+try is *flaky*.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from imagebuild.engine.steps import source_digest
+from imagebuild.kinds import State
+from imagebuild.model import Cell
+from imagebuild.smoke.rig import Rig
+from imagebuild.tools import command, qemu, temporary
+from imagebuild.tools.accelerator import QEMU
+
+BLOCK = 1 << 22
+# a release line's pause; what is older than that is tested again
+UNUSED_DAYS = 90
+# what the first boot leaves beside the criteria's own logs (rig.py, suite.py)
+BOOT = (
+    "boots.json", "phases.json", "serial.log", "screen.png", "machine-id", "journal.txt", "journal.export", "systemd-analyze.txt",
+    "screen.txt", "serial-hung.log", "screen-hung.png", "registers-hung.txt", "cloud-init-status.json", "mounts.txt",
+)  # fmt: skip
+# where the artifact lies, how fast it runs and what is asked now do not change what it is found to be
+OUTSIDE = ("disk", "evidence", "accelerator", "repo", "cells", "criteria", "boot_only", "machine_ids", "cores")
+
+
+def content_digest(file: Path) -> str:
+    """Return a sha256 of a file's allocated blocks and where they lie: holes are not read (lseek(2), SEEK_DATA)."""
+    found = hashlib.sha256()
+    with file.open("rb") as stream:
+        size, offset = os.fstat(stream.fileno()).st_size, 0
+        while offset < size:
+            try:
+                start = os.lseek(stream.fileno(), offset, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but a hole
+                break
+            end = os.lseek(stream.fileno(), start, os.SEEK_HOLE)
+            found.update(f"{start}-{end}:".encode())
+            stream.seek(start)
+            for position in range(start, end, BLOCK):
+                found.update(stream.read(min(BLOCK, end - position)))
+            offset = end
+    return found.hexdigest()
+
+
+def disk_digest(file: Path, image_format: str) -> str:
+    """Return a sha256 of a disk image and of everything it reads from (qemu-img(1), --backing-chain)."""
+    return hashlib.sha256("".join(content_digest(each) for each in qemu.chain(file, image_format)).encode()).hexdigest()
+
+
+@functools.cache
+def _used(module: str) -> str:
+    # storage profiles are imported by name
+    storage = sorted((Path(__file__).parent / "storage").glob("*.py"))
+    return hashlib.sha256(
+        (source_digest(module) + source_digest("imagebuild.smoke.criteria.plugin") + "".join(each.read_text() for each in storage)).encode()
+    ).hexdigest()
+
+
+class CellStore:
+    """A directory of finished cells, one directory per key."""
+
+    def __init__(self, place: Path, rig: Rig) -> None:
+        self._place, self._rig = place, rig
+        data = TypeAdapter(Rig).dump_python(rig, mode="json")
+        self._context = json.dumps(
+            {name: value for name, value in data.items() if name not in OUTSIDE}
+            | {"qemu": command.version(QEMU), "accelerator": rig.accelerator.name, "cpu": rig.accelerator.model, "ovmf": qemu.firmware_digest(rig.firmware)},
+            sort_keys=True,
+        )
+
+    def _directory(self, criterion: str, module: str) -> Path:
+        return self._place / hashlib.sha256(f"{criterion} {_used(module)} {self._context}".encode()).hexdigest()[:32]
+
+    def _boot(self) -> Path:
+        return self._directory("first boot", "imagebuild.smoke.rig")
+
+    def knows_boot(self) -> bool:
+        """Return whether an earlier run has left its first boot here."""
+        return (self._boot() / "boots.json").is_file()
+
+    def find_boot(self) -> None:
+        """Copy what an earlier run's first boot left into the rig's evidence; nothing when it has just gone."""
+        with contextlib.suppress(FileNotFoundError):
+            for file in self._boot().iterdir():
+                shutil.copyfile(file, self._rig.evidence / file.name)
+            os.utime(self._boot())
+
+    def keep_boot(self) -> None:
+        """Remember what a first boot that came up has left."""
+        files = [self._rig.evidence / name for name in BOOT]
+        if not files[0].is_file() or "ssh" not in json.loads(files[0].read_text())[0]["phases"]:
+            return
+        self._place.mkdir(parents=True, exist_ok=True)
+        with temporary.within(self._place, ".boot") as place:
+            new, old = place / "new", place / "old"
+            new.mkdir()
+            for file in files:
+                if file.is_file():
+                    shutil.copyfile(file, new / file.name)
+            # whole or not there, at any moment
+            with contextlib.suppress(FileNotFoundError):
+                self._boot().rename(old)
+            new.rename(self._boot())
+
+    def find(self, criterion: str, module: str) -> Cell | None:
+        """Return the cell of an earlier run, its log copied to the rig's evidence; None when there is none."""
+        directory = self._directory(criterion, module)
+        try:
+            cell: Cell = TypeAdapter(Cell).validate_json((directory / "cell.json").read_text())
+            log = (directory / "log").read_bytes()
+        except (OSError, ValueError):
+            return None
+        file = self._rig.evidence / f"{criterion}.log"
+        file.write_bytes(log)
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(directory)
+        reason = cell.reason or "kept: it passed before, and neither artifact, criterion, firmware nor QEMU have changed"
+        return replace(cell, evidence=file.name, reason=reason)
+
+    def keep(self, cell: Cell, module: str) -> Cell:
+        """Remember how a criterion ended; return the cell, which is *flaky* when it passed now and failed before."""
+        directory = self._directory(cell.criterion, module)
+        directory.mkdir(parents=True, exist_ok=True)
+        failure = directory / "failure"
+        if cell.state in (State.FAILED, State.ERROR):
+            if cell.state is State.FAILED:
+                failure.write_text(cell.reason)
+            return cell
+        if cell.state is State.PASSED and failure.exists():
+            reason = f"passed only at another try; before it failed: {failure.read_text().splitlines()[0][:300]}"
+            cell = replace(cell, state=State.FLAKY, reason=reason)
+        if cell.state in (State.PASSED, State.FLAKY, State.NOT_APPLICABLE):
+            log = self._rig.evidence / cell.evidence
+            (directory / "log").write_bytes(log.read_bytes() if log.exists() else b"")
+            partial = directory / f"cell.{os.getpid()}"
+            partial.write_bytes(TypeAdapter(Cell).dump_json(cell, indent=1))
+            partial.rename(directory / "cell.json")
+        return cell
+
+
+def collect(place: Path) -> int:
+    """Remove the cells (or consoles that were kept) that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
+    freed, oldest = 0, time.time() - UNUSED_DAYS * 24 * 3600
+    for directory in list(place.iterdir()) if place.is_dir() else []:
+        # builds go on meanwhile
+        with contextlib.suppress(FileNotFoundError):
+            if directory.stat().st_mtime < oldest:
+                freed += sum(file.stat().st_size for file in directory.rglob("*"))
+                shutil.rmtree(directory)
+    return freed

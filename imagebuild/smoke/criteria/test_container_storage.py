@@ -1,0 +1,14 @@
+"""Container storage is set up as the release's profile says, and a second boot leaves it as it is."""
+
+from imagebuild.smoke.host import Expected, Host
+from imagebuild.smoke.journey import Journey
+
+
+def test_container_storage_is_set_up(host: Host, expected: Expected) -> None:
+    problem = host.storage_problem(expected.storage)
+    assert not problem, f"storage profile {expected.storage}: {problem}"
+
+
+def test_a_second_boot_leaves_storage_unchanged(journey: Journey) -> None:
+    first, second = journey.found(journey.start), journey.found(journey.upgraded)
+    assert second.storage == first.storage, f"a second boot changed volumes, disks or mounts, from\n{first.storage}\nto\n{second.storage}"

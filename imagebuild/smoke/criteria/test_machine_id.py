@@ -1,0 +1,15 @@
+"""Each host has a machine-id of its own: two boots of one image have different ones."""
+
+import re
+
+import pytest
+
+from imagebuild.smoke.host import Host
+
+
+@pytest.mark.boots
+def test_the_machine_id_is_unique(host: Host, other_machine_ids: tuple[str, ...]) -> None:
+    mine = (host.read("/etc/machine-id") or "").strip()
+    # machine-id(5)
+    assert re.fullmatch(r"[0-9a-f]{32}", mine), f"/etc/machine-id holds {mine!r}"
+    assert mine not in other_machine_ids, f"another host that was made from this image has the same machine-id {mine}"

@@ -1,0 +1,38 @@
+"""A host rolls back to the tree it came from: /etc goes back with it, /var and containers' data stay; and it can upgrade again."""
+
+import pytest
+
+from imagebuild.smoke.journey import Journey, other_kernel
+
+
+@pytest.mark.firmware
+def test_rolls_back_to_where_it_came_from(journey: Journey) -> None:
+    stop = journey.rolled_back()
+    assert stop.booted.commit == journey.expected.commit, f"after the rollback {stop.booted.commit} runs, not {journey.expected.commit}"
+    assert stop.booted.origin == journey.expected.refspec, f"the host would upgrade from {stop.booted.origin!r} now"
+    assert not (other := other_kernel(stop, journey.releases.candidate)), other
+    assert not stop.failed_units, f"after the rollback these units have failed: {', '.join(stop.failed_units)}"
+
+
+def test_etc_follows_the_deployment(journey: Journey) -> None:
+    upgraded, back = journey.found(journey.upgraded), journey.found(journey.rolled_back)
+    assert upgraded.before, "what was written into /etc before the upgrade is gone after it"
+    assert back.before, "what was written into /etc before the upgrade is gone after the rollback"
+    assert not back.after, "what was written into /etc after the upgrade is still there after the rollback"
+
+
+def test_var_and_container_data_stay(journey: Journey) -> None:
+    for name, stop in (("upgrade", journey.found(journey.upgraded)), ("rollback", journey.found(journey.rolled_back))):
+        assert stop.var, f"what was written into /var is gone after the {name}"
+        assert not journey.problems.get("volume"), f"no container could keep anything: {journey.problems['volume']}"
+        if journey.host.container_runtimes():
+            assert stop.volume == "kept", f"after the {name} a container's volume holds {stop.volume!r}"
+    machines = {journey.found(journey.start).machine_id, journey.found(journey.rolled_back).machine_id}
+    assert len(machines) == 1, f"the machine-id changed on the way: {machines}"
+
+
+def test_upgrades_again_after_a_rollback(journey: Journey) -> None:
+    stop = journey.forward()
+    wanted = journey.releases.next
+    assert stop.booted.commit == wanted.commit, f"after the rollback the host does not get forward again: {stop.booted.commit} runs"
+    assert not (other := other_kernel(stop, wanted)), other

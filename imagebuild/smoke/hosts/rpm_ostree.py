@@ -1,0 +1,88 @@
+"""An rpm-ostree host, driven by `rpm-ostree` itself or by `atomic host`, which passes on to it (measured on rpm-ostree 2018.7)."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from imagebuild.smoke.hosts import DEPLOY_SECONDS, Deployment, Shell
+from imagebuild.tools.ssh import Answer
+
+NOTHING = 77
+# the first call after a boot may fail while D-Bus starts the daemon; another client may hold the transaction
+AGAIN = ("Timeout was reached", "System transaction in progress", "Connection timed out")
+ATTEMPTS, PAUSE_SECONDS = 4, 10.0
+
+
+@dataclass(frozen=True)
+class RpmOstreeHost:
+    """Commands of a host that is upgraded with `rpm-ostree`; `client` begins a command that changes something."""
+
+    name: str = "rpm-ostree"
+    client: tuple[str, ...] = ("rpm-ostree",)
+
+    def deployments(self, shell: Shell) -> Sequence[Deployment]:
+        """Read `rpm-ostree status --json`, whose deployments are in boot order."""
+        answer = _patiently(shell, "rpm-ostree", "status", "--json")
+        assert answer.status == 0, f"`rpm-ostree status --json` ended with {answer.status}: {_words(answer)}"
+        return [_deployment(each) for each in json.loads(answer.output)["deployments"]]
+
+    def upgrade(self, shell: Shell) -> Answer:
+        """Upgrade; the option is understood by every version (a hidden alias since it was renamed)."""
+        # atomic's own parser wants what is not its own behind `--`
+        separator = [] if self.client == ("rpm-ostree",) else ["--"]
+        return _patiently(shell, *self.client, "upgrade", *separator, "--upgrade-unchanged-exit-77")
+
+    def rollback(self, shell: Shell) -> None:
+        """Swap the order of the deployments."""
+        self._must(shell, "rollback")
+
+    def deploy(self, shell: Shell, *, commit: str = "", version: str = "") -> None:
+        """Deploy a commit or version of the ref."""
+        self._must(shell, "deploy", commit or version)
+
+    def discard(self, shell: Shell) -> None:
+        """Remove the pending deployment."""
+        answer = _patiently(shell, "rpm-ostree", "cleanup", "-p")
+        assert answer.status == 0, f"`rpm-ostree cleanup -p` ended with {answer.status}: {_words(answer)}"
+
+    def install(self, shell: Shell, package: str) -> None:
+        """Layer a package."""
+        self._must(shell, "install", package)
+
+    def uninstall(self, shell: Shell, package: str) -> None:
+        """Remove a layered package."""
+        self._must(shell, "uninstall", package)
+
+    def _must(self, shell: Shell, *words: str) -> None:
+        answer = _patiently(shell, *self.client, *words)
+        command = " ".join((*self.client, *words))
+        # `deploy` ended with 77 when nothing changed until rpm-ostree 2019.6
+        assert answer.status != NOTHING, f"`{command}` found nothing to do"
+        assert answer.status == 0, f"`{command}` ended with {answer.status}: {_words(answer)}"
+
+
+def _patiently(shell: Shell, *argv: str) -> Answer:
+    for _ in range(ATTEMPTS - 1):
+        answer = shell.run(*argv, seconds=2 * DEPLOY_SECONDS)
+        if answer.status == 0 or not any(text in answer.complaint + answer.output for text in AGAIN):
+            return answer
+        time.sleep(PAUSE_SECONDS)
+    return shell.run(*argv, seconds=2 * DEPLOY_SECONDS)
+
+
+def _words(answer: Answer) -> str:
+    return (answer.complaint or answer.output).strip()[-500:]
+
+
+def _deployment(found: dict[str, Any]) -> Deployment:
+    """Return what one entry says; with layered packages `checksum` is the client's own commit and `base-checksum` the tree's."""
+    return Deployment(
+        commit=found.get("base-checksum") or found.get("checksum") or "",
+        version=found.get("base-version") or found.get("version") or "",
+        # hosts of container images have no refspec
+        origin=(found.get("origin") or found.get("container-image-reference") or "").removeprefix("ostree://"),
+        booted=bool(found.get("booted")),
+        requested=tuple(found.get("requested-packages") or found.get("packages") or ()),
+    )

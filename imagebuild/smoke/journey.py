@@ -1,0 +1,261 @@
+"""A host's way from release to release: each leg is gone once, whoever asks first, and what is found at its end is kept.
+
+Criteria look at what was found (`Stop`), so they may be run in any order and alone. A leg that cannot be begun because an earlier
+one failed is not tested.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from imagebuild.errors import BuildError
+from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT, TEST_UNITS, start_container_unit, start_system_container
+from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
+from imagebuild.smoke.hosts import Deployment, booted
+from imagebuild.smoke.once import Once
+from imagebuild.smoke.releases import Release, Releases
+from imagebuild.tools.initramfs import MARK
+from imagebuild.tools.ssh import Answer
+
+T = TypeVar("T")
+BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
+VAR = "/var/lib/imagebuild-kept"
+VOLUME = "imagebuild-kept"
+REPOS = "/etc/yum.repos.d"
+# characters of a reason
+REASON = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
+
+    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container kept there;
+    `initramfs` is the mark of the initramfs that was booted (`Release.initramfs`).
+    """
+
+    deployments: tuple[Deployment, ...]
+    before: bool
+    after: bool
+    var: bool
+    volume: str
+    hostname: str
+    machine_id: str
+    script_runs: tuple[int, int]
+    storage: str
+    units: dict[str, str]
+    failed_units: tuple[str, ...]
+    initramfs: str = ""
+
+    @property
+    def booted(self) -> Deployment:
+        """The deployment that runs."""
+        return booted(self.deployments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """How a host took an upgrade that it should not take: its answer, and its deployments before and after."""
+
+    answer: Answer
+    before: tuple[Deployment, ...]
+    after: tuple[Deployment, ...]
+
+
+class Journey:
+    """The way of one host, told what to do in one way (`host.commands`)."""
+
+    def __init__(self, host: Host, expected: Expected, releases: Releases, log: Path, *, label: str = "") -> None:
+        self.host, self.expected, self.releases, self._log, self._label = host, expected, releases, log, label
+        self._gone = Once()
+        self._volume_place = ""
+        self.problems: dict[str, str] = {}
+        # another journey has begun on the same machine: what was found stays, but there is no way on from here
+        self.over = False
+
+    # --- the legs ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Stop:
+        """The first boot: what must survive is put there, and the remote points at the test's server."""
+        return self._leg("start", self._prepare)
+
+    def refused(self) -> Offer:
+        """Offer a release that nobody signed, wherever the host is now; return what it said. It must not deploy it."""
+
+        def offer() -> Offer:
+            before = tuple(self.host.commands.deployments(self.host))
+            answer = self._offered(self.releases.unsigned)
+            return Offer(answer=answer, before=before, after=tuple(self.host.commands.deployments(self.host)))
+
+        return self._leg("unsigned", offer, after=self.start)
+
+    def upgraded(self) -> Stop:
+        """Upgrade from the candidate to the next release."""
+        return self._leg("upgrade", lambda: self._upgrade(self.releases.next, "upgraded"), after=self.start)
+
+    def rolled_back(self) -> Stop:
+        """Write a file into /etc of the upgraded host, then roll back to where it came from."""
+        return self._leg("rollback", self._roll_back, after=self.upgraded)
+
+    def forward(self) -> Stop:
+        """Upgrade to the next release again."""
+        return self._leg("forward", lambda: self._upgrade(self.releases.next, "forward"), after=self.rolled_back)
+
+    def older_on_upgraded(self) -> Stop:
+        """Deploy the candidate, which is older now: by checksum (and discard it again), then by version, and boot it."""
+        return self._leg("older", lambda: self._older(self.releases.candidate, self.releases.next, "back"), after=self.forward)
+
+    def older_on_fresh(self) -> Stop:
+        """The same on a fresh host, with the release before the candidate."""
+        return self._leg("older", lambda: self._older(self.releases.older, self.releases.after_older, "older"), after=self.start)
+
+    def from_previous(self) -> Stop:
+        """From that release, upgrade to the candidate."""
+        return self._leg("candidate", lambda: self._upgrade(self.releases.candidate, "candidate"), after=self.older_on_fresh)
+
+    def layered(self, url: str, package: str) -> Stop:
+        """Layer a package of a repository, and boot into that."""
+        return self._leg("layering", lambda: self._layer(url, package), after=self.start)
+
+    def layered_upgraded(self, url: str, package: str) -> Stop:
+        """Upgrade a host with a layered package."""
+        return self._leg(
+            "layered upgrade", lambda: self._upgrade(self.releases.next, "layered-upgraded"), after=lambda: self.layered(url, package)
+        )
+
+    def unlayered(self, url: str, package: str) -> Stop:
+        """Remove the package again."""
+
+        def remove() -> Stop:
+            self.host.commands.uninstall(self.host, package)
+            return self._arrive("unlayered")
+
+        return self._leg("unlayering", remove, after=lambda: self.layered_upgraded(url, package))
+
+    # --- how they are gone ------------------------------------------------------------------------------------------------
+
+    def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
+        if name not in self._gone:
+            if self.over:
+                raise RigError(f"{name}: the machine has been set back for another journey")
+            # an earlier leg that failed is no failure of this one
+            if after is not None:
+                self.found(after)
+        found = self._gone(name, lambda: self._logged(name, go))
+        if isinstance(found, Stop):
+            self.host.note(f"# found after {name}: {json.dumps(dataclasses.asdict(found))}")
+        return found
+
+    def _logged(self, name: str, go: Callable[[], T]) -> T:
+        with self.host.noting(self._log):
+            self.host.note(f"# {name}, by {self.host.commands.name}")
+            return go()
+
+    def found(self, leg: Callable[[], T]) -> T:
+        """Go a leg that is only the way to somewhere else: when it fails, that place is not tested."""
+        try:
+            return leg()
+        except (AssertionError, BuildError) as error:
+            # a reason of several lines is one all the same: its first may be only a warning
+            raise NotTestedError(f"the host did not get that far: {' '.join(str(error).split())[:REASON]}") from error
+
+    def _prepare(self) -> Stop:
+        host = self.host
+        host.write(BEFORE, "written before the upgrade\n")
+        host.write(VAR, "kept\n")
+        self._volume_place = self._try("volume", lambda: _fill_volume(host, self.expected))
+        self._try(CONTAINER_UNIT, lambda: start_container_unit(host, self.expected))
+        self._try(SYSTEM_UNIT, lambda: start_system_container(host))
+        host.point_remote(self.expected.refspec.partition(":")[0], self.releases.url, self.releases.key)
+        return self._look()
+
+    def _try(self, what: str, go: Callable[[], str]) -> str:
+        """Do what other legs do not need: a host without containers can still be upgraded. `problems` says what did not work."""
+        try:
+            return go()
+        except (AssertionError, NotTestedError) as error:
+            self.problems[what] = str(error)
+            self.host.note(f"# {what}: {error}")
+            return ""
+
+    def _offered(self, release: Release) -> Answer:
+        self.releases.publish(release)
+        return self.host.commands.upgrade(self.host)
+
+    def _upgrade(self, release: Release, name: str) -> Stop:
+        answer = self._offered(release)
+        assert answer.status != 77, f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
+        assert answer.status == 0, f"{self.host.commands.name}: the upgrade ended with {answer.status}: {_tail(answer)}"
+        return self._arrive(name)
+
+    def _roll_back(self) -> Stop:
+        self.host.write(AFTER, "written after the upgrade\n")
+        self.host.commands.rollback(self.host)
+        return self._arrive("rolled-back")
+
+    def _older(self, release: Release, head: Release, name: str) -> Stop:
+        host = self.host
+        self.releases.publish(head)
+        host.commands.deploy(host, commit=release.commit)
+        waiting = host.commands.deployments(host)[0]
+        assert waiting.commit == release.commit, f"deployed by checksum {release.commit}, but {waiting.commit} would be booted"
+        host.commands.discard(host)
+        host.commands.deploy(host, version=release.version)
+        return self._arrive(name)
+
+    def _layer(self, url: str, package: str) -> Stop:
+        # of the tree's own repositories none can be reached, and one is enough for an error
+        self.host.succeeds("mkdir", "-p", REPOS, "/var/tmp/repos")
+        self.host.succeeds("find", REPOS, "-name", "*.repo", "-exec", "mv", "-t", "/var/tmp/repos", "{}", "+")
+        # dnf.conf(5): a repository of the test, whose package nobody signed
+        self.host.write(f"{REPOS}/imagebuild.repo", f"[imagebuild]\nname=imagebuild\nbaseurl={url}\nenabled=1\ngpgcheck=0\n")
+        self.host.commands.install(self.host, package)
+        return self._arrive("layered")
+
+    def _arrive(self, name: str) -> Stop:
+        self.host.reboot(self._label + name)
+        return self._look()
+
+    def _look(self) -> Stop:
+        host = self.host
+        # the test's own units have criteria of their own
+        failed = tuple(unit for unit in host.failed_units() if unit not in (*self.expected.allowed_failed_units, *TEST_UNITS))
+        units = {unit: host.unit(unit, "ActiveState").get("ActiveState", "") for unit in TEST_UNITS}
+        return Stop(
+            deployments=tuple(host.commands.deployments(host)),
+            before=host.is_there(BEFORE), after=host.is_there(AFTER), var=host.is_there(VAR),
+            volume=(host.read(self._volume_place) or "").strip() if self._volume_place else "",
+            hostname=host.hostname(), machine_id=(host.read("/etc/machine-id") or "").strip(),
+            script_runs=(len((host.read(SCRIPT_LOG) or "").splitlines()), len((host.read(RUNCMD_LOG) or "").splitlines())),
+            storage=host.storage_layout(), units=units, failed_units=failed, initramfs=(host.read(MARK) or "").strip(),
+        )  # fmt: skip
+
+
+def other_kernel(stop: Stop, release: Release) -> str:
+    """Return what says that the kernel and initramfs which run are not those of the release; empty when they are."""
+    if stop.initramfs == release.initramfs:
+        return ""
+    runs, wanted = (f"the one of release {mark!r}" if mark else "one without a mark" for mark in (stop.initramfs, release.initramfs))
+    return f"{release.version} runs with another initramfs, {runs} instead of {wanted}: the boot loader's menu or /boot was not changed with it"
+
+
+def _tail(answer: Answer) -> str:
+    return (answer.complaint or answer.output).strip()[-500:]
+
+
+def _fill_volume(host: Host, expected: Expected) -> str:
+    """Let a container write into a volume; return where the host keeps that file, empty without a runtime."""
+    runtimes = host.container_runtimes()
+    if not runtimes:
+        return ""
+    # old podmans have no volumes
+    runtime = next((name for name in reversed(runtimes) if host.run(name, "volume", "ls", seconds=60).status == 0), runtimes[0])
+    image = host.pull_container_image(runtime, expected)
+    host.succeeds(
+        runtime, "run", "--rm", "--network=none", "-v", f"{VOLUME}:/data", image, "sh", "-c", "echo kept > /data/file", seconds=60
+    )
+    place = host.succeeds(runtime, "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME, seconds=60).strip()
+    return f"{place}/file"

@@ -1,0 +1,198 @@
+"""The guests that a run of the criteria needs, each made when the first criterion asks for it."""
+
+import contextlib
+import functools
+from pathlib import Path
+
+from imagebuild.errors import BuildError
+from imagebuild.kinds import HostKind
+from imagebuild.smoke.host import Expected, Host, NotTestedError, Records, RigError
+from imagebuild.smoke.hosts import HostCommands, UnavailableError
+from imagebuild.smoke.hosts.ostree import NO_LAYERING
+from imagebuild.smoke.hosts.registry import commands_of
+from imagebuild.smoke.journey import Journey
+from imagebuild.smoke.once import Once
+from imagebuild.smoke.releases import Offers, Release, Releases, make_packages, offering
+from imagebuild.smoke.rig import Boot, Guest, Rig, guest
+from imagebuild.tools.console import plain
+
+SECOND = "second"
+
+
+class Suite:
+    """One artifact's guests: the first boot that most criteria look at, a second one of the same image, and their journeys."""
+
+    def __init__(self, rig: Rig, work: Path, stack: contextlib.ExitStack) -> None:
+        self.rig, self._work, self._stack = rig, work, stack
+        self.ways: list[HostCommands] = commands_of(rig.host_kind, atomic=rig.atomic)
+        self._journeys: dict[str, Journey] = {}
+        self._saved = False
+        self._guests: list[tuple[Guest, Boot]] = []
+        self._current: Guest | None = None
+        self._made = Once()
+
+    @functools.cached_property
+    def offers(self) -> Offers:
+        """What guests find at the test's server."""
+        return self._stack.enter_context(offering(self._work, self._make_releases))
+
+    def _make_releases(self, work: Path) -> Releases:
+        rig = self.rig
+        if rig.repo is None:
+            raise NotTestedError("no repository is known that has the commit: no release can be made to upgrade to (--repo)")
+        previous = Release(commit=rig.previous.commit, version=rig.previous.version) if rig.previous is not None else None
+        return Releases(work, rig.repo, rig.refspec.partition(":")[2], Release(commit=rig.commit, version=rig.version), previous)
+
+    @property
+    def releases(self) -> Releases:
+        """The releases a host can go to. Raises NotTestedError when there are none."""
+        if self.offers.releases is None:
+            raise NotTestedError(self.offers.why_no_releases)
+        return self.offers.releases
+
+    def _boot(self, evidence: Path) -> tuple[Guest, Boot]:
+        offers = self.offers
+        found = self._stack.enter_context(guest(self.rig, evidence, ports=offers.ports, registry=offers.registry, web=offers.web))
+        self._guests.append(found)
+        self._current = found[0]
+        return found
+
+    @property
+    def first(self) -> tuple[Guest, Boot]:
+        """The artifact's first boot."""
+        return self._made("first", self._boot_first)
+
+    def _boot_first(self) -> tuple[Guest, Boot]:
+        found = self._boot(self.rig.evidence)
+        host = found[1].host
+        if host is not None:
+            (self.rig.evidence / "machine-id").write_text(machine_id(host) + "\n")
+        return found
+
+    @property
+    def _second(self) -> tuple[Guest, Boot, str]:
+        """Another first boot of the same image, on an overlay of its own, and its machine-id. It stands still until it is needed again."""
+        return self._made("second", self._boot_second)
+
+    def _boot_second(self) -> tuple[Guest, Boot, str]:
+        machine, boot = self._boot(self.rig.evidence / SECOND)
+        found = machine_id(boot.host) if boot.host is not None else ""
+        if boot.host is not None:
+            machine.pause()
+        self._current = self.first[0]
+        return machine, boot, found
+
+    @property
+    def other_machine_id(self) -> str:
+        """The machine-id of another host made from the same image. Raises NotTestedError when it does not come up."""
+        _, boot, found = self._second
+        if boot.host is None:
+            raise _not_up(boot)
+        return found
+
+    def _settled(self) -> tuple[Guest, Host, Expected]:
+        machine, boot = self.first
+        if boot.host is None:
+            raise NotTestedError("the host did not come up")
+        if not self._saved:
+            # more than one journey begins here
+            if len(self.ways) > 1 or self.rig.host_kind is HostKind.RPM_OSTREE:
+                boot.host.wait_for_the_boot()
+                machine.save()
+            self._saved = True
+        return machine, boot.host, boot.expected
+
+    def journey(self, way: str) -> Journey:
+        """The journey of the first guest; another way's begins with a copy of the settled first boot."""
+        return self._once(way, "", fresh=way != self.ways[0].name)
+
+    def fresh_journey(self, way: str) -> Journey:
+        """A journey of a host that has never been anywhere: the second guest, or a copy of the settled first boot."""
+        if way != self.ways[0].name:
+            return self._once(way, "fresh", fresh=True)
+        # an image that does not come up is not booted a second time
+        self._settled()
+        if "fresh" not in self._journeys:
+            # one guest at a time: the first has nothing more to do
+            first = self.first[0]
+            first.pause()
+            machine, boot, _ = self._second
+            if boot.host is None:
+                raise _not_up(boot)
+            machine.resume()
+            self._current = machine
+            self._journeys["fresh"] = Journey(boot.host, boot.expected, self.releases, self.rig.evidence / "journey-fresh.log")
+        return self._journeys["fresh"]
+
+    def layering(self, way: str) -> Journey:
+        """A journey for layered packages: a copy of the settled first boot."""
+        if self.rig.host_kind is HostKind.OSTREE:
+            raise UnavailableError(f"layering: {NO_LAYERING}")
+        return self._once(way, "layering", fresh=True)
+
+    def _once(self, way: str, name: str, *, fresh: bool) -> Journey:
+        label = "-".join(filter(None, (name, *(way.split() if way != self.ways[0].name else ()))))
+        if label not in self._journeys:
+            releases = self.releases
+            machine, host, expected = self._settled()
+            if fresh:
+                for journey in self._journeys.values():
+                    journey.over = journey.over or journey.host is host
+                if "second" in self._made:
+                    self._second[0].pause()
+                with contextlib.suppress(BuildError, AssertionError):
+                    # of the boot that ends here, without a reboot
+                    host.journals.append(host.journal("-o", "short-monotonic"))
+                machine.fresh_copy(label)
+                self._current = machine
+            host.commands = next(each for each in self.ways if each.name == way)
+            log = self.rig.evidence / f"journey{'-' if label else ''}{label}.log"
+            self._journeys[label] = Journey(host, expected, releases, log, label=label + "-" if label else "")
+        return self._journeys[label]
+
+    @functools.cached_property
+    def packages(self) -> str:
+        """The URL of a repository with one package for layering. Raises BuildError when none can be made here."""
+        return make_packages(self._work)
+
+    def screenshot(self, name: str) -> None:
+        """Keep what the screen of the guest in use shows."""
+        if self._current is not None:
+            self._current.screenshot(name)
+
+    def starved(self) -> str:
+        """Return what says that the guest in use did not get its processors; empty when it did, or nobody knows."""
+        return self._current.starved() if self._current is not None else ""
+
+    def take_notes(self) -> str:
+        """Return what has happened to the rig since this was asked last."""
+        notes = [note for machine, _ in self._guests for note in machine.notes]
+        for machine, _ in self._guests:
+            machine.notes.clear()
+        return "; ".join(notes)
+
+    def records(self) -> Records:
+        """Return what all boots so far have written; a host that is silent by now is named, and its console counts all the same."""
+        journals, silent = [], []
+        for machine, boot in self._guests:
+            if boot.host is None:
+                continue
+            journals += boot.host.journals
+            try:
+                machine.resume()
+                journals.append(boot.host.journal("-o", "short-monotonic"))
+            except (BuildError, AssertionError) as error:
+                silent.append(str(error))
+        (self.rig.evidence / "journals.txt").write_text("\n".join(journals))
+        consoles = plain("\n".join(machine.consoles() for machine, _ in self._guests))
+        return Records(consoles=consoles, journals="\n".join(journals), silent="; ".join(silent))
+
+
+def _not_up(boot: Boot) -> NotTestedError | RigError:
+    text = f"the second host did not come up: {boot.problem}"
+    return RigError(text) if boot.rig else NotTestedError(text)
+
+
+def machine_id(host: Host) -> str:
+    """Return a host's machine-id(5)."""
+    return (host.read("/etc/machine-id") or "").strip()

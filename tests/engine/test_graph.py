@@ -1,0 +1,544 @@
+"""Each step once, in parallel, resumable."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuild.engine import graph, guest_slots, steps
+from imagebuild.engine.graph import Outcome
+from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, gather_available, step
+from imagebuild.engine.store import Record, Store
+from imagebuild.errors import BuildError
+from imagebuild.model import ArtifactPath
+
+BUDGET = Cost(cores=4, memory=1000)
+calls: list[str] = []
+
+
+@dataclass(frozen=True)
+class Text:
+    file: ArtifactPath
+
+
+def write(out: Path, text: str) -> Text:
+    calls.append(f"write {text}")
+    (out / "text").write_text(text)
+    return Text(out / "text")
+
+
+def join(out: Path, texts: tuple[Text, ...], separator: str) -> Text:
+    calls.append("join")
+    (out / "text").write_text(separator.join(text.file.read_text() for text in texts))
+    return Text(out / "text")
+
+
+def shout(out: Path, text: Text) -> Text:
+    calls.append("shout")
+    (out / "text").write_text(text.file.read_text().upper())
+    return Text(out / "text")
+
+
+def fail(out: Path, text: Text) -> Text:
+    (out / "half").write_text("half an artifact")
+    raise BuildError("no luck", hint="try again")
+
+
+def crash(out: Path, text: str) -> Text:
+    raise ValueError("unexpected")
+
+
+@dataclass
+class Recorder:
+    events: list[str] = field(default_factory=list)
+
+    def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
+        self.events.append(f"{'waiting for' if busy else 'started'} {one.name}")
+
+    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+        self.events.append(f"{'cached' if cached else 'finished'} {one.name}")
+
+    def failed(self, one: Step[Any], error: BuildError) -> None:
+        self.events.append(f"failed {one.name}")
+
+    def not_started(self, one: Step[Any], because: Step[Any]) -> None:
+        self.events.append(f"not started {one.name} because of {because.name}")
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    calls.clear()
+
+
+def run(goal: Step[Any], store: Store, recorder: Recorder | None = None, ending: Callable[[], None] = lambda: None) -> Outcome:
+    with ThreadPoolExecutor(4) as executor:
+        try:
+            return graph.build([goal], store, executor, budget=BUDGET, listener=recorder or Recorder())
+        except KeyboardInterrupt:
+            ending()
+            raise
+
+
+def test_a_step_is_built_once_and_reused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("loud", shout, step("text", write, "hello"))
+    assert run(goal, store).value(goal).file.read_text() == "HELLO"
+    again = step("loud", shout, step("text", write, "hello"))
+    recorder = Recorder()
+    assert run(again, store, recorder).value(again).file.read_text() == "HELLO"
+    assert calls == ["write hello", "shout"]
+    assert not [event for event in recorder.events if event.startswith("started")]
+
+
+def test_a_changed_parameter_builds_its_branch_only(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def wire(second: str) -> Step[Text]:
+        return step("join", join, gather([step("one", write, "1"), step("two", write, second)]), "+")
+
+    assert run(wire("2"), store).records
+    calls.clear()
+    goal = wire("3")
+    assert run(goal, store).value(goal).file.read_text() == "1+3"
+    assert calls == ["write 3", "join"]
+
+
+def test_inputs_of_a_finished_step_are_not_needed_any_more(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("loud", shout, step("text", write, "hello"))
+    run(goal, store)
+    for place in (tmp_path / "artifacts").glob("*.write/*"):
+        (place / "artifact.json").unlink()
+    calls.clear()
+    run(goal, store)
+    assert calls == []
+
+
+def test_an_unkeyed_parameter_does_not_change_the_key() -> None:
+    keys = {steps.key_of(step("text", write, Unkeyed(text))) for text in ("a", "b")}
+    assert len(keys) == 1
+    assert steps.key_of(step("text", write, "a")) != steps.key_of(step("text", write, "b"))
+
+
+def test_tool_versions_are_part_of_the_key() -> None:
+    assert steps.key_of(step("text", write, "a", tools={"x": "1"})) != steps.key_of(step("text", write, "a", tools={"x": "2"}))
+
+
+def test_a_failure_leaves_its_log_and_no_half_artifact_and_others_go_on(tmp_path: Path) -> None:
+    store, recorder = Store(tmp_path), Recorder()
+    text = step("text", write, "hello")
+    bad, good = step("bad", fail, text), step("good", shout, text)
+    goal = step("join", join, gather([bad, good]), "+")
+    outcome = run(goal, store, recorder)
+    assert outcome.value(good).file.read_text() == "HELLO"
+    error = outcome.failed[bad]
+    assert error.log is not None
+    assert "no luck" in error.log.read_text()
+    assert outcome.not_started == {goal: bad}
+    assert "not started join because of bad" in recorder.events
+    assert not list(tmp_path.rglob("half"))
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_an_unexpected_error_becomes_a_sentence_and_the_traceback_is_in_the_log(tmp_path: Path) -> None:
+    goal = step("crash", crash, "x")
+    error = run(goal, Store(tmp_path)).failed[goal]
+    assert "this is a bug" in error.hint
+    assert error.log is not None
+    assert "Traceback" in error.log.read_text()
+
+
+def test_a_cut_file_is_built_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("text", write, "hello")
+    run(goal, store).value(goal).file.write_text("hel")
+    calls.clear()
+    assert run(goal, store).value(goal).file.read_text() == "hello"
+    assert calls == ["write hello"]
+
+
+def test_the_plan_says_what_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run(step("loud", shout, step("text", write, "hello")), store)
+    planned = graph.plan([step("loud", shout, step("text", write, "bye"))], store)
+    assert [(each.step.name, each.todo) for each in planned] == [("text", True), ("loud", True)]
+    assert "parameter text" in planned[0].reason
+    assert "input text" in planned[1].reason
+    assert [each.todo for each in graph.plan([step("loud", shout, step("text", write, "hello"))], store)] == [False, False]
+
+
+# --- inputs that may fail ----------------------------------------------------------------------------------------------
+
+broken: list[str] = []
+
+
+def brittle(out: Path, name: str) -> Text:
+    calls.append(f"brittle {name}")
+    if name in broken:
+        raise BuildError(f"{name} is broken")
+    (out / "text").write_text(name)
+    return Text(out / "text")
+
+
+def compared(out: Path, image: Text, references: tuple[Text, ...]) -> Text:
+    calls.append("compared")
+    (out / "text").write_text(" ".join([image.file.read_text(), "against", *(each.file.read_text() for each in references)]))
+    return Text(out / "text")
+
+
+def wire_compared(*names: str) -> tuple[Step[Text], Step[Text], list[Step[Text]]]:
+    references = [step(f"reference {name}", brittle, name) for name in names]
+    test = step("compared", compared, step("image", write, "image"), gather_available(references))
+    return step("loud", shout, test), test, references
+
+
+@pytest.fixture
+def _mended() -> Iterator[None]:
+    broken.clear()
+    yield
+    broken.clear()
+
+
+def test_a_soft_input_has_the_key_of_any_other() -> None:
+    references = [step(name, brittle, name) for name in "ab"]
+    image = step("image", write, "image")
+    soft, hard = step("x", compared, image, gather_available(references)), step("x", compared, image, gather(references))
+    assert steps.key_of(soft) == steps.key_of(hard)
+    assert steps.soft_inputs(soft) == set(references)
+    assert steps.soft_inputs(hard) == set()
+    # what is needed in another place, too, is needed
+    both = step("x", compared, references[0], gather_available(references))
+    assert steps.soft_inputs(both) == {references[1]}
+
+
+@pytest.mark.usefixtures("_mended")
+def test_what_can_still_be_tried_is_tried_without_what_failed(tmp_path: Path) -> None:
+    store, recorder = Store(tmp_path), Recorder()
+    broken.append("b")
+    loud, test, references = wire_compared("a", "b")
+    outcome = run(loud, store, recorder)
+    assert outcome.value(test).file.read_text() == "image against a"
+    assert outcome.value(loud).file.read_text() == "IMAGE AGAINST A"
+    assert list(outcome.failed) == [references[1]]
+    assert not outcome.not_started
+    assert "without what failed: reference b" in outcome.records[test].log.read_text()
+    # nothing is filed under the key of what it would have been, nor is what was made of it
+    for one in (test, loud):
+        assert store.find(steps.kind_of(one), steps.key_of(one)) is None
+    # but it is not made again as long as nothing changes; only what failed is tried again
+    calls.clear()
+    again, _, _ = wire_compared("a", "b")
+    assert run(again, store).value(again).file.read_text() == "IMAGE AGAINST A"
+    assert calls == ["brittle b"]
+    planned = {each.step.name: each.reason for each in graph.plan([again], store)}
+    assert planned["reference b"] == "it failed the last time"
+    assert planned["compared"] == "changed: inputs references"
+    # gc keeps what the last build used
+    store.collect(keep=1)
+    calls.clear()
+    run(wire_compared("a", "b")[0], store)
+    assert calls == ["brittle b"]
+    # and when it passes, everything that it is part of is made anew
+    broken.clear()
+    calls.clear()
+    mended, test, _ = wire_compared("a", "b")
+    assert run(mended, store).value(mended).file.read_text() == "IMAGE AGAINST A B"
+    assert calls == ["brittle b", "compared", "shout"]
+    assert store.find(steps.kind_of(test), steps.key_of(test)) is not None
+
+
+@pytest.mark.usefixtures("_mended")
+def test_a_step_without_its_soft_inputs_is_the_step_that_never_had_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    alone = wire_compared()[1]
+    assert run(alone, store).value(alone).file.read_text() == "image against"
+    broken.append("a")
+    calls.clear()
+    _, test, _ = wire_compared("a")
+    assert run(test, store).value(test).file.read_text() == "image against"
+    assert calls == ["brittle a"]
+
+
+@pytest.mark.usefixtures("_mended")
+def test_what_was_not_started_is_missing_as_what_failed(tmp_path: Path) -> None:
+    broken.append("a")
+    middle = step("middle", shout, step("reference", brittle, "a"))
+    test = step("compared", compared, step("image", write, "image"), gather_available([middle]))
+    outcome = run(test, Store(tmp_path))
+    assert outcome.value(test).file.read_text() == "image against"
+    assert list(outcome.not_started) == [middle]
+
+
+def slow(out: Path, text: str) -> Text:
+    running.append(text)
+    peak.append(len(running))
+    time.sleep(0.1)
+    running.remove(text)
+    return Text(out)
+
+
+running: list[str] = []
+peak: list[int] = []
+
+
+def test_memory_bounds_how_many_steps_run_at_once(tmp_path: Path) -> None:
+    peak.clear()
+    goal = step("join", join2, gather([step(f"guest {number}", slow, str(number), cost=Cost(memory=600)) for number in range(3)]))
+    run(goal, Store(tmp_path))
+    assert max(peak) == 1
+
+
+@pytest.mark.parametrize("serial", [True, False])
+def test_one_job_is_one_step_at_a_time_background_steps_too(tmp_path: Path, serial: bool) -> None:
+    peak.clear()
+    steps_ = [step(f"step {number}", slow, str(number), cost=Cost(background=number % 2 == 0)) for number in range(4)]
+    recorder = Recorder()
+    with ThreadPoolExecutor(4) as executor:
+        goal = step("join", join2, gather(steps_))
+        outcome = graph.build([goal], Store(tmp_path), executor, budget=BUDGET, listener=recorder, one_at_a_time=serial)
+    assert not outcome.failed
+    assert (max(peak) == 1) == serial
+    # nor is one said to have started that only waits for a thread
+    begun = [event.partition(" ")[0] for event in recorder.events]
+    assert (begun == ["started", "finished"] * 5) == serial
+
+
+def join2(out: Path, texts: tuple[Text, ...]) -> Text:
+    return Text(out)
+
+
+def test_two_builders_of_one_key_work_once(tmp_path: Path) -> None:
+    results: list[Outcome] = []
+
+    def build() -> None:
+        goal = step("slow", slow_once, "x")
+        results.append(run(goal, Store(tmp_path)))
+
+    threads = [threading.Thread(target=build) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == ["slow x"]
+    assert len(results) == 2
+    assert not any(result.failed for result in results)
+
+
+def slow_once(out: Path, text: str) -> Text:
+    calls.append(f"slow {text}")
+    time.sleep(0.5)
+    return Text(out)
+
+
+def test_waiting_for_another_builder_is_told(tmp_path: Path) -> None:
+    store, recorder = Store(tmp_path), Recorder()
+    goal = step("text", write, "hello")
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.lock(steps.kind_of(goal), steps.key_of(goal)):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(10)
+    threading.Timer(0.5, leave.set).start()
+    run(goal, store, recorder)
+    thread.join()
+    assert recorder.events == ["waiting for text", "finished text"]
+
+
+def test_steps_run_in_other_processes_too(tmp_path: Path) -> None:
+    # what a cluster's executor does: everything handed over is pickled
+    goal = step("loud", shout, step("text", write, "hello"))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        outcome = graph.build([goal], Store(tmp_path), executor, budget=BUDGET, listener=Recorder())
+    assert outcome.value(goal).file.read_text() == "HELLO"
+
+
+def test_garbage_goes_and_what_the_last_builds_used_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for text in ("one", "two", "three"):
+        run(step("text", write, text), store)
+    freed, busy = store.collect(keep=2)
+    assert freed > 0
+    assert not busy
+    left = {file.read_text() for file in (tmp_path / "artifacts").rglob("text")}
+    assert left == {"two", "three"}
+
+
+def test_garbage_collection_leaves_what_is_being_built(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.lock("kind", "key"):
+        store.scratch("kind", "key")
+        _, busy = store.collect(keep=0)
+        assert busy == ["kind-key"]
+    assert store.collect(keep=0)[1] == []
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from tests.engine import test_graph as t
+from imagebuild.engine import graph, steps
+from imagebuild.engine.steps import step
+from imagebuild.engine.store import Store
+from imagebuild.tools import command
+stage = sys.argv[2]
+def hang(name):
+    if name == stage:
+        print("reached", flush=True)
+        command.run(["sleep", "60"])
+t.hang = hang
+goal = t.chain()
+try:
+    t.run(goal, Store(Path(sys.argv[1])), ending=command.end_all)
+except KeyboardInterrupt:
+    os._exit(130)
+"""
+
+
+def hang(name: str) -> None:
+    """Replaced in the child process that is to be killed."""
+
+
+def first(out: Path, text: str) -> Text:
+    (out / "text").write_text(text)
+    hang("first")
+    calls.append("first")
+    return Text(out / "text")
+
+
+def second(out: Path, text: Text) -> Text:
+    (out / "text").write_text(text.file.read_text() * 2)
+    hang("second")
+    calls.append("second")
+    return Text(out / "text")
+
+
+def third(out: Path, text: Text) -> Text:
+    (out / "text").write_text(text.file.read_text() * 2)
+    hang("third")
+    calls.append("third")
+    return Text(out / "text")
+
+
+def chain() -> Step[Text]:
+    return step("third", third, step("second", second, step("first", first, "x")))
+
+
+@pytest.mark.parametrize("stage", ["first", "second", "third"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_killed_in_any_stage_builds_only_what_was_missing(tmp_path: Path, stage: str, number: signal.Signals) -> None:
+    child = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path, stage], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "reached\n"
+    sleeping = _children(child.pid)
+    child.send_signal(number)
+    child.wait(timeout=10)
+    child.stdout.close()
+    goal = chain()
+    assert run(goal, Store(tmp_path)).value(goal).file.read_text() == "xxxx"
+    stages = ["first", "second", "third"]
+    assert calls == stages[stages.index(stage) :]
+    assert not [pid for pid in sleeping if _alive(pid)], "a program of the killed build still runs"
+
+
+def stopped(place: Path, stage: str, number: signal.Signals) -> dict[str, str]:
+    """Stop a build in a stage; return the plan while it ran (with "while ") and afterwards."""
+    child = subprocess.Popen([sys.executable, "-c", KILLED, place, stage], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "reached\n"
+    found = {f"while {each.step.name}": each.reason for each in graph.plan([chain()], Store(place))}
+    child.send_signal(number)
+    child.wait(timeout=10)
+    child.stdout.close()
+    return found | {each.step.name: each.reason for each in graph.plan([chain()], Store(place))}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_the_plan_beside_a_build_and_after_its_interruption(tmp_path: Path, number: signal.Signals) -> None:
+    assert stopped(tmp_path, "second", number) == {
+        "while first": "finished",
+        "while second": "another imagebuild builds it now",
+        "while third": "never finished: a build that runs now has not come to it",
+        "first": "finished",
+        "second": "never finished: the build before was interrupted",
+        "third": "never finished: the build before was interrupted",
+    }
+    # what was finished once and is not there any more is gone
+    for file in (tmp_path / "artifacts").rglob("artifact.json"):
+        file.unlink()
+    assert graph.plan([chain()], Store(tmp_path))[0].reason == "its artifact is gone"
+
+
+def test_the_plan_compares_with_what_was_finished_last_not_with_what_was_interrupted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run(step("loud", shout, step("text", write, "hello")), store)
+    store.remember({"text": ("test_graph.write", "0" * 32)}).close("interrupted")
+    assert graph.plan([step("text", write, "bye")], store)[0].reason == "changed: parameter text"
+
+
+def test_garbage_collection_leaves_what_a_build_that_runs_has_used(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    goal = step("text", write, "hello")
+    run(goal, store)
+    diary = store.remember({"text": (steps.kind_of(goal), steps.key_of(goal))})
+    run(step("text", write, "bye"), store)
+    store.collect(keep=0)
+    assert store.find(steps.kind_of(goal), steps.key_of(goal)) is not None
+    diary.close("over")
+    store.collect(keep=0)
+    assert store.find(steps.kind_of(goal), steps.key_of(goal)) is None
+    assert not list((tmp_path / "builds").iterdir())
+
+
+def test_a_step_with_guests_waits_for_the_guests_of_other_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(guest_slots.VARIABLE, str(tmp_path / "slots"))
+    goal = step("guest", write, "hello", cost=Cost(cores=1, guests=1))
+    said: list[str] = []
+    with guest_slots.taken(os.cpu_count() or 1, say=said.append):
+        thread = threading.Thread(target=run, args=(goal, Store(tmp_path / "store")))
+        thread.start()
+        # what needs no guest goes on meanwhile
+        run(step("text", write, "bye"), Store(tmp_path / "store"))
+        assert calls == ["write bye"]
+        log = tmp_path / "store" / "scratch" / f"{steps.kind_of(goal)}-{steps.key_of(goal)}" / "log"
+        deadline = time.monotonic() + 10
+        while "waiting for guests of other builds" not in (log.read_text() if log.exists() else ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    thread.join(10)
+    assert calls == ["write bye", "write hello"]
+    assert said == []
+
+
+def _children(pid: int) -> list[int]:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        found = [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
+        if found:
+            return found
+        time.sleep(0.05)
+    return []
+
+
+def _alive(pid: int) -> bool:
+    time.sleep(0.2)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]

@@ -1,0 +1,146 @@
+"""Which disk is erased: never a guess, never the medium."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from imagebuild.deploy import live_system as guard
+from imagebuild.deploy.live_system import LiveSystem
+from imagebuild.errors import BuildError
+from imagebuild.kickstart import source as kickstart
+from imagebuild.live import disks
+from imagebuild.live.disks import Candidate, choose
+from imagebuild.tools import command
+
+VDA = Candidate(name="vda", size=8 << 30, model="")
+VDB = Candidate(name="vdb", size=16 << 30, model="QEMU disk")
+
+
+def sysfs(place: Path, monkeypatch: pytest.MonkeyPatch, mounts: str = "") -> LiveSystem:
+    """Make a /sys with disks: sda (the medium, a stick), sr0, vda (two partitions), vdb (read only), loop0, dm-0 (on vdc)."""
+    block, numbers, classes = place / "block", place / "dev/block", place / "class/block"
+    for directory in (block, numbers, classes):
+        directory.mkdir(parents=True)
+    for name, number, size, read_only in (
+        *(("sda", "8:0", 600000, 0), ("sr0", "11:0", 600000, 0), ("vda", "252:0", 16777216, 0), ("vdb", "252:16", 100, 1)),
+        *(("loop0", "7:0", 5, 0), ("vdc", "252:32", 500, 0), ("vdd", "252:48", 0, 0)),
+    ):
+        (block / name / "device").mkdir(parents=True)
+        (block / name / "holders").mkdir()
+        (block / name / "size").write_text(f"{size}\n")
+        (block / name / "ro").write_text(f"{read_only}\n")
+        (numbers / number).symlink_to(block / name)
+        (classes / name).symlink_to(block / name)
+    (block / "vda/device/model").write_text("Virtual Disk\n")
+    for index, number in ((1, "252:1"), (2, "252:2")):
+        part = block / "vda" / f"vda{index}"
+        (part / "holders").mkdir(parents=True)
+        (part / "partition").write_text(f"{index}\n")
+        (numbers / number).symlink_to(part)
+        (classes / f"vda{index}").symlink_to(part)
+    (block / "vdc/holders/dm-0").mkdir()
+    mountinfo = place / "mountinfo"
+    mountinfo.write_text("22 1 0:30 / / rw - overlay overlay rw,lowerdir=/a\n" + mounts)
+    monkeypatch.setattr(guard, "SYS", place)
+    monkeypatch.setattr(disks, "SYS", place)
+    monkeypatch.setattr(guard, "MOUNTS", mountinfo)
+    monkeypatch.setattr(disks, "content", lambda _: [])
+    return LiveSystem(tree=Path("/dev/loop0"), medium=frozenset({"sda"}))
+
+
+def test_only_disks_that_may_be_erased_are_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = sysfs(tmp_path, monkeypatch)
+    (found,) = disks.candidates(live)
+    assert (found.name, found.size, found.model) == ("vda", 8 << 30, "Virtual Disk")
+    assert {name: guard.protected(live, name) for name in ("sda", "vdb", "vdc", "vde")} == {
+        "sda": "is the installation medium", "vdb": "is read-only", "vdc": "is in use: dm-0 is on it", "vde": "is not there",
+    }  # fmt: skip
+
+
+def test_a_disk_with_a_mounted_partition_is_protected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = sysfs(tmp_path, monkeypatch, mounts="30 22 252:2 / /mnt ro - ext4 /dev/vda2 ro\n")
+    assert disks.candidates(live) == []
+    assert guard.protected(live, "vda") == "is mounted"
+    assert guard.disk_of("252:2") == "vda"
+    assert guard.disk_of("9:9") == ""
+
+
+def test_a_copy_of_the_medium_is_protected_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = dataclasses.replace(sysfs(tmp_path, monkeypatch), label="Debian-12")
+    monkeypatch.setattr(guard, "_label", lambda name: "Debian-12" if name == "vda" else "")
+    assert guard.protected(live, "vda") == "holds a copy of the installation medium Debian-12"
+
+
+def test_the_label_of_an_image_is_read(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"\0" * 32768 + b"\x01CD001" + b"\0" * 34 + b"Debian-12".ljust(32) + b"\0" * 100)
+    assert guard._label(str(image)) == "Debian-12"
+    image.write_bytes(b"\0" * 40000)
+    assert guard._label(str(image)) == ""
+    assert guard._label(str(tmp_path / "none")) == ""
+
+
+def test_odd_disks_are_no_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = sysfs(tmp_path, monkeypatch)
+    (tmp_path / "block/vda/queue").mkdir()
+    (tmp_path / "block/vda/queue/logical_block_size").write_text("4096\n")
+    assert guard.protected(live, "vda") == "has sectors of 4096 bytes, which this installer does not lay out"
+    (tmp_path / "block/vda/queue/logical_block_size").write_text("512\n")
+    assert [each.name for each in disks.candidates(live)] == ["vda"]
+    (tmp_path / "block/vda/hidden").write_text("1\n")
+    assert disks.candidates(live) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "readable", "expected"),
+    [
+        ((0, "TYPE=ext4\nLABEL=data\n"), True, ["vda: ext4 'data'", "vda1: ext4 'data'", "vda2: ext4 'data'"]),
+        ((0, "PTTYPE=gpt\n"), True, ["vda: partition table gpt", *(f"vda{n}: partition table gpt" for n in (1, 2))]),
+        ((2, ""), True, ["vda1: a partition", "vda2: a partition"]),
+        ((8, "blkid: ambivalent result"), True, [f"{part}: something that cannot be told" for part in ("vda", "vda1", "vda2")]),
+        ((2, ""), False, [f"{part}: something that cannot be told" for part in ("vda", "vda1", "vda2")]),
+    ],
+)
+def test_what_cannot_be_told_is_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: tuple[int, str], readable: bool, expected: list[str]
+) -> None:
+    content = disks.content
+    sysfs(tmp_path, monkeypatch)
+    monkeypatch.setattr(command, "status", lambda *_: said)
+    monkeypatch.setattr(disks, "_can_be_read", lambda _: readable)
+    assert content("vda") == expected
+
+
+def test_one_disk_is_chosen_two_are_not() -> None:
+    assert choose([], [VDA]) is VDA
+    with pytest.raises(BuildError, match=r"there are 2 disks and the kickstart does not say which: vda  8\.0 GiB; vdb  16\.0 GiB"):
+        choose([], [VDA, VDB])
+    with pytest.raises(BuildError, match="there is no disk to install on"):
+        choose([], [])
+
+
+@pytest.mark.parametrize("name", ["vdb", "/dev/vdb", "vd[b-z]"])
+def test_the_kickstart_says_which(name: str) -> None:
+    assert choose([name], [VDA, VDB]) is VDB
+
+
+def test_a_name_that_is_no_disk_is_refused() -> None:
+    with pytest.raises(BuildError, match="names the disk sda, which is not there or must not be erased"):
+        choose(["sda"], [VDA])
+    with pytest.raises(BuildError, match="several disks"):
+        choose(["vda", "vdb"], [VDA, VDB])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ignoredisk --only-use=vdb",
+        "clearpart --all --drives=vdb",
+        "part / --ondisk=vdb --size=1",
+        "bootloader --boot-drive=vdb",
+        "bootloader --driveorder=vdb",
+    ],
+)
+def test_every_way_to_name_a_disk_is_read(line: str) -> None:
+    assert disks.named(kickstart.parse(f"{line}\n", "F28", "test")) == ["vdb"]
