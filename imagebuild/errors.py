@@ -40,9 +40,13 @@ class MissingToolError(BuildError):
 
 
 class EvidenceError(BuildError):
-    """A failure that leaves something to look at: `evidence` is a file or directory of the step's output, which is kept."""
+    """A failure that leaves something to look at: `evidence` is a file or directory of the step's output,
+    which is kept.
+    """
 
-    def __init__(self, message: str, *, hint: str = "", log: Path | None = None, evidence: Path | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", log: Path | None = None, evidence: Path | None = None
+    ) -> None:
         super().__init__(message, hint=hint, log=log)
         self.evidence = evidence
 
@@ -52,6 +56,8 @@ class CriteriaError(BuildError):
 
     exit_code = 3
 
-    def __init__(self, message: str, *, hint: str = "", log: Path | None = None, evidence: Path | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", log: Path | None = None, evidence: Path | None = None
+    ) -> None:
         super().__init__(message, hint=hint, log=log)
         self.evidence = evidence

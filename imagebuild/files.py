@@ -1,4 +1,6 @@
-"""Files: replaced in one step, never changed in place (others read them, and they may be hard links); and what is in one."""
+"""Files: replaced in one step, never changed in place (others read them, and they may be hard links); and
+what is in one.
+"""
 
 import contextlib
 import errno
@@ -21,15 +23,17 @@ COPIED = 1 << 20
 
 
 def url(path: Path) -> str:
-    """Return the file:// address of an absolute path; whatever an address would take for its own is quoted (RFC 8089, RFC 3986)."""
+    """Return the file:// address of an absolute path; whatever an address would take for its own is quoted
+    (RFC 8089, RFC 3986).
+    """
     return FILE_URL + quote(os.fsencode(path), safe="/:@+,=~")
 
 
 def path_of(address: str) -> Path:
     """Return the path that a file:// address means.
 
-    `#` and `?` are the path's there: no file has a fragment or a query. libostree (2022.7, ostree-fetcher-uri.c) unquotes, too, but cuts at
-    `#`: it is given `url(path_of(address))`.
+    `#` and `?` are the path's there: no file has a fragment or a query. libostree (2022.7,
+    ostree-fetcher-uri.c) unquotes, too, but cuts at `#`: it is given `url(path_of(address))`.
     """
     return Path(unquote(address.removeprefix(FILE_URL), errors="surrogateescape"))
 
@@ -82,7 +86,9 @@ def sha256(file: Path) -> str:
 
 @contextlib.contextmanager
 def locked(file: Path, *, busy: str, wait: bool = False) -> Iterator[None]:
-    """Hold a lock (flock(2)) that ends with its process; when another holds it, wait, or raise BuildError, which says that it is `busy`."""
+    """Hold a lock (flock(2)) that ends with its process; when another holds it, wait, or raise BuildError,
+    which says that it is `busy`.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as stream:
         try:

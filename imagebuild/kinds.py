@@ -1,4 +1,6 @@
-"""The kinds of things that every layer names: firmware, hosts, log-ins, controllers, states. Needs nothing: the live installer reads it too."""
+"""The kinds of things that every layer names: firmware, hosts, log-ins, controllers, states. Needs nothing:
+the live installer reads it too.
+"""
 
 from enum import StrEnum
 
@@ -18,7 +20,9 @@ class Firmware(StrEnum):
 
 
 class Login(StrEnum):
-    """Who lets the tester in: a key that cloud-init takes from a seed, or Vagrant's well-known one that is baked in."""
+    """Who lets the tester in: a key that cloud-init takes from a seed, or Vagrant's well-known one that is
+    baked in.
+    """
 
     CLOUD_INIT = "cloud-init"
     VAGRANT = "vagrant"

@@ -1,7 +1,7 @@
 """Every artifact type: what a stage returns and the next one reads.
 
-All are frozen dataclasses. Paths inside an artifact's own directory are stored relative to it (`ArtifactPath`), so that a
-finished artifact can be renamed into place.
+All are frozen dataclasses. Paths inside an artifact's own directory are stored relative to it
+(`ArtifactPath`), so that a finished artifact can be renamed into place.
 """
 
 from dataclasses import dataclass
@@ -33,10 +33,12 @@ ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relat
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is the commit's.
+    """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is
+    the commit's.
 
-    `kernel` is the release string of its kernel, whose modules are in /usr/lib/modules; `isa` the x86-64 level its programs need (1 … 4; 0: not known);
-    `update_ref` the ref of upgrades when it is not `ref` (`follows`).
+    `kernel` is the release string of its kernel, whose modules are in /usr/lib/modules; `isa` the x86-64
+    level its programs need (1 … 4; 0: not known); `update_ref` the ref of upgrades when it is not `ref`
+    (`follows`).
     """
 
     repo: Path
@@ -62,9 +64,11 @@ class Tree:
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """A read-only squashfs of the tree: its root file system under /root and a bare repo of the commit, hard-linked, under /repo.
+    """A read-only squashfs of the tree: its root file system under /root and a bare repo of the commit,
+    hard-linked, under /repo.
 
-    The tree's own programs run from it when a disk is made, and the repo in it is what the disk is populated from.
+    The tree's own programs run from it when a disk is made, and the repo in it is what the disk is populated
+    from.
     """
 
     image: ArtifactPath
@@ -73,7 +77,8 @@ class Toolbox:
 
 @dataclass(frozen=True, kw_only=True)
 class Kickstart:
-    """A kickstart (no %include left but of what a %pre writes), proved against pykickstart's version `syntax`.
+    """A kickstart (no %include left but of what a %pre writes), proved against pykickstart's version
+    `syntax`.
 
     `signed`: what it installs is. `origin`: the template's file and line that each of its lines comes from.
     """
@@ -113,7 +118,8 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class IsoImage:
-    """An installer ISO that has been looked into: `backend` made it, `commit` is the one embedded, `md5` the implanted media checksum.
+    """An installer ISO that has been looked into: `backend` made it, `commit` is the one embedded, `md5` the
+    implanted media checksum.
 
     `unattended` says whether a kickstart is on it; `treeinfo` describes it for other tools (productmd).
     """
@@ -132,7 +138,9 @@ class IsoImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """A disk (qcow2) that an installer ISO has installed in a guest; `phases` maps each phase reached to seconds since power-on."""
+    """A disk (qcow2) that an installer ISO has installed in a guest; `phases` maps each phase reached to
+    seconds since power-on.
+    """
 
     disk: ArtifactPath
     iso: str
@@ -143,7 +151,9 @@ class Installation:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What was found in a finished artifact that was opened read-only: `facts` as they were read, nothing wrong with them."""
+    """What was found in a finished artifact that was opened read-only: `facts` as they were read, nothing
+    wrong with them.
+    """
 
     artifact: str
     facts: ArtifactPath
@@ -151,7 +161,8 @@ class Inspection:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is the state below a waiver.
+    """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is
+    the state below a waiver.
 
     `carried`: tested on another artifact, which holds the same disk; the reason has the proof.
     """
@@ -169,7 +180,9 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """Somebody's word for a criterion that does not hold: `artifact` is a pattern, `until` a day (ISO 8601), after which it is `expired`."""
+    """Somebody's word for a criterion that does not hold: `artifact` is a pattern, `until` a day (ISO 8601),
+    after which it is `expired`.
+    """
 
     criterion: str
     artifact: str
@@ -190,6 +203,8 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What may be released: `manifest` (JSON) lists every download that was tested and looked into, with size and SHA-256."""
+    """What may be released: `manifest` (JSON) lists every download that was tested and looked into, with size
+    and SHA-256.
+    """
 
     manifest: ArtifactPath

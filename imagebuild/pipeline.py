@@ -15,7 +15,19 @@ from imagebuild.formats.registry import FORMATS, wanted
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.registry import choose as choose_installer
 from imagebuild.kinds import Firmware, Login
-from imagebuild.model import Disk, Image, Inspection, Installation, IsoImage, Kickstart, Release, Toolbox, Tree, Verdict, Waiver
+from imagebuild.model import (
+    Disk,
+    Image,
+    Inspection,
+    Installation,
+    IsoImage,
+    Kickstart,
+    Release,
+    Toolbox,
+    Tree,
+    Verdict,
+    Waiver,
+)
 from imagebuild.release_line.model import Config
 from imagebuild.smoke import criteria
 from imagebuild.smoke.waivers import GROWTH
@@ -37,7 +49,8 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """What the build host can do: where the pulled commits lie, the ways to populate disks, the accelerator of guests; and the time.
+    """What the build host can do: where the pulled commits lie, the ways to populate disks, the accelerator
+    of guests; and the time.
 
     `cells` is where finished cells of verdicts are kept; `today` decides which waivers still count.
     """
@@ -86,7 +99,11 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))
     # its ref stays where the candidate's step puts it
     older = before.pin
-    pulled = [step("pull previous", pull_commit, older, config.tree, Unkeyed(host.repo), before.between)] if older is not None else []
+    pulled = (
+        [step("pull previous", pull_commit, older, config.tree, Unkeyed(host.repo), before.between)]
+        if older is not None
+        else []
+    )
     tests = _Tests(config=config, host=host, tree=tree, previous=gather(pulled), before=before)
     toolbox = step("toolbox", make_toolbox, tree, tools=_versions("mksquashfs"))
     kickstarts = {name: _kickstart(config, name, tree) for name in config.kickstarts}
@@ -103,20 +120,40 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
             images.append(download)
             inspections.append(
                 step(
-                    f"inspect {download.name}", inspect_image, tree, toolbox, kickstarts[image.kickstart], download, _disk_spec(image, host),
-                    image.login, cost=_disk_cost(host),
+                    f"inspect {download.name}",
+                    inspect_image,
+                    tree,
+                    toolbox,
+                    kickstarts[image.kickstart],
+                    download,
+                    _disk_spec(image, host),
+                    image.login,
+                    cost=_disk_cost(host),
                 )
-            )  # fmt: skip
-            verdicts += [_smoke(tests, image, download, disks[name], references[name], firmware) for firmware in image.firmware]
+            )
+            verdicts += [
+                _smoke(tests, image, download, disks[name], references[name], firmware)
+                for firmware in image.firmware
+            ]
     isos, installations = _installer(config, host, tree, toolbox, kickstarts)
     verdicts += [_smoke_installation(tests, firmware, one) for firmware, one in installations.items()]
     required = tuple(image.firmware for image in config.images.values() for _ in wanted(image.formats))
     required += (config.installer.firmware,) if config.installer is not None else ()
-    release = step("release", admit, tree, gather(images), gather(isos), gather(inspections), gather(verdicts), required)
+    release = step(
+        "release", admit, tree, gather(images), gather(isos), gather(inspections), gather(verdicts), required
+    )
     return Pipeline(
-        tree=tree, previous=tuple(pulled), kickstarts=kickstarts, disks=disks, images=tuple(images), isos=tuple(isos),
-        installations=tuple(installations.values()), inspections=tuple(inspections), verdicts=tuple(verdicts), release=release,
-    )  # fmt: skip
+        tree=tree,
+        previous=tuple(pulled),
+        kickstarts=kickstarts,
+        disks=disks,
+        images=tuple(images),
+        isos=tuple(isos),
+        installations=tuple(installations.values()),
+        inspections=tuple(inspections),
+        verdicts=tuple(verdicts),
+        release=release,
+    )
 
 
 def _check_waivers(config: Config) -> None:
@@ -126,12 +163,20 @@ def _check_waivers(config: Config) -> None:
             near = difflib.get_close_matches(waiver.criterion, known, n=1)
             raise UsageError(
                 f"waivers.{number}.criterion: there is no criterion {waiver.criterion}",
-                hint=f"do you mean {near[0]}?" if near else "verdict.json has the names of all; those of releases are " + ", ".join(GROWTH),
+                hint=(
+                    f"do you mean {near[0]}?"
+                    if near
+                    else "verdict.json has the names of all; those of releases are " + ", ".join(GROWTH)
+                ),
             )
 
 
 def _installer(
-    config: Config, host: Host, tree: Step[Tree], toolbox: Step[Toolbox], kickstarts: dict[str, Step[Kickstart]]
+    config: Config,
+    host: Host,
+    tree: Step[Tree],
+    toolbox: Step[Toolbox],
+    kickstarts: dict[str, Step[Kickstart]],
 ) -> tuple[list[Step[IsoImage]], dict[Firmware, Step[Installation]]]:
     """Wire the installer ISO, and an installation from it under each firmware."""
     settings = config.installer
@@ -139,29 +184,60 @@ def _installer(
         return [], {}
     backend, _ = choose_installer(settings, config.product, config.release)
     installer = INSTALLERS[backend]
-    spec = InstallerSpec(backend=backend, product=config.product, release=config.release, ways=host.populate, epoch=host.epoch)
-    wanted_kickstarts = gather([kickstarts[name] for name in (settings.defaults, settings.unattended) if name])
+    spec = InstallerSpec(
+        backend=backend, product=config.product, release=config.release, ways=host.populate, epoch=host.epoch
+    )
+    wanted_kickstarts = gather(
+        [kickstarts[name] for name in (settings.defaults, settings.unattended) if name]
+    )
     tools = {**_versions(*installer.tools), **installer.inputs(settings, config.release, config.arch)}
     cost = Cost(cores=2, memory=1024 * MIB)
-    # only a backend that runs the tree's own programs waits for them; a step's type is invariant, and what is read may be none
+    # only a backend that runs the tree's own programs waits for them; a step's type is invariant, and what is
+    # read may be none
     needed = cast("Step[Toolbox | None]", toolbox) if installer.toolbox else None
-    made = step("installer iso", make_iso, tree, needed, wanted_kickstarts, config.tree, settings, spec, tools=tools, cost=cost)
+    made = step(
+        "installer iso",
+        make_iso,
+        tree,
+        needed,
+        wanted_kickstarts,
+        config.tree,
+        settings,
+        spec,
+        tools=tools,
+        cost=cost,
+    )
     tested = {
         firmware: step(
-            f"install iso {firmware}", install_iso, tree, made, firmware, settings.disk_size, config.smoke, Unkeyed(host.accelerator),
-            tools=_guest_tools(host, firmware), cost=_guest_cost(config, host),
+            f"install iso {firmware}",
+            install_iso,
+            tree,
+            made,
+            firmware,
+            settings.disk_size,
+            config.smoke,
+            Unkeyed(host.accelerator),
+            tools=_guest_tools(host, firmware),
+            cost=_guest_cost(config, host),
         )
         for firmware in settings.firmware
-    }  # fmt: skip
+    }
     return [made], tested
 
 
 def _smoke_installation(tests: _Tests, firmware: Firmware, one: Step[Installation]) -> Step[Verdict]:
     spec = _smoke_spec(tests, firmware, Login.CLOUD_INIT)
     return step(
-        f"smoke iso {firmware}", smoke_installation, tests.tree, one, tests.previous, spec, _bench(tests.host),
-        tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config, tests.host),
-    )  # fmt: skip
+        f"smoke iso {firmware}",
+        smoke_installation,
+        tests.tree,
+        one,
+        tests.previous,
+        spec,
+        _bench(tests.host),
+        tools=_guest_tools(tests.host, firmware),
+        cost=_guest_cost(tests.config, tests.host),
+    )
 
 
 def _kickstart(config: Config, name: str, tree: Step[Tree]) -> Step[Kickstart]:
@@ -185,33 +261,79 @@ def _disk(
     image = config.images[name]
     spec, tools, cost = _disk_spec(image, host), _versions("sfdisk", "mcopy", "qemu-img"), _disk_cost(host)
     if image.base is None:
-        return step(f"disk {name}", install_disk, tree, toolbox, kickstarts[image.kickstart], spec, tools=tools, cost=cost)
+        return step(
+            f"disk {name}",
+            install_disk,
+            tree,
+            toolbox,
+            kickstarts[image.kickstart],
+            spec,
+            tools=tools,
+            cost=cost,
+        )
     base, before = image.base, kickstarts[config.images[image.base].kickstart]
-    return step(f"disk {name}", derive_disk, tree, toolbox, disks[base], before, kickstarts[image.kickstart], spec, tools=tools, cost=cost)
+    return step(
+        f"disk {name}",
+        derive_disk,
+        tree,
+        toolbox,
+        disks[base],
+        before,
+        kickstarts[image.kickstart],
+        spec,
+        tools=tools,
+        cost=cost,
+    )
 
 
-def _downloads(name: str, image: ImageConfig, host: Host, tree: Step[Tree], disk: Step[Disk]) -> list[Step[Image]]:
+def _downloads(
+    name: str, image: ImageConfig, host: Host, tree: Step[Tree], disk: Step[Disk]
+) -> list[Step[Image]]:
     return [
         step(
-            f"{kind} {name}", convert_disk, tree, disk, kind, image.name, options, host.epoch,
-            tools=_versions(*FORMATS[kind].tools), cost=Cost(cores=FORMATS[kind].cores, memory=1024 * MIB, background=True),
+            f"{kind} {name}",
+            convert_disk,
+            tree,
+            disk,
+            kind,
+            image.name,
+            options,
+            host.epoch,
+            tools=_versions(*FORMATS[kind].tools),
+            cost=Cost(cores=FORMATS[kind].cores, memory=1024 * MIB, background=True),
         )
         for kind, options in wanted(image.formats).items()
-    ]  # fmt: skip
+    ]
 
 
 def _smoke(
-    tests: _Tests, image: ImageConfig, download: Step[Image], disk: Step[Disk], references: list[Step[Verdict]], firmware: Firmware
+    tests: _Tests,
+    image: ImageConfig,
+    download: Step[Image],
+    disk: Step[Disk],
+    references: list[Step[Verdict]],
+    firmware: Firmware,
 ) -> Step[Verdict]:
     spec = _smoke_spec(tests, firmware, image.login)
     return step(
-        f"smoke {download.name} {firmware}", smoke_test, tests.tree, download, disk, gather_available(references), tests.previous, spec,
-        _bench(tests.host), tools=_guest_tools(tests.host, firmware), cost=_guest_cost(tests.config, tests.host),
-    )  # fmt: skip
+        f"smoke {download.name} {firmware}",
+        smoke_test,
+        tests.tree,
+        download,
+        disk,
+        gather_available(references),
+        tests.previous,
+        spec,
+        _bench(tests.host),
+        tools=_guest_tools(tests.host, firmware),
+        cost=_guest_cost(tests.config, tests.host),
+    )
 
 
 def _smoke_disks(tests: _Tests, disk: Step[Disk], name: str) -> list[Step[Verdict]]:
-    """Wire the tests of an installed disk, against all criteria: what is on a download with the same disk need not be tested again."""
+    """Wire the tests of an installed disk, against all criteria: what is on a download with the same disk
+    need not be tested again.
+    """
     image, artifact = tests.config.images[name], f"disk {name}"
     firmwares = tests.config.smoke.installed if image.installed is None else image.installed
     found: list[Step[Verdict]] = []
@@ -219,28 +341,43 @@ def _smoke_disks(tests: _Tests, disk: Step[Disk], name: str) -> list[Step[Verdic
         if firmware in image.firmware:
             found.append(
                 step(
-                    f"smoke {artifact} {firmware}", smoke_disk, tests.tree, disk, artifact, gather_available(found[:1]), tests.previous,
-                    _smoke_spec(tests, firmware, image.login), _bench(tests.host), tools=_guest_tools(tests.host, firmware),
+                    f"smoke {artifact} {firmware}",
+                    smoke_disk,
+                    tests.tree,
+                    disk,
+                    artifact,
+                    gather_available(found[:1]),
+                    tests.previous,
+                    _smoke_spec(tests, firmware, image.login),
+                    _bench(tests.host),
+                    tools=_guest_tools(tests.host, firmware),
                     cost=_guest_cost(tests.config, tests.host),
                 )
-            )  # fmt: skip
+            )
     return found
 
 
 def _smoke_spec(tests: _Tests, firmware: Firmware, login: Login) -> SmokeSpec:
     config, tree, today = tests.config, tests.config.tree, tests.host.today
     return SmokeSpec(
-        firmware=firmware, login=login, storage=config.storage, remote=tree.remote, update_url=tree.update_url,
-        update_verify=tree.update_verify, guest=config.smoke, why_no_previous=tests.before.why_not,
+        firmware=firmware,
+        login=login,
+        storage=config.storage,
+        remote=tree.remote,
+        update_url=tree.update_url,
+        update_verify=tree.update_verify,
+        guest=config.smoke,
+        why_no_previous=tests.before.why_not,
         first_release=tests.before.first,
-        # a day on which one expires is a day on which keys change; what is waived of a release (that it grew, say) is no matter of a guest
+        # a day on which one expires is a day on which keys change; what is waived of a release (that it grew,
+        # say) is no matter of a guest
         waivers=tuple(
             Waiver(**{**each.model_dump(), "until": str(each.until)}, expired=each.until < today)
             for each in config.waivers
             if each.criterion not in GROWTH
         ),
         messages=tuple(each.pattern for each in config.smoke.messages_allowed if each.until >= today),
-    )  # fmt: skip
+    )
 
 
 def _bench(host: Host) -> Unkeyed[Bench]:
@@ -250,7 +387,11 @@ def _bench(host: Host) -> Unkeyed[Bench]:
 def _guest_tools(host: Host, firmware: Firmware) -> dict[str, str]:
     # how fast the guest runs does not change what it is found to be; what runs it does
     emulated = {"cpu": json.dumps(EMULATED)} if host.accelerator.name == "tcg" else {}
-    return {"qemu": command.version(QEMU), "accelerator": host.accelerator.name, "ovmf": qemu.firmware_digest(firmware)} | emulated
+    return {
+        "qemu": command.version(QEMU),
+        "accelerator": host.accelerator.name,
+        "ovmf": qemu.firmware_digest(firmware),
+    } | emulated
 
 
 def _guest_cost(config: Config, host: Host) -> Cost:
@@ -274,7 +415,9 @@ def space_needed(config: Config, tree_size: int, missing: frozenset[str]) -> int
         parts |= {f"disk {name}": 0.3 if image.base else 1.3}
         parts |= {f"{kind} {name}": 0.6 for kind in wanted(image.formats)}
     if config.installer is not None:
-        parts |= {"installer iso": 0.6} | {f"install iso {firmware}": 1.3 for firmware in config.installer.firmware}
+        parts |= {"installer iso": 0.6} | {
+            f"install iso {firmware}": 1.3 for firmware in config.installer.firmware
+        }
     # one guest at a time: what it unpacks, and what a first boot writes
     needed = sum(factor for step_name, factor in parts.items() if step_name in missing)
     return int((needed + (1.8 if any(name.startswith("smoke") for name in missing) else 0)) * tree_size)

@@ -1,4 +1,5 @@
-"""How others read an image's archive (`docker save`): what each of their sources does, in our own words, enough to refuse what they refuse.
+"""How others read an image's archive (`docker save`): what each of their sources does, in our own words,
+enough to refuse what they refuse.
 
 Every reader returns the image's names and the checksums of its uncompressed layers, lowest first.
 """
@@ -81,7 +82,9 @@ def _docker_name(name: str) -> str:
 
 
 def docker_before_manifests(archive: Path, place: Path) -> Read:
-    """moby v1.9.1, graph/load.go, Load (and v1.13.0's legacyLoad, which asks less): how docker before 1.10 read every archive."""
+    """moby v1.9.1, graph/load.go, Load (and v1.13.0's legacyLoad, which asks less): how docker before 1.10
+    read every archive.
+    """
     return _docker_legacy(_extracted(archive, place))
 
 
@@ -138,7 +141,9 @@ def atomic(archive: Path, place: Path) -> Read:
 
 
 def skopeo(archive: Path, place: Path) -> Read:
-    """containers/image v5.36.1, docker/internal/tarfile/reader.go and src.go (skopeo, podman): read in place, nothing is extracted."""
+    """containers/image v5.36.1, docker/internal/tarfile/reader.go and src.go (skopeo, podman): read in place,
+    nothing is extracted.
+    """
     del place
     with tarfile.open(archive) as tar:
         members = {posixpath.normpath(member.name): member for member in tar}
@@ -146,7 +151,9 @@ def skopeo(archive: Path, place: Path) -> Read:
         def component(name: str) -> bytes:
             member = members.get(posixpath.normpath(name))
             if member is not None and member.issym():
-                member = members.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)))
+                member = members.get(
+                    posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+                )
             if member is None:
                 raise UnreadableError(f"file does not exist: {name}")
             stream = tar.extractfile(member)
@@ -171,4 +178,9 @@ def skopeo(archive: Path, place: Path) -> Read:
     return Read(item["RepoTags"], digests, (config.get("config") or {}).get("Labels"))
 
 
-READERS = {"docker 1.13": docker, "docker before 1.10": docker_before_manifests, "atomic 1.19": atomic, "skopeo and podman": skopeo}
+READERS = {
+    "docker 1.13": docker,
+    "docker before 1.10": docker_before_manifests,
+    "atomic 1.19": atomic,
+    "skopeo and podman": skopeo,
+}

@@ -1,7 +1,8 @@
-"""Ratios measured in one run (`make bench`): disk stage and disk set against plain scripts, a second build against the first, memory, space.
+"""Ratios measured in one run (`make bench`): disk stage and disk set against plain scripts, a second build
+against the first, memory, space.
 
-CPU seconds of this process and everything it started where work is compared, wall time where running at the same time is the
-point; on a busy machine the ratios hold better than the seconds.
+CPU seconds of this process and everything it started where work is compared, wall time where running at the
+same time is the point; on a busy machine the ratios hold better than the seconds.
 """
 
 import json
@@ -83,7 +84,9 @@ class Space:
 
     def _watch(self) -> None:
         while not self._end.wait(1.0):
-            said = subprocess.run(["du", "-s", "--block-size=1", self.place], capture_output=True, text=True, check=False).stdout
+            said = subprocess.run(
+                ["du", "-s", "--block-size=1", self.place], capture_output=True, text=True, check=False
+            ).stdout
             self.peak = max(self.peak, int(said.split()[0]) if said else 0)
 
     def __enter__(self) -> "Space":
@@ -114,27 +117,64 @@ def plain_disk(toolbox: Path, work: Path) -> None:
 
 
 def plain_set(install: Callable[[str], Disk], work: Path) -> None:
-    """A script of the same tools: an installation, an overlay of it for the boxes, then each format, one after the other."""
+    """A script of the same tools: an installation, an overlay of it for the boxes, then each format, one
+    after the other.
+    """
     threads = str(max(2, os.cpu_count() or 2))
     cloud, box = install("cloud").file, work / "overlay.qcow2"
     command.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", cloud, "-F", "raw", box, "40G"])
     stream = ["-o", "adapter_type=lsilogic,subformat=streamOptimized,compat6"]
-    command.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd", cloud, work / "a.qcow2"])
-    for argv, name in ((["xz", "-0", f"-T{threads}", "--stdout"], "a.raw.xz"), (["zstd", "-3", "-T0", "-q", "--stdout"], "a.raw.zst")):
+    command.run(
+        [
+            "qemu-img",
+            "convert",
+            "-f",
+            "raw",
+            "-O",
+            "qcow2",
+            "-c",
+            "-o",
+            "compression_type=zstd",
+            cloud,
+            work / "a.qcow2",
+        ]
+    )
+    for argv, name in (
+        (["xz", "-0", f"-T{threads}", "--stdout"], "a.raw.xz"),
+        (["zstd", "-3", "-T0", "-q", "--stdout"], "a.raw.zst"),
+    ):
         with (work / name).open("wb") as output:
             command.run([*argv, cloud], stdout=output)
     command.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", *stream, cloud, work / "a.vmdk"])
-    command.run(["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-c", "-o", "compression_type=zstd", box, work / "box.img"])
+    command.run(
+        [
+            "qemu-img",
+            "convert",
+            "-f",
+            "qcow2",
+            "-O",
+            "qcow2",
+            "-c",
+            "-o",
+            "compression_type=zstd",
+            box,
+            work / "box.img",
+        ]
+    )
     command.run(["tar", "-C", work, "-cf", work / "libvirt.box", "box.img"])
     command.run(["qemu-img", "convert", "-f", "qcow2", "-O", "vmdk", *stream, box, work / "box.vmdk"])
     command.run(["tar", "-C", work, "-cf", work / "virtualbox.box", "box.vmdk"])
-    command.run(["sha256sum", *sorted(file for file in work.glob("*") if file.is_file() and file.suffix != ".log")])
+    command.run(
+        ["sha256sum", *sorted(file for file in work.glob("*") if file.is_file() and file.suffix != ".log")]
+    )
 
 
 def disk_set(settings: Config, work: Path) -> dict[str, float]:
     """Build every disk and download (no guests) of the demo, and hold it against plain scripts."""
     store, plain = work / "store", work / "plain"
-    host = Host(repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory()))
+    host = Host(
+        repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
+    )
     pipeline = wire(settings, pin(settings.tree, settings.the_ref()), host)
     toolbox_step = next(one for one in graph.order([pipeline.release]) if one.name == "toolbox")
     outcome = _build([toolbox_step, pipeline.tree], store)
@@ -147,25 +187,41 @@ def disk_set(settings: Config, work: Path) -> dict[str, float]:
         out = plain / name
         out.mkdir(parents=True)
         kickstart = write_kickstart(out, tree, settings.kickstarts[name], settings.tree, "")
-        return install_disk(out, tree, toolbox, kickstart, DiskSpec(size=image.disk_size, firmware=image.firmware, populate=host.populate))
+        return install_disk(
+            out,
+            tree,
+            toolbox,
+            kickstart,
+            DiskSpec(size=image.disk_size, firmware=image.firmware, populate=host.populate),
+        )
 
     (plain / "floor").mkdir(parents=True)
-    floor, _ = measured("plain script: cp -a onto fresh xfs, qemu-img convert", lambda: plain_disk(toolbox.image, plain / "floor"))
+    floor, _ = measured(
+        "plain script: cp -a onto fresh xfs, qemu-img convert",
+        lambda: plain_disk(toolbox.image, plain / "floor"),
+    )
     used, _ = measured("disk stage", lambda: install("cloud"))
     ratios["disk stage / plain script"] = used / floor
     shutil.rmtree(plain)
     plain.mkdir()
-    _, script = measured("plain script: an installation, six formats, hashes, one after the other", lambda: plain_set(install, plain))
+    _, script = measured(
+        "plain script: an installation, six formats, hashes, one after the other",
+        lambda: plain_set(install, plain),
+    )
     shutil.rmtree(plain)
     found: list[graph.Outcome] = []
     with Space(store) as space:
         _, ours = measured(
-            "disk set: two disks, six formats, hashes", lambda: found.append(_build([*pipeline.disks.values(), *pipeline.images], store))
+            "disk set: two disks, six formats, hashes",
+            lambda: found.append(_build([*pipeline.disks.values(), *pipeline.images], store)),
         )
         _build([*pipeline.inspections], store)
     ratios["disk set / plain script"] = ours / script
     outputs = sum(found[0].value(image).size for image in pipeline.images)
-    print(f"  tree {tree.size / 1e6:.0f} MB, outputs {outputs / 1e6:.0f} MB, at the peak {space.peak / 1e6:.0f} MB")
+    print(
+        f"  tree {tree.size / 1e6:.0f} MB, outputs {outputs / 1e6:.0f} MB, at the peak"
+        f" {space.peak / 1e6:.0f} MB"
+    )
     ratios["space at the peak / (tree + outputs)"] = space.peak / (tree.size + outputs)
     ratios["peak memory, MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return ratios
@@ -173,17 +229,27 @@ def disk_set(settings: Config, work: Path) -> dict[str, float]:
 
 def _build(goals: Sequence[Step[Any]], store: Path) -> graph.Outcome:
     with ThreadPoolExecutor(4) as executor, Path(os.devnull).open("w") as nowhere:
-        outcome = graph.build(goals, Store(store), executor, budget=Cost(cores=2, memory=16 << 30), listener=View(Console(file=nowhere)))
+        outcome = graph.build(
+            goals,
+            Store(store),
+            executor,
+            budget=Cost(cores=2, memory=16 << 30),
+            listener=View(Console(file=nowhere)),
+        )
     assert not outcome.failed, [error.message for error in outcome.failed.values()]
     return outcome
 
 
 def installer_iso(settings: Config, work: Path) -> dict[str, float]:
-    """Make the live ISO with the product's default compression, and hold it against the two programs alone on the same input."""
+    """Make the live ISO with the product's default compression, and hold it against the two programs alone on
+    the same input.
+    """
     assert settings.installer is not None
     config = settings.installer.model_copy(update={"live": LiveConfig()})
     store, out, plain = work / "store", work / "iso", work / "plain-iso"
-    host = Host(repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory()))
+    host = Host(
+        repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
+    )
     pipeline = wire(settings, pin(settings.tree, settings.the_ref()), host)
     toolbox_step = next(one for one in graph.order([pipeline.release]) if one.name == "toolbox")
     outcome = _build([toolbox_step, pipeline.tree], store)
@@ -192,9 +258,14 @@ def installer_iso(settings: Config, work: Path) -> dict[str, float]:
     for name in ("interactive", "installer"):
         (out / name).mkdir(parents=True)
         kickstarts.append(write_kickstart(out / name, tree, settings.kickstarts[name], settings.tree, ""))
-    spec = InstallerSpec(backend="live", product=settings.product, release=settings.release, ways=host.populate)
+    spec = InstallerSpec(
+        backend="live", product=settings.product, release=settings.release, ways=host.populate
+    )
     made: list[IsoImage] = []
-    _, ours = measured("installer ISO", lambda: made.append(make_iso(out, tree, toolbox, tuple(kickstarts), settings.tree, config, spec)))
+    _, ours = measured(
+        "installer ISO",
+        lambda: made.append(make_iso(out, tree, toolbox, tuple(kickstarts), settings.tree, config, spec)),
+    )
     (plain / "tree").mkdir(parents=True)
     with loop.attached(toolbox.image, read_only=True) as device:
         command.run(["mount", "-t", "squashfs", "-o", "ro", device, plain / "tree"])
@@ -239,31 +310,59 @@ def _plain_iso(work: Path, level: int) -> None:
             "-no-progress",
         ]
     )
-    command.run(["xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "PLAIN", "-o", work / "plain.iso", work / "images"])
+    command.run(
+        [
+            "xorriso",
+            "-as",
+            "mkisofs",
+            "-quiet",
+            "-R",
+            "-V",
+            "PLAIN",
+            "-o",
+            work / "plain.iso",
+            work / "images",
+        ]
+    )
 
 
 def releasing(work: Path) -> dict[str, float]:
-    """Release downloads of 100 MB each, against nothing but reading them once (as many at a time); then verify, against reading every file."""
+    """Release downloads of 100 MB each, against nothing but reading them once (as many at a time); then
+    verify, against reading every file.
+    """
     line = Line(work / "release", work / "keys")
     material = line.material(line.commit("12.1", FIRST), grown=100_000_000)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        _, read = measured("read", lambda: list(pool.map(files.sha256, [each.file for each in material.downloads])))
+        _, read = measured(
+            "read", lambda: list(pool.map(files.sha256, [each.file for each in material.downloads]))
+        )
     _, released = measured("release", lambda: line.release(material))
     (place,) = [file.parent for file in line.output.glob("*/COMPOSE_ID")]
-    _, every = measured("read everything", lambda: [files.sha256(file) for file in place.rglob("*") if file.is_file()])
+    _, every = measured(
+        "read everything", lambda: [files.sha256(file) for file in place.rglob("*") if file.is_file()]
+    )
     trust = Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=work)
     found = Found()
-    _, verified = measured("verify", lambda: found.problems.extend(verify(DirectorySource(place), trust).problems))
+    _, verified = measured(
+        "verify", lambda: found.problems.extend(verify(DirectorySource(place), trust).problems)
+    )
     assert not found.problems
-    return {"release - one read of its artifacts, s": released - read, "verify / one read of its files": verified / every}
+    return {
+        "release - one read of its artifacts, s": released - read,
+        "verify / one read of its files": verified / every,
+    }
 
 
 def live_boot() -> float | None:
-    """Compare how long the live system of `make demo` took to its installer with the installed host's way to ssh; None when there was none."""
+    """Compare how long the live system of `make demo` took to its installer with the installed host's way to
+    ssh; None when there was none.
+    """
     store = ROOT / "build" / "demo" / "store" / "artifacts"
     ratios = []
     for place in sorted(store.glob("smoke.smoke_installation/*/out/evidence")):
-        live, host = (json.loads((place / name).read_text()) for name in ("installer-phases.json", "phases.json"))
+        live, host = (
+            json.loads((place / name).read_text()) for name in ("installer-phases.json", "phases.json")
+        )
         ratios.append(live["installer"] / host["ssh"])
     return max(ratios) if ratios else None
 
@@ -279,7 +378,14 @@ def second_build() -> float | None:
     if not all(record.exists() for record in records):
         return None
     first: float = sum(json.loads(record.read_text())["seconds"] for record in records)
-    argv: list[str | Path] = [Path(sys.executable).parent / "imagebuild", "all", "--ref", "debian/12/x86_64/atomic-host", "--store", store]
+    argv: list[str | Path] = [
+        Path(sys.executable).parent / "imagebuild",
+        "all",
+        "--ref",
+        "debian/12/x86_64/atomic-host",
+        "--store",
+        store,
+    ]
     plan = subprocess.run([*argv, "--plan"], check=True, capture_output=True, text=True).stdout
     if any(line.startswith("build ") for line in plan.splitlines()):
         return None  # made by other code: it would be built again, not a second time
@@ -290,14 +396,24 @@ def second_build() -> float | None:
 
 def main() -> int:
     """Print the ratios; the exit status says whether all limits hold."""
-    work = Path(tempfile.mkdtemp(prefix="imagebuild-bench-", dir=ROOT / "build" if (ROOT / "build").is_dir() else None))
+    work = Path(
+        tempfile.mkdtemp(
+            prefix="imagebuild-bench-", dir=ROOT / "build" if (ROOT / "build").is_dir() else None
+        )
+    )
     try:
         # the composed tree is an input, not what is measured: beside the store
         settings = config.load(ROOT / "configs" / "debian-12.yaml", work / "input")
         assert isinstance(settings.compose, MmdebstrapConfig)
         with steplog.writing_to(work / "bench.log"):
             (work / "input").mkdir()
-            mmdebstrap.compose(work / "input" / "compose", settings.the_ref(), settings.compose, settings.tree, cache_directory())
+            mmdebstrap.compose(
+                work / "input" / "compose",
+                settings.the_ref(),
+                settings.compose,
+                settings.tree,
+                cache_directory(),
+            )
             found = releasing(work)
             found |= installer_iso(settings, work)
             shutil.rmtree(work / "store")

@@ -1,11 +1,13 @@
-"""What an emulated guest costs: boots of the demo's disk, and kernel starts, by QEMU, CPU model, cores, translation buffer and company.
+"""What an emulated guest costs: boots of the demo's disk, and kernel starts, by QEMU, CPU model, cores,
+translation buffer and company.
 
     python -m tests.bench_guests boots --disk DISK [--qemu DIRECTORY …] [--rounds N] CHOICE …
     python -m tests.bench_guests soak --kernel FILE [--qemu DIRECTORY …] [--rounds N] CHOICE …
 
-A choice is MODEL:CORES[:TB-SIZE][xGUESTS], such as `max,la57=off:1` or `Nehalem:1:512x2`. DIRECTORY is where a package of QEMU was
-unpacked; `/` is the one that is installed. A boot ends at the log-in prompt, a kernel start at the panic of a kernel that has no
-root; CPU seconds are those of the QEMU process. Choices take turns, so that what else the machine does falls on all of them.
+A choice is MODEL:CORES[:TB-SIZE][xGUESTS], such as `max,la57=off:1` or `Nehalem:1:512x2`. DIRECTORY is where
+a package of QEMU was unpacked; `/` is the one that is installed. A boot ends at the log-in prompt, a kernel
+start at the panic of a kernel that has no root; CPU seconds are those of the QEMU process. Choices take
+turns, so that what else the machine does falls on all of them.
 """
 
 import argparse
@@ -32,7 +34,13 @@ WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
 PROMPT, PANIC = b" login:", b"VFS: Unable to mount root fs"
 # where `make demo` puts its disk, and what is compared when nobody says
 DEMO = ROOT / "build" / "demo" / "store" / "artifacts"
-CHOICES = ["max:2", "max:1", *(f"{model}:1" for model in sorted(set(EMULATED.values()))), f"{EMULATED[1]}:2", f"{EMULATED[1]}:1x2"]
+CHOICES = [
+    "max:2",
+    "max:1",
+    *(f"{model}:1" for model in sorted(set(EMULATED.values()))),
+    f"{EMULATED[1]}:2",
+    f"{EMULATED[1]}:1x2",
+]
 DATA = ("usr/share/qemu", "usr/share/seabios")
 
 
@@ -47,7 +55,9 @@ class Choice:
     guests: int
 
     def __str__(self) -> str:
-        version = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True).stdout.split()[3]
+        version = subprocess.run(
+            [self.program, "--version"], capture_output=True, text=True, check=True
+        ).stdout.split()[3]
         buffer = f", tb-size {self.buffer}" if self.buffer else ""
         return f"QEMU {version}, {self.model}, {self.cores} core(s){buffer}, {self.guests} guest(s)"
 
@@ -58,10 +68,26 @@ class Choice:
 
     def argv(self, memory: int, *more: str) -> list[str]:
         """Return a command line without disk and console."""
-        data = [] if self.qemu == Path("/") else [word for name in DATA for word in ("-L", str(self.qemu / name))]
+        data = (
+            []
+            if self.qemu == Path("/")
+            else [word for name in DATA for word in ("-L", str(self.qemu / name))]
+        )
         data += ["-L", "/usr/lib/ipxe/qemu"] if data else []
         buffer = f",tb-size={self.buffer}" if self.buffer else ""
-        machine = ["-machine", "q35", "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot", "-vga", "std", "-display", "none"]
+        machine = [
+            "-machine",
+            "q35",
+            "-m",
+            str(memory),
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-vga",
+            "std",
+            "-display",
+            "none",
+        ]
         processors = ["-accel", f"tcg,thread=multi{buffer}", "-cpu", self.model, "-smp", str(self.cores)]
         return [str(self.program), *data, *processors, *machine, *more]
 
@@ -81,23 +107,33 @@ def parsed(text: str, qemu: Path) -> Choice:
     match = re.fullmatch(r"(?P<model>[^:]+):(?P<cores>\d+)(:(?P<buffer>\d+))?(x(?P<guests>\d+))?", text)
     if match is None:
         raise SystemExit(f"{text}: not MODEL:CORES[:TB-SIZE][xGUESTS]")
-    return Choice(qemu, match["model"], int(match["cores"]), int(match["buffer"] or 0), int(match["guests"] or 1))
+    return Choice(
+        qemu, match["model"], int(match["cores"]), int(match["buffer"] or 0), int(match["guests"] or 1)
+    )
 
 
 def cpu_seconds(process: int) -> float:
-    """Return the CPU seconds that a process has taken (proc(5), /proc/pid/stat), also of one that has ended and was not waited for."""
+    """Return the CPU seconds that a process has taken (proc(5), /proc/pid/stat), also of one that has ended
+    and was not waited for.
+    """
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run(argv: list[str], console: Path, end: bytes, seconds: float) -> Run:
-    """Start QEMU and wait for its console to say `end`, for so many CPU seconds: a busy machine is no reason to give up."""
+    """Start QEMU and wait for its console to say `end`, for so many CPU seconds: a busy machine is no reason
+    to give up.
+    """
     begun = time.monotonic()
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     said = b""
     try:
         # not poll(): it would take the ended process away
-        while cpu_seconds(process.pid) < seconds and end not in said and os.waitid(os.P_PID, process.pid, WAITING) is None:
+        while (
+            cpu_seconds(process.pid) < seconds
+            and end not in said
+            and os.waitid(os.P_PID, process.pid, WAITING) is None
+        ):
             time.sleep(0.1)
             said = console.read_bytes() if console.exists() else b""
         used = cpu_seconds(process.pid)
@@ -111,16 +147,38 @@ def run(argv: list[str], console: Path, end: bytes, seconds: float) -> Run:
 def boot(choice: Choice, disk: Path, work: Path) -> Run:
     """Boot a disk on an overlay to its log-in prompt."""
     overlay, console = work / "overlay.qcow2", work / "console"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.absolute(), "-F", "raw", overlay], check=True)
-    drive = ["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,file={overlay}", "-device", "virtio-blk-pci,drive=disk,bootindex=1"]
-    more = [*drive, "-device", "virtio-rng-pci", "-nic", "user,model=virtio-net-pci,restrict=on", "-serial", f"file:{console}"]
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.absolute(), "-F", "raw", overlay], check=True
+    )
+    drive = [
+        "-drive",
+        f"if=none,id=disk,format=qcow2,cache=unsafe,file={overlay}",
+        "-device",
+        "virtio-blk-pci,drive=disk,bootindex=1",
+    ]
+    more = [
+        *drive,
+        "-device",
+        "virtio-rng-pci",
+        "-nic",
+        "user,model=virtio-net-pci,restrict=on",
+        "-serial",
+        f"file:{console}",
+    ]
     return run(choice.argv(2048, *more), console, PROMPT, BOOT_SECONDS)
 
 
 def start(choice: Choice, kernel: Path, work: Path) -> Run:
     """Start a kernel that has no root file system: it panics and QEMU ends."""
     console = work / "console"
-    more = ["-kernel", str(kernel), "-append", "console=ttyS0 panic=0 root=none", "-serial", f"file:{console}"]
+    more = [
+        "-kernel",
+        str(kernel),
+        "-append",
+        "console=ttyS0 panic=0 root=none",
+        "-serial",
+        f"file:{console}",
+    ]
     return run(choice.argv(256, *more), console, PANIC, START_SECONDS)
 
 
@@ -141,8 +199,12 @@ def main() -> None:
     """Take turns, print each run as it ends, then minimum and median by choice."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench_guests")
     parser.add_argument("what", choices=["boots", "soak"])
-    parser.add_argument("--disk", type=Path, default=next(iter(sorted(DEMO.glob("disk.install_disk/*/out/disk.raw"))), None))
-    parser.add_argument("--kernel", type=Path, default=next(iter(sorted(Path("/boot").glob("vmlinuz-*"))), None))
+    parser.add_argument(
+        "--disk", type=Path, default=next(iter(sorted(DEMO.glob("disk.install_disk/*/out/disk.raw"))), None)
+    )
+    parser.add_argument(
+        "--kernel", type=Path, default=next(iter(sorted(Path("/boot").glob("vmlinuz-*"))), None)
+    )
     parser.add_argument("--qemu", type=Path, action="append")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("choices", nargs="*", default=CHOICES)
@@ -150,22 +212,36 @@ def main() -> None:
     if (options.disk if options.what == "boots" else options.kernel) is None:
         print("guests: not measured (run `make demo` first, which makes the disk that is booted)")
         return
-    choices = [parsed(text, qemu) for qemu, text in itertools.product(options.qemu or [Path("/")], options.choices)]
+    choices = [
+        parsed(text, qemu) for qemu, text in itertools.product(options.qemu or [Path("/")], options.choices)
+    ]
     runs: dict[str, list[Run]] = defaultdict(list)
     for number, choice in itertools.product(range(options.rounds), choices):
         for result in at_once(choice, options):
             runs[str(choice)].append(result)
             if options.what == "boots" or not result.finished:
                 note = "" if result.finished else f" NOT FINISHED, console ends with {result.tail!r}"
-                print(f"{number + 1}: {choice}: {result.cpu:.1f} CPU s, {result.wall:.1f} s{note}", flush=True)
+                print(
+                    f"{number + 1}: {choice}: {result.cpu:.1f} CPU s, {result.wall:.1f} s{note}", flush=True
+                )
     for name, results in runs.items():
-        cpu, hung = [result.cpu for result in results if result.finished] or [0.0], sum(not result.finished for result in results)
+        cpu, hung = (
+            [result.cpu for result in results if result.finished] or [0.0],
+            sum(not result.finished for result in results),
+        )
         wall = [result.wall for result in results if result.finished] or [0.0]
         print(
             f"{name}: {min(cpu):.1f} / {statistics.median(cpu):.1f} CPU s, {statistics.median(wall):.1f} s, "
             f"{hung} of {len(results)} did not finish"
         )
-    print(json.dumps({name: [[result.cpu, result.wall, result.finished] for result in results] for name, results in runs.items()}))
+    print(
+        json.dumps(
+            {
+                name: [[result.cpu, result.wall, result.finished] for result in results]
+                for name, results in runs.items()
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

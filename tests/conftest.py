@@ -12,13 +12,17 @@ from imagebuild.tools import command
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let golden files be written anew."""
-    parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files instead of comparing with them"
+    )
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start hear SIGINT: a shell without job control, as many a CI has it, starts `command &` with it ignored.
+    """Let the programs that tests start hear SIGINT: a shell without job control, as many a CI has it, starts
+    `command &` with it ignored.
 
-    What is ignored stays so in every child (signal(7)), and the test that interrupts one would wait for ever; a handler does not.
+    What is ignored stays so in every child (signal(7)), and the test that interrupts one would wait for ever;
+    a handler does not.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,9 +36,11 @@ def homedir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium; as root there is no sandbox, and containers have little shared memory: the pages are ours.
+    """Headless Chromium; as root there is no sandbox, and containers have little shared memory: the pages are
+    ours.
 
-    Not for the whole session: while it is open, Playwright's event loop counts as running, and QEMU's monitor could not be asked.
+    Not for the whole session: while it is open, Playwright's event loop counts as running, and QEMU's monitor
+    could not be asked.
     """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(

@@ -1,4 +1,6 @@
-"""Lines of a program under test, with a deadline: one that says nothing fails its test, and does not stop all that follow."""
+"""Lines of a program under test, with a deadline: one that says nothing fails its test, and does not stop all
+that follow.
+"""
 
 import select
 from typing import IO

@@ -1,19 +1,22 @@
-"""A stand-in for lorax, of any generation: what its functions take, what its command knows, what it writes where, and how it ends.
+"""A stand-in for lorax, of any generation: what its functions take, what its command knows, what it writes
+where, and how it ends.
 
-Checked against the tags lorax-VERSION-1 of weldr/lorax that `GENERATIONS` names: Lorax.run (src/pylorax/__init__.py),
-get_dnf_base_object (src/pylorax/dnfbase.py; before 29.20 and 30.6, and but for 28.20, only in src/sbin/lorax), lorax_parser (src/pylorax/cmdline.py;
-24.22: src/sbin/lorax), the times of src/pylorax/treeinfo.py and discinfo.py, and the medium (tests/lorax_medium.py). So were its ways:
+Checked against the tags lorax-VERSION-1 of weldr/lorax that `GENERATIONS` names: Lorax.run
+(src/pylorax/__init__.py), get_dnf_base_object (src/pylorax/dnfbase.py; before 29.20 and 30.6, and but for
+28.20, only in src/sbin/lorax), lorax_parser (src/pylorax/cmdline.py; 24.22: src/sbin/lorax), the times of
+src/pylorax/treeinfo.py and discinfo.py, and the medium (tests/lorax_medium.py). So were its ways:
 
-- the command refuses an output directory that exists, says `error: unable to create the dnf base object` and ends with 1 when a source
-  is bad, and of everything else that goes wrong it shows the traceback; its log is lorax.log, beside it are program.log and dnf.log, and
-  Lorax.run opens pylorax.log
-- a template's error is logged as three records, the last one the exception; dnf's reasons go on over several lines
-- mount points are anonymous directories in tempfile.gettempdir(), beside the work directory (src/pylorax/imgutils.py); a work directory
-  that was given is removed at the end only when all went well
+- the command refuses an output directory that exists, says `error: unable to create the dnf base object` and
+  ends with 1 when a source is bad, and of everything else that goes wrong it shows the traceback; its log is
+  lorax.log, beside it are program.log and dnf.log, and Lorax.run opens pylorax.log
+- a template's error is logged as three records, the last one the exception; dnf's reasons go on over several
+  lines
+- mount points are anonymous directories in tempfile.gettempdir(), beside the work directory
+  (src/pylorax/imgutils.py); a work directory that was given is removed at the end only when all went well
 - SIGINT is a KeyboardInterrupt, after which it unmounts, trying again after pauses; a second one ends that
 
-It runs the templates it is given as lorax does: rendered by Mako, `runcmd` lines executed on the host. Written into a directory by
-`write`, from where the child process imports it.
+It runs the templates it is given as lorax does: rendered by Mako, `runcmd` lines executed on the host.
+Written into a directory by `write`, from where the child process imports it.
 """
 
 import sys
@@ -23,16 +26,44 @@ from pathlib import Path
 from tests.data import ROOT
 
 COMMON = (
-    "add-arch-template", "add-arch-template-var", "add-template", "add-template-var", "bugurl", "buildarch", "cachedir", "config", "disablerepo",
-    "enablerepo", "force", "installpkgs", "isfinal", "logfile", "macboot", "mirrorlist", "nomacboot", "noupgrade", "noverify", "product", "proxy",
-    "release", "repo", "sharedir", "source", "tmp", "variant", "version", "volid", "workdir",
-)  # fmt: skip
+    "add-arch-template",
+    "add-arch-template-var",
+    "add-template",
+    "add-template-var",
+    "bugurl",
+    "buildarch",
+    "cachedir",
+    "config",
+    "disablerepo",
+    "enablerepo",
+    "force",
+    "installpkgs",
+    "isfinal",
+    "logfile",
+    "macboot",
+    "mirrorlist",
+    "nomacboot",
+    "noupgrade",
+    "noverify",
+    "product",
+    "proxy",
+    "release",
+    "repo",
+    "sharedir",
+    "source",
+    "tmp",
+    "variant",
+    "version",
+    "volid",
+    "workdir",
+)
 SWITCHES = ("force", "isfinal", "macboot", "nomacboot", "noupgrade", "noverify", "noverifyssl")
 
 
 @dataclass(frozen=True)
 class Generation:
-    """The tail of Lorax.run's parameters behind `verify`, that of get_dnf_base_object's (None: only the command has it), and what the command knows more.
+    """The tail of Lorax.run's parameters behind `verify`, that of get_dnf_base_object's (None: only the
+    command has it), and what the command knows more.
 
     `medium` is the style of tests/lorax_medium.py, `epoch` whether it knows SOURCE_DATE_EPOCH.
     """
@@ -55,13 +86,23 @@ GENERATIONS = {
     "29.0": Generation("", None, "rootfs-size excludepkgs noverifyssl", "isolinux", False),
     "29.20": Generation(DRACUT, PLUGINS, "", "isolinux", False),
     "29.28": Generation(DRACUT + ", squashfs_only=False", PLUGINS, "", "isolinux", True),
-    "30.0": Generation(DRACUT, None, "rootfs-size excludepkgs noverifyssl dracut-arg dnfplugin", "isolinux", False),
+    "30.0": Generation(
+        DRACUT, None, "rootfs-size excludepkgs noverifyssl dracut-arg dnfplugin", "isolinux", False
+    ),
     "30.13": Generation(DRACUT + ", squashfs_only=False", PLUGINS, "", "discinfo", True),
     "33.11": Generation(DRACUT + ", squashfs_only=False, skip_branding=False", PLUGINS, "", "discinfo", True),
     "28.14.64": Generation(DRACUT + ", skip_branding=False, squashfs_only=False", "", "", "isolinux", False),
     "39.5": Generation(DRACUT + ", squashfs_only=False, skip_branding=False", PLUGINS, "", "grub", True),
-    "40.5.19": Generation(DRACUT + ", rootfs_type='squashfs', skip_branding=False", PLUGINS, "", "grub", True),
-    "46.0": Generation(DRACUT + ", rootfs_type='squashfs', skip_branding=False", PLUGINS + ", basearch=None", "", "grub", True),
+    "40.5.19": Generation(
+        DRACUT + ", rootfs_type='squashfs', skip_branding=False", PLUGINS, "", "grub", True
+    ),
+    "46.0": Generation(
+        DRACUT + ", rootfs_type='squashfs', skip_branding=False",
+        PLUGINS + ", basearch=None",
+        "",
+        "grub",
+        True,
+    ),
 }
 PACKAGE = """
 import configparser, json, logging, os, shlex, shutil, subprocess, sys, tempfile, time, traceback
@@ -249,7 +290,9 @@ main()
 
 
 def write(place: Path, version: str, behaviour: str = "") -> None:
-    """Write lorax of a generation below a directory: its package, templates (`share`), and for those that have no library its command (`bin`)."""
+    """Write lorax of a generation below a directory: its package, templates (`share`), and for those that
+    have no library its command (`bin`).
+    """
     generation = GENERATIONS[version]
     package, templates = place / "pylorax", place / "share" / "templates.d" / "99-generic"
     for directory in (package, templates, place / "bin"):
@@ -265,13 +308,17 @@ def write(place: Path, version: str, behaviour: str = "") -> None:
     }
     (package / "__init__.py").write_text(PACKAGE.format(**told))
     (package / "version.py").write_text(f'num = "{version}-1"\n')
-    (templates / "x86.tmpl").write_text("" if generation.medium == "isolinux" else "  .discinfo=${outroot}/.discinfo \\\n")
+    (templates / "x86.tmpl").write_text(
+        "" if generation.medium == "isolinux" else "  .discinfo=${outroot}/.discinfo \\\n"
+    )
     if generation.base is not None:
         (package / "dnfbase.py").write_text(DNFBASE.format(base=generation.base, logger="pylorax.dnfbase"))
     else:
         (place / "hidden_dnfbase.py").write_text(DNFBASE.format(base="", logger="lorax"))
         options = sorted({*COMMON, *generation.more.split()})
         program = place / "bin" / "lorax"
-        program.write_text(COMMAND.format(python=sys.executable, place=str(place), options=options, switches=SWITCHES))
+        program.write_text(
+            COMMAND.format(python=sys.executable, place=str(place), options=options, switches=SWITCHES)
+        )
         program.chmod(0o755)
     (place / "behaviour").write_text(behaviour)

@@ -1,12 +1,15 @@
-"""A stand-in for `rpm-ostree compose tree` of several versions: it takes the options that each knows, refuses what each refuses, and commits.
+"""A stand-in for `rpm-ostree compose tree` of several versions: it takes the options that each knows, refuses
+what each refuses, and commits.
 
-Checked against coreos/rpm-ostree, tags v2016.13, v2017.11, v2018.7, v2022.19 and v2026.2: src/app/rpmostree-compose-builtin-tree.c(xx)
-(rpm_ostree_compose_context_new, impl_install_tree, impl_commit_tree, rpmostree_compose_builtin_tree) and src/app/main.c. Options and what
-is printed come from the samples in tests/data/rpm-ostree. What it puts into a tree is made up: a file for each package, add-files,
+Checked against coreos/rpm-ostree, tags v2016.13, v2017.11, v2018.7, v2022.19 and v2026.2:
+src/app/rpmostree-compose-builtin-tree.c(xx) (rpm_ostree_compose_context_new, impl_install_tree,
+impl_commit_tree, rpmostree_compose_builtin_tree) and src/app/main.c. Options and what is printed come from
+the samples in tests/data/rpm-ostree. What it puts into a tree is made up: a file for each package, add-files,
 os-release. It needs no root, as the real one does.
 
-Run as a program it is `rpm-ostree`; `install` writes that program. Files in its state directory change what it does:
-`dies` (the name of a signal that ends it after the commit), `kills` (it kills its parent there), `no-selinux`, `no-bwrap`.
+Run as a program it is `rpm-ostree`; `install` writes that program. Files in its state directory change what
+it does: `dies` (the name of a signal that ends it after the commit), `kills` (it kills its parent there),
+`no-selinux`, `no-bwrap`.
 """
 
 import hashlib
@@ -37,7 +40,10 @@ def install(place: Path, version: str) -> Path:
     program, state = place / "bin/rpm-ostree", place / "rpm-ostree-state"
     for directory in (program.parent, state):
         directory.mkdir(parents=True, exist_ok=True)
-    program.write_text(f'#!/bin/sh\nFAKE_RPM_OSTREE="{version} {state}" exec {sys.executable} {Path(__file__).absolute()} "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nFAKE_RPM_OSTREE="{version} {state}" exec {sys.executable} {Path(__file__).absolute()}'
+        ' "$@"\n'
+    )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return state
 
@@ -110,10 +116,16 @@ class Composer:
         self.new = version not in ("2016.13", *STRICT)
         self.unified = "unified-core" in told.values or "ex-unified-core" in told.values
         self.treefile = Path(told.words[0])
-        self.output = dict(re.findall(r"^\[([a-z-]+)\]\n((?:[^\[].*\n)+)", sample(version, "output")[1], re.MULTILINE))
+        self.output = dict(
+            re.findall(r"^\[([a-z-]+)\]\n((?:[^\[].*\n)+)", sample(version, "output")[1], re.MULTILINE)
+        )
 
     def say(self, part: str, **values: str) -> None:
-        print(re.sub(r"@([A-Z]+)@", lambda match: values.get(match[1].lower(), "7"), self.output.get(part, "")), end="", flush=True)
+        print(
+            re.sub(r"@([A-Z]+)@", lambda match: values.get(match[1].lower(), "7"), self.output.get(part, "")),
+            end="",
+            flush=True,
+        )
 
     def compose(self) -> None:
         if self.new and "print-only" in self.told.values:
@@ -122,7 +134,10 @@ class Composer:
         if self.told.last("repo") is None:
             fail("usage error: --repo must be specified")
         if (self.state / "no-bwrap").exists() and not self.new:
-            fail("bwrap test failed, see <https://github.com/projectatomic/rpm-ostree/pull/429>: Child process exited with code 1")
+            fail(
+                "bwrap test failed, see <https://github.com/projectatomic/rpm-ostree/pull/429>: Child process"
+                " exited with code 1"
+            )
         self.check_repo()
         described = self.described()
         if "print-only" in self.told.values:
@@ -139,7 +154,8 @@ class Composer:
         cache = self.told.last("cachedir")
         if cache is not None and not Path(cache).is_dir():
             fail(f"Opening cachedir '{cache}': opendir: No such file or directory")
-        # src/libpriv/rpmostree-core.c(xx) in newer versions: whenever no policy was loaded before, as of the previous commit
+        # src/libpriv/rpmostree-core.c(xx) in newer versions: whenever no policy was loaded before, as of the
+        # previous commit
         if self.unified and (self.state / "no-selinux").exists() and "print-only" not in self.told.values:
             fail("Unable to load SELinux policy from /")
 
@@ -160,14 +176,23 @@ class Composer:
         refs = self.ostree("refs", "--list").split()
         previous = self.ostree("rev-parse", ref) if ref in refs else ""
         self.say("previous" if previous else "no-previous", ref=ref, previous=previous)
-        added = {target: (self.treefile.parent / source).read_bytes() for source, target in described.get("add-files", [])}
+        added = {
+            target: (self.treefile.parent / source).read_bytes()
+            for source, target in described.get("add-files", [])
+        }
         inputs = hashlib.sha256(json.dumps(described).encode() + b"".join(added.values())).hexdigest()
         self.say("hash", hash=inputs)
-        if previous and self.metadata(previous, "rpmostree.inputhash") == inputs and "force-nocache" not in self.told.values:
+        if (
+            previous
+            and self.metadata(previous, "rpmostree.inputhash") == inputs
+            and "force-nocache" not in self.told.values
+        ):
             self.say("unchanged")
             return
         metadata = self.told_metadata(described, previous)
-        made = self.write(ref, previous, {**metadata, "rpmostree.inputhash": inputs}, self.tree(described, added, metadata))
+        made = self.write(
+            ref, previous, {**metadata, "rpmostree.inputhash": inputs}, self.tree(described, added, metadata)
+        )
         self.say("composed", ref=ref, commit=made)
         if report := self.told.last("write-composejson-to"):
             Path(report).write_text(json.dumps({"ref": ref, "ostree-commit": made}))
@@ -191,10 +216,14 @@ class Composer:
             metadata["version"] = f"{prefix}.{int(number[1] or 0) + 1}" if number else prefix
         return metadata
 
-    def tree(self, described: Mapping[str, Any], added: Mapping[str, bytes], metadata: Mapping[str, str]) -> dict[str, bytes]:
+    def tree(
+        self, described: Mapping[str, Any], added: Mapping[str, bytes], metadata: Mapping[str, str]
+    ) -> dict[str, bytes]:
         files = {f"usr/share/{package}/README": package.encode() for package in described["packages"]}
         files["usr/lib/os-release"] = f"OSTREE_VERSION={metadata.get('version', '')}\n".encode()
-        return files | {re.sub(r"^/?etc/", "usr/etc/", target).lstrip("/"): data for target, data in added.items()}
+        return files | {
+            re.sub(r"^/?etc/", "usr/etc/", target).lstrip("/"): data for target, data in added.items()
+        }
 
     def write(self, ref: str, previous: str, metadata: Mapping[str, str], files: Mapping[str, bytes]) -> str:
         with tempfile.TemporaryDirectory() as place:
@@ -203,7 +232,15 @@ class Composer:
                 (Path(place) / name).write_bytes(data)
             words = [f"--add-metadata-string={key}={value}" for key, value in metadata.items()]
             parent = [f"--parent={previous}"] if previous else []
-            return self.ostree("commit", f"--branch={ref}", f"--tree=dir={place}", "--owner-uid=0", "--owner-gid=0", *parent, *words)
+            return self.ostree(
+                "commit",
+                f"--branch={ref}",
+                f"--tree=dir={place}",
+                "--owner-uid=0",
+                "--owner-gid=0",
+                *parent,
+                *words,
+            )
 
     def die(self) -> None:
         if (self.state / "kills").exists():

@@ -37,20 +37,26 @@ REFSPEC = EXPECTED.refspec
 BOOT_LINK = "/ostree/boot.1/debian-atomic/ffff/0"
 DEPLOYED = f"/sysroot/ostree/deploy/debian-atomic/deploy/{COMMIT}.0"
 PODMAN_INFO = (
-    '{"store": {"graphDriverName": "overlay", "graphRoot": "/var/lib/containers/storage", "graphStatus": {"Supports d_type": "true"}}}'
+    '{"store": {"graphDriverName": "overlay", "graphRoot": "/var/lib/containers/storage", "graphStatus":'
+    ' {"Supports d_type": "true"}}}'
 )
 
 # a healthy plain ostree host: the beginning of a command line -> what it prints (or None: it fails)
 HEALTHY: dict[str, str | None] = {
-    "sh -c cat /boot/loader/entries/": f"title A\nversion 1\noptions root=/dev/mapper/atomicos-root ostree={BOOT_LINK}\nlinux /x\n",
+    "sh -c cat /boot/loader/entries/": (
+        f"title A\nversion 1\noptions root=/dev/mapper/atomicos-root ostree={BOOT_LINK}\nlinux /x\n"
+    ),
     f"readlink -f /sysroot{BOOT_LINK}": f"{DEPLOYED}\n",
     "sh -c stat -L": f"1:2 /\n1:2 {DEPLOYED}\n1:3 {DEPLOYED}.origin\n",
     f"cat {DEPLOYED}.origin": "[origin]\nrefspec=debian-atomic:debian/12/x86_64/atomic-host\n",
     "ostree --repo=/sysroot/ostree/repo show": "'12.3'\n",
     "cat /proc/cmdline": "root=/dev/mapper/atomicos-root\n",
-    "cat /run/cloud-init/result.json": '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb]", "errors": []}}',
+    "cat /run/cloud-init/result.json": (
+        '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb]", "errors": []}}'
+    ),
     "cat /etc/ostree/remotes.d/debian-atomic.conf": (
-        '[remote "debian-atomic"]\nurl=https://ostree.example.org/debian\ngpg-verify=true\ngpgkeypath=/usr/share/ostree/debian-atomic.asc\n'
+        "[remote"
+        ' "debian-atomic"]\nurl=https://ostree.example.org/debian\ngpg-verify=true\ngpgkeypath=/usr/share/ostree/debian-atomic.asc\n'
     ),
     "test -s /usr/share/ostree/debian-atomic.asc": "",
     "uname -n": "smoke-1234\n",
@@ -68,7 +74,9 @@ HEALTHY: dict[str, str | None] = {
     "podman volume ls": "",
     "sh -c cat >": "",
     "lsblk --noheadings --list --inverse": "atomicos-root lvm\nvda4 part\nvda disk\n",
-    "lsblk --noheadings --list --bytes": "vda 7516192768 disk\nvda1 379584512 part\nvda4 7132397056 part\natomicos-root 7130316800 lvm\n",
+    "lsblk --noheadings --list --bytes": (
+        "vda 7516192768 disk\nvda1 379584512 part\nvda4 7132397056 part\natomicos-root 7130316800 lvm\n"
+    ),
     "pvs": f"  {7132397056 - 4194304}\n",
     "journalctl": "",
     "systemctl is-system-running": "running\n",
@@ -95,7 +103,10 @@ HEALTHY_BOX: dict[str, str | None] = {
     "cat /home/vagrant/.ssh/authorized_keys": vagrant_key.PUBLIC + "\n",
     "stat -c %a %U": "700 vagrant\n600 vagrant\n",
     "id -un": "root\n",
-    **{f"systemctl show cloud-{unit}.service": "LoadState=masked\n" for unit in ("init-local", "init", "config", "final")},
+    **{
+        f"systemctl show cloud-{unit}.service": "LoadState=masked\n"
+        for unit in ("init-local", "init", "config", "final")
+    },
 }
 
 GIB = 1024**3
@@ -105,7 +116,10 @@ UNIT_FAILED = UNIT_FINE.replace("success", "exit-code").replace("Status=0", "Sta
 
 
 def _volumes(**sizes: tuple[str, int]) -> str:
-    rows = [{"lv_name": name.replace("_", "-"), "lv_attr": kind, "lv_size": str(size)} for name, (kind, size) in sizes.items()]
+    rows = [
+        {"lv_name": name.replace("_", "-"), "lv_attr": kind, "lv_size": str(size)}
+        for name, (kind, size) in sizes.items()
+    ]
     return json.dumps({"report": [{"lv": rows}]})
 
 
@@ -115,7 +129,12 @@ def _free(size: int) -> str:
 
 def _docker(driver: str, **status: str) -> str:
     return json.dumps(
-        {"Driver": driver, "DriverStatus": [[name.replace("_", " ").replace("d type", "d_type"), value] for name, value in status.items()]}
+        {
+            "Driver": driver,
+            "DriverStatus": [
+                [name.replace("_", " ").replace("d type", "d_type"), value] for name, value in status.items()
+            ],
+        }
     )
 
 
@@ -128,44 +147,101 @@ _SET_UP: dict[str, str | None] = {
 }
 # what a host of each profile says (tests/data/fedora/storage.yaml), and what it says when that is broken
 STORAGE: dict[str, dict[str, str | None]] = {
-    "devicemapper": _SET_UP | {
-        "lvs --reportformat": _volumes(root=ROOT, docker_pool=("twi-a-t---", 2 * GIB)), "vgs": _free(700 << 20),
-        "docker info": _docker("devicemapper", Pool_Name="atomicos-docker--pool"),
-    },
-    "overlay2-volume": _SET_UP | {
-        "lvs --reportformat": _volumes(root=ROOT, docker_root_lv=("-wi-ao----", 400 * 4 << 20)), "vgs": _free(600 * 4 << 20),
-        "findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv xfs\n", "docker info": _docker("overlay2", Supports_d_type="true"),
-    },
-    "overlay2-root": _SET_UP | {
-        "lvs --reportformat": _volumes(root=("-wi-ao----", 5 * GIB)), "vgs": _free(0), "findmnt -b -n -o SIZE /sysroot": f"{5 * GIB - 10_000_000}\n",
-        "findmnt -n -o SOURCE,FSTYPE -T": "/dev/mapper/atomicos-root[/ostree/deploy/x/var] xfs\n", "docker info": _docker("overlay2", Supports_d_type="true"),
-    },
-}  # fmt: skip
+    "devicemapper": (
+        _SET_UP
+        | {
+            "lvs --reportformat": _volumes(root=ROOT, docker_pool=("twi-a-t---", 2 * GIB)),
+            "vgs": _free(700 << 20),
+            "docker info": _docker("devicemapper", Pool_Name="atomicos-docker--pool"),
+        }
+    ),
+    "overlay2-volume": (
+        _SET_UP
+        | {
+            "lvs --reportformat": _volumes(root=ROOT, docker_root_lv=("-wi-ao----", 400 * 4 << 20)),
+            "vgs": _free(600 * 4 << 20),
+            "findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv xfs\n",
+            "docker info": _docker("overlay2", Supports_d_type="true"),
+        }
+    ),
+    "overlay2-root": (
+        _SET_UP
+        | {
+            "lvs --reportformat": _volumes(root=("-wi-ao----", 5 * GIB)),
+            "vgs": _free(0),
+            "findmnt -b -n -o SIZE /sysroot": f"{5 * GIB - 10_000_000}\n",
+            "findmnt -n -o SOURCE,FSTYPE -T": "/dev/mapper/atomicos-root[/ostree/deploy/x/var] xfs\n",
+            "docker info": _docker("overlay2", Supports_d_type="true"),
+        }
+    ),
+}
 BROKEN_STORAGE: list[tuple[str, dict[str, str | None], str]] = [
     ("devicemapper", {UNIT: "LoadState=not-found\n"}, "is not-found: nothing sets"),
-    ("devicemapper", {UNIT: UNIT_FAILED, "journalctl": "docker-storage-setup: ERROR: too small\nFailed\n"}, "has failed .*ERROR: too small"),
-    ("devicemapper", {UNIT: UNIT_FINE.replace("=12345", "=0").replace("yes", "no")}, "did not run: its condition did not hold"),
-    ("devicemapper", {"lvs --reportformat": _volumes(root=ROOT)}, "has no thin pool docker-pool; it has root"),
-    ("devicemapper", {"lvs --reportformat": _volumes(docker_pool=("-wi-a-----", 2 * GIB))}, "no active thin pool"),
-    ("devicemapper", {"lvs --reportformat": _volumes(docker_pool=("twi-a-t---", GIB))}, "less than container-storage-setup's MIN_DATA_SIZE"),
-    ("devicemapper", {"docker info": _docker("devicemapper", Data_loop_file="/var/lib/docker/x")}, "loopback file"),
-    ("devicemapper", {"docker info": _docker("devicemapper", Pool_Name="docker-253:0-pool")}, "not in docker-pool"),
+    (
+        "devicemapper",
+        {UNIT: UNIT_FAILED, "journalctl": "docker-storage-setup: ERROR: too small\nFailed\n"},
+        "has failed .*ERROR: too small",
+    ),
+    (
+        "devicemapper",
+        {UNIT: UNIT_FINE.replace("=12345", "=0").replace("yes", "no")},
+        "did not run: its condition did not hold",
+    ),
+    (
+        "devicemapper",
+        {"lvs --reportformat": _volumes(root=ROOT)},
+        "has no thin pool docker-pool; it has root",
+    ),
+    (
+        "devicemapper",
+        {"lvs --reportformat": _volumes(docker_pool=("-wi-a-----", 2 * GIB))},
+        "no active thin pool",
+    ),
+    (
+        "devicemapper",
+        {"lvs --reportformat": _volumes(docker_pool=("twi-a-t---", GIB))},
+        "less than container-storage-setup's MIN_DATA_SIZE",
+    ),
+    (
+        "devicemapper",
+        {"docker info": _docker("devicemapper", Data_loop_file="/var/lib/docker/x")},
+        "loopback file",
+    ),
+    (
+        "devicemapper",
+        {"docker info": _docker("devicemapper", Pool_Name="docker-253:0-pool")},
+        "not in docker-pool",
+    ),
     ("devicemapper", {"docker info": _docker("overlay2")}, "'overlay2', not 'devicemapper'"),
     ("overlay2-volume", {"lvs --reportformat": _volumes(root=ROOT)}, "has no docker-root-lv"),
     ("overlay2-volume", {"vgs": _free(GIB)}, "not 40 % of"),
-    ("overlay2-volume", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-root xfs\n"}, "lies on /dev/mapper/atomicos-root"),
-    ("overlay2-volume", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv ext4\n"}, "is ext4, not xfs"),
+    (
+        "overlay2-volume",
+        {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-root xfs\n"},
+        "lies on /dev/mapper/atomicos-root",
+    ),
+    (
+        "overlay2-volume",
+        {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker--root--lv ext4\n"},
+        "is ext4, not xfs",
+    ),
     ("overlay2-volume", {"docker info": _docker("overlay2", Supports_d_type="false")}, "d_type"),
     ("overlay2-root", {"vgs": _free(GIB)}, "root volume was not grown"),
     ("overlay2-root", {"findmnt -b -n -o SIZE /sysroot": f"{3 * GIB}\n"}, "was not grown with it"),
-    ("overlay2-root", {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker xfs\n"}, "not on the root volume"),
+    (
+        "overlay2-root",
+        {"findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker": "/dev/mapper/atomicos-docker xfs\n"},
+        "not on the root volume",
+    ),
     ("overlay2-root", {"docker info": _docker("vfs")}, "'vfs', not 'overlay2'"),
-]  # fmt: skip
+]
 
 
 @dataclass
 class FakeTransport:
-    """Answers from a table: the longest beginning that fits. What is not in the table fails like a missing program."""
+    """Answers from a table: the longest beginning that fits. What is not in the table fails like a missing
+    program.
+    """
 
     answers: dict[str, str | None]
     ran: list[str] = field(default_factory=list)
@@ -177,7 +253,9 @@ class FakeTransport:
         fits = [beginning for beginning in self.answers if line.startswith(beginning)]
         said = self.answers[max(fits, key=len)] if fits else None
         if said is None:
-            return Answer(status=2 if words[0] == "getent" else 1, output="", complaint=f"{words[0]}: no\n", seconds=0.0)
+            return Answer(
+                status=2 if words[0] == "getent" else 1, output="", complaint=f"{words[0]}: no\n", seconds=0.0
+            )
         return Answer(status=0, output=said, complaint="", seconds=0.0)
 
 
@@ -194,9 +272,18 @@ def broken_host(broken: dict[str, str | None]) -> Host:
 def stop(*deployments: Deployment, **changed: Any) -> Stop:
     """Return what a healthy host is found to be after a leg."""
     healthy = Stop(
-        deployments=deployments, before=True, after=False, var=True, volume="kept", hostname=EXPECTED.hostname, machine_id="ab" * 16,
-        script_runs=(1, 1), storage="vda", units={CONTAINER_UNIT: "active", SYSTEM_UNIT: "active"}, failed_units=(),
-    )  # fmt: skip
+        deployments=deployments,
+        before=True,
+        after=False,
+        var=True,
+        volume="kept",
+        hostname=EXPECTED.hostname,
+        machine_id="ab" * 16,
+        script_runs=(1, 1),
+        storage="vda",
+        units={CONTAINER_UNIT: "active", SYSTEM_UNIT: "active"},
+        failed_units=(),
+    )
     return replace(healthy, **changed)
 
 
@@ -218,20 +305,40 @@ HEALTHY_STOPS = {
     "older_on_fresh": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
     "from_previous": stop(deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER)),
     "layered": stop(deployment(COMMIT, booted=True, requested=(PACKAGE,)), deployment(COMMIT)),
-    "layered_upgraded": stop(deployment(NEXT, booted=True, requested=(PACKAGE,)), deployment(COMMIT, requested=(PACKAGE,))),
+    "layered_upgraded": stop(
+        deployment(NEXT, booted=True, requested=(PACKAGE,)), deployment(COMMIT, requested=(PACKAGE,))
+    ),
     "unlayered": stop(deployment(NEXT, booted=True), deployment(NEXT, requested=(PACKAGE,))),
 }
-HEALTHY_STOPS = {name: replace(each, initramfs=MARKS.get(each.booted.commit, "")) for name, each in HEALTHY_STOPS.items()}
-REFUSED = Answer(status=1, output="", complaint="error: Commit x: GPG verification enabled, but no signatures found", seconds=0.0)
+HEALTHY_STOPS = {
+    name: replace(each, initramfs=MARKS.get(each.booted.commit, "")) for name, each in HEALTHY_STOPS.items()
+}
+REFUSED = Answer(
+    status=1,
+    output="",
+    complaint="error: Commit x: GPG verification enabled, but no signatures found",
+    seconds=0.0,
+)
 
 
 class FakeJourney:
     """A journey that is over: its stops are told."""
 
     def __init__(
-        self, host: Host, stops: Mapping[str, Stop], *, refusal: Answer = REFUSED, problems: Mapping[str, str] | None = None
+        self,
+        host: Host,
+        stops: Mapping[str, Stop],
+        *,
+        refusal: Answer = REFUSED,
+        problems: Mapping[str, str] | None = None,
     ) -> None:
-        self.host, self.expected, self._stops, self._refusal, self.problems = host, EXPECTED, dict(stops), refusal, dict(problems or {})
+        self.host, self.expected, self._stops, self._refusal, self.problems = (
+            host,
+            EXPECTED,
+            dict(stops),
+            refusal,
+            dict(problems or {}),
+        )
         self.deployed = False
         release = {
             name: Release(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
@@ -244,7 +351,9 @@ class FakeJourney:
 
     def refused(self) -> Offer:
         here = (deployment(COMMIT, booted=True),)
-        return Offer(answer=self._refusal, before=here, after=here if not self.deployed else (deployment(NEXT), *here))
+        return Offer(
+            answer=self._refusal, before=here, after=here if not self.deployed else (deployment(NEXT), *here)
+        )
 
     def found(self, leg: Callable[[], Stop]) -> Stop:
         return leg()
@@ -252,7 +361,9 @@ class FakeJourney:
 
 @dataclass
 class FakeSandbox:
-    """A place to run programs in that only remembers: `answers` are files that can be read, a script with `fails` in it fails."""
+    """A place to run programs in that only remembers: `answers` are files that can be read, a script with
+    `fails` in it fails.
+    """
 
     answers: dict[str, bytes] = field(default_factory=dict)
     fails: str = ""

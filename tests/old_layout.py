@@ -11,12 +11,17 @@ PLACES = ("usr/lib/ostree-boot", "boot")
 
 
 def in_old_layout(repo: Repo, commit: str, ref: str) -> str:
-    """Commit to `ref`, unsigned, and return, a tree whose initramfs is in /usr/lib/ostree-boot and /boot only, named by checksum."""
+    """Commit to `ref`, unsigned, and return, a tree whose initramfs is in /usr/lib/ostree-boot and /boot
+    only, named by checksum.
+    """
     found, handle = boot_files(repo, commit), repo.handle
     assert found.initramfs is not None
     contents = [repo.read(commit, str(path)) or b"" for path in (found.kernel, found.initramfs)]
     checksum = hashlib.sha256(b"".join(contents)).hexdigest()
-    names = {f"vmlinuz-{found.version}-{checksum}": found.kernel, f"initramfs-{found.version}.img-{checksum}": found.initramfs}
+    names = {
+        f"vmlinuz-{found.version}-{checksum}": found.kernel,
+        f"initramfs-{found.version}.img-{checksum}": found.initramfs,
+    }
     with repo.transaction():
         tree = OSTree.MutableTree.new_from_commit(handle, commit)
         _below(tree, str(found.initramfs.parent)).remove(found.initramfs.name, False)
@@ -27,7 +32,9 @@ def in_old_layout(repo: Repo, commit: str, ref: str) -> str:
                 directory.replace_file(name, repo.entry(commit, str(path)).checksum)
         _, root = handle.write_mtree(tree, None)
         _, old, _ = handle.load_commit(commit)
-        _, made = handle.write_commit_with_time(None, "old layout", None, old.get_child_value(0), root, repo.timestamp(commit), None)
+        _, made = handle.write_commit_with_time(
+            None, "old layout", None, old.get_child_value(0), root, repo.timestamp(commit), None
+        )
         handle.transaction_set_ref(None, ref, made)
     return str(made)
 

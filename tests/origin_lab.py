@@ -1,4 +1,6 @@
-"""Servers of commits for tests: with TLS and an authority of their own, for known clients only, behind a proxy, answering as object stores do."""
+"""Servers of commits for tests: with TLS and an authority of their own, for known clients only, behind a
+proxy, answering as object stores do.
+"""
 
 import contextlib
 import functools
@@ -39,24 +41,62 @@ class Authority:
         """Make a key and a certificate for an IP address or a client; return (certificate, key)."""
         certificate, key, request = (self.place / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
         names = self.place / f"{name}.ext"
-        names.write_text(f"subjectAltName=IP:{subject}\n" if subject[0].isdigit() else "extendedKeyUsage=clientAuth\n")
-        command.run(["openssl", "req", *EC, "-subj", f"/CN={subject}", "-keyout", key, "-out", request], quiet=True)
+        names.write_text(
+            f"subjectAltName=IP:{subject}\n" if subject[0].isdigit() else "extendedKeyUsage=clientAuth\n"
+        )
         command.run(
-            ["openssl", "x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.key, "-CAcreateserial", "-days", str(days), "-extfile",
-             names, "-out", certificate], quiet=True,
-        )  # fmt: skip
+            ["openssl", "req", *EC, "-subj", f"/CN={subject}", "-keyout", key, "-out", request], quiet=True
+        )
+        command.run(
+            [
+                "openssl",
+                "x509",
+                "-req",
+                "-in",
+                request,
+                "-CA",
+                self.file,
+                "-CAkey",
+                self.key,
+                "-CAcreateserial",
+                "-days",
+                str(days),
+                "-extfile",
+                names,
+                "-out",
+                certificate,
+            ],
+            quiet=True,
+        )
         return certificate, key
 
 
 def make_authority(place: Path, name: str = "authority") -> Authority:
     """Make an authority that signs itself."""
     made = Authority(place, name)
-    command.run(["openssl", "req", "-x509", *EC, "-days", "2", "-subj", f"/CN={name}", "-keyout", made.key, "-out", made.file], quiet=True)
+    command.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            *EC,
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            made.key,
+            "-out",
+            made.file,
+        ],
+        quiet=True,
+    )
     return made
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files; `missing` and `refused` are what the server says of what is not there, and of everything; `page` it has for everything.
+    """Serves files; `missing` and `refused` are what the server says of what is not there, and of everything;
+    `page` it has for everything.
 
     `first` is what it says when it is asked for a path for the first time.
     """
@@ -124,8 +164,12 @@ def serving(repo: Path, *, tls: ssl.SSLContext | None = None, **behaviour: objec
         yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
 
 
-def server_tls(certificate: tuple[Path, Path], *, clients: Path | None = None, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """Return what a server does: its certificate and, with `clients`, the authority that must have signed a client's."""
+def server_tls(
+    certificate: tuple[Path, Path], *, clients: Path | None = None, version: ssl.TLSVersion | None = None
+) -> ssl.SSLContext:
+    """Return what a server does: its certificate and, with `clients`, the authority that must have signed a
+    client's.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     if version is not None:
@@ -137,7 +181,9 @@ def server_tls(certificate: tuple[Path, Path], *, clients: Path | None = None, v
 
 
 class Proxy(Quiet):
-    """An HTTP proxy (RFC 9110, CONNECT; RFC 9112, absolute-form): what it was asked; it `refuses` all with an HTTP status."""
+    """An HTTP proxy (RFC 9110, CONNECT; RFC 9112, absolute-form): what it was asked; it `refuses` all with an
+    HTTP status.
+    """
 
     def __init__(self, refuses: int = 0) -> None:
         self.asked: list[str] = []

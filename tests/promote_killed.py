@@ -1,4 +1,5 @@
-"""Promotes, and is killed before a step (none: it is not): what tests/publish/test_promote.py runs as a process of its own.
+"""Promotes, and is killed before a step (none: it is not): what tests/publish/test_promote.py runs as a
+process of its own.
 
 python -m tests.promote_killed CONFIG STORE DESTINATION STEP RELEASE…
 """
@@ -27,9 +28,13 @@ def main(settings: str, store: str, destination: str, stop: str, *places: str) -
         key = Path(store) / "work" / "promotion-key.asc"
         key.write_text(signer.public_key())
         wanted = Promotion(
-            config=loaded, places=tuple(map(Path, places)), destination=open_destination(destination), source=Path(store) / "repo", keys=(key,),
+            config=loaded,
+            places=tuple(map(Path, places)),
+            destination=open_destination(destination),
+            source=Path(store) / "repo",
+            keys=(key,),
             cache=Path(store),
-        )  # fmt: skip
+        )
         promote(wanted, signer, step=step)
 
 

@@ -1,9 +1,10 @@
-"""Pulls two commits into one repository at the same time: what tests/tools/ostree/test_writers.py runs as a process of its own.
+"""Pulls two commits into one repository at the same time: what tests/tools/ostree/test_writers.py runs as a
+process of its own.
 
 python -m tests.pull_together same|own DIRECTORY FIRST_COMMIT FIRST_KEY SECOND_COMMIT SECOND_KEY URL…
 
-Each commit is signed by its own key. A crash of libostree ends the process by a signal; anything else that is wrong ends it with a
-traceback.
+Each commit is signed by its own key. A crash of libostree ends the process by a signal; anything else that is
+wrong ends it with a traceback.
 """
 
 import sys
@@ -43,8 +44,12 @@ def refuses(place: Path, remote: Remote, commit: str) -> bool:
     return False
 
 
-def main(remotes: str, directory: str, first: str, first_key: str, second: str, second_key: str, *urls: str) -> None:
-    """Pull both from each URL: through one remote that has both keys (`same`), or through one remote for each key (`own`)."""
+def main(
+    remotes: str, directory: str, first: str, first_key: str, second: str, second_key: str, *urls: str
+) -> None:
+    """Pull both from each URL: through one remote that has both keys (`same`), or through one remote for each
+    key (`own`).
+    """
     keys, commits = (Path(first_key), Path(second_key)), (first, second)
     for number, url in enumerate(urls):
         place = Path(directory) / str(number)

@@ -1,4 +1,6 @@
-"""Releases for tests: a real repository with signed commits, small files as downloads, cells as smoke tests leave them."""
+"""Releases for tests: a real repository with signed commits, small files as downloads, cells as smoke tests
+leave them.
+"""
 
 import gzip
 import hashlib
@@ -31,7 +33,9 @@ from tests.tools.ostree.test_repository import FILES
 
 REF = "debian/12/x86_64/atomic-host"
 USER = "imagebuild demo <imagebuild-demo@example.org>"
-STATUS = "Package: {0}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {1}\nDescription: x\n more\n"
+STATUS = (
+    "Package: {0}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {1}\nDescription: x\n more\n"
+)
 FIRST = {"bash": "5.2-1", "curl": "7.88-1", "gone": "1.0", "kernel": "6.1.1-1"}
 SECOND = {"bash": "5.2-2", "curl": "7.88-1", "fresh": "1:2.0-1", "kernel": "6.1.0-9"}
 CREATED = 1_790_000_000
@@ -56,7 +60,9 @@ class Line:
     def config(self) -> Config:
         """The demo's configuration, with a key that was made once."""
         data = yaml.safe_load((ROOT / "configs" / "debian-12.yaml").read_text())
-        data["publish"] |= {"signing": {"user": USER, "homedir": str(self.homedir), "generate": True}} | self.changes.get("publish", {})
+        data["publish"] |= {
+            "signing": {"user": USER, "homedir": str(self.homedir), "generate": True}
+        } | self.changes.get("publish", {})
         data |= {key: value for key, value in self.changes.items() if key != "publish"}
         file = self.work / "config.yaml"
         file.write_text(json.dumps(data, default=str))
@@ -73,12 +79,19 @@ class Line:
     def commit(self, version: str, packages: dict[str, str], extra: dict[str, bytes] | None = None) -> Tree:
         """Commit a tree with these packages, signed, and describe it."""
         changelog = gzip.compress(
-            b"bash (5.2-2) stable; urgency=low\n\n  * A hole is closed.\n\n -- A <a@b>  now\n\nbash (5.2-1) stable; urgency=low\n\n  * Old.\n"
+            b"bash (5.2-2) stable; urgency=low\n\n  * A hole is closed.\n\n -- A <a@b>  now\n\nbash (5.2-1)"
+            b" stable; urgency=low\n\n  * Old.\n"
         )
-        files = FILES | {
-            "usr/lib/sysimage/dpkg/status": "\n".join(STATUS.format(*pair) for pair in packages.items()).encode(),
-            "usr/share/doc/bash/changelog.Debian.gz": changelog,
-        } | (extra or {})  # fmt: skip
+        files = (
+            FILES
+            | {
+                "usr/lib/sysimage/dpkg/status": (
+                    "\n".join(STATUS.format(*pair) for pair in packages.items()).encode()
+                ),
+                "usr/share/doc/bash/changelog.Debian.gz": changelog,
+            }
+            | (extra or {})
+        )
         archive = self.work / "tree.tar"
         with tarfile.open(archive, "w") as tar:
             for name, data in files.items():
@@ -90,7 +103,12 @@ class Line:
         staged = self.repo.commit_tree(archive, [])
         stamp = 1_700_000_000 + 1000 * len(self.trees)
         commit = self.repo.commit(
-            staged, REF, parent=self.repo.refs().get(REF), metadata={"version": version}, subject="test", timestamp=stamp
+            staged,
+            REF,
+            parent=self.repo.refs().get(REF),
+            metadata={"version": version},
+            subject="test",
+            timestamp=stamp,
         )
         with gpg.keyring(self.homedir) as home:
             self.repo.sign(commit, gpg.ensure_key(home, USER), home)
@@ -99,9 +117,18 @@ class Line:
         return tree
 
     def material(
-        self, tree: Tree, *, grown: int = 0, boot: float = 60.0, states: Sequence[State] = (), slowness: float = 4.0, atomic: bool = False
+        self,
+        tree: Tree,
+        *,
+        grown: int = 0,
+        boot: float = 60.0,
+        states: Sequence[State] = (),
+        slowness: float = 4.0,
+        atomic: bool = False,
     ) -> Material:
-        """Make downloads and cells for a tree; `grown` bytes are added to each download, `atomic`: held against the criteria by it, too."""
+        """Make downloads and cells for a tree; `grown` bytes are added to each download, `atomic`: held
+        against the criteria by it, too.
+        """
         loaded, store = self.config, self.work / f"store-{tree.version}-{grown}"
         store.mkdir(exist_ok=True)
         downloads: list[Image | IsoImage] = [_iso(store, loaded, tree, grown)]
@@ -110,7 +137,14 @@ class Line:
                 file = store / f"{image.name}-{tree.version}.{tree.arch}.{suffix(kind)}"
                 file.write_bytes(f"{kind} of {tree.commit}".encode() * 1000 + bytes(grown))
                 downloads.append(
-                    Image(file=file, name=file.name, format=kind, disk_size=6 << 30, size=file.stat().st_size, sha256=digest(file))
+                    Image(
+                        file=file,
+                        name=file.name,
+                        format=kind,
+                        disk_size=6 << 30,
+                        size=file.stat().st_size,
+                        sha256=digest(file),
+                    )
                 )
         cells: list[tuple[Cell, Path]] = []
         for download in downloads:
@@ -120,12 +154,24 @@ class Line:
         kickstart.write_text("text\n")
         before = self.trees[self.trees.index(tree) - 1] if self.trees.index(tree) else None
         return Material(
-            config=loaded, gate=hashlib.sha256(f"{tree.commit} {grown} {boot}".encode()).hexdigest()[:32], tree=tree, previous=before,
-            why_no_previous="" if before else "the first release", downloads=tuple(downloads), cells=tuple(cells), kickstarts={"cloud": kickstart},
-            tools={"qemu": "7.2"}, accelerator="tcg", slowness=slowness, today=date(2026, 11, 26), created=CREATED + 1000 * self.trees.index(tree),
-        )  # fmt: skip
+            config=loaded,
+            gate=hashlib.sha256(f"{tree.commit} {grown} {boot}".encode()).hexdigest()[:32],
+            tree=tree,
+            previous=before,
+            why_no_previous="" if before else "the first release",
+            downloads=tuple(downloads),
+            cells=tuple(cells),
+            kickstarts={"cloud": kickstart},
+            tools={"qemu": "7.2"},
+            accelerator="tcg",
+            slowness=slowness,
+            today=date(2026, 11, 26),
+            created=CREATED + 1000 * self.trees.index(tree),
+        )
 
-    def release(self, material: Material, *, day: str = "20261126", nightly: bool = False, respin: int | None = None) -> Path:
+    def release(
+        self, material: Material, *, day: str = "20261126", nightly: bool = False, respin: int | None = None
+    ) -> Path:
         """Release it."""
         names = take_names(self.output, material, day=day, nightly=nightly, respin=respin)
         with signer_of(material.config) as signer:
@@ -137,9 +183,17 @@ def _iso(store: Path, loaded: Config, tree: Tree, grown: int) -> IsoImage:
     file.write_bytes(b"iso of " + tree.commit.encode() * 500 + bytes(grown))
     assert loaded.installer is not None
     return IsoImage(
-        file=file, name=file.name, backend="live", volume_id=loaded.installer.volume_id, commit=tree.commit, md5="ab" * 16, unattended=True,
-        treeinfo=file, size=file.stat().st_size, sha256=digest(file),
-    )  # fmt: skip
+        file=file,
+        name=file.name,
+        backend="live",
+        volume_id=loaded.installer.volume_id,
+        commit=tree.commit,
+        md5="ab" * 16,
+        unattended=True,
+        treeinfo=file,
+        size=file.stat().st_size,
+        sha256=digest(file),
+    )
 
 
 def _cells(
@@ -147,14 +201,26 @@ def _cells(
 ) -> list[tuple[Cell, Path]]:
     place = store / f"evidence-{artifact}-{firmware}"
     place.mkdir(exist_ok=True)
-    (place / "boots.json").write_text(json.dumps([{"name": "first", "phases": {"firmware": 1.0, "ssh": boot}, "problem": ""}]))
+    (place / "boots.json").write_text(
+        json.dumps([{"name": "first", "phases": {"firmware": 1.0, "ssh": boot}, "problem": ""}])
+    )
     (place / "serial.log").write_text("boot\n")
-    (place / "journal.txt").write_text("kernel: Command line: BOOT_IMAGE=/x root=/dev/mapper/a ostree=/ostree/boot.1/x/y/0 console=ttyS0\n")
+    (place / "journal.txt").write_text(
+        "kernel: Command line: BOOT_IMAGE=/x root=/dev/mapper/a ostree=/ostree/boot.1/x/y/0 console=ttyS0\n"
+    )
     found = []
     for number, name in enumerate(criteria.required(atomic=atomic, installer=artifact.endswith(".iso"))):
         state = states[number] if number < len(states) else State.PASSED
         (place / f"{name}.log").write_text(f"$ true {name}\n")
-        cell = Cell(criterion=name, artifact=artifact, firmware=firmware, state=state, reason="", evidence=f"{name}.log", seconds=1.0)
+        cell = Cell(
+            criterion=name,
+            artifact=artifact,
+            firmware=firmware,
+            state=state,
+            reason="",
+            evidence=f"{name}.log",
+            seconds=1.0,
+        )
         found.append((cell, place))
     return found
 

@@ -1,4 +1,6 @@
-"""Commits that are bound to refs: refused where hosts would refuse them, before work is done; real `ostree commit`, real hosts' pulls."""
+"""Commits that are bound to refs: refused where hosts would refuse them, before work is done; real `ostree
+commit`, real hosts' pulls.
+"""
 
 import subprocess
 from collections.abc import Callable
@@ -47,19 +49,34 @@ def repo(tmp_path: Path) -> Repo:
 
 
 def bound(repo: Repo, *options: str, version: str = "1.2", ref: str = BUILT) -> str:
-    """Commit the last tree of a ref again, by the real program, which binds it to the ref and to what the options say."""
+    """Commit the last tree of a ref again, by the real program, which binds it to the ref and to what the
+    options say.
+    """
     tree = repo.refs()[BUILT]
-    argv = ["ostree", f"--repo={repo.path}", "commit", f"--tree=ref={tree}", f"--add-metadata-string=version={version}", "--subject=x"]
+    argv = [
+        "ostree",
+        f"--repo={repo.path}",
+        "commit",
+        f"--tree=ref={tree}",
+        f"--add-metadata-string=version={version}",
+        "--subject=x",
+    ]
     where = [] if "--orphan" in options else [f"--branch={ref}"]
-    return subprocess.run([*argv, *where, *options], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [*argv, *where, *options], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def hosts_pull(place: Path, url: str, ref: str) -> str:
     """Pull a ref as hosts do; return what was complained of."""
     run_ = ["ostree", f"--repo={place}"]
     subprocess.run([*run_, "init", "--mode=bare-user"], check=True, capture_output=True)
-    subprocess.run([*run_, "remote", "add", "--force", "--no-gpg-verify", "o", url], check=True, capture_output=True)
-    return subprocess.run([*run_, "pull", "o", ref], check=False, capture_output=True, text=True).stderr.strip()
+    subprocess.run(
+        [*run_, "remote", "add", "--force", "--no-gpg-verify", "o", url], check=True, capture_output=True
+    )
+    return subprocess.run(
+        [*run_, "pull", "o", ref], check=False, capture_output=True, text=True
+    ).stderr.strip()
 
 
 # --- what hosts take --------------------------------------------------------------------------------------------------
@@ -78,13 +95,17 @@ def hosts_pull(place: Path, url: str, ref: str) -> str:
         ((f"--bind-ref={STABLE}", "--add-metadata-string=ostree.collection-binding=org.Other"), "", ""),
     ],
 )  # fmt: skip
-def test_hosts_are_of_the_same_opinion(repo: Repo, tmp_path: Path, options: tuple[str, ...], collection: str, complaint: str) -> None:
+def test_hosts_are_of_the_same_opinion(
+    repo: Repo, tmp_path: Path, options: tuple[str, ...], collection: str, complaint: str
+) -> None:
     commit = bound(repo, *options)
     said = binding_of(repo.metadata_object(4, commit)).refusal(STABLE, collection=collection)
     assert said.startswith(complaint) if complaint else not said
     repo.set_ref(STABLE, commit)
     if collection:
-        subprocess.run(["ostree", f"--repo={repo.path}", "config", "set", "core.collection-id", collection], check=True)
+        subprocess.run(
+            ["ostree", f"--repo={repo.path}", "config", "set", "core.collection-id", collection], check=True
+        )
     complained = hosts_pull(tmp_path / "host", f"file://{repo.path}", STABLE)
     assert ("error:" in complained) is bool(said), (said, complained)
 
@@ -96,7 +117,9 @@ def test_what_the_api_commits_is_bound_to_nothing(repo: Repo, tmp_path: Path) ->
     assert "bound to no ref" in found.refusal(STABLE, collection=COLLECTION)
     repo.set_ref(STABLE, commit)
     assert "error:" not in hosts_pull(tmp_path / "one", f"file://{repo.path}", STABLE)
-    subprocess.run(["ostree", f"--repo={repo.path}", "config", "set", "core.collection-id", COLLECTION], check=True)
+    subprocess.run(
+        ["ostree", f"--repo={repo.path}", "config", "set", "core.collection-id", COLLECTION], check=True
+    )
     assert "found none" in hosts_pull(tmp_path / "other", f"file://{repo.path}", STABLE)
 
 
@@ -110,7 +133,9 @@ def test_what_is_no_commit_is_said() -> None:
 
 def plan(repo: Repo, tmp_path: Path, publish: str) -> subprocess.CompletedProcess[str]:
     file = tmp_path / "test.yaml"
-    text = CONFIG.format(url=f"file://{repo.path}", key="", size="6 GiB").replace("  gpg_keys: []", "  allow_unsigned: true")
+    text = CONFIG.format(url=f"file://{repo.path}", key="", size="6 GiB").replace(
+        "  gpg_keys: []", "  allow_unsigned: true"
+    )
     file.write_text(text + f"publish: {publish}\n")
     return run("all", "--plan", "--config", file, "--store", tmp_path / "store", "--output", tmp_path / "out")
 
@@ -120,7 +145,14 @@ def test_the_plan_refuses_what_hosts_would_refuse(repo: Repo, tmp_path: Path) ->
     refused = plan(repo, tmp_path, f"{{ref: {STABLE}}}")
     assert refused.returncode == 1, refused.stdout
     words = " ".join(refused.stderr.split())
-    for word in (commit, STABLE, f"is bound to {BUILT}", f"ostree commit --bind-ref={STABLE}", "publish.ref", "ostree.ref-binding"):
+    for word in (
+        commit,
+        STABLE,
+        f"is bound to {BUILT}",
+        f"ostree commit --bind-ref={STABLE}",
+        "publish.ref",
+        "ostree.ref-binding",
+    ):
         assert word in words, words
     for publish in ("{}", f"{{ref: {BUILT}}}"):
         good = plan(repo, tmp_path, publish)
@@ -169,11 +201,24 @@ def test_a_release_before_that_no_host_can_have_is_said(repo: Repo) -> None:
 def binding_to(*refs: str) -> Callable[..., str]:
     """Commit as `ostree commit` does: bound to refs."""
 
-    def commit(self: Repo, staged: Staged, ref: str, *, parent: str | None, metadata: Any, subject: str, timestamp: int) -> str:
-        values = {key: GLib.Variant("s", value) for key, value in metadata.items()} | {"ostree.ref-binding": GLib.Variant("as", refs)}
+    def commit(
+        self: Repo,
+        staged: Staged,
+        ref: str,
+        *,
+        parent: str | None,
+        metadata: Any,
+        subject: str,
+        timestamp: int,
+    ) -> str:
+        values = {key: GLib.Variant("s", value) for key, value in metadata.items()} | {
+            "ostree.ref-binding": GLib.Variant("as", refs)
+        }
         with self.transaction():
             _, root = self.handle.write_mtree(staged.mtree, None)
-            made = self.handle.write_commit_with_time(parent, subject, None, GLib.Variant("a{sv}", values), root, timestamp, None)[1]
+            made = self.handle.write_commit_with_time(
+                parent, subject, None, GLib.Variant("a{sv}", values), root, timestamp, None
+            )[1]
             self.handle.transaction_set_ref(None, ref, made)
         return str(made)
 
@@ -186,7 +231,11 @@ def release_bound_to(line: Line, monkeypatch: pytest.MonkeyPatch, *refs: str) ->
     return line.release(line.material(line.commit("12.1", FIRST)))
 
 
-def test_promotion_refuses_before_anything_is_sent(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_promotion_refuses_before_anything_is_sent(
+    line: Line,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     place = release_bound_to(line, monkeypatch, release_lab.REF)
     with pytest.raises(BuildError, match=f"hosts that follow {STABLE} would refuse the commit") as caught:
         go(line, place)
@@ -209,7 +258,9 @@ def test_a_stable_repository_with_a_collection_wants_its_binding(
 ) -> None:  # fmt: skip
     place = release_bound_to(line, monkeypatch, STABLE)
     Repo.ensure(tmp_path / "stable")
-    subprocess.run(["ostree", f"--repo={tmp_path}/stable", "config", "set", "core.collection-id", COLLECTION], check=True)
+    subprocess.run(
+        ["ostree", f"--repo={tmp_path}/stable", "config", "set", "core.collection-id", COLLECTION], check=True
+    )
     with pytest.raises(BuildError, match=f"not to the repository's collection id {COLLECTION}") as caught:
         go(line, place)
     assert "--collection-id" in caught.value.hint
@@ -221,7 +272,9 @@ def test_a_stable_repository_with_a_collection_wants_its_binding(
 def test_installed_hosts_follow_the_stable_ref(repo: Repo, tmp_path: Path) -> None:
     tree = describe_tree(repo, Pin(ref=BUILT, commit=repo.refs()[BUILT], update_ref=STABLE))
     source = settings(f"file://{repo.path}")
-    kickstart = write_kickstart(tmp_path, tree, KickstartConfig(template="debian-12-cloud.ks", syntax="F28"), source, "")
+    kickstart = write_kickstart(
+        tmp_path, tree, KickstartConfig(template="debian-12-cloud.ks", syntax="F28"), source, ""
+    )
     assert f" --ref={STABLE}\n" in kickstart.file.read_text()
     # what the installers embed
     (tmp_path / "toolbox").mkdir()
@@ -239,7 +292,9 @@ def test_the_lorax_installer_embeds_it(repo: Repo, tmp_path: Path) -> None:
 
 def test_the_kickstart_that_is_printed_has_it_too(repo: Repo, tmp_path: Path) -> None:
     file = tmp_path / "test.yaml"
-    file.write_text(CONFIG.format(url=f"file://{repo.path}", key="/k", size="6 GiB") + f"publish: {{ref: {STABLE}}}\n")
+    file.write_text(
+        CONFIG.format(url=f"file://{repo.path}", key="/k", size="6 GiB") + f"publish: {{ref: {STABLE}}}\n"
+    )
     finished = run("kickstart", "--config", file, "--store", tmp_path)
     assert f" --ref={STABLE}\n" in finished.stdout, finished.stderr
 
@@ -249,20 +304,32 @@ def rig_of(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pinned: 
     disk.write_bytes(bytes(1 << 20))
     monkeypatch.setattr(smoke, "disk_digest", lambda *_: "x")
     spec = SmokeSpec(
-        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="os", update_url="u", guest=SmokeConfig(user="u"), criteria="x"
+        firmware=Firmware.BIOS,
+        login=Login.CLOUD_INIT,
+        storage="s",
+        remote="os",
+        update_url="u",
+        guest=SmokeConfig(user="u"),
+        criteria="x",
     )
     subject = Subject(artifact="a", boot=Unpacked(disk=disk, format="raw", controller=Controller.VIRTIO))
     accelerator = Accelerator(name="tcg", slowness=1.0, reason="")
-    return smoke._rig(subject, describe_tree(repo, pinned), (), spec, Bench(accelerator=accelerator), tmp_path / "evidence")
+    return smoke._rig(
+        subject, describe_tree(repo, pinned), (), spec, Bench(accelerator=accelerator), tmp_path / "evidence"
+    )
 
 
-def test_the_test_serves_releases_under_the_ref_that_hosts_follow(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_test_serves_releases_under_the_ref_that_hosts_follow(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit = bound(repo, f"--bind-ref={STABLE}")
     rig = rig_of(repo, tmp_path, monkeypatch, Pin(ref=BUILT, commit=commit, update_ref=STABLE))
     assert rig.refspec == f"os:{STABLE}"
     work = tmp_path / "work"
     work.mkdir()
-    releases = Releases(work, repo.path, rig.refspec.partition(":")[2], Release(commit=commit, version="1.2"), None)
+    releases = Releases(
+        work, repo.path, rig.refspec.partition(":")[2], Release(commit=commit, version="1.2"), None
+    )
     with offering(work, lambda _: releases) as offers:
         url = f"http://127.0.0.1:{offers.ports[80]}/repo"
         for release in (releases.candidate, releases.next, releases.older, releases.after_older):
@@ -270,8 +337,11 @@ def test_the_test_serves_releases_under_the_ref_that_hosts_follow(repo: Repo, tm
             assert "error" not in hosts_pull(tmp_path / "host", url, STABLE), release
 
 
-def test_releases_of_a_commit_that_is_bound_elsewhere_can_be_pulled_all_the_same(repo: Repo, tmp_path: Path) -> None:
-    # of an image that was given by hand: what is wrong with the candidate is not wrong with what is made for the test
+def test_releases_of_a_commit_that_is_bound_elsewhere_can_be_pulled_all_the_same(
+    repo: Repo, tmp_path: Path
+) -> None:
+    # of an image that was given by hand: what is wrong with the candidate is not wrong with what is made for
+    # the test
     commit = bound(repo)
     work = tmp_path / "work"
     work.mkdir()

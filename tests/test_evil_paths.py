@@ -1,6 +1,8 @@
-"""Stores, work spaces and repositories whose paths have characters that addresses, shells and option parsers take for their own.
+"""Stores, work spaces and repositories whose paths have characters that addresses, shells and option parsers
+take for their own.
 
-Jenkins' multibranch jobs have `%2F` in their work spaces, others have blanks. Whatever runs without a guest is run for real.
+Jenkins' multibranch jobs have `%2F` in their work spaces, others have blanks. Whatever runs without a guest
+is run for real.
 """
 
 import json
@@ -39,8 +41,17 @@ from tests.release_lab import FIRST, REF, SECOND, Line
 from tests.tools.test_qemu import PLACES, TCG
 
 NAMES = (
-    "feature%2Fx", "Nightly Build", "a#b?c", "50%", "%zz;a&b'c\"d", "\u00e4\u2028a\\b", "{a,b}$HOME`c`", "a=b:c,d@@e", "(a)<b>|*[c]!", "-x ~a+b ",
-)  # fmt: skip
+    "feature%2Fx",
+    "Nightly Build",
+    "a#b?c",
+    "50%",
+    "%zz;a&b'c\"d",
+    "\u00e4\u2028a\\b",
+    "{a,b}$HOME`c`",
+    "a=b:c,d@@e",
+    "(a)<b>|*[c]!",
+    "-x ~a+b ",
+)
 
 
 @pytest.fixture(params=NAMES)
@@ -138,7 +149,9 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (made / "tree").mkdir()
     (made / "tree" / "file").write_text("x")
     Repo.ensure(made / "repo")
-    commit = command.run(["ostree", f"--repo={made / 'repo'}", "commit", f"--branch={REF}", f"--tree=dir={made / 'tree'}"]).strip()
+    commit = command.run(
+        ["ostree", f"--repo={made / 'repo'}", "commit", f"--branch={REF}", f"--tree=dir={made / 'tree'}"]
+    ).strip()
     return made / "repo", commit
 
 
@@ -161,20 +174,31 @@ def test_ostree_pulls_from_there_and_into_it(place: Path, origin: tuple[Path, st
 
 
 def test_a_whole_release_in_such_a_place(tmp_path: Path) -> None:
-    place = tmp_path / "feature%2Fx #1? it's {a,b} & \"c\" $d;\u00e4 [e]"
+    place = tmp_path / 'feature%2Fx #1? it\'s {a,b} & "c" $d;\u00e4 [e]'
     (home := place / "keys").mkdir(parents=True, mode=0o700)
     line = Line(place / "line", home)
     stable, mirror = place / "stable", place / "mirror"
     line.changes |= {
         "publish": {"repo": files.url(stable), "destination": files.url(mirror)},
-        "tree": {"url": files.url(line.place / "repo"), "gpg_keys": [str(line.key)], "osname": "o", "remote": "r", "update_url": "https://example.org", "update_gpg_key": "/k"},
-    }  # fmt: skip
+        "tree": {
+            "url": files.url(line.place / "repo"),
+            "gpg_keys": [str(line.key)],
+            "osname": "o",
+            "remote": "r",
+            "update_url": "https://example.org",
+            "update_gpg_key": "/k",
+        },
+    }
     line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
     release = line.release(line.material(line.commit("12.2", SECOND)))
     trust = Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=tmp_path)
     assert go(line, release)[-1] == f"the latest is {release.name}"
     assert Repo(stable).refs() == {REF: line.trees[1].commit}
-    for source in (DirectorySource(release), open_source(files.url(mirror / release.name)), open_source(str(mirror / release.name))):
+    for source in (
+        DirectorySource(release),
+        open_source(files.url(mirror / release.name)),
+        open_source(str(mirror / release.name)),
+    ):
         found = verify(source, trust)
         assert not found.problems, describe(found)
     assert json.loads((mirror / "latest.json").read_text())["compose_id"] == release.name
@@ -197,11 +221,27 @@ def test_a_directory_that_is_searched_has_no_colon(key: str) -> None:
 def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the options of stages/smoke.py, on a test that says what pytest takes for its root directory."""
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
-        accelerator=TCG, evidence=place,
-    )  # fmt: skip
-    (place / "test_here.py").write_text("def test_here(pytestconfig):\n    print('root', ascii(str(pytestconfig.rootpath)))\n")
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.OSTREE,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=TCG,
+        evidence=place,
+    )
+    (place / "test_here.py").write_text(
+        "def test_here(pytestconfig):\n    print('root', ascii(str(pytestconfig.rootpath)))\n"
+    )
     said, run = list[str](), command.run
 
     def here(argv: list[str], *, cwd: Path, **_: object) -> str:
@@ -230,7 +270,15 @@ def test_images_are_made_and_read_there(place: Path) -> None:
 
 def test_no_option_of_qemu_ends_there(place: Path) -> None:
     places = replace(PLACES, monitor=place / "qmp", keyboard=place / "keyboard", variables=place / "vars")
-    machine = qemu.Machine(disk=place / "disk", seed=place / "seed", controller=Controller.VIRTIO, firmware=Firmware.UEFI, cores=1, memory=1 << 30, typed=True)
+    machine = qemu.Machine(
+        disk=place / "disk",
+        seed=place / "seed",
+        controller=Controller.VIRTIO,
+        firmware=Firmware.UEFI,
+        cores=1,
+        memory=1 << 30,
+        typed=True,
+    )
     argv = qemu.command_line(machine, TCG, places, (str(place / "code"), "/vars.fd"))
     doubled = str(place).replace(",", ",,")
     for name in ("qmp", "keyboard", "vars", "disk", "seed", "code"):
@@ -245,22 +293,41 @@ def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("place", ["Nightly Build", "{a,b}$HOME`c`", "a=b:c,d@@e", "(a)<b>|*[c]!"], indirect=True)
+@pytest.mark.parametrize(
+    "place", ["Nightly Build", "{a,b}$HOME`c`", "a=b:c,d@@e", "(a)<b>|*[c]!"], indirect=True
+)
 def test_isos_are_written_and_changed_there(place: Path, medium: Path) -> None:
     command.run(["cp", "-r", f"{medium}/.", place])
-    found = {path.relative_to(place / "files").as_posix(): path for path in (place / "files").rglob("*") if path.is_file()}
+    found = {
+        path.relative_to(place / "files").as_posix(): path
+        for path in (place / "files").rglob("*")
+        if path.is_file()
+    }
     written = place / "written.iso"
     iso.write(
-        written, found, volume="V", bios="images/eltorito.img", esp=place / "esp.img", mbr=place / "mbr.img", epoch=1,
+        written,
+        found,
+        volume="V",
+        bios="images/eltorito.img",
+        esp=place / "esp.img",
+        mbr=place / "mbr.img",
+        epoch=1,
         serial="00000000-0000-4000-8000-000000000000",
-    )  # fmt: skip
+    )
     (place / "file").write_text("text\n")
-    remaster.add_kickstart(written, place / "file", place / "changed.iso", syntax="F27", default=False, keep=True)
+    remaster.add_kickstart(
+        written, place / "file", place / "changed.iso", syntax="F27", default=False, keep=True
+    )
     assert iso.read(place / "changed.iso", "/ks.cfg", place) == b"text\n"
     (place / "extracted").mkdir()
-    assert iso.extract(place / "changed.iso", ["/ks.cfg"], place / "extracted")["/ks.cfg"].read_text() == "text\n"
+    assert (
+        iso.extract(place / "changed.iso", ["/ks.cfg"], place / "extracted")["/ks.cfg"].read_text()
+        == "text\n"
+    )
     assert iso.check_md5(place / "changed.iso")
-    assert set(map(tuple, menu_facts.read(place / "changed.iso", place).kickstarts.values())) == {("hd:LABEL=V:/ks.cfg",)}
+    assert set(map(tuple, menu_facts.read(place / "changed.iso", place).kickstarts.values())) == {
+        ("hd:LABEL=V:/ks.cfg",)
+    }
 
 
 def test_fat_file_systems_are_written_there(place: Path) -> None:
@@ -283,14 +350,22 @@ def test_ext4_file_systems_are_read_there(place: Path) -> None:
     for name in ("one.img", "other.img"):
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "tree", name, "16M"], cwd=place, check=True)
     found = check._nested(place / "one.img", place)
-    assert (found["commits"], found["refs"], found["mode"]) == (["ab" + "c" * 62], {"heads/main": "a" * 64}, "bare")
+    assert (found["commits"], found["refs"], found["mode"]) == (
+        ["ab" + "c" * 62],
+        {"heads/main": "a" * 64},
+        "bare",
+    )
     area = Area(name="part", start=0, size=16 << 20, content="ext4")
     assert compare._debugfs(place / "one.img", area, "ncheck 12") == ["12\t//ostree"]
 
 
 def test_ssh_takes_its_paths_literally(place: Path) -> None:
     (place / "key").touch()
-    options = [word for name, file in (("ControlPath", "socket"), ("IdentityFile", "key")) for word in ("-o", f"{name}={ssh._word(place / file)}")]
+    options = [
+        word
+        for name, file in (("ControlPath", "socket"), ("IdentityFile", "key"))
+        for word in ("-o", f"{name}={ssh._word(place / file)}")
+    ]
     said = command.run(["ssh", "-G", "-F", "none", *options, "host"])
     assert f"controlpath {place / 'socket'}\n" in said
     assert f"identityfile {str(place / 'key').replace('%', '%%')}\n" in said
@@ -309,7 +384,11 @@ assert temporary.mounts_below(place) == [place.resolve()], temporary.mounts_belo
 def test_a_mount_is_found_there(place: Path) -> None:
     assert temporary.mounts_below(place) == []
     script = 'mount -t tmpfs none "$1" && exec "$2" -c "$3" "$1"'
-    command.run(["unshare", "--mount", "sh", "-c", script, "sh", place, sys.executable, MOUNTED], cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    command.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", place, sys.executable, MOUNTED],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+    )
 
 
 @pytest.mark.parametrize("place", ["feature%2Fx", "%zz;a&b'c\"d"], indirect=True)

@@ -1,4 +1,6 @@
-"""The Jenkinsfile parses as Groovy (tree-sitter's grammar), has what a nightly needs, and keeps its logic out of Groovy."""
+"""The Jenkinsfile parses as Groovy (tree-sitter's grammar), has what a nightly needs, and keeps its logic out
+of Groovy.
+"""
 
 import re
 import shutil
@@ -29,11 +31,18 @@ def nodes(node: tree_sitter.Node) -> Iterator[tree_sitter.Node]:
 
 
 def test_it_is_groovy() -> None:
-    assert not parsed(TEXT).has_error, [(each.start_point, each.text) for each in nodes(parsed(TEXT)) if each.is_error or each.is_missing]
+    assert not parsed(TEXT).has_error, [
+        (each.start_point, each.text) for each in nodes(parsed(TEXT)) if each.is_error or each.is_missing
+    ]
 
 
 @pytest.mark.parametrize(
-    "broken", [TEXT.replace(b"stages {", b"stages", 1), TEXT.replace(b"'nightly')", b"'nightly)", 1), TEXT.rstrip()[:-1]]
+    "broken",
+    [
+        TEXT.replace(b"stages {", b"stages", 1),
+        TEXT.replace(b"'nightly')", b"'nightly)", 1),
+        TEXT.rstrip()[:-1],
+    ],
 )
 def test_a_broken_one_is_not(broken: bytes) -> None:
     assert parsed(broken).has_error
@@ -41,7 +50,18 @@ def test_a_broken_one_is_not(broken: bytes) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["pipeline {", "parameters {", "cron(", "matrix {", "axis {", "archiveArtifacts", "junit ", "publishHTML", "failure {", "mail to:"],
+    [
+        "pipeline {",
+        "parameters {",
+        "cron(",
+        "matrix {",
+        "axis {",
+        "archiveArtifacts",
+        "junit ",
+        "publishHTML",
+        "failure {",
+        "mail to:",
+    ],
 )
 def test_it_has(part: str) -> None:
     assert part in TEXT.decode()
@@ -64,7 +84,13 @@ def test_its_commands_exist(tmp_path: Path) -> None:
     for line in commands():
         # the shell takes it apart as Jenkins' would; --help stops it before it does anything
         argv = [shell, "-c", f"{line.replace('imagebuild', str(PROGRAM), 1)} --help"]
-        environment = {"STORE": str(tmp_path), "OUTPUT": str(tmp_path), "REF": "x/1/y/z", "FORCED": "--force", "PATH": "/usr/bin:/bin"}
+        environment = {
+            "STORE": str(tmp_path),
+            "OUTPUT": str(tmp_path),
+            "REF": "x/1/y/z",
+            "FORCED": "--force",
+            "PATH": "/usr/bin:/bin",
+        }
         finished = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
         assert finished.returncode == 0, finished.stderr
         for option in re.findall(r"(--[a-z]+)", line):

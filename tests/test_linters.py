@@ -22,7 +22,9 @@ BIN = Path(sys.executable).parent
     ],
 )
 def test_linter(argv: list[str]) -> None:
-    finished = subprocess.run([BIN / argv[0], *argv[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        [BIN / argv[0], *argv[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
@@ -38,7 +40,11 @@ def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
         "wrong = step('wrong', use_text, number)\n"
     )
     finished = subprocess.run(
-        [BIN / "mypy", "--cache-dir=/dev/null", "--strict", program], cwd=ROOT, capture_output=True, text=True, check=False
+        [BIN / "mypy", "--cache-dir=/dev/null", "--strict", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     errors = [line for line in finished.stdout.splitlines() if ": error:" in line]
     assert errors, finished.stdout
@@ -46,9 +52,18 @@ def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
 
 
 def test_the_repository_stands_alone() -> None:
-    # what is not in a plain clone cannot be read by whoever has one (`.ci/run` runs in a copy with nothing beside it)
+    # what is not in a plain clone cannot be read by whoever has one (`.ci/run` runs in a copy with nothing
+    # beside it)
     elsewhere = re.compile(r"\.\./shared|[\"'(` ]shared/(data|[a-z-]+\.md)|\bROOT\.parent\b")
-    files = [file for place in ("imagebuild", "tests", "docs", "kickstarts", "templates", "configs") for file in (ROOT / place).rglob("*")]
-    texts = [file for file in [*files, *ROOT.iterdir()] if file.is_file() and (file.suffix in SUFFIXES or file.name == "Jenkinsfile")]
+    files = [
+        file
+        for place in ("imagebuild", "tests", "docs", "kickstarts", "templates", "configs")
+        for file in (ROOT / place).rglob("*")
+    ]
+    texts = [
+        file
+        for file in [*files, *ROOT.iterdir()]
+        if file.is_file() and (file.suffix in SUFFIXES or file.name == "Jenkinsfile")
+    ]
     found = [str(file) for file in texts if file != Path(__file__) and elsewhere.search(file.read_text())]
     assert not found

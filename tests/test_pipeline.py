@@ -23,7 +23,9 @@ TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
 
 def wired(settings: Config, **host: Any) -> Pipeline:
     pinned = Pin(ref=settings.the_ref(), commit="ab" * 32)
-    return wire(settings, pinned, Host(repo=Path("/repo"), accelerator=TCG, **({"populate": ("native",)} | host)))
+    return wire(
+        settings, pinned, Host(repo=Path("/repo"), accelerator=TCG, **({"populate": ("native",)} | host))
+    )
 
 
 def settings() -> Config:
@@ -52,7 +54,9 @@ def test_a_changed_vagrant_kickstart_rebuilds_its_branch_only() -> None:
 def test_a_changed_cloud_kickstart_rebuilds_everything_made_of_it() -> None:
     plain = settings()
     other = plain.kickstarts["cloud"].model_copy(update={"values": {"x": "1"}})
-    found = changed(wired(plain), wired(plain.model_copy(update={"kickstarts": plain.kickstarts | {"cloud": other}})))
+    found = changed(
+        wired(plain), wired(plain.model_copy(update={"kickstarts": plain.kickstarts | {"cloud": other}}))
+    )
     assert {"disk cloud", "disk vagrant", "qcow2 cloud", "vagrant-libvirt vagrant"} <= found
     assert not {"pull", "toolbox", "kickstart vagrant"} & found
 
@@ -71,28 +75,37 @@ def test_every_download_is_booted_under_each_firmware_and_looked_into() -> None:
         assert {f"smoke {image.name} {firmware}" for firmware in Firmware} <= names
         assert f"inspect {image.name}" in names
         assert image.cost.background, "compressing must not keep a guest from being tested"
-    assert {f"smoke disk {name} {firmware}" for name in ("cloud", "vagrant") for firmware in Firmware} <= names, (
-        "the installed disk is tested while its downloads are compressed"
-    )
+    assert {
+        f"smoke disk {name} {firmware}" for name in ("cloud", "vagrant") for firmware in Firmware
+    } <= names, "the installed disk is tested while its downloads are compressed"
 
 
 def test_fedoras_release_lines_are_wired_too() -> None:
     for file in sorted((ROOT / "configs").glob("fedora-*.yaml")):
         loaded = config.load(file, Path("/store"))
         names = {one.name for one in wired(loaded).images}
-        assert names == {"qcow2 cloud", "raw.xz cloud", "vagrant-libvirt vagrant", "vagrant-virtualbox vagrant"}
+        assert names == {
+            "qcow2 cloud",
+            "raw.xz cloud",
+            "vagrant-libvirt vagrant",
+            "vagrant-virtualbox vagrant",
+        }
 
 
 def test_the_iso_is_installed_from_under_each_firmware_and_what_it_installed_is_booted() -> None:
     pipeline = wired(settings())
     names = {one.name for one in graph.order([pipeline.release])}
-    assert {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")} | {"installer iso"} <= names
+    assert {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")} | {
+        "installer iso"
+    } <= names
 
 
 def test_a_changed_installer_kickstart_rebuilds_the_iso_only() -> None:
     plain = settings()
     other = plain.kickstarts["installer"].model_copy(update={"values": {"x": "1"}})
-    found = changed(wired(plain), wired(plain.model_copy(update={"kickstarts": plain.kickstarts | {"installer": other}})))
+    found = changed(
+        wired(plain), wired(plain.model_copy(update={"kickstarts": plain.kickstarts | {"installer": other}}))
+    )
     expected = {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")}
     assert found == {"kickstart installer", "installer iso", "release"} | expected
 
@@ -123,7 +136,9 @@ def test_what_is_waived_of_a_release_is_not_tested_again() -> None:
 
 
 def test_a_waiver_of_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"waivers\.0\.criterion: there is no criterion artefact-boots") as error:
+    with pytest.raises(
+        UsageError, match=r"waivers\.0\.criterion: there is no criterion artefact-boots"
+    ) as error:
         wired(waivers("artefact-boots"))
     assert error.value.hint == "do you mean artifact-boots?"
 
@@ -147,7 +162,11 @@ def test_a_disk_that_fails_its_test_does_not_stop_the_tests_of_its_downloads() -
 def test_guests_take_the_machines_slots() -> None:
     pipeline = wired(settings())
     # an emulated guest has one processor
-    assert {one.cost.guests for one in pipeline.verdicts} == {one.cost.guests for one in pipeline.installations} == {1}
+    assert (
+        {one.cost.guests for one in pipeline.verdicts}
+        == {one.cost.guests for one in pipeline.installations}
+        == {1}
+    )
     two = settings().model_copy(update={"smoke": settings().smoke.model_copy(update={"cores": 2})})
     assert {(one.cost.cores, one.cost.guests) for one in wired(two).verdicts} == {(2, 2)}
     assert pipeline.disks["cloud"].cost.guests == 0

@@ -33,7 +33,9 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a person wants of an image: under which firmware, with whose log-in, which commit it should be, where releases lie."""
+    """What a person wants of an image: under which firmware, with whose log-in, which commit it should be,
+    where releases lie.
+    """
 
     image: Path
     settings: Config
@@ -46,12 +48,16 @@ class Wanted:
 
 
 def _accelerator(settings: Config) -> Accelerator:
-    """Return the accelerator with a processor on which any tree can run: nobody knows yet what is in the image."""
+    """Return the accelerator with a processor on which any tree can run: nobody knows yet what is in the
+    image.
+    """
     return accelerator.probe(cache_directory()).suited(0, settings.smoke.cpu)
 
 
 def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: Console) -> None:
-    """Hold an image against the criteria, or the chosen ones, and write the report to `output`. Raises CriteriaError, BuildError."""
+    """Hold an image against the criteria, or the chosen ones, and write the report to `output`. Raises
+    CriteriaError, BuildError.
+    """
     _check_names(wanted.image, chosen)
     speed = _accelerator(wanted.settings)
     output.mkdir(parents=True, exist_ok=True)
@@ -63,7 +69,9 @@ def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: C
     ):  # fmt: skip
         tree = _tree(wanted, unpacked, speed, out)
         console.print(
-            f"{wanted.image.name}: {unpacked.format}, commit {tree.commit}, a {tree.host_kind} host", highlight=False, soft_wrap=True
+            f"{wanted.image.name}: {unpacked.format}, commit {tree.commit}, a {tree.host_kind} host",
+            highlight=False,
+            soft_wrap=True,
         )
         cells, problem = _held(
             wanted,
@@ -99,21 +107,29 @@ def _check_names(image: Path, chosen: tuple[str, ...]) -> None:
         raise UsageError(f"there is no criterion {', '.join(unknown)}", hint=f"there are: {', '.join(known)}")
     if criteria.INSTALLS in chosen and not (found := any_image.recognise(image)).startswith("iso"):
         raise UsageError(
-            f"{criteria.INSTALLS} is asked of installer ISOs only, and {image.name} is {found}", hint="leave it out, or give the ISO"
+            f"{criteria.INSTALLS} is asked of installer ISOs only, and {image.name} is {found}",
+            hint="leave it out, or give the ISO",
         )
 
 
 def _installed(wanted: Wanted, work: Path, out: Path) -> Cell:
-    """Return the cell of an installation, which has gone well by now, and keep its consoles beside the other evidence."""
+    """Return the cell of an installation, which has gone well by now, and keep its consoles beside the other
+    evidence.
+    """
     evidence = out / "evidence"
     evidence.mkdir(exist_ok=True)
     for file in sorted((work / "installation").glob("*")):
         if file.is_file():
             shutil.copyfile(file, evidence / f"installer-{file.name}")
     return Cell(
-        criterion=criteria.INSTALLS, artifact=wanted.image.name, firmware=wanted.firmware, state=State.PASSED, reason="",
-        evidence="installer-serial.log", seconds=0.0,
-    )  # fmt: skip
+        criterion=criteria.INSTALLS,
+        artifact=wanted.image.name,
+        firmware=wanted.firmware,
+        state=State.PASSED,
+        reason="",
+        evidence="installer-serial.log",
+        seconds=0.0,
+    )
 
 
 def _held(
@@ -123,9 +139,15 @@ def _held(
         return (), None
     settings = wanted.settings
     spec = SmokeSpec(
-        firmware=wanted.firmware, login=wanted.login, storage=settings.storage, remote=settings.tree.remote, update_url=settings.tree.update_url,
-        update_verify=settings.tree.update_verify, guest=settings.smoke, why_no_previous="none was given (--previous)",
-    )  # fmt: skip
+        firmware=wanted.firmware,
+        login=wanted.login,
+        storage=settings.storage,
+        remote=settings.tree.remote,
+        update_url=settings.tree.update_url,
+        update_verify=settings.tree.update_verify,
+        guest=settings.smoke,
+        why_no_previous="none was given (--previous)",
+    )
     try:
         return smoke_file(out, tree, subject, _previous(wanted), spec, Bench(accelerator=speed)).cells, None
     except CriteriaError as error:
@@ -136,7 +158,10 @@ def _from_repo(wanted: Wanted, commit: str) -> Tree | None:
     """Describe a commit of the repository; None when there is no repository, or no such commit in it."""
     if wanted.repo is None or not Repo(wanted.repo).has(commit):
         return None
-    return describe_tree(Repo(wanted.repo), Pin(ref=wanted.ref, commit=commit, update_ref=wanted.settings.stable_ref(wanted.ref)))
+    return describe_tree(
+        Repo(wanted.repo),
+        Pin(ref=wanted.ref, commit=commit, update_ref=wanted.settings.stable_ref(wanted.ref)),
+    )
 
 
 def _previous(wanted: Wanted) -> tuple[Tree, ...]:
@@ -145,7 +170,8 @@ def _previous(wanted: Wanted) -> tuple[Tree, ...]:
     found = _from_repo(wanted, wanted.previous)
     if found is None:
         raise UsageError(
-            f"{wanted.repo or 'no repository'} has no commit {wanted.previous}", hint="--repo names one that has the previous release"
+            f"{wanted.repo or 'no repository'} has no commit {wanted.previous}",
+            hint="--repo names one that has the previous release",
         )
     return (found,)
 
@@ -161,23 +187,49 @@ def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> 
     commit = wanted.commit or peeked.deployment.commit
     # what no repository has cannot be described: only the image's own word is known
     return _from_repo(wanted, commit) or Tree(
-        repo=wanted.repo or Path("/nonexistent"), ref=wanted.ref, commit=commit, version=peeked.deployment.version, arch=wanted.settings.arch,
-        kernel="", host_kind=peeked.kind, pretty_name=wanted.image.name, os_id="", files=0, size=0, timestamp=0,
+        repo=wanted.repo or Path("/nonexistent"),
+        ref=wanted.ref,
+        commit=commit,
+        version=peeked.deployment.version,
+        arch=wanted.settings.arch,
+        kernel="",
+        host_kind=peeked.kind,
+        pretty_name=wanted.image.name,
+        os_id="",
+        files=0,
+        size=0,
+        timestamp=0,
         update_ref=wanted.settings.stable_ref(wanted.ref),
-    )  # fmt: skip
+    )
 
 
 def _rig(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, evidence: Path) -> Rig:
     smoke: SmokeConfig = wanted.settings.smoke
     return Rig(
-        disk=unpacked.disk, disk_format=unpacked.format, controller=unpacked.controller, artifact=wanted.image.name, firmware=wanted.firmware,
-        login=wanted.login, commit="", version="", refspec="", host_kind=HostKind.OSTREE, user=smoke.user, cores=smoke.cores or speed.cores,
-        memory=smoke.memory * MIB, storage=wanted.settings.storage, update_url="", accelerator=speed, evidence=evidence, disk_size=unpacked.size,
-    )  # fmt: skip
+        disk=unpacked.disk,
+        disk_format=unpacked.format,
+        controller=unpacked.controller,
+        artifact=wanted.image.name,
+        firmware=wanted.firmware,
+        login=wanted.login,
+        commit="",
+        version="",
+        refspec="",
+        host_kind=HostKind.OSTREE,
+        user=smoke.user,
+        cores=smoke.cores or speed.cores,
+        memory=smoke.memory * MIB,
+        storage=wanted.settings.storage,
+        update_url="",
+        accelerator=speed,
+        evidence=evidence,
+        disk_size=unpacked.size,
+    )
 
 
 def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, network: bool) -> int:
-    """Boot a throw-away copy of an image and say how to reach it, until Ctrl-C or its own shutdown; or run one command in it.
+    """Boot a throw-away copy of an image and say how to reach it, until Ctrl-C or its own shutdown; or run
+    one command in it.
 
     Returns the command's exit status. Raises BuildError when it does not come up.
     """
@@ -187,7 +239,8 @@ def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, ne
         with any_image.opened(wanted.image, work / "unpacked", wanted.firmware, speed) as (unpacked, _):
             rig = _rig(wanted, unpacked, speed, work / "evidence")
             console.print(
-                f"booting a copy of {wanted.image} under {wanted.firmware}; console: {rig.evidence / 'serial.log'}",
+                f"booting a copy of {wanted.image} under {wanted.firmware}; console:"
+                f" {rig.evidence / 'serial.log'}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -201,7 +254,8 @@ def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, ne
                     console.print(answer.output + answer.complaint, end="", highlight=False, markup=False)
                     return answer.status
                 console.print(
-                    f"ssh: {machine.ssh_command()}\nconsole: tail -f {rig.evidence / 'serial.log'}\nCtrl-C ends it; nothing is kept",
+                    f"ssh: {machine.ssh_command()}\nconsole: tail -f {rig.evidence / 'serial.log'}\nCtrl-C"
+                    " ends it; nothing is kept",
                     highlight=False,
                     soft_wrap=True,
                 )

@@ -1,6 +1,7 @@
 """Arguments in, exit code out. Knows everything, holds no logic.
 
-Exit codes: 0 all good; 1 a stage failed; 2 wrong usage or configuration; 3 only release criteria failed; 130 interrupted.
+Exit codes: 0 all good; 1 a stage failed; 2 wrong usage or configuration; 3 only release criteria failed; 130
+interrupted.
 """
 
 import os
@@ -59,7 +60,10 @@ DEFAULT_STORE = Path("build/store")
 DEFAULT_OUTPUT = Path("build/release")
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="From an OSTree commit to a release you can trust."
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="From an OSTree commit to a release you can trust.",
 )
 # paths are printed as they are: what stands in [] is no style
 console = Console(markup=False)
@@ -67,9 +71,16 @@ complaints = Console(stderr=True, markup=False)
 # what is shown now: a signal handler asks which steps run
 _views: list[View] = []
 
-RefOption = Annotated[str | None, typer.Option("--ref", help="ref to build; chooses the configuration when --config is not given")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="configuration of the release line (YAML)")]
-StoreOption = Annotated[Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")]
+RefOption = Annotated[
+    str | None,
+    typer.Option("--ref", help="ref to build; chooses the configuration when --config is not given"),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="configuration of the release line (YAML)")
+]
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")
+]
 
 
 def main() -> NoReturn:
@@ -89,7 +100,9 @@ def main() -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         _end_everything()
-        complaints.print("imagebuild: interrupted; what was finished is kept, run the same command again to go on")
+        complaints.print(
+            "imagebuild: interrupted; what was finished is kept, run the same command again to go on"
+        )
         code = INTERRUPTED
     except (typer.Exit, SystemExit) as error:
         code = getattr(error, "exit_code", None) or getattr(error, "code", 0) or 0
@@ -98,7 +111,9 @@ def main() -> NoReturn:
             complaints.print(f"imagebuild: {error.format_message()}")
             code = 2
         else:
-            complaints.print(f"imagebuild: this is a bug: {error!r}; please report it with the command you ran")
+            complaints.print(
+                f"imagebuild: this is a bug: {error!r}; please report it with the command you ran"
+            )
             code = 1
     temporary.clear()
     sys.stdout.flush()
@@ -108,7 +123,9 @@ def main() -> NoReturn:
 
 
 def _interrupt(number: int, _: object) -> NoReturn:
-    """End as Ctrl-C does, and say at once what is waited for. Not by raising that signal: a shell's background job ignores it."""
+    """End as Ctrl-C does, and say at once what is waited for. Not by raising that signal: a shell's
+    background job ignores it.
+    """
     # not through the console: the signal may have come in the middle of what it prints
     said = ending(signal.Signals(number).name, _running_steps(), command.running(), command.patience())
     os.write(sys.stderr.fileno(), f"imagebuild: {said}\n".encode())
@@ -134,7 +151,9 @@ def _load(ref: str | None, file: Path | None, store: Path) -> tuple[Config, str]
         found = configuration.load(file, store)
         chosen = ref or found.the_ref()
         if not found.builds(chosen):
-            raise UsageError(f"{file} does not build the ref {chosen}", hint=f"its patterns are: {', '.join(found.refs)}")
+            raise UsageError(
+                f"{file} does not build the ref {chosen}", hint=f"its patterns are: {', '.join(found.refs)}"
+            )
         return found, chosen
     if ref is None:
         raise UsageError("which ref?", hint="give --ref REF or --config FILE")
@@ -143,15 +162,29 @@ def _load(ref: str | None, file: Path | None, store: Path) -> tuple[Config, str]
 
 OutputOption = Annotated[Path, typer.Option("--output", help="directory of releases")]
 JobsOption = Annotated[
-    int, typer.Option("--jobs", min=1, help="steps at the same time, background steps beside them; 1: one step at a time")
+    int,
+    typer.Option(
+        "--jobs", min=1, help="steps at the same time, background steps beside them; 1: one step at a time"
+    ),
 ]
-PopulateOption = Annotated[str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")]
-NightlyOption = Annotated[bool, typer.Option("--nightly", help="a nightly compose; nothing is done when the ref has no new commit")]
+PopulateOption = Annotated[
+    str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")
+]
+NightlyOption = Annotated[
+    bool, typer.Option("--nightly", help="a nightly compose; nothing is done when the ref has no new commit")
+]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="a nightly also without a new commit; a new compose of what was released before")
+    bool,
+    typer.Option(
+        "--force", help="a nightly also without a new commit; a new compose of what was released before"
+    ),
 ]
-DateOption = Annotated[str | None, typer.Option("--date", help="day in the compose id, YYYYMMDD; not given: today (UTC)")]
-RespinOption = Annotated[int | None, typer.Option("--respin", min=0, help="respin number; not given: the next one")]
+DateOption = Annotated[
+    str | None, typer.Option("--date", help="day in the compose id, YYYYMMDD; not given: today (UTC)")
+]
+RespinOption = Annotated[
+    int | None, typer.Option("--respin", min=0, help="respin number; not given: the next one")
+]
 
 
 @app.command("all")
@@ -168,7 +201,10 @@ def build_all(
     date: DateOption = None,
     respin: RespinOption = None,
     reports: Annotated[
-        Path | None, typer.Option("--reports", help="directory of verdict.json, junit.xml and report.html; not given: --output")
+        Path | None,
+        typer.Option(
+            "--reports", help="directory of verdict.json, junit.xml and report.html; not given: --output"
+        ),
     ] = None,
 ) -> None:
     """Build and test everything of a ref, and release it."""
@@ -176,9 +212,17 @@ def build_all(
     ready = _prepare(ref, config, store, wanted, populate)
     if plan:
         for each in ready.planned:
-            console.print(f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}", highlight=False, soft_wrap=True)
+            console.print(
+                f"{'build' if each.todo else 'keep '}  {each.step.name}: {each.reason}",
+                highlight=False,
+                soft_wrap=True,
+            )
         return
-    if nightly and not force and cli_publish.nothing_new(ready.settings, output, ready.ref, ready.commit, console):
+    if (
+        nightly
+        and not force
+        and cli_publish.nothing_new(ready.settings, output, ready.ref, ready.commit, console)
+    ):
         return
     cli_publish.check_commit(output, ready.commit)
     _check_space(ready)
@@ -200,9 +244,13 @@ def release(
     """Release what was built and tested already; nothing is built, and nothing is signed that was not tested."""
     wanted = Wish(output=output, day=date, respin=respin, nightly=nightly)
     ready = _prepare(ref, config, store, wanted, populate)
-    missing = [each.step.name for each in ready.planned if each.todo and each.step is not ready.pipeline.release]
+    missing = [
+        each.step.name for each in ready.planned if each.todo and each.step is not ready.pipeline.release
+    ]
     if missing:
-        raise BuildError(f"not finished: {', '.join(missing)}", hint="imagebuild all builds and tests what is missing")
+        raise BuildError(
+            f"not finished: {', '.join(missing)}", hint="imagebuild all builds and tests what is missing"
+        )
     _build(ready, wanted, 1, output)
 
 
@@ -239,24 +287,45 @@ def _prepare(ref: str | None, config: Path | None, store: Path, wanted: Wish, po
     released = promoting.last_commit(settings, wanted.output, chosen, but=pinned.commit)
     before = release_before(settings.tree, pinned, given=settings.previous, released=released)
     place = store.absolute()
-    host = Host(repo=place / "repo", populate=ways, accelerator=speed, epoch=source_date_epoch(), cells=place / "cells")
+    host = Host(
+        repo=place / "repo",
+        populate=ways,
+        accelerator=speed,
+        epoch=source_date_epoch(),
+        cells=place / "cells",
+    )
     pipeline = wire(settings, pinned, host, before)
     opened = Store(store)
     said = [f"{chosen} is {pinned.commit}"]
-    said.append(f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}")
-    if before.lost:
-        said.append(f"hosts will not find that release by its version: {before.lost} (compose with it as the parent)")
     said.append(
-        f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})"
+        f"hosts upgrade from {before.pin.commit}" if before.pin else f"no previous release: {before.why_not}"
+    )
+    if before.lost:
+        said.append(
+            f"hosts will not find that release by its version: {before.lost} (compose with it as the parent)"
+        )
+    said.append(
+        f"populating disks: {' or '.join(ways)} ({why}); guests: {speed.name}, {speed.slowness:.1f} times"
+        f" slower than native ({speed.reason})"
     )
     if settings.installer is not None:
-        said.append("installer ISO: {} ({})".format(*choose_installer(settings.installer, settings.product, settings.release)))
+        said.append(
+            "installer ISO: {} ({})".format(
+                *choose_installer(settings.installer, settings.product, settings.release)
+            )
+        )
     for line in said:
         console.print(line, highlight=False, soft_wrap=True)
     return _Ready(
-        settings=settings, ref=chosen, commit=pinned.commit, host=host, before=before, pipeline=pipeline, store=opened,
+        settings=settings,
+        ref=chosen,
+        commit=pinned.commit,
+        host=host,
+        before=before,
+        pipeline=pipeline,
+        store=opened,
         planned=graph.plan([pipeline.release], opened),
-    )  # fmt: skip
+    )
 
 
 def _say(line: str) -> None:
@@ -266,12 +335,20 @@ def _say(line: str) -> None:
 def _check_space(ready: _Ready) -> None:
     store, planned = ready.store, ready.planned
     missing = frozenset(each.step.name for each in planned if each.todo)
-    tree = next((store.find(steps.kind_of(each.step), steps.key_of(each.step)) for each in planned if each.step.name == "pull"), None)
+    tree = next(
+        (
+            store.find(steps.kind_of(each.step), steps.key_of(each.step))
+            for each in planned
+            if each.step.name == "pull"
+        ),
+        None,
+    )
     needed = space_needed(ready.settings, int(tree.value["size"]) if tree else ASSUMED_TREE, missing)
     free = shutil.disk_usage(store.root).free
     if needed > free:
         raise BuildError(
-            f"not enough space in {store.root}: this build needs about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",
+            f"not enough space in {store.root}: this build needs about {needed / GIB:.1f} GiB,"
+            f" {free / GIB:.1f} GiB are free",
             hint="imagebuild gc frees what older builds left; or give --store a larger file system",
         )
 
@@ -285,9 +362,17 @@ def _build(ready: _Ready, wanted: Wish, jobs: int, reports: Path) -> None:
         _views.append(view)
         view.expect([each.name for each in graph.order([pipeline.release])])
         try:
-            outcome = graph.build([pipeline.release], ready.store, executor, budget=budget, listener=view, one_at_a_time=jobs == 1)
+            outcome = graph.build(
+                [pipeline.release],
+                ready.store,
+                executor,
+                budget=budget,
+                listener=view,
+                one_at_a_time=jobs == 1,
+            )
         except KeyboardInterrupt:
-            # not waited for: a thread may be inside a library that cannot be interrupted, and os._exit ends it
+            # not waited for: a thread may be inside a library that cannot be interrupted, and os._exit ends
+            # it
             _end_everything()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
@@ -302,7 +387,9 @@ def _available_memory() -> int:
 def _report(ready: _Ready, outcome: Outcome, wanted: Wish, reports: Path) -> None:
     pipeline, verdict = ready.pipeline, report.cells_of(ready.pipeline, outcome)
     tree: Tree | None = outcome.values.get(pipeline.tree)
-    cli_publish.write_reports(reports, f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria", verdict)
+    cli_publish.write_reports(
+        reports, f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria", verdict
+    )
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     found = [outcome.values[one] for one in downloads if one in outcome.values]
     report.show_artifacts(console, [(image, image.file) for image in found])
@@ -310,10 +397,16 @@ def _report(ready: _Ready, outcome: Outcome, wanted: Wish, reports: Path) -> Non
     for one, error in outcome.failed.items():
         report.show_error(complaints, error, where=one.name)
     for one, because in outcome.not_started.items():
-        complaints.print(f"imagebuild: {one.name} was not started, because {because.name} failed", highlight=False)
+        complaints.print(
+            f"imagebuild: {one.name} was not started, because {because.name} failed", highlight=False
+        )
     if outcome.failed:
-        raise typer.Exit(3 if all(isinstance(error, CriteriaError) for error in outcome.failed.values()) else 1)
-    material = material_of(ready.settings, pipeline, outcome, ready.host, ready.before, source_date_epoch() or int(time.time()))
+        raise typer.Exit(
+            3 if all(isinstance(error, CriteriaError) for error in outcome.failed.values()) else 1
+        )
+    material = material_of(
+        ready.settings, pipeline, outcome, ready.host, ready.before, source_date_epoch() or int(time.time())
+    )
     cli_publish.publish(material, wanted, console)
 
 
@@ -323,7 +416,10 @@ def compose(
     config: ConfigOption = None,
     store: StoreOption = DEFAULT_STORE,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="ask the package mirror again even if the cache is younger than a day")
+        bool,
+        typer.Option(
+            "--refresh", help="ask the package mirror again even if the cache is younger than a day"
+        ),
     ] = False,
 ) -> None:
     """Make the next commit of a ref, if anything changed (the embedded default; release lines pull theirs)."""
@@ -331,7 +427,8 @@ def compose(
     spec = settings.compose
     if spec is None:
         raise UsageError(
-            "this configuration has no `compose`: its commits come from elsewhere", hint=f"they are pulled from {settings.tree.url}"
+            "this configuration has no `compose`: its commits come from elsewhere",
+            hint=f"they are pulled from {settings.tree.url}",
         )
     directory = store.absolute() / "compose"
     directory.mkdir(parents=True, exist_ok=True)
@@ -339,11 +436,14 @@ def compose(
     log.unlink(missing_ok=True)
     with steplog.writing_to(log), console.status(f"composing {chosen} (log: {log})"):
         if isinstance(spec, MmdebstrapConfig):
-            composed: Composed = mmdebstrap.compose(directory, chosen, spec, settings.tree, cache_directory(), refresh=refresh)
+            composed: Composed = mmdebstrap.compose(
+                directory, chosen, spec, settings.tree, cache_directory(), refresh=refresh
+            )
         else:
             composed = rpm_ostree.compose(directory, chosen, spec)
     console.print(
-        f"{composed.ref}: {'new commit' if composed.new else 'unchanged'} {composed.commit}, version {composed.version}",
+        f"{composed.ref}: {'new commit' if composed.new else 'unchanged'} {composed.commit}, version"
+        f" {composed.version}",
         highlight=False,
         soft_wrap=True,
     )
@@ -360,9 +460,14 @@ def kickstart(
     settings, chosen = _load(ref, config, store)
     template = settings.kickstarts.get(variant)
     if template is None:
-        raise UsageError(f"this configuration has no kickstart for {variant}", hint=f"it has: {', '.join(settings.kickstarts)}")
+        raise UsageError(
+            f"this configuration has no kickstart for {variant}",
+            hint=f"it has: {', '.join(settings.kickstarts)}",
+        )
     follows = settings.stable_ref(chosen)
-    filled = kickstarts.fill_in(template, kickstarts.values(follows, settings.tree, settings.arch) | template.values)
+    filled = kickstarts.fill_in(
+        template, kickstarts.values(follows, settings.tree, settings.arch) | template.values
+    )
     kickstarts.check(filled, template, follows, settings.tree)
     sys.stdout.write(filled.text)
 
@@ -397,33 +502,57 @@ def add_kickstart(
     source: Annotated[Path, typer.Argument(help="installer ISO: ours, lorax's, Fedora's")],
     kickstart: Annotated[Path, typer.Argument(help="kickstart to put on it")],
     target: Annotated[Path, typer.Argument(help="ISO to be written")],
-    syntax: Annotated[str, typer.Option("--syntax", help="pykickstart's version of the release, such as F28")] = "F28",
+    syntax: Annotated[
+        str, typer.Option("--syntax", help="pykickstart's version of the release, such as F28")
+    ] = "F28",
 ) -> None:
-    """Turn an installer ISO into an unattended one: the kickstart on it, a boot entry for it, the media checksum anew."""
+    """Turn an installer ISO into an unattended one: the kickstart on it, a boot entry for it, the media
+    checksum anew.
+    """
     if not source.is_file():
         raise UsageError(f"there is no file {source}")
     for seen in remaster.add_kickstart(source, kickstart, target, syntax=syntax):
         console.print(f"{target}: {seen}", highlight=False, soft_wrap=True, markup=False)
 
 
-CommitOption = Annotated[str | None, typer.Option("--commit", help="commit that the image should hold; not given: the one it boots")]
+CommitOption = Annotated[
+    str | None,
+    typer.Option("--commit", help="commit that the image should hold; not given: the one it boots"),
+]
 FirmwareOption = Annotated[Firmware, typer.Option("--firmware")]
-VagrantOption = Annotated[bool, typer.Option("--vagrant", help="log in with Vagrant's well-known key, not through cloud-init")]
+VagrantOption = Annotated[
+    bool, typer.Option("--vagrant", help="log in with Vagrant's well-known key, not through cloud-init")
+]
 
 
 @app.command("test")
 def hold(
-    image: Annotated[Path, typer.Argument(help="any image, ours or not: a disk (compressed or not), Vagrant box, OVA, archive of one, installer ISO")],
+    image: Annotated[
+        Path,
+        typer.Argument(
+            help=(
+                "any image, ours or not: a disk (compressed or not), Vagrant box, OVA, archive of one,"
+                " installer ISO"
+            )
+        ),
+    ],
     ref: RefOption = None,
     config: ConfigOption = None,
     criteria: Annotated[str, typer.Option("--criteria", help="only these, separated by commas")] = "",
     firmware: FirmwareOption = Firmware.UEFI,
     commit: CommitOption = None,
-    previous: Annotated[str | None, typer.Option("--previous", help="commit of the release before, from which hosts upgrade")] = None,
-    repo: Annotated[Path | None, typer.Option("--repo", help="OSTree repository that has these commits; not given: the store's")] = None,
+    previous: Annotated[
+        str | None, typer.Option("--previous", help="commit of the release before, from which hosts upgrade")
+    ] = None,
+    repo: Annotated[
+        Path | None,
+        typer.Option("--repo", help="OSTree repository that has these commits; not given: the store's"),
+    ] = None,
     vagrant: VagrantOption = False,
     store: StoreOption = DEFAULT_STORE,
-    output: Annotated[Path, typer.Option("--output", help="where the report is written")] = Path("build/test"),
+    output: Annotated[Path, typer.Option("--output", help="where the report is written")] = Path(
+        "build/test"
+    ),
 ) -> None:
     """Hold any image against the release criteria, or some of them."""
     wanted = _wanted(image, ref, config, firmware, commit, previous, repo, vagrant=vagrant, store=store)
@@ -433,13 +562,18 @@ def hold(
 @app.command("boot")
 def boot_copy(
     image: Annotated[Path, typer.Argument(help="any image")],
-    command_line: Annotated[list[str] | None, typer.Argument(help="a command to run in it (after --); then it is switched off")] = None,
+    command_line: Annotated[
+        list[str] | None, typer.Argument(help="a command to run in it (after --); then it is switched off")
+    ] = None,
     ref: RefOption = None,
     config: ConfigOption = None,
     firmware: FirmwareOption = Firmware.UEFI,
     vagrant: VagrantOption = False,
     network: Annotated[
-        bool, typer.Option("--network", help="let it reach this host and the world; an image from elsewhere should not")
+        bool,
+        typer.Option(
+            "--network", help="let it reach this host and the world; an image from elsewhere should not"
+        ),
     ] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -455,9 +589,15 @@ def _wanted(
     settings, chosen = _load(ref, config, store)
     place = (repo or store / "repo").absolute()
     return Wanted(
-        image=image.absolute(), settings=settings, ref=chosen, firmware=firmware, login=Login.VAGRANT if vagrant else Login.CLOUD_INIT,
-        commit=commit, previous=previous, repo=place if place.is_dir() else None,
-    )  # fmt: skip
+        image=image.absolute(),
+        settings=settings,
+        ref=chosen,
+        firmware=firmware,
+        login=Login.VAGRANT if vagrant else Login.CLOUD_INIT,
+        commit=commit,
+        previous=previous,
+        repo=place if place.is_dir() else None,
+    )
 
 
 @app.command()
@@ -474,7 +614,11 @@ def compare(
             raise UsageError(f"there is no file {file}")
     found = disk_compare.compare(one, other)
     for each in found:
-        console.print(f"{each.area}: {each.blocks} blocks of 4 KiB differ, the first at byte {each.first}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{each.area}: {each.blocks} blocks of 4 KiB differ, the first at byte {each.first}",
+            highlight=False,
+            soft_wrap=True,
+        )
         for owner in each.owners:
             console.print(f"  {owner}", highlight=False, soft_wrap=True, markup=False)
     if found:
@@ -485,15 +629,27 @@ def compare(
 @app.command()
 def gc(
     store: StoreOption = DEFAULT_STORE,
-    keep: Annotated[int, typer.Option("--keep", min=0, help="how many of the newest builds keep their artifacts")] = 3,
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="how many of the newest builds keep their artifacts")
+    ] = 3,
 ) -> None:
-    """Remove artifacts that none of the newest builds used, and what killed or failed builds left, here and in temporary directories."""
+    """Remove artifacts that none of the newest builds used, and what killed or failed builds left, here and
+    in temporary directories.
+    """
     if not store.is_dir():
         raise UsageError(f"there is no store at {store}")
     freed, busy = Store(store).collect(keep)
-    freed += cells.collect(store / "cells") + cells.collect(cache_directory() / "consoles") + temporary.sweep() + offline.sweep()
+    freed += (
+        cells.collect(store / "cells")
+        + cells.collect(cache_directory() / "consoles")
+        + temporary.sweep()
+        + offline.sweep()
+    )
     # what large things of others are made in, unless configured otherwise: those are found from TMPDIR
     freed += temporary.sweep(Path("/var/tmp"))
     console.print(f"{freed / 1e6:.1f} MB freed in {store}", highlight=False)
     if busy:
-        raise BuildError(f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}", hint="run gc again when it has ended")
+        raise BuildError(
+            f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}",
+            hint="run gc again when it has ended",
+        )

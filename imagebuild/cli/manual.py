@@ -4,8 +4,14 @@ from typing import Any
 
 
 def page_of(command: Any, version: str) -> str:
-    """Return the page of a command with sub-commands, as roff. `command` is what typer makes of an application."""
-    lines = [f'.TH IMAGEBUILD 1 "" "imagebuild {version}"', ".SH NAME", f"imagebuild \\- {_text(command.help).rstrip('.')}"]
+    """Return the page of a command with sub-commands, as roff. `command` is what typer makes of an
+    application.
+    """
+    lines = [
+        f'.TH IMAGEBUILD 1 "" "imagebuild {version}"',
+        ".SH NAME",
+        f"imagebuild \\- {_text(command.help).rstrip('.')}",
+    ]
     lines += [".SH SYNOPSIS", ".B imagebuild", "COMMAND [OPTIONS] [ARGUMENTS]"]
     lines += [".SH COMMANDS"]
     for name, each in _leaves(command, ""):
@@ -17,9 +23,14 @@ def page_of(command: Any, version: str) -> str:
             shown = ", ".join(opts) if parameter.param_type_name == "option" else str(parameter.name).upper()
             lines += [".TP", f".B {_text(shown)}", _text(getattr(parameter, "help", None) or "")]
     lines += [
-        ".SH EXIT STATUS", "0: all good. 1: something failed. 2: wrong usage or configuration. 3: only release criteria failed.",
-        "4 and higher: what", ".B imagebuild verify", "found. 130: interrupted.", ".SH FILES", "~/.cache/imagebuild: expensive inputs, kept between builds.",
-    ]  # fmt: skip
+        ".SH EXIT STATUS",
+        "0: all good. 1: something failed. 2: wrong usage or configuration. 3: only release criteria failed.",
+        "4 and higher: what",
+        ".B imagebuild verify",
+        "found. 130: interrupted.",
+        ".SH FILES",
+        "~/.cache/imagebuild: expensive inputs, kept between builds.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -43,6 +54,11 @@ def _paragraphs(text: str | None) -> list[str]:
 
 def _text(text: str) -> str:
     """Return text in which nothing is a request or an escape (groff(7))."""
-    escaped = " ".join(text.replace("…", "...").split()).replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+    escaped = (
+        " ".join(text.replace("…", "...").split())
+        .replace("\\", "\\e")
+        .replace("-", "\\-")
+        .replace("'", "\\(aq")
+    )
     escaped = "".join(letter if letter.isascii() else f"\\[u{ord(letter):04X}]" for letter in escaped)
     return f"\\&{escaped}" if escaped.startswith((".", "\\(aq")) else escaped

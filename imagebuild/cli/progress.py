@@ -1,4 +1,6 @@
-"""What the user sees while a build runs: a live view on a terminal, plain lines elsewhere. Each running step shows its log's last line."""
+"""What the user sees while a build runs: a live view on a terminal, plain lines elsewhere. Each running step
+shows its log's last line.
+"""
 
 import contextlib
 import re
@@ -51,14 +53,19 @@ def duration(seconds: float) -> str:
 
 def ending(signal: str, steps: list[str], programs: list[str], seconds: float = GRACE_SECONDS) -> str:
     """Return what an interrupted run says at once: what it ends, and for what it waits how many seconds."""
-    counted = [f"{programs.count(name)} {name}" if programs.count(name) > 1 else name for name in dict.fromkeys(programs)]
+    counted = [
+        f"{programs.count(name)} {name}" if programs.count(name) > 1 else name
+        for name in dict.fromkeys(programs)
+    ]
     said = f"{signal}: ending {', '.join(steps) or 'what runs'}"
     return f"{said}; waiting up to {seconds:.0f} s for {', '.join(counted)}" if counted else said
 
 
 @dataclass
 class _Row:
-    """One step; `stage` is what its log last said that it does (`steplog.STAGE`), `read` the bytes of the log that were looked at."""
+    """One step; `stage` is what its log last said that it does (`steplog.STAGE`), `read` the bytes of the log
+    that were looked at.
+    """
 
     state: str
     begun: float = 0.0
@@ -108,7 +115,9 @@ class View:
         """A step failed."""
         row = self.rows.get(one.name, _Row("running", begun=time.monotonic()))
         word = "criteria do not hold" if isinstance(error, CriteriaError) else "FAILED"
-        self.rows[one.name] = _Row(word, seconds=time.monotonic() - row.begun, note=error.message.splitlines()[0])
+        self.rows[one.name] = _Row(
+            word, seconds=time.monotonic() - row.begun, note=error.message.splitlines()[0]
+        )
         self.say(f"{one.name}: {word}: {error.message.splitlines()[0]}")
 
     def not_started(self, one: Step[Any], because: Step[Any]) -> None:
@@ -129,7 +138,9 @@ class View:
 
     def say(self, line: str) -> None:
         """Print one event, plainly and at once."""
-        self.console.print(f"[{time.strftime('%H:%M:%S')}] {line}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            f"[{time.strftime('%H:%M:%S')}] {line}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 class LiveView(View):
@@ -149,7 +160,12 @@ class LiveView(View):
             said = last_line(row.log) if row.log else ""
             if row.stage and said != f"{STAGE}{row.stage}".strip():
                 said = f"{row.stage}: {said}"
-            return Spinner("dots"), name, duration(time.monotonic() - row.begun), Text(said, style="dim", no_wrap=True, overflow="ellipsis")
+            return (
+                Spinner("dots"),
+                name,
+                duration(time.monotonic() - row.begun),
+                Text(said, style="dim", no_wrap=True, overflow="ellipsis"),
+            )
         mark, style = {
             "done": ("✔", "green"),
             "finished before": ("✔", "dim"),

@@ -41,7 +41,8 @@ from imagebuild.tools.ostree.repository import Repo
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a release is to be called: its day (YYYYMMDD; None: today), a respin number or the next one, a nightly or not; and where it goes.
+    """What a release is to be called: its day (YYYYMMDD; None: today), a respin number or the next one, a
+    nightly or not; and where it goes.
 
     `again`: a new one, also when the same was released before.
     """
@@ -72,7 +73,8 @@ def nothing_new(config: Config, output: Path, ref: str, commit: str, console: Co
                 # that may have been interrupted just before this
                 page.write_index(output, config)
             console.print(
-                f"nothing to do: {commit} was composed already, as {known.compose_id} (--force composes it again)",
+                f"nothing to do: {commit} was composed already, as {known.compose_id} (--force composes it"
+                " again)",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -82,11 +84,14 @@ def nothing_new(config: Config, output: Path, ref: str, commit: str, console: Co
 
 @contextlib.contextmanager
 def signer_of(config: Config) -> Iterator[Signer]:
-    """Yield the signer of a release line. Raises BuildError when nobody is configured, or the key is not there."""
+    """Yield the signer of a release line. Raises BuildError when nobody is configured, or the key is not
+    there.
+    """
     signing = config.publish.signing
     if signing is None:
         raise BuildError(
-            "nobody signs: the configuration has no publish.signing", hint="name the key: publish: {signing: {user: FINGERPRINT}}"
+            "nobody signs: the configuration has no publish.signing",
+            hint="name the key: publish: {signing: {user: FINGERPRINT}}",
         )
     homedir = Path(signing.homedir) if signing.homedir is not None else None
     key_file = Path(signing.key_file) if signing.key_file is not None else None
@@ -95,7 +100,9 @@ def signer_of(config: Config) -> Iterator[Signer]:
 
 
 def check_signer(config: Config) -> None:
-    """Raise BuildError now, not after an hour of tests, when the configured key cannot sign. Without one it is all built, and not released."""
+    """Raise BuildError now, not after an hour of tests, when the configured key cannot sign. Without one it
+    is all built, and not released.
+    """
     if config.publish.signing is not None:
         with signer_of(config) as signer:
             signer.clearsign("imagebuild\n")
@@ -105,7 +112,8 @@ def check_commit(output: Path, commit: str) -> None:
     """Raise BuildError for a commit that is marked bad: no release of it could be promoted, under no name."""
     if marks.is_marked(output, commit):
         raise BuildError(
-            f"the commit {commit} is marked bad: {output / marks.name_of(commit)} says why", hint="the next commit makes the next release"
+            f"the commit {commit} is marked bad: {output / marks.name_of(commit)} says why",
+            hint="the next commit makes the next release",
         )
 
 
@@ -121,7 +129,11 @@ def publish(material: Material, wish: Wish, console: Console) -> Path:
     check_commit(wish.output, material.tree.commit)
     day = wish.day if wish.respin is None else day_of(wish.day)
     with at_work(wish.output):
-        known = None if wish.again else released_as(wish.output, material, nightly=wish.nightly, day=day, respin=wish.respin)
+        known = (
+            None
+            if wish.again
+            else released_as(wish.output, material, nightly=wish.nightly, day=day, respin=wish.respin)
+        )
         if known is not None:
             place = wish.output / known.compose_id
             # it may have been interrupted just before this
@@ -129,11 +141,15 @@ def publish(material: Material, wish: Wish, console: Console) -> Path:
             console.print(f"released before: {place}", highlight=False, soft_wrap=True)
             return place
         with signer_of(material.config) as signer:
-            names = take_names(wish.output, material, day=day_of(wish.day), nightly=wish.nightly, respin=wish.respin)
+            names = take_names(
+                wish.output, material, day=day_of(wish.day), nightly=wish.nightly, respin=wish.respin
+            )
             place = assemble(wish.output, material, names, signer)
     if material.config.tree.allow_unsigned:
         console.print(
-            "the commit need not be signed (tree.allow_unsigned): nobody can verify this release, and it is not promoted", soft_wrap=True
+            "the commit need not be signed (tree.allow_unsigned): nobody can verify this release, and it is"
+            " not promoted",
+            soft_wrap=True,
         )
     console.print(f"released: {place}", highlight=False, soft_wrap=True)
     console.print(f"page: {place / 'index.html'}", highlight=False, soft_wrap=True)
@@ -144,17 +160,29 @@ def names(
     config: Annotated[Path, typer.Option("--config", help="configuration of the release line (YAML)")],
     date: Annotated[str | None, typer.Option("--date", help="YYYYMMDD; not given: today (UTC)")] = None,
     respin: Annotated[int, typer.Option("--respin", min=0)] = 0,
-    arch: Annotated[str | None, typer.Option("--arch", help="x86_64, aarch64, …; not given: the configuration's")] = None,
+    arch: Annotated[
+        str | None, typer.Option("--arch", help="x86_64, aarch64, …; not given: the configuration's")
+    ] = None,
     nightly: Annotated[bool, typer.Option("--nightly", help="as a nightly compose")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="with compose id, formats and CHECKSUM files, as JSON")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="with compose id, formats and CHECKSUM files, as JSON")
+    ] = False,
 ) -> None:
     """Print the path of every file of a release, below its directory."""
-    found = names_of(configuration.load(config, Path("build/store")), day_of(date), respin, arch=arch, nightly=nightly)
+    found = names_of(
+        configuration.load(config, Path("build/store")), day_of(date), respin, arch=arch, nightly=nightly
+    )
     if not as_json:
         sys.stdout.write("".join(f"{path}\n" for path in found.paths()))
         return
     downloads = [
-        {"path": each.path, "image": each.image, "format": each.format, "variant": each.variant, "checksum": found.checksum_of(each.path)}
+        {
+            "path": each.path,
+            "image": each.image,
+            "format": each.format,
+            "variant": each.variant,
+            "checksum": found.checksum_of(each.path),
+        }
         for each in found.downloads
     ]
     document = {
@@ -168,20 +196,28 @@ def names(
 
 
 def verify(
-    place: Annotated[str, typer.Argument(help="address (http, https) or directory of a release: …/COMPOSE_ID")],
+    place: Annotated[
+        str, typer.Argument(help="address (http, https) or directory of a release: …/COMPOSE_ID")
+    ],
     key: Annotated[list[Path], typer.Option("--key", help="public key that releases are signed with")],
     commit_key: Annotated[
-        list[Path] | None, typer.Option("--commit-key", help="public key that commits are signed with; not given: the same")
+        list[Path] | None,
+        typer.Option("--commit-key", help="public key that commits are signed with; not given: the same"),
     ] = None,
-    images: Annotated[bool, typer.Option("--images/--no-images", help="open every image and read which commit it holds")] = True,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="open every image and read which commit it holds")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
 ) -> None:
     """Verify a release, with only its public key.
 
-    Exit codes: 0 it is what was signed; 4 signature or key; 5 a file is missing; 6 changed; 7 extra; 8 page; 9 metadata; 10 an image
-    holds another commit, or cannot be opened; 11 unreadable. Of several problems the first of these.
+    Exit codes: 0 it is what was signed; 4 signature or key; 5 a file is missing; 6 changed; 7 extra; 8 page;
+    9 metadata; 10 an image holds another commit, or cannot be opened; 11 unreadable. Of several problems the
+    first of these.
     """
-    trust = Trust(keys=tuple(key), commit_keys=tuple(commit_key or key), open_images=images, cache=cache_directory())
+    trust = Trust(
+        keys=tuple(key), commit_keys=tuple(commit_key or key), open_images=images, cache=cache_directory()
+    )
     found = verifying.verify(open_source(place), trust)
     if as_json:
         sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n")
@@ -193,8 +229,12 @@ def verify(
 
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="configuration of the release line (YAML)")]
-StoreOption = Annotated[Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")]
-ToOption = Annotated[str | None, typer.Option("--to", help="destination; not given: publish.destination of the configuration")]
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", help="destination; not given: publish.destination of the configuration")
+]
 
 
 def promote(
@@ -203,7 +243,9 @@ def promote(
     store: StoreOption = Path("build/store"),
     to: ToOption = None,
 ) -> None:
-    """Publish a release: upload and verify, static deltas, ref, signed summary, index. Run again, it goes on where it was interrupted."""
+    """Publish a release: upload and verify, static deltas, ref, signed summary, index. Run again, it goes on
+    where it was interrupted.
+    """
     with _wanted(config, store, to, places) as (wanted, signer):
         for line in promoting.promote(wanted, signer, step=lambda name: typer.echo(f"{name} …")):
             typer.echo(line)
@@ -216,22 +258,33 @@ def demote(
     store: StoreOption = Path("build/store"),
     to: ToOption = None,
 ) -> None:
-    """Mark a release bad, with a signed reason: it cannot be promoted any more, and nothing calls it the latest."""
+    """Mark a release bad, with a signed reason: it cannot be promoted any more, and nothing calls it the
+    latest.
+    """
     known = facts.read(place)
     with _wanted(config, store, to, [place]) as (wanted, signer), at_work(wanted.places[0].parent):
         mark = marks.text_of(known, reason, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), signer)
         promoting.demote(wanted, wanted.places[0], mark)
-    typer.echo(f"{known.compose_id} is marked bad; hosts that have it go back with their own rollback, the ref was left where it is")
+    typer.echo(
+        f"{known.compose_id} is marked bad; hosts that have it go back with their own rollback, the ref was"
+        " left where it is"
+    )
 
 
 @contextlib.contextmanager
-def _wanted(config: Path, store: Path, to: str | None, places: Sequence[Path]) -> Iterator[tuple[Promotion, Signer]]:
+def _wanted(
+    config: Path, store: Path, to: str | None, places: Sequence[Path]
+) -> Iterator[tuple[Promotion, Signer]]:
     settings = configuration.load(config, store)
     with signer_of(settings) as signer, _public(signer) as key:
         wanted = Promotion(
-            config=settings, places=tuple(place.resolve() for place in places), destination=_destination(settings, to), source=store.absolute() / "repo", keys=(key,),
+            config=settings,
+            places=tuple(place.resolve() for place in places),
+            destination=_destination(settings, to),
+            source=store.absolute() / "repo",
+            keys=(key,),
             cache=cache_directory(),
-        )  # fmt: skip
+        )
         yield wanted, signer
 
 
@@ -251,17 +304,27 @@ def _public(signer: Signer) -> Iterator[Path]:
 
 def prune(
     config: ConfigOption,
-    ref: Annotated[str | None, typer.Option("--ref", help="ref whose releases are pruned; not given: the configuration's")] = None,
+    ref: Annotated[
+        str | None,
+        typer.Option("--ref", help="ref whose releases are pruned; not given: the configuration's"),
+    ] = None,
     store: StoreOption = Path("build/store"),
     output: Annotated[Path, typer.Option("--output", help="directory of releases")] = Path("build/release"),
     to: ToOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="do it; without this it is only said what would go")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="do it; without this it is only said what would go")
+    ] = False,
 ) -> None:
-    """Remove old nightlies, releases that were superseded, artifacts and commits that nothing needs (publish.keep of the configuration)."""
+    """Remove old nightlies, releases that were superseded, artifacts and commits that nothing needs
+    (publish.keep of the configuration).
+    """
     settings = configuration.load(config, store)
     opened = Store(store)
     if opened.at_work():
-        raise BuildError(f"a build is at work in {store}", hint="wait until it is over: it needs what nothing refers to yet")
+        raise BuildError(
+            f"a build is at work in {store}",
+            hint="wait until it is over: it needs what nothing refers to yet",
+        )
     if not output.is_dir():
         raise UsageError(f"there is no directory of releases at {output}", hint="give --output")
     there = names_listed(_destination(settings, to)) if to or settings.publish.destination else []
@@ -269,9 +332,13 @@ def prune(
         _prune(settings, opened, output, ref or settings.the_ref(), there, yes=yes)
 
 
-def _prune(settings: Config, store: Store, output: Path, ref: str, there: Sequence[str], *, yes: bool) -> None:
+def _prune(
+    settings: Config, store: Store, output: Path, ref: str, there: Sequence[str], *, yes: bool
+) -> None:
     keep, releases, went = settings.publish.keep, facts.history(output, ref), promoting.promoted(output)
-    doomed = pruning.superseded(releases, [*there, *(name for name, done in went.items() if done)], list(went), keep.nightlies)
+    doomed = pruning.superseded(
+        releases, [*there, *(name for name, done in went.items() if done)], list(went), keep.nightlies
+    )
     verb = "removed" if yes else "would go"
     for each in doomed:
         typer.echo(f"{verb}: {output / each.facts.compose_id} ({each.why})")
@@ -290,6 +357,8 @@ def _prune(settings: Config, store: Store, output: Path, ref: str, there: Sequen
     if yes:
         freed, _ = store.collect(keep.builds)
         freed += cells.collect(store.root / "cells")
-        typer.echo(f"removed: artifacts of builds older than the newest {keep.builds} ({facts.megabytes(freed)})")
+        typer.echo(
+            f"removed: artifacts of builds older than the newest {keep.builds} ({facts.megabytes(freed)})"
+        )
     else:
         typer.echo(f"would go: artifacts of builds older than the newest {keep.builds}; --yes does it")

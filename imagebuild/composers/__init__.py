@@ -1,4 +1,6 @@
-"""Ways to make a tree. A composer takes a configuration and a directory and returns the commit it made, or found unchanged."""
+"""Ways to make a tree. A composer takes a configuration and a directory and returns the commit it made, or
+found unchanged.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +29,9 @@ def history(repo: Repo, commit: str | None) -> Iterator[str]:
 
 
 def sign_history(repo: Repo, head: str, fingerprint: str, homedir: Path) -> None:
-    """Sign the head unless this key did, and its ancestors up to one that somebody signed: runs that were killed left them so."""
+    """Sign the head unless this key did, and its ancestors up to one that somebody signed: runs that were
+    killed left them so.
+    """
     for commit in history(repo, head):
         if commit != head and signatures(repo.detached_metadata(commit) or b""):
             return

@@ -1,7 +1,9 @@
-"""Compose a Debian-based OSTree host: mmdebstrap installs the packages, `debian_tree.sh` gives the result OSTree's shape.
+"""Compose a Debian-based OSTree host: mmdebstrap installs the packages, `debian_tree.sh` gives the result
+OSTree's shape.
 
-Works as root, and as an ordinary user through mmdebstrap's user namespace (needs uidmap and an entry in /etc/subuid).
-The installed root file system is cached as a tar archive, keyed by packages and recipe; the commit is made from it.
+Works as root, and as an ordinary user through mmdebstrap's user namespace (needs uidmap and an entry in
+/etc/subuid). The installed root file system is cached as a tar archive, keyed by packages and recipe; the
+commit is made from it.
 """
 
 import hashlib
@@ -28,10 +30,14 @@ CACHE_SECONDS = 24 * 3600
 EPOCH = "1700000000"
 
 
-def compose(directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, cache: Path, *, refresh: bool = False) -> Composed:
-    """Make the next commit of `ref` in `directory/repo` if anything changed, signed with the key in `directory/gnupg`.
+def compose(
+    directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, cache: Path, *, refresh: bool = False
+) -> Composed:
+    """Make the next commit of `ref` in `directory/repo` if anything changed, signed with the key in
+    `directory/gnupg`.
 
-    The public key is left in `directory/signing-key.asc`. `refresh` asks the mirror again even if the cache is younger than a day.
+    The public key is left in `directory/signing-key.asc`. `refresh` asks the mirror again even if the cache
+    is younger than a day.
     """
     directory.mkdir(parents=True, exist_ok=True)
     archive = _root_file_system(spec, cache, refresh=refresh)
@@ -40,13 +46,16 @@ def compose(directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig,
         key = gpg.ensure_key(homedir, spec.signing_user)
         gpg.export_key(homedir, key, directory / "signing-key.asc")
         composed = _commit(repo, ref, spec, tree, archive, directory / "signing-key.asc")
-        # also when nothing is new: a run that was killed after its commit left it unsigned; the very first is made beside it
+        # also when nothing is new: a run that was killed after its commit left it unsigned; the very first is
+        # made beside it
         sign_history(repo, composed.commit, key, homedir)
         repo.update_summary()
     return composed
 
 
-def _commit(repo: Repo, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, archive: Path, public_key: Path) -> Composed:
+def _commit(
+    repo: Repo, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, archive: Path, public_key: Path
+) -> Composed:
     parent = repo.refs().get(ref)
     before = str(repo.metadata(parent)["version"]) if parent else None
     inputs = _digest(
@@ -60,36 +69,56 @@ def _commit(repo: Repo, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, arch
     if parent and before and repo.metadata(parent).get("imagebuild.inputs") == inputs:
         return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
     with temporary.directory("compose") as work:
-        staged = repo.commit_tree(archive, [_overlay(work / "now", spec, tree, before or f"{spec.version}.0", public_key)])
+        staged = repo.commit_tree(
+            archive, [_overlay(work / "now", spec, tree, before or f"{spec.version}.0", public_key)]
+        )
         if parent and before and staged.contents == repo.contents(parent):
             return Composed(repo=repo.path, ref=ref, commit=parent, version=before, new=False)
         version = _next(before, spec.version)
         if parent is None and spec.first_without is not None:
-            parent, version = _first(repo, ref, spec, staged, _overlay(work / "first", spec, tree, version, public_key))
+            parent, version = _first(
+                repo, ref, spec, staged, _overlay(work / "first", spec, tree, version, public_key)
+            )
         staged = repo.overlay(staged, [_overlay(work / "next", spec, tree, version, public_key)])
     commit = _write(repo, ref, staged, parent, version, inputs)
     return Composed(repo=repo.path, ref=ref, commit=commit, version=version, new=True)
 
 
 def _first(repo: Repo, ref: str, spec: MmdebstrapConfig, staged: Staged, overlay: Path) -> tuple[str, str]:
-    """Commit the tree without `first_without`; return that commit, and the version of the whole tree, which follows."""
+    """Commit the tree without `first_without`; return that commit, and the version of the whole tree, which
+    follows.
+    """
     assert spec.first_without is not None
     whole = repo.overlay(staged, [overlay])
     gone = [path for package in spec.first_without.packages for path in _files_of(repo, whole, package)]
     status = repo.staged_file(whole, STATUS) or b""
-    kept = [paragraph for paragraph in status.split(b"\n\n") if _name(paragraph) not in spec.first_without.packages]
+    kept = [
+        paragraph
+        for paragraph in status.split(b"\n\n")
+        if _name(paragraph) not in spec.first_without.packages
+    ]
     lacking = repo.without(whole, [*gone, *spec.first_without.files], {STATUS: b"\n\n".join(kept)})
     version = _next(None, spec.version)
     return _write(repo, ref, lacking, None, version, ""), _next(version, spec.version)
 
 
 def _files_of(repo: Repo, staged: Staged, package: str) -> list[str]:
-    """Return the paths of a package's files in the tree, dpkg's own about it among them (dpkg(1), /var/lib/dpkg/info/PACKAGE.list)."""
-    own = [name for name in repo.staged_names(staged, INFO) if name.partition(".")[0].partition(":")[0] == package]
-    listed = b"".join(repo.staged_file(staged, f"{INFO}/{name}") or b"" for name in own if name.endswith(".list"))
+    """Return the paths of a package's files in the tree, dpkg's own about it among them (dpkg(1),
+    /var/lib/dpkg/info/PACKAGE.list).
+    """
+    own = [
+        name
+        for name in repo.staged_names(staged, INFO)
+        if name.partition(".")[0].partition(":")[0] == package
+    ]
+    listed = b"".join(
+        repo.staged_file(staged, f"{INFO}/{name}") or b"" for name in own if name.endswith(".list")
+    )
     paths = [line.lstrip("/") for line in listed.decode().splitlines()]
     # /bin and its kin are links into /usr (merged-usr), and /etc is kept as /usr/etc
-    moved = [f"usr/{path}" for path in paths if path.partition("/")[0] in ("bin", "sbin", "lib", "lib64", "etc")]
+    moved = [
+        f"usr/{path}" for path in paths if path.partition("/")[0] in ("bin", "sbin", "lib", "lib64", "etc")
+    ]
     return [*paths, *moved, *(f"{INFO}/{name}" for name in own)]
 
 
@@ -99,10 +128,13 @@ def _name(paragraph: bytes) -> str:
 
 
 def _write(repo: Repo, ref: str, staged: Staged, parent: str | None, version: str, inputs: str) -> str:
-    # upgrades refuse a commit that is older than its parent (ostree-sysroot-upgrader.c), also when the clock went back
+    # upgrades refuse a commit that is older than its parent (ostree-sysroot-upgrader.c), also when the clock
+    # went back
     timestamp = max(int(time.time()), repo.timestamp(parent) + 1 if parent else 0)
     metadata = {"version": version, "imagebuild.inputs": inputs}
-    return repo.commit(staged, ref, parent=parent, metadata=metadata, subject=f"{ref} {version}", timestamp=timestamp)
+    return repo.commit(
+        staged, ref, parent=parent, metadata=metadata, subject=f"{ref} {version}", timestamp=timestamp
+    )
 
 
 def _next(before: str | None, prefix: str) -> str:
@@ -111,10 +143,14 @@ def _next(before: str | None, prefix: str) -> str:
     return f"{prefix}.{number}"
 
 
-def _overlay(directory: Path, spec: MmdebstrapConfig, tree: TreeConfig, version: str, public_key: Path) -> Path:
+def _overlay(
+    directory: Path, spec: MmdebstrapConfig, tree: TreeConfig, version: str, public_key: Path
+) -> Path:
     files = {path: Template(text).safe_substitute(version=version) for path, text in spec.files.items()}
     key_path = tree.update_gpg_key.lstrip("/")
-    files[key_path.replace("etc/", "usr/etc/", 1) if key_path.startswith("etc/") else key_path] = public_key.read_text()
+    files[key_path.replace("etc/", "usr/etc/", 1) if key_path.startswith("etc/") else key_path] = (
+        public_key.read_text()
+    )
     # the archive has no /dev (device nodes cannot be committed), but a host needs the directory
     (directory / "dev").mkdir(parents=True)
     for path, text in files.items():
@@ -133,9 +169,13 @@ def _digest(*parts: str) -> str:
 
 
 def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> Path:
-    """Return a tar archive of the installed packages in OSTree's shape, from the cache when it is young enough."""
+    """Return a tar archive of the installed packages in OSTree's shape, from the cache when it is young
+    enough.
+    """
     recipe = [(Path(__file__).parent / name).read_text() for name in SCRIPTS]
-    key = _digest(spec.suite, *spec.packages, "--", *spec.exclude, "--", *recipe, command.version("mmdebstrap"))[:32]
+    key = _digest(
+        spec.suite, *spec.packages, "--", *spec.exclude, "--", *recipe, command.version("mmdebstrap")
+    )[:32]
     place = cache / "compose" / key
     archive = place / "rootfs.tar"
     if archive.exists() and not refresh and time.time() - archive.stat().st_mtime < CACHE_SECONDS:
@@ -181,4 +221,6 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH, "TMPDIR": str(scripts)})
         except command.CommandError as error:
             hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
-            raise BuildError(f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint) from error
+            raise BuildError(
+                f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint
+            ) from error

@@ -1,8 +1,10 @@
-"""Compose a Fedora-style tree: `rpm-ostree compose tree` where it exists, with the options that the installed version knows.
+"""Compose a Fedora-style tree: `rpm-ostree compose tree` where it exists, with the options that the installed
+version knows.
 
-What changed with the versions (coreos/rpm-ostree, src/app/rpmostree-compose-builtin-tree.c): `--ex-unified-core` came with 2017.11,
-`--unified-core` with 2018.7, `--write-composejson-to` with 2018.8. Up to 2018.9 the unified core wanted a bare-user repository; to this
-day it wants a policy of SELinux on the build host, unless the treefile says `selinux: false` (src/libpriv/rpmostree-core.c).
+What changed with the versions (coreos/rpm-ostree, src/app/rpmostree-compose-builtin-tree.c):
+`--ex-unified-core` came with 2017.11, `--unified-core` with 2018.7, `--write-composejson-to` with 2018.8. Up
+to 2018.9 the unified core wanted a bare-user repository; to this day it wants a policy of SELinux on the
+build host, unless the treefile says `selinux: false` (src/libpriv/rpmostree-core.c).
 """
 
 import contextlib
@@ -48,11 +50,13 @@ class _Key:
 
 
 def compose(directory: Path, ref: str, spec: RpmOstreeConfig) -> Composed:
-    """Run `rpm-ostree compose tree` on the treefile; what it made is signed and the head of `ref` in `directory/repo`.
+    """Run `rpm-ostree compose tree` on the treefile; what it made is signed and the head of `ref` in
+    `directory/repo`.
 
-    The public key is there before the compose, in `directory/signing-key.asc` and `spec.public_key`, so that the tree can carry it.
-    What a run that was killed left unsigned, or in the build repository only, is signed and published by the next one.
-    Raises MissingToolError where there is no rpm-ostree, BuildError when it fails or the treefile names another ref.
+    The public key is there before the compose, in `directory/signing-key.asc` and `spec.public_key`, so that
+    the tree can carry it. What a run that was killed left unsigned, or in the build repository only, is
+    signed and published by the next one. Raises MissingToolError where there is no rpm-ostree, BuildError
+    when it fails or the treefile names another ref.
     """
     command.require(PROGRAM[0])
     treefile = Path(spec.treefile).absolute()
@@ -71,11 +75,15 @@ def compose(directory: Path, ref: str, spec: RpmOstreeConfig) -> Composed:
             _sign(archive, commit, key)
         archive.set_ref(ref, commit)
         archive.update_summary()
-    return Composed(repo=archive.path, ref=ref, commit=commit, version=_version_of(archive, commit), new=commit != before)
+    return Composed(
+        repo=archive.path, ref=ref, commit=commit, version=_version_of(archive, commit), new=commit != before
+    )
 
 
 def _compose(directory: Path, archive: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str]) -> Repo:
-    """Compose, and return the repository that has the commit; nobody who did not ask for the unified core fails for want of what it needs."""
+    """Compose, and return the repository that has the commit; nobody who did not ask for the unified core
+    fails for want of what it needs.
+    """
     unified = _unified(spec, known)
     if unified:
         work = _build_repo(directory, archive, ref)
@@ -94,7 +102,9 @@ def _compose(directory: Path, archive: Repo, ref: str, spec: RpmOstreeConfig, kn
 
 
 def _unified(spec: RpmOstreeConfig, known: frozenset[str]) -> list[str]:
-    """Return the option for the unified core: when it is known, unless it is not wanted; as an experiment only on request."""
+    """Return the option for the unified core: when it is known, unless it is not wanted; as an experiment
+    only on request.
+    """
     if spec.unified_core is False:
         return []
     if UNIFIED in known:
@@ -119,16 +129,28 @@ def _cache(spec: RpmOstreeConfig) -> list[str]:
 
 
 def _version(repo: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str]) -> list[str]:
-    """Return the option that gives the next commit its version; without a template the treefile's automatic_version_prefix counts."""
+    """Return the option that gives the next commit its version; without a template the treefile's
+    automatic_version_prefix counts.
+    """
     if spec.version is None:
         return []
     if METADATA not in known:
-        raise BuildError(f"compose.version: the installed rpm-ostree knows no {METADATA}", hint="leave compose.version out")
+        raise BuildError(
+            f"compose.version: the installed rpm-ostree knows no {METADATA}", hint="leave compose.version out"
+        )
     day = time.strftime("%Y%m%d", time.gmtime(source_date_epoch() or time.time()))
-    pattern = re.compile(re.escape(Template(spec.version).substitute(date=day, respin="\0")).replace("\0", "([0-9]+)"))
+    pattern = re.compile(
+        re.escape(Template(spec.version).substitute(date=day, respin="\0")).replace("\0", "([0-9]+)")
+    )
     head = repo.refs().get(ref)
-    used = [int(match[1]) for commit in history(repo, head) if (match := pattern.fullmatch(_version_of(repo, commit)))]
-    return [f"{METADATA}=version={Template(spec.version).substitute(date=day, respin=max(used, default=-1) + 1)}"]
+    used = [
+        int(match[1])
+        for commit in history(repo, head)
+        if (match := pattern.fullmatch(_version_of(repo, commit)))
+    ]
+    return [
+        f"{METADATA}=version={Template(spec.version).substitute(date=day, respin=max(used, default=-1) + 1)}"
+    ]
 
 
 def _version_of(repo: Repo, commit: str) -> str:
@@ -138,7 +160,9 @@ def _version_of(repo: Repo, commit: str) -> str:
 # --- composing --------------------------------------------------------------------------------------------------------
 
 
-def _run(work: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str], options: list[str], report: Path) -> None:
+def _run(
+    work: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str], options: list[str], report: Path
+) -> None:
     """Compose into a repository. Raises BuildError: rpm-ostree failed, or made another ref."""
     treefile = Path(spec.treefile).absolute()
     argv: list[str | Path] = [*PROGRAM, f"--repo={work.path}", *options, *_version(work, ref, spec, known)]
@@ -158,12 +182,16 @@ def _run(work: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str], opt
 
 def _failed(treefile: Path, error: command.CommandError) -> BuildError:
     kind = _NoPolicyError if NO_POLICY in error.output else BuildError
-    hint = next((hint for words, hint in HINTS.items() if words in error.output), "the log has all that rpm-ostree said")
+    hint = next(
+        (hint for words, hint in HINTS.items() if words in error.output),
+        "the log has all that rpm-ostree said",
+    )
     return kind(f"{treefile} could not be composed: {error.message}", hint=hint, log=error.log)
 
 
 def _check_ref(argv: list[str | Path], treefile: Path, ref: str) -> None:
-    """Raise BuildError when the treefile, its includes read, names another ref: that is known before hours of composing.
+    """Raise BuildError when the treefile, its includes read, names another ref: that is known before hours of
+    composing.
 
     Old versions leave `${basearch}` in it. What cannot be read is left to the compose itself, which says why.
     """
@@ -177,14 +205,19 @@ def _check_ref(argv: list[str | Path], treefile: Path, ref: str) -> None:
 
 
 def _other_ref(treefile: Path, made: str, ref: str) -> BuildError:
-    return BuildError(f"{treefile} composes {made}, not {ref}", hint="the treefile's `ref` and the configuration's `refs` must agree")
+    return BuildError(
+        f"{treefile} composes {made}, not {ref}",
+        hint="the treefile's `ref` and the configuration's `refs` must agree",
+    )
 
 
 # --- the build repository ---------------------------------------------------------------------------------------------
 
 
 def _build_repo(directory: Path, archive: Repo, ref: str) -> Repo:
-    """Return the bare-user repository that the unified core composes in, with the head of `ref` that the archive has, or a newer one."""
+    """Return the bare-user repository that the unified core composes in, with the head of `ref` that the
+    archive has, or a newer one.
+    """
     build = Repo.ensure(directory / "build-repo", "bare-user")
     published = archive.refs().get(ref)
     if published is not None and published not in history(build, build.refs().get(ref)):

@@ -11,7 +11,9 @@ PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
 
 
 class FirstConfig(Model):
-    """What the very first commit of a ref is made without; the whole tree follows it at once, so that there is a release to upgrade from."""
+    """What the very first commit of a ref is made without; the whole tree follows it at once, so that there
+    is a release to upgrade from.
+    """
 
     packages: tuple[PackageName, ...] = Field(min_length=1)
     files: tuple[TreePath, ...] = Field(default=(), description="of `files`")
@@ -24,10 +26,17 @@ class MmdebstrapConfig(Model):
     suite: Word
     version: Word = Field(description="prefix of the commit version: 12 gives 12.1, 12.2, …")
     packages: tuple[PackageName, ...] = Field(min_length=1)
-    exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(default=(), description="dpkg path-exclude patterns")
-    files: dict[TreePath, str] = Field(default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them")
+    exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(
+        default=(), description="dpkg path-exclude patterns"
+    )
+    files: dict[TreePath, str] = Field(
+        default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them"
+    )
     first_without: FirstConfig | None = Field(
-        default=None, description="for demonstrations: a new ref begins with a commit that lacks this, followed by the whole tree"
+        default=None,
+        description=(
+            "for demonstrations: a new ref begins with a commit that lacks this, followed by the whole tree"
+        ),
     )
     signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")]
 
@@ -48,19 +57,31 @@ class RpmOstreeConfig(Model):
 
     composer: Literal["rpm-ostree"]
     treefile: str = Field(description="the treefile; what it names lies beside it")
-    cache: str | None = Field(default=None, description="directory for downloaded packages; without it every compose fetches them again")
+    cache: str | None = Field(
+        default=None,
+        description="directory for downloaded packages; without it every compose fetches them again",
+    )
     unified_core: bool | None = Field(
         default=None,
-        description="compose with --unified-core; null: when the installed rpm-ostree knows it (2018.7 and newer) and the host has SELinux's policy",
+        description=(
+            "compose with --unified-core; null: when the installed rpm-ostree knows it (2018.7 and newer) and"
+            " the host has SELinux's policy"
+        ),
     )
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9$][A-Za-z0-9._+~${}-]*$")] | None = Field(
         default=None,
-        description="version of the next commit, as 26.${date}.${respin} (YYYYMMDD, and a number from 0); null: automatic_version_prefix",
+        description=(
+            "version of the next commit, as 26.${date}.${respin} (YYYYMMDD, and a number from 0); null:"
+            " automatic_version_prefix"
+        ),
     )
     signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")] | None = None
     public_key: str | None = Field(
         default=None,
-        description="file that gets the public signing key before the compose, for the treefile's add-files (also: STORE/compose/signing-key.asc)",
+        description=(
+            "file that gets the public signing key before the compose, for the treefile's add-files (also:"
+            " STORE/compose/signing-key.asc)"
+        ),
     )
 
     @model_validator(mode="after")
@@ -70,5 +91,8 @@ class RpmOstreeConfig(Model):
         if self.version is not None:
             rest = self.version.replace("${date}", "20170705")
             if rest.count("${respin}") != 1 or re.search(r"[${}]", rest.replace("${respin}", "0")):
-                raise ValueError("version holds ${respin} once, and no other placeholder than ${date}: commits are told apart by it")
+                raise ValueError(
+                    "version holds ${respin} once, and no other placeholder than ${date}: commits are told"
+                    " apart by it"
+                )
         return self

@@ -74,13 +74,27 @@ class ImageConfig(Model):
 
     kickstart: Word = Field(description="key of `kickstarts`")
     base: Word | None = Field(
-        default=None, description="key of the image whose kickstart this one includes: its disk is changed instead of installing again"
+        default=None,
+        description=(
+            "key of the image whose kickstart this one includes: its disk is changed instead of installing"
+            " again"
+        ),
     )
-    name: Name = Field(description="file name without suffix; ${version} and ${arch} may not stand here, the release names its files")
+    name: Name = Field(
+        description=(
+            "file name without suffix; ${version} and ${arch} may not stand here, the release names its files"
+        )
+    )
     disk_size: Mebibytes
     firmware: tuple[Firmware, ...] = Field(default=(Firmware.BIOS, Firmware.UEFI), min_length=1)
     installed: tuple[Firmware, ...] | None = Field(
-        default=None, description="as smoke.installed, for this image: firmware under which its disk is held against all criteria"
+        default=None,
+        description=(
+            "as smoke.installed, for this image: firmware under which its disk is held against all criteria"
+        ),
     )
-    login: Login = Field(default=Login.CLOUD_INIT, description="who lets the tester in: a seed's key through cloud-init, or Vagrant's key")
+    login: Login = Field(
+        default=Login.CLOUD_INIT,
+        description="who lets the tester in: a seed's key through cloud-init, or Vagrant's key",
+    )
     formats: FormatsConfig

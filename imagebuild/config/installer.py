@@ -11,7 +11,8 @@ from imagebuild.kinds import Firmware
 
 
 class LiveConfig(Model):
-    """How the live installer's squashfs is compressed: zstd 1 … 22 (15 costs thirty times what 3 does, for an eighth less).
+    """How the live installer's squashfs is compressed: zstd 1 … 22 (15 costs thirty times what 3 does, for an
+    eighth less).
 
     xz is smallest and lz4 quickest to read (emulated machines feel it); both without levels.
     """
@@ -21,22 +22,34 @@ class LiveConfig(Model):
 
 
 class LoraxConfig(Model):
-    """What the lorax library is told (lorax(1)); `${ostree_…}` variables of our templates are filled in by imagebuild."""
+    """What the lorax library is told (lorax(1)); `${ostree_…}` variables of our templates are filled in by
+    imagebuild.
+    """
 
     sources: tuple[Url, ...] = Field(default=(), description="package repositories (baseurl)")
     mirrors: tuple[Url, ...] = Field(default=(), description="mirror lists")
     repos: tuple[str, ...] = Field(default=(), description=".repo files")
-    enable_repos: tuple[RepoPattern, ...] = Field(default=(), description="ids of `repos`, or patterns of them")
+    enable_repos: tuple[RepoPattern, ...] = Field(
+        default=(), description="ids of `repos`, or patterns of them"
+    )
     disable_repos: tuple[RepoPattern, ...] = Field(default=(), description="likewise; they win")
     installpkgs: tuple[str, ...] = Field(default=(), description="packages for the installer itself")
     excludepkgs: tuple[str, ...] = ()
-    rootfs_size: int | None = Field(default=None, ge=1, le=64, description="GiB of the root file system; not given: from the tree's size")
+    rootfs_size: int | None = Field(
+        default=None, ge=1, le=64, description="GiB of the root file system; not given: from the tree's size"
+    )
     rootfs_type: Literal["squashfs", "squashfs-ext4", "erofs", "erofs-ext4"] | None = None
-    sharedir: str | None = Field(default=None, description="lorax's own templates; with the release's, another release's lorax can be used")
+    sharedir: str | None = Field(
+        default=None,
+        description="lorax's own templates; with the release's, another release's lorax can be used",
+    )
     conf_file: str = Field(default="/etc/lorax/lorax.conf", description="lorax's own configuration")
     dracut_args: tuple[str, ...] = ()
     buildarch: Word | None = None
-    tmp: str = Field(default="/var/tmp", description="directory for the installation root: several GiB; what a killed run left is swept")
+    tmp: str = Field(
+        default="/var/tmp",
+        description="directory for the installation root: several GiB; what a killed run left is swept",
+    )
     proxy: str | None = None
     bugurl: str = ""
     final: bool = Field(default=True, description="a release, not a preview")
@@ -46,14 +59,20 @@ class LoraxConfig(Model):
     ssl_verify: bool = True
     dnfplugins: tuple[str, ...] = ()
     timeout_minutes: int = Field(default=240, ge=1)
-    templates: tuple[str, ...] = Field(default=(), description="more templates that run in the installer's root (absolute paths)")
+    templates: tuple[str, ...] = Field(
+        default=(), description="more templates that run in the installer's root (absolute paths)"
+    )
     arch_templates: tuple[str, ...] = Field(
         default=(), description="more templates that run before the architecture's own (absolute paths)"
     )
-    variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default={}, description="for those templates")
+    variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
+        default={}, description="for those templates"
+    )
     python: str = Field(default="/usr/bin/python3", description="interpreter that has lorax")
     python_path: tuple[str, ...] = Field(default=(), description="PYTHONPATH of it")
-    path: tuple[str, ...] = Field(default=(), description="directories to look for programs in, before the system's")
+    path: tuple[str, ...] = Field(
+        default=(), description="directories to look for programs in, before the system's"
+    )
 
     @field_validator("python_path", "path")
     @classmethod
@@ -68,7 +87,9 @@ class LoraxConfig(Model):
     def _variables(cls, value: dict[str, str]) -> dict[str, str]:
         taken = sorted(set(value) & lorax_variables.RESERVED)
         if taken:
-            raise ValueError(f"{', '.join(taken)}: lorax itself gives templates what is called that: choose another name")
+            raise ValueError(
+                f"{', '.join(taken)}: lorax itself gives templates what is called that: choose another name"
+            )
         return value
 
     @field_validator("sources", "mirrors")
@@ -84,16 +105,23 @@ class InstallerConfig(Model):
     """The installer ISO."""
 
     backend: Literal["auto", "lorax", "live"] = Field(
-        default="auto", description="auto: lorax when it imports and a package source is configured, otherwise live"
+        default="auto",
+        description="auto: lorax when it imports and a package source is configured, otherwise live",
     )
     name: Name = Field(description="file name without suffix")
     volume_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,31}$")] = Field(
-        description="label of the medium: at most 32 characters (ECMA-119, 8.4.7), and none that lorax would replace"
+        description=(
+            "label of the medium: at most 32 characters (ECMA-119, 8.4.7), and none that lorax would replace"
+        )
     )
     variant: Name = "Atomic"
     defaults: Word = Field(description="key of `kickstarts`: what an interactive installation begins with")
-    unattended: Word | None = Field(default=None, description="key of `kickstarts`: put on the medium, with a boot entry of its own")
-    firmware: tuple[Firmware, ...] = Field(default=(Firmware.BIOS, Firmware.UEFI), min_length=1, description="under which it is tested")
+    unattended: Word | None = Field(
+        default=None, description="key of `kickstarts`: put on the medium, with a boot entry of its own"
+    )
+    firmware: tuple[Firmware, ...] = Field(
+        default=(Firmware.BIOS, Firmware.UEFI), min_length=1, description="under which it is tested"
+    )
     disk_size: Mebibytes = Field(default=8192, description="of the disk that the test installs on")
     timeout: int = Field(default=60, ge=0, le=3600, description="seconds the boot menu waits")
     live: LiveConfig = LiveConfig()

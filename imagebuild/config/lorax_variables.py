@@ -1,8 +1,9 @@
 """Which variables lorax gives to templates, by its version, and which nobody else may set.
 
-Read in lorax 24.0 … 46.0: src/pylorax/treebuilder.py (RuntimeBuilder.vars, TreeBuilder.vars), src/pylorax/ltmpl.py (the runner's builtins).
-A variable of the configuration with the name of one of these would win (ltmpl.py, `variables.setdefault`): lorax' own templates and ours
-would work in another root, or on another product.
+Read in lorax 24.0 … 46.0: src/pylorax/treebuilder.py (RuntimeBuilder.vars, TreeBuilder.vars),
+src/pylorax/ltmpl.py (the runner's builtins). A variable of the configuration with the name of one of these
+would win (ltmpl.py, `variables.setdefault`): lorax' own templates and ours would work in another root, or on
+another product.
 """
 
 import re
@@ -14,7 +15,9 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """From which version on a variable is given, and from which on it is not any more; branches (a version's beginning) have their own."""
+    """From which version on a variable is given, and from which on it is not any more; branches (a version's
+    beginning) have their own.
+    """
 
     since: Version = ()
     until: Version = ()
@@ -22,7 +25,10 @@ class Span:
 
     def covers(self, version: Version) -> bool:
         """Whether a version of lorax gives it."""
-        first = next((since for branch, since in (self.branches or {}).items() if version[: len(branch)] == branch), self.since)
+        first = next(
+            (since for branch, since in (self.branches or {}).items() if version[: len(branch)] == branch),
+            self.since,
+        )
         return version >= first and not (self.until and version >= self.until)
 
 
@@ -34,20 +40,50 @@ RUNTIME = {
     "branding": Span(since=(34, 11), branches={(28, 14): (28, 14, 69), (34, 9): (34, 9, 1)}),
 }
 ARCH = {
-    **dict.fromkeys(("arch", "product", "runtime_img", "runtime_base", "inroot", "outroot", "basearch", "isolabel", "udev", "exists"), ALWAYS),
+    **dict.fromkeys(
+        (
+            "arch",
+            "product",
+            "runtime_img",
+            "runtime_base",
+            "inroot",
+            "outroot",
+            "basearch",
+            "isolabel",
+            "udev",
+            "exists",
+        ),
+        ALWAYS,
+    ),
     **dict.fromkeys(("domacboot", "doupgrade", "workdir", "lower", "glob"), ALWAYS),
     "libdir": Span(until=(43, 5)),
     "extra_boot_args": Span(since=(29, 28), branches={(28, 14): (28, 14, 25)}),
 }
-# Mako's own (codegen.py, RESERVED_NAMES; runtime.py), and arguments of LoraxTemplateRunner.run and Template.render
+# Mako's own (codegen.py, RESERVED_NAMES; runtime.py), and arguments of LoraxTemplateRunner.run and
+# Template.render
 TAKEN = frozenset(
-    {"context", "loop", "caller", "self", "parent", "local", "next", "UNDEFINED", "STOP_RENDERING", "capture", "pageargs", "runtime", "templatefile"}
+    {
+        "context",
+        "loop",
+        "caller",
+        "self",
+        "parent",
+        "local",
+        "next",
+        "UNDEFINED",
+        "STOP_RENDERING",
+        "capture",
+        "pageargs",
+        "runtime",
+        "templatefile",
+    }
 )
 RESERVED = frozenset(RUNTIME) | frozenset(ARCH) | TAKEN
 
 
 def given(version: Version | None, *, arch: bool = False) -> frozenset[str]:
-    """Return what a lorax gives to templates that run in the installer's root, or (`arch`) before the architecture's own.
+    """Return what a lorax gives to templates that run in the installer's root, or (`arch`) before the
+    architecture's own.
 
     Of a version that is not known (None): whatever any gives.
     """

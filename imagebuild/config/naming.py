@@ -1,7 +1,9 @@
-"""What a release line may be called: what `config` accepts here, the end of the job accepts (names, metadata, signatures, promotion).
+"""What a release line may be called: what `config` accepts here, the end of the job accepts (names, metadata,
+signatures, promotion).
 
-The rules of metadata are productmd's own, asked rather than repeated (productmd 1.51: composeinfo.py, treeinfo.py, common.py); those of
-files are what CHECKSUM lists, addresses and file systems bear (publish/checksum.py, publish/verify.py; NAME_MAX of limits.h).
+The rules of metadata are productmd's own, asked rather than repeated (productmd 1.51: composeinfo.py,
+treeinfo.py, common.py); those of files are what CHECKSUM lists, addresses and file systems bear
+(publish/checksum.py, publish/verify.py; NAME_MAX of limits.h).
 """
 
 import re
@@ -15,12 +17,14 @@ from productmd.composeinfo import Compose, ComposeInfo, Variant
 from productmd.treeinfo import TreeInfo
 from productmd.treeinfo import Variant as TreeVariant
 
-# a name of a file or directory of a release: stands in a CHECKSUM list, in an address, in a shell, and is no option
+# a name of a file or directory of a release: stands in a CHECKSUM list, in an address, in a shell, and is no
+# option
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 # a compose id besides that is asked for by `verify` before anything is believed
 COMPOSE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LONGEST = 255
-# what the longest name of a release has besides a compose id, or besides name and release: .partial, -ARCH-CHECKSUM, .vagrant-virtualbox.box.sig
+# what the longest name of a release has besides a compose id, or besides name and release: .partial, -ARCH-
+# CHECKSUM, .vagrant-virtualbox.box.sig
 ID_REST = len("-loongarch64-CHECKSUM.partial")
 FILE_REST = len("--99991231.n.99999.loongarch64.vagrant-virtualbox.box.sig")
 # directories of a release that are no variant's
@@ -39,7 +43,8 @@ DAY = "20261126"
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What names are made of. `variants` and `names` have the key of the configuration that says it; `formats` likewise, of each name.
+    """What names are made of. `variants` and `names` have the key of the configuration that says it;
+    `formats` likewise, of each name.
 
     `compose` and `nightly` are templates of compose ids; `installer_variant` is None where no ISO is made.
     """
@@ -57,7 +62,9 @@ class Line:
 
 
 def short(product: str) -> str:
-    """Return a product's short name, which stands in metadata (release.short) and in the names of files (pungi, media_checksums)."""
+    """Return a product's short name, which stands in metadata (release.short) and in the names of files
+    (pungi, media_checksums).
+    """
     return product.replace(" ", "")
 
 
@@ -83,7 +90,11 @@ def is_destination(url: str) -> bool:
         return False
     if parts.scheme in ("rsync", "ssh"):
         return HOST.fullmatch(parts.netloc) is not None and REMOTE_PATH.fullmatch(parts.path) is not None
-    return not parts.netloc if parts.scheme == "file" else parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) is not None
+    return (
+        not parts.netloc
+        if parts.scheme == "file"
+        else parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) is not None
+    )
 
 
 def is_arch(name: str) -> bool:
@@ -118,7 +129,10 @@ def _release(line: Line) -> Iterator[tuple[str, str]]:
 
 
 def _compose_ids(line: Line) -> Iterator[tuple[str, str]]:
-    for key, template, kind in (("compose", line.compose, "production"), ("nightly", line.nightly, "nightly")):
+    for key, template, kind in (
+        ("compose", line.compose, "production"),
+        ("nightly", line.nightly, "nightly"),
+    ):
         name = _compose_id(line, template)
         says = _wrong_id(name, kind)
         # the template is at fault when it would be wrong with any product
@@ -127,13 +141,21 @@ def _compose_ids(line: Line) -> Iterator[tuple[str, str]]:
         elif says:
             yield f"publish.{key}", says
     release, nightly = _pattern(line, line.compose), _pattern(line, line.nightly)
-    if release.fullmatch(_compose_id(line, line.nightly)) or nightly.fullmatch(_compose_id(line, line.compose)):
-        yield "publish.nightly", "nightlies would have the names of releases: they must be told apart by their compose ids"
+    if release.fullmatch(_compose_id(line, line.nightly)) or nightly.fullmatch(
+        _compose_id(line, line.compose)
+    ):
+        yield (
+            "publish.nightly",
+            "nightlies would have the names of releases: they must be told apart by their compose ids",
+        )
 
 
 def _wrong_id(name: str, kind: str) -> str:
     if not COMPOSE_ID.fullmatch(name):
-        return f"the compose id would be {name!r}, but those have letters, digits and . _ - only, a letter or digit in front"
+        return (
+            f"the compose id would be {name!r}, but those have letters, digits and . _ - only, a letter or"
+            " digit in front"
+        )
     if len(name) + ID_REST > LONGEST:
         return f"the compose id would be {name!r}, which is too long for the files that are named after it"
     return _refused(_compose(name, kind).validate)
@@ -141,12 +163,19 @@ def _wrong_id(name: str, kind: str) -> str:
 
 def _compose_id(line: Line, template: str, product: str | None = None) -> str:
     # a respin of many digits: what is long enough for it is never too short
-    return Template(template).safe_substitute(product=product or line.product, release=line.release, date=DAY, respin="99999")
+    return Template(template).safe_substitute(
+        product=product or line.product, release=line.release, date=DAY, respin="99999"
+    )
 
 
 def _pattern(line: Line, template: str) -> re.Pattern[str]:
     escaped = re.escape(template).replace(r"\$\{", "${").replace(r"\}", "}")
-    values = {"product": re.escape(line.product), "release": re.escape(line.release), "date": r"\d{8}", "respin": r"\d+"}
+    values = {
+        "product": re.escape(line.product),
+        "release": re.escape(line.release),
+        "date": r"\d{8}",
+        "respin": r"\d+",
+    }
     return re.compile(Template(escaped).safe_substitute(values), re.ASCII)
 
 
@@ -210,4 +239,7 @@ def _arches(line: Line) -> Iterator[tuple[str, str]]:
     if unknown:
         yield "publish.arches", f"productmd knows no architecture {', '.join(unknown)}"
     if line.arch not in line.arches:
-        yield "publish.arches", f"lacks {line.arch}, which this configuration builds: it could not be promoted"
+        yield (
+            "publish.arches",
+            f"lacks {line.arch}, which this configuration builds: it could not be promoted",
+        )

@@ -8,17 +8,24 @@ from imagebuild.errors import UsageError
 
 
 def shared_directory(name: str) -> Path:
-    """Return one of the product's data directories (configs, kickstarts, templates), in a checkout or installed."""
+    """Return one of the product's data directories (configs, kickstarts, templates), in a checkout or
+    installed.
+    """
     package = Path(__file__).parent.parent
     installed = package / "share" / name
     return installed if installed.is_dir() else package.parent / name
 
 
 def source_date_epoch() -> int | None:
-    """Return SOURCE_DATE_EPOCH (reproducible-builds.org): the time that everything made is given. None: the commit's."""
+    """Return SOURCE_DATE_EPOCH (reproducible-builds.org): the time that everything made is given. None: the
+    commit's.
+    """
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if text and not re.fullmatch(r"\d{1,12}", text):
-        raise UsageError(f"SOURCE_DATE_EPOCH={text!r} is no number of seconds", hint="unset it: the commit's own time is used then")
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH={text!r} is no number of seconds",
+            hint="unset it: the commit's own time is used then",
+        )
     return int(text) if text else None
 
 

@@ -11,11 +11,22 @@ from imagebuild.config.fields import Model, Percent, Ref, Url, Word, file_url, p
 class SigningConfig(Model):
     """The OpenPGP key that signs CHECKSUM files and summaries: of an agent's keyring, or of a file."""
 
-    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_+@<>-]+$", description="fingerprint or user id of the key")]
-    homedir: str | None = Field(default=None, description="GnuPG home directory; not given: the user's own, with its agent")
-    key_file: str | None = Field(default=None, description="file of the secret key, without a passphrase; a throw-away keyring takes it")
-    generate: bool = Field(default=False, description="make the key if the home directory has none: for demonstrations")
-    detached: bool = Field(default=False, description="also write a detached signature (NAME.sig) of every download")
+    user: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9 .,_+@<>-]+$", description="fingerprint or user id of the key")
+    ]
+    homedir: str | None = Field(
+        default=None, description="GnuPG home directory; not given: the user's own, with its agent"
+    )
+    key_file: str | None = Field(
+        default=None,
+        description="file of the secret key, without a passphrase; a throw-away keyring takes it",
+    )
+    generate: bool = Field(
+        default=False, description="make the key if the home directory has none: for demonstrations"
+    )
+    detached: bool = Field(
+        default=False, description="also write a detached signature (NAME.sig) of every download"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "SigningConfig":
@@ -34,7 +45,9 @@ class VariantsConfig(Model):
 
 
 class GrowthConfig(Model):
-    """By how much (percent of the release before) something may grow until somebody waives it; null: as much as it likes."""
+    """By how much (percent of the release before) something may grow until somebody waives it; null: as much
+    as it likes.
+    """
 
     tree: Percent | None = 5
     artifacts: Percent | None = 5
@@ -44,42 +57,75 @@ class GrowthConfig(Model):
 class KeepConfig(Model):
     """What `imagebuild prune` leaves."""
 
-    nightlies: int = Field(default=14, ge=0, description="newest nightly composes; what was promoted is always kept")
+    nightlies: int = Field(
+        default=14, ge=0, description="newest nightly composes; what was promoted is always kept"
+    )
     builds: int = Field(default=3, ge=1, description="newest builds whose artifacts stay in the store")
-    commits: int = Field(default=10, ge=1, description="commits of each ref that stay in the store's repository")
+    commits: int = Field(
+        default=10, ge=1, description="commits of each ref that stay in the store's repository"
+    )
+
+
 # a template of composes: ${product}, ${release}, ${date} (YYYYMMDD) and ${respin} may stand in it
 ComposeTemplate = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]|\$\{(product|release|date|respin)\})+$")]
 
 
 class PublishConfig(Model):
-    """How releases are named, signed, limited and promoted (as Fedora's two-week releases were: tests/data/fedora/naming-rules.yaml)."""
+    """How releases are named, signed, limited and promoted (as Fedora's two-week releases were:
+    tests/data/fedora/naming-rules.yaml).
+    """
 
-    compose: ComposeTemplate = Field(default="${product}-Atomic-${release}-${date}.${respin}", description="compose id of a release")
-    nightly: ComposeTemplate = Field(default="${product}-${release}-${date}.n.${respin}", description="compose id of a nightly")
+    compose: ComposeTemplate = Field(
+        default="${product}-Atomic-${release}-${date}.${respin}", description="compose id of a release"
+    )
+    nightly: ComposeTemplate = Field(
+        default="${product}-${release}-${date}.n.${respin}", description="compose id of a nightly"
+    )
     variants: VariantsConfig = VariantsConfig()
     subvariant: Word = Field(default="Atomic", description="of images.json (productmd)")
-    signing: SigningConfig | None = Field(default=None, description="who signs; without it nothing is released")
+    signing: SigningConfig | None = Field(
+        default=None, description="who signs; without it nothing is released"
+    )
     other_keys: tuple[str, ...] = Field(
         default=(),
-        description="files of public keys that other releases at the destination are signed with: former keys, other lines' keys",
+        description=(
+            "files of public keys that other releases at the destination are signed with: former keys, other"
+            " lines' keys"
+        ),
     )
-    url: Annotated[str, Field(pattern=r"^https?://[^\s'\"\\`$<>?#]*/$"), AfterValidator(parsed)] | None = Field(
-        default=None,
-        description="where the world finds the directory of releases (with / at the end): feeds and mails need whole addresses",
+    url: Annotated[str, Field(pattern=r"^https?://[^\s'\"\\`$<>?#]*/$"), AfterValidator(parsed)] | None = (
+        Field(
+            default=None,
+            description=(
+                "where the world finds the directory of releases (with / at the end): feeds and mails need"
+                " whole addresses"
+            ),
+        )
     )
-    destination: Annotated[str, BeforeValidator(file_url), Field(pattern=r"^(file:///|rsync://|ssh://|s3://|file://\$\{store\}/)[^\s'\"\\`]*$")] | None = Field(
-        default=None, description="where `imagebuild promote` puts releases"
+    destination: (
+        Annotated[
+            str,
+            BeforeValidator(file_url),
+            Field(pattern=r"^(file:///|rsync://|ssh://|s3://|file://\$\{store\}/)[^\s'\"\\`]*$"),
+        ]
+        | None
+    ) = Field(default=None, description="where `imagebuild promote` puts releases")
+    repo: Url | None = Field(
+        default=None, description="stable repository (file://) in which promotion moves the ref"
     )
-    repo: Url | None = Field(default=None, description="stable repository (file://) in which promotion moves the ref")
     ref: Ref | None = Field(
         default=None,
-        description="stable ref, which promotion moves and installed hosts follow; not given: the built ref without `updates/` (Fedora's "
-        "nightly refs have it)",
+        description=(
+            "stable ref, which promotion moves and installed hosts follow; not given: the built ref without"
+            " `updates/` (Fedora's nightly refs have it)"
+        ),
     )
     previous_major: Ref | None = Field(
         default=None, description="ref of the release line before, whose hosts get a static delta too"
     )
-    arches: tuple[Word, ...] = Field(default=("x86_64",), min_length=1, description="architectures that are promoted together")
+    arches: tuple[Word, ...] = Field(
+        default=("x86_64",), min_length=1, description="architectures that are promoted together"
+    )
     growth: GrowthConfig = GrowthConfig()
     keep: KeepConfig = KeepConfig()
 
@@ -97,7 +143,9 @@ class PublishConfig(Model):
                 if template.count(word) != 1:
                     raise ValueError(f"{name}: {template!r} needs {word} exactly once")
         if self.compose == self.nightly:
-            raise ValueError("compose and nightly are the same: releases and nightlies must be told apart by name")
+            raise ValueError(
+                "compose and nightly are the same: releases and nightlies must be told apart by name"
+            )
         if self.repo is not None and not self.repo.startswith("file://"):
             raise ValueError("repo: a ref is moved in a repository of this host: give file:///PATH")
         return self

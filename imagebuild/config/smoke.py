@@ -44,14 +44,32 @@ class SmokeConfig(Model):
     user: Word = Field(description="the default user that cloud-init makes")
     installed: tuple[Firmware, ...] = Field(
         default=(Firmware.UEFI, Firmware.BIOS),
-        description="under which firmware the disk itself is held against the criteria while its downloads are still being compressed: "
-        "under the first against all, under others against those about booting",
+        description=(
+            "under which firmware the disk itself is held against the criteria while its downloads are still"
+            " being compressed: under the first against all, under others against those about booting"
+        ),
     )
-    tries: int = Field(default=2, ge=1, le=5, description="what fails is tried that often; passing later than at once is `flaky`")
-    cores: int | None = Field(default=None, ge=1, le=64, description="processors; not given: 2 under KVM, 1 under emulation")
-    cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(,[A-Za-z0-9.+-][A-Za-z0-9._+=-]*)*$")] | None = Field(
-        default=None, description="QEMU's -cpu; not given: the host's under KVM, the cheapest on which the tree can run under emulation"
+    tries: int = Field(
+        default=2,
+        ge=1,
+        le=5,
+        description="what fails is tried that often; passing later than at once is `flaky`",
+    )
+    cores: int | None = Field(
+        default=None, ge=1, le=64, description="processors; not given: 2 under KVM, 1 under emulation"
+    )
+    cpu: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(,[A-Za-z0-9.+-][A-Za-z0-9._+=-]*)*$")]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "QEMU's -cpu; not given: the host's under KVM, the cheapest on which the tree can run under"
+            " emulation"
+        ),
     )
     memory: Mebibytes = 2048
     failed_units_allowed: dict[str, str] = Field(default={}, description="unit -> why it may fail")
-    messages_allowed: tuple[MessageConfig, ...] = Field(default=(), description="messages of journal and console that are known")
+    messages_allowed: tuple[MessageConfig, ...] = Field(
+        default=(), description="messages of journal and console that are known"
+    )

@@ -1,6 +1,8 @@
-"""The versions of the kickstart language that pykickstart knows: which can install a tree, and which have a command or an option.
+"""The versions of the kickstart language that pykickstart knows: which can install a tree, and which have a
+command or an option.
 
-Fedora's are F21 …, those of Red Hat Enterprise Linux and CentOS RHEL7 …; DEVEL is the newest of Fedora's (pykickstart, version.py).
+Fedora's are F21 …, those of Red Hat Enterprise Linux and CentOS RHEL7 …; DEVEL is the newest of Fedora's
+(pykickstart, version.py).
 """
 
 import functools
@@ -19,7 +21,10 @@ def problem(syntax: str) -> str:
     if syntax not in versionMap:
         return f"pykickstart knows no version {syntax!r}"
     if SOURCE not in commandMap[versionMap[syntax]]:
-        return f"the kickstart version {syntax} has no `{SOURCE}`, so that no tree can be installed: it came with {shown(having(SOURCE))}"
+        return (
+            f"the kickstart version {syntax} has no `{SOURCE}`, so that no tree can be installed: it came"
+            f" with {shown(having(SOURCE))}"
+        )
     return ""
 
 
@@ -35,18 +40,24 @@ def _handler_class(number: int) -> Any:
 
 
 def handler(syntax: str) -> Any:
-    """Return pykickstart's handler of a version. By its number: it has a name for DEVEL, but no module of that name."""
+    """Return pykickstart's handler of a version. By its number: it has a name for DEVEL, but no module of
+    that name.
+    """
     return _handler_class(versionMap[syntax])()
 
 
 def having(command: str, option: str = "") -> list[str]:
-    """Return the versions that have a command (and an option of it, such as `--nohome`), which does something there."""
+    """Return the versions that have a command (and an option of it, such as `--nohome`), which does something
+    there.
+    """
     names = [name for name in versionMap if name != "DEVEL"]
     return [name for name in names if _has(commandMap[versionMap[name]].get(command), option)]
 
 
 def _has(command: Callable[[], Any] | None, option: str) -> bool:
-    if command is None or (isinstance(command, type) and issubclass(command, RemovedCommand | DeprecatedCommand)):
+    if command is None or (
+        isinstance(command, type) and issubclass(command, RemovedCommand | DeprecatedCommand)
+    ):
         return False
     if not option:
         return True
@@ -59,7 +70,10 @@ def shown(names: Iterable[str]) -> str:
     chosen = set(names)
     words = []
     for prefix in ("F", "RHEL"):
-        family = sorted((name for name in versionMap if name.rstrip("0123456789") in (prefix, f"{prefix}C")), key=lambda name: versionMap[name])
+        family = sorted(
+            (name for name in versionMap if name.rstrip("0123456789") in (prefix, f"{prefix}C")),
+            key=lambda name: versionMap[name],
+        )
         inside = [name for name in family if name in chosen]
         if inside and inside[-1] == family[-1]:
             words.append(f"{inside[0]} and newer")

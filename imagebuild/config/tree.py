@@ -8,11 +8,20 @@ from imagebuild.config.fields import AbsolutePath, Model, Url, Word
 
 
 class TlsConfig(Model):
-    """Files (PEM) for the server that commits are pulled from, on the build machine only: installed hosts have their own remote."""
+    """Files (PEM) for the server that commits are pulled from, on the build machine only: installed hosts
+    have their own remote.
+    """
 
-    ca: str | None = Field(default=None, description="authorities that sign the server's certificate, in place of the system's")
-    certificate: str | None = Field(default=None, description="certificate that the build machine shows to the server")
-    key: str | None = Field(default=None, description="its private key, without a passphrase; not given: it stands in `certificate`, too")
+    ca: str | None = Field(
+        default=None, description="authorities that sign the server's certificate, in place of the system's"
+    )
+    certificate: str | None = Field(
+        default=None, description="certificate that the build machine shows to the server"
+    )
+    key: str | None = Field(
+        default=None,
+        description="its private key, without a passphrase; not given: it stands in `certificate`, too",
+    )
 
     @model_validator(mode="after")
     def _pair(self) -> "TlsConfig":
@@ -27,40 +36,60 @@ class TreeConfig(Model):
     """Where the commit comes from, who signed it, and where installed hosts look for the next one."""
 
     url: Url = Field(description="repository to pull the commit from")
-    # how the server is reached changes no artifact and concerns nobody else: neither in keys nor in what is published
+    # how the server is reached changes no artifact and concerns nobody else: neither in keys nor in what is
+    # published
     tls: TlsConfig | None = Field(
-        default=None, exclude=True, description="for pulling from `url` by the build machine; installed hosts know nothing of it"
+        default=None,
+        exclude=True,
+        description="for pulling from `url` by the build machine; installed hosts know nothing of it",
     )
     proxy: str | None = Field(
         default=None,
         exclude=True,
-        description="http://HOST:PORT, for pulling from `url` by the build machine, whatever the environment says; installed hosts know "
-        "nothing of it",
+        description=(
+            "http://HOST:PORT, for pulling from `url` by the build machine, whatever the environment says;"
+            " installed hosts know nothing of it"
+        ),
     )
-    gpg_keys: tuple[str, ...] = Field(default=(), description="files of public keys, one of which must have signed the commit")
+    gpg_keys: tuple[str, ...] = Field(
+        default=(), description="files of public keys, one of which must have signed the commit"
+    )
     allow_unsigned: bool = Field(default=False, description="go without a signature; to be set by hand only")
     osname: Word = Field(description="stateroot of installed hosts")
     remote: Word = Field(description="name of the remote on installed hosts")
     update_url: Url = Field(description="what installed hosts upgrade from")
-    update_gpg_key: AbsolutePath = Field(description="path of the public key inside the tree, for the remote of installed hosts")
-    update_verify: bool = Field(default=True, description="whether installed hosts check signatures: Fedora 25's did not")
+    update_gpg_key: AbsolutePath = Field(
+        description="path of the public key inside the tree, for the remote of installed hosts"
+    )
+    update_verify: bool = Field(
+        default=True, description="whether installed hosts check signatures: Fedora 25's did not"
+    )
     attempts: int = Field(default=4, ge=1, le=20)
-    low_speed_bytes: int = Field(default=1000, ge=0, description="bytes per second below which a transfer counts as stalled")
+    low_speed_bytes: int = Field(
+        default=1000, ge=0, description="bytes per second below which a transfer counts as stalled"
+    )
     low_speed_seconds: float = Field(default=60, gt=0)
 
     @model_validator(mode="after")
     def _signed(self) -> "TreeConfig":
         if not self.gpg_keys and not self.allow_unsigned:
-            raise ValueError("gpg_keys is empty: name the keys that sign the commits, or set allow_unsigned: true")
+            raise ValueError(
+                "gpg_keys is empty: name the keys that sign the commits, or set allow_unsigned: true"
+            )
         return self
 
     @field_validator("proxy")
     @classmethod
     def _proxy(cls, value: str | None) -> str | None:
         if value is not None and "@" in value:
-            raise ValueError("a configuration is no place for a password: leave tree.proxy away, and set https_proxy in the environment")
+            raise ValueError(
+                "a configuration is no place for a password: leave tree.proxy away, and set https_proxy in"
+                " the environment"
+            )
         # without a port libcurl would take 1080, requests 80
-        if value is not None and not re.fullmatch(r"http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?", value):
+        if value is not None and not re.fullmatch(
+            r"http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?", value
+        ):
             raise ValueError("must be http://HOST:PORT")
         return value
 

@@ -1,8 +1,9 @@
-"""GRUB on a disk image without grub-install: images made by the tree's own grub-mkimage, written to the plain file.
+"""GRUB on a disk image without grub-install: images made by the tree's own grub-mkimage, written to the plain
+file.
 
-The block lists follow GRUB's manual ("Images") and grub-core/boot/i386/pc/{boot,diskboot}.S: boot.img holds the sector of
-core.img at 0x5c and a jump to be disabled at 0x66; core.img's first sector ends with a block list (start, sectors - 1,
-segment 0x820) for the rest of it.
+The block lists follow GRUB's manual ("Images") and grub-core/boot/i386/pc/{boot,diskboot}.S: boot.img holds
+the sector of core.img at 0x5c and a jump to be disabled at 0x66; core.img's first sector ends with a block
+list (start, sectors - 1, segment 0x820) for the rest of it.
 """
 
 import struct
@@ -18,9 +19,31 @@ from imagebuild.kinds import Firmware
 from imagebuild.tools import command, temporary
 
 MODULES = (
-    "normal", "configfile", "linux", "search", "search_fs_uuid", "part_gpt", "part_msdos", "ext2", "lvm", "xfs", "echo", "test", "ls",
-    "cat", "help", "reboot", "halt", "serial", "terminal", "gzio", "sleep", "probe", "regexp", "password_pbkdf2",
-)  # fmt: skip
+    "normal",
+    "configfile",
+    "linux",
+    "search",
+    "search_fs_uuid",
+    "part_gpt",
+    "part_msdos",
+    "ext2",
+    "lvm",
+    "xfs",
+    "echo",
+    "test",
+    "ls",
+    "cat",
+    "help",
+    "reboot",
+    "halt",
+    "serial",
+    "terminal",
+    "gzio",
+    "sleep",
+    "probe",
+    "regexp",
+    "password_pbkdf2",
+)
 BIOS_MODULES = ("biosdisk", "vga_text")
 UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
 WORK = PurePosixPath("/run/grub")
@@ -45,7 +68,9 @@ LAYOUTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """GRUB as the tree makes it: the directory below /boot its menu lies in, its version, and the images for the plan's firmware."""
+    """GRUB as the tree makes it: the directory below /boot its menu lies in, its version, and the images for
+    the plan's firmware.
+    """
 
     directory: str
     version: str
@@ -55,7 +80,9 @@ class Loader:
 
 
 def early_config(plan: Plan, directory: str) -> str:
-    """Return the configuration embedded in the images: find /boot by its UUID, talk to screen and serial line, read the menu."""
+    """Return the configuration embedded in the images: find /boot by its UUID, talk to screen and serial
+    line, read the menu.
+    """
     return (
         "serial --unit=0 --speed=115200\n"
         "terminal_input console serial\n"
@@ -68,15 +95,22 @@ def early_config(plan: Plan, directory: str) -> str:
 
 def find_layout(target: Sandbox) -> GrubLayout:
     """Return which of the LAYOUTS the tree has. Raises BuildError for a tree without GRUB."""
-    found = target.run(["sh", "-c", 'for p; do command -v "$p" || :; done', "sh", *[layout.program for layout in LAYOUTS]])
+    found = target.run(
+        ["sh", "-c", 'for p; do command -v "$p" || :; done', "sh", *[layout.program for layout in LAYOUTS]]
+    )
     for layout in LAYOUTS:
         if any(line.rpartition("/")[2] == layout.program for line in found.splitlines()):
             return layout
-    raise BuildError("the tree has no grub-mkimage: no boot loader can be made from it", hint="add GRUB's tools to the compose")
+    raise BuildError(
+        "the tree has no grub-mkimage: no boot loader can be made from it",
+        hint="add GRUB's tools to the compose",
+    )
 
 
 def make_loader(target: Sandbox, plan: Plan, layout: GrubLayout) -> Loader:
-    """Have the tree's grub-mkimage make what the plan's firmware needs. Raises BuildError when the tree lacks the modules."""
+    """Have the tree's grub-mkimage make what the plan's firmware needs. Raises BuildError when the tree lacks
+    the modules.
+    """
     target.write({WORK / "early.cfg": File(data=early_config(plan, layout.directory).encode())})
     loader: dict[str, bytes] = {}
     if Firmware.BIOS in plan.firmware:
@@ -92,13 +126,32 @@ def make_loader(target: Sandbox, plan: Plan, layout: GrubLayout) -> Loader:
 
 def _mkimage(target: Sandbox, layout: GrubLayout, platform: str, output: str, names: tuple[str, ...]) -> None:
     modules = f"{layout.modules}/{platform}"
-    target.run([layout.program, "-O", platform, "-d", modules, "-p", "/grub", "-c", WORK / "early.cfg", "-o", WORK / output, *names])
+    target.run(
+        [
+            layout.program,
+            "-O",
+            platform,
+            "-d",
+            modules,
+            "-p",
+            "/grub",
+            "-c",
+            WORK / "early.cfg",
+            "-o",
+            WORK / output,
+            *names,
+        ]
+    )
 
 
-def write_loader(file: Path, plan: Plan, loader: Loader, *, fill: Callable[[Path, Path], None] | None = None) -> None:
-    """Write GRUB into the disk (image): MBR and BIOS boot partition (or the gap before the first partition), and the ESP.
+def write_loader(
+    file: Path, plan: Plan, loader: Loader, *, fill: Callable[[Path, Path], None] | None = None
+) -> None:
+    """Write GRUB into the disk (image): MBR and BIOS boot partition (or the gap before the first partition),
+    and the ESP.
 
-    `fill` (FAT image, program) copies the program to /EFI/BOOT/BOOTX64.EFI; mtools does it where nothing else is said.
+    `fill` (FAT image, program) copies the program to /EFI/BOOT/BOOTX64.EFI; mtools does it where nothing else
+    is said.
     """
     if loader.core:
         _write_bios(file, plan, loader)
@@ -111,7 +164,9 @@ def _write_bios(file: Path, plan: Plan, loader: Loader) -> None:
     place = plan.partition("biosboot")
     start, room = (place.start, place.size) if place else (SECTOR, plan.partitions[0].start - SECTOR)
     if len(loader.core) > room:
-        raise BuildError(f"GRUB's core image is {len(loader.core)} bytes, but there is room for {room} before /boot")
+        raise BuildError(
+            f"GRUB's core image is {len(loader.core)} bytes, but there is room for {room} before /boot"
+        )
     sector = start // SECTOR
     core = bytearray(loader.core)
     count = -(-len(core) // SECTOR)
@@ -125,8 +180,12 @@ def _write_bios(file: Path, plan: Plan, loader: Loader) -> None:
         disk.write(core)
 
 
-def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Callable[[Path, Path], None]) -> None:
-    """Make the FAT file system beside the disk and copy it into its place: the host's kernel need not know FAT."""
+def _write_esp(
+    file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Callable[[Path, Path], None]
+) -> None:
+    """Make the FAT file system beside the disk and copy it into its place: the host's kernel need not know
+    FAT.
+    """
     with temporary.within(file.parent, "esp") if file.is_file() else temporary.directory("esp") as place:
         image, program = place / "esp.img", place / "bootx64.efi"
         with image.open("wb") as stream:
@@ -152,7 +211,8 @@ def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Cal
 
 def fill_with_mtools(image: Path, program: Path) -> None:
     """Copy a program to /EFI/BOOT/BOOTX64.EFI of a FAT image (UEFI 2.10, 3.5.1.1), without mounting it."""
-    # of a path after -i mtools takes some characters for its own (config.c of 4.0.33): it is given the name alone, in its directory
+    # of a path after -i mtools takes some characters for its own (config.c of 4.0.33): it is given the name
+    # alone, in its directory
     command.run(["mmd", "-i", image.name, "::/EFI", "::/EFI/BOOT"], env=MTOOLS, cwd=image.parent)
     copy_into_fat(image, program, "::/EFI/BOOT/BOOTX64.EFI")
 
@@ -163,7 +223,9 @@ def copy_into_fat(image: Path, file: Path, path: str) -> None:
 
 
 def _copy(source: Path, file: Path, start: int) -> None:
-    """Copy a file system into the disk at an offset. In a new image zeros are there already; on a disk there may be anything."""
+    """Copy a file system into the disk at an offset. In a new image zeros are there already; on a disk there
+    may be anything.
+    """
     chunk, sparse = 1 << 16, file.is_file()
     with source.open("rb") as stream, file.open("r+b") as disk:
         for position in range(0, source.stat().st_size, chunk):

@@ -1,4 +1,6 @@
-"""A commit in a repository as mount points see it (`mount_points.Tree`). Apart from there: the live installer has no libostree binding."""
+"""A commit in a repository as mount points see it (`mount_points.Tree`). Apart from there: the live installer
+has no libostree binding.
+"""
 
 import functools
 from dataclasses import dataclass

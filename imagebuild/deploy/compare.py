@@ -1,7 +1,7 @@
 """Two disk images, byte by byte: where they differ, named by partition, file and inode.
 
-Who wants to know why a build was not reproduced is told what to look at. ext4(5)'s and the FAT's layout are read here and through
-debugfs(8), xfs through xfs_db(8), mtools for FAT: all on plain files.
+Who wants to know why a build was not reproduced is told what to look at. ext4(5)'s and the FAT's layout are
+read here and through debugfs(8), xfs through xfs_db(8), mtools for FAT: all on plain files.
 """
 
 import contextlib
@@ -19,12 +19,23 @@ CHUNK = 1 << 20
 BLOCK = 4096
 SHOWN = 20
 # what a table or a file system that is none, or is damaged, makes its reader stumble over
-MALFORMED = (struct.error, KeyError, IndexError, TypeError, ValueError, ZeroDivisionError, OverflowError, MemoryError)
+MALFORMED = (
+    struct.error,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+    OverflowError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Blocks of one area that differ: how many, the first one's offset in the disk, and what they belong to, as far as it can be told."""
+    """Blocks of one area that differ: how many, the first one's offset in the disk, and what they belong to,
+    as far as it can be told.
+    """
 
     area: str
     blocks: int
@@ -33,7 +44,9 @@ class Difference:
 
 
 class ComparisonError(BuildError):
-    """Two images could not be compared: whether they differ is not known (cmp(1) and diff(1) end with 2 then, and 1 when they differ)."""
+    """Two images could not be compared: whether they differ is not known (cmp(1) and diff(1) end with 2 then,
+    and 1 when they differ).
+    """
 
     exit_code = 2
 
@@ -48,7 +61,9 @@ def compare(one: Path, other: Path) -> list[Difference]:
     except UsageError:
         raise
     except BuildError as error:
-        raise ComparisonError(f"{one} and {other} cannot be compared: {error.message}", hint=error.hint, log=error.log) from error
+        raise ComparisonError(
+            f"{one} and {other} cannot be compared: {error.message}", hint=error.hint, log=error.log
+        ) from error
     except Exception as error:
         # also what nobody has thought of must not look like a difference
         raise ComparisonError(f"{one} and {other} cannot be compared: {error!r}") from error
@@ -58,20 +73,29 @@ def _compared(one: Path, other: Path) -> list[Difference]:
     with _raw(one) as left, _raw(other) as right:
         sizes = [file.stat().st_size for file in (left, right)]
         if sizes[0] != sizes[1]:
-            return [Difference(area=f"the size: {sizes[0]} and {sizes[1]} bytes", blocks=0, first=0, owners=())]
+            return [
+                Difference(area=f"the size: {sizes[0]} and {sizes[1]} bytes", blocks=0, first=0, owners=())
+            ]
         blocks = list(different_blocks(left, right))
-        return [found for area in _areas(left) for found in _in_area(left, right, area, blocks)] if blocks else []
+        return (
+            [found for area in _areas(left) for found in _in_area(left, right, area, blocks)]
+            if blocks
+            else []
+        )
 
 
 def _areas(disk: Path) -> list[Area]:
-    """Return the areas of a disk; all of it is one when it has no partition table that can be read: a file system, a piece of one, any file."""
+    """Return the areas of a disk; all of it is one when it has no partition table that can be read: a file
+    system, a piece of one, any file.
+    """
     size = disk.stat().st_size
     try:
         areas = read_map(disk)
     except (BuildError, *MALFORMED):
         areas = []
     ends = [0, *(area.start + area.size for area in areas)]
-    # a table may name what is not there, or the same twice; a FAT's boot sector looks like a table without partitions
+    # a table may name what is not there, or the same twice; a FAT's boot sector looks like a table without
+    # partitions
     if len(areas) > 1 and [area.start for area in areas] == ends[:-1] and ends[-1] == size:
         return areas
     return [Area(name="the disk", start=0, size=size, content=content_at(disk, 0))]
@@ -101,12 +125,21 @@ def _in_area(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> list
     if not mine:
         return []
     try:
-        owners = {"ext4": _ext4, "xfs": _xfs, "fat": _fat}.get(area.content, _unknown)(left, right, area, mine)
+        owners = {"ext4": _ext4, "xfs": _xfs, "fat": _fat}.get(area.content, _unknown)(
+            left, right, area, mine
+        )
     except (BuildError, *MALFORMED) as error:
         # that they differ is known all the same
         said = error.message if isinstance(error, BuildError) else f"the {area.content} cannot be read"
         owners = (f"whose it is cannot be told: {said.splitlines()[0]}", *_unknown(left, right, area, mine))
-    return [Difference(area=f"{area.name}{f', {area.content}' if area.content else ''}", blocks=len(mine), first=mine[0], owners=owners)]
+    return [
+        Difference(
+            area=f"{area.name}{f', {area.content}' if area.content else ''}",
+            blocks=len(mine),
+            first=mine[0],
+            owners=owners,
+        )
+    ]
 
 
 def _unknown(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[str, ...]:
@@ -131,13 +164,24 @@ def _ext4(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[s
     inodes, data, other = set[int](), list[int](), list[int]()
     for offset in blocks:
         number = (offset - area.start) // shape.block
-        group = next((index for index, start in enumerate(shape.tables) if start <= number < start + table_blocks), None)
+        group = next(
+            (index for index, start in enumerate(shape.tables) if start <= number < start + table_blocks),
+            None,
+        )
         if group is None:
             data.append(number)
         else:
-            first = group * shape.per_group + (number - shape.tables[group]) * (shape.block // shape.inode_size) + 1
+            first = (
+                group * shape.per_group
+                + (number - shape.tables[group]) * (shape.block // shape.inode_size)
+                + 1
+            )
             inodes |= {first + slot for slot in _slots(left, right, offset, shape.inode_size)}
-    for line in _debugfs(left, area, f"icheck {' '.join(str(number) for number in data[: 10 * SHOWN])}") if data else []:
+    for line in (
+        _debugfs(left, area, f"icheck {' '.join(str(number) for number in data[: 10 * SHOWN])}")
+        if data
+        else []
+    ):
         words = line.split("\t")
         if len(words) == 2 and words[1].isdigit():
             inodes.add(int(words[1]))
@@ -154,13 +198,21 @@ def _shape(disk: Path, area: Area) -> _Ext4:
         stream.seek(area.start)
         head = stream.read(1 << 16)
         block = 1024 << struct.unpack_from("<I", head, 1024 + 0x18)[0]
-        count, per_block_group = struct.unpack_from("<I", head, 1024 + 0x4)[0], struct.unpack_from("<I", head, 1024 + 0x20)[0]
+        count, per_block_group = (
+            struct.unpack_from("<I", head, 1024 + 0x4)[0],
+            struct.unpack_from("<I", head, 1024 + 0x20)[0],
+        )
         descriptor = max(32, struct.unpack_from("<H", head, 1024 + 0xFE)[0])
         groups = -(-count // per_block_group)
         stream.seek(area.start + (1 if block > 1024 else 2) * block)
         descriptors = stream.read(groups * descriptor)
-    tables = tuple(struct.unpack_from("<I", descriptors, index * descriptor + 8)[0] for index in range(groups))
-    inode_size, per_group = struct.unpack_from("<H", head, 1024 + 0x58)[0], struct.unpack_from("<I", head, 1024 + 0x28)[0]
+    tables = tuple(
+        struct.unpack_from("<I", descriptors, index * descriptor + 8)[0] for index in range(groups)
+    )
+    inode_size, per_group = (
+        struct.unpack_from("<H", head, 1024 + 0x58)[0],
+        struct.unpack_from("<I", head, 1024 + 0x28)[0],
+    )
     return _Ext4(block=block, inode_size=inode_size, per_group=per_group, tables=tables)
 
 
@@ -170,13 +222,17 @@ def _slots(left: Path, right: Path, offset: int, size: int) -> list[int]:
         one.seek(offset)
         other.seek(offset)
         here, there = one.read(BLOCK), other.read(BLOCK)
-    return [slot for slot in range(len(here) // size) if here[slot * size : (slot + 1) * size] != there[slot * size : (slot + 1) * size]]
+    return [
+        slot
+        for slot in range(len(here) // size)
+        if here[slot * size : (slot + 1) * size] != there[slot * size : (slot + 1) * size]
+    ]
 
 
 @contextlib.contextmanager
 def _linked(disk: Path) -> Iterator[Path]:
-    """Yield a directory in which the disk is called `disk`: of its path libext2fs would read options after a `?` (openfs.c of 1.47), and
-    mtools after `@@` (config.c of 4.0.33).
+    """Yield a directory in which the disk is called `disk`: of its path libext2fs would read options after a
+    `?` (openfs.c of 1.47), and mtools after `@@` (config.c of 4.0.33).
     """
     with temporary.directory("compare") as work:
         (work / "disk").symlink_to(disk.absolute())
@@ -185,7 +241,9 @@ def _linked(disk: Path) -> Iterator[Path]:
 
 def _debugfs(disk: Path, area: Area, request: str) -> list[str]:
     with _linked(disk) as work:
-        return command.run(["debugfs", "-R", request, f"disk?offset={area.start}"], cwd=work, quiet=True).splitlines()[1:]
+        return command.run(
+            ["debugfs", "-R", request, f"disk?offset={area.start}"], cwd=work, quiet=True
+        ).splitlines()[1:]
 
 
 def _names(disk: Path, area: Area, inodes: Sequence[int]) -> Iterator[tuple[int, str]]:
@@ -200,14 +258,22 @@ def _names(disk: Path, area: Area, inodes: Sequence[int]) -> Iterator[tuple[int,
 
 
 def _xfs(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[str, ...]:
-    """Ask xfs_db who uses a block (blockget, blockuse, ncheck); it wants the file system at the start of a file."""
+    """Ask xfs_db who uses a block (blockget, blockuse, ncheck); it wants the file system at the start of a
+    file.
+    """
     candidates = {offset: _xfs_inodes(left, right, area, offset) for offset in blocks[:SHOWN]}
     requests = ["blockget -n"]
     for offset in candidates:
         requests += [f"daddr {(offset - area.start) // 512}", "blockuse -n"]
     requests.append("ncheck " + " ".join(f"-i {inode}" for inodes in candidates.values() for inode in inodes))
     with qemu.exported(left, "raw", writable=False, part=(area.start, area.size)) as alone:
-        argv: list[str | Path] = ["xfs_db", "-r", "-f", *[word for request in requests for word in ("-c", request)], alone]
+        argv: list[str | Path] = [
+            "xfs_db",
+            "-r",
+            "-f",
+            *[word for request in requests for word in ("-c", request)],
+            alone,
+        ]
         lines = command.run(argv, quiet=True).splitlines()
     names = {number: name for line in lines for number, name in re.findall(r"^\s*(\d+) (\S.*)$", line)}
     found: list[str] = []
@@ -221,11 +287,16 @@ def _xfs(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[st
 
 
 def _xfs_inodes(left: Path, right: Path, area: Area, offset: int) -> list[int]:
-    """Return the inodes that differ in a block, if it is one of inodes (xfs_format.h: sb_inodesize, sb_inopblog, sb_agblklog, sb_agblocks)."""
+    """Return the inodes that differ in a block, if it is one of inodes (xfs_format.h: sb_inodesize,
+    sb_inopblog, sb_agblklog, sb_agblocks).
+    """
     with left.open("rb") as stream:
         stream.seek(area.start)
         head = stream.read(512)
-    size, (per_block, in_group) = struct.unpack_from(">H", head, 0x68)[0], struct.unpack_from(">BB", head, 0x7B)
+    size, (per_block, in_group) = (
+        struct.unpack_from(">H", head, 0x68)[0],
+        struct.unpack_from(">BB", head, 0x7B),
+    )
     group, block = divmod((offset - area.start) // BLOCK, struct.unpack_from(">I", head, 0x54)[0])
     first = ((group << in_group) + block) << per_block
     return [first + slot for slot in _slots(left, right, offset, size)]
@@ -234,9 +305,15 @@ def _xfs_inodes(left: Path, right: Path, area: Area, offset: int) -> list[int]:
 def _clusters(disk: Path, place: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what mshowfat says of every file; `place` is `disk@@OFFSET`, seen from where both programs run."""
     with _linked(disk) as work:
-        names = command.run(["mdir", "-/", "-b", "-i", place, "::"], env=environment, cwd=work, quiet=True).splitlines()
+        names = command.run(
+            ["mdir", "-/", "-b", "-i", place, "::"], env=environment, cwd=work, quiet=True
+        ).splitlines()
         show = ["mshowfat", "-i", place]
-        return {name: command.run([*show, name], env=environment, cwd=work, quiet=True) for name in names if not name.endswith("/")}
+        return {
+            name: command.run([*show, name], env=environment, cwd=work, quiet=True)
+            for name in names
+            if not name.endswith("/")
+        }
 
 
 def _fat(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[str, ...]:
@@ -254,8 +331,14 @@ def _fat(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[st
         struct.unpack_from("<I", head, 36)[0],
     )
     data = (reserved + copies * (short_fat or long_fat)) * sector + entries * 32
-    clusters = {2 + (block - area.start - data) // (per_cluster * sector) for block in blocks if block - area.start >= data}
-    found = ["its boot sector or allocation table"] if any(block - area.start < data for block in blocks) else []
+    clusters = {
+        2 + (block - area.start - data) // (per_cluster * sector)
+        for block in blocks
+        if block - area.start >= data
+    }
+    found = (
+        ["its boot sector or allocation table"] if any(block - area.start < data for block in blocks) else []
+    )
     for name, said in _clusters(left, place, environment).items():
         ranges = [(int(first), int(last or first)) for first, last in re.findall(r"<(\d+)(?:-(\d+))?>", said)]
         if any(first <= cluster <= last for cluster in clusters for first, last in ranges):

@@ -1,7 +1,9 @@
-"""Whether what will boot a disk can read it: the superblocks that were made, against the tree's own GRUB and kernel.
+"""Whether what will boot a disk can read it: the superblocks that were made, against the tree's own GRUB and
+kernel.
 
-Feature bits and offsets: e2fsprogs' lib/ext2fs/ext2_fs.h and ext4(5), Linux' fs/xfs/libxfs/xfs_format.h and mkfs.xfs(8). What GRUB
-reads: grub-core/fs/ext2.c and xfs.c of the releases 2.02, 2.04, 2.06, 2.12. Both look at incompatible features only.
+Feature bits and offsets: e2fsprogs' lib/ext2fs/ext2_fs.h and ext4(5), Linux' fs/xfs/libxfs/xfs_format.h and
+mkfs.xfs(8). What GRUB reads: grub-core/fs/ext2.c and xfs.c of the releases 2.02, 2.04, 2.06, 2.12. Both look
+at incompatible features only.
 """
 
 import re
@@ -27,7 +29,8 @@ class Feature:
     kernel: Version
 
 
-# incompatible features of ext4 (ext4(5), KERNEL SUPPORT; ext2.c, EXT2_DRIVER_SUPPORTED_INCOMPAT and _IGNORED_)
+# incompatible features of ext4 (ext4(5), KERNEL SUPPORT; ext2.c, EXT2_DRIVER_SUPPORTED_INCOMPAT and
+# _IGNORED_)
 EXT4: Mapping[int, Feature] = {
     0x1: Feature(name="compression", grub=NEVER, kernel=NEVER),
     0x2: Feature(name="filetype", grub=(0,), kernel=(2, 2)),
@@ -74,24 +77,38 @@ OPTIONS = {"ext4": "mke2fs -O ^NAME", "xfs": "mkfs.xfs -m NAME=0 or -i NAME=0"}
 
 
 def check(file: Path, plan: Plan, *, grub: str, kernel: str) -> None:
-    """Read every file system's superblock from the disk. Raises BuildError: GRUB could not read /boot, or the kernel not mount it."""
+    """Read every file system's superblock from the disk. Raises BuildError: GRUB could not read /boot, or the
+    kernel not mount it.
+    """
     grub_version, kernel_version = version_of(grub), version_of(kernel)
     if not grub_version or not kernel_version:
-        raise BuildError(f"what the tree boots with has no version that can be read: GRUB says {grub!r}, the kernel is {kernel!r}")
+        raise BuildError(
+            f"what the tree boots with has no version that can be read: GRUB says {grub!r}, the kernel is"
+            f" {kernel!r}"
+        )
     for mount, name, fstype in plan.file_systems():
         if fstype not in OPTIONS or (plan.is_volume(name) and plan.thin()):
             continue  # FAT has no features; inside of a thin pool there are no known places
         start, _ = lvm.place_of(plan, name)
-        problem = unreadable(superblock(file, start), fstype, grub=grub_version if mount == "/boot" else None, kernel=kernel_version)
+        problem = unreadable(
+            superblock(file, start),
+            fstype,
+            grub=grub_version if mount == "/boot" else None,
+            kernel=kernel_version,
+        )
         if problem:
             raise BuildError(
                 f"{mount} ({fstype}) {problem}",
-                hint=f"turn that off in the tree's mkfs configuration ({OPTIONS[fstype]}), or update the tree",
+                hint=(
+                    f"turn that off in the tree's mkfs configuration ({OPTIONS[fstype]}), or update the tree"
+                ),
             )
 
 
 def version_of(text: str) -> Version:
-    """Return the numbers of the first version in a text: `grub-mkimage (GRUB) 2.06-13+deb12u1` is (2, 6); empty when there is none."""
+    """Return the numbers of the first version in a text: `grub-mkimage (GRUB) 2.06-13+deb12u1` is (2, 6);
+    empty when there is none.
+    """
     match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     return tuple(int(number) for number in match.groups() if number is not None) if match else ()
 
@@ -104,7 +121,9 @@ def superblock(file: Path, start: int) -> bytes:
 
 
 def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Version) -> str:
-    """Return why GRUB (None: it need not) or the kernel cannot read a file system, a sentence's rest; empty when both can."""
+    """Return why GRUB (None: it need not) or the kernel cannot read a file system, a sentence's rest; empty
+    when both can.
+    """
     incompatible, read_only = _features(block, fstype)
     if incompatible is None:
         return f"has no {fstype} superblock: it was not made, or made elsewhere"
@@ -112,12 +131,25 @@ def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Versi
     for bit in _bits(incompatible):
         feature = known.get(bit, Feature(name=f"incompatible feature {bit:#x}", grub=NEVER, kernel=(0,)))
         if grub is not None and feature.grub > grub:
-            since = "no release of GRUB" if feature.grub == NEVER else f"GRUB {feature.grub[0]}.{feature.grub[1]:02d} and newer"
-            return f"has the feature {feature.name}, which {since} can read, but the tree's GRUB is {_shown(grub)}"
-    for bit, table in [(bit, known) for bit in _bits(incompatible)] + [(bit, known_read_only) for bit in _bits(read_only)]:
+            since = (
+                "no release of GRUB"
+                if feature.grub == NEVER
+                else f"GRUB {feature.grub[0]}.{feature.grub[1]:02d} and newer"
+            )
+            return (
+                f"has the feature {feature.name}, which {since} can read, but the tree's GRUB is"
+                f" {_shown(grub)}"
+            )
+    for bit, table in [(bit, known) for bit in _bits(incompatible)] + [
+        (bit, known_read_only) for bit in _bits(read_only)
+    ]:
         if bit in table and table[bit].kernel > kernel:
-            since = "no Linux" if table[bit].kernel == NEVER else f"Linux {_shown(table[bit].kernel)} and newer"
-            return f"has the feature {table[bit].name}, which {since} mounts, but the tree's is {_shown(kernel)}"
+            since = (
+                "no Linux" if table[bit].kernel == NEVER else f"Linux {_shown(table[bit].kernel)} and newer"
+            )
+            return (
+                f"has the feature {table[bit].name}, which {since} mounts, but the tree's is {_shown(kernel)}"
+            )
     return ""
 
 

@@ -1,4 +1,6 @@
-"""The deployment becomes the system the kickstart describes: its files, accounts, services, and %post sections."""
+"""The deployment becomes the system the kickstart describes: its files, accounts, services, and %post
+sections.
+"""
 
 import shlex
 from collections.abc import Sequence
@@ -11,15 +13,32 @@ from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan, Script, User
 
 # what Anaconda makes in /var before %post runs
-VAR_DIRECTORIES = ("home", "roothome", "lib", "opt", "srv", "usrlocal", "mnt", "media", "spool", "log", "tmp", "cache", "local")
+VAR_DIRECTORIES = (
+    "home",
+    "roothome",
+    "lib",
+    "opt",
+    "srv",
+    "usrlocal",
+    "mnt",
+    "media",
+    "spool",
+    "log",
+    "tmp",
+    "cache",
+    "local",
+)
 # what %post --nochroot finds: the disk's root, and the deployment (pyanaconda.core.constants)
 SYSIMAGE, SYSIMAGE_ROOT = PurePosixPath("/mnt/sysimage"), PurePosixPath("/mnt/sysroot")
-# NetworkManager asks for an address by itself; networkd wants to be told. cloud-init's own file comes before this one
+# NetworkManager asks for an address by itself; networkd wants to be told. cloud-init's own file comes before
+# this one
 NETWORKD = """if [ -e /usr/lib/systemd/system/systemd-networkd.service ] && ! [ -e /usr/lib/systemd/system/NetworkManager.service ]; then
 printf '[Match]\\nType=ether\\nKind=!*\\n\\n[Network]\\nDHCP=yes\\n' > /etc/systemd/network/80-kickstart.network
 fi"""
-# a line of tmpfiles.d that it does not understand (65, EX_DATAERR) or cannot make (73, EX_CANTCREAT) stops no host: systemd's own unit has
-# SuccessExitStatus=DATAERR CANTCREAT (systemd 252, units/systemd-tmpfiles-setup.service; systemd-tmpfiles(8), "Exit status")
+# a line of tmpfiles.d that it does not understand (65, EX_DATAERR) or cannot make (73, EX_CANTCREAT) stops no
+# host: systemd's own unit has
+# SuccessExitStatus=DATAERR CANTCREAT (systemd 252, units/systemd-tmpfiles-setup.service; systemd-tmpfiles(8),
+# "Exit status")
 TMPFILES = """status=0
 said=$("$@" 2>&1) || status=$?
 case $status in
@@ -76,38 +95,72 @@ def configure(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
 def _make_var(target: Sandbox, deployment: PurePosixPath) -> None:
     """Make what is in /var as a first boot would; complaints that a boot would take go to the log."""
     prefixes = [f"--prefix=/var/{name}" for name in VAR_DIRECTORIES]
-    said = target.run(["sh", "-c", TMPFILES, "sh", "chroot", deployment, "systemd-tmpfiles", "--create", "--boot", *prefixes])
+    said = target.run(
+        [
+            "sh",
+            "-c",
+            TMPFILES,
+            "sh",
+            "chroot",
+            deployment,
+            "systemd-tmpfiles",
+            "--create",
+            "--boot",
+            *prefixes,
+        ]
+    )
     if said.strip():
         steplog.note(said.strip())
 
 
 def _settings(plan: Plan) -> str:
     """Return a script for what depends on what the tree has."""
-    # what is not there is disabled (anaconda 45.21, pyanaconda/core/service.py); systemctl fails in some versions, 252 does not
-    lines = [f"systemctl --quiet disable {_unit(name)} || echo {shlex.quote(name)}: there is no such service to disable >&2" for name in plan.disabled]
+    # what is not there is disabled (anaconda 45.21, pyanaconda/core/service.py); systemctl fails in some
+    # versions, 252 does not
+    lines = [
+        f"systemctl --quiet disable {_unit(name)} || echo {shlex.quote(name)}: there is no such service to"
+        " disable >&2"
+        for name in plan.disabled
+    ]
     lines += [f"systemctl --quiet enable {_unit(name)}" for name in plan.enabled]
     if plan.dhcp:
         lines.append(NETWORKD)
     if plan.selinux:
-        lines.append(f"if [ -e /etc/selinux/config ]; then sed -i 's/^SELINUX=.*/SELINUX={plan.selinux}/' /etc/selinux/config; fi")
+        lines.append(
+            f"if [ -e /etc/selinux/config ]; then sed -i 's/^SELINUX=.*/SELINUX={plan.selinux}/'"
+            " /etc/selinux/config; fi"
+        )
     if plan.firewall is not None:
         verb = "enable" if plan.firewall else "disable"
-        lines.append(f"if [ -e /usr/lib/systemd/system/firewalld.service ]; then systemctl --quiet {verb} firewalld.service")
-        lines += ["else echo 'firewall --enabled: the tree has no firewalld' >&2; exit 1"] if plan.firewall else []
+        lines.append(
+            f"if [ -e /usr/lib/systemd/system/firewalld.service ]; then systemctl --quiet {verb}"
+            " firewalld.service"
+        )
+        lines += (
+            ["else echo 'firewall --enabled: the tree has no firewalld' >&2; exit 1"] if plan.firewall else []
+        )
         lines.append("fi")
     return "\n".join(lines) + "\n"
 
 
 def _accounts(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
-    lines = [f"groupadd {f'--gid={gid} ' if gid is not None else ''}{shlex.quote(name)}" for name, gid in plan.groups]
-    lines = [f"getent group {shlex.quote(name)} >/dev/null || {line}" for (name, _), line in zip(plan.groups, lines, strict=True)]
+    lines = [
+        f"groupadd {f'--gid={gid} ' if gid is not None else ''}{shlex.quote(name)}"
+        for name, gid in plan.groups
+    ]
+    lines = [
+        f"getent group {shlex.quote(name)} >/dev/null || {line}"
+        for (name, _), line in zip(plan.groups, lines, strict=True)
+    ]
     for user in plan.users:
         lines += _user(user, host_var.mounts(plan))
     for name, key in plan.ssh_keys:
         lines += _ssh_key(name, key)
     if plan.root_locked:
         lines.append("passwd --quiet --lock root")
-    passwords = [("root", plan.root_password)] + [(user.name, user.password) for user in plan.users if not user.locked]
+    passwords = [("root", plan.root_password)] + [
+        (user.name, user.password) for user in plan.users if not user.locked
+    ]
     if lines:
         target.run_script(["sh", "-e", "-s"], "\n".join(lines) + "\n", root=deployment)
     hashes = "".join(f"{name}:{secret}\n" for name, secret in passwords if secret)
@@ -123,14 +176,20 @@ def _user(user: User, mounts: Sequence[str]) -> list[str]:
     options += [f"--comment={shlex.quote(user.gecos)}"] if user.gecos else []
     made = f"useradd {' '.join(options)} {name}"
     if mounts:
-        # useradd leaves a home alone that is there already, as a file system of its own is (pyanaconda's users.py makes it the user's, too)
-        own = f"[ ! -d /etc/skel ] || cp -R /etc/skel/. {home}; find {home} -xdev ! -name lost+found -exec chown -h {name}: {{}} +"
+        # useradd leaves a home alone that is there already, as a file system of its own is (pyanaconda's
+        # users.py makes it the user's, too)
+        own = (
+            f"[ ! -d /etc/skel ] || cp -R /etc/skel/. {home}; find {home} -xdev ! -name lost+found -exec"
+            f" chown -h {name}: {{}} +"
+        )
         made = f'{{ {made}; case "$(realpath -m {home})" in {"|".join(mounts)}) {own};; esac; }}'
     lines = [f"getent passwd {name} >/dev/null || {made}"]
     # a tree keeps its own groups in /usr/lib/group, where usermod does not look (nss-altfiles)
     for group in user.groups:
         word = shlex.quote(group)
-        lines.append(f"grep -q ^{word}: /etc/group || getent -s altfiles group {word} >> /etc/group || groupadd {word}")
+        lines.append(
+            f"grep -q ^{word}: /etc/group || getent -s altfiles group {word} >> /etc/group || groupadd {word}"
+        )
         lines.append(f"usermod --append --groups={word} {name}")
     return lines
 
@@ -152,7 +211,8 @@ def _unit(name: str) -> str:
 
 def _default_grub(plan: Plan) -> str:
     return (
-        f"# made by imagebuild from the kickstart\nGRUB_TIMEOUT={plan.timeout}\nGRUB_CMDLINE_LINUX={shlex.quote(' '.join(plan.append))}\n"
+        "# made by imagebuild from the"
+        f" kickstart\nGRUB_TIMEOUT={plan.timeout}\nGRUB_CMDLINE_LINUX={shlex.quote(' '.join(plan.append))}\n"
     )
 
 
@@ -164,10 +224,12 @@ def _fstab(plan: Plan) -> str:
         elif fstype == "efi":
             identifier = plan.volume_id(name)
             lines.append(
-                f"UUID={identifier[:4]}-{identifier[4:]} {mount} vfat umask=0077,shortname=winnt,nofail,x-systemd.device-timeout=0 0 2"
+                f"UUID={identifier[:4]}-{identifier[4:]} {mount} vfat"
+                " umask=0077,shortname=winnt,nofail,x-systemd.device-timeout=0 0 2"
             )
         else:
-            # no time-out for the device: on a starved machine it ends in the emergency shell instead of a slow boot
+            # no time-out for the device: on a starved machine it ends in the emergency shell instead of a
+            # slow boot
             lines.append(f"UUID={plan.uuid(name)} {mount} {fstype} defaults,x-systemd.device-timeout=0 1 2")
     lines += [f"UUID={plan.uuid(name)} none swap defaults,nofail 0 0" for name in plan.swaps()]
     return "\n".join(lines) + "\n"
@@ -177,7 +239,9 @@ def run_scripts(scripts: Sequence[Script], target: Sandbox, deployment: PurePosi
     """Run %post sections in their order. Raises BuildError when one fails that must not (--erroronfail)."""
     if any(not script.inside for script in scripts):
         places: list[Argv] = [["mkdir", "-p", "/var/mnt"], ["mkdir", "-p", SYSIMAGE, SYSIMAGE_ROOT]]
-        target.run(*places, ["mount", "--rbind", SYSROOT, SYSIMAGE], ["mount", "--rbind", deployment, SYSIMAGE_ROOT])
+        target.run(
+            *places, ["mount", "--rbind", SYSROOT, SYSIMAGE], ["mount", "--rbind", deployment, SYSIMAGE_ROOT]
+        )
     for script in scripts:
         run_script(script, target, deployment if script.inside else None, "%post")
 
@@ -186,10 +250,13 @@ def run_script(script: Script, target: Sandbox, root: PurePosixPath | None, sect
     """Run one section where it belongs, its output to the step's log and to its own (--log)."""
     steplog.note(f"{section} of line {script.line}")
     interpreter = shlex.split(script.interpreter)
-    # a file, as under Anaconda: what a program in it reads from standard input is not the rest of the script. And no `-e`: the last
+    # a file, as under Anaconda: what a program in it reads from standard input is not the rest of the script.
+    # And no `-e`: the last
     # command's status counts, unless the section itself begins with `set -e`
     file = PurePosixPath("/run/kickstart-script")
-    target.write({(root or PurePosixPath("/")) / file.relative_to("/"): File(data=script.text.encode(), mode=0o700)})
+    target.write(
+        {(root or PurePosixPath("/")) / file.relative_to("/"): File(data=script.text.encode(), mode=0o700)}
+    )
     argv = [*interpreter, *(["-x"] if interpreter in (["/bin/sh"], ["/bin/bash"]) else []), str(file)]
     argv = ["sh", "-c", LOGGED, "sh", script.log, *argv] if script.log else argv
     try:
@@ -197,6 +264,7 @@ def run_script(script: Script, target: Sandbox, root: PurePosixPath | None, sect
     except BuildError as error:
         if script.must_succeed:
             raise BuildError(
-                f"{section} of line {script.line} failed: {error.message}", hint="correct the kickstart; its commands are in the log"
+                f"{section} of line {script.line} failed: {error.message}",
+                hint="correct the kickstart; its commands are in the log",
             ) from error
         steplog.note(f"{section} of line {script.line} failed and may: {error.message}")

@@ -1,4 +1,6 @@
-"""What lies where on a disk, read from the disk itself: partition table, LVM metadata, file systems' superblocks."""
+"""What lies where on a disk, read from the disk itself: partition table, LVM metadata, file systems'
+superblocks.
+"""
 
 import json
 import re
@@ -15,14 +17,17 @@ LARGEST_METADATA = 1 << 20
 EXTENDED = ("5", "f", "85")
 # a linear volume in the metadata text, whether LVM wrote it or we did (vgcfgbackup(8))
 VOLUME = re.compile(
-    r'(\S+) \{\s+id = "[^{}]*segment_count = 1\s+segment1 \{\s+start_extent = 0\s+extent_count = (\d+)[^{}]*type = "striped"[^{}]*stripe_count = 1\b'
+    r'(\S+) \{\s+id = "[^{}]*segment_count = 1\s+segment1 \{\s+start_extent = 0\s+extent_count ='
+    r' (\d+)[^{}]*type = "striped"[^{}]*stripe_count = 1\b'
     r'[^{}]*stripes = \[\s*"pv0", (\d+)\s*\]'
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """A piece of a disk in bytes. `content`: ext4, xfs, fat, lvm (the header, before the first extent), or empty for anything else."""
+    """A piece of a disk in bytes. `content`: ext4, xfs, fat, lvm (the header, before the first extent), or
+    empty for anything else.
+    """
 
     name: str
     start: int
@@ -31,7 +36,9 @@ class Area:
 
 
 def read_map(disk: Path) -> list[Area]:
-    """Return the areas of a raw disk, in order, without gaps or overlaps. Raises BuildError when it has no partition table."""
+    """Return the areas of a raw disk, in order, without gaps or overlaps. Raises BuildError when it has no
+    partition table.
+    """
     table = json.loads(command.run(["sfdisk", "--json", disk], quiet=True))["partitiontable"]
     found: list[Area] = []
     entries = [entry for entry in table.get("partitions", []) if entry.get("type") not in EXTENDED]
@@ -51,7 +58,14 @@ def _with_gaps(areas: list[Area], end: int) -> list[Area]:
         found.append(area)
         position = area.start + area.size
     if position < end:
-        found.append(Area(name="the end of the disk (backup partition table)", start=position, size=end - position, content=""))
+        found.append(
+            Area(
+                name="the end of the disk (backup partition table)",
+                start=position,
+                size=end - position,
+                content="",
+            )
+        )
     return found
 
 
@@ -64,7 +78,9 @@ def _partition(disk: Path, name: str, start: int, size: int) -> list[Area]:
     found.append(Area(name=f"{name}, LVM header", start=start, size=first, content="lvm"))
     for volume, offset, length in sorted(volumes, key=lambda each: each[1]):
         place = start + offset
-        found.append(Area(name=f"{name}, volume {volume}", start=place, size=length, content=content_at(disk, place)))
+        found.append(
+            Area(name=f"{name}, volume {volume}", start=place, size=length, content=content_at(disk, place))
+        )
     used = max((offset + length for _, offset, length in volumes), default=first)
     if used < size:
         found.append(Area(name=f"{name}, free extents", start=start + used, size=size - used, content=""))
@@ -78,7 +94,9 @@ def content_at(disk: Path, start: int) -> str:
         return "xfs"
     if len(head) > 1082 and struct.unpack_from("<H", head, 1024 + 0x38)[0] == 0xEF53:
         return "ext4"
-    return "fat" if head[510:512] == b"\x55\xaa" and (head[54:57] == b"FAT" or head[82:87] == b"FAT32") else ""
+    return (
+        "fat" if head[510:512] == b"\x55\xaa" and (head[54:57] == b"FAT" or head[82:87] == b"FAT32") else ""
+    )
 
 
 def _read(disk: Path, start: int, size: int) -> bytes:

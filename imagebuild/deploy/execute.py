@@ -1,7 +1,8 @@
-"""A Plan is executed on a Target: file systems, the deployment, its configuration, the boot loader. In that order.
+"""A Plan is executed on a Target: file systems, the deployment, its configuration, the boot loader. In that
+order.
 
-The steps are Anaconda's for `ostreesetup` (pyanaconda's rpmostreepayload): init-fs, pull, os-init, deploy, bind mounts,
-configuration, %post.
+The steps are Anaconda's for `ostreesetup` (pyanaconda's rpmostreepayload): init-fs, pull, os-init, deploy,
+bind mounts, configuration, %post.
 """
 
 from dataclasses import replace
@@ -13,13 +14,16 @@ from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
 from imagebuild.kickstart.plan import Plan
 
-# a tree's own cheap menu generator. Under its other name, grub-mkconfig, libostree would run it in the deployment as root
+# a tree's own cheap menu generator. Under its other name, grub-mkconfig, libostree would run it in the
+# deployment as root
 # directory, where nothing is mounted yet (ostree-bootloader-grub2.c)
 GENERATOR = "/usr/libexec/ostree-grub-menu"
 
 
 def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
-    """Install the commit as the plan says; return the boot loader to be written to the disk when the target is closed."""
+    """Install the commit as the plan says; return the boot loader to be written to the disk when the target
+    is closed.
+    """
     layout = bootloader.find_layout(target)
     target.prepare(plan)
     # the toolbox's /tmp is a link to here
@@ -46,12 +50,18 @@ def change(base: Plan, plan: Plan, target: Target, *, commit: str) -> None:
     if kernel_arguments(base) != kernel_arguments(plan):
         arguments = kernel_arguments(plan)
         # not `set-kargs --replace`: that keeps what is not named
-        target.run(["ostree", "admin", "instutil", "set-kargs", f"--sysroot={SYSROOT}", *arguments], env=_menu_environment(plan, target))
+        target.run(
+            ["ostree", "admin", "instutil", "set-kargs", f"--sysroot={SYSROOT}", *arguments],
+            env=_menu_environment(plan, target),
+        )
     host_var.gather(plan, target)
     configure.open_deployment(plan, target, deployment)
     # what the base's scripts took away again (an account, say) stays away
     added = replace(
-        plan, users=plan.users[len(base.users) :], groups=plan.groups[len(base.groups) :], ssh_keys=plan.ssh_keys[len(base.ssh_keys) :]
+        plan,
+        users=plan.users[len(base.users) :],
+        groups=plan.groups[len(base.groups) :],
+        ssh_keys=plan.ssh_keys[len(base.ssh_keys) :],
     )
     configure.configure(added, target, deployment)
     configure.run_scripts(plan.scripts[len(base.scripts) :], target, deployment)
@@ -69,14 +79,18 @@ def _grow(plan: Plan, target: Target) -> None:
 def is_change(base: Plan, plan: Plan) -> str:
     """Return why `plan` cannot be had by changing what `base` installed; empty when it can.
 
-    The file systems must be where they were; the last partition, and the last volume in it, may be larger. The scripts of the base
-    come first, and nothing of it may have to be undone.
+    The file systems must be where they were; the last partition, and the last volume in it, may be larger.
+    The scripts of the base come first, and nothing of it may have to be undone.
     """
     return _moved(base, plan) or _undone(base, plan)
 
 
 def _moved(base: Plan, plan: Plan) -> str:
-    if len(plan.partitions) != len(base.partitions) or (plan.table, plan.group) != (base.table, base.group) or plan.thin():
+    if (
+        len(plan.partitions) != len(base.partitions)
+        or (plan.table, plan.group) != (base.table, base.group)
+        or plan.thin()
+    ):
         return "its storage differs"
     last = len(plan.partitions) - 1
     for index, (old, new) in enumerate(zip(base.partitions, plan.partitions, strict=True)):
@@ -86,7 +100,9 @@ def _moved(base: Plan, plan: Plan) -> str:
     if len(plan.volumes) != len(base.volumes):
         return "its volumes differ"
     for index, (before, after) in enumerate(zip(base.volumes, plan.volumes, strict=True)):
-        grown = index == len(plan.volumes) - 1 and after.fstype in ("xfs", "ext4") and after.size > before.size
+        grown = (
+            index == len(plan.volumes) - 1 and after.fstype in ("xfs", "ext4") and after.size > before.size
+        )
         if replace(after, size=before.size if grown else after.size) != before:
             return f"volume {after.name} differs"
     return ""
@@ -103,10 +119,28 @@ def _undone(base: Plan, plan: Plan) -> str:
     if base.root_password and not plan.root_password:
         return "the base has a password of root"
     same = (
-        *("osname", "remote", "url", "ref", "verify", "seed", "epoch", "firmware", "timeout", "boot_password"),
+        *(
+            "osname",
+            "remote",
+            "url",
+            "ref",
+            "verify",
+            "seed",
+            "epoch",
+            "firmware",
+            "timeout",
+            "boot_password",
+        ),
         *("hostname", "dhcp", "selinux", "firewall", "enabled", "disabled"),
     )
-    return next((f"its {name.replace('_', ' ')} differs" for name in same if getattr(base, name) != getattr(plan, name)), "")
+    return next(
+        (
+            f"its {name.replace('_', ' ')} differs"
+            for name in same
+            if getattr(base, name) != getattr(plan, name)
+        ),
+        "",
+    )
 
 
 def deployment_of(plan: Plan, commit: str) -> PurePosixPath:
@@ -120,25 +154,48 @@ def _deploy(plan: Plan, target: Target, commit: str, menu: str) -> None:
     steplog.note(f"deploying {commit}")
     target.run(
         *esp,
-        # libostree takes GRUB for the boot loader when its menu is there, and writes the next one to /boot/loader.N/grub.cfg
+        # libostree takes GRUB for the boot loader when its menu is there, and writes the next one to
+        # /boot/loader.N/grub.cfg
         ["mkdir", "-p", SYSROOT / "boot/loader.0", SYSROOT / "boot" / menu],
         ["ln", "-s", "loader.0", SYSROOT / "boot/loader"],
         ["touch", SYSROOT / "boot/loader.0/grub.cfg"],
         ["ln", "-s", "../loader/grub.cfg", SYSROOT / "boot" / menu / "grub.cfg"],
         ["ostree", "admin", "init-fs", "--modern", SYSROOT],
         ["ostree", "admin", "os-init", f"--sysroot={SYSROOT}", plan.osname],
-        ["ostree", f"--repo={repo}", "pull-local", "--disable-fsync", f"--remote={plan.remote}", REPO, commit],
+        [
+            "ostree",
+            f"--repo={repo}",
+            "pull-local",
+            "--disable-fsync",
+            f"--remote={plan.remote}",
+            REPO,
+            commit,
+        ],
         ["ostree", f"--repo={repo}", "refs", f"--create={plan.remote}:{plan.ref}", commit],
     )
     if plan.boot_password:
         # where grub2-setpassword(8) puts it
-        target.write({SYSROOT / "boot" / menu / "user.cfg": File(data=f"GRUB2_PASSWORD={plan.boot_password}\n".encode(), mode=0o600)})
+        target.write(
+            {
+                SYSROOT / "boot" / menu / "user.cfg": File(
+                    data=f"GRUB2_PASSWORD={plan.boot_password}\n".encode(), mode=0o600
+                )
+            }
+        )
     remote = f'\n[remote "{plan.remote}"]\nurl={plan.url}\ngpg-verify={str(plan.verify).lower()}\n'
     # `ostree remote add --repo` would write into the configuration of the system that runs it
     target.run(["sh", "-c", 'printf %s "$1" >> "$2"', "sh", remote, repo / "config"])
     arguments = [f"--karg-append={argument}" for argument in kernel_arguments(plan)]
     target.run(
-        ["ostree", "admin", "deploy", f"--sysroot={SYSROOT}", f"--os={plan.osname}", *arguments, f"{plan.remote}:{plan.ref}"],
+        [
+            "ostree",
+            "admin",
+            "deploy",
+            f"--sysroot={SYSROOT}",
+            f"--os={plan.osname}",
+            *arguments,
+            f"{plan.remote}:{plan.ref}",
+        ],
         env=_menu_environment(plan, target),
     )
 

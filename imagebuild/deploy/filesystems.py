@@ -1,4 +1,6 @@
-"""File systems of a plan on a target that has block devices: made, mounted at /sysroot, unmounted. By the tree's own programs."""
+"""File systems of a plan on a target that has block devices: made, mounted at /sysroot, unmounted. By the
+tree's own programs.
+"""
 
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -24,16 +26,18 @@ class MappedTarget(BlockTarget, Protocol):
 def lvm_options(device: str) -> list[str]:
     """Return options that make LVM look at one device only, and leave udev alone (lvm.conf(5))."""
     settings = (
-        f'devices {{ dir="/dev" scan=["/dev"] filter=["a|^{device}$|","a|^/dev/mapper/|","r|.*|"] use_devicesfile=0 '
-        'obtain_device_list_from_udev=0 external_device_info_source="none" } '
-        "global { event_activation=0 use_lvmlockd=0 use_lvmpolld=0 } "
-        "activation { udev_sync=0 udev_rules=0 monitoring=0 } backup { backup=0 archive=0 }"
+        f'devices {{ dir="/dev" scan=["/dev"] filter=["a|^{device}$|","a|^/dev/mapper/|","r|.*|"]'
+        ' use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source="none" } global {'
+        " event_activation=0 use_lvmlockd=0 use_lvmpolld=0 } activation { udev_sync=0 udev_rules=0"
+        " monitoring=0 } backup { backup=0 archive=0 }"
     )
     return [f"--config={settings}"]
 
 
 def thin_volumes(plan: Plan, device: str) -> list[Argv]:
-    """Return the commands that make a group with thin volumes (lvmthin(7)): only device-mapper can, so their ids are LVM's own."""
+    """Return the commands that make a group with thin volumes (lvmthin(7)): only device-mapper can, so their
+    ids are LVM's own.
+    """
     options = lvm_options(device)
     commands: list[Argv] = [
         ["pvcreate", *options, "--yes", "--force", "--zero=y", "--dataalignment=1m", device],
@@ -43,7 +47,13 @@ def thin_volumes(plan: Plan, device: str) -> list[Argv]:
         kind = {
             "linear": [f"--size={each.size}b", f"--name={each.name}", plan.group],
             "thin-pool": ["--type=thin-pool", f"--size={each.size}b", f"--name={each.name}", plan.group],
-            "thin": ["--type=thin", f"--virtualsize={each.size}b", f"--name={each.name}", f"--thinpool={each.pool}", plan.group],
+            "thin": [
+                "--type=thin",
+                f"--virtualsize={each.size}b",
+                f"--name={each.name}",
+                f"--thinpool={each.pool}",
+                plan.group,
+            ],
         }[each.kind]
         commands.append(["lvcreate", *options, "--yes", "--zero=n", "--wipesignatures=n", *kind])
     return commands
@@ -56,22 +66,39 @@ def mkfs(plan: Plan, name: str, fstype: str, device: str) -> Argv:
         return ["mkfs.xfs", "-q", "-f", "-K", "-m", f"uuid={plan.uuid(name)}", *label, device]
     if fstype == "swap":
         return ["mkswap", "-U", plan.uuid(name), *label, device]
-    return ["mkfs.ext4", "-q", "-F", "-U", plan.uuid(name), "-E", f"hash_seed={plan.uuid(name + ' hash')},nodiscard", *label, device]
+    return [
+        "mkfs.ext4",
+        "-q",
+        "-F",
+        "-U",
+        plan.uuid(name),
+        "-E",
+        f"hash_seed={plan.uuid(name + ' hash')},nodiscard",
+        *label,
+        device,
+    ]
 
 
 def make(plan: Plan, target: BlockTarget) -> None:
     """Make every file system of the plan, swap included; the ESP is made with the boot loader."""
-    wanted = [(name, fstype) for _, name, fstype in plan.file_systems() if fstype != "efi"] + [(name, "swap") for name in plan.swaps()]
+    wanted = [(name, fstype) for _, name, fstype in plan.file_systems() if fstype != "efi"] + [
+        (name, "swap") for name in plan.swaps()
+    ]
     # mke2fs takes this time for its own (libext2fs, ext2fs_initialize)
     target.run(
-        *[mkfs(plan, name, fstype, target.device(name)) for name, fstype in wanted], env={"E2FSPROGS_FAKE_TIME": str(max(1, plan.epoch))}
+        *[mkfs(plan, name, fstype, target.device(name)) for name, fstype in wanted],
+        env={"E2FSPROGS_FAKE_TIME": str(max(1, plan.epoch))},
     )
 
 
 def mount(plan: Plan, target: BlockTarget, *, read_only: bool = False) -> None:
     """Mount the plan's file systems at SYSROOT, parents first."""
     # nouuid: the same commit's disk may be mounted by a step beside this one, with the same UUIDs
-    options = {"xfs": "ro,norecovery,nouuid", "ext4": "ro,noload"} if read_only else {"xfs": "rw,nouuid", "ext4": "rw"}
+    options = (
+        {"xfs": "ro,norecovery,nouuid", "ext4": "ro,noload"}
+        if read_only
+        else {"xfs": "rw,nouuid", "ext4": "rw"}
+    )
     commands: list[Argv] = []
     for place, name, fstype in plan.file_systems():
         if fstype in options:
@@ -84,13 +111,19 @@ def mount(plan: Plan, target: BlockTarget, *, read_only: bool = False) -> None:
 def unmount(plan: Plan, target: Sandbox, *, trim: bool) -> None:
     """Unmount everything at SYSROOT; `trim` gives back what is not used, so that the image stays sparse."""
     # /boot is written once, and nothing of it is removed again
-    places = [place_of(mount) for mount, _, fstype in plan.file_systems() if fstype in ("xfs", "ext4") and mount != "/boot"]
+    places = [
+        place_of(mount)
+        for mount, _, fstype in plan.file_systems()
+        if fstype in ("xfs", "ext4") and mount != "/boot"
+    ]
     give_back: list[Argv] = [["fstrim", place] for place in places] if trim else []
     target.run(*give_back, ["sync"], ["umount", "-R", SYSROOT])
 
 
 def grow(target: BlockTarget, name: str, fstype: str, place: PurePosixPath) -> None:
-    """Grow a mounted file system to the size of its volume: resize2fs(8) wants the device, xfs_growfs(8) the place."""
+    """Grow a mounted file system to the size of its volume: resize2fs(8) wants the device, xfs_growfs(8) the
+    place.
+    """
     target.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", target.device(name)])
 
 

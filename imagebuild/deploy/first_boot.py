@@ -1,7 +1,8 @@
-"""What a disk must be like before its first boot: read from the disk itself, with the tree's own tools, and judged.
+"""What a disk must be like before its first boot: read from the disk itself, with the tree's own tools, and
+judged.
 
-Sources: machine-id(5), "First Boot Semantics"; cloud-init's documentation (datasources, "Boot Stages"); fedora-kickstarts' history of
-mistakes (fedora-kickstarts, history of fedora-atomic.ks, 2016 … 2017).
+Sources: machine-id(5), "First Boot Semantics"; cloud-init's documentation (datasources, "Boot Stages");
+fedora-kickstarts' history of mistakes (fedora-kickstarts, history of fedora-atomic.ks, 2016 … 2017).
 """
 
 import base64
@@ -19,7 +20,8 @@ from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Login
 
-# each line: a word, a tab, base64. Nothing in the image is executed, no link of the image leads out of the toolbox
+# each line: a word, a tab, base64. Nothing in the image is executed, no link of the image leads out of the
+# toolbox
 SCRIPT = r"""
 set -u
 cd "$1/etc"; var=$2; boot=$3
@@ -48,9 +50,12 @@ for each in ../usr/lib*/libostree-1.so.1.* ../usr/lib/*/libostree-1.so.1.*; do
     if [ -f "$each" ] && [ ! -L "$each" ] && grep -qF no-early-prune "$each"; then echo "$each"; fi
 done | say early-prune
 """
-# kernels, each with its initramfs, that /boot holds at an upgrade's worst. The one that runs stays; the new one is written; and the one
-# before goes only when that is done (libostree 2022.7, ostree-sysroot.c, simple_write_deployment, and ostree-sysroot-deploy.c,
-# write_deployments_with_options: the clean-up comes last). From 2023.8 on it goes first, when the room does not do otherwise
+# kernels, each with its initramfs, that /boot holds at an upgrade's worst. The one that runs stays; the new
+# one is written; and the one
+# before goes only when that is done (libostree 2022.7, ostree-sysroot.c, simple_write_deployment, and ostree-
+# sysroot-deploy.c,
+# write_deployments_with_options: the clean-up comes last). From 2023.8 on it goes first, when the room does
+# not do otherwise
 # (auto_early_prune_old_deployments; `no-early-prune` switches that off)
 AT_WORST, PRUNED_EARLY = 3, 2
 MIB = 1 << 20
@@ -64,37 +69,58 @@ DATASOURCES: Mapping[str, tuple[frozenset[str], ...]] = {
     "raw.zst": CLOUDS,
     "vmdk": (frozenset({"OVF", "VMware"}),),
 }
-CLOUD_UNITS = ("cloud-init-local.service", "cloud-init.service", "cloud-config.service", "cloud-final.service")
+CLOUD_UNITS = (
+    "cloud-init-local.service",
+    "cloud-init.service",
+    "cloud-config.service",
+    "cloud-final.service",
+)
 
 
 def read_facts(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> dict[str, list[str]]:
-    """Return what there is, by the words of SCRIPT; the file systems are mounted read-only at SYSROOT. Raises BuildError."""
+    """Return what there is, by the words of SCRIPT; the file systems are mounted read-only at SYSROOT. Raises
+    BuildError.
+    """
     host_var.gather(plan, target)
     var, boot = host_var.stateroot(plan), SYSROOT / "boot"
     facts: dict[str, list[str]] = {}
     for line in target.run(["sh", "-c", SCRIPT, "sh", deployment, var, boot]).splitlines():
         word, _, encoded = line.partition("\t")
         try:
-            facts.setdefault(word, []).append(base64.b64decode(encoded, validate=True).decode("utf-8", "replace"))
+            facts.setdefault(word, []).append(
+                base64.b64decode(encoded, validate=True).decode("utf-8", "replace")
+            )
         except ValueError as error:
             raise BuildError(f"the disk cannot be looked into: it answered {line[:80]!r}") from error
     return facts
 
 
 def problems(facts: Mapping[str, list[str]], *, commit: str, kind: str, login: Login) -> list[str]:
-    """Return what is wrong with a disk that is to be booted for the first time, a sentence each. `kind` is the download's format."""
+    """Return what is wrong with a disk that is to be booted for the first time, a sentence each. `kind` is
+    the download's format.
+    """
     found = []
     deployments = [name for name in _words(facts, "deployments") if not name.endswith(".origin")]
     if deployments != [f"{commit}.0"]:
         found.append(f"it holds the deployments {', '.join(deployments) or '(none)'}, not just {commit}.0")
     if "machine-id" not in facts or facts["machine-id"][0].strip() not in ("", "uninitialized"):
         found.append(
-            "/etc/machine-id is " + ("missing" if "machine-id" not in facts else "not empty: all its copies would be the same machine")
+            "/etc/machine-id is "
+            + (
+                "missing"
+                if "machine-id" not in facts
+                else "not empty: all its copies would be the same machine"
+            )
         )
     must_be_absent = {
-        "host-keys": "ssh host keys, which all copies would share", "random-seed": "a random seed", "cloud-state": "state of cloud-init, for which a first boot would be none",
-        "leases": "leases of a DHCP client", "journals": "a journal", "histories": "somebody's shell history", "net-rules": "rules for the builder's network cards",
-    }  # fmt: skip
+        "host-keys": "ssh host keys, which all copies would share",
+        "random-seed": "a random seed",
+        "cloud-state": "state of cloud-init, for which a first boot would be none",
+        "leases": "leases of a DHCP client",
+        "journals": "a journal",
+        "histories": "somebody's shell history",
+        "net-rules": "rules for the builder's network cards",
+    }
     for word, what in must_be_absent.items():
         names = _words(facts, word)
         if names:
@@ -115,14 +141,20 @@ def _kernel_room(facts: Mapping[str, list[str]]) -> list[str]:
     numbers = [int(word) for line in _words(facts, "boot-room") for word in line.split() if word.isdigit()]
     sizes = [int(line.split(" ", 1)[0]) for line in _words(facts, "kernels")]
     if len(numbers) != 2 or not sizes:
-        return ["nobody can tell whether /boot has room for another kernel: " + ("it holds none" if not sizes else "its size is not known")]
+        return [
+            "nobody can tell whether /boot has room for another kernel: "
+            + ("it holds none" if not sizes else "its size is not known")
+        ]
     block, free = numbers[0], numbers[0] * numbers[1]
     one = sum(-(-size // block) * block for size in sizes)
     more = (PRUNED_EARLY if _words(facts, "early-prune") else AT_WORST) - 1
     if free >= more * one + MARGIN:
         return []
     room = f"/boot has {free / MIB:.0f} MiB free beside its kernel"
-    return [f"{room}, and an upgrade holds {more + 1} kernels there at its worst, each {one / MIB:.0f} MiB with its initramfs"]
+    worst = (
+        f"an upgrade holds {more + 1} kernels there at its worst, each {one / MIB:.0f} MiB with its initramfs"
+    )
+    return [f"{room}, and {worst}"]
 
 
 def _words(facts: Mapping[str, list[str]], word: str) -> list[str]:
@@ -144,7 +176,11 @@ def _cloud(facts: Mapping[str, list[str]], kind: str) -> list[str]:
     if known is None:
         return []  # cloud-init's own list has all of them
     missing = [" or ".join(sorted(wanted)) for wanted in DATASOURCES.get(kind, ()) if not wanted & set(known)]
-    return [f"as {kind} cloud-init must look for {', '.join(missing)}, but its list is {', '.join(known)}"] if missing else []
+    return (
+        [f"as {kind} cloud-init must look for {', '.join(missing)}, but its list is {', '.join(known)}"]
+        if missing
+        else []
+    )
 
 
 def datasources(facts: Mapping[str, list[str]]) -> list[str] | None:

@@ -1,7 +1,9 @@
-"""What the installed host has on file systems of its own, put together as it will be: what lies in /var above all.
+"""What the installed host has on file systems of its own, put together as it will be: what lies in /var above
+all.
 
-As Anaconda does it (since 27.19; rpmostreepayload.py, prepareMountTargets): file systems are mounted in the physical root, and bound to
-where the host has them. Here into the stateroot's /var, so that whoever looks there sees what the host will see.
+As Anaconda does it (since 27.19; rpmostreepayload.py, prepareMountTargets): file systems are mounted in the
+physical root, and bound to where the host has them. Here into the stateroot's /var, so that whoever looks
+there sees what the host will see.
 """
 
 from pathlib import PurePosixPath
@@ -37,11 +39,17 @@ def _outermost(plan: Plan) -> list[str]:
 
 def _places(plan: Plan) -> list[tuple[PurePosixPath, PurePosixPath]]:
     """Return (where it is mounted, where it is to be) of what goes into /var."""
-    return [(place_of(mount), stateroot(plan) / mount.removeprefix(VAR).lstrip("/")) for mount in _outermost(plan) if _is_in(mount, VAR)]
+    return [
+        (place_of(mount), stateroot(plan) / mount.removeprefix(VAR).lstrip("/"))
+        for mount in _outermost(plan)
+        if _is_in(mount, VAR)
+    ]
 
 
 def fill(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
-    """Give each new file system what it is going to hide: libostree's first directories, the commit's own /var (since 2024.3), their labels."""
+    """Give each new file system what it is going to hide: libostree's first directories, the commit's own
+    /var (since 2024.3), their labels.
+    """
     commands: list[Argv] = []
     for source, place in _places(plan):
         commands += [["mkdir", "-p", place], ["cp", "-a", f"{place}/.", source]]
@@ -66,8 +74,12 @@ def release(plan: Plan, target: Sandbox) -> None:
 
 
 def _beside(plan: Plan, deployment: PurePosixPath) -> list[tuple[PurePosixPath, PurePosixPath]]:
-    """Return (where it is mounted, where it is to be) of what is neither in /var nor in the physical root, which is bound as a whole."""
-    outside = [mount for mount in _outermost(plan) if not _is_in(mount, VAR) and not _is_in(mount, "/sysroot")]
+    """Return (where it is mounted, where it is to be) of what is neither in /var nor in the physical root,
+    which is bound as a whole.
+    """
+    outside = [
+        mount for mount in _outermost(plan) if not _is_in(mount, VAR) and not _is_in(mount, "/sysroot")
+    ]
     return [(place_of(mount), deployment / mount.lstrip("/")) for mount in outside]
 
 

@@ -1,8 +1,9 @@
-"""Whether this is the live installer, and which disks of it must not be written. What erases disks asks here first, each time.
+"""Whether this is the live installer, and which disks of it must not be written. What erases disks asks here
+first, each time.
 
-A mistake here erases the build host, so the doors are closed one behind the other: only `live_system` makes a `LiveSystem`, and only from
-the marker that the live initramfs leaves, of this very boot; whoever writes asks `refuse_protected` again (the medium, a copy of it, what is
-mounted, what somebody holds).
+A mistake here erases the build host, so the doors are closed one behind the other: only `live_system` makes a
+`LiveSystem`, and only from the marker that the live initramfs leaves, of this very boot; whoever writes asks
+`refuse_protected` again (the medium, a copy of it, what is mounted, what somebody holds).
 """
 
 import errno
@@ -29,7 +30,9 @@ class NotLiveError(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSystem:
-    """The running live system: the device with the tree, the names of the disks it came from, which are never written, and its label."""
+    """The running live system: the device with the tree, the names of the disks it came from, which are never
+    written, and its label.
+    """
 
     tree: Path
     medium: frozenset[str]
@@ -47,19 +50,39 @@ def live_system() -> LiveSystem:
         facts = json.loads(MARKER.read_text())
         boot = BOOT_ID.read_text().strip()
         owned = MARKER.stat().st_uid == 0 and not MARKER.is_symlink()
-        tree, medium, label = Path(facts["tree"]), [str(number) for number in facts["medium"]], str(facts.get("label", ""))
+        tree, medium, label = (
+            Path(facts["tree"]),
+            [str(number) for number in facts["medium"]],
+            str(facts.get("label", "")),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NotLiveError(f"this is not the live installer ({error}): disks are chosen and erased nowhere else") from error
+        raise NotLiveError(
+            f"this is not the live installer ({error}): disks are chosen and erased nowhere else"
+        ) from error
     if facts.get("boot_id") != boot or not owned:
-        raise NotLiveError(f"{MARKER} was not made by the initramfs of this boot: disks are chosen and erased in the live installer only")
-    root = next((line.split(" - ")[1].split()[0] for line in MOUNTS.read_text().splitlines() if line.split()[4] == "/"), "")
+        raise NotLiveError(
+            f"{MARKER} was not made by the initramfs of this boot: disks are chosen and erased in the live"
+            " installer only"
+        )
+    root = next(
+        (
+            line.split(" - ")[1].split()[0]
+            for line in MOUNTS.read_text().splitlines()
+            if line.split()[4] == "/"
+        ),
+        "",
+    )
     if root != "overlay":
         raise NotLiveError(f"the root file system is {root or 'unknown'}, not the live installer's overlay")
-    return LiveSystem(tree=tree, medium=frozenset(filter(None, (disk_of(number) for number in medium))), label=label)
+    return LiveSystem(
+        tree=tree, medium=frozenset(filter(None, (disk_of(number) for number in medium))), label=label
+    )
 
 
 def disk_of(number: str) -> str:
-    """Return the name of the whole disk that a block device (MAJOR:MINOR) is or lies on; empty for one that is gone."""
+    """Return the name of the whole disk that a block device (MAJOR:MINOR) is or lies on; empty for one that
+    is gone.
+    """
     place = SYS / "dev/block" / number
     if not place.exists():
         return ""
@@ -107,7 +130,9 @@ def _used(name: str) -> str:
 
 
 def _claimed(name: str) -> str:
-    """Return whether somebody holds a disk or a partition of it in a way that no list shows (swap, btrfs): the kernel knows (open(2), O_EXCL)."""
+    """Return whether somebody holds a disk or a partition of it in a way that no list shows (swap, btrfs):
+    the kernel knows (open(2), O_EXCL).
+    """
     try:
         os.close(os.open(Path("/dev") / name, os.O_RDONLY | os.O_EXCL))
     except OSError as error:
@@ -117,7 +142,9 @@ def _claimed(name: str) -> str:
 
 
 def _label(name: str) -> str:
-    """Return the volume id of the ISO file system that a disk holds (ECMA-119, 8.4.7); empty when it holds none."""
+    """Return the volume id of the ISO file system that a disk holds (ECMA-119, 8.4.7); empty when it holds
+    none.
+    """
     try:
         with (Path("/dev") / name).open("rb") as stream:
             stream.seek(DESCRIPTOR)
@@ -128,7 +155,9 @@ def _label(name: str) -> str:
 
 
 def refuse_protected(live: LiveSystem, name: str) -> None:
-    """Raise NotLiveError, or BuildError for a disk that must not be written; the marker is read again, whatever the caller holds."""
+    """Raise NotLiveError, or BuildError for a disk that must not be written; the marker is read again,
+    whatever the caller holds.
+    """
     reason = protected(live_system(), name) or protected(live, name)
     if reason:
         raise BuildError(f"/dev/{name} {reason}: it is not touched")

@@ -1,4 +1,6 @@
-"""The local target: a disk of the machine that the live installer runs on. It refuses to exist anywhere else (live_system.py)."""
+"""The local target: a disk of the machine that the live installer runs on. It refuses to exist anywhere else
+(live_system.py).
+"""
 
 import contextlib
 import os
@@ -53,7 +55,11 @@ class LocalTarget(NamespaceSandbox):
     def finish(self, plan: Plan) -> None:
         """Leave log and kickstart in the installed system, and unmount."""
         place = host_var.stateroot(plan) / LOG_DIRECTORY
-        kept = [str(file) for file in (INSTALL / "ks.cfg", steplog.current()) if file is not None and file.is_file()]
+        kept = [
+            str(file)
+            for file in (INSTALL / "ks.cfg", steplog.current())
+            if file is not None and file.is_file()
+        ]
         # passwords may stand in a kickstart
         self.run(["mkdir", "-p", "-m", "0700", place])
         if kept:
@@ -63,7 +69,8 @@ class LocalTarget(NamespaceSandbox):
 
 @contextlib.contextmanager
 def local_target(live: LiveSystem, disk: str | None, plan: Plan | None) -> Iterator[LocalTarget]:
-    """Open the tree's programs as a sandbox, with the partitions of a disk (a kernel name) as its only devices; None: with none.
+    """Open the tree's programs as a sandbox, with the partitions of a disk (a kernel name) as its only
+    devices; None: with none.
 
     Raises NotLiveError anywhere but in the live system, BuildError for a disk that is protected.
     """
@@ -80,9 +87,13 @@ def local_target(live: LiveSystem, disk: str | None, plan: Plan | None) -> Itera
             target.run(["mount", "-t", "tmpfs", "tmpfs", "/sysroot"], ["mkdir", "-m", "1777", "/sysroot/tmp"])
         else:
             numbers = partitions_of(disk)
-            target.devices = {each.name: target.make_node(Path("/dev") / numbers[each.number]) for each in plan.partitions}
+            target.devices = {
+                each.name: target.make_node(Path("/dev") / numbers[each.number]) for each in plan.partitions
+            }
             # 10:236 is device-mapper's (Documentation/admin-guide/devices.txt)
-            target.run(["mkdir", "/dev/mapper"], ["mknod", "-m", "0600", "/dev/mapper/control", "c", "10", "236"])
+            target.run(
+                ["mkdir", "/dev/mapper"], ["mknod", "-m", "0600", "/dev/mapper/control", "c", "10", "236"]
+            )
         try:
             yield target
         except BaseException:
@@ -96,11 +107,20 @@ def _let_go(target: LocalTarget, plan: Plan | None) -> None:
         target.run(["umount", "--recursive", SYSROOT])
     if plan is not None and plan.volumes and target.devices:
         with contextlib.suppress(BuildError):
-            target.run(["vgchange", *filesystems.lvm_options(target.device(lvm.physical_volume(plan).name)), "--activate=n", plan.group])
+            target.run(
+                [
+                    "vgchange",
+                    *filesystems.lvm_options(target.device(lvm.physical_volume(plan).name)),
+                    "--activate=n",
+                    plan.group,
+                ]
+            )
 
 
 def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kernel: str) -> None:
-    """Erase a disk of this machine (a kernel name, such as vda) and install the commit on it as the plan says. Raises BuildError."""
+    """Erase a disk of this machine (a kernel name, such as vda) and install the commit on it as the plan
+    says. Raises BuildError.
+    """
     refuse_protected(live, disk)
     device = Path("/dev") / disk
     steplog.note(f"erasing {device}")
@@ -127,7 +147,8 @@ def _wipe(live: LiveSystem, disk: str) -> None:
 def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
     """Have the kernel see the new partitions, and wipe what older systems left where they lie now.
 
-    udev looks at a disk that was written, and asks the kernel to read the table too: while it does, our own request is refused.
+    udev looks at a disk that was written, and asks the kernel to read the table too: while it does, our own
+    request is refused.
     """
     refuse_protected(live, disk)
     deadline = time.monotonic() + SETTLE_SECONDS
@@ -136,7 +157,10 @@ def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
     # twice: the kernel may just be taking older ones of the same places away
     while not _stays(disk, wanted):
         if time.monotonic() > deadline:
-            raise BuildError(f"the kernel does not see the new partitions of /dev/{disk}", hint="does something hold the disk?")
+            raise BuildError(
+                f"the kernel does not see the new partitions of /dev/{disk}",
+                hint="does something hold the disk?",
+            )
         command.status(["blockdev", "--rereadpt", Path("/dev") / disk])
         command.status(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"])
         time.sleep(0.2)
@@ -145,7 +169,9 @@ def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
 
 
 def _stays(disk: str, wanted: dict[int, tuple[int, int]]) -> bool:
-    """Whether the kernel knows these places, and still does after a moment: it may just be replacing older partitions of the same places."""
+    """Whether the kernel knows these places, and still does after a moment: it may just be replacing older
+    partitions of the same places.
+    """
     if _known_places(disk) != wanted:
         return False
     command.status(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"])
@@ -159,7 +185,10 @@ def _known_places(disk: str) -> dict[int, tuple[int, int]]:
     for number, name in partitions_of(disk).items():
         place = guard.SYS / "class/block" / name
         if (Path("/dev") / name).is_block_device():
-            found[number] = (int((place / "start").read_text()) * SECTOR, int((place / "size").read_text()) * SECTOR)
+            found[number] = (
+                int((place / "start").read_text()) * SECTOR,
+                int((place / "size").read_text()) * SECTOR,
+            )
     return found
 
 

@@ -1,7 +1,9 @@
-"""LVM2's on-disk format, written into a plain file: a physical volume, its group, linear volumes. No device, no root, no random ids.
+"""LVM2's on-disk format, written into a plain file: a physical volume, its group, linear volumes. No device,
+no root, no random ids.
 
-The formats are those of LVM2's lib/format_text/layout.h (label, pv_header, mda_header) and of vgcfgbackup(8) (metadata text). Only
-what LVM itself makes by default is written: one metadata area of 1 MiB, data from 1 MiB on, extents of 4 MiB.
+The formats are those of LVM2's lib/format_text/layout.h (label, pv_header, mda_header) and of vgcfgbackup(8)
+(metadata text). Only what LVM itself makes by default is written: one metadata area of 1 MiB, data from 1 MiB
+on, extents of 4 MiB.
 """
 
 import hashlib
@@ -54,7 +56,9 @@ def physical_volume(plan: Plan) -> Partition:
 
 
 def write_group(file: Path, plan: Plan) -> None:
-    """Write the physical volume's label and the group's metadata. Volumes are linear and in one piece; their content is not touched."""
+    """Write the physical volume's label and the group's metadata. Volumes are linear and in one piece; their
+    content is not touched.
+    """
     physical = physical_volume(plan)
     text = metadata(plan).encode() + b"\0"
     if len(text) > MDA_SIZE - SECTOR:
@@ -67,7 +71,9 @@ def write_group(file: Path, plan: Plan) -> None:
 
 
 def uuid(plan: Plan, role: str) -> str:
-    """Return an LVM UUID (32 letters and digits in groups of 6-4-4-4-4-4-6) that follows from the plan's seed."""
+    """Return an LVM UUID (32 letters and digits in groups of 6-4-4-4-4-4-6) that follows from the plan's
+    seed.
+    """
     number = int.from_bytes(hashlib.sha512(f"imagebuild:{plan.seed}:lvm {role}".encode()).digest(), "big")
     letters = ""
     for _ in range(32):
@@ -103,18 +109,51 @@ def metadata(plan: Plan) -> str:
     """Return the group's metadata as LVM writes it (vgcfgbackup(8)); the only time in it is the plan's."""
     physical = physical_volume(plan)
     lines = [
-        f"{plan.group} {{", f'id = "{uuid(plan, "vg")}"', "seqno = 1", 'format = "lvm2"', 'status = ["RESIZEABLE", "READ", "WRITE"]', "flags = []",
-        f"extent_size = {EXTENT // SECTOR}", "max_lv = 0", "max_pv = 0", "metadata_copies = 0", "",
-        "physical_volumes {", "", "pv0 {", f'id = "{uuid(plan, "pv")}"', f'device = "/dev/vda{physical.number}"', "",
-        'status = ["ALLOCATABLE"]', "flags = []", f"dev_size = {physical.size // SECTOR}", f"pe_start = {PE_START // SECTOR}",
-        f"pe_count = {(physical.size - PE_START) // EXTENT}", "}", "}", "", "logical_volumes {", "",
-    ]  # fmt: skip
+        f"{plan.group} {{",
+        f'id = "{uuid(plan, "vg")}"',
+        "seqno = 1",
+        'format = "lvm2"',
+        'status = ["RESIZEABLE", "READ", "WRITE"]',
+        "flags = []",
+        f"extent_size = {EXTENT // SECTOR}",
+        "max_lv = 0",
+        "max_pv = 0",
+        "metadata_copies = 0",
+        "",
+        "physical_volumes {",
+        "",
+        "pv0 {",
+        f'id = "{uuid(plan, "pv")}"',
+        f'device = "/dev/vda{physical.number}"',
+        "",
+        'status = ["ALLOCATABLE"]',
+        "flags = []",
+        f"dev_size = {physical.size // SECTOR}",
+        f"pe_start = {PE_START // SECTOR}",
+        f"pe_count = {(physical.size - PE_START) // EXTENT}",
+        "}",
+        "}",
+        "",
+        "logical_volumes {",
+        "",
+    ]
     for volume in plan.volumes:
         lines += _volume(plan, volume)
     lines += [
-        "}", "", "}", "# made by imagebuild", "", 'contents = "Text Format Volume Group"', "version = 1", "", 'description = ""', "",
-        'creation_host = "localhost"', f"creation_time = {plan.epoch}", "",
-    ]  # fmt: skip
+        "}",
+        "",
+        "}",
+        "# made by imagebuild",
+        "",
+        'contents = "Text Format Volume Group"',
+        "version = 1",
+        "",
+        'description = ""',
+        "",
+        'creation_host = "localhost"',
+        f"creation_time = {plan.epoch}",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -123,8 +162,24 @@ def _volume(plan: Plan, volume: Volume) -> list[str]:
         raise BuildError(f"{volume.name} is a {volume.kind} volume: only device-mapper can make it")
     first, count = extents(plan)[volume.name]
     return [
-        f"{volume.name} {{", f'id = "{uuid(plan, "lv " + volume.name)}"', 'status = ["READ", "WRITE", "VISIBLE"]', "flags = []",
-        f"creation_time = {plan.epoch}", 'creation_host = "localhost"', "segment_count = 1", "",
-        "segment1 {", "start_extent = 0", f"extent_count = {count}", "", 'type = "striped"', "stripe_count = 1", "",
-        "stripes = [", f'"pv0", {first}', "]", "}", "}",
-    ]  # fmt: skip
+        f"{volume.name} {{",
+        f'id = "{uuid(plan, "lv " + volume.name)}"',
+        'status = ["READ", "WRITE", "VISIBLE"]',
+        "flags = []",
+        f"creation_time = {plan.epoch}",
+        'creation_host = "localhost"',
+        "segment_count = 1",
+        "",
+        "segment1 {",
+        "start_extent = 0",
+        f"extent_count = {count}",
+        "",
+        'type = "striped"',
+        "stripe_count = 1",
+        "",
+        "stripes = [",
+        f'"pv0", {first}',
+        "]",
+        "}",
+        "}",
+    ]

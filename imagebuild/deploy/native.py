@@ -1,7 +1,7 @@
 """The native way to populate: as root on the build host, on loop devices at offsets, without device-mapper.
 
-Everything runs in private namespaces with the toolbox as root directory and a /dev that holds nothing but the image's own
-parts: a program that goes wrong there finds neither the host's disks nor its network.
+Everything runs in private namespaces with the toolbox as root directory and a /dev that holds nothing but the
+image's own parts: a program that goes wrong there finds neither the host's disks nor its network.
 """
 
 import contextlib
@@ -55,7 +55,9 @@ class NativeTarget(NamespaceSandbox):
         self._devices[name] = self.make_node(device)
 
     def prepare(self, plan: Plan) -> None:
-        """Make and mount the file systems; the volume group is in the file already, and each volume is a loop device at its place."""
+        """Make and mount the file systems; the volume group is in the file already, and each volume is a loop
+        device at its place.
+        """
         filesystems.make(plan, self)
         filesystems.mount(plan, self)
 
@@ -75,7 +77,9 @@ class NativeTarget(NamespaceSandbox):
 
 @contextlib.contextmanager
 def native_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterator[NativeTarget]:
-    """Open the native way for a partitioned disk (or none); everything is unmounted and detached when the block ends, however it ends."""
+    """Open the native way for a partitioned disk (or none); everything is unmounted and detached when the
+    block ends, however it ends.
+    """
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(temporary.directory("native"))
         space = stack.enter_context(private())

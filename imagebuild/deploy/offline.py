@@ -1,8 +1,10 @@
-"""The offline way to populate: no devices and no mounted file systems, so an ordinary user can; and the same bytes every time.
+"""The offline way to populate: no devices and no mounted file systems, so an ordinary user can; and the same
+bytes every time.
 
-In a user namespace the toolbox is unpacked, the system is installed into a plain directory inside of it (hard links, so the content
-lies there once), and mke2fs(8) writes that directory into the disk at the right place. ext4 only: mkfs.xfs cannot be given a
-directory. Times of inodes are set to the plan's, and what mke2fs takes from the directory (ctime) is set with debugfs(8).
+In a user namespace the toolbox is unpacked, the system is installed into a plain directory inside of it (hard
+links, so the content lies there once), and mke2fs(8) writes that directory into the disk at the right place.
+ext4 only: mkfs.xfs cannot be given a directory. Times of inodes are set to the plan's, and what mke2fs takes
+from the directory (ctime) is set with debugfs(8).
 """
 
 import base64
@@ -49,8 +51,16 @@ class OfflineTarget(NamespaceSandbox):
         self._disk = disk
 
     def prepare(self, plan: Plan) -> None:
-        """Make the directories that will be file systems. SYSROOT itself is no mount: hard links do not cross one."""
-        self.run(["mkdir", "-p", *[place_of(mount) for mount, _, fstype in plan.file_systems() if fstype == "ext4"]])
+        """Make the directories that will be file systems. SYSROOT itself is no mount: hard links do not cross
+        one.
+        """
+        self.run(
+            [
+                "mkdir",
+                "-p",
+                *[place_of(mount) for mount, _, fstype in plan.file_systems() if fstype == "ext4"],
+            ]
+        )
 
     def reopen(self, plan: Plan, *, read_only: bool) -> None:
         """Refuse: nothing is mounted here."""
@@ -78,7 +88,22 @@ class OfflineTarget(NamespaceSandbox):
                 self.run(["mv", place, sources[name]], ["mkdir", "-m", "0755", place])
         sources[plan.root()[0]] = SYSROOT
         # libostree gives what it checks out the time 0; everything newer was made just now
-        self.run(["find", SYSROOT, STAGE, "-newermt", "@0", "-exec", "touch", "-h", "-d", f"@{plan.epoch}", "{}", "+"])
+        self.run(
+            [
+                "find",
+                SYSROOT,
+                STAGE,
+                "-newermt",
+                "@0",
+                "-exec",
+                "touch",
+                "-h",
+                "-d",
+                f"@{plan.epoch}",
+                "{}",
+                "+",
+            ]
+        )
         for name, source in sources.items():
             self._write(plan, name, source)
         for name in plan.swaps():
@@ -107,24 +132,38 @@ class OfflineTarget(NamespaceSandbox):
         ]
         self.run(made, env=times)
         image = f"{DISK}?offset={start}"
-        inodes = used_inodes(self._space.run(["dumpe2fs", image], root=self._root, env=self._environment, quiet=True))
+        inodes = used_inodes(
+            self._space.run(["dumpe2fs", image], root=self._root, env=self._environment, quiet=True)
+        )
         lines = [f"sif <{inode}> {field} @{plan.epoch}" for inode in inodes for field in ("ctime", "atime")]
         # mke2fs takes everything from the directory but what the directory itself is
         mode, owner, group = self.run(["stat", "-c", "%f %u %g", source]).split()
         lines += [f"sif <2> mode 0x{mode}", f"sif <2> uid {owner}", f"sif <2> gid {group}"]
         if source == SYSROOT:
-            deployments = self.run(["sh", "-c", 'ls -1d "$1"/ostree/deploy/*/deploy/*.[0-9]', "sh", SYSROOT]).split()
-            lines += [f"sif {PurePosixPath('/') / PurePosixPath(each).relative_to(SYSROOT)} flags {IMMUTABLE}" for each in deployments]
+            deployments = self.run(
+                ["sh", "-c", 'ls -1d "$1"/ostree/deploy/*/deploy/*.[0-9]', "sh", SYSROOT]
+            ).split()
+            lines += [
+                f"sif {PurePosixPath('/') / PurePosixPath(each).relative_to(SYSROOT)} flags {IMMUTABLE}"
+                for each in deployments
+            ]
         self.write({PurePosixPath("/run/pin"): File(data="\n".join(lines).encode() + b"\n")})
-        # its exit status says nothing; what it complains of goes to standard error, after a line with its version
-        said = self.run(["sh", "-c", 'debugfs -w -f /run/pin "$1" 2>&1 >/dev/null', "sh", image], env=times).splitlines()
+        # its exit status says nothing; what it complains of goes to standard error, after a line with its
+        # version
+        said = self.run(
+            ["sh", "-c", 'debugfs -w -f /run/pin "$1" 2>&1 >/dev/null', "sh", image], env=times
+        ).splitlines()
         if any(not line.startswith("debugfs ") for line in said):
             raise BuildError(f"debugfs could not set the times of {name}: {said[-1]}")
 
     def _write_swap(self, plan: Plan, name: str) -> None:
         start, size = lvm.place_of(plan, name)
-        self.run(["truncate", f"--size={size}", "/run/swap"], [*filesystems.mkfs(plan, name, "swap", "/run/swap")])
-        head = base64.b64decode(self._space.run(["sh", "-c", f"head -c {PAGE} /run/swap | base64"], root=self._root, quiet=True))
+        self.run(
+            ["truncate", f"--size={size}", "/run/swap"], [*filesystems.mkfs(plan, name, "swap", "/run/swap")]
+        )
+        head = base64.b64decode(
+            self._space.run(["sh", "-c", f"head -c {PAGE} /run/swap | base64"], root=self._root, quiet=True)
+        )
         assert self._disk is not None
         with self._disk.open("r+b") as disk:
             disk.seek(start)
@@ -132,10 +171,14 @@ class OfflineTarget(NamespaceSandbox):
 
 
 def used_inodes(listing: str) -> list[int]:
-    """Return the inodes in use, from dumpe2fs(8)'s listing: the root directory, and from the first that is not reserved on."""
+    """Return the inodes in use, from dumpe2fs(8)'s listing: the root directory, and from the first that is
+    not reserved on.
+    """
     count, first = (
         int(found.group(1))
-        for found in (re.search(rf"^{key}:\s+(\d+)$", listing, re.MULTILINE) for key in ("Inode count", "First inode"))
+        for found in (
+            re.search(rf"^{key}:\s+(\d+)$", listing, re.MULTILINE) for key in ("Inode count", "First inode")
+        )
         if found
     )
     free: set[int] = set()
@@ -148,7 +191,9 @@ def used_inodes(listing: str) -> list[int]:
 
 @contextlib.contextmanager
 def offline_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterator[OfflineTarget]:
-    """Open the offline way; what it unpacked is removed when the block ends, and what a killed run left when it begins."""
+    """Open the offline way; what it unpacked is removed when the block ends, and what a killed run left when
+    it begins.
+    """
     sweep()
     with temporary.directory("offline", base=_large(), remover=_remove) as work:
         root = work / "root"
@@ -170,7 +215,9 @@ def _large() -> Path:
 
 
 def _remove(place: Path) -> None:
-    """Remove what was unpacked: the mounts are gone with their namespaces, and the owners of what is left exist in such ones only."""
+    """Remove what was unpacked: the mounts are gone with their namespaces, and the owners of what is left
+    exist in such ones only.
+    """
     with mapped() as space:
         space.run(["rm", "-rf", "--one-file-system", place])
 

@@ -19,7 +19,10 @@ MBR_TYPES = {"efi": "ef", "lvm": "8e", "swap": "82", "data": "83"}
 
 def write_table(file: Path, plan: Plan) -> None:
     """Write the plan's partition table into a disk that is there already (its boot code stays)."""
-    command.run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", file], stdin=script(plan).encode())
+    command.run(
+        ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", file],
+        stdin=script(plan).encode(),
+    )
 
 
 def script(plan: Plan) -> str:
@@ -40,7 +43,11 @@ def _line(plan: Plan, partition: Partition) -> str:
     kind = partition.content if partition.content in GPT_TYPES else "data"
     fields = [f"start={partition.start // SECTOR}", f"size={partition.size // SECTOR}"]
     if plan.table == "gpt":
-        fields += [f"type={GPT_TYPES[kind]}", f"uuid={plan.uuid(f'partition {partition.number}')}", f'name="{partition.name}"']
+        fields += [
+            f"type={GPT_TYPES[kind]}",
+            f"uuid={plan.uuid(f'partition {partition.number}')}",
+            f'name="{partition.name}"',
+        ]
     else:
         fields += [f"type={MBR_TYPES[kind]}", *(["bootable"] if partition.mount == "/boot" else [])]
     return f"{partition.number} : {', '.join(fields)}"

@@ -1,7 +1,8 @@
 """%pre sections run before the kickstart is read for good: what they write may be included by it.
 
-They run in the tree's toolbox, never on the build host itself; `%include /path` then means a file they left there (on an installer ISO:
-one of the medium's, too). pykickstart takes an %include inside of other sections as well, %post among them.
+They run in the tree's toolbox, never on the build host itself; `%include /path` then means a file they left
+there (on an installer ISO: one of the medium's, too). pykickstart takes an %include inside of other sections
+as well, %post among them.
 """
 
 import contextlib
@@ -36,7 +37,9 @@ def has_scripts(text: str) -> bool:
 
 
 def without_includes(text: str) -> str:
-    """Return a kickstart without the lines that include what a %pre will write, for a first check; line numbers stay."""
+    """Return a kickstart without the lines that include what a %pre will write, for a first check; line
+    numbers stay.
+    """
     lines = without_mark(text).split("\n")
     for number, _ in includes(text) if has_scripts(text) else []:
         lines[number - 1] = ""
@@ -46,14 +49,24 @@ def without_includes(text: str) -> str:
 
 
 def expand(
-    text: str, syntax: str, sandbox: Callable[[], contextlib.AbstractContextManager[Sandbox]], name: str, origin: Origin = ()
+    text: str,
+    syntax: str,
+    sandbox: Callable[[], contextlib.AbstractContextManager[Sandbox]],
+    name: str,
+    origin: Origin = (),
 ) -> str:
-    """Run the %pre sections and return the kickstart with what they wrote in place of each %include. Raises BadKickstartError (line)."""
+    """Run the %pre sections and return the kickstart with what they wrote in place of each %include. Raises
+    BadKickstartError (line).
+    """
     return expand_located(text, syntax, sandbox, name, origin).text
 
 
 def expand_located(
-    text: str, syntax: str, sandbox: Callable[[], contextlib.AbstractContextManager[Sandbox]], name: str, origin: Origin = ()
+    text: str,
+    syntax: str,
+    sandbox: Callable[[], contextlib.AbstractContextManager[Sandbox]],
+    name: str,
+    origin: Origin = (),
 ) -> Expanded:
     """Do as `expand`, and tell where each line comes from; `origin` is that of `text`."""
     text = without_mark(text)
@@ -70,11 +83,16 @@ def expand_located(
     places = tuple(origin) if origin else tuple((name, number) for number in range(1, len(lines) + 1))
     return Expanded(
         text="\n".join(line for _, _, line in lines),
-        origin=tuple(places[number - 1] if file == name and number <= len(places) else (file, number) for file, number, _ in lines),
+        origin=tuple(
+            places[number - 1] if file == name and number <= len(places) else (file, number)
+            for file, number, _ in lines
+        ),
     )
 
 
-def _expanded(text: str, place: Sandbox, name: str, depth: int, problems: Problems) -> list[tuple[str, int, str]]:
+def _expanded(
+    text: str, place: Sandbox, name: str, depth: int, problems: Problems
+) -> list[tuple[str, int, str]]:
     """Return the lines with their file and number."""
     wanted = dict(includes(text)) | {number: path for number, path, _ in script_includes(text)}
     lines: list[tuple[str, int, str]] = []
@@ -83,12 +101,16 @@ def _expanded(text: str, place: Sandbox, name: str, depth: int, problems: Proble
             lines.append((name, number, line))
             continue
         if depth == 0:
-            raise BadKickstartError(f"{name}:{number}: %include {wanted[number]}: the files include each other more than {DEPTH} deep")
+            raise BadKickstartError(
+                f"{name}:{number}: %include {wanted[number]}: the files include each other more than {DEPTH}"
+                " deep"
+            )
         with problems.gathering():
             found = _included(place, wanted[number], f"{name}:{number}")
             if has_scripts(found):
                 raise BadKickstartError(
-                    f"{name}:{number}: %include {wanted[number]}: a %pre section in a file that is included is never run",
+                    f"{name}:{number}: %include {wanted[number]}: a %pre section in a file that is included"
+                    " is never run",
                     hint="put it into the kickstart itself",
                 )
             lines += _expanded(found, place, wanted[number], depth - 1, problems)
@@ -99,16 +121,31 @@ def _included(place: Sandbox, path: str, where: str) -> str:
     try:
         return without_mark(place.read(PurePosixPath(path)).decode())
     except (BuildError, UnicodeDecodeError) as error:
-        reason = "nothing is fetched for a kickstart that is executed here" if "://" in path else "no %pre section wrote that file"
-        raise BadKickstartError(f"{where}: %include {path}: {reason}", hint="write the file in a %pre section, under that very name") from error
+        reason = (
+            "nothing is fetched for a kickstart that is executed here"
+            if "://" in path
+            else "no %pre section wrote that file"
+        )
+        raise BadKickstartError(
+            f"{where}: %include {path}: {reason}",
+            hint="write the file in a %pre section, under that very name",
+        ) from error
 
 
 def _scripts(text: str, syntax: str, name: str) -> list[Script]:
-    """Return the %pre sections. Raises BadKickstartError: everything that is wrong with the kickstart, before anything is run."""
+    """Return the %pre sections. Raises BadKickstartError: everything that is wrong with the kickstart, before
+    anything is run.
+    """
     reading = read(without_includes(text), syntax, name, complete=has_scripts(text))
     reading.problems.refuse()
     return [
-        Script(text=made.script, interpreter=made.interp, must_succeed=bool(made.errorOnFail), line=made.lineno, log=made.logfile or "")
+        Script(
+            text=made.script,
+            interpreter=made.interp,
+            must_succeed=bool(made.errorOnFail),
+            line=made.lineno,
+            log=made.logfile or "",
+        )
         for made in reading.handler.scripts
         if made.type == KS_SCRIPT_PRE
     ]

@@ -1,4 +1,6 @@
-"""A sandbox in namespaces of the build host: the toolbox is the root directory, and what could reach the host is taken away."""
+"""A sandbox in namespaces of the build host: the toolbox is the root directory, and what could reach the host
+is taken away.
+"""
 
 import base64
 import os
@@ -9,7 +11,8 @@ from imagebuild.deploy.target import Argv, File, environment, mount_proc
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools.namespace import Namespace
 
-# all that %pre and %post may do as root (capabilities(7)): own files, become their owners. Nothing that reaches devices, modules,
+# all that %pre and %post may do as root (capabilities(7)): own files, become their owners. Nothing that
+# reaches devices, modules,
 # mounts, files by handle, or out of a chroot
 CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setfcap,+audit_write"
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -27,12 +30,22 @@ class NamespaceSandbox:
         """Run programs one after the other in the toolbox."""
         output = ""
         for argv in commands:
-            output = self._space.run([str(word) for word in argv], root=self._root, env={**self._environment, **(env or {})})
+            output = self._space.run(
+                [str(word) for word in argv], root=self._root, env={**self._environment, **(env or {})}
+            )
         return output
 
     def run_script(self, argv: Argv, script: str, *, root: PurePosixPath | None = None) -> None:
-        """Run a script in the toolbox or the installed system without the privileges that could reach the host."""
-        inner = ["setpriv", f"--bounding-set={CAPABILITIES}", "--inh-caps=-all", "--no-new-privs", *[str(word) for word in argv]]
+        """Run a script in the toolbox or the installed system without the privileges that could reach the
+        host.
+        """
+        inner = [
+            "setpriv",
+            f"--bounding-set={CAPABILITIES}",
+            "--inh-caps=-all",
+            "--no-new-privs",
+            *[str(word) for word in argv],
+        ]
         enter = ["chroot", str(root)] if root is not None else []
         self._space.run([*enter, *inner], root=self._root, stdin=script.encode(), env=self._environment)
 
@@ -41,7 +54,9 @@ class NamespaceSandbox:
         for path, file in files.items():
             self.run(["mkdir", "-p", path.parent])
             self._space.run(
-                ["sh", "-c", 'cat > "$1" && chmod "$2" "$1"', "sh", str(path), f"{file.mode:04o}"], root=self._root, stdin=file.data
+                ["sh", "-c", 'cat > "$1" && chmod "$2" "$1"', "sh", str(path), f"{file.mode:04o}"],
+                root=self._root,
+                stdin=file.data,
             )
 
     def read(self, path: PurePosixPath) -> bytes:
@@ -52,12 +67,24 @@ class NamespaceSandbox:
         """Make a block device of this machine a device of the sandbox; return its path there."""
         number = device.stat().st_rdev
         inside = f"/dev/{device.name}"
-        self._space.run(["mknod", "-m", "0600", str(self._root) + inside, "b", str(os.major(number)), str(os.minor(number))])
+        self._space.run(
+            [
+                "mknod",
+                "-m",
+                "0600",
+                str(self._root) + inside,
+                "b",
+                str(os.major(number)),
+                str(os.minor(number)),
+            ]
+        )
         return inside
 
 
 def mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
-    """Mount the toolbox (a device with its squashfs) as a root directory with a private /dev, /run, /var and /proc."""
+    """Mount the toolbox (a device with its squashfs) as a root directory with a private /dev, /run, /var and
+    /proc.
+    """
     commands: list[list[str | Path]] = [
         ["mount", "-t", "squashfs", "-o", "ro", image, root],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root / "dev"],
@@ -68,6 +95,9 @@ def mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
         ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
     ]
     commands += [[str(word) for word in argv] for argv in mount_proc(root / "proc")]
-    commands += [["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)] for name, (major, minor) in DEVICES.items()]
+    commands += [
+        ["mknod", "-m", "0666", root / "dev" / name, "c", str(major), str(minor)]
+        for name, (major, minor) in DEVICES.items()
+    ]
     for argv in commands:
         space.run(argv)

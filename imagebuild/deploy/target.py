@@ -1,4 +1,6 @@
-"""Where a Plan is executed: a place with the tree's own programs, the disk's parts as devices, and its root at /sysroot."""
+"""Where a Plan is executed: a place with the tree's own programs, the disk's parts as devices, and its root
+at /sysroot.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from imagebuild.kickstart.plan import Plan
 SYSROOT = PurePosixPath("/sysroot")
 REPO = "/imagebuild/repo"  # the bare repo in the toolbox
 
-PROTECT = 'if [ -e "$1" ]; then mount --bind "$1" "$1" && mount -o remount,bind,ro,nosuid,nodev,noexec "$1"; fi'
+PROTECT = (
+    'if [ -e "$1" ]; then mount --bind "$1" "$1" && mount -o remount,bind,ro,nosuid,nodev,noexec "$1"; fi'
+)
 Argv = Sequence[str | PurePosixPath]
 
 
@@ -26,10 +30,14 @@ class Sandbox(Protocol):
     """Programs run from the tree's toolbox, as root of wherever that is; paths are those of the toolbox."""
 
     def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
-        """Run programs one after the other; return the last one's standard output. Raises BuildError at the first that fails."""
+        """Run programs one after the other; return the last one's standard output. Raises BuildError at the
+        first that fails.
+        """
 
     def run_script(self, argv: Argv, script: str, *, root: PurePosixPath | None = None) -> None:
-        """Run an interpreter with a script on its standard input, with few privileges; `root`: inside the installed system there."""
+        """Run an interpreter with a script on its standard input, with few privileges; `root`: inside the
+        installed system there.
+        """
 
     def write(self, files: Mapping[PurePosixPath, File]) -> None:
         """Write files, with their parent directories."""
@@ -55,12 +63,16 @@ class Target(Sandbox, Protocol):
 
 
 def place_of(mount: str) -> PurePosixPath:
-    """Return where the toolbox has the file system that the installed host has at `mount`: a host's /sysroot is the physical root itself."""
+    """Return where the toolbox has the file system that the installed host has at `mount`: a host's /sysroot
+    is the physical root itself.
+    """
     return SYSROOT / mount.removeprefix("/sysroot/").lstrip("/")
 
 
 def mount_proc(place: PurePosixPath | Path) -> list[list[str | PurePosixPath | Path]]:
-    """Return the commands that mount /proc. What in it speaks to the whole kernel (core_pattern, sysrq) asks for a user id only: read only."""
+    """Return the commands that mount /proc. What in it speaks to the whole kernel (core_pattern, sysrq) asks
+    for a user id only: read only.
+    """
     protect: list[list[str | PurePosixPath | Path]] = [
         ["sh", "-c", PROTECT, "sh", place / name] for name in ("sys", "sysrq-trigger", "irq", "bus")
     ]
@@ -68,6 +80,14 @@ def mount_proc(place: PurePosixPath | Path) -> list[list[str | PurePosixPath | P
 
 
 def environment(plan: Plan | None) -> dict[str, str]:
-    """Return what every program of the toolbox has in its environment; times that programs write follow the plan (reproducible-builds.org)."""
-    base = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "LVM_SYSTEM_DIR": "", "HOME": "/", "TMPDIR": "/run"}
+    """Return what every program of the toolbox has in its environment; times that programs write follow the
+    plan (reproducible-builds.org).
+    """
+    base = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "LVM_SYSTEM_DIR": "",
+        "HOME": "/",
+        "TMPDIR": "/run",
+    }
     return base | ({"SOURCE_DATE_EPOCH": str(plan.epoch)} if plan is not None else {})

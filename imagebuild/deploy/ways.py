@@ -1,4 +1,6 @@
-"""The ways to populate a disk: which work on this host, which execute a plan. A new one is a module and a line in the table."""
+"""The ways to populate a disk: which work on this host, which execute a plan. A new one is a module and a
+line in the table.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -31,7 +33,8 @@ class DiskSpec:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to populate: why it cannot be used here, and with a plan (empty: it can), and how a target is opened.
+    """One way to populate: why it cannot be used here, and with a plan (empty: it can), and how a target is
+    opened.
 
     `opens`: whether it can also open a disk that was made before.
     """
@@ -51,7 +54,9 @@ WAYS = {
 
 
 def choose_ways(forced: str | None) -> tuple[tuple[str, ...], str]:
-    """Return the ways to populate that work here, and why not the others. Raises UsageError when the forced one does not work here."""
+    """Return the ways to populate that work here, and why not the others. Raises UsageError when the forced
+    one does not work here.
+    """
     if forced is not None:
         reason = WAYS[forced].unavailable() if forced in WAYS else f"there are: {', '.join(WAYS)}"
         if reason:
@@ -60,21 +65,42 @@ def choose_ways(forced: str | None) -> tuple[tuple[str, ...], str]:
     reasons = {name: way.unavailable() for name, way in WAYS.items()}
     names = tuple(name for name, reason in reasons.items() if not reason)
     if not names:
-        raise UsageError("no way to populate a disk works here", hint="; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
-    return names, "; ".join(f"{other}: {reason}" for other, reason in reasons.items() if reason) or "all ways work here"
+        raise UsageError(
+            "no way to populate a disk works here",
+            hint="; ".join(f"{name}: {reason}" for name, reason in reasons.items()),
+        )
+    return (
+        names,
+        "; ".join(f"{other}: {reason}" for other, reason in reasons.items() if reason)
+        or "all ways work here",
+    )
 
 
 def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Plan:
-    """Return the plan of a kickstart for a disk; its %pre sections are run for that. Raises BadKickstartError."""
+    """Return the plan of a kickstart for a disk; its %pre sections are run for that. Raises
+    BadKickstartError.
+    """
     name = kickstart.file.name
     expanded = prescript.expand_located(
-        kickstart.file.read_text(), kickstart.syntax, lambda: WAYS[spec.populate[0]].open(None, toolbox.image, None), name, kickstart.origin
+        kickstart.file.read_text(),
+        kickstart.syntax,
+        lambda: WAYS[spec.populate[0]].open(None, toolbox.image, None),
+        name,
+        kickstart.origin,
     )
     return read(
-        expanded.text, kickstart.syntax, disk_size=spec.size * MIB, firmware=frozenset(spec.firmware), seed=tree.commit,
-        epoch=spec.epoch if spec.epoch is not None else tree.timestamp, name=name, origin=expanded.origin,
-        refs=(tree.follows,), signed=kickstart.signed, tree=CommitFiles(tree.repo, tree.commit),
-    )  # fmt: skip
+        expanded.text,
+        kickstart.syntax,
+        disk_size=spec.size * MIB,
+        firmware=frozenset(spec.firmware),
+        seed=tree.commit,
+        epoch=spec.epoch if spec.epoch is not None else tree.timestamp,
+        name=name,
+        origin=expanded.origin,
+        refs=(tree.follows,),
+        signed=kickstart.signed,
+        tree=CommitFiles(tree.repo, tree.commit),
+    )
 
 
 def choose(plan: Plan, spec: DiskSpec) -> str:
@@ -83,5 +109,8 @@ def choose(plan: Plan, spec: DiskSpec) -> str:
     found = next((name for name, reason in reasons.items() if not reason), None)
     if found is None:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BuildError(f"no way to populate works for this kickstart here ({why})", hint="libguestfs (the appliance) executes everything")
+        raise BuildError(
+            f"no way to populate works for this kickstart here ({why})",
+            hint="libguestfs (the appliance) executes everything",
+        )
     return found

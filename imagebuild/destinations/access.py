@@ -1,6 +1,7 @@
 """Where releases are published: a directory, S3-compatible storage (fsspec), rsync, ssh.
 
-A release is uploaded whole, and read back, before anything points at it; what points at it is replaced in one step, file by file.
+A release is uploaded whole, and read back, before anything points at it; what points at it is replaced in one
+step, file by file.
 """
 
 import contextlib
@@ -32,7 +33,8 @@ class Destination(Protocol):
     address: str
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
-        """Make `name` hold the files of `entries` (paths below `directory`); return how many were sent: what is there already is not sent again.
+        """Make `name` hold the files of `entries` (paths below `directory`); return how many were sent: what
+        is there already is not sent again.
 
         Raises BuildError when what is there afterwards, read back, is not what was sent.
         """
@@ -71,7 +73,10 @@ class Directory:
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
         """Copy each file beside its place, and rename it."""
-        return sum(self._copy(directory / path, self._file(f"{name}/{path}"), entry) for path, entry in entries.items())
+        return sum(
+            self._copy(directory / path, self._file(f"{name}/{path}"), entry)
+            for path, entry in entries.items()
+        )
 
     def _copy(self, source: Path, target: Path, entry: Entry) -> int:
         try:
@@ -81,11 +86,14 @@ class Directory:
             partial = target.with_name(f".{target.name}{PARTIAL}")
             files.clone(source, partial)
             if not _matches(partial, entry):
-                raise BuildError(f"{target} is not what was copied", hint="is the disk broken? run the same command again")
+                raise BuildError(
+                    f"{target} is not what was copied", hint="is the disk broken? run the same command again"
+                )
             partial.replace(target)
         except OSError as error:
             raise BuildError(
-                f"{target} cannot be written: {error.strerror}", hint="make space or give permission, then run the same command again"
+                f"{target} cannot be written: {error.strerror}",
+                hint="make space or give permission, then run the same command again",
             ) from error
         return 1
 
@@ -112,7 +120,9 @@ class Bucket:
         self.address = f"s3://{base}"
 
     def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
-        """Send each object that is not there, and read everything back; several at a time (it is waiting, mostly), the signed lists last."""
+        """Send each object that is not there, and read everything back; several at a time (it is waiting,
+        mostly), the signed lists last.
+        """
         lists = [path for path in entries if path.endswith("-CHECKSUM")]
         others = [path for path in entries if path not in lists]
 
@@ -176,7 +186,9 @@ class Rsync:
         sent = self._sync(directory, name, entries, dry=False)
         left = self._sync(directory, name, entries, dry=True)
         if left:
-            raise BuildError(f"{self.place}/{name}: {left} files are not what was sent", hint="run the same command again")
+            raise BuildError(
+                f"{self.place}/{name}: {left} files are not what was sent", hint="run the same command again"
+            )
         return sent
 
     def _sync(self, directory: Path, name: str, entries: Mapping[str, Entry], *, dry: bool) -> int:
@@ -185,7 +197,16 @@ class Rsync:
             listing.write_text("".join(f"{path}\n" for path in entries))
             how = ["--dry-run"] if dry else ["--partial-dir=.rsync-partial"]
             what = [f"--files-from={listing}", f"{directory}/", f"{self.place}/{name}/"]
-            argv = [*self._rsync, "--recursive", "--relative", "--checksum", "--chmod=D755,F644", "--out-format=%n", *how, *what]
+            argv = [
+                *self._rsync,
+                "--recursive",
+                "--relative",
+                "--checksum",
+                "--chmod=D755,F644",
+                "--out-format=%n",
+                *how,
+                *what,
+            ]
             said = command.run(argv)
         return len([line for line in said.splitlines() if line and not line.endswith("/")])
 
@@ -193,7 +214,17 @@ class Rsync:
         """Make a directory over there: an empty tree is sent."""
         with temporary.directory("empty") as empty:
             (empty / name).mkdir(parents=True)
-            command.run([*self._rsync, "--recursive", "--relative", "--mkpath", "--chmod=D755", f"{empty}/./{name}", f"{self.place}/"])
+            command.run(
+                [
+                    *self._rsync,
+                    "--recursive",
+                    "--relative",
+                    "--mkpath",
+                    "--chmod=D755",
+                    f"{empty}/./{name}",
+                    f"{self.place}/",
+                ]
+            )
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file."""
@@ -202,7 +233,17 @@ class Rsync:
             file = place / PurePosixPath(name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
-            command.run([*self._rsync, "--relative", "--checksum", "--mkpath", "--chmod=D755,F644", f"{place}/./{name}", f"{self.place}/"])
+            command.run(
+                [
+                    *self._rsync,
+                    "--relative",
+                    "--checksum",
+                    "--mkpath",
+                    "--chmod=D755,F644",
+                    f"{place}/./{name}",
+                    f"{self.place}/",
+                ]
+            )
 
     def read(self, name: str) -> bytes | None:
         """Return a file."""
@@ -213,7 +254,10 @@ class Rsync:
             if code == PARTLY and ABSENT in said and not target.exists():
                 return None
             if code != 0 or not target.is_file():
-                raise BuildError(f"{self.place}/{name} cannot be read: {said.strip()}", hint="check the address, and who may read there")
+                raise BuildError(
+                    f"{self.place}/{name} cannot be read: {said.strip()}",
+                    hint="check the address, and who may read there",
+                )
             return target.read_bytes()
 
 
@@ -225,7 +269,9 @@ def _said(base: str) -> Iterator[None]:
     except BuildError:
         raise
     except Exception as error:  # botocore, aiohttp and fsspec have no kind in common
-        raise BuildError(f"s3://{base}: {error}", hint="check the bucket, AWS_ENDPOINT_URL and the credentials") from error
+        raise BuildError(
+            f"s3://{base}: {error}", hint="check the bucket, AWS_ENDPOINT_URL and the credentials"
+        ) from error
 
 
 def _matches(file: Path, entry: Entry) -> bool:

@@ -56,13 +56,21 @@ class DirectorySource:
 
     def paths(self) -> set[str] | None:
         """Return every path, of links and odd files too."""
-        return {str(file.relative_to(self.place)) for file in self.place.rglob("*") if file.is_symlink() or not file.is_dir()}
+        return {
+            str(file.relative_to(self.place))
+            for file in self.place.rglob("*")
+            if file.is_symlink() or not file.is_dir()
+        }
 
     def local(self, path: str) -> Path | None:
         """Return the file, unless a link leads to it."""
         check_name(path)
         file = self.place / path
-        links = [each for each in (file, *file.parents) if each.is_relative_to(self.place) and each != self.place and each.is_symlink()]
+        links = [
+            each
+            for each in (file, *file.parents)
+            if each.is_relative_to(self.place) and each != self.place and each.is_symlink()
+        ]
         return file if file.is_file() and not links else None
 
 
@@ -84,7 +92,9 @@ class WebSource:
         self._session.max_redirects = 5
 
     def chunks(self, path: str, limit: int) -> Iterator[bytes]:
-        """Yield a file's content as it comes. Mirrors redirect: whatever comes is held against what was signed."""
+        """Yield a file's content as it comes. Mirrors redirect: whatever comes is held against what was
+        signed.
+        """
         check_name(path)
         try:
             with self._session.get(self.url + quote(path), stream=True, timeout=TIMEOUT) as answer:
@@ -95,7 +105,9 @@ class WebSource:
                 yield from _limited(cast("BinaryIO", answer.raw), limit)
         # what is read from the raw answer fails in urllib3's own words
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise BuildError(f"{self.url}{path} cannot be fetched: {error}", hint="check the address and the network") from error
+            raise BuildError(
+                f"{self.url}{path} cannot be fetched: {error}", hint="check the address and the network"
+            ) from error
 
     def paths(self) -> set[str] | None:
         """Web servers do not say what they have."""

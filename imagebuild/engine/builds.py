@@ -1,4 +1,5 @@
-"""What a build writes down of itself in the store: what it used and built, and, as long as it runs, what it does now.
+"""What a build writes down of itself in the store: what it used and built, and, as long as it runs, what it
+does now.
 
     builds/TIME.json       step name -> (kind, key): what it used
     builds/TIME.timeline   what it built, from when to when, and how that ended
@@ -29,7 +30,14 @@ class Diary:
     def __init__(self, place: Path, used: Mapping[str, Pair]) -> None:
         self.name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}"
         self._place, self._used, self._spans = place, dict(used), list[dict[str, Any]]()
-        self._state: dict[str, Any] = {"pid": os.getpid(), "host": platform.node(), "there": [], "running": [], "ended": None, "how": ""}
+        self._state: dict[str, Any] = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "there": [],
+            "running": [],
+            "ended": None,
+            "how": "",
+        }
         # before anybody can see the build
         self._lock = os.open(place / f"{self.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -54,13 +62,21 @@ class Diary:
 
     def begins(self, step: str, pair: Pair, *, background: bool) -> None:
         """Write down that a step runs now."""
-        self._state["running"].append({"step": step, "kind": pair[0], "key": pair[1], "begin": time.time(), "background": background})
+        self._state["running"].append(
+            {"step": step, "kind": pair[0], "key": pair[1], "begin": time.time(), "background": background}
+        )
         self._write("state", self._state)
 
     def ends(self, step: str, state: str) -> None:
         """Write down how a step has ended."""
         span = next(each for each in self._state["running"] if each["step"] == step)
-        self._spans.append({**{name: span[name] for name in ("step", "begin", "background")}, "end": time.time(), "state": state})
+        self._spans.append(
+            {
+                **{name: span[name] for name in ("step", "begin", "background")},
+                "end": time.time(),
+                "state": state,
+            }
+        )
         self._state["running"].remove(span)
         self._write("timeline", self._spans)
         self._write("state", self._state)
@@ -80,9 +96,11 @@ class Diary:
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """A build that was written down. `state` is running, interrupted, over, or empty for one of an older imagebuild.
+    """A build that was written down. `state` is running, interrupted, over, or empty for one of an older
+    imagebuild.
 
-    `spans` are the steps that have ended, `now` those that run, or ran when it was interrupted at `seen` (seconds since 1970).
+    `spans` are the steps that have ended, `now` those that run, or ran when it was interrupted at `seen`
+    (seconds since 1970).
     """
 
     name: str
@@ -95,7 +113,9 @@ class Remembered:
     process: str = ""
 
     def finished(self, step: str) -> bool:
-        """Whether a step's artifact was there when this build was; an older imagebuild's are believed to have been."""
+        """Whether a step's artifact was there when this build was; an older imagebuild's are believed to have
+        been.
+        """
         return not self.state or step in self.there or self.ended_as(step) == "done"
 
     def ended_as(self, step: str) -> str:
@@ -116,10 +136,15 @@ def remembered(file: Path) -> Remembered | None:
     lock = file.with_suffix(".lock")
     running = is_running(file)
     return Remembered(
-        name=file.stem, used=used, spans=spans, state=RUNNING if running else state["how"] or INTERRUPTED, there=frozenset(state["there"]),
-        now=tuple(state["running"]), seen=time.time() if running else state["ended"] or (lock.stat().st_mtime if lock.exists() else 0.0),
+        name=file.stem,
+        used=used,
+        spans=spans,
+        state=RUNNING if running else state["how"] or INTERRUPTED,
+        there=frozenset(state["there"]),
+        now=tuple(state["running"]),
+        seen=time.time() if running else state["ended"] or (lock.stat().st_mtime if lock.exists() else 0.0),
         process=f"process {state['pid']} on {state['host']}",
-    )  # fmt: skip
+    )
 
 
 def _json(file: Path, otherwise: Any) -> Any:
@@ -146,5 +171,8 @@ def is_running(file: Path) -> bool:
 
 def forget(file: Path) -> None:
     """Remove what a build has written down of itself."""
-    for each in (*file.parent.glob(f".{file.stem}.*.tmp"), *(file.with_suffix(kind) for kind in (".timeline", ".state", ".lock", ".json"))):
+    for each in (
+        *file.parent.glob(f".{file.stem}.*.tmp"),
+        *(file.with_suffix(kind) for kind in (".timeline", ".state", ".lock", ".json")),
+    ):
         each.unlink(missing_ok=True)

@@ -17,7 +17,18 @@ from pydantic import TypeAdapter
 from imagebuild import steplog
 from imagebuild.engine import guest_slots
 from imagebuild.engine.builds import INTERRUPTED, OVER, RUNNING, Remembered
-from imagebuild.engine.steps import Cost, Gather, Step, Unkeyed, components, digest_of, inputs, key_of, kind_of, soft_inputs
+from imagebuild.engine.steps import (
+    Cost,
+    Gather,
+    Step,
+    Unkeyed,
+    components,
+    digest_of,
+    inputs,
+    key_of,
+    kind_of,
+    soft_inputs,
+)
 from imagebuild.engine.store import Record, Store
 from imagebuild.errors import BuildError
 
@@ -88,10 +99,14 @@ def _why_again(one: Step[Any], pair: tuple[str, str], store: Store, mine: Sequen
         return "its artifact is gone"
     if same and same[0].ended_as(one.name) == "failed":
         return "it failed the last time"
-    before = next((record for build in mine if (record := store.find(*build.used[one.name])) is not None), None)
+    before = next(
+        (record for build in mine if (record := store.find(*build.used[one.name])) is not None), None
+    )
     if before is not None:
         now = components(one)
-        changed = sorted(name for name in {*now, *before.components} if now.get(name) != before.components.get(name))
+        changed = sorted(
+            name for name in {*now, *before.components} if now.get(name) != before.components.get(name)
+        )
         return "changed: " + ", ".join(changed)
     return _never_finished(mine)
 
@@ -100,7 +115,11 @@ def _never_finished(mine: Sequence[Remembered]) -> str:
     newest = mine[0]
     if newest.state == RUNNING:
         return "never finished: a build that runs now has not come to it"
-    return "never finished: the build before was interrupted" if newest.state == INTERRUPTED else "never finished"
+    return (
+        "never finished: the build before was interrupted"
+        if newest.state == INTERRUPTED
+        else "never finished"
+    )
 
 
 # --- build ------------------------------------------------------------------------------------------------------------
@@ -110,7 +129,9 @@ class Listener(Protocol):
     """Who wants to know how a build goes. Called from the thread that called `build`."""
 
     def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
-        """Tell that a step runs now and where its log grows; `busy`: another imagebuild builds it, and this one waits."""
+        """Tell that a step runs now and where its log grows; `busy`: another imagebuild builds it, and this
+        one waits.
+        """
 
     def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
         """Tell that a step's artifact is there, built now or before."""
@@ -124,7 +145,9 @@ class Listener(Protocol):
 
 @dataclass
 class Outcome:
-    """How a build ended: values of what is there, errors of what failed, and what was never started (and whose fault it is)."""
+    """How a build ended: values of what is there, errors of what failed, and what was never started (and
+    whose fault it is).
+    """
 
     values: dict[Step[Any], Any] = field(default_factory=dict)
     failed: dict[Step[Any], BuildError] = field(default_factory=dict)
@@ -138,12 +161,18 @@ class Outcome:
 
 
 def build(
-    goals: Sequence[Step[Any]], store: Store, executor: Executor, *, budget: Cost, listener: Listener, one_at_a_time: bool = False
+    goals: Sequence[Step[Any]],
+    store: Store,
+    executor: Executor,
+    *,
+    budget: Cost,
+    listener: Listener,
+    one_at_a_time: bool = False,
 ) -> Outcome:
     """Build what is missing for the goals, in parallel as far as `budget` allows, and go on past failures.
 
-    A step that asks for more than the whole budget runs alone; background steps have a budget of the same size of their own, unless
-    `one_at_a_time` says that no two steps may run beside each other.
+    A step that asks for more than the whole budget runs alone; background steps have a budget of the same
+    size of their own, unless `one_at_a_time` says that no two steps may run beside each other.
     KeyboardInterrupt passes through: the caller ends programs.
     """
     return _Build(goals, store, executor, budget, listener, one_at_a_time).run()
@@ -151,7 +180,13 @@ def build(
 
 class _Build:
     def __init__(
-        self, goals: Sequence[Step[Any]], store: Store, executor: Executor, budget: Cost, listener: Listener, one_at_a_time: bool
+        self,
+        goals: Sequence[Step[Any]],
+        store: Store,
+        executor: Executor,
+        budget: Cost,
+        listener: Listener,
+        one_at_a_time: bool,
     ) -> None:
         self._store = store
         self._executor = executor
@@ -189,7 +224,9 @@ class _Build:
 
     def _ready(self, one: Step[Any]) -> bool:
         soft = soft_inputs(one)
-        return all(each in self._outcome.values or (each in soft and self._hopeless(each)) for each in inputs(one))
+        return all(
+            each in self._outcome.values or (each in soft and self._hopeless(each)) for each in inputs(one)
+        )
 
     def _start_ready(self) -> None:
         for one in list(self._waiting):
@@ -209,7 +246,9 @@ class _Build:
             return not self._running
         used = [one.cost for one in self._running.values() if one.cost.background == cost.background]
         cores, memory = sum(each.cores for each in used), sum(each.memory for each in used)
-        return not used or (cores + cost.cores <= self._budget.cores and memory + cost.memory <= self._budget.memory)
+        return not used or (
+            cores + cost.cores <= self._budget.cores and memory + cost.memory <= self._budget.memory
+        )
 
     def _start(self, one: Step[Any]) -> None:
         missing = [each for each in inputs(one) if each not in self._outcome.values]
@@ -222,19 +261,28 @@ class _Build:
             if record is not None:
                 self._take(one, record, cached=True)
                 return
-        self._listener.started(one, self._store.root / "scratch" / f"{kind}-{key}" / "log", busy=self._store.busy(kind, key))
+        self._listener.started(
+            one, self._store.root / "scratch" / f"{kind}-{key}" / "log", busy=self._store.busy(kind, key)
+        )
         arguments = [self._value(argument) for argument in one.arguments]
         task = _Task(
-            kind=kind, key=key, components=parts, function=one.function, arguments=arguments, guests=one.cost.guests,
+            kind=kind,
+            key=key,
+            components=parts,
+            function=one.function,
+            arguments=arguments,
+            guests=one.cost.guests,
             without=tuple(each.name for each in missing),
-        )  # fmt: skip
+        )
         self._diary.begins(one.name, (kind, key), background=one.cost.background)
         self._running[self._executor.submit(_run_step, self._store, task)] = one
 
     def _value(self, argument: object) -> object:
         if isinstance(argument, Gather):
             # all are there, but of those that a step can do without
-            return tuple(self._outcome.values[each] for each in inputs(argument) if each in self._outcome.values)
+            return tuple(
+                self._outcome.values[each] for each in inputs(argument) if each in self._outcome.values
+            )
         if isinstance(argument, Step):
             return self._outcome.values[argument]
         return argument.value if isinstance(argument, Unkeyed) else argument
@@ -250,7 +298,9 @@ class _Build:
 
     def _take(self, one: Step[Any], record: Record, *, cached: bool) -> None:
         kind = get_type_hints(one.function, include_extras=True)["return"]
-        self._outcome.values[one] = TypeAdapter(kind).validate_python(record.value, context={"base": record.directory})
+        self._outcome.values[one] = TypeAdapter(kind).validate_python(
+            record.value, context={"base": record.directory}
+        )
         self._outcome.records[one] = record
         if cached:
             self._diary.has(one.name)
@@ -259,7 +309,9 @@ class _Build:
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its guests."""
+    """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its
+    guests.
+    """
 
     kind: str
     key: str
@@ -284,7 +336,9 @@ def _run_step(store: Store, task: _Task) -> Record:
                 artifact = _call(task, scratch.out)
             made = TypeAdapter(get_type_hints(function, include_extras=True)["return"])
             value = made.dump_python(artifact, mode="json", context={"base": scratch.directory})
-            return store.finish(scratch, kind, key, value=value, components=task.components, seconds=time.monotonic() - begun)
+            return store.finish(
+                scratch, kind, key, value=value, components=task.components, seconds=time.monotonic() - begun
+            )
         except BuildError as error:
             evidence = getattr(error, "evidence", None)
             kept = store.fail(scratch, kind, key, keep_output=evidence is not None)
@@ -306,7 +360,13 @@ def _call(task: _Task, out: Path) -> Any:
         raise
     except OSError as error:
         steplog.note(traceback.format_exc())
-        raise BuildError(f"{function.__name__}: {error}", hint="see the log for where; free space and permissions come first") from error
+        raise BuildError(
+            f"{function.__name__}: {error}",
+            hint="see the log for where; free space and permissions come first",
+        ) from error
     except Exception as error:
         steplog.note(traceback.format_exc())
-        raise BuildError(f"{function.__name__} broke: {error!r}", hint="this is a bug of imagebuild: report it with the log") from error
+        raise BuildError(
+            f"{function.__name__} broke: {error!r}",
+            hint="this is a bug of imagebuild: report it with the log",
+        ) from error

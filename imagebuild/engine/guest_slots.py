@@ -1,7 +1,9 @@
-"""Guests of all builds on a machine share its processors: a guest takes one slot for each of its cores before it starts.
+"""Guests of all builds on a machine share its processors: a guest takes one slot for each of its cores before
+it starts.
 
-A slot is a file that is flock(2)ed by the process whose guest has it, in one directory for all users: who dies gives it back. Whoever
-wants more than one waits with what he has, and nobody else takes any meanwhile: so large guests get their turn, and nobody waits in a circle.
+A slot is a file that is flock(2)ed by the process whose guest has it, in one directory for all users: who
+dies gives it back. Whoever wants more than one waits with what he has, and nobody else takes any meanwhile:
+so large guests get their turn, and nobody waits in a circle.
 """
 
 import contextlib
@@ -21,17 +23,23 @@ TURN = "turn"
 
 
 @contextlib.contextmanager
-def taken(wanted: int, *, say: Callable[[str], None], place: Path | None = None, count: int | None = None) -> Iterator[None]:
-    """Hold as many slots as a guest has cores (at most all `count`, of as many as the machine has) until the block ends.
+def taken(
+    wanted: int, *, say: Callable[[str], None], place: Path | None = None, count: int | None = None
+) -> Iterator[None]:
+    """Hold as many slots as a guest has cores (at most all `count`, of as many as the machine has) until the
+    block ends.
 
-    Waits for others' guests, and says so. Where no such files can be made the guest runs all the same, which is said, too.
+    Waits for others' guests, and says so. Where no such files can be made the guest runs all the same, which
+    is said, too.
     """
     count = count or os.cpu_count() or 1
     found = place or _place() if wanted > 0 else None
     if wanted < 1:
         yield
     elif found is None:
-        say(f"guests of other builds are not counted: none of {', '.join(map(str, PLACES))} can be written to")
+        say(
+            f"guests of other builds are not counted: none of {', '.join(map(str, PLACES))} can be written to"
+        )
         yield
     else:
         with contextlib.ExitStack() as held:
@@ -55,7 +63,9 @@ def _usable(place: Path) -> bool:
     return place.is_dir() and not place.is_symlink() and os.access(place, os.W_OK | os.X_OK)
 
 
-def _wait_for_slots(place: Path, wanted: int, count: int, held: contextlib.ExitStack, say: Callable[[str], None]) -> None:
+def _wait_for_slots(
+    place: Path, wanted: int, count: int, held: contextlib.ExitStack, say: Callable[[str], None]
+) -> None:
     begun, told = time.monotonic(), False
     with contextlib.ExitStack() as turn:
         mine, got = False, 0
@@ -66,7 +76,10 @@ def _wait_for_slots(place: Path, wanted: int, count: int, held: contextlib.ExitS
                     got += 1
             if got < wanted:
                 if not told:
-                    say(f"waiting for guests of other builds on this machine: {wanted} of {count} cores are wanted; {_holders(place)}")
+                    say(
+                        f"waiting for guests of other builds on this machine: {wanted} of {count} cores are"
+                        f" wanted; {_holders(place)}"
+                    )
                 told = True
                 time.sleep(POLL_SECONDS)
     if told:
@@ -101,7 +114,9 @@ def _take(file: Path, held: contextlib.ExitStack) -> bool:
 
 
 def _opened(file: Path) -> int:
-    """Open a file that every user may lock. Not created where it is: proc(5), protected_regular, forbids that to all but its owner."""
+    """Open a file that every user may lock. Not created where it is: proc(5), protected_regular, forbids that
+    to all but its owner.
+    """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         with contextlib.suppress(FileNotFoundError):

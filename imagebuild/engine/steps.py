@@ -1,7 +1,7 @@
 """What a graph is made of: typed steps, how they are wired, and their keys. Knows no images.
 
-A step's key is the hash of everything that went in: the function's source and that of every module of its package it imports,
-its parameters, the versions of the tools it runs, and the keys of the steps it reads.
+A step's key is the hash of everything that went in: the function's source and that of every module of its
+package it imports, its parameters, the versions of the tools it runs, and the keys of the steps it reads.
 """
 
 import ast
@@ -33,8 +33,9 @@ NOTHING: Mapping[Any, str] = MappingProxyType({})
 class Cost:
     """What a step takes while it runs: cores, and bytes of memory reserved before it starts.
 
-    A `background` step takes what the others leave: it runs beside them at the lowest priority, and shares the cores
-    with other such steps only. `guests` are the processors of its guests: those of all builds on a machine share its cores.
+    A `background` step takes what the others leave: it runs beside them at the lowest priority, and shares
+    the cores with other such steps only. `guests` are the processors of its guests: those of all builds on a
+    machine share its cores.
     """
 
     cores: int = 1
@@ -61,12 +62,16 @@ class Gather(Step[tuple[T, ...]]):
 
 @dataclass(frozen=True, eq=False)
 class Available(Gather[T]):
-    """Several steps read by one as far as they succeed: what fails is missing from the tuple, and from the key."""
+    """Several steps read by one as far as they succeed: what fails is missing from the tuple, and from the
+    key.
+    """
 
 
 @dataclass(frozen=True)
 class Unkeyed(Generic[T]):
-    """A parameter that does not change the artifact (where the repo lies, how hard to press): left out of the key."""
+    """A parameter that does not change the artifact (where the repo lies, how hard to press): left out of the
+    key.
+    """
 
     value: T
 
@@ -75,10 +80,25 @@ Input: TypeAlias = Union[Step[A], Unkeyed[A], A]  # noqa: UP007  # `|` of these 
 
 
 @overload
-def step(name: str, function: Callable[[Path, A], T], a: Input[A], /, *, tools: Mapping[str, str] = ..., cost: Cost = ...) -> Step[T]: ...
+def step(
+    name: str,
+    function: Callable[[Path, A], T],
+    a: Input[A],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
+) -> Step[T]: ...
 @overload
 def step(
-    name: str, function: Callable[[Path, A, B], T], a: Input[A], b: Input[B], /, *, tools: Mapping[str, str] = ..., cost: Cost = ...
+    name: str,
+    function: Callable[[Path, A, B], T],
+    a: Input[A],
+    b: Input[B],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
 ) -> Step[T]: ...
 @overload
 def step(
@@ -153,9 +173,14 @@ def step(
 
 
 def step(
-    name: str, function: Callable[..., Any], *arguments: object, tools: Mapping[str, str] | None = None, cost: Cost | None = None
+    name: str,
+    function: Callable[..., Any],
+    *arguments: object,
+    tools: Mapping[str, str] | None = None,
+    cost: Cost | None = None,
 ) -> Step[Any]:
-    """Promise `function(directory, *arguments)`: each argument a step whose artifact is wanted, or a parameter.
+    """Promise `function(directory, *arguments)`: each argument a step whose artifact is wanted, or a
+    parameter.
 
     A wrong wiring is an error of the type checker. `tools` are the versions of programs the function runs.
     """
@@ -170,8 +195,8 @@ def gather(steps: Iterable[Step[T]]) -> Step[tuple[T, ...]]:
 def gather_available(steps: Iterable[Step[T]]) -> Step[tuple[T, ...]]:
     """Let one step read those of many that succeed, when all have ended: the others do not stop it.
 
-    What it makes without one of them is filed under the key of a step that never had that input, which is what it is; once the input
-    is there, the step is built again.
+    What it makes without one of them is filed under the key of a step that never had that input, which is
+    what it is; once the input is there, the step is built again.
     """
     return Available("", tuple, tuple(steps), {}, Cost())
 
@@ -189,7 +214,9 @@ def inputs(one: Step[Any]) -> list[Step[Any]]:
 
 def soft_inputs(one: Step[Any]) -> set[Step[Any]]:
     """Return the inputs that `one` is built without when they fail."""
-    soft = {each for argument in one.arguments if isinstance(argument, Available) for each in inputs(argument)}
+    soft = {
+        each for argument in one.arguments if isinstance(argument, Available) for each in inputs(argument)
+    }
     others = tuple(argument for argument in one.arguments if not isinstance(argument, Available))
     return soft - set(inputs(replace(one, arguments=others)))
 
@@ -199,7 +226,9 @@ def soft_inputs(one: Step[Any]) -> set[Step[Any]]:
 
 @functools.cache
 def source_digest(module: str) -> str:
-    """Return the sha256 of a module's source and of every module of the same package that it imports, directly or not."""
+    """Return the sha256 of a module's source and of every module of the same package that it imports,
+    directly or not.
+    """
     package = module.partition(".")[0]
     seen: dict[str, str] = {}
     todo = [module]
@@ -238,10 +267,13 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def components(one: Step[Any], keys: Mapping[Step[Any], str] = NOTHING, missing: Container[Step[Any]] = ()) -> dict[str, str]:
+def components(
+    one: Step[Any], keys: Mapping[Step[Any], str] = NOTHING, missing: Container[Step[Any]] = ()
+) -> dict[str, str]:
     """Return what the key of a step is made of, by name, so that a change can be told to the user.
 
-    `keys` are those of inputs that were not made of all that they can be made of; `missing` are soft inputs that failed.
+    `keys` are those of inputs that were not made of all that they can be made of; `missing` are soft inputs
+    that failed.
     """
     names = [name for name in get_type_hints(one.function) if name != "return"][1:]
     parts = {"source": source_digest(one.function.__module__), "function": one.function.__qualname__}

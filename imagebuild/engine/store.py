@@ -1,4 +1,5 @@
-"""Finished artifacts by key: built in a scratch directory, synced, renamed into place; a lock per key; garbage collection.
+"""Finished artifacts by key: built in a scratch directory, synced, renamed into place; a lock per key;
+garbage collection.
 
 Layout of a store directory:
 
@@ -63,7 +64,9 @@ class Store:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def find(self, kind: str, key: str) -> Record | None:
-        """Return the finished artifact of that key, or None when there is none or a file of it was cut or lost."""
+        """Return the finished artifact of that key, or None when there is none or a file of it was cut or
+        lost.
+        """
         directory = self.root / "artifacts" / kind / key
         try:
             data = json.loads((directory / "artifact.json").read_text())
@@ -74,7 +77,9 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
-        """Hold the key's lock; while another builder has it, wait. It is given back when its holder dies, however it dies."""
+        """Hold the key's lock; while another builder has it, wait. It is given back when its holder dies,
+        however it dies.
+        """
         with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
             while not _try_lock(handle.fileno()):
                 time.sleep(POLL_SECONDS)
@@ -101,10 +106,28 @@ class Store:
         remove(directory)
         return Scratch(directory)
 
-    def finish(self, scratch: Scratch, kind: str, key: str, *, value: Json, components: Mapping[str, str], seconds: float) -> Record:
+    def finish(
+        self,
+        scratch: Scratch,
+        kind: str,
+        key: str,
+        *,
+        value: Json,
+        components: Mapping[str, str],
+        seconds: float,
+    ) -> Record:
         """Sync the scratch directory to disk and rename it into place. Hold the lock."""
-        files = {str(file.relative_to(scratch.directory)): file.stat().st_size for file in _files(scratch.out)}
-        data = {"kind": kind, "key": key, "components": dict(components), "value": value, "files": files, "seconds": round(seconds, 3)}
+        files = {
+            str(file.relative_to(scratch.directory)): file.stat().st_size for file in _files(scratch.out)
+        }
+        data = {
+            "kind": kind,
+            "key": key,
+            "components": dict(components),
+            "value": value,
+            "files": files,
+            "seconds": round(seconds, 3),
+        }
         (scratch.directory / "artifact.json").write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
         _sync_tree(scratch.directory)
         target = self.root / "artifacts" / kind / key
@@ -116,7 +139,9 @@ class Store:
         return Record(target, value, components, seconds)
 
     def fail(self, scratch: Scratch, kind: str, key: str, *, keep_output: bool) -> Path:
-        """Move a failed scratch directory to `failed` and return where it lies now; its output goes unless it is evidence."""
+        """Move a failed scratch directory to `failed` and return where it lies now; its output goes unless it
+        is evidence.
+        """
         if not keep_output:
             remove(scratch.out)
         target = self.root / "failed" / f"{kind}-{key}"
@@ -125,7 +150,9 @@ class Store:
         return target
 
     def remember(self, used: Mapping[str, tuple[str, str]]) -> Diary:
-        """Begin to write down what one build uses, step name -> (kind, key): these artifacts are kept by `collect`."""
+        """Begin to write down what one build uses, step name -> (kind, key): these artifacts are kept by
+        `collect`.
+        """
         return Diary(self.root / "builds", used)
 
     def builds(self) -> list[Remembered]:
@@ -136,18 +163,28 @@ class Store:
         return sorted((self.root / "builds").glob("*.json"))
 
     def collect(self, keep: int) -> tuple[int, list[str]]:
-        """Remove every artifact that neither the newest `keep` builds used nor one that runs, and what killed or failed builds left.
+        """Remove every artifact that neither the newest `keep` builds used nor one that runs, and what killed
+        or failed builds left.
 
         Returns bytes freed and the names of what was in use by another imagebuild and stayed.
         """
         builds = self._builds()
         # what runs now is needed, however many builds have begun since
         old = [build for build in builds[: max(0, len(builds) - keep)] if not is_running(build)]
-        kept = {f"{kind}-{key}" for build in builds if build not in old for kind, key in json.loads(build.read_text()).values()}
+        kept = {
+            f"{kind}-{key}"
+            for build in builds
+            if build not in old
+            for kind, key in json.loads(build.read_text()).values()
+        }
         for build in old:
             forget(build)
         freed, busy = 0, []
-        places = [*(self.root / "artifacts").glob("*/*"), *(self.root / "scratch").iterdir(), *(self.root / "failed").iterdir()]
+        places = [
+            *(self.root / "artifacts").glob("*/*"),
+            *(self.root / "scratch").iterdir(),
+            *(self.root / "failed").iterdir(),
+        ]
         for place in places:
             finished = place.parent.parent.name == "artifacts"
             name = f"{place.parent.name}-{place.name}" if finished else place.name
@@ -163,7 +200,9 @@ class Store:
 
 
 def remove(path: Path) -> None:
-    """Remove a directory tree if it is there, also one with directories that forbid writing. Never follows links."""
+    """Remove a directory tree if it is there, also one with directories that forbid writing. Never follows
+    links.
+    """
     if not path.is_symlink() and not path.exists():
         return
 
@@ -187,7 +226,12 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted(Path(root) / name for root, _, names in os.walk(directory) for name in names if not (Path(root) / name).is_symlink())
+    return sorted(
+        Path(root) / name
+        for root, _, names in os.walk(directory)
+        for name in names
+        if not (Path(root) / name).is_symlink()
+    )
 
 
 def _space(directory: Path) -> int:

@@ -1,7 +1,8 @@
-"""What a raw disk becomes: one module per download format, each with `write` (disk -> download) and `unpack` (download -> bootable disk).
+"""What a raw disk becomes: one module per download format, each with `write` (disk -> download) and `unpack`
+(download -> bootable disk).
 
-A format's `write` is given the installed disk, an empty directory and the name without suffix; `unpack` what a user downloads and
-an empty directory, and does there what the user's program would do.
+A format's `write` is given the installed disk, an empty directory and the name without suffix; `unpack` what
+a user downloads and an empty directory, and does there what the user's program would do.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from imagebuild.model import Disk
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is converted: the installed disk, the product's name for descriptions, ids that follow from the commit, a fixed time."""
+    """What is converted: the installed disk, the product's name for descriptions, ids that follow from the
+    commit, a fixed time.
+    """
 
     disk: Disk
     title: str
@@ -24,7 +27,8 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
-    """A disk as a user's hypervisor would open it: the file, its QEMU format, the controller it is attached to.
+    """A disk as a user's hypervisor would open it: the file, its QEMU format, the controller it is attached
+    to.
 
     `size` (bytes) is that of the disk the hypervisor makes of it, when it makes it larger.
     """

@@ -1,4 +1,6 @@
-"""What Vagrant boxes have in common: an archive with metadata.json, written the same way every time, read with care."""
+"""What Vagrant boxes have in common: an archive with metadata.json, written the same way every time, read
+with care.
+"""
 
 import gzip
 import io
@@ -21,7 +23,12 @@ def render(template: str, values: Mapping[str, object]) -> bytes:
     """Return a template of templates/vagrant with its values."""
     loader = FileSystemLoader(shared_directory("templates") / "vagrant")
     # neither XML nor Ruby of ours holds user input: config names are plain text, the rest are numbers and ids
-    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=template.endswith(".ovf"))
+    environment = Environment(
+        loader=loader,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=template.endswith(".ovf"),
+    )
     return environment.get_template(template).render(values).encode()
 
 
@@ -41,7 +48,9 @@ def write_archive(stream: IO[bytes] | gzip.GzipFile, members: Mapping[str, bytes
 
 
 def unpack(file: Path, out: Path, provider: str) -> dict[str, Any]:
-    """Unpack a box as Vagrant does and return its metadata. Raises BuildError for one that is not for `provider`, or is hostile."""
+    """Unpack a box as Vagrant does and return its metadata. Raises BuildError for one that is not for
+    `provider`, or is hostile.
+    """
     try:
         return _unpacked(file, out, provider)
     except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:

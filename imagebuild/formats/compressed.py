@@ -18,17 +18,26 @@ def write_xz(source: Source, out: Path, name: str, options: CompressionConfig) -
     """Write NAME.raw.xz. At least two threads: with one, xz writes block headers without sizes."""
     threads = max(2, os.cpu_count() or 2)
     return _write(
-        source, out / f"{name}.raw.xz", ["xz", "--stdout", f"-{options.level}", f"--threads={threads}", XZ_BLOCK, "--check=crc64"]
+        source,
+        out / f"{name}.raw.xz",
+        ["xz", "--stdout", f"-{options.level}", f"--threads={threads}", XZ_BLOCK, "--check=crc64"],
     )
 
 
 def write_zst(source: Source, out: Path, name: str, options: CompressionConfig) -> Path:
     """Write NAME.raw.zst, with the content's checksum and size in the frame."""
-    return _write(source, out / f"{name}.raw.zst", ["zstd", "--stdout", "--quiet", f"-{options.level}", "-T0", "--check"])
+    return _write(
+        source,
+        out / f"{name}.raw.zst",
+        ["zstd", "--stdout", "--quiet", f"-{options.level}", "-T0", "--check"],
+    )
 
 
 def _write(source: Source, file: Path, argv: list[str]) -> Path:
-    with qemu.exported(source.disk.file, source.disk.format, writable=False) as raw, file.open("wb") as stream:
+    with (
+        qemu.exported(source.disk.file, source.disk.format, writable=False) as raw,
+        file.open("wb") as stream,
+    ):
         command.run([*argv, raw], stdout=stream)
     return file
 

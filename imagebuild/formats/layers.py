@@ -1,6 +1,8 @@
-"""What an image file is by its first bytes, through whatever it is compressed with; and its content, unpacked with care.
+"""What an image file is by its first bytes, through whatever it is compressed with; and its content, unpacked
+with care.
 
-An image from elsewhere is hostile until it was looked at: what it unpacks to has bounds, in size, in memory, and in how often it is packed.
+An image from elsewhere is hostile until it was looked at: what it unpacks to has bounds, in size, in memory,
+and in how often it is packed.
 """
 
 import contextlib
@@ -14,14 +16,28 @@ from typing import IO
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 
-# the first bytes of each kind, at an offset (file(1)'s magic; ISO 9660: the volume descriptor at sector 16; "vpc" is QEMU's name of VHD)
+# the first bytes of each kind, at an offset (file(1)'s magic; ISO 9660: the volume descriptor at sector 16;
+# "vpc" is QEMU's name of VHD)
 MAGIC = (
-    (0, b"QFI\xfb", "qcow2"), (0, b"KDMV", "vmdk"), (0, b"vhdxfile", "vhdx"), (0, b"conectix", "vpc"), (64, b"\x7f\x10\xda\xbe", "vdi"),
-    (0, b"\xfd7zXZ\x00", "xz"), (0, b"\x28\xb5\x2f\xfd", "zst"), (0, b"\x1f\x8b\x08", "gz"), (0, b"BZh", "bz2"), (0, b"\x04\x22\x4d\x18", "lz4"),
-    # what pzstd and lz4 -l begin with: a frame to be skipped, which has the next one's size, and a frame of the kind before 2013
-    (0, b"\x50\x2a\x4d\x18", "zst"), (0, b"\x02\x21\x4c\x18", "lz4"),
-    (0, b"PK\x03\x04", "zip"), (257, b"ustar", "tar"), (32769, b"CD001", "iso"), (510, b"\x55\xaa", "raw"),
-)  # fmt: skip
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"KDMV", "vmdk"),
+    (0, b"vhdxfile", "vhdx"),
+    (0, b"conectix", "vpc"),
+    (64, b"\x7f\x10\xda\xbe", "vdi"),
+    (0, b"\xfd7zXZ\x00", "xz"),
+    (0, b"\x28\xb5\x2f\xfd", "zst"),
+    (0, b"\x1f\x8b\x08", "gz"),
+    (0, b"BZh", "bz2"),
+    (0, b"\x04\x22\x4d\x18", "lz4"),
+    # what pzstd and lz4 -l begin with: a frame to be skipped, which has the next one's size, and a frame of
+    # the kind before 2013
+    (0, b"\x50\x2a\x4d\x18", "zst"),
+    (0, b"\x02\x21\x4c\x18", "lz4"),
+    (0, b"PK\x03\x04", "zip"),
+    (257, b"ustar", "tar"),
+    (32769, b"CD001", "iso"),
+    (510, b"\x55\xaa", "raw"),
+)
 # what QEMU opens as a disk, and what one boots from
 DISKS = ("raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi")
 # an .xz may ask for a dictionary of 4 GiB
@@ -35,7 +51,8 @@ HEAD = 1 << 16
 DEEPEST = 4
 LARGEST = 1 << 40
 CHUNK = 1 << 18
-# bytes that stay free in the file system that is unpacked into, and how many may be written before they are looked at again
+# bytes that stay free in the file system that is unpacked into, and how many may be written before they are
+# looked at again
 RESERVE, BETWEEN = 256 << 20, 64 << 20
 
 
@@ -51,31 +68,41 @@ def kind_of(head: bytes) -> str | None:
 
 
 def head_of(file: Path, packed: Sequence[str] = ()) -> bytes:
-    """Return the first 64 KiB of what is in a file; `packed` are the compressions around it, the outermost first."""
+    """Return the first 64 KiB of what is in a file; `packed` are the compressions around it, the outermost
+    first.
+    """
     with stream_of(file, packed, whole=False) as stream:
         return stream.read(HEAD)
 
 
 def recognise(file: Path) -> tuple[tuple[str, ...], str | None]:
-    """Return the compressions of a file, the outermost first, and what is in them. Raises BuildError for what is packed too often."""
+    """Return the compressions of a file, the outermost first, and what is in them. Raises BuildError for what
+    is packed too often.
+    """
     packed: tuple[str, ...] = ()
     while (kind := kind_of(head_of(file, packed))) in COMPRESSIONS:
         packed = (*packed, kind)
         if len(packed) > DEEPEST:
-            raise BuildError(f"{file.name} is compressed more than {DEEPEST} times", hint="where did you get that image?")
+            raise BuildError(
+                f"{file.name} is compressed more than {DEEPEST} times", hint="where did you get that image?"
+            )
     return packed, kind
 
 
 @contextlib.contextmanager
 def stream_of(file: Path, packed: Sequence[str], *, whole: bool = True) -> Iterator[IO[bytes]]:
-    """Open what is in a file for reading. Raises BuildError at the end when it does not unpack to its end (`whole`)."""
+    """Open what is in a file for reading. Raises BuildError at the end when it does not unpack to its end
+    (`whole`).
+    """
     with contextlib.ExitStack() as stack:
         stream: IO[bytes] = stack.enter_context(file.open("rb"))
         processes = []
         for kind in packed:
             read_end, write_end = os.pipe()
             with os.fdopen(write_end, "wb") as sink:
-                processes.append(command.Process(COMPRESSIONS[kind], stdin=stream, stdout=sink, quiet=not whole))
+                processes.append(
+                    command.Process(COMPRESSIONS[kind], stdin=stream, stdout=sink, quiet=not whole)
+                )
             stack.callback(processes[-1].end)
             stream = stack.enter_context(os.fdopen(read_end, "rb"))
         yield stream
@@ -84,16 +111,21 @@ def stream_of(file: Path, packed: Sequence[str], *, whole: bool = True) -> Itera
         for process, kind in zip(processes, packed, strict=True):
             if process.wait() != 0:
                 raise BuildError(
-                    f"{file.name} is damaged: {kind} said {process.complaint().strip()[-300:]!r}", hint="is it a whole download?"
+                    f"{file.name} is damaged: {kind} said {process.complaint().strip()[-300:]!r}",
+                    hint="is it a whole download?",
                 )
 
 
 def write(stream: IO[bytes], target: Path, what: str) -> Path:
-    """Write a stream to a file, runs of zeros as holes. Raises BuildError for what is larger than 1 TiB, or than there is room."""
+    """Write a stream to a file, runs of zeros as holes. Raises BuildError for what is larger than 1 TiB, or
+    than there is room.
+    """
     try:
         return _write(stream, target, what)
     except OSError as error:
-        raise BuildError(f"{what} cannot be unpacked into {target.parent}: {error.strerror or error}") from error
+        raise BuildError(
+            f"{what} cannot be unpacked into {target.parent}: {error.strerror or error}"
+        ) from error
 
 
 def _write(stream: IO[bytes], target: Path, what: str) -> Path:
@@ -102,7 +134,9 @@ def _write(stream: IO[bytes], target: Path, what: str) -> Path:
         while chunk := stream.read(CHUNK):
             size += len(chunk)
             if size > LARGEST:
-                raise BuildError(f"{what} unpacks to more than {LARGEST >> 40} TiB", hint="where did you get that image?")
+                raise BuildError(
+                    f"{what} unpacks to more than {LARGEST >> 40} TiB", hint="where did you get that image?"
+                )
             if chunk.count(0) == len(chunk):
                 copy.seek(len(chunk), os.SEEK_CUR)
                 continue
@@ -119,7 +153,10 @@ def refuse_full(directory: Path, needed: int, what: str) -> None:
     """Raise BuildError when a file system has no room for so many bytes more."""
     there = os.statvfs(directory)
     if there.f_bavail * there.f_frsize < needed + RESERVE:
-        raise BuildError(f"there is no room for what {what} unpacks to in {directory}", hint="set TMPDIR to a directory with more")
+        raise BuildError(
+            f"there is no room for what {what} unpacks to in {directory}",
+            hint="set TMPDIR to a directory with more",
+        )
 
 
 def unpacked(file: Path, packed: Sequence[str], work: Path) -> Path:
@@ -136,7 +173,9 @@ def fresh(work: Path) -> Path:
 
 
 def is_fixed_vhd(file: Path) -> bool:
-    """Whether a raw disk is a fixed VHD: it has a footer (Microsoft's "Virtual Hard Disk Image Format Specification")."""
+    """Whether a raw disk is a fixed VHD: it has a footer (Microsoft's "Virtual Hard Disk Image Format
+    Specification").
+    """
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - 512))
         return stream.read(8) == b"conectix"

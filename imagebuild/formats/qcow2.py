@@ -1,4 +1,6 @@
-"""qcow2 (docs/interop/qcow2.txt of QEMU): compressed clusters; version 2 (`compat=0.10`) for readers from before 2012."""
+"""qcow2 (docs/interop/qcow2.txt of QEMU): compressed clusters; version 2 (`compat=0.10`) for readers from
+before 2012.
+"""
 
 from pathlib import Path
 
@@ -11,12 +13,21 @@ SUFFIX = "qcow2"
 
 
 def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
-    """Convert a disk. Compressing with zstd costs a seventh of zlib's time and is smaller, but wants QEMU 5.1 to read."""
+    """Convert a disk. Compressing with zstd costs a seventh of zlib's time and is smaller, but wants QEMU 5.1
+    to read.
+    """
     file = out / f"{name}.{SUFFIX}"
     settings = [f"compat={options.compat}"]
     if options.compression == "zstd":
         settings.append("compression_type=zstd")
-    qemu.convert(source.disk.file, source.disk.format, file, "qcow2", options=tuple(settings), compress=options.compression != "none")
+    qemu.convert(
+        source.disk.file,
+        source.disk.format,
+        file,
+        "qcow2",
+        options=tuple(settings),
+        compress=options.compression != "none",
+    )
     return file
 
 

@@ -11,7 +11,9 @@ from imagebuild.formats import Source, Unpacked, compressed, qcow2, vagrant_libv
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a download is written (disk, directory, name, options) and unpacked (file, directory), what that runs, and on how many cores."""
+    """How a download is written (disk, directory, name, options) and unpacked (file, directory), what that
+    runs, and on how many cores.
+    """
 
     write: Callable[[Source, Path, str, Any], Path]
     unpack: Callable[[Path, Path], Unpacked]
@@ -24,8 +26,15 @@ FORMATS = {
     "qcow2": Format(write=qcow2.write, unpack=qcow2.unpack, tools=("qemu-img",)),
     "raw.xz": Format(write=compressed.write_xz, unpack=compressed.unpack_xz, tools=("xz",)),
     "raw.zst": Format(write=compressed.write_zst, unpack=compressed.unpack_zst, tools=("zstd",)),
-    "vmdk": Format(write=lambda source, out, name, _: vmdk.write(source, out, name), unpack=vmdk.unpack, tools=("qemu-img",), cores=1),
-    "vagrant-libvirt": Format(write=vagrant_libvirt.write, unpack=vagrant_libvirt.unpack, tools=("qemu-img",)),
+    "vmdk": Format(
+        write=lambda source, out, name, _: vmdk.write(source, out, name),
+        unpack=vmdk.unpack,
+        tools=("qemu-img",),
+        cores=1,
+    ),
+    "vagrant-libvirt": Format(
+        write=vagrant_libvirt.write, unpack=vagrant_libvirt.unpack, tools=("qemu-img",)
+    ),
     "vagrant-virtualbox": Format(
         write=lambda source, out, name, _: vagrant_virtualbox.write(source, out, name),
         unpack=vagrant_virtualbox.unpack,

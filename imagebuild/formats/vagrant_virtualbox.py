@@ -1,7 +1,8 @@
-"""The box of Vagrant's VirtualBox provider: a plain tar of box.ovf (first), the vmdk, metadata.json and a Vagrantfile.
+"""The box of Vagrant's VirtualBox provider: a plain tar of box.ovf (first), the vmdk, metadata.json and a
+Vagrantfile.
 
-box.ovf follows DMTF DSP0243 (OVF 1.0) to the letter: VirtualBox' own extension, vbox:Machine, is not allowed by the
-schema. Ids and the network card's address follow from the commit.
+box.ovf follows DMTF DSP0243 (OVF 1.0) to the letter: VirtualBox' own extension, vbox:Machine, is not allowed
+by the schema. Ids and the network card's address follow from the commit.
 """
 
 import json
@@ -41,17 +42,29 @@ def write(source: Source, out: Path, name: str) -> Path:
 def _values(source: Source, disk: Path) -> dict[str, object]:
     kind, number = OS_TYPES.get(source.os_id, ("Linux26_64", 80))
     return {
-        "file": disk.name, "file_size": disk.stat().st_size, "capacity": source.disk.size, "title": source.title,
-        "disk": uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{source.seed}:vmdk"), "os_type": kind, "os_id": number,
-        "cores": 1, "memory": 1024,
-    }  # fmt: skip
+        "file": disk.name,
+        "file_size": disk.stat().st_size,
+        "capacity": source.disk.size,
+        "title": source.title,
+        "disk": uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{source.seed}:vmdk"),
+        "os_type": kind,
+        "os_id": number,
+        "cores": 1,
+        "memory": 1024,
+    }
 
 
 def unpack(file: Path, out: Path) -> Unpacked:
-    """Do what VirtualBox's import does: read box.ovf and take the disk it names, on the IDE controller it names."""
+    """Do what VirtualBox's import does: read box.ovf and take the disk it names, on the IDE controller it
+    names.
+    """
     box.unpack(file, out, "virtualbox")
     description = out / "box.ovf"
-    if not description.exists() or description.stat().st_size > LARGEST_OVF or b"<!DOCTYPE" in description.read_bytes():
+    if (
+        not description.exists()
+        or description.stat().st_size > LARGEST_OVF
+        or b"<!DOCTYPE" in description.read_bytes()
+    ):
         raise BuildError(f"{file.name} has no usable box.ovf")
     try:
         root = ElementTree.fromstring(description.read_bytes().decode("utf-8"))  # noqa: S314  # no document type, so no entities

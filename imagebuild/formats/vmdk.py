@@ -25,17 +25,21 @@ def write(source: Source, out: Path, name: str) -> Path:
 def set_content_id(file: Path, identifier: str) -> None:
     """Write CID, 8 hexadecimal digits, into the descriptor. Raises BuildError when there is none.
 
-    qemu-img writes a random one without leading zeros, so the text is written anew, up to the end of its sectors.
+    qemu-img writes a random one without leading zeros, so the text is written anew, up to the end of its
+    sectors.
     """
     with file.open("r+b") as stream:
         header = stream.read(SECTOR)
-        # SparseExtentHeader: magic, …, descriptorOffset and descriptorSize in sectors (VMDK 5.0, "Hosted Sparse Extent Header")
+        # SparseExtentHeader: magic, …, descriptorOffset and descriptorSize in sectors (VMDK 5.0, "Hosted
+        # Sparse Extent Header")
         offset, size = struct.unpack_from("<QQ", header, 28) if header[:4] == b"KDMV" else (0, 0)
         stream.seek(offset * SECTOR)
         text = stream.read(size * SECTOR if size < LARGEST else 0).rstrip(b"\0")
         text, count = re.subn(rb"(?m)^CID=[0-9a-f]{1,8}$", b"CID=" + identifier.encode(), text)
         if count != 1 or len(text) > size * SECTOR:
-            raise BuildError(f"{file.name} has no descriptor with a CID: did qemu-img change its vmdk writer?")
+            raise BuildError(
+                f"{file.name} has no descriptor with a CID: did qemu-img change its vmdk writer?"
+            )
         stream.seek(offset * SECTOR)
         stream.write(text.ljust(size * SECTOR, b"\0"))
 

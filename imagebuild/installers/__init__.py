@@ -1,4 +1,6 @@
-"""Ways to make an installer ISO, each with `unavailable` (configuration -> why not) and `build` (directory, request -> ISO)."""
+"""Ways to make an installer ISO, each with `unavailable` (configuration -> why not) and `build` (directory,
+request -> ISO).
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,11 @@ from imagebuild.model import Kickstart, Toolbox, Tree
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One installer ISO: `name` without suffix, `title` for people, `keys` that sign the commit, `ways` to run the tree's programs.
+    """One installer ISO: `name` without suffix, `title` for people, `keys` that sign the commit, `ways` to
+    run the tree's programs.
 
-    `epoch` is the time of everything that is made, `treeinfo` a finished file. `toolbox` is there for a backend that needs it.
+    `epoch` is the time of everything that is made, `treeinfo` a finished file. `toolbox` is there for a
+    backend that needs it.
     """
 
     name: str
@@ -32,5 +36,7 @@ class Request:
 
 
 def discinfo(epoch: int, release: str, arch: str) -> str:
-    """Return .discinfo: time, release, architecture, a line each (pylorax.discinfo; what mkksiso and old Anacondas read)."""
+    """Return .discinfo: time, release, architecture, a line each (pylorax.discinfo; what mkksiso and old
+    Anacondas read).
+    """
     return f"{epoch}.000000\n{release}\n{arch}\n"

@@ -1,4 +1,6 @@
-"""A finished installer ISO is opened and read: labels, boot equipment, media checksum, the menu, and which commit is embedded."""
+"""A finished installer ISO is opened and read: labels, boot equipment, media checksum, the menu, and which
+commit is embedded.
+"""
 
 import configparser
 import re
@@ -19,7 +21,9 @@ NESTED = "LiveOS/rootfs.img"
 
 
 def look_into(image: Path, work: Path) -> dict[str, object]:
-    """Return what is found in an ISO; `work` is a directory for what must be extracted. Raises BuildError for a file that is none."""
+    """Return what is found in an ISO; `work` is a directory for what must be extracted. Raises BuildError for
+    a file that is none.
+    """
     files = iso.listing(image)
     menus = menu_facts.read(image, work)
     facts: dict[str, object] = {
@@ -28,7 +32,11 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
         "md5_holds": iso.check_md5(image),
         "boot": [each.platform for each in iso.boot_entries(image)],
         "missing": [path for path in NEEDED if path not in files],
-        "discinfo": iso.read(image, "/.discinfo", work).decode("utf-8", "replace").splitlines() if "/.discinfo" in files else [],
+        "discinfo": (
+            iso.read(image, "/.discinfo", work).decode("utf-8", "replace").splitlines()
+            if "/.discinfo" in files
+            else []
+        ),
         "labels": menus.labels,
         "kickstarts": menus.kickstarts,
         "menu_problem": menus.problem,
@@ -40,7 +48,9 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
 
 
 def embedded(stage2: Path, offset: int, work: Path) -> dict[str, object]:
-    """Return the commits and refs of the repository inside an installer's root file system, a squashfs that begins at an offset of a file."""
+    """Return the commits and refs of the repository inside an installer's root file system, a squashfs that
+    begins at an offset of a file.
+    """
     where: list[str | Path] = ["-o", str(offset)]
     listing = command.run(["unsquashfs", *where, "-l", stage2], quiet=True).splitlines()
     paths = [line.partition("squashfs-root/")[2] for line in listing if line.startswith("squashfs-root/")]
@@ -55,20 +65,28 @@ def embedded(stage2: Path, offset: int, work: Path) -> dict[str, object]:
     if place is None:
         return dict(NOTHING)
     prefix = f"{place}/"
-    commits = [match.group(1) + match.group(2) for path in paths if path.startswith(prefix) and (match := COMMIT.search(path))]
+    commits = [
+        match.group(1) + match.group(2)
+        for path in paths
+        if path.startswith(prefix) and (match := COMMIT.search(path))
+    ]
     command.run([*unpack, f"{place}/refs", f"{place}/config"], quiet=True)
     return _described(place, directory / place, commits)
 
 
 def _nested(image: Path, work: Path) -> dict[str, object]:
-    """Return the same of an ext4 image, as lorax made the root file system until 2018: read by debugfs(8), not mounted."""
+    """Return the same of an ext4 image, as lorax made the root file system until 2018: read by debugfs(8),
+    not mounted.
+    """
     place, target = REPOS[-1], work / "nested-repo"
     target.mkdir()
     objects = [f"/{place}/objects/{number:02x}" for number in range(256)]
     script = work / "debugfs"
-    # from where it runs its own words need no quotes, and no path has a `?`, after which libext2fs reads options (openfs.c of 1.47)
+    # from where it runs its own words need no quotes, and no path has a `?`, after which libext2fs reads
+    # options (openfs.c of 1.47)
     script.write_text(
-        "".join(f"ls -p {each}\n" for each in objects) + f"rdump /{place}/refs {target.name}\ndump /{place}/config {target.name}/config\n"
+        "".join(f"ls -p {each}\n" for each in objects)
+        + f"rdump /{place}/refs {target.name}\ndump /{place}/config {target.name}/config\n"
     )
     (work / "nested.img").symlink_to(image.absolute())
     commits, prefix = list[str](), ""
@@ -82,24 +100,38 @@ def _nested(image: Path, work: Path) -> dict[str, object]:
 
 
 def _described(place: str, repo: Path, commits: list[str]) -> dict[str, object]:
-    """Return what a repository's extracted refs and configuration say; `place` is where it lies in the root file system."""
+    """Return what a repository's extracted refs and configuration say; `place` is where it lies in the root
+    file system.
+    """
     config = configparser.ConfigParser(interpolation=None)
     config.read_string((repo / "config").read_text())
     return {
-        "repo": place, "commits": commits, "mode": config.get("core", "mode", fallback=""),
-        "refs": {str(file.relative_to(repo / "refs")): file.read_text().strip() for file in sorted((repo / "refs").rglob("*")) if file.is_file()},
+        "repo": place,
+        "commits": commits,
+        "mode": config.get("core", "mode", fallback=""),
+        "refs": {
+            str(file.relative_to(repo / "refs")): file.read_text().strip()
+            for file in sorted((repo / "refs").rglob("*"))
+            if file.is_file()
+        },
         "remotes": [section for section in config.sections() if section.startswith("remote")],
-    }  # fmt: skip
+    }
 
 
 def problems(
     facts: Mapping[str, object], *, volume_id: str, commit: str, ref: str, unattended: bool, discinfo: bool = True
 ) -> list[str]:  # fmt: skip
-    """Return what is wrong with an installer ISO, a sentence's rest each; `discinfo`: it must have /.discinfo, which lorax has put there since 30.13."""
+    """Return what is wrong with an installer ISO, a sentence's rest each; `discinfo`: it must have
+    /.discinfo, which lorax has put there since 30.13.
+    """
     found = [f"it has no {path}" for path in _list(facts, "missing") if discinfo or path != "/.discinfo"]
     if facts["volume_id"] != volume_id:
         found.append(f"its volume id is {facts['volume_id']!r}, not {volume_id!r}")
-    found += [f"it does not boot under {platform}" for platform in ("BIOS", "UEFI") if platform not in _list(facts, "boot")]
+    found += [
+        f"it does not boot under {platform}"
+        for platform in ("BIOS", "UEFI")
+        if platform not in _list(facts, "boot")
+    ]
     if not facts["md5"]:
         found.append("it has no media checksum")
     elif not facts["md5_holds"]:
@@ -110,7 +142,11 @@ def problems(
     if facts.get("menu_problem"):
         found.append(f"its boot menu cannot be read: {facts['menu_problem']}")
     elif wrong or not labels:
-        found.append(f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}" if wrong else "it has no boot menu")
+        found.append(
+            f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}"
+            if wrong
+            else "it has no boot menu"
+        )
     kickstarts = facts["kickstarts"]
     assert isinstance(kickstarts, dict)
     if unattended:
@@ -123,7 +159,9 @@ def _repo_problems(facts: Mapping[str, object], commit: str, ref: str) -> list[s
         return ["it has no embedded repository"]
     found = []
     if _list(facts, "commits") != [commit]:
-        found.append(f"its repository holds {', '.join(_list(facts, 'commits')) or 'no commit'}, not just {commit}")
+        found.append(
+            f"its repository holds {', '.join(_list(facts, 'commits')) or 'no commit'}, not just {commit}"
+        )
     refs = facts["refs"]
     assert isinstance(refs, dict)
     if refs.get(f"heads/{ref}") != commit:

@@ -16,8 +16,9 @@ from imagebuild.installers.lorax import inputs as lorax_inputs
 class Installer:
     """A backend: why it cannot be used (empty: it can), and how it makes an ISO; the programs that both run.
 
-    `unavailable` takes the product and release that it is for. `inputs` are what else decides what it makes (configuration, release,
-    architecture -> name -> digest), `toolbox` whether it needs the tree's own programs, `discinfo` whether it puts /.discinfo on the medium.
+    `unavailable` takes the product and release that it is for. `inputs` are what else decides what it makes
+    (configuration, release, architecture -> name -> digest), `toolbox` whether it needs the tree's own
+    programs, `discinfo` whether it puts /.discinfo on the medium.
     """
 
     unavailable: Callable[[InstallerConfig, str, str], str]
@@ -30,28 +31,46 @@ class Installer:
 
 INSTALLERS = {
     "lorax": Installer(
-        unavailable=lorax.unavailable, build=lorax.build, tools=("xorriso", "implantisomd5"), inputs=lorax_inputs.inputs, toolbox=False,
+        unavailable=lorax.unavailable,
+        build=lorax.build,
+        tools=("xorriso", "implantisomd5"),
+        inputs=lorax_inputs.inputs,
+        toolbox=False,
         discinfo=lorax_inputs.puts_discinfo,
     ),
     "live": Installer(
-        unavailable=lambda config, _product, _release: live.unavailable(config), build=live.build,
-        tools=("mksquashfs", "sqfs2tar", "xorriso", "mcopy", "busybox", "implantisomd5"), inputs=lambda *_: {}, toolbox=True, discinfo=lambda *_: True,
+        unavailable=lambda config, _product, _release: live.unavailable(config),
+        build=live.build,
+        tools=("mksquashfs", "sqfs2tar", "xorriso", "mcopy", "busybox", "implantisomd5"),
+        inputs=lambda *_: {},
+        toolbox=True,
+        discinfo=lambda *_: True,
     ),
-}  # fmt: skip
+}
 
 
 def choose(config: InstallerConfig, product: str = "", release: str = "") -> tuple[str, str]:
-    """Return the backend for a release, and why it is that one. Raises UsageError when the one that was asked for cannot be used."""
+    """Return the backend for a release, and why it is that one. Raises UsageError when the one that was asked
+    for cannot be used.
+    """
     if config.backend != "auto":
         reason = INSTALLERS[config.backend].unavailable(config, product, release)
         if reason:
-            raise UsageError(f"installer.backend: {config.backend} cannot be used here: {reason}", hint=_advice(reason))
+            raise UsageError(
+                f"installer.backend: {config.backend} cannot be used here: {reason}", hint=_advice(reason)
+            )
         return config.backend, "asked for"
     missing = "" if lorax.has_source(config) else "no package source is configured"
     reason = missing or lorax.unavailable(config, product, release)
-    return ("live", f"not lorax: {reason}") if reason else ("lorax", "lorax imports and a package source is configured")
+    return (
+        ("live", f"not lorax: {reason}")
+        if reason
+        else ("lorax", "lorax imports and a package source is configured")
+    )
 
 
 def _advice(reason: str) -> str:
-    own = "run that release's lorax in a container of it, or let installer.lorax.sharedir have its templates; "
+    own = (
+        "run that release's lorax in a container of it, or let installer.lorax.sharedir have its templates; "
+    )
     return f"{own if 'is not that of' in reason else ''}`installer.backend: live` works everywhere"

@@ -1,4 +1,6 @@
-"""`.treeinfo`: what an installation tree holds, for tools that install from it (productmd, "Treeinfo file format 1.x")."""
+"""`.treeinfo`: what an installation tree holds, for tools that install from it (productmd, "Treeinfo file
+format 1.x").
+"""
 
 from pathlib import Path
 

@@ -1,7 +1,9 @@
-"""What becomes of every command of a kickstart: it is executed, refused with its line, or noted as having nothing to do here.
+"""What becomes of every command of a kickstart: it is executed, refused with its line, or noted as having
+nothing to do here.
 
-Command by command, option by option, and value by value: what is in none of these tables is refused. The names are pykickstart's
-attributes (pykickstart 3.78, commands/*.py); versions differ in what they have, so that only what a version has is looked at.
+Command by command, option by option, and value by value: what is in none of these tables is refused. The
+names are pykickstart's attributes (pykickstart 3.78, commands/*.py); versions differ in what they have, so
+that only what a version has is looked at.
 """
 
 import re
@@ -18,21 +20,41 @@ from imagebuild.kickstart.reading import Command, Reading
 COMMANDS: Mapping[str, frozenset[str]] = {
     name: frozenset(options.split())
     for name, options in {
-        "text": "displayMode", "lang": "lang", "keyboard": "keyboard _keyboard vc_keymap kbd", "timezone": "timezone isUtc",
-        "rootpw": "lock password isCrypted", "firewall": "enabled", "zerombr": "zerombr", "auth": "authconfig", "authselect": "authselect",
-        "selinux": "selinux", "services": "enabled disabled", "ignoredisk": "onlyuse",
-        "bootloader": "appendLine timeout location password isCrypted bootDrive driveorder", "clearpart": "type initAll disklabel drives",
-        "reqpart": "reqpart addBoot", "autopart": "autopart type typeMap lvm fstype nohome noboot noswap",
-        "ostreesetup": "osname remote url ref nogpg", "reboot": "action",
+        "text": "displayMode",
+        "lang": "lang",
+        "keyboard": "keyboard _keyboard vc_keymap kbd",
+        "timezone": "timezone isUtc",
+        "rootpw": "lock password isCrypted",
+        "firewall": "enabled",
+        "zerombr": "zerombr",
+        "auth": "authconfig",
+        "authselect": "authselect",
+        "selinux": "selinux",
+        "services": "enabled disabled",
+        "ignoredisk": "onlyuse",
+        "bootloader": "appendLine timeout location password isCrypted bootDrive driveorder",
+        "clearpart": "type initAll disklabel drives",
+        "reqpart": "reqpart addBoot",
+        "autopart": "autopart type typeMap lvm fstype nohome noboot noswap",
+        "ostreesetup": "osname remote url ref nogpg",
+        "reboot": "action",
         "network": "bootProto device activate onboot hostname",
         "part": "fstype size grow maxSizeMB label mountpoint disk primOnly",
         "volgroup": "vgname name physvols",
-        "logvol": "fstype size grow name vgname mountpoint label percent maxSizeMB thin_pool thin_volume pool_name",
-        "user": "name password isCrypted lock groups uid gid homedir shell gecos", "group": "name gid", "sshkey": "username key sshkey",
+        "logvol": (
+            "fstype size grow name vgname mountpoint label percent maxSizeMB thin_pool thin_volume pool_name"
+        ),
+        "user": "name password isCrypted lock groups uid gid homedir shell gecos",
+        "group": "name gid",
+        "sshkey": "username key sshkey",
     }.items()
-}  # fmt: skip
-# values of other options that say what is done anyway: Anaconda writes them into its own anaconda-ks.cfg. pesize: KiB, layout.EXTENT
-USUAL: Mapping[tuple[str, str], tuple[object, ...]] = {("network", "ipv6"): ("auto",), ("volgroup", "pesize"): (4096,)}
+}
+# values of other options that say what is done anyway: Anaconda writes them into its own anaconda-ks.cfg.
+# pesize: KiB, layout.EXTENT
+USUAL: Mapping[tuple[str, str], tuple[object, ...]] = {
+    ("network", "ipv6"): ("auto",),
+    ("volgroup", "pesize"): (4096,),
+}
 # commands that ask for nothing that an installation of a tree would do or leave
 NOTED: Mapping[str, str] = {
     "install": "a tree is installed, nothing is upgraded",
@@ -50,14 +72,28 @@ NOTED_OPTIONS: Mapping[tuple[str, str], str] = {
 }
 BOOKKEEPING = frozenset(
     {
-        *("lineno", "seen", "op", "handler", "currentCmd", "currentLine", "writePriority", "preceededInclude"),
+        *(
+            "lineno",
+            "seen",
+            "op",
+            "handler",
+            "currentCmd",
+            "currentLine",
+            "writePriority",
+            "preceededInclude",
+        ),
         *("_name", "name_", "mntpoint", "partitions", "errorStr"),
     }
 )
 # what every tree does by itself, in the words of authconfig(8): two of them mean the same
-SHADOW = {"--enableshadow": "--useshadow", "--useshadow": "--useshadow", "--passalgo=sha512": "--passalgo=sha512"}
+SHADOW = {
+    "--enableshadow": "--useshadow",
+    "--useshadow": "--useshadow",
+    "--passalgo=sha512": "--passalgo=sha512",
+}
 AUTHENTICATION = frozenset(SHADOW.values())
-# hostname(7); locale(7); zoneinfo's names; useradd(8), the characters of shadow's `is_valid_name` and Samba's `$`
+# hostname(7); locale(7); zoneinfo's names; useradd(8), the characters of shadow's `is_valid_name` and Samba's
+# `$`
 HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?")
 LOCALE = re.compile(r"[A-Za-z0-9_.@-]+")
 KEYMAP = re.compile(r"[A-Za-z0-9_.@+-]+")
@@ -72,14 +108,17 @@ STATEROOT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
 # what a word processor or a web page makes of quotes: they would be part of the value
 CURLED = re.compile("(?:^|=)[\u2018\u2019\u201c\u201d]")
 URL = re.compile(r"(file|https?):[^\s$<>{}\"`\\]+")
-# xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-linux 2.38, swapheader.h
+# xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-
+# linux 2.38, swapheader.h
 LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
 LABELS = ("", None, "gpt", "msdos")
 MAY_BE_EMPTY = frozenset({"--append", "--gecos", "--label"})
 
 
 def data(handler: Any, command: str) -> list[Any]:
-    """Return what a command that may be given several times was given, one object each; none where the version has no such command."""
+    """Return what a command that may be given several times was given, one object each; none where the
+    version has no such command.
+    """
     return list((handler.commands[command].dataList() if command in handler.commands else None) or [])
 
 
@@ -93,22 +132,46 @@ def refused(reading: Reading) -> Problems:
     problems = Problems(reading.name)
     handler = reading.handler
     # several names may mean the same command
-    for command in {id(command): command for command in handler.commands.values() if command is not None and command.seen}.values():
+    for command in {
+        id(command): command for command in handler.commands.values() if command is not None and command.seen
+    }.values():
         _refuse_command(reading, command, problems)
     for written in reading.commands:
         curled = next((word for word in written.words[1:] if CURLED.search(word)), "")
         if curled:
-            problems.add(written.line, f"{written.name}: {curled} has quotes that are none here", "write \" or '")
-        for option in (word[:-1] for word in written.words[1:] if re.fullmatch(r"--[\w-]+=", word) and word[:-1] not in MAY_BE_EMPTY):
-            problems.add(written.line, f"{written.name}: {option} has no value: did whatever should fill it in leave it empty?")
+            problems.add(
+                written.line, f"{written.name}: {curled} has quotes that are none here", "write \" or '"
+            )
+        for option in (
+            word[:-1]
+            for word in written.words[1:]
+            if re.fullmatch(r"--[\w-]+=", word) and word[:-1] not in MAY_BE_EMPTY
+        ):
+            problems.add(
+                written.line,
+                f"{written.name}: {option} has no value: did whatever should fill it in leave it empty?",
+            )
     _refuse_sections(reading, problems)
-    for check in (_refuse_mode, _refuse_network, _refuse_authentication, _refuse_loader, _refuse_names, _refuse_labels):
+    for check in (
+        _refuse_mode,
+        _refuse_network,
+        _refuse_authentication,
+        _refuse_loader,
+        _refuse_names,
+        _refuse_labels,
+    ):
         check(reading, problems)
     if handler.clearpart.disklabel not in LABELS:
-        problems.add(handler.clearpart.lineno, f"clearpart: --disklabel={handler.clearpart.disklabel} is not executed by imagebuild (it knows gpt, msdos)")
+        problems.add(
+            handler.clearpart.lineno,
+            f"clearpart: --disklabel={handler.clearpart.disklabel} is not executed by imagebuild (it knows"
+            " gpt, msdos)",
+        )
     for key in data(handler, "sshkey"):
         if not key.key.strip():
-            problems.add(key.lineno, "sshkey: the key is empty: did whatever should fill it in leave it empty?")
+            problems.add(
+                key.lineno, "sshkey: the key is empty: did whatever should fill it in leave it empty?"
+            )
     problems.extend(refused_source(reading))
     disk_names.refuse(handler, problems)
     return problems
@@ -122,20 +185,30 @@ def notes(reading: Reading) -> Iterator[tuple[int, str]]:
             yield written.line, f"`{written.name}` has nothing to do here: {NOTED[written.name]}"
     for (command, option), reason in NOTED_OPTIONS.items():
         if seen(reading.handler, command) and getattr(reading.handler.commands[command], option, False):
-            yield reading.handler.commands[command].lineno, f"{command}: its option `{option}` has nothing to do here: {reason}"
+            yield (
+                reading.handler.commands[command].lineno,
+                f"{command}: its option `{option}` has nothing to do here: {reason}",
+            )
     if _keyboard_of_x(reading.handler):
-        yield reading.handler.keyboard.lineno, "keyboard: --xlayouts has nothing to do here: a tree's console has --vckeymap"
+        yield (
+            reading.handler.keyboard.lineno,
+            "keyboard: --xlayouts has nothing to do here: a tree's console has --vckeymap",
+        )
     for section in reading.sections:
         if _section_has_nothing_to_do(section.name, section.words, section.body):
             yield section.line, f"{' '.join(section.words)} has nothing to do here"
 
 
 def refused_source(reading: Reading) -> Problems:
-    """Return what pykickstart lets through: of several sources the last one would win, and it looks at the URL only."""
+    """Return what pykickstart lets through: of several sources the last one would win, and it looks at the
+    URL only.
+    """
     problems = Problems(reading.name)
     setup, lines = reading.handler.ostreesetup, reading.lines_of("ostreesetup")
     if len(lines) > 1:
-        problems.add(lines[1], f"there must be one ostreesetup line, not {len(lines)} (the last would win silently)")
+        problems.add(
+            lines[1], f"there must be one ostreesetup line, not {len(lines)} (the last would win silently)"
+        )
     if not lines or lines[-1] in reading.problems.lines():
         return problems
     if not REF.fullmatch(setup.ref) or ".." in setup.ref.split("/"):
@@ -206,11 +279,20 @@ def _refuse_sections(reading: Reading, problems: Problems) -> None:
         if script.type not in (KS_SCRIPT_PRE, KS_SCRIPT_POST):
             problems.add(script.lineno, "of the script sections imagebuild executes %pre and %post")
     for section in reading.sections:
-        if section.name in ("%packages", "%certificate", "%addon", "%anaconda") and not _section_has_nothing_to_do(
-            section.name, section.words, section.body
-        ):
-            hint = "what is installed is the tree's commit: compose it with these packages" if section.name == "%packages" else ""
-            problems.add(section.line, f"{' '.join(section.words)}: the section is not executed by imagebuild", hint)
+        if section.name in (
+            "%packages",
+            "%certificate",
+            "%addon",
+            "%anaconda",
+        ) and not _section_has_nothing_to_do(section.name, section.words, section.body):
+            hint = (
+                "what is installed is the tree's commit: compose it with these packages"
+                if section.name == "%packages"
+                else ""
+            )
+            problems.add(
+                section.line, f"{' '.join(section.words)}: the section is not executed by imagebuild", hint
+            )
 
 
 def _section_has_nothing_to_do(name: str, words: tuple[str, ...], body: list[str]) -> bool:
@@ -236,7 +318,9 @@ def _refuse_network(reading: Reading, problems: Problems) -> None:
     named = ""
     for network in data(reading.handler, "network"):
         if network.device not in (None, "", "link") or network.bootProto not in ("", "dhcp"):
-            problems.add(network.lineno, "network: only --bootproto=dhcp on --device=link is executed by imagebuild")
+            problems.add(
+                network.lineno, "network: only --bootproto=dhcp on --device=link is executed by imagebuild"
+            )
         if network.hostname and not HOSTNAME.fullmatch(network.hostname):
             problems.add(network.lineno, f"network: --hostname={network.hostname} is not a host name")
         if named and network.hostname not in (None, "", named):
@@ -268,9 +352,15 @@ def _refuse_loader(reading: Reading, problems: Problems) -> None:
         return reading.set_at.get((id(loader), option), int(loader.lineno))
 
     if loader.location not in ("", None, "mbr", "boot"):
-        problems.add(line("location"), f"bootloader --location={loader.location} is not executed by imagebuild")
+        problems.add(
+            line("location"), f"bootloader --location={loader.location} is not executed by imagebuild"
+        )
     if loader.password and not loader.isCrypted:
-        problems.add(line("password"), "bootloader: only --iscrypted passwords are executed", "grub-mkpasswd-pbkdf2 makes one")
+        problems.add(
+            line("password"),
+            "bootloader: only --iscrypted passwords are executed",
+            "grub-mkpasswd-pbkdf2 makes one",
+        )
 
 
 def _refuse_names(reading: Reading, problems: Problems) -> None:
@@ -286,9 +376,16 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
             problems.add(command.lineno, f"{command.currentCmd}: {value} is not a {what}")
     for service in (*handler.services.enabled, *handler.services.disabled):
         if not UNIT.fullmatch(service):
-            problems.add(handler.services.lineno, f"services: {service} is not a name of a unit", "put commas between names, and no blanks")
+            problems.add(
+                handler.services.lineno,
+                f"services: {service} is not a name of a unit",
+                "put commas between names, and no blanks",
+            )
     for kind, names in (
-        ("user", [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)]),
+        (
+            "user",
+            [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)],
+        ),
         ("group", [(group.lineno, group.name) for group in data(handler, "group")]),
         ("sshkey", [(key.lineno, key.username) for key in data(handler, "sshkey")]),
     ):
@@ -298,14 +395,26 @@ def _refuse_names(reading: Reading, problems: Problems) -> None:
 
 
 def _refuse_labels(reading: Reading, problems: Problems) -> None:
-    """Refuse labels of what gets none (an ESP, a BIOS boot partition, a physical volume, a thin pool), and those that would be cut off."""
+    """Refuse labels of what gets none (an ESP, a BIOS boot partition, a physical volume, a thin pool), and
+    those that would be cut off.
+    """
     for part in data(reading.handler, "part"):
-        if part.label and (part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}):
-            problems.add(part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap")
+        if part.label and (
+            part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}
+        ):
+            problems.add(
+                part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap"
+            )
     for volume in data(reading.handler, "logvol"):
         if volume.label and volume.thin_pool:
-            problems.add(volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap")
+            problems.add(
+                volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap"
+            )
     for given in [*data(reading.handler, "part"), *data(reading.handler, "logvol")]:
         room = LABEL_BYTES.get(given.fstype or ("swap" if given.mountpoint == "swap" else "xfs"), 16)
         if len((given.label or "").encode()) > room:
-            problems.add(given.lineno, f"{given.mountpoint}: --label={given.label} is too long: its file system has room for {room} bytes")
+            problems.add(
+                given.lineno,
+                f"{given.mountpoint}: --label={given.label} is too long: its file system has room for {room}"
+                " bytes",
+            )

@@ -1,7 +1,9 @@
-"""Where a host that boots from OSTree can have a file system of its own, and where the links of its tree lead.
+"""Where a host that boots from OSTree can have a file system of its own, and where the links of its tree
+lead.
 
-Sources: libostree 2022.7 and 2026.4, docs/adapting-existing.md ("System layout"), src/switchroot/ostree-prepare-root.c (what is mounted
-in the initramfs), src/libostree/ostree-impl-system-generator.c (/var); systemd's pull requests 6293 and 24018 (links in fstab).
+Sources: libostree 2022.7 and 2026.4, docs/adapting-existing.md ("System layout"),
+src/switchroot/ostree-prepare-root.c (what is mounted in the initramfs),
+src/libostree/ostree-impl-system-generator.c (/var); systemd's pull requests 6293 and 24018 (links in fstab).
 """
 
 import posixpath
@@ -25,7 +27,8 @@ TAKEN = {
 PERHAPS_LINKED = re.compile(r"/usr/local(/.*)?")
 # read by GRUB through links and names of libostree's own, on the one file system that it knows
 BOOT = "the boot loader and libostree want all of /boot on one file system"
-# older ones bind the stateroot's /var in the initramfs, and systemd then leaves an entry of fstab alone (libostree before 2017.6; issue 855)
+# older ones bind the stateroot's /var in the initramfs, and systemd then leaves an entry of fstab alone
+# (libostree before 2017.6; issue 855)
 GENERATOR = "/usr/lib/systemd/system-generators/ostree-system-generator"
 # include/linux/namei.h, MAXSYMLINKS
 LINKS = 40
@@ -69,16 +72,24 @@ class RunningTree:
 
 
 def plain(mount: str) -> str:
-    """Return a mount point without what means nothing in it (`/var/`, `//var`, `/./var`); one with `..` stays as it is."""
+    """Return a mount point without what means nothing in it (`/var/`, `//var`, `/./var`); one with `..` stays
+    as it is.
+    """
     words = mount.split("/")
-    return "/" + "/".join(word for word in words if word not in ("", ".")) if mount.startswith("/") and ".." not in words else mount
+    return (
+        "/" + "/".join(word for word in words if word not in ("", "."))
+        if mount.startswith("/") and ".." not in words
+        else mount
+    )
 
 
 def settle(mount: str, tree: Tree | None, where: str) -> str:
-    """Return where a host has the file system that a kickstart wants at `mount` (absolute): links of the tree are followed.
+    """Return where a host has the file system that a kickstart wants at `mount` (absolute): links of the tree
+    are followed.
 
-    In fstab systemd follows them since 2017 only, and only where no more than the last name is missing (252: where anything is). `tree`
-    None: its links are not known, and only what no tree can have is refused. Raises BadKickstartError, which begins with `where`.
+    In fstab systemd follows them since 2017 only, and only where no more than the last name is missing (252:
+    where anything is). `tree` None: its links are not known, and only what no tree can have is refused.
+    Raises BadKickstartError, which begins with `where`.
     """
     if mount in ("/", "/boot", "/boot/efi"):
         return mount
@@ -88,7 +99,8 @@ def settle(mount: str, tree: Tree | None, where: str) -> str:
     place = _followed(mount, tree, where)
     if place == "/":
         raise BadKickstartError(f"{where}: {mount} is a link to the root directory in this tree", hint=HINT)
-    # a link into the physical root is fine, as /tmp is one in many trees; what ostree keeps there is not for anybody else
+    # a link into the physical root is fine, as /tmp is one in many trees; what ostree keeps there is not for
+    # anybody else
     if not (place.startswith("/sysroot/") and not re.match(r"/sysroot/(ostree|boot)(/|$)", place)):
         _refuse_taken(mount, place, where)
     _refuse_unmountable(mount, place, tree, where)
@@ -104,11 +116,15 @@ def _refuse_taken(mount: str, place: str, where: str) -> None:
         reason = BOOT
     if reason:
         leads = f" ({mount} leads to {place} in this tree)" if place != mount else ""
-        raise BadKickstartError(f"{where}: an OSTree host can have no file system of its own there{leads}: {reason}", hint=HINT)
+        raise BadKickstartError(
+            f"{where}: an OSTree host can have no file system of its own there{leads}: {reason}", hint=HINT
+        )
 
 
 def _followed(mount: str, tree: Tree, where: str) -> str:
-    """Return a path with every link of the tree followed, as far as the tree has it; what is missing is taken as it is."""
+    """Return a path with every link of the tree followed, as far as the tree has it; what is missing is taken
+    as it is.
+    """
     place, todo, links = "/", mount.split("/"), 0
     while todo:
         name = todo.pop(0)
@@ -131,16 +147,23 @@ def _followed(mount: str, tree: Tree, where: str) -> str:
 def _refuse_unmountable(mount: str, place: str, tree: Tree, where: str) -> None:
     if place == "/usr/local" or place.startswith("/usr/local/"):
         raise BadKickstartError(
-            f"{where}: an OSTree host can have no file system of its own there: {mount} is no link out of /usr in this tree, and {COMMIT}",
+            f"{where}: an OSTree host can have no file system of its own there: {mount} is no link out of"
+            f" /usr in this tree, and {COMMIT}",
             hint=HINT,
         )
     if place == "/var" and not tree.has(GENERATOR):
         raise BadKickstartError(
-            f"{where}: hosts of this tree would not mount it: their libostree is older than 2017.6 (or built without systemd) and mounts a /var itself",
-            hint="have file systems of their own below /var only (/var/lib, /var/home …), or update ostree in the tree",
+            f"{where}: hosts of this tree would not mount it: their libostree is older than 2017.6 (or built"
+            " without systemd) and mounts a /var itself",
+            hint=(
+                "have file systems of their own below /var only (/var/lib, /var/home …), or update ostree in"
+                " the tree"
+            ),
         )
     if place.startswith(("/var/", "/sysroot/")) or tree.is_directory(place):
         return
     raise BadKickstartError(
-        f"{where}: this tree has no directory {place}, and none can be made: the root directory of a deployment is immutable", hint=HINT
+        f"{where}: this tree has no directory {place}, and none can be made: the root directory of a"
+        " deployment is immutable",
+        hint=HINT,
     )

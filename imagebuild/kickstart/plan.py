@@ -24,7 +24,18 @@ from imagebuild.kinds import Firmware
 # a mistake in one of these and the layout makes no sense: what it lacks is the mistake's
 STORAGE = frozenset(
     {
-        *("part", "partition", "volgroup", "logvol", "raid", "btrfs", "mount", "snapshot", "stratispool", "stratisfs"),
+        *(
+            "part",
+            "partition",
+            "volgroup",
+            "logvol",
+            "raid",
+            "btrfs",
+            "mount",
+            "snapshot",
+            "stratispool",
+            "stratisfs",
+        ),
         *("autopart", "reqpart", "clearpart", "ignoredisk", "%include", "%ksappend"),
     }
 )
@@ -32,7 +43,9 @@ STORAGE = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A %post section; `inside`: run in the installed system, otherwise (--nochroot) in the toolbox with the system at /mnt/sysimage."""
+    """A %post section; `inside`: run in the installed system, otherwise (--nochroot) in the toolbox with the
+    system at /mnt/sysimage.
+    """
 
     text: str
     interpreter: str
@@ -99,9 +112,15 @@ class Plan:
         return next((each for each in self.partitions if each.content == content), None)
 
     def file_systems(self) -> list[tuple[str, str, str]]:
-        """Return (mount point, device name, file system) of what is mounted, parents first. A device name is a partition's or a volume's."""
+        """Return (mount point, device name, file system) of what is mounted, parents first. A device name is
+        a partition's or a volume's.
+        """
         found = [(each.mount, each.name, each.content) for each in self.partitions if each.content in MOUNTED]
-        found += [(each.mount, each.name, each.fstype) for each in self.volumes if each.fstype in MOUNTED and each.mount]
+        found += [
+            (each.mount, each.name, each.fstype)
+            for each in self.volumes
+            if each.fstype in MOUNTED and each.mount
+        ]
         return sorted(found, key=lambda each: (each[0].count("/") if each[0] != "/" else 0, each[0]))
 
     def swaps(self) -> list[str]:
@@ -111,7 +130,9 @@ class Plan:
 
     def label(self, name: str) -> str:
         """Return the label that a partition's or volume's file system is to have."""
-        labels = {each.name: each.label for each in self.partitions} | {each.name: each.label for each in self.volumes}
+        labels = {each.name: each.label for each in self.partitions} | {
+            each.name: each.label for each in self.volumes
+        }
         return labels[name]
 
     def root(self) -> tuple[str, str]:
@@ -131,7 +152,9 @@ class Plan:
         return any(volume.kind != "linear" for volume in self.volumes)
 
     def uuid(self, role: str) -> str:
-        """Return the UUID of a part of the disk: the same for the same commit and role, so that builds can be compared."""
+        """Return the UUID of a part of the disk: the same for the same commit and role, so that builds can be
+        compared.
+        """
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{self.seed}:{role}"))
 
     def volume_id(self, role: str) -> str:
@@ -145,10 +168,11 @@ def read(
 ) -> Plan:  # fmt: skip
     """Turn a kickstart into a plan for a disk of `disk_size` bytes.
 
-    `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything made is given; `origin`
-    tells where each line of the text comes from, `refs` (any, when empty) what may be installed, `signed` whether that is signed.
-    Mount points are where the links of `tree` lead (None: its links are not known; as they are written). Raises BadKickstartError with
-    all of: what is no kickstart, what is not executed or no host can have (with its line), sizes that do not fit (with the sums).
+    `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything
+    made is given; `origin` tells where each line of the text comes from, `refs` (any, when empty) what may be
+    installed, `signed` whether that is signed. Mount points are where the links of `tree` lead (None: its
+    links are not known; as they are written). Raises BadKickstartError with all of: what is no kickstart,
+    what is not executed or no host can have (with its line), sizes that do not fit (with the sums).
     """
     with located(name, origin):
         reading, layout = _understood(text, syntax, disk_size, firmware, name, refs, tree, signed=signed)
@@ -157,25 +181,53 @@ def read(
     handler = reading.handler
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
     return Plan(
-        disk_size=disk_size, table=layout.table, partitions=layout.partitions, group=layout.group, volumes=layout.volumes,
-        osname=setup.osname, remote=setup.remote or setup.osname, url=setup.url, ref=setup.ref, verify=not setup.nogpg,
-        append=tuple((loader.appendLine or "").split()), timeout=loader.timeout if loader.timeout is not None else 5,
-        boot_password=loader.password or "", firmware=firmware,
-        lang=handler.lang.lang or "C.UTF-8", keyboard=handler.keyboard.vc_keymap or handler.keyboard.keyboard or "us",
-        timezone=handler.timezone.timezone or "Etc/UTC", utc=bool(handler.timezone.isUtc),
-        root_locked=bool(root.lock), root_password="" if root.lock else _hash(root.password, root.isCrypted, f"{seed} root"),
-        users=tuple(_users(handler, seed)), groups=tuple((each.name, each.gid) for each in commands.data(handler, "group")),
+        disk_size=disk_size,
+        table=layout.table,
+        partitions=layout.partitions,
+        group=layout.group,
+        volumes=layout.volumes,
+        osname=setup.osname,
+        remote=setup.remote or setup.osname,
+        url=setup.url,
+        ref=setup.ref,
+        verify=not setup.nogpg,
+        append=tuple((loader.appendLine or "").split()),
+        timeout=loader.timeout if loader.timeout is not None else 5,
+        boot_password=loader.password or "",
+        firmware=firmware,
+        lang=handler.lang.lang or "C.UTF-8",
+        keyboard=handler.keyboard.vc_keymap or handler.keyboard.keyboard or "us",
+        timezone=handler.timezone.timezone or "Etc/UTC",
+        utc=bool(handler.timezone.isUtc),
+        root_locked=bool(root.lock),
+        root_password="" if root.lock else _hash(root.password, root.isCrypted, f"{seed} root"),
+        users=tuple(_users(handler, seed)),
+        groups=tuple((each.name, each.gid) for each in commands.data(handler, "group")),
         ssh_keys=tuple((each.username, each.key) for each in commands.data(handler, "sshkey")),
         hostname=next((each.hostname for each in commands.data(handler, "network") if each.hostname), ""),
-        dhcp=any(each.bootProto == "dhcp" and bool(each.onboot) for each in commands.data(handler, "network")), selinux=_selinux(handler),
+        dhcp=any(
+            each.bootProto == "dhcp" and bool(each.onboot) for each in commands.data(handler, "network")
+        ),
+        selinux=_selinux(handler),
         firewall=handler.firewall.enabled if handler.firewall.seen else None,
-        enabled=tuple(handler.services.enabled), disabled=tuple(handler.services.disabled),
-        scripts=tuple(_scripts(handler)), seed=seed, epoch=epoch,
-    )  # fmt: skip
+        enabled=tuple(handler.services.enabled),
+        disabled=tuple(handler.services.disabled),
+        scripts=tuple(_scripts(handler)),
+        seed=seed,
+        epoch=epoch,
+    )
 
 
 def _understood(
-    text: str, syntax: str, disk_size: int, firmware: frozenset[Firmware], name: str, refs: Sequence[str], tree: Tree | None, *, signed: bool
+    text: str,
+    syntax: str,
+    disk_size: int,
+    firmware: frozenset[Firmware],
+    name: str,
+    refs: Sequence[str],
+    tree: Tree | None,
+    *,
+    signed: bool,
 ) -> tuple[Reading, Layout]:
     """Return what a kickstart says and its layout. Raises BadKickstartError with everything that is wrong."""
     reading = language.read(text, syntax, name)
@@ -214,9 +266,16 @@ def _users(handler: Any, seed: str) -> Iterator[User]:
     for each in commands.data(handler, "user"):
         secret = _hash(each.password, each.isCrypted, f"{seed} {each.name}")
         yield User(
-            name=each.name, password=secret, locked=bool(each.lock) or not secret, groups=tuple(group for group in each.groups if group),
-            uid=each.uid, gid=each.gid, home=each.homedir or f"/home/{each.name}", shell=each.shell or "/bin/bash", gecos=each.gecos or "",
-        )  # fmt: skip
+            name=each.name,
+            password=secret,
+            locked=bool(each.lock) or not secret,
+            groups=tuple(group for group in each.groups if group),
+            uid=each.uid,
+            gid=each.gid,
+            home=each.homedir or f"/home/{each.name}",
+            shell=each.shell or "/bin/bash",
+            gecos=each.gecos or "",
+        )
 
 
 def _selinux(handler: Any) -> str:
@@ -225,10 +284,16 @@ def _selinux(handler: Any) -> str:
 
 
 def _scripts(handler: Any) -> Iterator[Script]:
-    """Yield the %post sections: the %pre ones ran before this kickstart was read (imagebuild.deploy.prescript), others were refused."""
+    """Yield the %post sections: the %pre ones ran before this kickstart was read
+    (imagebuild.deploy.prescript), others were refused.
+    """
     for script in handler.scripts:
         if script.type == KS_SCRIPT_POST:
             yield Script(
-                text=script.script, interpreter=script.interp, must_succeed=bool(script.errorOnFail), line=script.lineno,
-                inside=bool(script.inChroot), log=script.logfile or "",
-            )  # fmt: skip
+                text=script.script,
+                interpreter=script.interp,
+                must_succeed=bool(script.errorOnFail),
+                line=script.lineno,
+                inside=bool(script.inChroot),
+                log=script.logfile or "",
+            )

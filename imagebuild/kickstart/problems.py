@@ -12,7 +12,9 @@ Origin = Sequence[tuple[str, int]]
 
 
 class BadKickstartError(BuildError):
-    """A kickstart that cannot be parsed or executed: a line for each problem, which begins with file and line."""
+    """A kickstart that cannot be parsed or executed: a line for each problem, which begins with file and
+    line.
+    """
 
 
 class Problems:
@@ -53,10 +55,14 @@ class Problems:
                 self._remember(message, error.hint)
 
     def refuse(self) -> None:
-        """Raise BadKickstartError with all that was remembered, in the order of the lines; nothing when there is nothing."""
+        """Raise BadKickstartError with all that was remembered, in the order of the lines; nothing when there
+        is nothing.
+        """
         messages = sorted(self._messages, key=self._line)
         if len(messages) > MOST:
-            messages[MOST:] = [f"{self.name}: … and {len(messages) - MOST} more like these: is it a kickstart?"]
+            messages[MOST:] = [
+                f"{self.name}: … and {len(messages) - MOST} more like these: is it a kickstart?"
+            ]
         if messages:
             raise BadKickstartError("\n".join(messages), hint="; ".join(list(self._hints)[:MOST_HINTS]))
 
@@ -74,14 +80,19 @@ class Problems:
 
 @contextlib.contextmanager
 def located(name: str, origin: Origin) -> Iterator[None]:
-    """Name the file and line that a text's line comes from, in what is raised in the block. Lines behind `origin` are the text's own."""
+    """Name the file and line that a text's line comes from, in what is raised in the block. Lines behind
+    `origin` are the text's own.
+    """
     try:
         yield
     except BadKickstartError as error:
         if not origin:
             raise
         message = re.sub(
-            rf"^{re.escape(name)}:(\d+)(?=: )", lambda match: where_from(name, int(match.group(1)), origin), error.message, flags=re.MULTILINE
+            rf"^{re.escape(name)}:(\d+)(?=: )",
+            lambda match: where_from(name, int(match.group(1)), origin),
+            error.message,
+            flags=re.MULTILINE,
         )
         raise BadKickstartError(message, hint=error.hint, log=error.log) from error
 

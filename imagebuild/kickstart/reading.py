@@ -1,7 +1,9 @@
-"""A kickstart, read to its end: what pykickstart makes of each command, with its line, and everything that is wrong with it.
+"""A kickstart, read to its end: what pykickstart makes of each command, with its line, and everything that is
+wrong with it.
 
-Lines and sections are told apart as pykickstart's own KickstartParser does it (pykickstart 3.78, parser.py, `_stateMachine` and
-`_readSection`), but each command is handed over alone: an error in it is remembered, and the next one is read.
+Lines and sections are told apart as pykickstart's own KickstartParser does it (pykickstart 3.78, parser.py,
+`_stateMachine` and `_readSection`), but each command is handed over alone: an error in it is remembered, and
+the next one is read.
 """
 
 import contextlib
@@ -44,7 +46,9 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A section: its header's words and line, and the lines of its body (comments and empty ones left out, without line ends)."""
+    """A section: its header's words and line, and the lines of its body (comments and empty ones left out,
+    without line ends).
+    """
 
     words: tuple[str, ...]
     line: int
@@ -57,7 +61,8 @@ class Section:
 
 
 class Reading:
-    """A kickstart that was read: pykickstart's `handler`, what was written where, `problems`, and `notes` on what has no effect.
+    """A kickstart that was read: pykickstart's `handler`, what was written where, `problems`, and `notes` on
+    what has no effect.
 
     `set_at`: the line that set an attribute of a command, by (id of the command, attribute).
     """
@@ -75,7 +80,11 @@ class Reading:
         self._parser = KickstartParser(self.handler, followIncludes=False)
         self._open: Section | None = None
         self._body: Any = None
-        with _process, warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()):
+        with (
+            _process,
+            warnings.catch_warnings(record=True) as caught,
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             warnings.simplefilter("always")
             self._caught = caught
             self._read(text)
@@ -87,11 +96,13 @@ class Reading:
     def _read(self, text: str) -> None:
         for number, line in enumerate(text.splitlines(keepends=True), start=1):
             if line.lstrip().startswith("%ksappend") and self.complete:
-                # everywhere, in scripts too: pykickstart replaces it before it reads anything else (parser.py, _preprocessStateMachine)
+                # everywhere, in scripts too: pykickstart replaces it before it reads anything else
+                # (parser.py, _preprocessStateMachine)
                 self.problems.add(
-                    number, f"{line.strip()}: nothing is fetched and appended to a kickstart that is executed here",
+                    number,
+                    f"{line.strip()}: nothing is fetched and appended to a kickstart that is executed here",
                     "put what it appends into the kickstart, or into a file of kickstarts/ that is %included",
-                )  # fmt: skip
+                )
             elif self._open is not None:
                 self._section_line(number, line)
             else:
@@ -120,7 +131,11 @@ class Reading:
 
     def _begin(self, number: int, words: Sequence[str]) -> None:
         if words[0] == "%end":
-            self.problems.add(number, "%end: there is no section that it ends", "a section ends with the first %end, in a here-document too")
+            self.problems.add(
+                number,
+                "%end: there is no section that it ends",
+                "a section ends with the first %end, in a here-document too",
+            )
             return
         self._open = Section(words=tuple(words), line=number)
         self.sections.append(self._open)
@@ -155,7 +170,9 @@ class Reading:
     def _command_line(self, number: int, line: str) -> None:
         directive = unexpanded.directive(line)
         if directive:
-            self.problems.add(number, f"`{directive}` is a directive of a template, and a comment here", FILL_IN)
+            self.problems.add(
+                number, f"`{directive}` is a directive of a template, and a comment here", FILL_IN
+            )
         if not line.strip() or line.lstrip().startswith("#"):
             return
         try:
@@ -165,7 +182,11 @@ class Reading:
             return
         if line.rstrip("\r\n").endswith("\\") and "#" not in line:
             self.commands.append(Command(words=tuple(words), line=number))
-            self.problems.add(number, f"{words[0]}: a command ends with its line: `\\` does not go on in the next one", ONE_LINE)
+            self.problems.add(
+                number,
+                f"{words[0]}: a command ends with its line: `\\` does not go on in the next one",
+                ONE_LINE,
+            )
             return
         placeholder = unexpanded.placeholder(words) if words else ""
         if placeholder:
@@ -191,14 +212,22 @@ class Reading:
     def _dispatch(self, number: int, line: str, words: list[str]) -> None:
         command = self.handler.commands.get(words[0])
         if command is None and words[0].startswith("--"):
-            self.problems.add(number, f"{words[0].partition('=')[0]}: an option without its command, which ended with its line", ONE_LINE)
+            self.problems.add(
+                number,
+                f"{words[0].partition('=')[0]}: an option without its command, which ended with its line",
+                ONE_LINE,
+            )
             return
         if command is None:
             self.problems.add(number, self._unknown(words[0]), self._meant(words[0]))
             return
         self.commands.append(Command(words=tuple(words), line=number))
         for option, winner in repeated.lost(command, words) if self.complete else ():
-            self.problems.add(number, f"{words[0]}: {winner} overwrites the {option} before it", "say it once: several names are one value (a,b)")
+            self.problems.add(
+                number,
+                f"{words[0]}: {winner} overwrites the {option} before it",
+                "say it once: several names are one value (a,b)",
+            )
         before = dict(vars(command))
         with self._errors_of(number, words):
             self.handler.currentLine = line
@@ -208,19 +237,31 @@ class Reading:
         self._remember_settings(number, command, before)
 
     def _substituted(self, words: list[str]) -> list[str]:
-        """Return a command's words with the one variable that Anaconda itself replaces (27 and newer; librpmostree, varsubst_basearch)."""
+        """Return a command's words with the one variable that Anaconda itself replaces (27 and newer;
+        librpmostree, varsubst_basearch).
+        """
         ours = words[0] == "ostreesetup" and self.complete
         return [word.replace("${basearch}", platform.machine()) for word in words] if ours else words
 
     def _remember_settings(self, number: int, command: Any, before: dict[str, Any]) -> None:
-        """Remember which line set what, and note where it overwrites what an earlier line said (of a command that counts once)."""
+        """Remember which line set what, and note where it overwrites what an earlier line said (of a command
+        that counts once).
+        """
         settings = repeated.settings(command) if command.dataList() is None else set()
         for option, value in vars(command).items():
             if option in before and before[option] == value:
                 continue
             earlier = self.set_at.get((id(command), option))
             if earlier and before.get(option) and option in settings:
-                self.notes.append((number, f"{command.currentCmd}: what line {earlier} says of `{option}` does not count any more"))
+                self.notes.append(
+                    (
+                        number,
+                        (
+                            f"{command.currentCmd}: what line {earlier} says of `{option}` does not count any"
+                            " more"
+                        ),
+                    )
+                )
             self.set_at[id(command), option] = number
 
     @contextlib.contextmanager
@@ -232,7 +273,9 @@ class Reading:
         except KickstartError as error:
             self.problems.add(number, self._explained(words, str(getattr(error, "message", "") or error)))
         except Exception as error:  # whatever a hostile line does to a library
-            self.problems.add(number, f"{words[0]}: pykickstart cannot read this line ({type(error).__name__}: {error})")
+            self.problems.add(
+                number, f"{words[0]}: pykickstart cannot read this line ({type(error).__name__}: {error})"
+            )
         for warning in self._caught[seen:]:
             text = " ".join(str(warning.message).split())
             # a second key of an account is executed like the first
@@ -262,9 +305,15 @@ class Reading:
             versions = syntaxes.shown(syntaxes.having(words[0]))
             return f"`{words[0]}` was taken out before --syntax {self.syntax}: it is a command of {versions}"
         if "unrecognized arguments" in message:
-            for option in dict.fromkeys(re.findall(r"--[A-Za-z0-9-]+", message.partition("unrecognized arguments")[2])):
+            for option in dict.fromkeys(
+                re.findall(r"--[A-Za-z0-9-]+", message.partition("unrecognized arguments")[2])
+            ):
                 versions = syntaxes.shown(syntaxes.having(words[0], option))
-                text += f"; {option} is none of --syntax {self.syntax}, but of {versions}" if versions else f"; no version has {option}"
+                text += (
+                    f"; {option} is none of --syntax {self.syntax}, but of {versions}"
+                    if versions
+                    else f"; no version has {option}"
+                )
         return text
 
 

@@ -1,19 +1,24 @@
-"""Options that are given twice in one command: the last one wins in pykickstart, and the first is lost without a word.
+"""Options that are given twice in one command: the last one wins in pykickstart, and the first is lost
+without a word.
 
-`services --enabled=a --enabled=b` enables b alone. Options that gather what they are given (`firewall --service`) are no concern.
+`services --enabled=a --enabled=b` enables b alone. Options that gather what they are given (`firewall
+--service`) are no concern.
 """
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# what argparse makes of store, store_const, store_true and store_false: each overwrites (CPython 3.11, Lib/argparse.py); pykickstart 3.78
+# what argparse makes of store, store_const, store_true and store_false: each overwrites (CPython 3.11,
+# Lib/argparse.py); pykickstart 3.78
 # has classes of its own for what gathers (options.py, ExtendAction)
 OVERWRITES = ("_StoreAction", "_StoreConstAction", "_StoreTrueAction", "_StoreFalseAction")
 
 
 def lost(command: Any, words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (option that is lost, option that wins) of a command's words: two that set the same to different values."""
+    """Yield (option that is lost, option that wins) of a command's words: two that set the same to different
+    values.
+    """
     actions: dict[str, argparse.Action] = getattr(getattr(command, "op", None), "_option_string_actions", {})
     earlier: dict[str, tuple[str, object]] = {}
     for index, word in enumerate(words):
@@ -31,7 +36,11 @@ def lost(command: Any, words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _meant(option: str, actions: Mapping[str, argparse.Action]) -> argparse.Action | None:
     """Return what an option sets; argparse takes one that is cut short, too, where it is still the only one."""
-    longer = {id(action): action for name, action in actions.items() if option.startswith("--") and name.startswith(option)}
+    longer = {
+        id(action): action
+        for name, action in actions.items()
+        if option.startswith("--") and name.startswith(option)
+    }
     return actions.get(option) or (next(iter(longer.values())) if len(longer) == 1 else None)
 
 

@@ -14,7 +14,16 @@ from imagebuild.kickstart import commands
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kickstart.reading import Reading
 
-__all__ = ["BadKickstartError", "checks", "executable", "includes", "parse", "read", "script_includes", "without_mark"]
+__all__ = [
+    "BadKickstartError",
+    "checks",
+    "executable",
+    "includes",
+    "parse",
+    "read",
+    "script_includes",
+    "without_mark",
+]
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -30,7 +39,9 @@ def includes(text: str) -> list[tuple[int, str]]:
 
 
 def script_includes(text: str) -> list[tuple[int, str, str]]:
-    """Return (line number, path or URL, section such as %post) of every %include in a section: pykickstart takes those, too."""
+    """Return (line number, path or URL, section such as %post) of every %include in a section: pykickstart
+    takes those, too.
+    """
     return [include for include in _includes(text) if include[2]]
 
 
@@ -49,17 +60,22 @@ def _includes(text: str) -> list[tuple[int, str, str]]:
 
 
 def read(text: str, syntax: str, name: str, *, complete: bool = True) -> Reading:
-    """Read a kickstart to its end and return what it says and all that is wrong with it. Raises BadKickstartError: no such version.
+    """Read a kickstart to its end and return what it says and all that is wrong with it. Raises
+    BadKickstartError: no such version.
 
-    `complete`: an %include or %ksappend that is left is an error. pykickstart itself would read the build host's files, or fetch a URL.
+    `complete`: an %include or %ksappend that is left is an error. pykickstart itself would read the build
+    host's files, or fetch a URL.
     """
     if syntax not in versionMap:
-        raise BadKickstartError(f"{name}: {syntaxes.problem(syntax)}", hint=f"it knows: {', '.join(sorted(versionMap))}")
+        raise BadKickstartError(
+            f"{name}: {syntaxes.problem(syntax)}", hint=f"it knows: {', '.join(sorted(versionMap))}"
+        )
     return Reading(without_mark(text), syntax, name, complete=complete)
 
 
 def parse(text: str, syntax: str, name: str, *, complete: bool = True) -> Any:
-    """Parse a kickstart and return pykickstart's handler (its `reading` is ours). Raises BadKickstartError: everything that is wrong.
+    """Parse a kickstart and return pykickstart's handler (its `reading` is ours). Raises BadKickstartError:
+    everything that is wrong.
 
     Warnings are errors; `complete` as in `read`.
     """
@@ -69,7 +85,9 @@ def parse(text: str, syntax: str, name: str, *, complete: bool = True) -> Any:
 
 
 def executable(text: str, syntax: str, name: str) -> Any:
-    """Do as `parse`, and refuse what is not executed at the same time. Raises BadKickstartError: everything that is wrong, but sizes."""
+    """Do as `parse`, and refuse what is not executed at the same time. Raises BadKickstartError: everything
+    that is wrong, but sizes.
+    """
     reading = read(text, syntax, name)
     problems = Problems(name)
     problems.extend(reading.problems)
@@ -81,7 +99,8 @@ def executable(text: str, syntax: str, name: str) -> Any:
 def checks(handler: Any, text: str, known_refs: Sequence[str], *, signed: bool, name: str) -> None:
     """Check what is installed: one ref, of those the repo has. Raises BadKickstartError with the line.
 
-    What is parsed counts, not what looks like it. Where `text` has an %include left, a %pre may still write it.
+    What is parsed counts, not what looks like it. Where `text` has an %include left, a %pre may still write
+    it.
     """
     problems = Problems(name)
     setup, lines = handler.ostreesetup, handler.reading.lines_of("ostreesetup")
@@ -90,9 +109,13 @@ def checks(handler: Any, text: str, known_refs: Sequence[str], *, signed: bool, 
     problems.extend(commands.refused_source(handler.reading))
     wrong = bool(problems) or bool(set(lines) & handler.reading.problems.lines())
     if lines and not wrong and setup.ref not in known_refs:
-        problems.add(lines[-1], f"ostreesetup: the repo has no ref {setup.ref}", f"it has: {', '.join(known_refs)}")
+        problems.add(
+            lines[-1], f"ostreesetup: the repo has no ref {setup.ref}", f"it has: {', '.join(known_refs)}"
+        )
     if lines and setup.nogpg and signed:
         problems.add(
-            lines[-1], "ostreesetup: --nogpg although the commit is signed", "take --nogpg out, so that the installer checks the signature too"
-        )  # fmt: skip
+            lines[-1],
+            "ostreesetup: --nogpg although the commit is signed",
+            "take --nogpg out, so that the installer checks the signature too",
+        )
     problems.refuse()

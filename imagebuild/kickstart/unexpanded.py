@@ -1,6 +1,8 @@
-"""What another program should have filled in: placeholders of Cobbler, Foreman, Ansible and their like that were left in a command.
+"""What another program should have filled in: placeholders of Cobbler, Foreman, Ansible and their like that
+were left in a command.
 
-Nobody would see them: pykickstart takes `--hostname=$hostname` as the host's name. Script sections are not looked at, `$` is the shell's there.
+Nobody would see them: pykickstart takes `--hostname=$hostname` as the host's name. Script sections are not
+looked at, `$` is the shell's there.
 """
 
 import re
@@ -14,7 +16,8 @@ PLACEHOLDER = re.compile(
             rf"(?<!\w)\$!?{NAME}(?:\('?[^)]*\))?",
             r"\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)",  # Jinja (Ansible), Mustache, Go
             r"<%.*?(?:%>|$)|\[%.*?(?:%\]|$)",  # ERB (Foreman, Puppet), Mako, Template Toolkit
-            r"%\{[^}]*\}?|^-?(?:%>|%\}|%\]|\}\})",  # Terraform's directives; the end of one that has several lines
+            # Terraform's directives; the end of one that has several lines
+            r"%\{[^}]*\}?|^-?(?:%>|%\}|%\]|\}\})",
             rf"%\({NAME}\)[sdr]",  # Python
             rf"(?<![\w.@])@@?{NAME}@@?(?![\w.@])",  # autoconf, Cobbler's older ones
             r"(?<!\w)__[A-Z][A-Z0-9_]*__(?!\w)|(?<![\w%])%%?[A-Z][A-Z0-9_]*%%?(?!\w)",
@@ -23,9 +26,11 @@ PLACEHOLDER = re.compile(
 )
 # Cheetah's directives stand where kickstarts have comments (Cheetah users' guide, "Language Constructs")
 DIRECTIVE = re.compile(
-    r"\s*#\s*(?:end\s+(?:if|for|while|unless|raw|def|block)|raw)\s*|\s*#(?:if|elif|for|set|while|unless|echo|silent)\s.*\$.*", re.DOTALL
+    r"\s*#\s*(?:end\s+(?:if|for|while|unless|raw|def|block)|raw)\s*|\s*#(?:if|elif|for|set|while|unless|echo|silent)\s.*\$.*",
+    re.DOTALL,
 )
-# what the installer itself fills in: `_substituted` of reading.py; dnf's variables (Anaconda 45.21, dnf_manager.py, substitute)
+# what the installer itself fills in: `_substituted` of reading.py; dnf's variables (Anaconda 45.21,
+# dnf_manager.py, substitute)
 OWN = {
     "ostreesetup": re.compile(r"\$\{basearch\}"),
     **dict.fromkeys(("url", "repo"), re.compile(r"\$(\{(basearch|releasever)\}|(basearch|releasever)\b)")),
@@ -35,7 +40,9 @@ SECRET_OPTIONS = ("--password", "--passphrase", "--md5pass", "--gecos")
 
 
 def placeholder(words: Sequence[str]) -> str:
-    """Return the first placeholder in a command's words; empty when there is none. Passwords may have `$` in them, but not be placeholders."""
+    """Return the first placeholder in a command's words; empty when there is none. Passwords may have `$` in
+    them, but not be placeholders.
+    """
     secret, others = _split(words)
     for value in secret:
         match = PLACEHOLDER.match(value)
@@ -60,7 +67,9 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
         option, equals, value = word.partition("=")
         if option in SECRET_OPTIONS and equals:
             secret.append(value)
-        elif before in SECRET_OPTIONS or (words[0] in SECRET_COMMANDS and before and not word.startswith("--")):
+        elif before in SECRET_OPTIONS or (
+            words[0] in SECRET_COMMANDS and before and not word.startswith("--")
+        ):
             secret.append(word)
         else:
             others.append(word)

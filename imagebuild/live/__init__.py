@@ -1,1 +1,3 @@
-"""What runs in the live installer, with nothing but the tree's own Python and pykickstart: boot arguments in, an installed disk out."""
+"""What runs in the live installer, with nothing but the tree's own Python and pykickstart: boot arguments in,
+an installed disk out.
+"""

@@ -15,7 +15,9 @@ LOG = INSTALL / "install.log"
 
 
 def main() -> int:
-    """Install or offer a shell, then end the live system as the kickstart says. Returns only when that cannot be done."""
+    """Install or offer a shell, then end the live system as the kickstart says. Returns only when that cannot
+    be done.
+    """
     if sys.argv[1:] == ["--check"]:
         # the build of the ISO asks whether the tree's own Python can run this
         return 0

@@ -1,7 +1,7 @@
 """The boot arguments of the installer: those of Anaconda's boot-options documentation, and dracut.cmdline(7).
 
-`inst.stage2`, `inst.repo` and `rd.live.check` are the initramfs's (installers/live_init.sh), `ip` is networkd's or NetworkManager's:
-here they are only checked.
+`inst.stage2`, `inst.repo` and `rd.live.check` are the initramfs's (installers/live_init.sh), `ip` is
+networkd's or NetworkManager's: here they are only checked.
 """
 
 import re
@@ -15,12 +15,16 @@ DEVICE = re.compile(r"(LABEL|UUID)=[^:/]+|(/dev/)?[A-Za-z0-9][A-Za-z0-9/_.-]*")
 
 
 class BadArgumentError(BuildError):
-    """A boot argument that cannot be understood. The installation stops: it never goes on as if it had not been given."""
+    """A boot argument that cannot be understood. The installation stops: it never goes on as if it had not
+    been given.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a kickstart lies: `kind` hd (`device` LABEL=…, UUID=… or a path), cdrom (`device` may be empty), http (`path` is the URL), file."""
+    """Where a kickstart lies: `kind` hd (`device` LABEL=…, UUID=… or a path), cdrom (`device` may be empty),
+    http (`path` is the URL), file.
+    """
 
     kind: str
     path: str
@@ -39,12 +43,16 @@ class Arguments:
 
 
 def words(line: str) -> list[str]:
-    """Split a kernel command line: blanks separate, double quotes keep together (Documentation/admin-guide/kernel-parameters.rst)."""
+    """Split a kernel command line: blanks separate, double quotes keep together
+    (Documentation/admin-guide/kernel-parameters.rst).
+    """
     return [word.replace('"', "") for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line)]
 
 
 def parse(line: str) -> Arguments:
-    """Return the arguments of a kernel command line; of one that is given twice the last counts. Raises BadArgumentError."""
+    """Return the arguments of a kernel command line; of one that is given twice the last counts. Raises
+    BadArgumentError.
+    """
     kickstart: Source | None = None
     flags: set[str] = set()
     address: list[str] = []
@@ -58,7 +66,11 @@ def parse(line: str) -> Arguments:
         elif name == "ip":
             address.append(word)
     return Arguments(
-        kickstart=kickstart, text="inst.text" in flags, sshd="inst.sshd" in flags, rescue="inst.rescue" in flags, address=tuple(address)
+        kickstart=kickstart,
+        text="inst.text" in flags,
+        sshd="inst.sshd" in flags,
+        rescue="inst.rescue" in flags,
+        address=tuple(address),
     )
 
 
@@ -73,7 +85,9 @@ def source(value: str) -> Source:
             raise _bad(value)
         return Source(kind="hd", device=_device(device), path=_path(path, value))
     if kind == "cdrom":
-        device, _, path = rest.partition(":") if not rest.startswith("/") or rest.startswith("/dev/") else ("", "", rest)
+        device, _, path = (
+            rest.partition(":") if not rest.startswith("/") or rest.startswith("/dev/") else ("", "", rest)
+        )
         if device and not DEVICE.fullmatch(device):
             raise _bad(value)
         return Source(kind="cdrom", device=_device(device), path=_path(path, value))

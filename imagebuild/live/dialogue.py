@@ -1,4 +1,6 @@
-"""What the kickstart does not say is asked: disk, host name, how to log in. What will be erased is shown before it is."""
+"""What the kickstart does not say is asked: disk, host name, how to log in. What will be erased is shown
+before it is.
+"""
 
 import re
 import secrets
@@ -25,19 +27,25 @@ class Person(Protocol):
 
 
 def missing(handler: Any) -> list[str]:
-    """Return what a parsed kickstart does not say: how to log in. An account without a password is locked, so it says something too.
+    """Return what a parsed kickstart does not say: how to log in. An account without a password is locked, so
+    it says something too.
 
     Raises BuildError when nobody may be asked for it.
     """
     says = handler.rootpw.seen or commands.data(handler, "user") or commands.data(handler, "sshkey")
     if not says and getattr(handler.displaymode, "nonInteractive", False):
-        raise BuildError("the kickstart says --non-interactive, but not how to log in", hint="add rootpw, user or sshkey to it")
+        raise BuildError(
+            "the kickstart says --non-interactive, but not how to log in",
+            hint="add rootpw, user or sshkey to it",
+        )
     return [] if says else ["how to log in (rootpw, user or sshkey)"]
 
 
 def choose_disk(person: Person, found: Sequence[Candidate]) -> Candidate:
     """Return the disk that the person chooses."""
-    person.say("Disks:\n" + "\n".join(f"  {number}) {each.shown}" for number, each in enumerate(found, start=1)))
+    person.say(
+        "Disks:\n" + "\n".join(f"  {number}) {each.shown}" for number, each in enumerate(found, start=1))
+    )
     if len(found) == 1:
         return found[0]
     while True:
@@ -51,9 +59,14 @@ def choose_disk(person: Person, found: Sequence[Candidate]) -> Candidate:
 def confirm(person: Person, disk: Candidate, parts: Sequence[str]) -> None:
     """Show what is lost and what is made, and ask. Raises BuildError when the answer is anything but `yes`."""
     lost = "\n".join(f"  {line}" for line in disk.content) or "  (nothing that is known)"
-    person.say(f"Everything on {disk.shown} will be erased:\n{lost}\nIt will have:\n" + "\n".join(f"  {part}" for part in parts))
+    person.say(
+        f"Everything on {disk.shown} will be erased:\n{lost}\nIt will have:\n"
+        + "\n".join(f"  {part}" for part in parts)
+    )
     if person.ask(f"Erase {disk.name} and install (yes/no)?").lower() != "yes":
-        raise BuildError("nothing was installed: the answer was not `yes`", hint="start again to choose differently")
+        raise BuildError(
+            "nothing was installed: the answer was not `yes`", hint="start again to choose differently"
+        )
 
 
 def accounts(person: Person, handler: Any, admin_group: str) -> str:

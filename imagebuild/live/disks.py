@@ -1,4 +1,6 @@
-"""Which disk to install on: what the kickstart says, or the only one there is. Never the medium, never a guess."""
+"""Which disk to install on: what the kickstart says, or the only one there is. Never the medium, never a
+guess.
+"""
 
 import fnmatch
 import time
@@ -22,7 +24,9 @@ LONGEST_WAIT = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A disk that may be erased: kernel name, bytes, what it calls itself, and what is on it now (a line each)."""
+    """A disk that may be erased: kernel name, bytes, what it calls itself, and what is on it now (a line
+    each).
+    """
 
     name: str
     size: int
@@ -41,12 +45,22 @@ def candidates(live: LiveSystem) -> list[Candidate]:
     for place in sorted((SYS / "block").iterdir()):
         size = int(_read(place / "size") or 0) * SECTOR
         # a path of a multipath NVMe disk is no disk
-        if place.name.startswith(NOT_DISKS) or not size or _read(place / "hidden") == "1" or protected(live, place.name):
+        if (
+            place.name.startswith(NOT_DISKS)
+            or not size
+            or _read(place / "hidden") == "1"
+            or protected(live, place.name)
+        ):
             continue
         model = " ".join(filter(None, (_read(place / "device" / word) for word in ("vendor", "model"))))
         serial = _read(place / "serial") or _read(place / "device/serial")
         found.append(
-            Candidate(name=place.name, size=size, model=" ".join(filter(None, (model, serial))), content=tuple(content(place.name)))
+            Candidate(
+                name=place.name,
+                size=size,
+                model=" ".join(filter(None, (model, serial))),
+                content=tuple(content(place.name)),
+            )
         )
     return found
 
@@ -78,7 +92,9 @@ def _can_be_read(name: str) -> bool:
 
 
 def wait_until_known() -> None:
-    """Wait until no disk has come or gone for some seconds: with one too few, the only one there would be no choice but a guess."""
+    """Wait until no disk has come or gone for some seconds: with one too few, the only one there would be no
+    choice but a guess.
+    """
     before: set[str] = set()
     since = time.monotonic()
     deadline = since + LONGEST_WAIT
@@ -98,38 +114,55 @@ def _read(file: Path) -> str:
 
 
 def named(handler: Any) -> list[str]:
-    """Return the disks that a parsed kickstart names, without repetitions: ignoredisk --only-use, clearpart --drives, part --ondisk, bootloader.
+    """Return the disks that a parsed kickstart names, without repetitions: ignoredisk --only-use, clearpart
+    --drives, part --ondisk, bootloader.
 
     Several of them are refused when the kickstart is read (deploy/disk_names.py); here they are looked for.
     """
-    names = [*handler.ignoredisk.onlyuse, *handler.clearpart.drives, *(part.disk for part in handler.partition.partitions if part.disk)]
+    names = [
+        *handler.ignoredisk.onlyuse,
+        *handler.clearpart.drives,
+        *(part.disk for part in handler.partition.partitions if part.disk),
+    ]
     names += [handler.bootloader.bootDrive] if getattr(handler.bootloader, "bootDrive", "") else []
     names += getattr(handler.bootloader, "driveorder", None) or []
     return list(dict.fromkeys(names))
 
 
 def choose(wanted: Sequence[str], found: Sequence[Candidate], say: str = "the kickstart") -> Candidate:
-    """Return the disk to be erased. Raises BuildError: none, one that is not there, or several and nobody says which."""
+    """Return the disk to be erased. Raises BuildError: none, one that is not there, or several and nobody
+    says which.
+    """
     if not found:
-        raise BuildError("there is no disk to install on", hint="the installation medium and read-only disks do not count")
+        raise BuildError(
+            "there is no disk to install on", hint="the installation medium and read-only disks do not count"
+        )
     listing = "; ".join(each.shown for each in found)
     matching = {each.name: each for name in wanted for each in found if _is(each, name)}
     if wanted:
         lost = [name for name in wanted if not any(_is(each, name) for each in found)]
         if lost:
-            raise BuildError(f"{say} names the disk {lost[0]}, which is not there or must not be erased", hint=f"there are: {listing}")
+            raise BuildError(
+                f"{say} names the disk {lost[0]}, which is not there or must not be erased",
+                hint=f"there are: {listing}",
+            )
         if len(matching) > 1:
-            raise BuildError(f"{say} names several disks ({', '.join(matching)}); one system is installed on one")
+            raise BuildError(
+                f"{say} names several disks ({', '.join(matching)}); one system is installed on one"
+            )
         return next(iter(matching.values()))
     if len(found) > 1:
         raise BuildError(
-            f"there are {len(found)} disks and {say} does not say which: {listing}", hint="name it: ignoredisk --only-use=NAME"
+            f"there are {len(found)} disks and {say} does not say which: {listing}",
+            hint="name it: ignoredisk --only-use=NAME",
         )
     return found[0]
 
 
 def _is(disk: Candidate, name: str) -> bool:
-    """Whether a kickstart's name means a disk: a kernel name (or pattern), /dev/NAME, or a link such as disk/by-id/…"""
+    """Whether a kickstart's name means a disk: a kernel name (or pattern), /dev/NAME, or a link such as
+    disk/by-id/…
+    """
     short = name.removeprefix("/dev/")
     if "/" in short:
         return (Path("/dev") / short).resolve() == Path("/dev") / disk.name

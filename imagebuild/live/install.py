@@ -1,4 +1,6 @@
-"""The installation from beginning to end: kickstart, plan, disk, check of the embedded commit, execution, end of the live system."""
+"""The installation from beginning to end: kickstart, plan, disk, check of the embedded commit, execution, end
+of the live system.
+"""
 
 import json
 import os
@@ -40,7 +42,9 @@ VERIFY = PurePosixPath("/run/verify")
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What is on the medium: the commit and what the kickstarts for it are written in; it is `signed` by one of `keys`, or not, by decision."""
+    """What is on the medium: the commit and what the kickstarts for it are written in; it is `signed` by one
+    of `keys`, or not, by decision.
+    """
 
     product: str
     version: str
@@ -59,7 +63,9 @@ class Release:
 
 
 def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
-    """Install, and return how the live system is to end: reboot, poweroff, or empty to ask. Raises BuildError."""
+    """Install, and return how the live system is to end: reboot, poweroff, or empty to ask. Raises
+    BuildError.
+    """
     release = Release.read()
     terminal.say(f"{release.product}, installer for {live.firmware.upper()}")
     disks.wait_until_known()
@@ -80,7 +86,9 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     terminal.say(f"checking commit {release.commit}")
     begun = time.monotonic()
     verify(live, release)
-    terminal.say(f"the commit is whole{' and signed' if release.signed else ''} ({time.monotonic() - begun:.0f} s)")
+    terminal.say(
+        f"the commit is whole{' and signed' if release.signed else ''} ({time.monotonic() - begun:.0f} s)"
+    )
     terminal.say(f"installing on {disk.shown}")
     install_local(live, disk.name, plan, commit=release.commit, kernel=release.kernel)
     terminal.say(f"installation complete ({time.monotonic() - begun:.0f} s)")
@@ -89,7 +97,9 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
 
 def _expanded(live: LiveSystem, found: Found, release: Release) -> Expanded:
     """Return the kickstart with what its %pre sections wrote."""
-    return prescript.expand_located(found.text, release.syntax, lambda: local_target(live, None, None), found.name)
+    return prescript.expand_located(
+        found.text, release.syntax, lambda: local_target(live, None, None), found.name
+    )
 
 
 def _parse(kickstart: Expanded, found: Found, release: Release) -> Any:
@@ -108,7 +118,9 @@ def _parse(kickstart: Expanded, found: Found, release: Release) -> Any:
 def _complete(
     live: LiveSystem, kickstart: Expanded, found: Found, release: Release, terminal: Terminal
 ) -> tuple[str, Candidate, bool]:
-    """Return the kickstart with the answers to what it does not say, the disk to be erased, and whether a person answers."""
+    """Return the kickstart with the answers to what it does not say, the disk to be erased, and whether a
+    person answers.
+    """
     handler, text = _parse(kickstart, found, release), kickstart.text
     able = [each for each in disks.candidates(live) if each.name != disk_of(found.device)]
     names = disks.named(handler)
@@ -125,34 +137,55 @@ def _complete(
 
 def admin_group() -> str:
     """Return the group whose members may become root here: wheel, or Debian's sudo."""
-    lines = [line for file in (Path("/etc/group"), Path("/usr/lib/group")) if file.exists() for line in file.read_text().splitlines()]
+    lines = [
+        line
+        for file in (Path("/etc/group"), Path("/usr/lib/group"))
+        if file.exists()
+        for line in file.read_text().splitlines()
+    ]
     return "wheel" if any(line.startswith("wheel:") for line in lines) else "sudo"
 
 
 def _plan(live: LiveSystem, kickstart: Expanded, found: Found, release: Release, disk: Candidate) -> Plan:
-    """Plan for this disk and firmware. Ids are of this installation alone: two of them may meet in one machine."""
+    """Plan for this disk and firmware. Ids are of this installation alone: two of them may meet in one
+    machine.
+    """
     return planning.read(
-        kickstart.text, release.syntax, disk_size=disk.size // MIB * MIB, firmware=frozenset({live.firmware}),
-        seed=f"{release.commit} {secrets.token_hex(16)}", epoch=int(time.time()), name=found.name, origin=kickstart.origin,
+        kickstart.text,
+        release.syntax,
+        disk_size=disk.size // MIB * MIB,
+        firmware=frozenset({live.firmware}),
+        seed=f"{release.commit} {secrets.token_hex(16)}",
+        epoch=int(time.time()),
+        name=found.name,
+        origin=kickstart.origin,
         tree=RunningTree(),
-    )  # fmt: skip
+    )
 
 
 def _check_clearpart(handler: Any, disk: Candidate, found: Found) -> None:
     """Refuse to erase what the kickstart does not say may be erased, where nobody is asked."""
     if disk.content and handler.clearpart.type != CLEARPART_TYPE_ALL:
         raise BuildError(
-            f"{found.name}: {disk.name} is not empty ({'; '.join(disk.content)}) and there is no `clearpart --all`",
+            f"{found.name}: {disk.name} is not empty ({'; '.join(disk.content)}) and there is no `clearpart"
+            " --all`",
             hint="add `clearpart --all`, or take a disk that is empty",
         )
 
 
 def _check_groups(plan: Plan, disk: Candidate) -> None:
-    """Refuse when another disk has a volume group of the name that is going to be made: neither host would come up with both."""
+    """Refuse when another disk has a volume group of the name that is going to be made: neither host would
+    come up with both.
+    """
     _, said = command.status(["vgs", "--readonly", "--noheadings", "--separator=:", "-o", "vg_name,pv_name"])
     for line in said.splitlines():
         group, _, device = line.strip().partition(":")
-        if plan.group and group == plan.group and device.startswith("/dev/") and not _lies_on(device, disk.name):
+        if (
+            plan.group
+            and group == plan.group
+            and device.startswith("/dev/")
+            and not _lies_on(device, disk.name)
+        ):
             raise BuildError(
                 f"{device} holds a volume group {group} too, the name that this installation uses",
                 hint=f"take that disk out, erase it, or rename its group: vgrename {group} NAME",
@@ -166,29 +199,54 @@ def _lies_on(device: str, disk: str) -> bool:
 
 def summary(plan: Plan) -> list[str]:
     """Return the layout for a person."""
-    lines = [f"{each.mount or each.name}: {each.size / GIB:.1f} GiB {each.content}" for each in plan.partitions]
-    return lines + [f"{each.mount or each.name}: {each.size / GIB:.1f} GiB {each.fstype or each.kind}" for each in plan.volumes]
+    lines = [
+        f"{each.mount or each.name}: {each.size / GIB:.1f} GiB {each.content}" for each in plan.partitions
+    ]
+    return lines + [
+        f"{each.mount or each.name}: {each.size / GIB:.1f} GiB {each.fstype or each.kind}"
+        for each in plan.volumes
+    ]
 
 
 def verify(live: LiveSystem, release: Release) -> None:
     """Check the embedded commit's signature and every object, before anything is written. Raises BuildError."""
-    config = f'[core]\nrepo_version=1\nmode=bare\n[remote "embedded"]\nurl=file://{REPO}\ngpg-verify=true\ngpgkeypath=/run/keys\n'
+    config = (
+        "[core]\nrepo_version=1\nmode=bare\n[remote"
+        f' "embedded"]\nurl=file://{REPO}\ngpg-verify=true\ngpgkeypath=/run/keys\n'
+    )
     with local_target(live, None, None) as sandbox:
         if release.signed:
             if not release.keys:
-                raise BuildError("the keys that the commit must be signed with are not on this medium", hint="do not install it")
+                raise BuildError(
+                    "the keys that the commit must be signed with are not on this medium",
+                    hint="do not install it",
+                )
             sandbox.run(["ostree", f"--repo={VERIFY}", "init", "--mode=bare"])
-            sandbox.write({PurePosixPath("/run/keys") / key.name: File(data=key.read_bytes()) for key in release.keys})
+            sandbox.write(
+                {PurePosixPath("/run/keys") / key.name: File(data=key.read_bytes()) for key in release.keys}
+            )
             sandbox.write({VERIFY / "config": File(data=config.encode())})
             try:
-                sandbox.run(["ostree", f"--repo={VERIFY}", "pull", "--commit-metadata-only", "embedded", release.commit])
+                sandbox.run(
+                    [
+                        "ostree",
+                        f"--repo={VERIFY}",
+                        "pull",
+                        "--commit-metadata-only",
+                        "embedded",
+                        release.commit,
+                    ]
+                )
             except BuildError as error:
                 raise BuildError(
-                    f"the commit on this medium is not signed by a key of the release: {error.message}", hint="do not install it"
+                    f"the commit on this medium is not signed by a key of the release: {error.message}",
+                    hint="do not install it",
                 ) from error
         else:
             steplog.note("the commit is not signed, by decision of whoever made this medium")
         try:
             sandbox.run(["ostree", f"--repo={REPO}", "fsck", "--quiet"])
         except BuildError as error:
-            raise BuildError(f"the medium is damaged: {error.message}", hint="download or write it again") from error
+            raise BuildError(
+                f"the medium is damaged: {error.message}", hint="download or write it again"
+            ) from error

@@ -1,7 +1,7 @@
 """Where the kickstart comes from: the boot argument, a disk labelled OEMDRV, or the release's own defaults.
 
-One that was asked for and is not found stops the installation: it never turns interactive. The one in use lies at
-/run/install/ks.cfg, as under Anaconda.
+One that was asked for and is not found stops the installation: it never turns interactive. The one in use
+lies at /run/install/ks.cfg, as under Anaconda.
 """
 
 import contextlib
@@ -33,7 +33,9 @@ IN_USE = INSTALL / "ks.cfg"
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A kickstart's text, its name for messages, whether a user gave it, and the disk it lay on (MAJOR:MINOR), which is not to be erased."""
+    """A kickstart's text, its name for messages, whether a user gave it, and the disk it lay on
+    (MAJOR:MINOR), which is not to be erased.
+    """
 
     text: str
     name: str
@@ -42,9 +44,18 @@ class Found:
 
 
 def find(asked: Source | None, defaults: Path, say: Callable[[str], None]) -> Found:
-    """Return the kickstart to be used, and leave a copy at IN_USE. Raises BuildError when the one that was asked for cannot be had."""
+    """Return the kickstart to be used, and leave a copy at IN_USE. Raises BuildError when the one that was
+    asked for cannot be had.
+    """
     found = (
-        _asked(asked, say) if asked is not None else _oem() or Found(text=_text(defaults.read_bytes(), "the release's defaults"), name="the release's defaults", given=False)
+        _asked(asked, say)
+        if asked is not None
+        else _oem()
+        or Found(
+            text=_text(defaults.read_bytes(), "the release's defaults"),
+            name="the release's defaults",
+            given=False,
+        )
     )
     IN_USE.write_text(found.text)
     IN_USE.chmod(0o600)
@@ -58,14 +69,23 @@ def _asked(asked: Source, say: Callable[[str], None]) -> Found:
     if asked.kind == "file":
         return Found(text=_text(_read(Path(asked.path)), asked.path), name=f"file:{asked.path}", given=True)
     if asked.kind == "cdrom" and not asked.device:
-        return Found(text=_text(_read(MEDIUM / asked.path.lstrip("/")), asked.path), name=f"cdrom:{asked.path}", given=True)
+        return Found(
+            text=_text(_read(MEDIUM / asked.path.lstrip("/")), asked.path),
+            name=f"cdrom:{asked.path}",
+            given=True,
+        )
     device = wait_for(asked.device)
     name = f"{asked.device}:{asked.path}"
     if on_medium(number_of(device)):
         # on a stick the label is a partition's too, which cannot be mounted beside the disk that it lies on
         return Found(text=_text(_read(MEDIUM / asked.path.lstrip("/")), asked.path), name=name, given=True)
     with mounted(device) as place:
-        return Found(text=_text(_read(place / asked.path.lstrip("/")), asked.path), name=name, given=True, device=number_of(device))
+        return Found(
+            text=_text(_read(place / asked.path.lstrip("/")), asked.path),
+            name=name,
+            given=True,
+            device=number_of(device),
+        )
 
 
 def _oem() -> Found | None:
@@ -78,7 +98,12 @@ def _oem() -> Found | None:
         if not file.is_file():
             steplog.note(f"{device} is labelled {OEM_LABEL}, but has no ks.cfg")
             return None
-        return Found(text=_text(_read(file), "ks.cfg"), name=f"{OEM_LABEL}:{DEFAULT_PATH}", given=True, device=number_of(device))
+        return Found(
+            text=_text(_read(file), "ks.cfg"),
+            name=f"{OEM_LABEL}:{DEFAULT_PATH}",
+            given=True,
+            device=number_of(device),
+        )
 
 
 def on_medium(number: str) -> bool:
@@ -100,7 +125,9 @@ def resolve(device: str) -> Path | None:
     """Return the block device that LABEL=…, UUID=… or a path means now; None when there is none."""
     if device.startswith("/dev/"):
         return Path(device) if Path(device).is_block_device() else None
-    status, said = command.status(["blkid", "--match-token", device, "--output", "device", "--cache-file", "/dev/null"])
+    status, said = command.status(
+        ["blkid", "--match-token", device, "--output", "device", "--cache-file", "/dev/null"]
+    )
     first = said.split("\n", maxsplit=1)[0].strip()
     return Path(first) if status == 0 and first.startswith("/dev/") else None
 
@@ -110,7 +137,10 @@ def wait_for(device: str) -> Path:
     deadline = time.monotonic() + DEVICE_SECONDS
     while (found := resolve(device)) is None:
         if time.monotonic() > deadline:
-            raise BuildError(f"the kickstart's device {device} is not there", hint="look at inst.ks= in the boot entry, and at `blkid`")
+            raise BuildError(
+                f"the kickstart's device {device} is not there",
+                hint="look at inst.ks= in the boot entry, and at `blkid`",
+            )
         time.sleep(0.5)
     return found
 
@@ -132,7 +162,8 @@ def _read(file: Path) -> bytes:
             return stream.read(LARGEST + 1)
     except OSError as error:
         raise BuildError(
-            f"the kickstart {file.name} that was asked for is not there: {error.strerror}", hint="look at inst.ks= in the boot entry"
+            f"the kickstart {file.name} that was asked for is not there: {error.strerror}",
+            hint="look at inst.ks= in the boot entry",
         ) from error
 
 
@@ -146,12 +177,16 @@ def _text(data: bytes, name: str) -> str:
 
 
 def has_route() -> bool:
-    """Whether there is a way out of this machine: any route but the loopback's (proc(5); a server may be on this very network)."""
+    """Whether there is a way out of this machine: any route but the loopback's (proc(5); a server may be on
+    this very network).
+    """
     routes: list[str] = []
     for file, interface in ((ROUTES, 0), (ROUTES_V6, 9)):
         with contextlib.suppress(OSError):
             routes += [
-                line.split()[interface] for line in file.read_text().splitlines() if not line.startswith("fe80") and "ff00" not in line[:4]
+                line.split()[interface]
+                for line in file.read_text().splitlines()
+                if not line.startswith("fe80") and "ff00" not in line[:4]
             ]
     return any(name not in ("lo", "Iface") for name in routes)
 
@@ -162,7 +197,9 @@ def has_card() -> bool:
 
 
 def fetch(url: str) -> bytes:
-    """Fetch a kickstart, once there is a network. Raises BuildError with what is wrong: no network, no such file, no answer."""
+    """Fetch a kickstart, once there is a network. Raises BuildError with what is wrong: no network, no such
+    file, no answer.
+    """
     begun = time.monotonic()
     while not has_route():
         waited = time.monotonic() - begun
@@ -178,11 +215,14 @@ def fetch(url: str) -> bytes:
                 data: bytes = answer.read(LARGEST + 1)
                 return data
         except urllib.error.HTTPError as error:
-            raise BuildError(f"the kickstart {url} that was asked for cannot be had: {error.code} {error.reason}") from error
+            raise BuildError(
+                f"the kickstart {url} that was asked for cannot be had: {error.code} {error.reason}"
+            ) from error
         except (OSError, ValueError) as error:
             if attempt == TRIES:
                 raise BuildError(
-                    f"the kickstart {url} that was asked for cannot be had: {error}", hint="is the address right, and the server up?"
+                    f"the kickstart {url} that was asked for cannot be had: {error}",
+                    hint="is the address right, and the server up?",
                 ) from error
             steplog.note(f"{url}: {error}; again")
             time.sleep(2 * attempt)

@@ -1,4 +1,6 @@
-"""Shells for a person: the rescue shell, one after a failure, and ssh while an installation runs (`inst.sshd`)."""
+"""Shells for a person: the rescue shell, one after a failure, and ssh while an installation runs
+(`inst.sshd`).
+"""
 
 import secrets
 import string
@@ -16,8 +18,8 @@ PASSWORD_LENGTH = 12
 def rescue(terminal: Terminal) -> None:
     """Give every console a shell; return when one of them has ended."""
     terminal.say(
-        "Rescue shell. The tree's own programs are here; nothing of the machine is mounted: `lsblk`, `vgchange -ay`, `mount` …\n"
-        "Leave it with `exit` to reboot."
+        "Rescue shell. The tree's own programs are here; nothing of the machine is mounted: `lsblk`,"
+        " `vgchange -ay`, `mount` …\nLeave it with `exit` to reboot."
     )
     _shells()
 
@@ -30,7 +32,10 @@ def after_failure(terminal: Terminal) -> None:
 
 def _shells() -> None:
     shells = [
-        command.Process(["agetty", "--noclear", "--skip-login", "--login-program", "/bin/bash", device.name, "linux"], quiet=True)
+        command.Process(
+            ["agetty", "--noclear", "--skip-login", "--login-program", "/bin/bash", device.name, "linux"],
+            quiet=True,
+        )
         for device in consoles()
     ]
     while shells and all(each.alive for each in shells):
@@ -48,7 +53,9 @@ def start_sshd(terminal: Terminal) -> None:
     password = "".join(secrets.choice(letters) for _ in range(PASSWORD_LENGTH))
     command.run(["chpasswd"], stdin=f"root:{password}\n".encode(), quiet=True)
     command.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY], quiet=True)
-    CONFIG.write_text(f"HostKey {HOST_KEY}\nPermitRootLogin yes\nPasswordAuthentication yes\nUsePAM no\nPidFile none\n")
+    CONFIG.write_text(
+        f"HostKey {HOST_KEY}\nPermitRootLogin yes\nPasswordAuthentication yes\nUsePAM no\nPidFile none\n"
+    )
     Path("/run/sshd").mkdir(exist_ok=True)
     command.run(["/usr/sbin/sshd", "-f", CONFIG])
     terminal.say(f"ssh is open for root, password {password}")

@@ -92,7 +92,11 @@ class Terminal:
             changed = list(settings)
             # whole lines, with or without what is typed
             changed[0] |= termios.ICRNL
-            changed[3] = (changed[3] | termios.ICANON | termios.ECHO) if on else ((changed[3] | termios.ICANON) & ~termios.ECHO)
+            changed[3] = (
+                (changed[3] | termios.ICANON | termios.ECHO)
+                if on
+                else ((changed[3] | termios.ICANON) & ~termios.ECHO)
+            )
             termios.tcsetattr(descriptor, termios.TCSANOW, changed)
         try:
             yield

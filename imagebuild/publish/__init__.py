@@ -1,1 +1,3 @@
-"""From tested artifacts to a release: names, signed checksums, metadata, what changed, the page; then promotion, verification, pruning."""
+"""From tested artifacts to a release: names, signed checksums, metadata, what changed, the page; then
+promotion, verification, pruning.
+"""

@@ -1,6 +1,8 @@
-"""Put a release together in a directory of its own: hard links to what was tested, then everything that describes it, then signatures.
+"""Put a release together in a directory of its own: hard links to what was tested, then everything that
+describes it, then signatures.
 
-Built beside its place and renamed into it: a release directory is whole or not there. Its number is taken first, and never given again.
+Built beside its place and renamed into it: a release directory is whole or not there. Its number is taken
+first, and never given again.
 """
 
 import hashlib
@@ -42,17 +44,28 @@ FIRST_BOOT = "boots.json"
 def assemble(output: Path, material: Material, names: Names, signer: Signer) -> Path:
     """Make `output/COMPOSE_ID` and return it.
 
-    Raises BuildError: a criterion does not hold, a download changed since it was made, something grew without a waiver, the page would not be right.
+    Raises BuildError: a criterion does not hold, a download changed since it was made, something grew without
+    a waiver, the page would not be right.
     """
     target, work = output / names.compose_id, output / f".{names.compose_id}.partial"
     if target.exists():
-        raise UsageError(f"{target} exists already", hint="a release is never written over: take the next respin number")
+        raise UsageError(
+            f"{target} exists already", hint="a release is never written over: take the next respin number"
+        )
     pairs = _pairs(material, names)
     repo = Repo(material.tree.repo)
     atomic = by_atomic_too(repo, material.tree.commit, material.tree.host_kind)
-    problems = check_fit([cell for cell, _ in material.cells], material.config, {image.name: each for each, image in pairs}, atomic=atomic)
+    problems = check_fit(
+        [cell for cell, _ in material.cells],
+        material.config,
+        {image.name: each for each, image in pairs},
+        atomic=atomic,
+    )
     if problems:
-        raise BuildError(f"nothing is signed that does not hold: {'; '.join(problems)}", hint="imagebuild all says what to do")
+        raise BuildError(
+            f"nothing is signed that does not hold: {'; '.join(problems)}",
+            hint="imagebuild all says what to do",
+        )
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     placed = _place_downloads(work, pairs)
@@ -69,16 +82,31 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     (work / "COMPOSE_ID").write_text(names.compose_id + "\n")
     (work / "STATUS").write_text("FINISHED\n")
     release = page.Release(
-        facts=found, names=names, config=material.config, difference=difference, history=tuple(good), growth=tuple(grown),
-        cells=tuple(cell for cell, _ in cells), base=work,
-    )  # fmt: skip
+        facts=found,
+        names=names,
+        config=material.config,
+        difference=difference,
+        history=tuple(good),
+        growth=tuple(grown),
+        cells=tuple(cell for cell, _ in cells),
+        base=work,
+    )
     page.write(work, release)
     entries = _sign(
-        work, names, found, signer, detached=material.config.publish.signing is not None and material.config.publish.signing.detached
+        work,
+        names,
+        found,
+        signer,
+        detached=material.config.publish.signing is not None and material.config.publish.signing.detached,
     )
-    problems = page_check.problems((work / page.FILE).read_text(), compose_id=names.compose_id, listed=entries, facts=found)
+    problems = page_check.problems(
+        (work / page.FILE).read_text(), compose_id=names.compose_id, listed=entries, facts=found
+    )
     if problems:
-        raise BuildError(f"the page of {names.compose_id} is not right: {'; '.join(problems)}", hint="correct templates/release.html.j2")
+        raise BuildError(
+            f"the page of {names.compose_id} is not right: {'; '.join(problems)}",
+            hint="correct templates/release.html.j2",
+        )
     _sync(work)
     work.rename(target)
     files.sync_directory(output)
@@ -87,16 +115,23 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
 
 
 def _pairs(material: Material, names: Names) -> list[tuple[Download, Image | IsoImage]]:
-    """Return each published download and what the store has for it. Raises BuildError when one is missing, or there are more."""
+    """Return each published download and what the store has for it. Raises BuildError when one is missing, or
+    there are more.
+    """
     pairs = [(each, _of(material, each)) for each in names.downloads]
     missing = [each.path for each, image in pairs if image is None]
     if missing or len(pairs) != len(material.downloads):
-        raise BuildError(f"the downloads are not those that the configuration names: missing {', '.join(missing) or '(none)'}")
+        raise BuildError(
+            "the downloads are not those that the configuration names: missing"
+            f" {', '.join(missing) or '(none)'}"
+        )
     return [(each, image) for each, image in pairs if image is not None]
 
 
 def _place_downloads(work: Path, pairs: Sequence[tuple[Download, Image | IsoImage]]) -> dict[str, str]:
-    """Link every download to its published name, and read it once against what was recorded. Returns path -> name in the store."""
+    """Link every download to its published name, and read it once against what was recorded. Returns path ->
+    name in the store.
+    """
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(lambda pair: _place(work, *pair), pairs))
     return {each.path: image.name for each, image in pairs}
@@ -106,7 +141,11 @@ def _place_os_tree(work: Path, material: Material, names: Names) -> dict[str, st
     """Lay out what a network boot needs; return what is where."""
     image = next((each for each in material.downloads if isinstance(each, IsoImage)), None)
     installer = material.config.installer
-    return os_tree.lay_out(work, image, names, installer.variant, material.tree) if image is not None and installer is not None else {}
+    return (
+        os_tree.lay_out(work, image, names, installer.variant, material.tree)
+        if image is not None and installer is not None
+        else {}
+    )
 
 
 def _of(material: Material, download: Download) -> Image | IsoImage | None:
@@ -132,7 +171,8 @@ def _place(work: Path, download: Download, image: Image | IsoImage) -> None:
     entry = hashed(image.file, download.path)
     if (entry.size, entry.sha256) != (image.size, image.sha256):
         raise BuildError(
-            f"{image.file} is not what was tested any more: its SHA-256 is {entry.sha256}, not {image.sha256}",
+            f"{image.file} is not what was tested any more: its SHA-256 is {entry.sha256}, not"
+            f" {image.sha256}",
             hint="remove its directory in the store; imagebuild all makes and tests it again",
         )
     target = work / download.path
@@ -146,7 +186,8 @@ def _link(source: Path, target: Path) -> None:
     except FileExistsError as error:
         # never written over: it may be a link into the store
         raise BuildError(
-            f"{target.name} is there twice in {target.parent}", hint="two files of the evidence have nearly the same name"
+            f"{target.name} is there twice in {target.parent}",
+            hint="two files of the evidence have nearly the same name",
         ) from error
     except OSError:  # another file system
         shutil.copyfile(source, target)
@@ -179,35 +220,63 @@ def _link_tree(source: Path, target: Path) -> None:
 
 
 def _describe(
-    material: Material, names: Names, placed: Mapping[str, str], repo: Repo, signer: Signer, history: Sequence[Facts]
+    material: Material,
+    names: Names,
+    placed: Mapping[str, str],
+    repo: Repo,
+    signer: Signer,
+    history: Sequence[Facts],
 ) -> tuple[Difference | None, Facts]:
     tree = _tree_facts(material.tree, repo, _kernel_arguments(material))
     before = None
     if material.previous is not None:
         # what its hosts were booted with is known from its own release only
-        known = [each.tree.kernel_arguments for each in history if each.tree.commit == material.previous.commit]
+        known = [
+            each.tree.kernel_arguments for each in history if each.tree.commit == material.previous.commit
+        ]
         before = _tree_facts(material.previous, repo, known[-1] if known else "")
     counts: dict[str, int] = {}
     for cell, _ in material.cells:
         counts[str(cell.state)] = counts.get(str(cell.state), 0) + 1
     found = Facts(
-        compose_id=names.compose_id, date=names.date, respin=names.respin, nightly=names.nightly, product=names.product, release=names.release,
-        title=f"{material.tree.pretty_name}", ref=material.tree.ref, remote=material.config.tree.remote, arch=names.arch,
-        host_kind=material.tree.host_kind, created=material.created,
-        gate=material.gate, tree=tree, previous=before, why_no_previous=material.why_no_previous,
-        downloads=tuple(_download_facts(material, each, placed[each.path]) for each in names.downloads), counts=counts,
-        accelerator=material.accelerator, slowness=material.slowness, signer=signer.fingerprint,
-    )  # fmt: skip
+        compose_id=names.compose_id,
+        date=names.date,
+        respin=names.respin,
+        nightly=names.nightly,
+        product=names.product,
+        release=names.release,
+        title=f"{material.tree.pretty_name}",
+        ref=material.tree.ref,
+        remote=material.config.tree.remote,
+        arch=names.arch,
+        host_kind=material.tree.host_kind,
+        created=material.created,
+        gate=material.gate,
+        tree=tree,
+        previous=before,
+        why_no_previous=material.why_no_previous,
+        downloads=tuple(_download_facts(material, each, placed[each.path]) for each in names.downloads),
+        counts=counts,
+        accelerator=material.accelerator,
+        slowness=material.slowness,
+        signer=signer.fingerprint,
+    )
     return (changes.difference(repo, before, tree) if before is not None else None), found
 
 
 def _download_facts(material: Material, download: Download, name: str) -> DownloadFacts:
     image = next(each for each in material.downloads if each.name == name)
     return DownloadFacts(
-        path=download.path, image=download.image, format=download.format, size=image.size, sha256=image.sha256,
-        disk_size=image.disk_size if isinstance(image, Image) else None, volume_id=image.volume_id if isinstance(image, IsoImage) else None,
-        media_md5=image.md5 if isinstance(image, IsoImage) else None, boot=_boot_times(material, name),
-    )  # fmt: skip
+        path=download.path,
+        image=download.image,
+        format=download.format,
+        size=image.size,
+        sha256=image.sha256,
+        disk_size=image.disk_size if isinstance(image, Image) else None,
+        volume_id=image.volume_id if isinstance(image, IsoImage) else None,
+        media_md5=image.md5 if isinstance(image, IsoImage) else None,
+        boot=_boot_times(material, name),
+    )
 
 
 def _boot_times(material: Material, artifact: str) -> dict[str, float]:
@@ -235,25 +304,45 @@ def _tree_facts(tree: Tree, repo: Repo, arguments: str) -> TreeFacts:
     path = boot_files(repo, tree.commit).initramfs
     initramfs = (repo.read(tree.commit, str(path)) if path is not None else None) or b""
     return TreeFacts(
-        commit=tree.commit, version=tree.version, kernel=tree.kernel, kernel_arguments=arguments, initramfs_size=len(initramfs),
-        initramfs_sha256=hashlib.sha256(initramfs).hexdigest() if initramfs else "", size=tree.size, files=tree.files,
-    )  # fmt: skip
+        commit=tree.commit,
+        version=tree.version,
+        kernel=tree.kernel,
+        kernel_arguments=arguments,
+        initramfs_size=len(initramfs),
+        initramfs_sha256=hashlib.sha256(initramfs).hexdigest() if initramfs else "",
+        size=tree.size,
+        files=tree.files,
+    )
 
 
 def _held_against(
-    found: Facts, history: Sequence[Facts], good: Sequence[Facts], material: Material, placed: Mapping[str, str]
+    found: Facts,
+    history: Sequence[Facts],
+    good: Sequence[Facts],
+    material: Material,
+    placed: Mapping[str, str],
 ) -> list[Growth]:
     commit = found.previous.commit if found.previous is not None else None
     same = [each for each in good if each.nightly == found.nightly]
     # what hosts come from; without a release of that, the last one
-    last = next((each for each in reversed(history) if each.tree.commit == commit), same[-1] if same else None)
-    booted = {path: {str(cell.firmware) for cell, _ in material.cells if cell.artifact == name} for path, name in placed.items()}
-    grown = growths(found, last, material.config.publish.growth, material.config.waivers, material.today, booted=booted)
+    last = next(
+        (each for each in reversed(history) if each.tree.commit == commit), same[-1] if same else None
+    )
+    booted = {
+        path: {str(cell.firmware) for cell, _ in material.cells if cell.artifact == name}
+        for path, name in placed.items()
+    }
+    grown = growths(
+        found, last, material.config.publish.growth, material.config.waivers, material.today, booted=booted
+    )
     held = [each for each in grown if not each.waived]
     if held:
         raise BuildError(
             "; ".join(each.says for each in held),
-            hint=f"find out why, or waive it in the configuration: criterion {', '.join(dict.fromkeys(each.kind for each in held))}",
+            hint=(
+                "find out why, or waive it in the configuration: criterion"
+                f" {', '.join(dict.fromkeys(each.kind for each in held))}"
+            ),
         )
     return grown
 
@@ -263,7 +352,10 @@ def _held_against(
 
 def _write_reports(work: Path, found: Facts, cells: Sequence[tuple[Cell, Path]]) -> None:
     rows = [
-        {**TypeAdapter(Cell).dump_python(cell, mode="json"), "evidence": str((place / cell.evidence).relative_to(work))}
+        {
+            **TypeAdapter(Cell).dump_python(cell, mode="json"),
+            "evidence": str((place / cell.evidence).relative_to(work)),
+        }
         for cell, place in cells
     ]
     (work / "verdict.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -271,32 +363,50 @@ def _write_reports(work: Path, found: Facts, cells: Sequence[tuple[Cell, Path]])
     report_page.write_page(work / "report.html", f"{found.title}: {found.compose_id}", cells)
 
 
-def _write_metadata(work: Path, material: Material, names: Names, found: Facts, difference: Difference | None, repo: Repo) -> None:
+def _write_metadata(
+    work: Path, material: Material, names: Names, found: Facts, difference: Difference | None, repo: Repo
+) -> None:
     place = work / "metadata"
     (place / "ostree").mkdir(parents=True)
     (work / facts.FILE).write_text(found.model_dump_json(indent=1) + "\n")
-    (place / "composeinfo.json").write_text(metadata.composeinfo(material.config, names, os_tree=names.os_tree if found.os_tree else ""))
+    (place / "composeinfo.json").write_text(
+        metadata.composeinfo(material.config, names, os_tree=names.os_tree if found.os_tree else "")
+    )
     text = metadata.images(found, names, material.config.publish.subvariant)
     (place / "images.json").write_text(text)
     known = {each.path: (each.size, each.sha256) for each in found.downloads}
     problems = metadata.check_images(text, compose_id=names.compose_id, known=known)
     if problems:
         raise BuildError("; ".join(problems), hint="this is a bug: please report it")
-    (place / "changes.json").write_text(json.dumps(asdict(difference) if difference is not None else None, indent=1) + "\n")
-    (place / "changes.txt").write_text(difference.text() if difference is not None else f"{material.why_no_previous}\n")
+    (place / "changes.json").write_text(
+        json.dumps(asdict(difference) if difference is not None else None, indent=1) + "\n"
+    )
+    (place / "changes.txt").write_text(
+        difference.text() if difference is not None else f"{material.why_no_previous}\n"
+    )
     # the commit as it was signed: whoever has the key needs nobody's word for which commit is released
     commit = place / "ostree" / f"{found.tree.commit}.commit"
     commit.write_bytes(repo.metadata_object(COMMIT, found.tree.commit))
     signatures = repo.detached_metadata(found.tree.commit)
     if signatures is not None:
         commit.with_suffix(".commitmeta").write_bytes(signatures)
-    artifact = metadata.CosaArtifact(path=str(commit.relative_to(work)), sha256=found.tree.commit, size=commit.stat().st_size)
-    (place / "meta.json").write_text(metadata.cosa_meta(found, names, commit_object=artifact, commit_time=material.tree.timestamp))
+    artifact = metadata.CosaArtifact(
+        path=str(commit.relative_to(work)), sha256=found.tree.commit, size=commit.stat().st_size
+    )
+    (place / "meta.json").write_text(
+        metadata.cosa_meta(found, names, commit_object=artifact, commit_time=material.tree.timestamp)
+    )
     inputs = {f"kickstart:{name}": file.read_bytes() for name, file in material.kickstarts.items()}
     config = material.config.model_dump_json()
     inputs["configuration"] = config.encode()
     (place / "provenance.json").write_text(
-        metadata.provenance(found, inputs=inputs, tools=material.tools, version=_version(), config=f"{found.product} {found.release}")
+        metadata.provenance(
+            found,
+            inputs=inputs,
+            tools=material.tools,
+            version=_version(),
+            config=f"{found.product} {found.release}",
+        )
     )
 
 
@@ -305,16 +415,26 @@ def _version() -> str:
 
 
 def _sign(work: Path, names: Names, found: Facts, signer: Signer, *, detached: bool) -> dict[str, Entry]:
-    """Write every CHECKSUM file; return path -> entry of everything listed, the directories' CHECKSUM files among it."""
+    """Write every CHECKSUM file; return path -> entry of everything listed, the directories' CHECKSUM files
+    among it.
+    """
     known = {each.path: Entry(name=each.path, size=each.size, sha256=each.sha256) for each in found.downloads}
     if detached:
         for path in list(known):
             signer.detach(work / path, work / f"{path}.sig")
             known[f"{path}.sig"] = hashed(work / f"{path}.sig", f"{path}.sig")
     for checksum in names.checksums:
-        mine = [replace(entry, name=Path(path).name) for path, entry in known.items() if names.checksum_of(path) == checksum]
+        mine = [
+            replace(entry, name=Path(path).name)
+            for path, entry in known.items()
+            if names.checksum_of(path) == checksum
+        ]
         (work / checksum).write_text(signer.clearsign(text_of(mine)))
-    rest = sorted(str(file.relative_to(work)) for file in work.rglob("*") if file.is_file() and str(file.relative_to(work)) not in known)
+    rest = sorted(
+        str(file.relative_to(work))
+        for file in work.rglob("*")
+        if file.is_file() and str(file.relative_to(work)) not in known
+    )
     entries = {path: hashed(work / path, path) for path in rest}
     (work / names.manifest).write_text(signer.clearsign(text_of(entries.values())))
     return known | entries
@@ -334,15 +454,26 @@ def by_atomic_too(repo: Repo, commit: str, kind: HostKind) -> bool:
     return kind is HostKind.RPM_OSTREE and repo.has_atomic(commit)
 
 
-def check_fit(cells: Sequence[Cell], config: Config, downloads: Mapping[str, Download | DownloadFacts], *, atomic: bool) -> list[str]:
-    """Return what keeps downloads, by the names they were tested under, from being signed: what does not hold, and what nobody tested.
+def check_fit(
+    cells: Sequence[Cell], config: Config, downloads: Mapping[str, Download | DownloadFacts], *, atomic: bool
+) -> list[str]:
+    """Return what keeps downloads, by the names they were tested under, from being signed: what does not
+    hold, and what nobody tested.
 
     `atomic`: the tree has that command (`by_atomic_too`).
     """
-    bad = [f"{cell.artifact} under {cell.firmware}: {cell.criterion} is {cell.state}" for cell in cells if cell.state not in FIT]
+    bad = [
+        f"{cell.artifact} under {cell.firmware}: {cell.criterion} is {cell.state}"
+        for cell in cells
+        if cell.state not in FIT
+    ]
     for name, download in downloads.items():
         owner = config.installer if download.format == "iso" else config.images.get(download.image)
         wanted = criteria.required(atomic=atomic, installer=download.format == "iso")
-        says = unfit(name, owner.firmware, cells, wanted) if owner is not None else "the configuration has no such image"
+        says = (
+            unfit(name, owner.firmware, cells, wanted)
+            if owner is not None
+            else "the configuration has no such image"
+        )
         bad += [f"{name} {says}"] if says and not bad else []
     return bad

@@ -1,7 +1,8 @@
-"""What changed between two commits: packages, in the classic form of `rpm-ostree db diff`, and everything else that hosts notice.
+"""What changed between two commits: packages, in the classic form of `rpm-ostree db diff`, and everything
+else that hosts notice.
 
-Packages come from the trees' own databases: the list in the commit's metadata or the rpm database (rpm-ostree hosts), dpkg's
-status file (Debian trees). Nothing of a tree is executed.
+Packages come from the trees' own databases: the list in the commit's metadata or the rpm database (rpm-ostree
+hosts), dpkg's status file (Debian trees). Nothing of a tree is executed.
 """
 
 import contextlib
@@ -126,9 +127,13 @@ def packages_of(repo: Repo, commit: str) -> Packages:
 
 
 def _pkglist(listed: object) -> list[Package]:
-    """Return the packages of a list in a commit's metadata; what is no list of packages is none, and the tree's database is asked."""
+    """Return the packages of a list in a commit's metadata; what is no list of packages is none, and the
+    tree's database is asked.
+    """
     rows = listed if isinstance(listed, list) else []
-    return [_rpm([str(field) for field in row]) for row in rows if isinstance(row, tuple) and len(row) >= FIELDS]
+    return [
+        _rpm([str(field) for field in row]) for row in rows if isinstance(row, tuple) and len(row) >= FIELDS
+    ]
 
 
 def _collected(kind: str, packages: list[Package]) -> Packages:
@@ -147,8 +152,12 @@ def _dpkg(status: str) -> list[Package]:
         # deb822(5): names of fields are the same in upper and lower case
         lines = re.findall(r"^([A-Za-z-]+)[ \t]*:[ \t]*(.*)$", paragraph, re.MULTILINE)
         fields = {name.lower(): value.strip() for name, value in lines}
-        if fields.get("status", "").split()[-1:] == ["installed"] and all(map(fields.get, ("package", "version", "architecture"))):
-            found.append(Package(name=fields["package"], version=fields["version"], arch=fields["architecture"]))
+        if fields.get("status", "").split()[-1:] == ["installed"] and all(
+            map(fields.get, ("package", "version", "architecture"))
+        ):
+            found.append(
+                Package(name=fields["package"], version=fields["version"], arch=fields["architecture"])
+            )
     return found
 
 
@@ -160,7 +169,10 @@ def _rpm(fields: list[str]) -> Package:
 
 def _rpmdb(repo: Repo, commit: str, path: str, names: list[str]) -> list[Package]:
     with _extracted(repo, commit, path, names) as place:
-        listing = command.run(["rpm", "--dbpath", place, "--query", "--all", "--queryformat", QUERY], shown=["rpm", "--query", "--all"])
+        listing = command.run(
+            ["rpm", "--dbpath", place, "--query", "--all", "--queryformat", QUERY],
+            shown=["rpm", "--query", "--all"],
+        )
     rows = [line.split("\t") for line in listing.splitlines()]
     return [_rpm(row) for row in rows if len(row) == FIELDS and row[0] not in NO_PACKAGES]
 
@@ -197,7 +209,9 @@ def _evr(text: str) -> tuple[str, str, str]:
 
 
 def compare_dpkg(one: str, other: str) -> int:
-    """Compare versions as dpkg does: below 0 when `one` is older. What deb-version(7) does not take for a version is compared as text."""
+    """Compare versions as dpkg does: below 0 when `one` is older. What deb-version(7) does not take for a
+    version is compared as text.
+    """
     try:
         return int(version_compare(one, other))
     except ValueError:
@@ -208,13 +222,17 @@ COMPARE: Mapping[str, Callable[[str, str], int]] = {"rpm": compare_rpm, "dpkg": 
 
 
 def difference(repo: Repo, old: TreeFacts, new: TreeFacts) -> Difference:
-    """Compare two commits of one repository. Raises BuildError when a commit or its package database cannot be read."""
+    """Compare two commits of one repository. Raises BuildError when a commit or its package database cannot
+    be read.
+    """
     before, after = packages_of(repo, old.commit), packages_of(repo, new.commit)
     with _changelogs(repo, new.commit, after.kind) as said:
         return _compared(old, new, before, after, said)
 
 
-def _compared(old: TreeFacts, new: TreeFacts, before: Packages, after: Packages, said: Changelogs) -> Difference:
+def _compared(
+    old: TreeFacts, new: TreeFacts, before: Packages, after: Packages, said: Changelogs
+) -> Difference:
     upgraded: list[Upgrade] = []
     downgraded: list[Upgrade] = []
     removed: list[Package] = []
@@ -234,14 +252,25 @@ def _compared(old: TreeFacts, new: TreeFacts, before: Packages, after: Packages,
                 _upgrade(said, mine, theirs) if newer else Upgrade(name=mine.name, old=mine, new=theirs)
             )
     return Difference(
-        old=old.commit, new=new.commit, upgraded=tuple(upgraded), downgraded=tuple(downgraded), removed=tuple(removed), added=tuple(added),
+        old=old.commit,
+        new=new.commit,
+        upgraded=tuple(upgraded),
+        downgraded=tuple(downgraded),
+        removed=tuple(removed),
+        added=tuple(added),
         other=_other(old, new),
-    )  # fmt: skip
+    )
 
 
 def _only(packages: Packages, name: str, *, but: Packages) -> Package | None:
-    """Return the one package of that name whose architecture is not in `but`: it went from one architecture to another."""
-    found = [package for (each, arch), package in packages.installed.items() if each == name and (name, arch) not in but.installed]
+    """Return the one package of that name whose architecture is not in `but`: it went from one architecture
+    to another.
+    """
+    found = [
+        package
+        for (each, arch), package in packages.installed.items()
+        if each == name and (name, arch) not in but.installed
+    ]
     return found[0] if len(found) == 1 else None
 
 
@@ -251,7 +280,9 @@ def _upgrade(said: Changelogs, old: Package, new: Package) -> Upgrade:
 
 @contextlib.contextmanager
 def _changelogs(repo: Repo, commit: str, kind: str) -> Iterator[Changelogs]:
-    """Yield what says what changed in a package, where the tree has changelogs: rpm's database, or /usr/share/doc of a Debian tree."""
+    """Yield what says what changed in a package, where the tree has changelogs: rpm's database, or
+    /usr/share/doc of a Debian tree.
+    """
     if kind == "dpkg":
         yield lambda old, new: _debian_changelog(repo, commit, old, new)
         return
@@ -265,9 +296,13 @@ def _changelogs(repo: Repo, commit: str, kind: str) -> Iterator[Changelogs]:
 
 
 def _rpm_changelog(place: Path, old: Package, new: Package) -> tuple[str, ...]:
-    """Return what rpm's changelog says of the versions after the old one: entries begin with `* DAY NAME <MAIL> - VERSION-RELEASE`."""
+    """Return what rpm's changelog says of the versions after the old one: entries begin with `* DAY NAME
+    <MAIL> - VERSION-RELEASE`.
+    """
     # the name is the tree's word: rpm has options that run programs (--pipe, --eval)
-    status, text = command.status(["rpm", "--dbpath", place, "--query", "--changelog", "--", f"{new.name}.{new.arch}"])
+    status, text = command.status(
+        ["rpm", "--dbpath", place, "--query", "--changelog", "--", f"{new.name}.{new.arch}"]
+    )
     last = old.version.rpartition(":")[2]
     lines: list[str] = []
     for line in text.splitlines() if status == 0 else ():
@@ -299,7 +334,11 @@ def _debian_changelog(repo: Repo, commit: str, old: Package, new: Package) -> tu
 def _gunzipped(data: bytes) -> str:
     """Return the beginning of a compressed text, as much as is looked at; nothing when it is none."""
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | GZIP).decompress(data, CHANGELOG_SIZE).decode("utf-8", "replace")
+        return (
+            zlib.decompressobj(zlib.MAX_WBITS | GZIP)
+            .decompress(data, CHANGELOG_SIZE)
+            .decode("utf-8", "replace")
+        )
     except zlib.error:
         return ""
 
@@ -309,10 +348,13 @@ def _other(old: TreeFacts, new: TreeFacts) -> tuple[str, ...]:
     if old.kernel != new.kernel:
         found.append(f"kernel: {old.kernel} -> {new.kernel}")
     if old.initramfs_sha256 and old.initramfs_sha256 != new.initramfs_sha256:
-        found.append(f"initramfs: rebuilt, {megabytes(old.initramfs_size)} -> {megabytes(new.initramfs_size)}")
+        found.append(
+            f"initramfs: rebuilt, {megabytes(old.initramfs_size)} -> {megabytes(new.initramfs_size)}"
+        )
     if old.size != new.size:
         found.append(
-            f"tree: {megabytes(old.size)} -> {megabytes(new.size)} ({new.size - old.size:+d} bytes), {new.files - old.files:+d} paths"
+            f"tree: {megabytes(old.size)} -> {megabytes(new.size)} ({new.size - old.size:+d} bytes),"
+            f" {new.files - old.files:+d} paths"
         )
     if old.kernel_arguments and new.kernel_arguments and old.kernel_arguments != new.kernel_arguments:
         found.append(f"kernel arguments: {old.kernel_arguments} -> {new.kernel_arguments}")

@@ -1,4 +1,6 @@
-"""What is known of one release: written into it as `metadata/release.json`, read again for trends, promotion and verification."""
+"""What is known of one release: written into it as `metadata/release.json`, read again for trends, promotion
+and verification.
+"""
 
 import re
 from pathlib import Path
@@ -19,7 +21,9 @@ class Frozen(BaseModel):
 
 
 class DownloadFacts(Frozen):
-    """One download: `path` below the release; sizes in bytes; `boot` maps a firmware to seconds from power-on to ssh at its first boot."""
+    """One download: `path` below the release; sizes in bytes; `boot` maps a firmware to seconds from power-on
+    to ssh at its first boot.
+    """
 
     path: str
     image: str
@@ -46,7 +50,9 @@ class TreeFacts(Frozen):
 
 
 class Facts(Frozen):
-    """One release of one architecture. `gate` is the key of the step that let it pass; `slowness` of the accelerator it was booted under."""
+    """One release of one architecture. `gate` is the key of the step that let it pass; `slowness` of the
+    accelerator it was booted under.
+    """
 
     compose_id: str
     date: str = Field(pattern=r"^\d{8}$")
@@ -75,7 +81,9 @@ class Facts(Frozen):
 
 def read(directory: Path) -> Facts:
     """Read the facts of a release directory. Raises BuildError."""
-    return parse((directory / FILE).read_bytes() if (directory / FILE).is_file() else b"", what=str(directory / FILE))
+    return parse(
+        (directory / FILE).read_bytes() if (directory / FILE).is_file() else b"", what=str(directory / FILE)
+    )
 
 
 def parse(data: bytes, *, what: str) -> Facts:
@@ -85,11 +93,15 @@ def parse(data: bytes, *, what: str) -> Facts:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise BuildError(f"{what} is not the description of a release: {key or 'the file'}: {first['msg']}") from error
+        raise BuildError(
+            f"{what} is not the description of a release: {key or 'the file'}: {first['msg']}"
+        ) from error
 
 
 def history(output: Path, ref: str | None, *, but: str = "") -> list[Facts]:
-    """Return the finished releases of a ref (None: of all refs) below a directory, oldest first; what is no release is passed over."""
+    """Return the finished releases of a ref (None: of all refs) below a directory, oldest first; what is no
+    release is passed over.
+    """
     found: list[Facts] = []
     for file in output.glob(f"*/{FILE}"):
         directory = file.parent.parent

@@ -1,4 +1,6 @@
-"""What is marked bad, with a signed reason: it is not promoted, under no name, and nothing calls it the latest."""
+"""What is marked bad, with a signed reason: it is not promoted, under no name, and nothing calls it the
+latest.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +26,9 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """Why a compose is bad, and who says so (`signed` is empty when nobody does: then it is bad all the same)."""
+    """Why a compose is bad, and who says so (`signed` is empty when nobody does: then it is bad all the
+    same).
+    """
 
     compose_id: str
     reason: str
@@ -53,7 +57,9 @@ def text_of(facts: Facts, reason: str, when: str, signer: Signer) -> str:
 
 
 def marks_of(facts: Facts, places: Sequence[Readable], keys: Sequence[Path]) -> list[Mark]:
-    """Return every mark of a compose or of its commit. One that nobody signed counts too: it fails towards safety."""
+    """Return every mark of a compose or of its commit. One that nobody signed counts too: it fails towards
+    safety.
+    """
     found = []
     for place in places:
         for word in (facts.compose_id, facts.tree.commit):
@@ -61,12 +67,21 @@ def marks_of(facts: Facts, places: Sequence[Readable], keys: Sequence[Path]) -> 
             if data is None:
                 continue
             try:
-                payload, signed = gpg.signed_payload(data, keys, what=name_of(word)).decode("utf-8", "replace"), "signed"
+                payload, signed = (
+                    gpg.signed_payload(data, keys, what=name_of(word)).decode("utf-8", "replace"),
+                    "signed",
+                )
             except SignatureError as error:
                 payload, signed = data.decode("utf-8", "replace"), ""
                 del error
             fields = dict(line.partition(": ")[::2] for line in payload.splitlines() if ": " in line)
-            found.append(Mark(compose_id=fields.get("compose", word), reason=fields.get("reason", "(no reason)"), signed=signed))
+            found.append(
+                Mark(
+                    compose_id=fields.get("compose", word),
+                    reason=fields.get("reason", "(no reason)"),
+                    signed=signed,
+                )
+            )
     return found
 
 

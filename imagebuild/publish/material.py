@@ -11,7 +11,9 @@ from imagebuild.release_line.model import Config
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What a release is made of. `gate` is the key of the step that admitted it; `downloads` have come past it."""
+    """What a release is made of. `gate` is the key of the step that admitted it; `downloads` have come past
+    it.
+    """
 
     config: Config
     gate: str

@@ -1,6 +1,8 @@
-"""Metadata of a release for other programs: productmd's composeinfo and images, coreos-assembler's meta.json, an in-toto provenance.
+"""Metadata of a release for other programs: productmd's composeinfo and images, coreos-assembler's meta.json,
+an in-toto provenance.
 
-Sources: productmd 1.51, coreos-assembler's src/v1.json, in-toto Statement v1 with the SLSA Provenance v1 predicate.
+Sources: productmd 1.51, coreos-assembler's src/v1.json, in-toto Statement v1 with the SLSA Provenance v1
+predicate.
 """
 
 import hashlib
@@ -35,7 +37,9 @@ STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/prov
 
 
 def composeinfo(config: Config, names: Names, *, os_tree: str = "") -> str:
-    """Return composeinfo.json; `os_tree` is the directory of the installation tree. Raises BuildError when productmd finds it wrong."""
+    """Return composeinfo.json; `os_tree` is the directory of the installation tree. Raises BuildError when
+    productmd finds it wrong.
+    """
     info = ComposeInfo()
     _compose(info.compose, names)
     release = info.release
@@ -60,9 +64,12 @@ def composeinfo(config: Config, names: Names, *, os_tree: str = "") -> str:
 
 
 def images(facts: Facts, names: Names, subvariant: str) -> str:
-    """Return images.json. What productmd has no type for (raw.zst) is not in it. Raises BuildError: productmd's checks, and our own."""
+    """Return images.json. What productmd has no type for (raw.zst) is not in it. Raises BuildError:
+    productmd's checks, and our own.
+    """
     found = Images()
-    # two images of one type are told apart by their subvariant: productmd refuses them otherwise (images.py, UNIQUE_IMAGE_ATTRIBUTES)
+    # two images of one type are told apart by their subvariant: productmd refuses them otherwise (images.py,
+    # UNIQUE_IMAGE_ATTRIBUTES)
     seen: set[tuple[str, str]] = set()
     found.header.version = "1.2"
     _compose(found.compose, names)
@@ -73,7 +80,10 @@ def images(facts: Facts, names: Names, subvariant: str) -> str:
         image = ProductmdImage(found)
         image.path, image.size, image.mtime = fact.path, fact.size, facts.created
         image.type, image.format = known
-        image.arch, image.subvariant = names.arch, subvariant if known not in seen else f"{subvariant}-{download.image}"
+        image.arch, image.subvariant = (
+            names.arch,
+            subvariant if known not in seen else f"{subvariant}-{download.image}",
+        )
         seen.add(known)
         image.disc_number = image.disc_count = 1
         image.bootable = download.format == ISO
@@ -84,19 +94,27 @@ def images(facts: Facts, names: Names, subvariant: str) -> str:
 
 
 def check_images(text: str | bytes, *, compose_id: str, known: Mapping[str, tuple[int, str]]) -> list[str]:
-    """Return what is wrong with an images.json, a sentence each: productmd's own checks, and those that it lacks.
+    """Return what is wrong with an images.json, a sentence each: productmd's own checks, and those that it
+    lacks.
 
-    `known` maps a path to its size and SHA-256. productmd compares neither types with formats nor paths with files (productmd 1.51).
+    `known` maps a path to its size and SHA-256. productmd compares neither types with formats nor paths with
+    files (productmd 1.51).
     """
     found = Images()
     try:
         found.loads(text if isinstance(text, str) else text.decode())
     except Exception as error:  # productmd raises whatever it stumbles over
         return [f"images.json: productmd does not take it: {error}"]
-    problems = [] if found.compose.id == compose_id else [f"images.json is of the compose {found.compose.id}, not {compose_id}"]
+    problems = (
+        []
+        if found.compose.id == compose_id
+        else [f"images.json is of the compose {found.compose.id}, not {compose_id}"]
+    )
     seen: set[str] = set()
     for variant in found.images:
-        for arch, each in [(arch, image) for arch, listing in found.images[variant].items() for image in listing]:
+        for arch, each in [
+            (arch, image) for arch, listing in found.images[variant].items() for image in listing
+        ]:
             if each.format not in IMAGE_TYPE_FORMAT_MAPPING.get(each.type, []):
                 problems.append(f"images.json: {each.path}: a {each.type} is no {each.format}")
             if each.path in seen:
@@ -112,7 +130,9 @@ def check_images(text: str | bytes, *, compose_id: str, known: Mapping[str, tupl
 
 
 def check_composeinfo(text: str | bytes, *, compose_id: str, product: str, release: str) -> list[str]:
-    """Return what is wrong with a composeinfo.json: also that of which productmd takes anything (release.short)."""
+    """Return what is wrong with a composeinfo.json: also that of which productmd takes anything
+    (release.short).
+    """
     found = ComposeInfo()
     try:
         found.loads(text if isinstance(text, str) else text.decode())
@@ -122,7 +142,11 @@ def check_composeinfo(text: str | bytes, *, compose_id: str, product: str, relea
         "compose.id": (found.compose.id, compose_id), "release.short": (found.release.short, short(product)),
         "release.version": (found.release.version, release), "release.name": (found.release.name, product),
     }  # fmt: skip
-    return [f"composeinfo.json: {key} is {is_!r}, not {should!r}" for key, (is_, should) in wrong.items() if is_ != should]
+    return [
+        f"composeinfo.json: {key} is {is_!r}, not {should!r}"
+        for key, (is_, should) in wrong.items()
+        if is_ != should
+    ]
 
 
 def _compose(compose: Any, names: Names) -> None:
@@ -141,7 +165,8 @@ def _dumped(document: Any, name: str) -> str:
             document.dump(str(file))
         except (ValueError, TypeError) as error:
             raise BuildError(
-                f"{name}: productmd refuses it: {error}", hint="check product, release and publish of the configuration"
+                f"{name}: productmd refuses it: {error}",
+                hint="check product, release and publish of the configuration",
             ) from error
         return file.read_text()
 
@@ -159,7 +184,9 @@ class CosaArtifact(BaseModel):
 
 
 class CosaMeta(BaseModel):
-    """What we write of coreos-assembler's v1.json: everything it requires, and what we know besides. No other keys are allowed there."""
+    """What we write of coreos-assembler's v1.json: everything it requires, and what we know besides. No other
+    keys are allowed there.
+    """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     buildid: str = Field(min_length=1)
@@ -175,17 +202,26 @@ class CosaMeta(BaseModel):
 
 
 def cosa_meta(facts: Facts, names: Names, *, commit_object: CosaArtifact, commit_time: int) -> str:
-    """Return meta.json. `images.ostree`, which the schema wants, is the commit object: its SHA-256 is the commit's own name."""
+    """Return meta.json. `images.ostree`, which the schema wants, is the commit object: its SHA-256 is the
+    commit's own name.
+    """
     artifacts = {"ostree": commit_object}
     for download, fact in _pairs(facts, names):
         name = COSA.get(download.format)
         if name is not None and name not in artifacts:
             artifacts[name] = CosaArtifact(path=fact.path, sha256=fact.sha256, size=fact.size)
     given = {
-        "buildid": facts.compose_id, "name": facts.product, "ref": facts.ref, "summary": facts.title, "ostree-commit": facts.tree.commit,
-        "ostree-timestamp": _time(commit_time), "ostree-version": facts.tree.version, "coreos-assembler.basearch": facts.arch,
-        "coreos-assembler.build-timestamp": _time(facts.created), "images": artifacts,
-    }  # fmt: skip
+        "buildid": facts.compose_id,
+        "name": facts.product,
+        "ref": facts.ref,
+        "summary": facts.title,
+        "ostree-commit": facts.tree.commit,
+        "ostree-timestamp": _time(commit_time),
+        "ostree-version": facts.tree.version,
+        "coreos-assembler.basearch": facts.arch,
+        "coreos-assembler.build-timestamp": _time(facts.created),
+        "images": artifacts,
+    }
     try:
         meta = CosaMeta.model_validate(given)
     except ValidationError as error:
@@ -196,12 +232,17 @@ def cosa_meta(facts: Facts, names: Names, *, commit_object: CosaArtifact, commit
 # --- provenance -------------------------------------------------------------------------------------------------------
 
 
-def provenance(facts: Facts, *, inputs: Mapping[str, bytes], tools: Mapping[str, str], version: str, config: str) -> str:
-    """Return an in-toto statement with an SLSA provenance: from which commit, kickstarts, configuration and programs the downloads came.
+def provenance(
+    facts: Facts, *, inputs: Mapping[str, bytes], tools: Mapping[str, str], version: str, config: str
+) -> str:
+    """Return an in-toto statement with an SLSA provenance: from which commit, kickstarts, configuration and
+    programs the downloads came.
 
     `inputs` maps a name to content. Raises BuildError when in-toto's own checks refuse it.
     """
-    subjects: list[dict[str, Any]] = [{"name": each.path, "digest": {"sha256": each.sha256}} for each in facts.downloads]
+    subjects: list[dict[str, Any]] = [
+        {"name": each.path, "digest": {"sha256": each.sha256}} for each in facts.downloads
+    ]
     materials: list[dict[str, Any]] = [
         # the name of an OSTree commit is the SHA-256 of its object
         {
@@ -209,12 +250,20 @@ def provenance(facts: Facts, *, inputs: Mapping[str, bytes], tools: Mapping[str,
             "digest": {"sha256": facts.tree.commit},
             "annotations": {"version": facts.tree.version},
         },
-        *({"name": name, "digest": {"sha256": hashlib.sha256(data).hexdigest()}} for name, data in sorted(inputs.items())),
+        *(
+            {"name": name, "digest": {"sha256": hashlib.sha256(data).hexdigest()}}
+            for name, data in sorted(inputs.items())
+        ),
     ]
     predicate = {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
-            "externalParameters": {"ref": facts.ref, "commit": facts.tree.commit, "compose": facts.compose_id, "configuration": config},
+            "externalParameters": {
+                "ref": facts.ref,
+                "commit": facts.tree.commit,
+                "compose": facts.compose_id,
+                "configuration": config,
+            },
             "internalParameters": {"gate": facts.gate, "tools": dict(sorted(tools.items()))},
             "resolvedDependencies": materials,
         },

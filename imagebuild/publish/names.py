@@ -1,7 +1,8 @@
-"""How a release line names things: compose id, directories, files. The rules are those of Fedora's two-week releases.
+"""How a release line names things: compose id, directories, files. The rules are those of Fedora's two-week
+releases.
 
-Source: tests/data/fedora/naming-rules.yaml (seen to hold for 200 published paths). The version of the commit (26.91) and the
-compose id (Fedora-Atomic-26-20170723.0) are different numbers.
+Source: tests/data/fedora/naming-rules.yaml (seen to hold for 200 published paths). The version of the commit
+(26.91) and the compose id (Fedora-Atomic-26-20170723.0) are different numbers.
 """
 
 import re
@@ -32,7 +33,9 @@ ISO, IMAGES, OS = "iso", "images", "os"
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One file of a release: its path below the release directory, what made it, its format (a key of PRODUCTMD), its variant."""
+    """One file of a release: its path below the release directory, what made it, its format (a key of
+    PRODUCTMD), its variant.
+    """
 
     path: str
     image: str
@@ -61,12 +64,16 @@ class Names:
 
     @property
     def manifest(self) -> str:
-        """The signed list of everything that is in no CHECKSUM of a variant's directory: page, metadata, evidence."""
+        """The signed list of everything that is in no CHECKSUM of a variant's directory: page, metadata,
+        evidence.
+        """
         return f"{self.compose_id}-{self.arch}-CHECKSUM"
 
     @property
     def os_tree(self) -> str:
-        """The directory of the installation tree, VARIANT/ARCH/os (pungi, paths.compose.os_tree); empty when there is no ISO."""
+        """The directory of the installation tree, VARIANT/ARCH/os (pungi, paths.compose.os_tree); empty when
+        there is no ISO.
+        """
         return next((f"{each.variant}/{self.arch}/{OS}" for each in self.downloads if each.format == ISO), "")
 
     def paths(self) -> tuple[str, ...]:
@@ -79,8 +86,12 @@ class Names:
         return next((each for each in self.checksums if each.rpartition("/")[0] == directory), self.manifest)
 
 
-def names_of(config: Config, day: str, respin: int, *, arch: str | None = None, nightly: bool = False) -> Names:
-    """Return all names of one compose. Raises UsageError for a day that is none, or a name that would leave its directory."""
+def names_of(
+    config: Config, day: str, respin: int, *, arch: str | None = None, nightly: bool = False
+) -> Names:
+    """Return all names of one compose. Raises UsageError for a day that is none, or a name that would leave
+    its directory.
+    """
     check_day(day)
     if respin < 0:
         raise UsageError(f"{respin} is no respin number", hint="they are 0, 1, 2, …")
@@ -92,40 +103,76 @@ def names_of(config: Config, day: str, respin: int, *, arch: str | None = None, 
     if config.installer is not None:
         # VARIANT/ARCH/iso/NAME-ARCH-RELEASE-DATE.RESPIN.iso
         file = f"{config.installer.name}-{chosen}-{config.release}-{label}.iso"
-        found.append(Download(path=f"{variants.iso}/{chosen}/{ISO}/{file}", image="installer", format="iso", variant=variants.iso))
+        found.append(
+            Download(
+                path=f"{variants.iso}/{chosen}/{ISO}/{file}",
+                image="installer",
+                format="iso",
+                variant=variants.iso,
+            )
+        )
     for name, image in config.images.items():
         for kind in wanted(image.formats):
             if kind.startswith("vagrant") and chosen not in VAGRANT_ARCHES:
                 continue
             # VARIANT/ARCH/images/NAME-RELEASE-DATE.RESPIN.ARCH.SUFFIX
             file = f"{image.name}-{config.release}-{label}.{chosen}.{suffix(kind)}"
-            found.append(Download(path=f"{variants.images}/{chosen}/{IMAGES}/{file}", image=name, format=kind, variant=variants.images))
+            found.append(
+                Download(
+                    path=f"{variants.images}/{chosen}/{IMAGES}/{file}",
+                    image=name,
+                    format=kind,
+                    variant=variants.images,
+                )
+            )
     places = dict.fromkeys((each.variant, each.path.rpartition("/")[0]) for each in found)
-    # PRODUCT-VARIANT-RELEASE-DATE.RESPIN-ARCH-CHECKSUM; with iso and images in one variant two directories have the same name in them
-    checksums = [f"{place}/{naming.short(config.product)}-{variant}-{config.release}-{label}-{chosen}-CHECKSUM" for variant, place in places]
+    # PRODUCT-VARIANT-RELEASE-DATE.RESPIN-ARCH-CHECKSUM; with iso and images in one variant two directories
+    # have the same name in them
+    checksums = [
+        f"{place}/{naming.short(config.product)}-{variant}-{config.release}-{label}-{chosen}-CHECKSUM"
+        for variant, place in places
+    ]
     return Names(
-        compose_id=compose_id(config, day, respin, nightly=nightly), date=day, respin=respin, nightly=nightly, arch=chosen,
-        downloads=tuple(found), checksums=tuple(checksums), product=config.product, release=config.release,
-    )  # fmt: skip
+        compose_id=compose_id(config, day, respin, nightly=nightly),
+        date=day,
+        respin=respin,
+        nightly=nightly,
+        arch=chosen,
+        downloads=tuple(found),
+        checksums=tuple(checksums),
+        product=config.product,
+        release=config.release,
+    )
 
 
 def compose_id(config: Config, day: str, respin: int, *, nightly: bool) -> str:
     """Return the name of a compose, which is that of its directory."""
     template = config.publish.nightly if nightly else config.publish.compose
-    return Template(template).substitute(product=config.product, release=config.release, date=day, respin=respin)
+    return Template(template).substitute(
+        product=config.product, release=config.release, date=day, respin=respin
+    )
 
 
 def pattern_of(config: Config, *, nightly: bool) -> re.Pattern[str]:
     """Return what the names of all composes of a line match; groups `date` and `respin`."""
-    template = re.escape(config.publish.nightly if nightly else config.publish.compose).replace(r"\$\{", "${").replace(r"\}", "}")
+    template = (
+        re.escape(config.publish.nightly if nightly else config.publish.compose)
+        .replace(r"\$\{", "${")
+        .replace(r"\}", "}")
+    )
     values = {"product": re.escape(config.product), "release": re.escape(config.release)}
-    return re.compile(Template(template).substitute(values, date=r"(?P<date>[0-9]{8})", respin=r"(?P<respin>[0-9]+)"))
+    return re.compile(
+        Template(template).substitute(values, date=r"(?P<date>[0-9]{8})", respin=r"(?P<respin>[0-9]+)")
+    )
 
 
 def check_day(day: str) -> None:
     """Raise UsageError when text is no day as compose ids have it."""
     try:
-        valid = bool(re.fullmatch(r"[0-9]{8}", day)) and date(int(day[:4]), int(day[4:6]), int(day[6:])) is not None
+        valid = (
+            bool(re.fullmatch(r"[0-9]{8}", day))
+            and date(int(day[:4]), int(day[4:6]), int(day[6:])) is not None
+        )
     except ValueError:
         valid = False
     if not valid:

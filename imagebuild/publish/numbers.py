@@ -16,10 +16,18 @@ CLAIMS = ".respins"
 LOCK = ".lock"
 
 
-def released_as(output: Path, material: Material, *, nightly: bool, day: str | None = None, respin: int | None = None) -> Facts | None:
-    """Return the last release that was made of exactly this already (where they are given: on that day, with that number), unless it is bad."""
+def released_as(
+    output: Path, material: Material, *, nightly: bool, day: str | None = None, respin: int | None = None
+) -> Facts | None:
+    """Return the last release that was made of exactly this already (where they are given: on that day, with
+    that number), unless it is bad.
+    """
     for known in reversed(marks.unmarked(output, facts.history(output, material.tree.ref))):
-        same = known.gate == material.gate and known.nightly == nightly and known.tree.commit == material.tree.commit
+        same = (
+            known.gate == material.gate
+            and known.nightly == nightly
+            and known.tree.commit == material.tree.commit
+        )
         if same and day in (None, known.date) and respin in (None, known.respin):
             return known
     return None
@@ -27,14 +35,18 @@ def released_as(output: Path, material: Material, *, nightly: bool, day: str | N
 
 @contextlib.contextmanager
 def at_work(output: Path, *, wait: bool = True) -> Iterator[None]:
-    """Be the only one who makes, removes or marks releases of a directory: wait for the others, or raise BuildError."""
+    """Be the only one who makes, removes or marks releases of a directory: wait for the others, or raise
+    BuildError.
+    """
     with files.locked(output / LOCK, busy=f"another imagebuild is at work in {output}", wait=wait):
         yield
 
 
-def take_names(output: Path, material: Material, *, day: str, nightly: bool, respin: int | None = None) -> Names:
-    """Take the next respin number of a day, or a given one. It belongs to what is being released: only a rerun of the same gets it again,
-    and only as long as it was not finished.
+def take_names(
+    output: Path, material: Material, *, day: str, nightly: bool, respin: int | None = None
+) -> Names:
+    """Take the next respin number of a day, or a given one. It belongs to what is being released: only a
+    rerun of the same gets it again, and only as long as it was not finished.
 
     Raises UsageError when the given number is taken.
     """
@@ -46,7 +58,10 @@ def take_names(output: Path, material: Material, *, day: str, nightly: bool, res
         if not (output / name).exists() and _claim(claims / name, material.gate):
             return names_of(material.config, day, number, nightly=nightly)
         if respin is not None:
-            raise UsageError(f"{name} is taken", hint=f"a respin number is used once; leave --respin out, or look at {output / name}")
+            raise UsageError(
+                f"{name} is taken",
+                hint=f"a respin number is used once; leave --respin out, or look at {output / name}",
+            )
         number += 1
 
 

@@ -23,39 +23,78 @@ from imagebuild.publish.names import Names, in_order
 from imagebuild.release_line.model import Config
 from imagebuild.tools.checksum import safe
 
-FILE, INDEX, FEED, MAIL, LATEST = "index.html", "index.html", "releases.atom", "announcement.txt", "latest.json"
+FILE, INDEX, FEED, MAIL, LATEST = (
+    "index.html",
+    "index.html",
+    "releases.atom",
+    "announcement.txt",
+    "latest.json",
+)
 # releases in a chart
 SHOWN = 12
 # units of a chart's height
 HIGHEST = 40.0
 KINDS = {
-    "iso": ("Installer ISO", "Write it to a USB stick or DVD and boot from it.", "dd if={name} of=/dev/sdX bs=4M oflag=direct status=progress"),
+    "iso": (
+        "Installer ISO",
+        "Write it to a USB stick or DVD and boot from it.",
+        "dd if={name} of=/dev/sdX bs=4M oflag=direct status=progress",
+    ),
     "qcow2": (
-        "Cloud image (qcow2)", "For OpenStack, libvirt and QEMU; cloud-init takes a key from a seed.",
-        "qemu-system-x86_64 -accel kvm -m 2048 -drive file={name},if=virtio -drive file=seed.iso,if=virtio,format=raw -nographic",
+        "Cloud image (qcow2)",
+        "For OpenStack, libvirt and QEMU; cloud-init takes a key from a seed.",
+        (
+            "qemu-system-x86_64 -accel kvm -m 2048 -drive file={name},if=virtio -drive"
+            " file=seed.iso,if=virtio,format=raw -nographic"
+        ),
     ),
     "raw.xz": ("Raw disk (xz)", "For other clouds and bare metal.", "xz -dc {name} > disk.raw"),
-    "raw.zst": ("Raw disk (zstd)", "As raw.xz, unpacked in a fraction of the time.", "zstd -d {name} -o disk.raw"),
-    "vmdk": ("VMware disk (vmdk)", "For vSphere; attach it to a paravirtual SCSI or SATA controller.", "qemu-img convert -O raw {name} disk.raw"),
-    "vagrant-libvirt": ("Vagrant box (libvirt)", "", "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider libvirt"),
-    "vagrant-virtualbox": ("Vagrant box (VirtualBox)", "", "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider virtualbox"),
-}  # fmt: skip
+    "raw.zst": (
+        "Raw disk (zstd)",
+        "As raw.xz, unpacked in a fraction of the time.",
+        "zstd -d {name} -o disk.raw",
+    ),
+    "vmdk": (
+        "VMware disk (vmdk)",
+        "For vSphere; attach it to a paravirtual SCSI or SATA controller.",
+        "qemu-img convert -O raw {name} disk.raw",
+    ),
+    "vagrant-libvirt": (
+        "Vagrant box (libvirt)",
+        "",
+        "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider libvirt",
+    ),
+    "vagrant-virtualbox": (
+        "Vagrant box (VirtualBox)",
+        "",
+        "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider virtualbox",
+    ),
+}
 HOSTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "rpm-ostree": {
-        "Upgrade": ("rpm-ostree upgrade", "systemctl reboot"), "Go back": ("rpm-ostree rollback", "systemctl reboot"),
+        "Upgrade": ("rpm-ostree upgrade", "systemctl reboot"),
+        "Go back": ("rpm-ostree rollback", "systemctl reboot"),
         "Go to exactly this release": ("rpm-ostree deploy {version}", "systemctl reboot"),
     },
     "ostree": {
         "Upgrade": ("ostree admin upgrade", "systemctl reboot"),
-        "Go back (OSTree 2023.6 and later; or choose the second entry of the boot menu)": ("ostree admin set-default 1", "systemctl reboot"),
-        "Go to exactly this release": ("ostree admin upgrade --override-commit={commit} --allow-downgrade", "systemctl reboot"),
+        "Go back (OSTree 2023.6 and later; or choose the second entry of the boot menu)": (
+            "ostree admin set-default 1",
+            "systemctl reboot",
+        ),
+        "Go to exactly this release": (
+            "ostree admin upgrade --override-commit={commit} --allow-downgrade",
+            "systemctl reboot",
+        ),
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What a page shows; `base` is the directory it will lie in, `cells` have their evidence below `evidence/ARTIFACT-FIRMWARE`."""
+    """What a page shows; `base` is the directory it will lie in, `cells` have their evidence below
+    `evidence/ARTIFACT-FIRMWARE`.
+    """
 
     facts: Facts
     names: Names
@@ -75,7 +114,8 @@ def write(directory: Path, release: Release) -> None:
 
 
 def write_index(output: Path, config: Config, *, but: Iterable[str] = ()) -> None:
-    """Write what lies beside the releases of a directory: index, feed, and which one is the latest; what is marked bad is in none of them.
+    """Write what lies beside the releases of a directory: index, feed, and which one is the latest; what is
+    marked bad is in none of them.
 
     Each is replaced in one step. `but` are releases that are about to go.
     """
@@ -88,7 +128,10 @@ def write_index(output: Path, config: Config, *, but: Iterable[str] = ()) -> Non
 def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
     """Return name -> content of what lies beside the releases, newest first."""
     newest = sorted(releases, key=lambda each: (each.created, each.date, each.respin), reverse=True)
-    rows = [{"facts": each, "day": _day(each.created), "href": f"{quote(each.compose_id)}/{FILE}"} for each in newest]
+    rows = [
+        {"facts": each, "day": _day(each.created), "href": f"{quote(each.compose_id)}/{FILE}"}
+        for each in newest
+    ]
     values = {
         "rows": rows,
         "title": f"{config.product}: releases",
@@ -96,7 +139,10 @@ def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
         "when": _stamp(newest[0].created) if newest else "1970-01-01T00:00:00Z",
         "stamp": _stamp,
     }
-    found = {name: _template(template).render(values) for name, template in ((INDEX, "releases.html.j2"), (FEED, "releases.atom.j2"))}
+    found = {
+        name: _template(template).render(values)
+        for name, template in ((INDEX, "releases.html.j2"), (FEED, "releases.atom.j2"))
+    }
     production = [each for each in newest if not each.nightly]
     found[LATEST] = json.dumps({"compose_id": None, "refs": {}}, indent=1) + "\n"
     if production:
@@ -109,10 +155,17 @@ def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
 
 def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(shared_directory("templates")), autoescape=jinja2.select_autoescape(disabled_extensions=("txt.j2",), default=True), trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.filters |= {"megabytes": megabytes, "css": lambda state: str(state).replace(" ", "-"), "link": quote}
+        loader=jinja2.FileSystemLoader(shared_directory("templates")),
+        autoescape=jinja2.select_autoescape(disabled_extensions=("txt.j2",), default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "megabytes": megabytes,
+        "css": lambda state: str(state).replace(" ", "-"),
+        "link": quote,
+    }
     return environment.get_template(name)
 
 
@@ -140,31 +193,63 @@ def _values(release: Release) -> dict[str, Any]:
     }
     shown = [each for each in release.history if each.nightly == facts.nightly][-(SHOWN - 1) :]
     return {
-        "facts": facts, "names": names, "downloads": downloads, "commands": commands, "difference": release.difference, "growth": release.growth,
-        "matrix": _matrix(release), "counts": [(state, facts.counts[state]) for state in map(str, State) if facts.counts.get(state)],
-        "charts": _charts([*shown, facts]), "day": _day(facts.created), "url": f"{publish.url}{facts.compose_id}/" if publish.url else "",
-        "previous": facts.previous, "checksums": [{"path": path, "name": path.rpartition("/")[2]} for path in names.checksums],
-        "others": ["report.html", "junit.xml", "verdict.json", "metadata/composeinfo.json", "metadata/images.json", "metadata/meta.json", "metadata/provenance.json",
-                   "metadata/release.json", "metadata/changes.txt", "metadata/changes.json", MAIL, "RELEASE-KEY.asc", "COMPOSE_ID", "STATUS"],
-    }  # fmt: skip
+        "facts": facts,
+        "names": names,
+        "downloads": downloads,
+        "commands": commands,
+        "difference": release.difference,
+        "growth": release.growth,
+        "matrix": _matrix(release),
+        "counts": [(state, facts.counts[state]) for state in map(str, State) if facts.counts.get(state)],
+        "charts": _charts([*shown, facts]),
+        "day": _day(facts.created),
+        "url": f"{publish.url}{facts.compose_id}/" if publish.url else "",
+        "previous": facts.previous,
+        "checksums": [{"path": path, "name": path.rpartition("/")[2]} for path in names.checksums],
+        "others": [
+            "report.html",
+            "junit.xml",
+            "verdict.json",
+            "metadata/composeinfo.json",
+            "metadata/images.json",
+            "metadata/meta.json",
+            "metadata/provenance.json",
+            "metadata/release.json",
+            "metadata/changes.txt",
+            "metadata/changes.json",
+            MAIL,
+            "RELEASE-KEY.asc",
+            "COMPOSE_ID",
+            "STATUS",
+        ],
+    }
 
 
 def _matrix(release: Release) -> dict[str, Any]:
     columns = list(dict.fromkeys((cell.artifact, str(cell.firmware)) for cell in release.cells))
     found = {(cell.criterion, cell.artifact, str(cell.firmware)): cell for cell in release.cells}
-    places = {path.name: path for path in (release.base / "evidence").iterdir()} if (release.base / "evidence").is_dir() else {}
+    places = (
+        {path.name: path for path in (release.base / "evidence").iterdir()}
+        if (release.base / "evidence").is_dir()
+        else {}
+    )
     rows = []
     for criterion in dict.fromkeys(cell.criterion for cell in release.cells):
         cells = [_shown(found.get((criterion, *column)), places, release.base) for column in columns]
         rows.append({"criterion": criterion.replace("-", " "), "cells": cells})
     short = {each.path.rpartition("/")[2]: f"{each.image} {each.format}" for each in release.facts.downloads}
-    return {"columns": [(short.get(artifact, artifact), firmware) for artifact, firmware in columns], "rows": rows}
+    return {
+        "columns": [(short.get(artifact, artifact), firmware) for artifact, firmware in columns],
+        "rows": rows,
+    }
 
 
 def _shown(cell: Cell | None, places: Mapping[str, Path], base: Path) -> dict[str, Any] | None:
     if cell is None:
         return None
-    place = next((each for name, each in places.items() if name == safe(f"{cell.artifact}-{cell.firmware}")), None)
+    place = next(
+        (each for name, each in places.items() if name == safe(f"{cell.artifact}-{cell.firmware}")), None
+    )
     file = place / cell.evidence if place is not None else None
     href = quote(str(file.relative_to(base))) if file is not None and file.is_file() else ""
     return {"state": cell.state, "href": href, "reason": cell.reason, "carried": cell.carried}
@@ -174,7 +259,9 @@ def _shown(cell: Cell | None, places: Mapping[str, Path], base: Path) -> dict[st
 
 
 def _charts(releases: Sequence[Facts]) -> list[dict[str, Any]]:
-    """Return small charts over the last releases: one of the tree, two of each download. Columns are up to HIGHEST units high."""
+    """Return small charts over the last releases: one of the tree, two of each download. Columns are up to
+    HIGHEST units high.
+    """
     series: dict[str, list[tuple[str, float, str]]] = {}
 
     def add(name: str, facts: Facts, value: float, text: str) -> None:
@@ -207,7 +294,14 @@ def _chart(name: str, values: Sequence[tuple[str, float, str]]) -> dict[str, Any
         }
         for number, (compose, value, text) in enumerate(values)
     ]
-    return {"name": name, "columns": columns, "first": values[0][2], "last": values[-1][2], "width": 14 * len(values), "count": len(values)}
+    return {
+        "name": name,
+        "columns": columns,
+        "first": values[0][2],
+        "last": values[-1][2],
+        "width": 14 * len(values),
+        "count": len(values),
+    }
 
 
 def _day(seconds: int) -> str:

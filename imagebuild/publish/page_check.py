@@ -1,5 +1,5 @@
-"""What the page of a release must be like. Defects of published pages that are checked for: links of another compose, swapped or
-duplicated links, dead links (seen in published announcements).
+"""What the page of a release must be like. Defects of published pages that are checked for: links of another
+compose, swapped or duplicated links, dead links (seen in published announcements).
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,12 @@ class _Seen(HTMLParser):
         if tag == "meta" and "name" in given:
             self.meta[given["name"]] = given.get("content", "")
         if tag == "tr" and "data-path" in given:
-            self._row = {"path": given["data-path"], "sha256": given.get("data-sha256", ""), "links": [], "text": ""}
+            self._row = {
+                "path": given["data-path"],
+                "sha256": given.get("data-sha256", ""),
+                "links": [],
+                "text": "",
+            }
             self.downloads.append(self._row)
         for name in ("href", "src", "action", "data", "poster", "srcset", "xlink:href"):
             if name in given and not given[name].startswith("data:,"):
@@ -63,7 +68,9 @@ class _Seen(HTMLParser):
 
 
 def problems(text: str, *, compose_id: str, listed: Iterable[str], facts: Facts) -> list[str]:
-    """Return what is wrong with the page of a release, a sentence each. `listed` are the paths in its signed CHECKSUM files."""
+    """Return what is wrong with the page of a release, a sentence each. `listed` are the paths in its signed
+    CHECKSUM files.
+    """
     seen = _Seen()
     seen.feed(text)
     seen.close()
@@ -91,7 +98,11 @@ def problems(text: str, *, compose_id: str, listed: Iterable[str], facts: Facts)
             checksums.append(path)
             if said.strip() != path.rpartition("/")[2]:
                 found.append(f"the link to {path} says {said.strip()!r}: swapped?")
-    found += [f"{path} is linked {checksums.count(path)} times" for path in dict.fromkeys(checksums) if checksums.count(path) != 1]
+    found += [
+        f"{path} is linked {checksums.count(path)} times"
+        for path in dict.fromkeys(checksums)
+        if checksums.count(path) != 1
+    ]
     missing = sorted({path for path in known if path.endswith("-CHECKSUM")} - set(checksums))
     found += [f"there is no link to {path}" for path in missing]
     return found + _download_problems(seen, facts)
@@ -108,6 +119,10 @@ def _download_problems(seen: _Seen, facts: Facts) -> list[str]:
             continue
         if [unquote(link) for link in row["links"]] != [fact.path]:
             found.append(f"the row of {fact.path} links to {', '.join(row['links']) or 'nothing'}: swapped?")
-        if row["sha256"] != fact.sha256 or fact.sha256 not in row["text"] or fact.path.rpartition("/")[2] not in row["text"]:
+        if (
+            row["sha256"] != fact.sha256
+            or fact.sha256 not in row["text"]
+            or fact.path.rpartition("/")[2] not in row["text"]
+        ):
             found.append(f"the row of {fact.path} shows another name or checksum")
     return found

@@ -1,4 +1,6 @@
-"""What points at releases: the list of a destination, its index and feed, and which one is the latest; each names only what is whole."""
+"""What points at releases: the list of a destination, its index and feed, and which one is the latest; each
+names only what is whole.
+"""
 
 import hashlib
 import json
@@ -25,7 +27,8 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Pointers:
-    """What points at the releases of a destination; `keys` are those that its releases are signed with, today's and others.
+    """What points at the releases of a destination; `keys` are those that its releases are signed with,
+    today's and others.
 
     `cache` is where locks of destinations lie that are not of this host.
     """
@@ -36,7 +39,9 @@ class Pointers:
     cache: Path
 
     def locked(self) -> AbstractContextManager[None]:
-        """One at a time changes them: other lines may have the same destination. Where that is no directory, this user's others on this host only."""
+        """One at a time changes them: other lines may have the same destination. Where that is no directory,
+        this user's others on this host only.
+        """
         if isinstance(self.destination, Directory):
             return files.locked(self.destination.place / LOCK, busy="", wait=True)
         name = hashlib.sha256(self.destination.address.encode()).hexdigest()[:16]
@@ -66,7 +71,11 @@ class Pointers:
             payload = gpg.signed_payload(signed, self.keys, what=manifest, then=True)
         except SignatureError as error:
             raise BuildError(
-                error.message, hint=f"if it is by a former key or another release line's, add that to publish.other_keys; else {hint}"
+                error.message,
+                hint=(
+                    "if it is by a former key or another release line's, add that to publish.other_keys;"
+                    f" else {hint}"
+                ),
             ) from error
         entry = entries_of(payload, what=manifest).get(facts.FILE)
         if entry is None or entry.sha256 != hashlib.sha256(data).hexdigest():
@@ -75,12 +84,17 @@ class Pointers:
 
     def is_bad(self, known: Facts) -> bool:
         """Return whether a release is marked bad at the destination, by its name or by its commit."""
-        return any(self.destination.read(marks.name_of(word)) is not None for word in (known.compose_id, known.tree.commit))
+        return any(
+            self.destination.read(marks.name_of(word)) is not None
+            for word in (known.compose_id, known.tree.commit)
+        )
 
     def write(self, releases: Sequence[Facts], step: Step = lambda _: None) -> None:
         """Write list, index and feed, then which one is the latest; what is marked bad is in none of them."""
         good = [each for each in releases if not self.is_bad(each)]
-        texts = {RELEASES: json.dumps(sorted(each.compose_id for each in good), indent=1) + "\n"} | page.index_files(self.config, good)
+        texts = {
+            RELEASES: json.dumps(sorted(each.compose_id for each in good), indent=1) + "\n"
+        } | page.index_files(self.config, good)
         for name in sorted(texts, key=lambda each: each == page.LATEST):
             step(f"write {name}")
             data = texts[name].encode()
@@ -89,14 +103,18 @@ class Pointers:
 
 
 def names_listed(destination: Destination) -> list[str]:
-    """Return the names of the releases that a destination points at. Raises BuildError when its list was damaged."""
+    """Return the names of the releases that a destination points at. Raises BuildError when its list was
+    damaged.
+    """
     data = destination.read(RELEASES)
     hint = "remove it, or write the names of releases into it"
     try:
         names = json.loads(data) if data is not None else []
     except ValueError as error:
         raise BuildError(f"{RELEASES} of the destination is not JSON", hint=hint) from error
-    if not isinstance(names, list) or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names):
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names
+    ):
         raise BuildError(f"{RELEASES} of the destination is no list of releases", hint=hint)
     for name in names:
         check_name(name)

@@ -5,8 +5,9 @@
     3  the ref moves (if it is still where it was), then the summary is written and signed
     4  index, feed and "latest" follow
 
-Until step 3 no client sees anything; from then on what they see is whole. Each step does nothing when it was done before, so the
-same command goes on where it was interrupted. (2018's script moved the ref before the media were on the mirror; releng, push-two-week-atomic.py.)
+Until step 3 no client sees anything; from then on what they see is whole. Each step does nothing when it was
+done before, so the same command goes on where it was interrupted. (2018's script moved the ref before the
+media were on the mirror; releng, push-two-week-atomic.py.)
 """
 
 import json
@@ -41,7 +42,9 @@ BEGUN, DONE = "begun", "done"
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """What is promoted, one directory (absolute) for each architecture, where to, from which repository, with whose signature."""
+    """What is promoted, one directory (absolute) for each architecture, where to, from which repository, with
+    whose signature.
+    """
 
     config: Config
     places: tuple[Path, ...]
@@ -74,7 +77,9 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
             step(f"upload {known.compose_id}")
             entries = {path: hashed(place / path, path) for path in _in_order(place)}
             sent = wanted.destination.upload(place, known.compose_id, entries)
-            said.append(f"{known.compose_id}: {len(entries)} files are there and read back, {sent} of them sent now")
+            said.append(
+                f"{known.compose_id}: {len(entries)} files are there and read back, {sent} of them sent now"
+            )
         for known, _ in releases:
             step(f"pull {known.ref}")
             _bring(stable, wanted, known)
@@ -115,12 +120,18 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
         known = facts.read(place)
         problems = _problems(place, wanted)
         if problems:
-            raise BuildError(f"{place} is not whole: {'; '.join(problems)}", hint="a release is promoted as it was signed, or not at all")
+            raise BuildError(
+                f"{place} is not whole: {'; '.join(problems)}",
+                hint="a release is promoted as it was signed, or not at all",
+            )
         if known.signer != signer.fingerprint:
-            raise BuildError(f"{place} was signed by {known.signer}, the configured key is {signer.fingerprint}")
+            raise BuildError(
+                f"{place} was signed by {known.signer}, the configured key is {signer.fingerprint}"
+            )
         if known.nightly:
             raise BuildError(
-                f"{known.compose_id} is a nightly: those are never promoted", hint="imagebuild all makes a release of the same commit"
+                f"{known.compose_id} is a nightly: those are never promoted",
+                hint="imagebuild all makes a release of the same commit",
             )
         rows = [
             {key: value for key, value in row.items() if key != "evidence"} | {"evidence": ""}
@@ -130,7 +141,10 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
         downloads = {each.path.rpartition("/")[2]: each for each in known.downloads}
         unfit = check_fit(cells, wanted.config, downloads, atomic=_by_atomic_too(wanted, known))
         if unfit:
-            raise BuildError(f"{known.compose_id} is not fit: {'; '.join(unfit)}", hint="imagebuild all tests what is missing")
+            raise BuildError(
+                f"{known.compose_id} is not fit: {'; '.join(unfit)}",
+                hint="imagebuild all tests what is missing",
+            )
         _check_marks(wanted, known, place)
         # verified with the rest of the release
         commit = (place / "metadata" / "ostree" / f"{known.tree.commit}.commit").read_bytes()
@@ -141,7 +155,8 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
     _check_arches(wanted.config, [known for known, _ in releases])
     if len({known.compose_id for known, _ in releases}) != len(releases):
         raise UsageError(
-            "two architectures have the same compose id: one would be written over the other", hint="give them different respin numbers"
+            "two architectures have the same compose id: one would be written over the other",
+            hint="give them different respin numbers",
         )
     return releases
 
@@ -150,7 +165,8 @@ def _check_marks(wanted: Promotion, known: Facts, place: Path) -> None:
     bad = marks.marks_of(known, (Directory(place.parent), wanted.destination), wanted.pointers.keys)
     if bad:
         raise BuildError(
-            f"{known.compose_id} is marked bad: {bad[0].reason}{'' if bad[0].signed else ' (the mark is not signed)'}",
+            f"{known.compose_id} is marked bad:"
+            f" {bad[0].reason}{'' if bad[0].signed else ' (the mark is not signed)'}",
             hint="take the next compose",
         )
 
@@ -172,7 +188,8 @@ def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
     missing = sorted(set(config.publish.arches) - set(arches))
     if missing:
         raise BuildError(
-            f"{', '.join(missing)} is missing: all of {', '.join(config.publish.arches)} are promoted together",
+            f"{', '.join(missing)} is missing: all of {', '.join(config.publish.arches)} are promoted"
+            " together",
             hint="give the directory of each",
         )
     if len(set(arches)) != len(arches):
@@ -180,10 +197,14 @@ def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
     versions = {known.arch: known.tree.version for known in releases}
     if len(set(versions.values())) != 1:
         raise BuildError(
-            f"the architectures disagree on the version: {', '.join(f'{arch} {version}' for arch, version in versions.items())}"
+            "the architectures disagree on the version:"
+            f" {', '.join(f'{arch} {version}' for arch, version in versions.items())}"
         )
     if any(known.product != config.product or known.release != config.release for known in releases):
-        raise UsageError(f"this configuration is of {config.product} {config.release}", hint="give the --config of the release's own line")
+        raise UsageError(
+            f"this configuration is of {config.product} {config.release}",
+            hint="give the --config of the release's own line",
+        )
 
 
 # --- the stable repository --------------------------------------------------------------------------------------------
@@ -195,19 +216,27 @@ def stable_ref(config: Config, ref: str) -> str:
 
 
 def _by_atomic_too(wanted: Promotion, known: Facts) -> bool:
-    """Whether the released tree has `atomic`; of one that the source does not have any more the release itself was asked."""
+    """Whether the released tree has `atomic`; of one that the source does not have any more the release
+    itself was asked.
+    """
     source = Repo(wanted.source)
     return source.has(known.tree.commit) and by_atomic_too(source, known.tree.commit, known.host_kind)
 
 
 def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | None:
-    """Return the commit that hosts upgrade from to `but`: where the stable ref is; None for the first release.
+    """Return the commit that hosts upgrade from to `but`: where the stable ref is; None for the first
+    release.
 
-    When it is there already, or nothing was promoted yet: what the release of `but` says; for a commit that was not released yet, that of
-    the last release that is not marked bad (of a nightly only when there is no other).
+    When it is there already, or nothing was promoted yet: what the release of `but` says; for a commit that
+    was not released yet, that of the last release that is not marked bad (of a nightly only when there is no
+    other).
     """
     place = files.path_of(config.publish.repo) if config.publish.repo is not None else None
-    now = Repo(place).refs().get(stable_ref(config, ref)) if place is not None and (place / "config").is_file() else None
+    now = (
+        Repo(place).refs().get(stable_ref(config, ref))
+        if place is not None and (place / "config").is_file()
+        else None
+    )
     if now not in (None, but):
         return now
     known = facts.history(output, ref)
@@ -220,13 +249,18 @@ def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | No
 
 def _stable(config: Config) -> Repo:
     if config.publish.repo is None:
-        raise BuildError("there is no stable repository", hint="name it in the configuration: publish: {repo: file:///PATH}")
+        raise BuildError(
+            "there is no stable repository",
+            hint="name it in the configuration: publish: {repo: file:///PATH}",
+        )
     return Repo.ensure(files.path_of(config.publish.repo))
 
 
 def _locked(stable: Repo) -> AbstractContextManager[None]:
     """One promotion at a time: a second one is refused, not queued."""
-    return files.locked(stable.path / ".imagebuild-promotion", busy=f"another promotion is at work in {stable.path}")
+    return files.locked(
+        stable.path / ".imagebuild-promotion", busy=f"another promotion is at work in {stable.path}"
+    )
 
 
 def _check_ref(stable: Repo, config: Config, known: Facts) -> None:
@@ -236,15 +270,22 @@ def _check_ref(stable: Repo, config: Config, known: Facts) -> None:
     before = known.previous.commit if known.previous is not None else None
     if now not in (before, known.tree.commit, None):
         raise BuildError(
-            f"{ref} is at {now}, but {known.compose_id} was made for hosts that come from {before or 'nothing'}: it moved meanwhile",
-            hint="build and test again: imagebuild all, with `previous:` or the output directory of that release",
+            f"{ref} is at {now}, but {known.compose_id} was made for hosts that come from"
+            f" {before or 'nothing'}: it moved meanwhile",
+            hint=(
+                "build and test again: imagebuild all, with `previous:` or the output directory of that"
+                " release"
+            ),
         )
 
 
 def _bring(stable: Repo, wanted: Promotion, known: Facts) -> None:
     if not stable.has(known.tree.commit):
         keys = tuple(Path(key) for key in wanted.config.tree.gpg_keys)
-        stable.pull(Remote(url=files.url(wanted.source), keys=keys, verify=not wanted.config.tree.allow_unsigned), known.tree.commit)
+        stable.pull(
+            Remote(url=files.url(wanted.source), keys=keys, verify=not wanted.config.tree.allow_unsigned),
+            known.tree.commit,
+        )
     before = known.previous
     if before is not None and not stable.has(before.commit) and Repo(wanted.source).has(before.commit):
         stable.pull(Remote(url=files.url(wanted.source), keys=(), verify=False), before.commit)
@@ -253,7 +294,9 @@ def _bring(stable: Repo, wanted: Promotion, known: Facts) -> None:
 
 
 def _bring_history(stable: Repo, wanted: Promotion, commit: str, before: str) -> None:
-    """Bring the commit objects between two releases: hosts find the older one by walking from parent to parent."""
+    """Bring the commit objects between two releases: hosts find the older one by walking from parent to
+    parent.
+    """
     source = Repo(wanted.source)
     between, end = history.between(history.parents(source), commit, before)
     for each in between if not end else ():
@@ -262,25 +305,37 @@ def _bring_history(stable: Repo, wanted: Promotion, commit: str, before: str) ->
 
 
 def _from(stable: Repo, config: Config, known: Facts) -> list[str]:
-    """Return the commits from which hosts get a delta: of the release before, and the last of the release line before."""
+    """Return the commits from which hosts get a delta: of the release before, and the last of the release
+    line before.
+    """
     before = known.previous.commit if known.previous is not None else None
-    major = stable.refs().get(config.publish.previous_major) if config.publish.previous_major is not None else None
+    major = (
+        stable.refs().get(config.publish.previous_major)
+        if config.publish.previous_major is not None
+        else None
+    )
     return [
-        commit for commit in dict.fromkeys((before, major)) if commit is not None and commit != known.tree.commit and stable.has(commit)
+        commit
+        for commit in dict.fromkeys((before, major))
+        if commit is not None and commit != known.tree.commit and stable.has(commit)
     ]
 
 
 def _in_order(place: Path) -> list[str]:
     """Return the files of a release; the lists come last, so that half a release is none."""
     paths = [str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()]
-    return sorted(paths, key=lambda path: (path.endswith("-CHECKSUM"), path.endswith("-CHECKSUM") and "/" not in path, path))
+    return sorted(
+        paths,
+        key=lambda path: (path.endswith("-CHECKSUM"), path.endswith("-CHECKSUM") and "/" not in path, path),
+    )
 
 
 def demote(wanted: Promotion, place: Path, mark: str) -> None:
-    """Mark a release bad, by name and by commit, here and where it is published; then nothing calls it the latest any more.
+    """Mark a release bad, by name and by commit, here and where it is published; then nothing calls it the
+    latest any more.
 
-    A promotion that is under way sees the mark before it moves the ref. Hosts that have it are told by the mark, not by the ref: going
-    back is their own `rollback`.
+    A promotion that is under way sees the mark before it moves the ref. Hosts that have it are told by the
+    mark, not by the ref: going back is their own `rollback`.
     """
     known, local = facts.read(place), Directory(place.parent)
     for where in (local, wanted.destination):
@@ -295,13 +350,24 @@ def demote(wanted: Promotion, place: Path, mark: str) -> None:
 
 
 def _record(place: Path, state: str) -> None:
-    """Record how far a release has come: whatever becomes of it, it is not pruned. Raises BuildError when it was, meanwhile."""
+    """Record how far a release has come: whatever becomes of it, it is not pruned. Raises BuildError when it
+    was, meanwhile.
+    """
     with at_work(place.parent):
         if not place.is_dir():
-            raise BuildError(f"{place} is not there any more", hint="was it pruned meanwhile? imagebuild all makes it again")
+            raise BuildError(
+                f"{place} is not there any more",
+                hint="was it pruned meanwhile? imagebuild all makes it again",
+            )
         files.replace(place.parent / PROMOTED / place.name, f"{state}\n")
 
 
 def promoted(output: Path) -> dict[str, bool]:
-    """Return the names of the releases whose promotion from a directory had begun, and whether it was finished."""
-    return {file.name: file.read_text() == f"{DONE}\n" for file in (output / PROMOTED).iterdir()} if (output / PROMOTED).is_dir() else {}
+    """Return the names of the releases whose promotion from a directory had begun, and whether it was
+    finished.
+    """
+    return (
+        {file.name: file.read_text() == f"{DONE}\n" for file in (output / PROMOTED).iterdir()}
+        if (output / PROMOTED).is_dir()
+        else {}
+    )

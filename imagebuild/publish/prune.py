@@ -1,4 +1,5 @@
-"""What may go: old nightlies, composes that were superseded before anybody promoted them, commits that nothing refers to any more.
+"""What may go: old nightlies, composes that were superseded before anybody promoted them, commits that
+nothing refers to any more.
 
 First it is said what would go; nothing goes until it was asked for. What was promoted always stays.
 """
@@ -26,16 +27,25 @@ class Doomed:
     why: str
 
 
-def superseded(releases: Sequence[Facts], promoted: Collection[str], begun: Collection[str], keep: int) -> list[Doomed]:
-    """Return the releases that go: nightlies beyond the newest `keep`, and releases older than one that was promoted and were not themselves.
+def superseded(
+    releases: Sequence[Facts], promoted: Collection[str], begun: Collection[str], keep: int
+) -> list[Doomed]:
+    """Return the releases that go: nightlies beyond the newest `keep`, and releases older than one that was
+    promoted and were not themselves.
 
     What has `begun` to go out stays as well.
     """
     nightlies = [each for each in releases if each.nightly]
-    found = [Doomed(facts=known, why=f"a nightly, older than the newest {keep}") for known in nightlies[: max(0, len(nightlies) - keep)]]
+    found = [
+        Doomed(facts=known, why=f"a nightly, older than the newest {keep}")
+        for known in nightlies[: max(0, len(nightlies) - keep)]
+    ]
     ours = [each for each in releases if not each.nightly]
     last = max((number for number, each in enumerate(ours) if each.compose_id in promoted), default=-1)
-    found += [Doomed(facts=known, why=f"never promoted, and {ours[last].compose_id} was since") for known in ours[: max(last, 0)]]
+    found += [
+        Doomed(facts=known, why=f"never promoted, and {ours[last].compose_id} was since")
+        for known in ours[: max(last, 0)]
+    ]
     return [each for each in found if each.facts.compose_id not in {*promoted, *begun}]
 
 
@@ -56,11 +66,13 @@ def remove_releases(output: Path, config: Config, doomed: Sequence[Doomed]) -> N
         shutil.rmtree(place)
 
 
-def prune_repo(repo: Repo, ref: str, kept: Sequence[Facts], gone: Collection[str], *, depth: int, really: bool) -> tuple[int, int]:
+def prune_repo(
+    repo: Repo, ref: str, kept: Sequence[Facts], gone: Collection[str], *, depth: int, really: bool
+) -> tuple[int, int]:
     """Remove the objects that no ref and no kept release needs; return how many, and their bytes.
 
-    Each kept release's commit, and the one before it, get a ref of their own, which releases that are `gone` lose; `depth` commits of
-    every ref's history stay.
+    Each kept release's commit, and the one before it, get a ref of their own, which releases that are `gone`
+    lose; `depth` commits of every ref's history stay.
     """
     # a store may serve several refs: only what is of this one is decided here
     base = f"{KEPT}/{ref}"

@@ -1,7 +1,8 @@
-"""Is a published release what was signed? Anyone with the public key can ask; nothing that is fetched is believed before it was checked.
+"""Is a published release what was signed? Anyone with the public key can ask; nothing that is fetched is
+believed before it was checked.
 
-In this order: the signed list of the compose, the signed lists of its directories, every file they name, metadata and page, the signed
-commit, and the commit inside of every image.
+In this order: the signed list of the compose, the signed lists of its directories, every file they name,
+metadata and page, the signed commit, and the commit inside of every image.
 """
 
 import hashlib
@@ -77,8 +78,8 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """Whom to believe: keys of releases, keys of commits, and whether images are opened (`cache`: directory of the appliance and of what is
-    known of this host).
+    """Whom to believe: keys of releases, keys of commits, and whether images are opened (`cache`: directory
+    of the appliance and of what is known of this host).
     """
 
     keys: tuple[Path, ...]
@@ -100,7 +101,11 @@ def verify(source: Source, trust: Trust) -> Found:
         except BuildError as error:
             found.add(Kind.UNREADABLE, "", error.message)
         except OSError as error:
-            found.add(Kind.UNREADABLE, str(error.filename or ""), f"cannot be verified here: {error.strerror or error}")
+            found.add(
+                Kind.UNREADABLE,
+                str(error.filename or ""),
+                f"cannot be verified here: {error.strerror or error}",
+            )
     return found
 
 
@@ -115,7 +120,9 @@ def _verify(source: Source, trust: Trust, found: Found, work: Path) -> None:
         # the list itself is signed, and it is the one that the compose's list means
         held[path] = read(source, path)
         entries |= _listed(held[path], path, trust)
-    fetched = {path: _check_file(source, entry, work, found, held.get(path)) for path, entry in entries.items()}
+    fetched = {
+        path: _check_file(source, entry, work, found, held.get(path)) for path, entry in entries.items()
+    }
     there = source.paths()
     for path in sorted((there or set()) - set(entries) - {manifest}):
         found.add(Kind.EXTRA, path, "is in no CHECKSUM of this compose")
@@ -135,8 +142,12 @@ def _verify(source: Source, trust: Trust, found: Found, work: Path) -> None:
 def _claimed(source: Source, data: bytes) -> Facts:
     """Read who the release says it is; believed only after the signature over it was checked."""
     claimed = facts.parse(data, what=facts.FILE)
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", claimed.compose_id) or not re.fullmatch(r"[a-z0-9_]+", claimed.arch):
-        raise BuildError(f"{facts.FILE} names the compose {claimed.compose_id!r} of {claimed.arch!r}: no such names exist")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", claimed.compose_id) or not re.fullmatch(
+        r"[a-z0-9_]+", claimed.arch
+    ):
+        raise BuildError(
+            f"{facts.FILE} names the compose {claimed.compose_id!r} of {claimed.arch!r}: no such names exist"
+        )
     if claimed.compose_id != source.name:
         raise SignatureError(
             f"this is the release {claimed.compose_id}, and lies where {source.name} should be",
@@ -156,7 +167,9 @@ def _listed(data: bytes, path: str, trust: Trust) -> dict[str, Entry]:
 
 
 def _check_file(source: Source, entry: Entry, work: Path, found: Found, held: bytes | None) -> Path | None:
-    """Read a file once (unless its content is `held` already) and hold it against its entry; return where its content lies here, None when it is not the right one."""
+    """Read a file once (unless its content is `held` already) and hold it against its entry; return where its
+    content lies here, None when it is not the right one.
+    """
     target = work / "files" / entry.name
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
@@ -178,9 +191,11 @@ def _check_file(source: Source, entry: Entry, work: Path, found: Found, held: by
         found.add(
             Kind.CHANGED,
             entry.name,
-            f"is not what was signed: {says} bytes instead of {entry.size}"
-            if size != entry.size
-            else "is not what was signed: another SHA-256",
+            (
+                f"is not what was signed: {says} bytes instead of {entry.size}"
+                if size != entry.size
+                else "is not what was signed: another SHA-256"
+            ),
         )
         return None
     return local or target
@@ -194,22 +209,35 @@ def _small(fetched: dict[str, Path | None], path: str) -> bytes:
         return stream.read(SMALL)
 
 
-def _check_description(known: Facts, entries: dict[str, Entry], fetched: dict[str, Path | None], found: Found) -> None:
-    """Hold page and metadata against what is signed: they are signed too, but may have been wrong when they were."""
+def _check_description(
+    known: Facts, entries: dict[str, Entry], fetched: dict[str, Path | None], found: Found
+) -> None:
+    """Hold page and metadata against what is signed: they are signed too, but may have been wrong when they
+    were.
+    """
     sizes = {path: (entry.size, entry.sha256) for path, entry in entries.items()}
     for each in known.downloads:
         if sizes.get(each.path) != (each.size, each.sha256):
-            found.add(Kind.METADATA, facts.FILE, f"size or checksum of {each.path} is not that of its CHECKSUM")
+            found.add(
+                Kind.METADATA, facts.FILE, f"size or checksum of {each.path} is not that of its CHECKSUM"
+            )
     for text in (
-        *metadata.check_images(_small(fetched, "metadata/images.json"), compose_id=known.compose_id, known=sizes),
+        *metadata.check_images(
+            _small(fetched, "metadata/images.json"), compose_id=known.compose_id, known=sizes
+        ),
         *metadata.check_composeinfo(
-            _small(fetched, "metadata/composeinfo.json"), compose_id=known.compose_id, product=known.product, release=known.release
+            _small(fetched, "metadata/composeinfo.json"),
+            compose_id=known.compose_id,
+            product=known.product,
+            release=known.release,
         ),
     ):
         found.add(Kind.METADATA, text.partition(":")[0], text)
     _check_os_tree(known, entries, fetched, found)
     try:
-        problem = metadata.check_provenance(json.loads(_small(fetched, "metadata/provenance.json") or b"null"))
+        problem = metadata.check_provenance(
+            json.loads(_small(fetched, "metadata/provenance.json") or b"null")
+        )
     except ValueError:
         problem = "it is not JSON"
     if problem:
@@ -223,14 +251,23 @@ def _check_description(known: Facts, entries: dict[str, Entry], fetched: dict[st
         found.add(Kind.PAGE, page.FILE, says)
 
 
-def _check_os_tree(known: Facts, entries: dict[str, Entry], fetched: dict[str, Path | None], found: Found) -> None:
+def _check_os_tree(
+    known: Facts, entries: dict[str, Entry], fetched: dict[str, Path | None], found: Found
+) -> None:
     """Hold every .treeinfo against the lists: tools that install from a tree believe it."""
     for path in (each for each in known.os_tree.values() if each not in entries):
         found.add(Kind.METADATA, facts.FILE, f"names {path}, which is in no CHECKSUM of this compose")
     digests = {path: entry.sha256 for path, entry in entries.items()}
     for path in (each for each in entries if each.endswith(f"/{OS}/{os_tree.TREEINFO}")):
         text = _small(fetched, path).decode("utf-8", "replace")
-        for says in os_tree.problems(text, path.rpartition("/")[0], digests, product=known.product, release=known.release, arch=known.arch):
+        for says in os_tree.problems(
+            text,
+            path.rpartition("/")[0],
+            digests,
+            product=known.product,
+            release=known.release,
+            arch=known.arch,
+        ):
             found.add(Kind.METADATA, path, says)
 
 
@@ -242,7 +279,9 @@ def _check_commit(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
         found.add(Kind.METADATA, path, "is not the commit that was released")
         return
     if commit_version(data) != known.tree.version:
-        found.add(Kind.METADATA, path, f"has the version {commit_version(data)!r}, not {known.tree.version!r}")
+        found.add(
+            Kind.METADATA, path, f"has the version {commit_version(data)!r}, not {known.tree.version!r}"
+        )
     blobs = signatures(_small(fetched, f"{path}meta"))
     if not blobs:
         found.add(Kind.SIGNATURE, path, "the commit is not signed")
@@ -254,7 +293,9 @@ def _check_commit(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
         for blob in blobs:
             signature.write_bytes(blob)
             try:
-                gpg.check_detached(file, signature, list(trust.commit_keys), what=f"the commit {known.tree.commit[:12]}")
+                gpg.check_detached(
+                    file, signature, list(trust.commit_keys), what=f"the commit {known.tree.commit[:12]}"
+                )
             except SignatureError as error:
                 complaints.append(error.message)
             else:
@@ -273,11 +314,19 @@ class _Opened:
     emulate: bool
 
 
-def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, found: Found, work: Path) -> None:
-    """Open every image as its users would, read-only and without root: each must hold exactly the released commit."""
+def _check_images(
+    known: Facts, fetched: dict[str, Path | None], trust: Trust, found: Found, work: Path
+) -> None:
+    """Open every image as its users would, read-only and without root: each must hold exactly the released
+    commit.
+    """
     if guestfs.missing():
         found.not_opened = guestfs.missing()
-        found.add(Kind.IMAGE, "", f"images could not be opened: {guestfs.missing()} ({guestfs.HINT}); --no-images leaves them out")
+        found.add(
+            Kind.IMAGE,
+            "",
+            f"images could not be opened: {guestfs.missing()} ({guestfs.HINT}); --no-images leaves them out",
+        )
         return
     _check_stage2(known, fetched, found, work)
     opened = _Opened(cache=trust.cache / "guestfs", emulate=accelerator.probe(trust.cache).name == "tcg")
@@ -296,13 +345,19 @@ def _check_images(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
                 held = iso_check.look_into(file, place).get("commits")
                 commits = [str(each) for each in held] if isinstance(held, list) else []
             else:
-                commits, reference = _commits(file, download.format, place, reference, known.tree.commit, opened)
+                commits, reference = _commits(
+                    file, download.format, place, reference, known.tree.commit, opened
+                )
         except BuildError as error:
             found.add(Kind.IMAGE, download.path, error.message)
             continue
         found.images[download.path] = commits
         if commits != [known.tree.commit]:
-            found.add(Kind.IMAGE, download.path, f"holds {', '.join(commits) or 'no commit'}, not {known.tree.commit}")
+            found.add(
+                Kind.IMAGE,
+                download.path,
+                f"holds {', '.join(commits) or 'no commit'}, not {known.tree.commit}",
+            )
         if reference is None or not reference[0].is_relative_to(place):
             shutil.rmtree(place)
 
@@ -329,13 +384,19 @@ def _check_stage2(known: Facts, fetched: dict[str, Path | None], found: Found, w
 def _commits(
     file: Path, kind: str, place: Path, reference: tuple[Path, str] | None, commit: str, opened: _Opened
 ) -> tuple[list[str], tuple[Path, str] | None]:
-    """Return the commits on a disk, and the disk that later ones are compared with: what is the same byte by byte needs no second look."""
+    """Return the commits on a disk, and the disk that later ones are compared with: what is the same byte by
+    byte needs no second look.
+    """
     unpacked = FORMATS[kind].unpack(file, place)
     qemu.refuse_outside(unpacked.disk, unpacked.format, what=file.name)
     if reference is not None and qemu.compare(unpacked.disk, unpacked.format, *reference)[0]:
         return [commit], reference
-    commits = guestfs.deployed(unpacked.disk, unpacked.format, cache=opened.cache, emulate=opened.emulate, memory=APPLIANCE_MEMORY)
-    return commits, (unpacked.disk, unpacked.format) if reference is None and commits == [commit] else reference
+    commits = guestfs.deployed(
+        unpacked.disk, unpacked.format, cache=opened.cache, emulate=opened.emulate, memory=APPLIANCE_MEMORY
+    )
+    return commits, (
+        (unpacked.disk, unpacked.format) if reference is None and commits == [commit] else reference
+    )
 
 
 def describe(found: Found) -> Sequence[str]:
@@ -343,7 +404,8 @@ def describe(found: Found) -> Sequence[str]:
     lines = [f"{each.kind}: {each.path + ': ' if each.path else ''}{each.says}" for each in found.problems]
     if not found.problems:
         lines.append(
-            f"{found.compose_id}: {found.files} files ({found.bytes} bytes) are what was signed; version {found.version}, commit {found.commit}"
+            f"{found.compose_id}: {found.files} files ({found.bytes} bytes) are what was signed; version"
+            f" {found.version}, commit {found.commit}"
         )
         lines += [f"  holds that commit: {path}" for path in found.images]
     if found.not_opened:

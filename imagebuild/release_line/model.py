@@ -23,21 +23,32 @@ class Config(Model):
     product: Name
     release: Word
     arch: Literal["x86_64"] = "x86_64"
-    refs: tuple[str, ...] = Field(min_length=1, description="patterns of refs this line builds; * matches one path component")
+    refs: tuple[str, ...] = Field(
+        min_length=1, description="patterns of refs this line builds; * matches one path component"
+    )
     tree: TreeConfig
     compose: Annotated[MmdebstrapConfig | RpmOstreeConfig, Field(discriminator="composer")] | None = None
     kickstarts: dict[Word, KickstartConfig]
     images: dict[Word, ImageConfig] = Field(min_length=1)
-    installer: InstallerConfig | None = Field(default=None, description="the installer ISO; without it none is made")
+    installer: InstallerConfig | None = Field(
+        default=None, description="the installer ISO; without it none is made"
+    )
     storage: Literal["podman-overlay", "overlay2-volume", "overlay2-root", "devicemapper"]
     smoke: SmokeConfig
-    waivers: tuple[WaiverConfig, ...] = Field(default=(), description="criteria that need not hold, by whose word, and until when")
+    waivers: tuple[WaiverConfig, ...] = Field(
+        default=(), description="criteria that need not hold, by whose word, and until when"
+    )
     previous: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None,
-        description="commit of the previous release, from which hosts upgrade; not given: that of the stable ref, the last in the output directory, or the parent",
+        description=(
+            "commit of the previous release, from which hosts upgrade; not given: that of the stable ref, the"
+            " last in the output directory, or the parent"
+        ),
     )
 
-    publish: PublishConfig = Field(default=PublishConfig(), description="names, signatures and promotion of releases")
+    publish: PublishConfig = Field(
+        default=PublishConfig(), description="names, signatures and promotion of releases"
+    )
 
     @field_validator("refs")
     @classmethod
@@ -52,14 +63,21 @@ class Config(Model):
         for name, image in self.images.items():
             if image.kickstart not in self.kickstarts:
                 raise ValueError(
-                    f"images.{name}.kickstart: there is no kickstart {image.kickstart!r} (there are: {', '.join(self.kickstarts)})"
+                    f"images.{name}.kickstart: there is no kickstart {image.kickstart!r} (there are:"
+                    f" {', '.join(self.kickstarts)})"
                 )
             base = self.images.get(image.base) if image.base else None
             if image.base and (base is None or base.base is not None or base is image):
-                raise ValueError(f"images.{name}.base: {image.base!r} is no other image that stands on its own")
-        for key in filter(None, (self.installer.defaults, self.installer.unattended) if self.installer else ()):
+                raise ValueError(
+                    f"images.{name}.base: {image.base!r} is no other image that stands on its own"
+                )
+        for key in filter(
+            None, (self.installer.defaults, self.installer.unattended) if self.installer else ()
+        ):
             if key not in self.kickstarts:
-                raise ValueError(f"installer: there is no kickstart {key!r} (there are: {', '.join(self.kickstarts)})")
+                raise ValueError(
+                    f"installer: there is no kickstart {key!r} (there are: {', '.join(self.kickstarts)})"
+                )
         return self
 
     def builds(self, ref: str) -> bool:
@@ -67,21 +85,26 @@ class Config(Model):
         return any(_matches(ref, pattern) for pattern in self.refs)
 
     def stable_ref(self, ref: str) -> str:
-        """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word (releng, push-two-week-atomic.py)."""
+        """Return the ref that hosts follow: Fedora's nightly refs have `updates` before the last word
+        (releng, push-two-week-atomic.py).
+        """
         return self.publish.ref or "/".join(word for word in ref.split("/") if word != "updates")
 
     def the_ref(self) -> str:
         """Return the ref when there is exactly one. Raises UsageError when it must be chosen."""
         if len(self.refs) != 1 or "*" in self.refs[0]:
             raise UsageError(
-                "this configuration builds several refs", hint=f"choose one with --ref; the patterns are: {', '.join(self.refs)}"
+                "this configuration builds several refs",
+                hint=f"choose one with --ref; the patterns are: {', '.join(self.refs)}",
             )
         return self.refs[0]
 
 
 def _matches(ref: str, pattern: str) -> bool:
     words, patterns = ref.split("/"), pattern.split("/")
-    return len(words) == len(patterns) and all(fnmatch.fnmatchcase(word, each) for word, each in zip(words, patterns, strict=True))
+    return len(words) == len(patterns) and all(
+        fnmatch.fnmatchcase(word, each) for word, each in zip(words, patterns, strict=True)
+    )
 
 
 def schema() -> str:

@@ -18,9 +18,14 @@ from imagebuild.release_line.model import Config
 
 
 def load(file: Path, store: Path) -> Config:
-    """Read a configuration. Raises UsageError with every error in it, one line each: file, line, key, what is wrong."""
+    """Read a configuration. Raises UsageError with every error in it, one line each: file, line, key, what is
+    wrong.
+    """
     if re.search(r"[\x00-\x1f\x7f]", str(store.absolute())):
-        raise UsageError(f"the path of the store has control characters: {str(store.absolute())!r}", hint="give --store another directory")
+        raise UsageError(
+            f"the path of the store has control characters: {str(store.absolute())!r}",
+            hint="give --store another directory",
+        )
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -40,7 +45,10 @@ def load(file: Path, store: Path) -> Config:
     except ValidationError as error:
         problems += [_problem(file, node, dict(each)) for each in error.errors()]
     else:
-        problems += [f"{file}:{_line(node, [*key.split('.')])}: {key}: {says}" for key, says in naming.check(_names(config))]
+        problems += [
+            f"{file}:{_line(node, [*key.split('.')])}: {key}: {says}"
+            for key, says in naming.check(_names(config))
+        ]
     if problems:
         raise UsageError("\n".join(problems), hint="`imagebuild config --schema` prints what may stand there")
     return config
@@ -50,25 +58,41 @@ def _names(config: Config) -> naming.Line:
     """Return what the names of a release line are made of, each with the key that says it."""
     installer, publish = config.installer, config.publish
     names = {f"images.{key}.name": image.name for key, image in config.images.items()}
-    formats = {f"images.{key}.name": frozenset(image.formats.model_dump(by_alias=True, exclude_none=True)) for key, image in config.images.items()}
+    formats = {
+        f"images.{key}.name": frozenset(image.formats.model_dump(by_alias=True, exclude_none=True))
+        for key, image in config.images.items()
+    }
     if installer is not None:
         names["installer.name"], formats["installer.name"] = installer.name, frozenset({"iso"})
     return naming.Line(
-        product=config.product, release=config.release, arch=config.arch, arches=publish.arches, compose=publish.compose, nightly=publish.nightly,
-        variants={"publish.variants.iso": publish.variants.iso, "publish.variants.images": publish.variants.images}, names=names, formats=formats,
+        product=config.product,
+        release=config.release,
+        arch=config.arch,
+        arches=publish.arches,
+        compose=publish.compose,
+        nightly=publish.nightly,
+        variants={
+            "publish.variants.iso": publish.variants.iso,
+            "publish.variants.images": publish.variants.images,
+        },
+        names=names,
+        formats=formats,
         installer_variant=installer.variant if installer is not None else None,
-    )  # fmt: skip
+    )
 
 
 def _substitute(value: Any, store: str) -> Any:
     if isinstance(value, dict):
-        return {key: (_substitute(each, store) if key != "files" else each) for key, each in value.items()}
+        return {key: _substitute(each, store) if key != "files" else each for key, each in value.items()}
     if isinstance(value, list):
         return [_substitute(each, store) for each in value]
     if not isinstance(value, str):
         return value
     # in an address the path is quoted, and unquoted where it becomes a path again (files.path_of)
-    return value.replace("${store}", files.url(Path(store)).removeprefix(files.FILE_URL) if re.match(r"[a-z0-9]+://", value) else store)
+    return value.replace(
+        "${store}",
+        files.url(Path(store)).removeprefix(files.FILE_URL) if re.match(r"[a-z0-9]+://", value) else store,
+    )
 
 
 def _repeated(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
@@ -87,9 +111,15 @@ def _problem(file: Path, node: yaml.Node, error: dict[str, Any]) -> str:
         location.pop()
     line = _line(node, location)
     key = ".".join(str(part) for part in location) or "(the whole file)"
-    text = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(error["type"], error["msg"].removeprefix("Value error, "))
+    text = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(
+        error["type"], error["msg"].removeprefix("Value error, ")
+    )
     given = error.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float) and error["type"] not in ("extra_forbidden", "missing") else ""
+    shown = (
+        f" (given: {given!r})"
+        if isinstance(given, str | int | float) and error["type"] not in ("extra_forbidden", "missing")
+        else ""
+    )
     # who wrote a password into an address does not want to read it in a log
     shown = re.sub(r"//[^/@\s]*@", "//…@", shown)
     return f"{file}:{line}: {key}: {text}{shown}"
@@ -118,7 +148,13 @@ def find(ref: str, store: Path) -> tuple[Path, Config]:
     found = [(file, config) for file, config in loaded if config.builds(ref)]
     if not found:
         known = [pattern for _, config in loaded for pattern in config.refs]
-        raise UsageError(f"no configuration builds the ref {ref}", hint=f"the patterns are: {', '.join(known)}; or give --config FILE")
+        raise UsageError(
+            f"no configuration builds the ref {ref}",
+            hint=f"the patterns are: {', '.join(known)}; or give --config FILE",
+        )
     if len(found) > 1:
-        raise UsageError(f"several configurations build {ref}: {', '.join(str(file) for file, _ in found)}", hint="give --config FILE")
+        raise UsageError(
+            f"several configurations build {ref}: {', '.join(str(file) for file, _ in found)}",
+            hint="give --config FILE",
+        )
     return found[0]

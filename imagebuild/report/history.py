@@ -1,4 +1,6 @@
-"""The last builds: what they made, how that ended, and where the time went: for the terminal, as a page, as a Chrome trace."""
+"""The last builds: what they made, how that ended, and where the time went: for the terminal, as a page, as a
+Chrome trace.
+"""
 
 import html
 import json
@@ -38,10 +40,11 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """One build: what it used (`steps` of them), what of that it built itself, and the cells of its verdicts by state.
+    """One build: what it used (`steps` of them), what of that it built itself, and the cells of its verdicts
+    by state.
 
-    `state` is running, interrupted, over, or empty (an older imagebuild's); `seen` is its last sign of life (seconds since 1970);
-    `logs` are those of the steps that run.
+    `state` is running, interrupted, over, or empty (an older imagebuild's); `seen` is its last sign of life
+    (seconds since 1970); `logs` are those of the steps that run.
     """
 
     name: str
@@ -69,7 +72,9 @@ class Build:
         """From the first step's beginning to the last one's end; of one that runs: so far."""
         if self.state == RUNNING:
             return self.seen - self.begun.timestamp()
-        return max((each.end for each in self.spans), default=0.0) - min((each.begin for each in self.spans), default=0.0)
+        return max((each.end for each in self.spans), default=0.0) - min(
+            (each.begin for each in self.spans), default=0.0
+        )
 
     @property
     def outcome(self) -> str:
@@ -77,7 +82,9 @@ class Build:
         failed = [each.step for each in self.spans if each.state == "failed"]
         if self.state == RUNNING:
             now = ", ".join(each.step for each in self.spans if each.state == RUNNING)
-            return f"running: {now or 'between two steps'}" + (f"; failed so far: {', '.join(failed)}" if failed else "")
+            return f"running: {now or 'between two steps'}" + (
+                f"; failed so far: {', '.join(failed)}" if failed else ""
+            )
         if self.state == INTERRUPTED:
             return f"interrupted at {datetime.fromtimestamp(self.seen, UTC):%H:%M:%S}"
         if failed:
@@ -95,40 +102,76 @@ def builds_of(store: Store, count: int) -> list[Build]:
             value = record.value if record is not None else None
             if isinstance(value, dict) and isinstance(value.get("cells"), list):
                 cells.update(str(cell["state"]) for cell in value["cells"])
-        rows = [Span(**{key: span[key] for key in ("step", "begin", "end", "state", "background")}) for span in known.spans]
+        rows = [
+            Span(**{key: span[key] for key in ("step", "begin", "end", "state", "background")})
+            for span in known.spans
+        ]
         # what runs, or was cut short, has a bar, too
         rows += [
-            Span(step=span["step"], begin=span["begin"], end=max(known.seen, span["begin"]), state=known.state, background=span["background"])
+            Span(
+                step=span["step"],
+                begin=span["begin"],
+                end=max(known.seen, span["begin"]),
+                state=known.state,
+                background=span["background"],
+            )
             for span in known.now
         ]
         found.append(
             Build(
-                name=known.name, steps=len(known.used), spans=tuple(rows), cells=cells, state=known.state, seen=known.seen, process=known.process,
-                logs={span["step"]: store.root / "scratch" / f"{span['kind']}-{span['key']}" / "log" for span in known.now},
+                name=known.name,
+                steps=len(known.used),
+                spans=tuple(rows),
+                cells=cells,
+                state=known.state,
+                seen=known.seen,
+                process=known.process,
+                logs={
+                    span["step"]: store.root / "scratch" / f"{span['kind']}-{span['key']}" / "log"
+                    for span in known.now
+                },
                 complete=all(record is not None for record in records.values()),
             )
-        )  # fmt: skip
+        )
     return found
 
 
 def bars(build: Build, width: int = WIDTH) -> list[tuple[str, str, str]]:
-    """Return (step, bar, seconds) of each step, in the order in which they began: the bar lies where the step lay in time."""
+    """Return (step, bar, seconds) of each step, in the order in which they began: the bar lies where the step
+    lay in time.
+    """
     begin, whole = min((each.begin for each in build.spans), default=0.0), build.seconds or 1.0
     rows = []
     for span in sorted(build.spans, key=lambda each: each.begin):
         first = int(width * (span.begin - begin) / whole)
         length = max(1, round(width * (span.end - span.begin) / whole))
         mark = "░" if span.background else "█"
-        rows.append((span.step, " " * first + mark * min(length, width - first if first < width else 1), f"{span.end - span.begin:.1f}"))
+        rows.append(
+            (
+                span.step,
+                " " * first + mark * min(length, width - first if first < width else 1),
+                f"{span.end - span.begin:.1f}",
+            )
+        )
     return rows
 
 
 def trace(builds: Sequence[Build]) -> str:
-    """Return builds as a Chrome trace (Trace Event Format, complete events `X`; microseconds): Perfetto and chrome://tracing open it."""
+    """Return builds as a Chrome trace (Trace Event Format, complete events `X`; microseconds): Perfetto and
+    chrome://tracing open it.
+    """
     events: list[dict[str, Any]] = []
     for number, build in enumerate(builds):
         lanes: list[float] = []
-        events.append({"name": "process_name", "ph": "M", "pid": number, "tid": 0, "args": {"name": f"build {build.name}"}})
+        events.append(
+            {
+                "name": "process_name",
+                "ph": "M",
+                "pid": number,
+                "tid": 0,
+                "args": {"name": f"build {build.name}"},
+            }
+        )
         for span in sorted(build.spans, key=lambda each: each.begin):
             lane = next((at for at, end in enumerate(lanes) if end <= span.begin), len(lanes))
             lanes[lane:] = [span.end, *lanes[lane + 1 :]]
@@ -152,14 +195,17 @@ def page(builds: Sequence[Build]) -> str:
     for build in builds:
         verdict = ", ".join(f"{count} {state}" for state, count in sorted(build.cells.items()))
         parts.append(
-            f"<h2>{build.begun:%Y-%m-%d %H:%M} UTC: {html.escape(build.outcome)}</h2><p>{build.seconds:.0f} s; {html.escape(verdict)}</p>"
+            f"<h2>{build.begun:%Y-%m-%d %H:%M} UTC: {html.escape(build.outcome)}</h2><p>{build.seconds:.0f}"
+            f" s; {html.escape(verdict)}</p>"
         )
         begin, whole = min((each.begin for each in build.spans), default=0.0), build.seconds or 1.0
         for span in sorted(build.spans, key=lambda each: each.begin):
             left, width = 100 * (span.begin - begin) / whole, 100 * (span.end - span.begin) / whole
             kind = f"{span.state}{' background' if span.background else ''}"
             parts.append(
-                f'<div class="row"><span>{html.escape(span.step)}</span><span class="lane"><i class="{html.escape(kind)}" '
-                f'style="left:{left:.2f}%;width:{width:.2f}%"></i></span><span>{span.end - span.begin:.1f} s</span></div>'
+                f'<div class="row"><span>{html.escape(span.step)}</span><span class="lane"><i'
+                f' class="{html.escape(kind)}"'
+                f' style="left:{left:.2f}%;width:{width:.2f}%"></i></span><span>{span.end - span.begin:.1f}'
+                " s</span></div>"
             )
     return "".join(parts) + "</body></html>\n"

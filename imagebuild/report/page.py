@@ -24,41 +24,70 @@ ORDER = (*[name for name, _ in PHASES], "ssh")
 
 
 def write_page(file: Path, title: str, cells: Sequence[Found]) -> None:
-    """Write the matrix, the chart of boot phases and every cell with its evidence; links are relative to the page."""
+    """Write the matrix, the chart of boot phases and every cell with its evidence; links are relative to the
+    page.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(shared_directory("templates")), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(shared_directory("templates")),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters["css"] = lambda state: str(state).replace(" ", "-")
     verdicts = _verdicts(file.parent, cells)
     criteria = dict.fromkeys(cell.criterion for cell, _ in cells)
     rows = [
-        {"criterion": name, "cells": [next((each for each in one["cells"] if each["criterion"] == name), None) for one in verdicts]}
+        {
+            "criterion": name,
+            "cells": [
+                next((each for each in one["cells"] if each["criterion"] == name), None) for one in verdicts
+            ],
+        }
         for name in criteria
     ]
     counts = Counter(cell.state for cell, _ in cells)
     text = environment.get_template("report.html.j2").render(
-        title=title, verdicts=verdicts, rows=rows, counts=[(state, counts[state]) for state in State if counts[state]],
+        title=title,
+        verdicts=verdicts,
+        rows=rows,
+        counts=[(state, counts[state]) for state in State if counts[state]],
         charts=[chart for one in verdicts for chart in one["charts"]],
-    )  # fmt: skip
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
 
 
 def _verdicts(base: Path, cells: Sequence[Found]) -> list[dict[str, Any]]:
     found = []
-    for artifact, firmware, place in dict.fromkeys((cell.artifact, cell.firmware, place) for cell, place in cells):
-        mine = [cell for cell, where in cells if (cell.artifact, cell.firmware, where) == (artifact, firmware, place)]
+    for artifact, firmware, place in dict.fromkeys(
+        (cell.artifact, cell.firmware, place) for cell, place in cells
+    ):
+        mine = [
+            cell
+            for cell, where in cells
+            if (cell.artifact, cell.firmware, where) == (artifact, firmware, place)
+        ]
         files = [one for one in sorted(place.rglob("*")) if one.is_file()] if place.is_dir() else []
         anchor = "v" + hashlib.sha256(f"{artifact} {firmware}".encode()).hexdigest()[:10]
         found.append(
             {
-                "artifact": artifact, "firmware": str(firmware), "anchor": anchor,
+                "artifact": artifact,
+                "firmware": str(firmware),
+                "anchor": anchor,
                 "cells": [_cell(base, cell, place, anchor) for cell in mine],
                 "charts": _charts(f"{artifact}, {firmware}", place),
-                "files": [{"name": str(one.relative_to(place)), "href": _href(base, one)} for one in files if one.suffix != ".png"],
-                "shots": [{"name": str(one.relative_to(place)), "href": _href(base, one)} for one in files if one.suffix == ".png"],
+                "files": [
+                    {"name": str(one.relative_to(place)), "href": _href(base, one)}
+                    for one in files
+                    if one.suffix != ".png"
+                ],
+                "shots": [
+                    {"name": str(one.relative_to(place)), "href": _href(base, one)}
+                    for one in files
+                    if one.suffix == ".png"
+                ],
             }
-        )  # fmt: skip
+        )
     return found
 
 
@@ -71,11 +100,17 @@ def _cell(base: Path, cell: Cell, place: Path, anchor: str) -> dict[str, Any]:
     )
     shown = text if len(text) <= EXCERPT else f"{text[: EXCERPT // 2]}\n[…]\n{text[-EXCERPT // 2 :]}"
     return {
-        "criterion": cell.criterion, "state": str(cell.state), "reason": cell.reason, "seconds": cell.seconds, "carried": cell.carried,
-        "anchor": f"{anchor}-{cell.criterion}", "href": _href(base, log), "name": cell.evidence,
+        "criterion": cell.criterion,
+        "state": str(cell.state),
+        "reason": cell.reason,
+        "seconds": cell.seconds,
+        "carried": cell.carried,
+        "anchor": f"{anchor}-{cell.criterion}",
+        "href": _href(base, log),
+        "name": cell.evidence,
         # control characters of consoles are no text
         "excerpt": "".join(each for each in shown if each.isprintable() or each == "\n"),
-    }  # fmt: skip
+    }
 
 
 def _href(base: Path, file: Path) -> str:
@@ -85,7 +120,11 @@ def _href(base: Path, file: Path) -> str:
 def _charts(title: str, place: Path) -> list[dict[str, Any]]:
     file = place / "boots.json"
     boots = json.loads(file.read_text()) if file.exists() else []
-    return [_chart(f"{title}: {each['name']} boot{_note(each)}", each["phases"]) for each in boots if each["phases"]]
+    return [
+        _chart(f"{title}: {each['name']} boot{_note(each)}", each["phases"])
+        for each in boots
+        if each["phases"]
+    ]
 
 
 def _note(boot: Mapping[str, Any]) -> str:
@@ -93,7 +132,9 @@ def _note(boot: Mapping[str, Any]) -> str:
 
 
 def _chart(title: str, phases: Mapping[str, float]) -> dict[str, Any]:
-    """Return a bar: each phase lasts until the next one begins. `phases` maps a phase to seconds since power-on."""
+    """Return a bar: each phase lasts until the next one begins. `phases` maps a phase to seconds since
+    power-on.
+    """
     reached = sorted((seconds, name) for name, seconds in phases.items())
     begins = [0.0, *(seconds for seconds, _ in reached[1:])]
     ends = [seconds for seconds, _ in reached[1:]] + [reached[-1][0]]
@@ -104,11 +145,17 @@ def _chart(title: str, phases: Mapping[str, float]) -> dict[str, Any]:
         if end > begin
     ]
     total = reached[-1][0] or 1.0
-    return {"title": title, "seconds": reached[-1][0], "phases": [bar | {"percent": 100 * bar["seconds"] / total} for bar in bars]}
+    return {
+        "title": title,
+        "seconds": reached[-1][0],
+        "phases": [bar | {"percent": 100 * bar["seconds"] / total} for bar in bars],
+    }
 
 
 def write_junit(file: Path, cells: Sequence[Found]) -> None:
-    """Write all cells as one JUnit file: a suite per artifact and firmware. Not tested and not applicable are *skipped*, with the reason."""
+    """Write all cells as one JUnit file: a suite per artifact and firmware. Not tested and not applicable are
+    *skipped*, with the reason.
+    """
     document = JUnitXml("imagebuild")
     for artifact, firmware in dict.fromkeys((cell.artifact, cell.firmware) for cell, _ in cells):
         suite = TestSuite(f"{artifact} {firmware}")
@@ -132,6 +179,8 @@ def _case(cell: Cell, place: Path) -> TestCase:
     elif cell.state in (State.NOT_TESTED, State.NOT_APPLICABLE, State.WAIVED):
         case.result = [Skipped(reason, str(cell.state))]
     case.system_out = (
-        f"{cell.reason}\nevidence: {place / cell.evidence}" if cell.reason.isprintable() else f"evidence: {place / cell.evidence}"
+        f"{cell.reason}\nevidence: {place / cell.evidence}"
+        if cell.reason.isprintable()
+        else f"evidence: {place / cell.evidence}"
     )
     return case

@@ -1,1 +1,3 @@
-"""The library face: what a command, a notebook or another program asks for, from preparing a build to its release."""
+"""The library face: what a command, a notebook or another program asks for, from preparing a build to its
+release.
+"""

@@ -20,7 +20,8 @@ from imagebuild.tools.access import access_to
 
 GIB = 1024**3
 QUICK_QEMU = 10
-# what one build of a release line takes: store, cache and guests (measured on the demo: 12 GiB; twice that is comfortable)
+# what one build of a release line takes: store, cache and guests (measured on the demo: 12 GiB; twice that is
+# comfortable)
 WANTED_SPACE = 25 * GIB
 # one guest of 2 GiB, compression, the appliance
 WANTED_MEMORY = 6 * GIB
@@ -46,7 +47,9 @@ MODULES = {"gi": ("python3-gi gir1.2-ostree-1.0", "python3-gobject ostree-libs")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line: what was looked at, how it is, what mends it (empty when nothing needs to). `needed`: without it nothing is built."""
+    """One line: what was looked at, how it is, what mends it (empty when nothing needs to). `needed`: without
+    it nothing is built.
+    """
 
     what: str
     says: str
@@ -92,18 +95,26 @@ def _accelerator() -> Finding:
     says = f"{found.name}, {found.slowness:.1f} times slower than native ({found.reason})"
     # emulation works: it only takes longer
     return Finding(
-        what="accelerator", says=says, fix="" if found.name == "kvm" else "a host with a working /dev/kvm is that much faster", needed=False
+        what="accelerator",
+        says=says,
+        fix="" if found.name == "kvm" else "a host with a working /dev/kvm is that much faster",
+        needed=False,
     )
 
 
 def _emulator() -> Finding:
-    """Say what an older QEMU costs where guests are emulated: 10.0 is the first whose string operations are quick (its release notes)."""
+    """Say what an older QEMU costs where guests are emulated: 10.0 is the first whose string operations are
+    quick (its release notes).
+    """
     said = command.version(accelerator.QEMU)
     found = re.match(r"(\d+)\.", said)
     old = found is not None and int(found[1]) < QUICK_QEMU
     fix = "Debian 12: qemu-system-x86 from bookworm-backports (.ci/bootstrap does it)" if old else ""
     return Finding(
-        what="emulator", says=f"{said}; emulated guests cost about 1.3 times what they cost with QEMU 10" if old else said, fix=fix, needed=False
+        what="emulator",
+        says=f"{said}; emulated guests cost about 1.3 times what they cost with QEMU 10" if old else said,
+        fix=fix,
+        needed=False,
     )
 
 
@@ -112,9 +123,14 @@ def _firmware(firmware: Firmware) -> Finding:
         digest = qemu.firmware_digest(firmware)
     except (BuildError, OSError) as error:
         return Finding(
-            what=f"firmware {firmware}", says=str(error), fix="apt-get install ovmf seabios, or dnf install edk2-ovmf seabios-bin"
+            what=f"firmware {firmware}",
+            says=str(error),
+            fix="apt-get install ovmf seabios, or dnf install edk2-ovmf seabios-bin",
         )
-    return Finding(what=f"firmware {firmware}", says=f"there ({digest[:12]})" if firmware is Firmware.UEFI else "SeaBIOS comes with QEMU")
+    return Finding(
+        what=f"firmware {firmware}",
+        says=f"there ({digest[:12]})" if firmware is Firmware.UEFI else "SeaBIOS comes with QEMU",
+    )
 
 
 def _ways() -> Iterator[Finding]:
@@ -124,7 +140,12 @@ def _ways() -> Iterator[Finding]:
         fix = "" if not reason or works else guestfs.HINT
         yield Finding(what=f"populating disks: {name}", says=reason or "works", fix=fix, needed=not works)
     reason = guestfs.missing()
-    yield Finding(what="appliance (libguestfs)", says=reason or "can be tried", fix=guestfs.HINT if reason else "", needed=False)
+    yield Finding(
+        what="appliance (libguestfs)",
+        says=reason or "can be tried",
+        fix=guestfs.HINT if reason else "",
+        needed=False,
+    )
 
 
 def _program(name: str, *, needed: bool) -> Finding:
@@ -132,7 +153,12 @@ def _program(name: str, *, needed: bool) -> Finding:
         return Finding(what=name, says=command.version(name), needed=needed)
     debian, fedora = command.PACKAGES.get(name, ("", ""))
     known = [f"apt-get install {debian}" if debian else "", f"dnf install {fedora}" if fedora else ""]
-    return Finding(what=name, says="not installed", fix=", or ".join(filter(None, known)) or f"install {name}", needed=needed)
+    return Finding(
+        what=name,
+        says="not installed",
+        fix=", or ".join(filter(None, known)) or f"install {name}",
+        needed=needed,
+    )
 
 
 def _space(store: Path) -> Finding:
@@ -142,7 +168,11 @@ def _space(store: Path) -> Finding:
     return Finding(
         what="space",
         says=says,
-        fix="" if free >= WANTED_SPACE else f"imagebuild prune, or --store on a file system with {WANTED_SPACE // GIB} GiB",
+        fix=(
+            ""
+            if free >= WANTED_SPACE
+            else f"imagebuild prune, or --store on a file system with {WANTED_SPACE // GIB} GiB"
+        ),
     )
 
 
@@ -152,7 +182,11 @@ def _memory() -> Finding:
     return Finding(
         what="memory",
         says=says,
-        fix="" if total >= WANTED_MEMORY else f"{WANTED_MEMORY // GIB} GiB are needed for a guest and what runs beside it",
+        fix=(
+            ""
+            if total >= WANTED_MEMORY
+            else f"{WANTED_MEMORY // GIB} GiB are needed for a guest and what runs beside it"
+        ),
     )
 
 
@@ -185,9 +219,15 @@ def release_line(config: Config) -> Iterator[Finding]:
 
 def _lorax_fix(reason: str) -> str:
     if "is not that of" in reason:
-        return "run the release's own lorax in a container of it, or give its templates as installer.lorax.sharedir"
+        return (
+            "run the release's own lorax in a container of it, or give its templates as"
+            " installer.lorax.sharedir"
+        )
     if "does not work" in reason:
-        return "install what it lacks (dnf reinstall lorax); installer.lorax.python and python_path say which one is meant"
+        return (
+            "install what it lacks (dnf reinstall lorax); installer.lorax.python and python_path say which"
+            " one is meant"
+        )
     return "dnf install lorax (Fedora), and installer.lorax.sources" if reason else ""
 
 
@@ -202,7 +242,9 @@ def _tls(tree: TreeConfig) -> Finding:
 def _signing(config: Config) -> Finding:
     signing = config.publish.signing
     if signing is None:
-        return Finding(what="signing key", says="not configured", fix="publish: {signing: {user: FINGERPRINT}}")
+        return Finding(
+            what="signing key", says="not configured", fix="publish: {signing: {user: FINGERPRINT}}"
+        )
     if signing.generate and signing.homedir is not None and not Path(signing.homedir).is_dir():
         return Finding(what="signing key", says=f"will be made for {signing.user} (a demonstration)")
     try:

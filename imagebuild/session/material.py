@@ -11,7 +11,9 @@ from imagebuild.session import outcome as report
 from imagebuild.stages.tree import Before
 
 
-def material_of(config: Config, pipeline: Pipeline, outcome: Outcome, host: Host, before: Before, created: int) -> Material:
+def material_of(
+    config: Config, pipeline: Pipeline, outcome: Outcome, host: Host, before: Before, created: int
+) -> Material:
     """Gather the material of a build that came past its gate."""
     downloads: tuple[Image | IsoImage, ...] = (
         *(outcome.value(one) for one in pipeline.isos),
@@ -23,8 +25,17 @@ def material_of(config: Config, pipeline: Pipeline, outcome: Outcome, host: Host
     # a configuration may have more kickstarts than its downloads are made with
     used = {name: outcome.values[one] for name, one in pipeline.kickstarts.items() if one in outcome.values}
     return Material(
-        config=config, gate=key_of(pipeline.release), tree=outcome.value(pipeline.tree),
-        previous=next((outcome.value(one) for one in pipeline.previous), None), why_no_previous=before.why_not, downloads=downloads,
-        cells=tuple(report.cells_of(pipeline, outcome)), kickstarts={name: kickstart.file for name, kickstart in used.items()},
-        tools=tools, accelerator=host.accelerator.name, slowness=host.accelerator.slowness, today=host.today, created=created,
-    )  # fmt: skip
+        config=config,
+        gate=key_of(pipeline.release),
+        tree=outcome.value(pipeline.tree),
+        previous=next((outcome.value(one) for one in pipeline.previous), None),
+        why_no_previous=before.why_not,
+        downloads=downloads,
+        cells=tuple(report.cells_of(pipeline, outcome)),
+        kickstarts={name: kickstart.file for name, kickstart in used.items()},
+        tools=tools,
+        accelerator=host.accelerator.name,
+        slowness=host.accelerator.slowness,
+        today=host.today,
+        created=created,
+    )

@@ -30,7 +30,9 @@ STYLES = {
 
 
 def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
-    """Return every cell there is and the directory of its evidence: of verdicts, and of smoke tests that failed."""
+    """Return every cell there is and the directory of its evidence: of verdicts, and of smoke tests that
+    failed.
+    """
     found: list[tuple[Cell, Path]] = []
     tests: tuple[Step[Any], ...] = (*pipeline.installations, *pipeline.verdicts)
     for one in tests:
@@ -45,7 +47,10 @@ def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
 
 def write_verdict(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
     """Write the matrix as data; `evidence` becomes an absolute path."""
-    rows = [{**TypeAdapter(Cell).dump_python(cell, mode="json"), "evidence": str(place / cell.evidence)} for cell, place in cells]
+    rows = [
+        {**TypeAdapter(Cell).dump_python(cell, mode="json"), "evidence": str(place / cell.evidence)}
+        for cell, place in cells
+    ]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows, indent=1) + "\n")
 
@@ -63,7 +68,9 @@ def show_artifacts(console: Console, images: Sequence[tuple[Image | IsoImage, Pa
 
 
 def show_criteria(console: Console, cells: Sequence[tuple[Cell, Path]]) -> None:
-    """Print the matrix: a row per criterion and artifact, a column per firmware; then the reason of whatever did not pass."""
+    """Print the matrix: a row per criterion and artifact, a column per firmware; then the reason of whatever
+    did not pass.
+    """
     if not cells:
         return
     firmwares = sorted({cell.firmware for cell, _ in cells})
@@ -78,7 +85,10 @@ def show_criteria(console: Console, cells: Sequence[tuple[Cell, Path]]) -> None:
     for cell, place in cells:
         if cell.state not in (State.PASSED, State.NOT_APPLICABLE):
             console.print(
-                Text(f"{cell.artifact}, {cell.firmware}: {cell.criterion}: {cell.state}: {cell.reason}", style=STYLES[cell.state])
+                Text(
+                    f"{cell.artifact}, {cell.firmware}: {cell.criterion}: {cell.state}: {cell.reason}",
+                    style=STYLES[cell.state],
+                )
             )
             console.print(f"  evidence: {place / cell.evidence}", highlight=False, soft_wrap=True)
     for place in dict.fromkeys(place for _, place in cells):
@@ -91,7 +101,9 @@ def _state(cell: Cell | None) -> Text:
 
 def show_error(console: Console, error: BuildError, *, where: str = "") -> None:
     """Print an error: what happened, what to do next, where to read more."""
-    console.print(Text(f"imagebuild: {where + ': ' if where else ''}{error.message}", style="red"), soft_wrap=True)
+    console.print(
+        Text(f"imagebuild: {where + ': ' if where else ''}{error.message}", style="red"), soft_wrap=True
+    )
     if error.hint:
         console.print(Text(f"  try: {error.hint}"), soft_wrap=True)
     if error.log is not None:

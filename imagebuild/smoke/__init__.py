@@ -1,1 +1,3 @@
-"""The trial of a host, in the order of use: machine, host, journey, suite, cells; hosts, storage and criteria below it."""
+"""The trial of a host, in the order of use: machine, host, journey, suite, cells; hosts, storage and criteria
+below it.
+"""

@@ -1,4 +1,6 @@
-"""Any image file, ours or not: what format it is, what it holds, whether it meets the criteria; and a console on a throw-away copy."""
+"""Any image file, ours or not: what format it is, what it holds, whether it meets the criteria; and a console
+on a throw-away copy.
+"""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -18,8 +20,16 @@ from imagebuild.tools import qemu
 from imagebuild.tools.accelerator import Accelerator
 
 # on which controller the users of a disk have it; vmdk is VMware's, the others' firmware emulates IDE
-CONTROLLERS = {"vmdk": Controller.PVSCSI, "vpc": Controller.IDE, "vhdx": Controller.IDE, "vdi": Controller.IDE}
-KNOWN = "raw, qcow2, vmdk, vhd, vhdx, vdi, an installer ISO; any of them in xz, zst, gz, bz2, lz4; Vagrant boxes, OVA, and tar or zip archives of one"
+CONTROLLERS = {
+    "vmdk": Controller.PVSCSI,
+    "vpc": Controller.IDE,
+    "vhdx": Controller.IDE,
+    "vdi": Controller.IDE,
+}
+KNOWN = (
+    "raw, qcow2, vmdk, vhd, vhdx, vdi, an installer ISO; any of them in xz, zst, gz, bz2, lz4; Vagrant boxes,"
+    " OVA, and tar or zip archives of one"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +41,9 @@ class Peeked:
 
 
 def recognise(file: Path) -> str:
-    """Return an image's format by its content: qcow2, raw.xz, iso, vagrant-libvirt, ova, raw.tar.gz … Raises UsageError, BuildError."""
+    """Return an image's format by its content: qcow2, raw.xz, iso, vagrant-libvirt, ova, raw.tar.gz … Raises
+    UsageError, BuildError.
+    """
     packed, kind = _look(file)
     if kind == "tar":
         paths = []
@@ -63,8 +75,12 @@ def _members(file: Path, packed: Sequence[str]) -> Iterator[tuple[str, IO[bytes]
 
 
 @contextlib.contextmanager
-def opened(file: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Iterator[tuple[Unpacked, bool]]:
-    """Yield the disk of an image as its users would boot it, and whether an installer ISO was installed first. Raises BuildError, UsageError."""
+def opened(
+    file: Path, work: Path, firmware: Firmware, accelerator: Accelerator
+) -> Iterator[tuple[Unpacked, bool]]:
+    """Yield the disk of an image as its users would boot it, and whether an installer ISO was installed
+    first. Raises BuildError, UsageError.
+    """
     unpacked = _unpacked(file, work, layers.DEEPEST)
     if unpacked.format == "iso":
         yield _installed(unpacked.disk, work, firmware, accelerator), True
@@ -81,8 +97,12 @@ def _unpacked(file: Path, work: Path, depth: int) -> Unpacked:
         kind = "vpc" if kind == "raw" and layers.is_fixed_vhd(disk) else kind
         return Unpacked(disk=disk, format=kind, controller=CONTROLLERS.get(kind, Controller.VIRTIO))
     if depth == 0:
-        raise BuildError(f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=archives.HOSTILE)
-    members = _members(file, packed) if kind == "tar" else archives.zipped(layers.unpacked(file, packed, work))
+        raise BuildError(
+            f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=archives.HOSTILE
+        )
+    members = (
+        _members(file, packed) if kind == "tar" else archives.zipped(layers.unpacked(file, packed, work))
+    )
     found = archives.disk_in(archives.extract(members, file.name, work), file.name)
     inner = _unpacked(found.file, work, depth - 1)
     return replace(inner, controller=found.controller or inner.controller, size=found.size or inner.size)
@@ -92,7 +112,11 @@ def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerat
     evidence = work / "installation"
     evidence.mkdir()
     disk = work / "installed.qcow2"
-    installation.install(installation.Bench(iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores), disk, evidence)
+    installation.install(
+        installation.Bench(iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores),
+        disk,
+        evidence,
+    )
     return Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO)
 
 
@@ -100,7 +124,10 @@ def peek(rig: Rig) -> Peeked:
     """Boot an image once, and ask what it is. Raises BuildError when it does not come up."""
     with booted(rig) as boot:
         if boot.host is None:
-            raise BuildError(f"{rig.artifact} does not say what it is: {boot.problem}", hint="give --commit to test it all the same")
+            raise BuildError(
+                f"{rig.artifact} does not say what it is: {boot.problem}",
+                hint="give --commit to test it all the same",
+            )
         return _asked(boot.host)
 
 
@@ -109,5 +136,7 @@ def _asked(host: Host) -> Peeked:
     host.commands = commands_of(kind)[0]
     deployment = host.booted()
     if not deployment.commit:
-        raise BuildError("what is in the image has not booted an OSTree deployment", hint="is it an atomic host?")
+        raise BuildError(
+            "what is in the image has not booted an OSTree deployment", hint="is it an atomic host?"
+        )
     return Peeked(deployment=deployment, kind=kind)

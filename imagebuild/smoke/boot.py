@@ -1,8 +1,9 @@
 """Watching a guest boot: how far it got, how long each phase took, and when to give up.
 
-A boot ends with ssh's greeting; it is given up at a fatal line of the console or the screen, for lack of progress, and for time. Time is
-what the guest really had of its processors (`load.Meter`): a busy machine makes a boot long, not wrong. What is wrong with the image and
-what is wrong with the rig (QEMU, or a machine that is too busy) are told apart.
+A boot ends with ssh's greeting; it is given up at a fatal line of the console or the screen, for lack of
+progress, and for time. Time is what the guest really had of its processors (`load.Meter`): a busy machine
+makes a boot long, not wrong. What is wrong with the image and what is wrong with the rig (QEMU, or a machine
+that is too busy) are told apart.
 """
 
 import time
@@ -40,7 +41,8 @@ IDLE_BYTES = 4096
 PATIENCE = 3.0
 # a guest that waited less than that for a processor was not held up
 STARVED, STARVED_SECONDS = "the build host is too busy", 30.0
-# how much of the time it wanted to run a guest waits when it is starved: by itself, and when its kernel complains, too
+# how much of the time it wanted to run a guest waits when it is starved: by itself, and when its kernel
+# complains, too
 STARVED_SHARE, COMPLAINING_SHARE = 0.5, 0.2
 
 
@@ -58,7 +60,9 @@ class Movement:
         self._begun = running.meter.seconds
 
     def idle_seconds(self, *, processors: bool = True) -> float:
-        """Return for how long nothing has moved, in seconds that the guest had; `processors`: whether busy ones are movement."""
+        """Return for how long nothing has moved, in seconds that the guest had; `processors`: whether busy
+        ones are movement.
+        """
         now, seen = self._running.meter.seconds - self._begun, len(self._said(self._running))
         cpu, moved = self._running.cpu_seconds(), self._running.io_bytes()
         passed = now - self._since
@@ -70,9 +74,11 @@ class Movement:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """How a boot went: `problem` is empty when ssh answers; `phases` maps each phase to seconds since power-on (those of `load.Meter`).
+    """How a boot went: `problem` is empty when ssh answers; `phases` maps each phase to seconds since
+    power-on (those of `load.Meter`).
 
-    `rig`: the problem is the rig's, and says nothing of the image; `hung`: the guest stopped before userspace, on this QEMU at least.
+    `rig`: the problem is the rig's, and says nothing of the image; `hung`: the guest stopped before
+    userspace, on this QEMU at least.
     """
 
     problem: str
@@ -92,9 +98,11 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What is watched: its phases, what ends it at once, how long it may take (native seconds), and how to say that it was late or gone.
+    """What is watched: its phases, what ends it at once, how long it may take (native seconds), and how to
+    say that it was late or gone.
 
-    `said` is what the guest says: its console, or that and other logs. `quiet`: its kernel says nothing there, and is given more time.
+    `said` is what the guest says: its console, or that and other logs. `quiet`: its kernel says nothing
+    there, and is given more time.
     """
 
     phase: Callable[[str], str] = phase_reached
@@ -107,14 +115,20 @@ class Course:
 
 
 def starvation(meter: Meter, console: str) -> str:
-    """Return what says that a guest did not get its processors, by the machine's own count; empty when it did.
+    """Return what says that a guest did not get its processors, by the machine's own count; empty when it
+    did.
 
     The kernel's complaints alone are no proof: one that spins on a quiet machine has them, too.
     """
     complaint = stalled(console)
-    if meter.waited < STARVED_SECONDS or meter.share_waited < (COMPLAINING_SHARE if complaint else STARVED_SHARE):
+    if meter.waited < STARVED_SECONDS or meter.share_waited < (
+        COMPLAINING_SHARE if complaint else STARVED_SHARE
+    ):
         return ""
-    text = f"{STARVED}: of {meter.wall:.0f} s the guest ran {meter.ran:.0f} s and waited {meter.waited:.0f} s for a processor"
+    text = (
+        f"{STARVED}: of {meter.wall:.0f} s the guest ran {meter.ran:.0f} s and waited {meter.waited:.0f} s"
+        " for a processor"
+    )
     return text + (f"; its kernel says {complaint!r}" if complaint else "")
 
 
@@ -141,7 +155,9 @@ class Watcher:
 
     @property
     def had(self) -> float:
-        """How long that was for the guest, by the time it had of its processors: comparable between busy and quiet machines."""
+        """How long that was for the guest, by the time it had of its processors: comparable between busy and
+        quiet machines.
+        """
         return round(self.running.meter.seconds - self._before, 1)
 
     def look(self) -> str:
@@ -178,10 +194,14 @@ class Watcher:
         if not line:
             return None
         if TIMER in line:
-            return Problem(text=f"QEMU's timer came too late for the kernel's own check: {line}", rig=True, hung=True)
+            return Problem(
+                text=f"QEMU's timer came too late for the kernel's own check: {line}", rig=True, hung=True
+            )
         timeless = line.startswith(TIMELESS) and not stalled(line)
         starved = "" if timeless else starvation(self.running.meter, console)
-        return Problem(text=f"{starved}; what came of it: {line}", rig=True) if starved else Problem(text=line)
+        return (
+            Problem(text=f"{starved}; what came of it: {line}", rig=True) if starved else Problem(text=line)
+        )
 
     def _ended(self) -> Problem | None:
         if self.running.alive:
@@ -207,10 +227,14 @@ class Watcher:
         (self.evidence / "registers.txt").write_text("\n---\n".join(texts))
         first, second = (registers.read(text) for text in texts)
         spins = registers.spinning(first, second)
-        text = f"{problem}: {registers.describe(first, second) or 'its processors could not be looked at'} (registers.txt)"
+        text = (
+            f"{problem}: {registers.describe(first, second) or 'its processors could not be looked at'}"
+            " (registers.txt)"
+        )
         phase = phase_reached(console)
         kernel = phase in EARLY[2:] or any(processor.in_kernel for processor in second)
-        # an initramfs that waits for what does not come is the image's; a kernel that hangs is QEMU's, whatever its processors do
+        # an initramfs that waits for what does not come is the image's; a kernel that hangs is QEMU's,
+        # whatever its processors do
         if spins or phase == "kernel":
             return Problem(text=text, hung=True, rig=kernel)
         return self._blame(console, text)
@@ -223,7 +247,11 @@ class Watcher:
             return None
         late = f"{self.course.late} within {self.seconds:.0f} s"
         # what began as a kernel without a word may be one that hangs
-        return self._hang(console, late) if self._quiet(console) and self._early(console) else self._blame(console, late)
+        return (
+            self._hang(console, late)
+            if self._quiet(console) and self._early(console)
+            else self._blame(console, late)
+        )
 
     def _blame(self, console: str, problem: str) -> Problem:
         starved = starvation(self.running.meter, console)
@@ -231,9 +259,18 @@ class Watcher:
 
 
 def follow_boot(
-    running: Running, port: int, evidence: Path, *, cores: int, slowness: float, serial: Path, greets: Callable[[int], bool] = ssh.greets
+    running: Running,
+    port: int,
+    evidence: Path,
+    *,
+    cores: int,
+    slowness: float,
+    serial: Path,
+    greets: Callable[[int], bool] = ssh.greets,
 ) -> Watched:
-    """Watch a boot until ssh answers at a loopback port, or until it is over. A BIOS guest's screen goes to `screen.txt`."""
+    """Watch a boot until ssh answers at a loopback port, or until it is over. A BIOS guest's screen goes to
+    `screen.txt`.
+    """
     watcher = Watcher(running=running, evidence=evidence, cores=cores, slowness=slowness)
     while True:
         time.sleep(POLL_SECONDS)
@@ -242,5 +279,7 @@ def follow_boot(
             return Watched(problem="", phases=watcher.phases | {"ssh": watcher.had})
         problem = watcher.problem(console)
         if problem is not None:
-            text = describe_failure(problem.text, console or watcher.screen, evidence, phase=phase_reached(console), serial=serial)
+            text = describe_failure(
+                problem.text, console or watcher.screen, evidence, phase=phase_reached(console), serial=serial
+            )
             return Watched(problem=text, phases=watcher.phases, rig=problem.rig, hung=problem.hung)

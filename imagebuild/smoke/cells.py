@@ -1,9 +1,10 @@
-"""Finished cells of the verdict, kept between runs: a criterion is not tested again while nothing it depends on has changed.
+"""Finished cells of the verdict, kept between runs: a criterion is not tested again while nothing it depends
+on has changed.
 
-What the first boot has left is kept with them: when nothing is to be tested again, nothing boots, and the reader wants it all the same.
-A cell's key is made of the artifact's name and bytes, the criterion's source and that of everything it uses, firmware, QEMU, accelerator and
-what was expected. Cells that passed, were not applicable or flaky are kept; a failure is remembered, so that what passes at the second
-try is *flaky*.
+What the first boot has left is kept with them: when nothing is to be tested again, nothing boots, and the
+reader wants it all the same. A cell's key is made of the artifact's name and bytes, the criterion's source
+and that of everything it uses, firmware, QEMU, accelerator and what was expected. Cells that passed, were not
+applicable or flaky are kept; a failure is remembered, so that what passes at the second try is *flaky*.
 """
 
 import contextlib
@@ -30,15 +31,39 @@ BLOCK = 1 << 22
 UNUSED_DAYS = 90
 # what the first boot leaves beside the criteria's own logs (rig.py, suite.py)
 BOOT = (
-    "boots.json", "phases.json", "serial.log", "screen.png", "machine-id", "journal.txt", "journal.export", "systemd-analyze.txt",
-    "screen.txt", "serial-hung.log", "screen-hung.png", "registers-hung.txt", "cloud-init-status.json", "mounts.txt",
-)  # fmt: skip
+    "boots.json",
+    "phases.json",
+    "serial.log",
+    "screen.png",
+    "machine-id",
+    "journal.txt",
+    "journal.export",
+    "systemd-analyze.txt",
+    "screen.txt",
+    "serial-hung.log",
+    "screen-hung.png",
+    "registers-hung.txt",
+    "cloud-init-status.json",
+    "mounts.txt",
+)
 # where the artifact lies, how fast it runs and what is asked now do not change what it is found to be
-OUTSIDE = ("disk", "evidence", "accelerator", "repo", "cells", "criteria", "boot_only", "machine_ids", "cores")
+OUTSIDE = (
+    "disk",
+    "evidence",
+    "accelerator",
+    "repo",
+    "cells",
+    "criteria",
+    "boot_only",
+    "machine_ids",
+    "cores",
+)
 
 
 def content_digest(file: Path) -> str:
-    """Return a sha256 of a file's allocated blocks and where they lie: holes are not read (lseek(2), SEEK_DATA)."""
+    """Return a sha256 of a file's allocated blocks and where they lie: holes are not read (lseek(2),
+    SEEK_DATA).
+    """
     found = hashlib.sha256()
     with file.open("rb") as stream:
         size, offset = os.fstat(stream.fileno()).st_size, 0
@@ -58,7 +83,9 @@ def content_digest(file: Path) -> str:
 
 def disk_digest(file: Path, image_format: str) -> str:
     """Return a sha256 of a disk image and of everything it reads from (qemu-img(1), --backing-chain)."""
-    return hashlib.sha256("".join(content_digest(each) for each in qemu.chain(file, image_format)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(content_digest(each) for each in qemu.chain(file, image_format)).encode()
+    ).hexdigest()
 
 
 @functools.cache
@@ -66,7 +93,11 @@ def _used(module: str) -> str:
     # storage profiles are imported by name
     storage = sorted((Path(__file__).parent / "storage").glob("*.py"))
     return hashlib.sha256(
-        (source_digest(module) + source_digest("imagebuild.smoke.criteria.plugin") + "".join(each.read_text() for each in storage)).encode()
+        (
+            source_digest(module)
+            + source_digest("imagebuild.smoke.criteria.plugin")
+            + "".join(each.read_text() for each in storage)
+        ).encode()
     ).hexdigest()
 
 
@@ -78,12 +109,20 @@ class CellStore:
         data = TypeAdapter(Rig).dump_python(rig, mode="json")
         self._context = json.dumps(
             {name: value for name, value in data.items() if name not in OUTSIDE}
-            | {"qemu": command.version(QEMU), "accelerator": rig.accelerator.name, "cpu": rig.accelerator.model, "ovmf": qemu.firmware_digest(rig.firmware)},
+            | {
+                "qemu": command.version(QEMU),
+                "accelerator": rig.accelerator.name,
+                "cpu": rig.accelerator.model,
+                "ovmf": qemu.firmware_digest(rig.firmware),
+            },
             sort_keys=True,
         )
 
     def _directory(self, criterion: str, module: str) -> Path:
-        return self._place / hashlib.sha256(f"{criterion} {_used(module)} {self._context}".encode()).hexdigest()[:32]
+        return (
+            self._place
+            / hashlib.sha256(f"{criterion} {_used(module)} {self._context}".encode()).hexdigest()[:32]
+        )
 
     def _boot(self) -> Path:
         return self._directory("first boot", "imagebuild.smoke.rig")
@@ -128,11 +167,16 @@ class CellStore:
         file.write_bytes(log)
         with contextlib.suppress(FileNotFoundError):
             os.utime(directory)
-        reason = cell.reason or "kept: it passed before, and neither artifact, criterion, firmware nor QEMU have changed"
+        reason = (
+            cell.reason
+            or "kept: it passed before, and neither artifact, criterion, firmware nor QEMU have changed"
+        )
         return replace(cell, evidence=file.name, reason=reason)
 
     def keep(self, cell: Cell, module: str) -> Cell:
-        """Remember how a criterion ended; return the cell, which is *flaky* when it passed now and failed before."""
+        """Remember how a criterion ended; return the cell, which is *flaky* when it passed now and failed
+        before.
+        """
         directory = self._directory(cell.criterion, module)
         directory.mkdir(parents=True, exist_ok=True)
         failure = directory / "failure"
@@ -141,7 +185,9 @@ class CellStore:
                 failure.write_text(cell.reason)
             return cell
         if cell.state is State.PASSED and failure.exists():
-            reason = f"passed only at another try; before it failed: {failure.read_text().splitlines()[0][:300]}"
+            reason = (
+                f"passed only at another try; before it failed: {failure.read_text().splitlines()[0][:300]}"
+            )
             cell = replace(cell, state=State.FLAKY, reason=reason)
         if cell.state in (State.PASSED, State.FLAKY, State.NOT_APPLICABLE):
             log = self._rig.evidence / cell.evidence
@@ -153,7 +199,9 @@ class CellStore:
 
 
 def collect(place: Path) -> int:
-    """Remove the cells (or consoles that were kept) that no run has looked at for `UNUSED_DAYS`; return the bytes freed."""
+    """Remove the cells (or consoles that were kept) that no run has looked at for `UNUSED_DAYS`; return the
+    bytes freed.
+    """
     freed, oldest = 0, time.time() - UNUSED_DAYS * 24 * 3600
     for directory in list(place.iterdir()) if place.is_dir() else []:
         # builds go on meanwhile

@@ -1,4 +1,6 @@
-"""Containers that systemd starts: units of podman (Quadlet where the host has it), and `atomic`'s system containers."""
+"""Containers that systemd starts: units of podman (Quadlet where the host has it), and `atomic`'s system
+containers.
+"""
 
 import json
 
@@ -26,17 +28,23 @@ SYSTEM_UNIT = f"{SYSTEM_NAME}.service"
 # what the test has brought: whether these run is asked by criteria of their own, and no failure of the host's
 TEST_UNITS = (CONTAINER_UNIT, SYSTEM_UNIT)
 ARCHIVE = "/var/tmp/imagebuild-system.tar"
-# the first process of a container gets no signal that it does not ask for: without the trap every stop takes ten seconds
+# the first process of a container gets no signal that it does not ask for: without the trap every stop takes
+# ten seconds
 WAIT = ("sh", "-c", "trap exit TERM; sleep 1000000 & wait")
 
 
 def start_container_unit(host: Host, expected: Expected) -> str:
-    """Start a container as a unit that later boots start, too; return the unit's name, or nothing on a host without podman."""
+    """Start a container as a unit that later boots start, too; return the unit's name, or nothing on a host
+    without podman.
+    """
     if not host.has("podman"):
         return ""
     image = host.pull_container_image("podman", expected)
     if host.is_there(QUADLET):
-        text = f'[Container]\nImage={image}\nExec={WAIT[0]} {WAIT[1]} "{WAIT[2]}"\nNetwork=none\n\n[Install]\nWantedBy=multi-user.target\n'
+        text = (
+            f"[Container]\nImage={image}\nExec={WAIT[0]} {WAIT[1]}"
+            f' "{WAIT[2]}"\nNetwork=none\n\n[Install]\nWantedBy=multi-user.target\n'
+        )
         host.write(f"/etc/containers/systemd/{NAME}.container", text)
         host.succeeds("systemctl", "daemon-reload")
         host.succeeds("systemctl", "start", CONTAINER_UNIT, seconds=CONTAINER_SECONDS)
@@ -49,18 +57,43 @@ def start_container_unit(host: Host, expected: Expected) -> str:
 
 
 def start_system_container(host: Host) -> str:
-    """Pull, install and start a system container; return its unit, or nothing on a host without the `atomic` command."""
+    """Pull, install and start a system container; return its unit, or nothing on a host without the `atomic`
+    command.
+    """
     if not host.has("atomic"):
         return ""
-    host.succeeds("sh", "-c", 'cat > "$1"', "sh", ARCHIVE, stdin=oci.system_container_archive(), seconds=CONTAINER_SECONDS)
-    # no registry, and so no network, is needed for a local archive (atomic 1.19, Atomic/pull.py: transport `dockertar`)
-    host.succeeds("atomic", "pull", "--storage", "ostree", f"dockertar:/{ARCHIVE}", seconds=2 * CONTAINER_SECONDS)
-    host.succeeds("atomic", "install", "--system", f"--name={SYSTEM_NAME}", oci.SYSTEM_NAME, seconds=2 * CONTAINER_SECONDS)
+    host.succeeds(
+        "sh",
+        "-c",
+        'cat > "$1"',
+        "sh",
+        ARCHIVE,
+        stdin=oci.system_container_archive(),
+        seconds=CONTAINER_SECONDS,
+    )
+    # no registry, and so no network, is needed for a local archive (atomic 1.19, Atomic/pull.py: transport
+    # `dockertar`)
+    host.succeeds(
+        "atomic", "pull", "--storage", "ostree", f"dockertar:/{ARCHIVE}", seconds=2 * CONTAINER_SECONDS
+    )
+    host.succeeds(
+        "atomic",
+        "install",
+        "--system",
+        f"--name={SYSTEM_NAME}",
+        oci.SYSTEM_NAME,
+        seconds=2 * CONTAINER_SECONDS,
+    )
     host.succeeds("systemctl", "start", SYSTEM_UNIT, seconds=CONTAINER_SECONDS)
     return SYSTEM_UNIT
 
 
 def system_containers(host: Host) -> list[str]:
     """Return the names of the host's system containers."""
-    listing = host.succeeds("atomic", "containers", "list", "--all", "--no-trunc", "--json", seconds=CONTAINER_SECONDS)
-    return [str(each.get("container_name") or each.get("container") or each.get("id")) for each in json.loads(listing or "[]")]
+    listing = host.succeeds(
+        "atomic", "containers", "list", "--all", "--no-trunc", "--json", seconds=CONTAINER_SECONDS
+    )
+    return [
+        str(each.get("container_name") or each.get("container") or each.get("id"))
+        for each in json.loads(listing or "[]")
+    ]

@@ -1,7 +1,8 @@
-"""A host's way from release to release: each leg is gone once, whoever asks first, and what is found at its end is kept.
+"""A host's way from release to release: each leg is gone once, whoever asks first, and what is found at its
+end is kept.
 
-Criteria look at what was found (`Stop`), so they may be run in any order and alone. A leg that cannot be begun because an earlier
-one failed is not tested.
+Criteria look at what was found (`Stop`), so they may be run in any order and alone. A leg that cannot be
+begun because an earlier one failed is not tested.
 """
 
 import dataclasses
@@ -12,7 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from imagebuild.errors import BuildError
-from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT, TEST_UNITS, start_container_unit, start_system_container
+from imagebuild.smoke.container_units import (
+    CONTAINER_UNIT,
+    SYSTEM_UNIT,
+    TEST_UNITS,
+    start_container_unit,
+    start_system_container,
+)
 from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
 from imagebuild.smoke.hosts import Deployment, booted
 from imagebuild.smoke.once import Once
@@ -33,8 +40,8 @@ REASON = 600
 class Stop:
     """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
 
-    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container kept there;
-    `initramfs` is the mark of the initramfs that was booted (`Release.initramfs`).
+    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container
+    kept there; `initramfs` is the mark of the initramfs that was booted (`Release.initramfs`).
     """
 
     deployments: tuple[Deployment, ...]
@@ -68,12 +75,15 @@ class Offer:
 class Journey:
     """The way of one host, told what to do in one way (`host.commands`)."""
 
-    def __init__(self, host: Host, expected: Expected, releases: Releases, log: Path, *, label: str = "") -> None:
+    def __init__(
+        self, host: Host, expected: Expected, releases: Releases, log: Path, *, label: str = ""
+    ) -> None:
         self.host, self.expected, self.releases, self._log, self._label = host, expected, releases, log, label
         self._gone = Once()
         self._volume_place = ""
         self.problems: dict[str, str] = {}
-        # another journey has begun on the same machine: what was found stays, but there is no way on from here
+        # another journey has begun on the same machine: what was found stays, but there is no way on from
+        # here
         self.over = False
 
     # --- the legs ---------------------------------------------------------------------------------------------------------
@@ -83,7 +93,9 @@ class Journey:
         return self._leg("start", self._prepare)
 
     def refused(self) -> Offer:
-        """Offer a release that nobody signed, wherever the host is now; return what it said. It must not deploy it."""
+        """Offer a release that nobody signed, wherever the host is now; return what it said. It must not
+        deploy it.
+        """
 
         def offer() -> Offer:
             before = tuple(self.host.commands.deployments(self.host))
@@ -102,19 +114,35 @@ class Journey:
 
     def forward(self) -> Stop:
         """Upgrade to the next release again."""
-        return self._leg("forward", lambda: self._upgrade(self.releases.next, "forward"), after=self.rolled_back)
+        return self._leg(
+            "forward", lambda: self._upgrade(self.releases.next, "forward"), after=self.rolled_back
+        )
 
     def older_on_upgraded(self) -> Stop:
-        """Deploy the candidate, which is older now: by checksum (and discard it again), then by version, and boot it."""
-        return self._leg("older", lambda: self._older(self.releases.candidate, self.releases.next, "back"), after=self.forward)
+        """Deploy the candidate, which is older now: by checksum (and discard it again), then by version, and
+        boot it.
+        """
+        return self._leg(
+            "older",
+            lambda: self._older(self.releases.candidate, self.releases.next, "back"),
+            after=self.forward,
+        )
 
     def older_on_fresh(self) -> Stop:
         """The same on a fresh host, with the release before the candidate."""
-        return self._leg("older", lambda: self._older(self.releases.older, self.releases.after_older, "older"), after=self.start)
+        return self._leg(
+            "older",
+            lambda: self._older(self.releases.older, self.releases.after_older, "older"),
+            after=self.start,
+        )
 
     def from_previous(self) -> Stop:
         """From that release, upgrade to the candidate."""
-        return self._leg("candidate", lambda: self._upgrade(self.releases.candidate, "candidate"), after=self.older_on_fresh)
+        return self._leg(
+            "candidate",
+            lambda: self._upgrade(self.releases.candidate, "candidate"),
+            after=self.older_on_fresh,
+        )
 
     def layered(self, url: str, package: str) -> Stop:
         """Layer a package of a repository, and boot into that."""
@@ -123,7 +151,9 @@ class Journey:
     def layered_upgraded(self, url: str, package: str) -> Stop:
         """Upgrade a host with a layered package."""
         return self._leg(
-            "layered upgrade", lambda: self._upgrade(self.releases.next, "layered-upgraded"), after=lambda: self.layered(url, package)
+            "layered upgrade",
+            lambda: self._upgrade(self.releases.next, "layered-upgraded"),
+            after=lambda: self.layered(url, package),
         )
 
     def unlayered(self, url: str, package: str) -> Stop:
@@ -160,7 +190,9 @@ class Journey:
             return leg()
         except (AssertionError, BuildError) as error:
             # a reason of several lines is one all the same: its first may be only a warning
-            raise NotTestedError(f"the host did not get that far: {' '.join(str(error).split())[:REASON]}") from error
+            raise NotTestedError(
+                f"the host did not get that far: {' '.join(str(error).split())[:REASON]}"
+            ) from error
 
     def _prepare(self) -> Stop:
         host = self.host
@@ -173,7 +205,9 @@ class Journey:
         return self._look()
 
     def _try(self, what: str, go: Callable[[], str]) -> str:
-        """Do what other legs do not need: a host without containers can still be upgraded. `problems` says what did not work."""
+        """Do what other legs do not need: a host without containers can still be upgraded. `problems` says
+        what did not work.
+        """
         try:
             return go()
         except (AssertionError, NotTestedError) as error:
@@ -187,8 +221,12 @@ class Journey:
 
     def _upgrade(self, release: Release, name: str) -> Stop:
         answer = self._offered(release)
-        assert answer.status != 77, f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
-        assert answer.status == 0, f"{self.host.commands.name}: the upgrade ended with {answer.status}: {_tail(answer)}"
+        assert answer.status != 77, (
+            f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
+        )
+        assert answer.status == 0, (
+            f"{self.host.commands.name}: the upgrade ended with {answer.status}: {_tail(answer)}"
+        )
         return self._arrive(name)
 
     def _roll_back(self) -> Stop:
@@ -201,7 +239,9 @@ class Journey:
         self.releases.publish(head)
         host.commands.deploy(host, commit=release.commit)
         waiting = host.commands.deployments(host)[0]
-        assert waiting.commit == release.commit, f"deployed by checksum {release.commit}, but {waiting.commit} would be booted"
+        assert waiting.commit == release.commit, (
+            f"deployed by checksum {release.commit}, but {waiting.commit} would be booted"
+        )
         host.commands.discard(host)
         host.commands.deploy(host, version=release.version)
         return self._arrive(name)
@@ -211,7 +251,10 @@ class Journey:
         self.host.succeeds("mkdir", "-p", REPOS, "/var/tmp/repos")
         self.host.succeeds("find", REPOS, "-name", "*.repo", "-exec", "mv", "-t", "/var/tmp/repos", "{}", "+")
         # dnf.conf(5): a repository of the test, whose package nobody signed
-        self.host.write(f"{REPOS}/imagebuild.repo", f"[imagebuild]\nname=imagebuild\nbaseurl={url}\nenabled=1\ngpgcheck=0\n")
+        self.host.write(
+            f"{REPOS}/imagebuild.repo",
+            f"[imagebuild]\nname=imagebuild\nbaseurl={url}\nenabled=1\ngpgcheck=0\n",
+        )
         self.host.commands.install(self.host, package)
         return self._arrive("layered")
 
@@ -222,24 +265,45 @@ class Journey:
     def _look(self) -> Stop:
         host = self.host
         # the test's own units have criteria of their own
-        failed = tuple(unit for unit in host.failed_units() if unit not in (*self.expected.allowed_failed_units, *TEST_UNITS))
+        failed = tuple(
+            unit
+            for unit in host.failed_units()
+            if unit not in (*self.expected.allowed_failed_units, *TEST_UNITS)
+        )
         units = {unit: host.unit(unit, "ActiveState").get("ActiveState", "") for unit in TEST_UNITS}
         return Stop(
             deployments=tuple(host.commands.deployments(host)),
-            before=host.is_there(BEFORE), after=host.is_there(AFTER), var=host.is_there(VAR),
+            before=host.is_there(BEFORE),
+            after=host.is_there(AFTER),
+            var=host.is_there(VAR),
             volume=(host.read(self._volume_place) or "").strip() if self._volume_place else "",
-            hostname=host.hostname(), machine_id=(host.read("/etc/machine-id") or "").strip(),
-            script_runs=(len((host.read(SCRIPT_LOG) or "").splitlines()), len((host.read(RUNCMD_LOG) or "").splitlines())),
-            storage=host.storage_layout(), units=units, failed_units=failed, initramfs=(host.read(MARK) or "").strip(),
-        )  # fmt: skip
+            hostname=host.hostname(),
+            machine_id=(host.read("/etc/machine-id") or "").strip(),
+            script_runs=(
+                len((host.read(SCRIPT_LOG) or "").splitlines()),
+                len((host.read(RUNCMD_LOG) or "").splitlines()),
+            ),
+            storage=host.storage_layout(),
+            units=units,
+            failed_units=failed,
+            initramfs=(host.read(MARK) or "").strip(),
+        )
 
 
 def other_kernel(stop: Stop, release: Release) -> str:
-    """Return what says that the kernel and initramfs which run are not those of the release; empty when they are."""
+    """Return what says that the kernel and initramfs which run are not those of the release; empty when they
+    are.
+    """
     if stop.initramfs == release.initramfs:
         return ""
-    runs, wanted = (f"the one of release {mark!r}" if mark else "one without a mark" for mark in (stop.initramfs, release.initramfs))
-    return f"{release.version} runs with another initramfs, {runs} instead of {wanted}: the boot loader's menu or /boot was not changed with it"
+    runs, wanted = (
+        f"the one of release {mark!r}" if mark else "one without a mark"
+        for mark in (stop.initramfs, release.initramfs)
+    )
+    return (
+        f"{release.version} runs with another initramfs, {runs} instead of {wanted}: the boot loader's menu"
+        " or /boot was not changed with it"
+    )
 
 
 def _tail(answer: Answer) -> str:
@@ -252,10 +316,25 @@ def _fill_volume(host: Host, expected: Expected) -> str:
     if not runtimes:
         return ""
     # old podmans have no volumes
-    runtime = next((name for name in reversed(runtimes) if host.run(name, "volume", "ls", seconds=60).status == 0), runtimes[0])
+    runtime = next(
+        (name for name in reversed(runtimes) if host.run(name, "volume", "ls", seconds=60).status == 0),
+        runtimes[0],
+    )
     image = host.pull_container_image(runtime, expected)
     host.succeeds(
-        runtime, "run", "--rm", "--network=none", "-v", f"{VOLUME}:/data", image, "sh", "-c", "echo kept > /data/file", seconds=60
+        runtime,
+        "run",
+        "--rm",
+        "--network=none",
+        "-v",
+        f"{VOLUME}:/data",
+        image,
+        "sh",
+        "-c",
+        "echo kept > /data/file",
+        seconds=60,
     )
-    place = host.succeeds(runtime, "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME, seconds=60).strip()
+    place = host.succeeds(
+        runtime, "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME, seconds=60
+    ).strip()
     return f"{place}/file"

@@ -7,7 +7,9 @@ T = TypeVar("T")
 
 
 class Once:
-    """Results by name. A guest that did not come up is not booted again for every criterion, nor is a failed leg gone again."""
+    """Results by name. A guest that did not come up is not booted again for every criterion, nor is a failed
+    leg gone again.
+    """
 
     def __init__(self) -> None:
         self._results: dict[str, Any] = {}

@@ -1,7 +1,9 @@
-"""What a host under test finds at the test's server: its ref, pointing at one release after the other, and a container registry.
+"""What a host under test finds at the test's server: its ref, pointing at one release after the other, and a
+container registry.
 
-Releases that do not exist yet are made from the candidate: a next one (signed by the test's key), one that nobody signed, an older one.
-The server speaks at an address that only the guest has (`qemu.SERVICES`): the guest stays cut off from every network.
+Releases that do not exist yet are made from the candidate: a next one (signed by the test's key), one that
+nobody signed, an older one. The server speaks at an address that only the guest has (`qemu.SERVICES`): the
+guest stays cut off from every network.
 """
 
 import contextlib
@@ -25,7 +27,9 @@ PACKAGE = "imagebuild-layered"
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A commit that the server can have the ref point at. `initramfs` is the mark that its initramfs leaves; empty for none."""
+    """A commit that the server can have the ref point at. `initramfs` is the mark that its initramfs leaves;
+    empty for none.
+    """
 
     commit: str
     version: str
@@ -33,11 +37,15 @@ class Release:
 
 
 class Releases:
-    """The repository of the test's server: the candidate's own, and a small one beside it with what only the test needs."""
+    """The repository of the test's server: the candidate's own, and a small one beside it with what only the
+    test needs.
+    """
 
     url = f"http://{SERVICES}/repo"
 
-    def __init__(self, work: Path, repo: Path, ref: str, candidate: Release, previous: Release | None) -> None:
+    def __init__(
+        self, work: Path, repo: Path, ref: str, candidate: Release, previous: Release | None
+    ) -> None:
         self.candidate, self.previous = candidate, previous
         self.parent, self._ref = repo, ref
         self._repo = succession.beside(work / "repo", repo)
@@ -45,7 +53,9 @@ class Releases:
         if Repo(repo).mode != "archive":
             raise NotTestedError(f"{repo} is no archive repository: its objects cannot be served to a host")
         if not self._repo.has(candidate.commit):
-            raise NotTestedError(f"no repository has the commit {candidate.commit}: no release can be made to upgrade to")
+            raise NotTestedError(
+                f"no repository has the commit {candidate.commit}: no release can be made to upgrade to"
+            )
         self._homedir = work / "gnupg"
         with gpg.keyring(self._homedir) as homedir:
             self._fingerprint = gpg.ensure_key(homedir, SIGNER)
@@ -58,7 +68,9 @@ class Releases:
 
     @functools.cached_property
     def next(self) -> Release:
-        """The release after the candidate, with an initramfs of its own: an upgrade has a second kernel to write and to boot."""
+        """The release after the candidate, with an initramfs of its own: an upgrade has a second kernel to
+        write and to boot.
+        """
         return self._make("next", parent=self.candidate.commit, marked=True)
 
     @functools.cached_property
@@ -68,30 +80,48 @@ class Releases:
 
     @functools.cached_property
     def older(self) -> Release:
-        """The release before the candidate: the real one where there is one, otherwise one made of the candidate."""
+        """The release before the candidate: the real one where there is one, otherwise one made of the
+        candidate.
+        """
         return self.previous or self._make("older", parent=None, age=-1, marked=True)
 
     @functools.cached_property
     def lost(self) -> str:
-        """Why hosts that follow the ref do not find the release before, by version or checksum; empty when they do, or when there is none."""
-        return "" if self.previous is None else history.lost(self._repo, self.candidate.commit, self.previous.commit)
+        """Why hosts that follow the ref do not find the release before, by version or checksum; empty when
+        they do, or when there is none.
+        """
+        return (
+            ""
+            if self.previous is None
+            else history.lost(self._repo, self.candidate.commit, self.previous.commit)
+        )
 
     @functools.cached_property
     def after_older(self) -> Release:
-        """A release in whose history the older one is: hosts find old versions by walking back from where the ref points.
+        """A release in whose history the older one is: hosts find old versions by walking back from where the
+        ref points.
 
-        That is the candidate itself, as it is published, where there is a real release before it. Only for what else is to be learnt
-        when that one is lost, or where there never was one, it is a release made for the test.
+        That is the candidate itself, as it is published, where there is a real release before it. Only for
+        what else is to be learnt when that one is lost, or where there never was one, it is a release made
+        for the test.
         """
         if self.previous is not None and not self.lost:
             return self.candidate
         return self._make("later", parent=self.older.commit)
 
-    def _make(self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False) -> Release:
+    def _make(
+        self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False
+    ) -> Release:
         version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
         timestamp = self._repo.timestamp(candidate) + age
         commit, has_mark = succession.relative(
-            self._repo, candidate, version=version, parent=parent, timestamp=timestamp, mark=name if marked else "", ref=self._ref
+            self._repo,
+            candidate,
+            version=version,
+            parent=parent,
+            timestamp=timestamp,
+            mark=name if marked else "",
+            ref=self._ref,
         )
         if signed:
             with gpg.keyring(self._homedir) as homedir:
@@ -101,7 +131,9 @@ class Releases:
 
 @dataclass(frozen=True, kw_only=True)
 class Offers:
-    """What the server offers: `ports` are for the guest's machine; `releases` is None, with the reason, when there are none."""
+    """What the server offers: `ports` are for the guest's machine; `releases` is None, with the reason, when
+    there are none.
+    """
 
     ports: dict[int, int]
     registry: Registry
@@ -126,17 +158,27 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
     places = {"/rpms/": [work / "rpms"]}
     if releases is not None:
         # a summary of the parent would hide the refs that the test sets
-        places |= {"/repo/objects/": [work / "repo" / "objects", releases.parent / "objects"], "/repo/": [work / "repo"]}
+        places |= {
+            "/repo/objects/": [work / "repo" / "objects", releases.parent / "objects"],
+            "/repo/": [work / "repo"],
+        }
     files = web.directories(places)
     with (
         web.serving(lambda path: ("text/plain", GREETING) if path == "/hello" else files(path)) as plain,
         web.serving(oci.registry().get, certificate) as tls,
     ):
         registry = Registry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)
-        yield Offers(ports={WEB_PORT: plain, REGISTRY_PORT: tls}, registry=registry, releases=releases, why_no_releases=why)
+        yield Offers(
+            ports={WEB_PORT: plain, REGISTRY_PORT: tls},
+            registry=registry,
+            releases=releases,
+            why_no_releases=why,
+        )
 
 
 def make_packages(work: Path) -> str:
-    """Make a repository with one small package for layering and what it needs; return its URL for the guest. Raises BuildError."""
+    """Make a repository with one small package for layering and what it needs; return its URL for the guest.
+    Raises BuildError.
+    """
     rpm.make_repository(work / "rpms", PACKAGE)
     return f"http://{SERVICES}/rpms/"

@@ -1,7 +1,8 @@
-"""The rig: everything needed to boot one artifact, as often as its criteria want, each time on overlays that are thrown away.
+"""The rig: everything needed to boot one artifact, as often as its criteria want, each time on overlays that
+are thrown away.
 
-`Guest` is one machine with one overlay, through all its boots. Each boot is a new QEMU process on the same overlay, because a warm
-reboot inside one that emulates can hang in GRUB.
+`Guest` is one machine with one overlay, through all its boots. Each boot is a new QEMU process on the same
+overlay, because a warm reboot inside one that emulates can hang in GRUB.
 """
 
 import contextlib
@@ -30,7 +31,8 @@ SETTLED = "settled"
 # a unit may take systemd's own 90 s to stop, whatever the accelerator
 SHUTDOWN_SECONDS, STOP_SECONDS = 60.0, 150.0
 LOGIN_SECONDS = 30.0
-# for so long a program may neither print nor let the guest's processors do anything; what is waited for then does not depend on their speed
+# for so long a program may neither print nor let the guest's processors do anything; what is waited for then
+# does not depend on their speed
 IDLE_SECONDS = 180.0
 # what a guest with nothing to do costs, of one processor
 IDLE_SHARE = 0.1
@@ -48,9 +50,10 @@ class Previous:
 class Rig:
     """Everything needed to boot one artifact for its criteria; travels to the test process as JSON.
 
-    `grow` makes the disk larger than the artifact's, in bytes; `repo` has the commit (None: no release can be made from it);
-    `boot_only`: the rest is known from an artifact with the same disk (`bound_too`: but only under another firmware); `machine_ids` are those of its other boots; `cells` is where
-    finished cells are kept, under `identity` among other things; `atomic`: the tree has that command.
+    `grow` makes the disk larger than the artifact's, in bytes; `repo` has the commit (None: no release can be
+    made from it); `boot_only`: the rest is known from an artifact with the same disk (`bound_too`: but only
+    under another firmware); `machine_ids` are those of its other boots; `cells` is where finished cells are
+    kept, under `identity` among other things; `atomic`: the tree has that command.
     """
 
     disk: Path
@@ -91,7 +94,8 @@ class Rig:
 
 @dataclass(frozen=True, kw_only=True)
 class Boot:
-    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`: seconds since power-on.
+    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`:
+    seconds since power-on.
 
     `rig`: the problem is the rig's.
     """
@@ -104,21 +108,43 @@ class Boot:
 
 
 class Guest:
-    """One machine with an overlay of its own. Its consoles go to `serial.log`, those of later boots to `serial-NAME.log`."""
+    """One machine with an overlay of its own. Its consoles go to `serial.log`, those of later boots to
+    `serial-NAME.log`.
+    """
 
     def __init__(
-        self, rig: Rig, work: Path, expected: Expected, key: Path, ports: Mapping[int, int], evidence: Path, *, isolated: bool = True
+        self,
+        rig: Rig,
+        work: Path,
+        expected: Expected,
+        key: Path,
+        ports: Mapping[int, int],
+        evidence: Path,
+        *,
+        isolated: bool = True,
     ) -> None:
         self._rig, self._expected, self.evidence = rig, expected, evidence
         overlay = work / "overlay.qcow2"
-        size = (rig.disk_size or qemu.virtual_size(rig.disk, rig.disk_format)) + rig.grow if rig.grow or rig.disk_size else None
+        size = (
+            (rig.disk_size or qemu.virtual_size(rig.disk, rig.disk_format)) + rig.grow
+            if rig.grow or rig.disk_size
+            else None
+        )
         qemu.make_overlay(overlay, rig.disk, rig.disk_format, size=size)
         self._port = ssh.free_port()
         seed = None if rig.login is Login.VAGRANT else make_seed(work, expected, rig.accelerator.slowness)
         self._machine = Machine(
-            disk=overlay, controller=rig.controller, seed=seed, firmware=rig.firmware, cores=rig.cores, memory=rig.memory,
-            forward={self._port: 22}, services=ports, isolated=isolated, variables=work / "variables.qcow2",
-        )  # fmt: skip
+            disk=overlay,
+            controller=rig.controller,
+            seed=seed,
+            firmware=rig.firmware,
+            cores=rig.cores,
+            memory=rig.memory,
+            forward={self._port: 22},
+            services=ports,
+            isolated=isolated,
+            variables=work / "variables.qcow2",
+        )
         self._shell = ssh.Shell(user=expected.user, port=self._port, key=key, patience=self._patience)
         self._power = contextlib.ExitStack()
         self._running: Running | None = None
@@ -129,26 +155,43 @@ class Guest:
         # what happened to the rig and is not the image's fault; whoever tells it takes it out
         self.notes: list[str] = []
         self.host = Host(
-            transport=self._shell, commands=commands_of(rig.host_kind)[0], slowness=rig.accelerator.slowness, power=self,
+            transport=self._shell,
+            commands=commands_of(rig.host_kind)[0],
+            slowness=rig.accelerator.slowness,
+            power=self,
             patience=self._patience,
-        )  # fmt: skip
+        )
 
     def power_on(self, name: str = FIRST, *, snapshot: str = "") -> Watched:
-        """Boot, or go on from a snapshot, and watch until ssh answers. Raises RigError, BuildError when QEMU itself breaks.
+        """Boot, or go on from a snapshot, and watch until ssh answers. Raises RigError, BuildError when QEMU
+        itself breaks.
 
-        A guest that hangs before userspace is booted once more, by another QEMU: `notes` and the boot's `note` say so.
+        A guest that hangs before userspace is booted once more, by another QEMU: `notes` and the boot's
+        `note` say so.
         """
         watched = self._boot(name, snapshot)
         note = ""
         if watched.hung and not snapshot:
-            note = f"the {name} boot hung and was started again by another QEMU: {watched.problem.splitlines()[0]}"
+            note = (
+                f"the {name} boot hung and was started again by another QEMU:"
+                f" {watched.problem.splitlines()[0]}"
+            )
             self.notes.append(note)
             self._put_aside(name)
             self._end()
             watched = self._boot(name, snapshot)
             if watched.hung:
-                watched = replace(watched, problem=f"it hung at two QEMUs, one after the other; {watched.problem}")
-        self._boots.append({"name": name, "phases": watched.phases, "problem": watched.problem, **({"note": note} if note else {})})
+                watched = replace(
+                    watched, problem=f"it hung at two QEMUs, one after the other; {watched.problem}"
+                )
+        self._boots.append(
+            {
+                "name": name,
+                "phases": watched.phases,
+                "problem": watched.problem,
+                **({"note": note} if note else {}),
+            }
+        )
         (self.evidence / "boots.json").write_text(json.dumps(self._boots, indent=1) + "\n")
         return watched
 
@@ -158,7 +201,9 @@ class Guest:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
         self._running = self._power.enter_context(qemu.started(machine, self._rig.accelerator, serial))
-        watched = follow_boot(self._running, self._port, self.evidence, cores=self._rig.cores, slowness=slowness, serial=serial)
+        watched = follow_boot(
+            self._running, self._port, self.evidence, cores=self._rig.cores, slowness=slowness, serial=serial
+        )
         if not watched.problem:
             watched = self._logged_in(watched)
         self._judged = bool(watched.problem)
@@ -173,7 +218,12 @@ class Guest:
 
     def _put_aside(self, name: str) -> None:
         """Keep what a boot that hung has left under names of its own."""
-        for file in (self._serial(name), self._screen(name), self.evidence / "screen.txt", self.evidence / "registers.txt"):
+        for file in (
+            self._serial(name),
+            self._screen(name),
+            self.evidence / "screen.txt",
+            self.evidence / "registers.txt",
+        ):
             if file.exists():
                 file.rename(file.with_stem(f"{file.stem}-hung"))
 
@@ -184,7 +234,9 @@ class Guest:
         self._power = contextlib.ExitStack()
 
     def _patience(self, timeout: float) -> Callable[[int], str]:
-        """See ssh.Patience: time is what the guest had of its processors, and one that does nothing is given up early."""
+        """See ssh.Patience: time is what the guest had of its processors, and one that does nothing is given
+        up early.
+        """
         running = self._running
         assert running is not None
         meter, begun = running.meter, time.monotonic()
@@ -199,21 +251,28 @@ class Guest:
             if now_printed != printed or used - cpu > IDLE_SHARE * (now - since) + 1:
                 since, printed, cpu = now, now_printed, used
             if now - since > IDLE_SECONDS:
-                return f"{ssh.NO_ANSWER}: for {now - since:.0f} s it neither printed anything nor used the guest's processors"
+                return (
+                    f"{ssh.NO_ANSWER}: for {now - since:.0f} s it neither printed anything nor used the"
+                    " guest's processors"
+                )
             late = meter.seconds > until or now - begun > PATIENCE * timeout
             return f"{ssh.NO_ANSWER} within {now - begun:.0f} s" if late else ""
 
         return over
 
     def starved(self) -> str:
-        """Return what says that the guest did not get its processors since it was switched on; empty when its boot was judged already."""
+        """Return what says that the guest did not get its processors since it was switched on; empty when its
+        boot was judged already.
+        """
         if self._running is None or self._judged:
             return ""
         self._running.meter.look()
         return starvation(self._running.meter, self._running.console())
 
     def _logged_in(self, watched: Watched) -> Watched:
-        """Return how a boot went after which ssh answers: somebody must get in, too. Keys may come a moment after sshd."""
+        """Return how a boot went after which ssh answers: somebody must get in, too. Keys may come a moment
+        after sshd.
+        """
         assert self._running is not None
         slowness, meter = self._rig.accelerator.slowness, self._running.meter
         over = ssh.by_the_clock(PATIENCE * LOGIN_SECONDS * slowness)
@@ -221,7 +280,9 @@ class Guest:
         while (answer := self._shell.run(["true"], timeout=LOGIN_SECONDS * slowness)).status != 0:
             meter.look()
             if meter.seconds > until or over(0):
-                problem = f"ssh answers, but {self._expected.user} is not let in: {answer.complaint.strip()[-300:]}"
+                problem = (
+                    f"ssh answers, but {self._expected.user} is not let in: {answer.complaint.strip()[-300:]}"
+                )
                 starved = starvation(meter, self._running.console())
                 # one that lets nobody as far as a log-in says nothing about who is let in
                 rig = bool(starved) or ((answer.never_begun or answer.late) and not self.fatal())
@@ -265,7 +326,9 @@ class Guest:
         self._running.save(SETTLED)
 
     def fresh_copy(self, name: str) -> None:
-        """Go back to the moment of `save`, without a boot. Raises RigError when the machine does not come back."""
+        """Go back to the moment of `save`, without a boot. Raises RigError when the machine does not come
+        back.
+        """
         self._end()
         problem = self.power_on(name, snapshot=SETTLED).problem
         if problem:
@@ -278,7 +341,9 @@ class Guest:
 
     def consoles(self) -> str:
         """See Power."""
-        return "\n".join(serial.read_bytes().decode("utf-8", "replace") for serial in self._serials if serial.exists())
+        return "\n".join(
+            serial.read_bytes().decode("utf-8", "replace") for serial in self._serials if serial.exists()
+        )
 
     def pause(self) -> None:
         """Stop the machine's processors: it costs nothing until `resume`."""
@@ -298,12 +363,17 @@ class Guest:
             over = ssh.by_the_clock(LOGIN_SECONDS * self._rig.accelerator.slowness)
             while not ssh.greets(self._port):
                 if over(0):
-                    raise RigError(f"the host does not answer since it was woken, after {stood:.0f} s in which it was paused")
+                    raise RigError(
+                        f"the host does not answer since it was woken, after {stood:.0f} s in which it was"
+                        " paused"
+                    )
                 time.sleep(POLL_SECONDS)
         self._set_clock()
 
     def _set_clock(self) -> None:
-        """Set the clock of a machine that stood still: signatures are made meanwhile, and must not come from its future."""
+        """Set the clock of a machine that stood still: signatures are made meanwhile, and must not come from
+        its future.
+        """
         self.host.run("date", "-s", f"@{int(time.time())}")
 
     def screenshot(self, name: str) -> None:
@@ -336,7 +406,9 @@ def guest(
     web: str = "",
     isolated: bool = True,
 ) -> Iterator[tuple[Guest, Boot]]:
-    """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError when the rig breaks."""
+    """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError
+    when the rig breaks.
+    """
     evidence.mkdir(exist_ok=True, parents=True)
     with temporary.directory("guest", secret=True) as work:
         key, public_key = vagrant_key.write(work) if rig.login is Login.VAGRANT else ssh.make_key(work)
@@ -346,7 +418,16 @@ def guest(
             watched = machine.power_on()
             (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
             host = None if watched.problem else machine.host
-            yield machine, Boot(host=host, expected=expected, problem=watched.problem, phases=watched.phases, rig=watched.rig)
+            yield (
+                machine,
+                Boot(
+                    host=host,
+                    expected=expected,
+                    problem=watched.problem,
+                    phases=watched.phases,
+                    rig=watched.rig,
+                ),
+            )
             if host is not None:
                 with contextlib.suppress(RigError, AssertionError, BuildError):
                     machine.resume()
@@ -366,12 +447,22 @@ def booted(rig: Rig) -> Iterator[Boot]:
 def _expected(rig: Rig, public_key: str) -> Expected:
     token = secrets.token_hex(4)
     return Expected(
-        commit=rig.commit, version=rig.version, refspec=rig.refspec, hostname=f"smoke-{token}",
-        user=vagrant_key.USER if rig.login is Login.VAGRANT else rig.user, public_key=public_key, script_marker=f"imagebuild-{token}",
-        storage=rig.storage, update_url=rig.update_url, update_verify=rig.update_verify, login=rig.login,
-        allowed_failed_units=rig.allowed_failed_units, allowed_messages=rig.allowed_messages, grown=rig.grow,
+        commit=rig.commit,
+        version=rig.version,
+        refspec=rig.refspec,
+        hostname=f"smoke-{token}",
+        user=vagrant_key.USER if rig.login is Login.VAGRANT else rig.user,
+        public_key=public_key,
+        script_marker=f"imagebuild-{token}",
+        storage=rig.storage,
+        update_url=rig.update_url,
+        update_verify=rig.update_verify,
+        login=rig.login,
+        allowed_failed_units=rig.allowed_failed_units,
+        allowed_messages=rig.allowed_messages,
+        grown=rig.grow,
         commit_given=rig.commit_given,
-    )  # fmt: skip
+    )
 
 
 def _collect(host: Host, evidence: Path) -> None:
@@ -385,7 +476,10 @@ def _collect(host: Host, evidence: Path) -> None:
             [
                 "sh",
                 "-c",
-                "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze blame; systemd-analyze critical-chain",
+                (
+                    "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze"
+                    " blame; systemd-analyze critical-chain"
+                ),
             ],
         ),
         ("cloud-init-status.json", ["cat", "/run/cloud-init/status.json"]),

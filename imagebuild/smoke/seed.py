@@ -1,6 +1,8 @@
-"""The NoCloud seed that a test hands to cloud-init: an ISO labelled `cidata` with user-data and meta-data (cloud-init, "NoCloud").
+"""The NoCloud seed that a test hands to cloud-init: an ISO labelled `cidata` with user-data and meta-data
+(cloud-init, "NoCloud").
 
-The user-data has two parts (cloud-init, "MIME multi-part archive"): a cloud-config with the key and a `runcmd`, and a shell script.
+The user-data has two parts (cloud-init, "MIME multi-part archive"): a cloud-config with the key and a
+`runcmd`, and a shell script.
 """
 
 import json
@@ -19,7 +21,8 @@ SLOW = 1.5
 def make_seed(directory: Path, expected: Expected, slowness: float = 1.0) -> Path:
     """Write the seed. Both scripts append to their logs: what ran twice has two lines there.
 
-    On an accelerator that is slower than native, systemd's own time-outs are that much longer: set in /run by `bootcmd`, so for a test only.
+    On an accelerator that is slower than native, systemd's own time-outs are that much longer: set in /run by
+    `bootcmd`, so for a test only.
     """
     files = directory / "seed"
     files.mkdir()
@@ -31,10 +34,15 @@ def make_seed(directory: Path, expected: Expected, slowness: float = 1.0) -> Pat
         cloud_config["bootcmd"] = [["sh", "-c", _patient(round(START_SECONDS * slowness))]]
     script = f"#!/bin/sh\necho {expected.script_marker} >> {SCRIPT_LOG}\n"
     parts = MIMEMultipart(boundary="imagebuild")
-    for kind, text in (("cloud-config", "#cloud-config\n" + json.dumps(cloud_config) + "\n"), ("x-shellscript", script)):
+    for kind, text in (
+        ("cloud-config", "#cloud-config\n" + json.dumps(cloud_config) + "\n"),
+        ("x-shellscript", script),
+    ):
         parts.attach(MIMEText(text, kind, "us-ascii"))
     (files / "user-data").write_text(parts.as_string())
-    (files / "meta-data").write_text(f"instance-id: iid-{expected.hostname}\nlocal-hostname: {expected.hostname}\n")
+    (files / "meta-data").write_text(
+        f"instance-id: iid-{expected.hostname}\nlocal-hostname: {expected.hostname}\n"
+    )
     seed = directory / "seed.iso"
     command.run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", seed, files])
     return seed

@@ -20,7 +20,9 @@ SECOND = "second"
 
 
 class Suite:
-    """One artifact's guests: the first boot that most criteria look at, a second one of the same image, and their journeys."""
+    """One artifact's guests: the first boot that most criteria look at, a second one of the same image, and
+    their journeys.
+    """
 
     def __init__(self, rig: Rig, work: Path, stack: contextlib.ExitStack) -> None:
         self.rig, self._work, self._stack = rig, work, stack
@@ -39,9 +41,21 @@ class Suite:
     def _make_releases(self, work: Path) -> Releases:
         rig = self.rig
         if rig.repo is None:
-            raise NotTestedError("no repository is known that has the commit: no release can be made to upgrade to (--repo)")
-        previous = Release(commit=rig.previous.commit, version=rig.previous.version) if rig.previous is not None else None
-        return Releases(work, rig.repo, rig.refspec.partition(":")[2], Release(commit=rig.commit, version=rig.version), previous)
+            raise NotTestedError(
+                "no repository is known that has the commit: no release can be made to upgrade to (--repo)"
+            )
+        previous = (
+            Release(commit=rig.previous.commit, version=rig.previous.version)
+            if rig.previous is not None
+            else None
+        )
+        return Releases(
+            work,
+            rig.repo,
+            rig.refspec.partition(":")[2],
+            Release(commit=rig.commit, version=rig.version),
+            previous,
+        )
 
     @property
     def releases(self) -> Releases:
@@ -52,7 +66,9 @@ class Suite:
 
     def _boot(self, evidence: Path) -> tuple[Guest, Boot]:
         offers = self.offers
-        found = self._stack.enter_context(guest(self.rig, evidence, ports=offers.ports, registry=offers.registry, web=offers.web))
+        found = self._stack.enter_context(
+            guest(self.rig, evidence, ports=offers.ports, registry=offers.registry, web=offers.web)
+        )
         self._guests.append(found)
         self._current = found[0]
         return found
@@ -71,7 +87,9 @@ class Suite:
 
     @property
     def _second(self) -> tuple[Guest, Boot, str]:
-        """Another first boot of the same image, on an overlay of its own, and its machine-id. It stands still until it is needed again."""
+        """Another first boot of the same image, on an overlay of its own, and its machine-id. It stands still
+        until it is needed again.
+        """
         return self._made("second", self._boot_second)
 
     def _boot_second(self) -> tuple[Guest, Boot, str]:
@@ -84,7 +102,9 @@ class Suite:
 
     @property
     def other_machine_id(self) -> str:
-        """The machine-id of another host made from the same image. Raises NotTestedError when it does not come up."""
+        """The machine-id of another host made from the same image. Raises NotTestedError when it does not
+        come up.
+        """
         _, boot, found = self._second
         if boot.host is None:
             raise _not_up(boot)
@@ -107,7 +127,9 @@ class Suite:
         return self._once(way, "", fresh=way != self.ways[0].name)
 
     def fresh_journey(self, way: str) -> Journey:
-        """A journey of a host that has never been anywhere: the second guest, or a copy of the settled first boot."""
+        """A journey of a host that has never been anywhere: the second guest, or a copy of the settled first
+        boot.
+        """
         if way != self.ways[0].name:
             return self._once(way, "fresh", fresh=True)
         # an image that does not come up is not booted a second time
@@ -121,7 +143,9 @@ class Suite:
                 raise _not_up(boot)
             machine.resume()
             self._current = machine
-            self._journeys["fresh"] = Journey(boot.host, boot.expected, self.releases, self.rig.evidence / "journey-fresh.log")
+            self._journeys["fresh"] = Journey(
+                boot.host, boot.expected, self.releases, self.rig.evidence / "journey-fresh.log"
+            )
         return self._journeys["fresh"]
 
     def layering(self, way: str) -> Journey:
@@ -152,7 +176,9 @@ class Suite:
 
     @functools.cached_property
     def packages(self) -> str:
-        """The URL of a repository with one package for layering. Raises BuildError when none can be made here."""
+        """The URL of a repository with one package for layering. Raises BuildError when none can be made
+        here.
+        """
         return make_packages(self._work)
 
     def screenshot(self, name: str) -> None:
@@ -161,7 +187,9 @@ class Suite:
             self._current.screenshot(name)
 
     def starved(self) -> str:
-        """Return what says that the guest in use did not get its processors; empty when it did, or nobody knows."""
+        """Return what says that the guest in use did not get its processors; empty when it did, or nobody
+        knows.
+        """
         return self._current.starved() if self._current is not None else ""
 
     def take_notes(self) -> str:
@@ -172,7 +200,9 @@ class Suite:
         return "; ".join(notes)
 
     def records(self) -> Records:
-        """Return what all boots so far have written; a host that is silent by now is named, and its console counts all the same."""
+        """Return what all boots so far have written; a host that is silent by now is named, and its console
+        counts all the same.
+        """
         journals, silent = [], []
         for machine, boot in self._guests:
             if boot.host is None:

@@ -1,4 +1,6 @@
-"""Waivers: somebody answers for a criterion that does not hold, with a reason and until a day. An expired one fails."""
+"""Waivers: somebody answers for a criterion that does not hold, with a reason and until a day. An expired one
+fails.
+"""
 
 import fnmatch
 from collections.abc import Sequence
@@ -14,7 +16,9 @@ TREE_GROWTH, ARTIFACT_GROWTH, BOOT_GROWTH = GROWTH = ("tree-growth", "artifact-g
 
 
 def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:
-    """Return a cell as the waivers have it: *waived* with who, why and until when; an expired waiver changes nothing but the reason."""
+    """Return a cell as the waivers have it: *waived* with who, why and until when; an expired waiver changes
+    nothing but the reason.
+    """
     if cell.state in FIT:
         return cell
     for waiver in waivers:
@@ -23,7 +27,9 @@ def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:
         said = f"{waiver.who}: {waiver.why} (until {waiver.until}); it is {cell.state}: {cell.reason}"
         if not waiver.expired:
             return replace(cell, state=State.WAIVED, found=cell.state, reason=f"waived by {said}")
-        cell = replace(cell, reason=f"{cell.reason}; the waiver by {waiver.who} has expired on {waiver.until}")
+        cell = replace(
+            cell, reason=f"{cell.reason}; the waiver by {waiver.who} has expired on {waiver.until}"
+        )
     return cell
 
 
@@ -36,7 +42,9 @@ def _is_for(waiver: Waiver, cell: Cell) -> bool:
 
 
 def unfit(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wanted: Sequence[str]) -> str:
-    """Return what keeps an artifact from being released: a cell that is not fit, or one of the `wanted` that is not there; empty for nothing."""
+    """Return what keeps an artifact from being released: a cell that is not fit, or one of the `wanted` that
+    is not there; empty for nothing.
+    """
     for firmware in firmwares:
         mine = [cell for cell in cells if cell.artifact == name and cell.firmware is firmware]
         bad = [f"{cell.criterion} ({cell.state})" for cell in mine if cell.state not in FIT]

@@ -1,1 +1,3 @@
-"""The stages of the pipeline: one function each, `(empty directory, typed inputs) -> artifact`, independent of each other."""
+"""The stages of the pipeline: one function each, `(empty directory, typed inputs) -> artifact`, independent
+of each other.
+"""

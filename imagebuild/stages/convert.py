@@ -12,13 +12,24 @@ from imagebuild.tools import command
 Options = Qcow2Config | CompressionConfig | VmdkConfig
 
 
-def convert_disk(out: Path, tree: Tree, disk: Disk, kind: str, name: str, options: Options, epoch: int | None) -> Image:
+def convert_disk(
+    out: Path, tree: Tree, disk: Disk, kind: str, name: str, options: Options, epoch: int | None
+) -> Image:
     """Write NAME-VERSION.ARCH.SUFFIX and hash it. `epoch` is the time in archives; None: the commit's.
 
     Runs at the lowest priority: a guest that is being tested meanwhile comes first.
     """
     when = epoch if epoch is not None else tree.timestamp
-    source = Source(disk=disk, title=f"{tree.pretty_name} {tree.version}", os_id=tree.os_id, seed=tree.commit, epoch=when)
+    source = Source(
+        disk=disk, title=f"{tree.pretty_name} {tree.version}", os_id=tree.os_id, seed=tree.commit, epoch=when
+    )
     with command.in_background():
         file = FORMATS[kind].write(source, out, f"{name}-{tree.version}.{tree.arch}", options)
-    return Image(file=file, name=file.name, format=kind, disk_size=disk.size, size=file.stat().st_size, sha256=files.sha256(file))
+    return Image(
+        file=file,
+        name=file.name,
+        format=kind,
+        disk_size=disk.size,
+        size=file.stat().st_size,
+        sha256=files.sha256(file),
+    )

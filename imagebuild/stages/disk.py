@@ -13,27 +13,43 @@ from imagebuild.tools import qemu
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Disk:
-    """Execute the kickstart on a new raw disk. Raises BuildError, BadKickstartError (with line, or the sums that do not fit)."""
+    """Execute the kickstart on a new raw disk. Raises BuildError, BadKickstartError (with line, or the sums
+    that do not fit).
+    """
     plan = plan_of(tree, toolbox, kickstart, spec)
     return _install(out, tree, toolbox, plan, spec)
 
 
 def derive_disk(
-    out: Path, tree: Tree, toolbox: Toolbox, base: Disk, base_kickstart: Kickstart, kickstart: Kickstart, spec: DiskSpec
+    out: Path,
+    tree: Tree,
+    toolbox: Toolbox,
+    base: Disk,
+    base_kickstart: Kickstart,
+    kickstart: Kickstart,
+    spec: DiskSpec,
 ) -> Disk:
-    """Make the disk of a kickstart that extends another one's, as a qcow2 overlay of the disk installed from that.
+    """Make the disk of a kickstart that extends another one's, as a qcow2 overlay of the disk installed from
+    that.
 
-    Where that cannot be (`is_change` says why: storage differs, say) it is installed from scratch. Raises as `install_disk`.
+    Where that cannot be (`is_change` says why: storage differs, say) it is installed from scratch. Raises as
+    `install_disk`.
     """
     plan = plan_of(tree, toolbox, kickstart, spec)
     before = plan_of(
         tree,
         toolbox,
         base_kickstart,
-        DiskSpec(size=base.size // MIB, firmware=tuple(base.firmware), populate=spec.populate, epoch=spec.epoch),
+        DiskSpec(
+            size=base.size // MIB, firmware=tuple(base.firmware), populate=spec.populate, epoch=spec.epoch
+        ),
     )
     way = next((name for name in spec.populate if WAYS[name].opens and not WAYS[name].refuses(plan)), None)
-    reason = is_change(before, plan) or qemu.export_unavailable() or ("" if way else "the offline way cannot change a disk")
+    reason = (
+        is_change(before, plan)
+        or qemu.export_unavailable()
+        or ("" if way else "the offline way cannot change a disk")
+    )
     if base.populated == "offline" and choose(plan, spec) == "offline":
         reason = "it would not be reproducible any more"
     if reason or way is None:
@@ -49,7 +65,9 @@ def derive_disk(
         # file systems and boot loader stay where and as they are
         with WAYS[way].open(raw, toolbox.image, plan) as target:
             change(before, plan, target, commit=tree.commit)
-    return Disk(file=file, format="qcow2", size=plan.disk_size, firmware=plan.firmware, populated=way, derived=True)
+    return Disk(
+        file=file, format="qcow2", size=plan.disk_size, firmware=plan.firmware, populated=way, derived=True
+    )
 
 
 def _install(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, spec: DiskSpec) -> Disk:

@@ -1,4 +1,6 @@
-"""Open a finished download read-only and look: is it in the state that its first boot needs? The build is not trusted."""
+"""Open a finished download read-only and look: is it in the state that its first boot needs? The build is not
+trusted.
+"""
 
 import shutil
 from pathlib import Path
@@ -14,15 +16,22 @@ from imagebuild.model import Image, Inspection, Kickstart, Toolbox, Tree
 from imagebuild.tools import guestfs, qemu
 
 
-def inspect_image(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, image: Image, spec: DiskSpec, login: Login) -> Inspection:
-    """Unpack a download as its users would, mount it read-only and check its first-boot state. Raises BuildError with every problem."""
+def inspect_image(
+    out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, image: Image, spec: DiskSpec, login: Login
+) -> Inspection:
+    """Unpack a download as its users would, mount it read-only and check its first-boot state. Raises
+    BuildError with every problem.
+    """
     plan = plan_of(tree, toolbox, kickstart, spec)
     way = _way(spec, plan)
     work = out / "unpacked"
     work.mkdir()
     try:
         unpacked = FORMATS[image.format].unpack(image.file, work)
-        with qemu.exported(unpacked.disk, unpacked.format, writable=False) as raw, WAYS[way].open(raw, toolbox.image, plan) as target:
+        with (
+            qemu.exported(unpacked.disk, unpacked.format, writable=False) as raw,
+            WAYS[way].open(raw, toolbox.image, plan) as target,
+        ):
             target.reopen(plan, read_only=True)
             facts = first_boot.read_facts(plan, target, deployment_of(plan, tree.commit))
             target.finish(plan)
@@ -41,7 +50,13 @@ def inspect_image(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart,
 
 def _way(spec: DiskSpec, plan: Plan) -> str:
     """Return how a disk can be opened here: the ways of the disk's spec first. Raises BuildError."""
-    able = [name for name in (*spec.populate, *WAYS) if WAYS[name].opens and not WAYS[name].unavailable() and not WAYS[name].refuses(plan)]
+    able = [
+        name
+        for name in (*spec.populate, *WAYS)
+        if WAYS[name].opens and not WAYS[name].unavailable() and not WAYS[name].refuses(plan)
+    ]
     if not able:
-        raise BuildError("no disk can be opened here: neither as root, nor in the libguestfs appliance", hint=guestfs.HINT)
+        raise BuildError(
+            "no disk can be opened here: neither as root, nor in the libguestfs appliance", hint=guestfs.HINT
+        )
     return able[0]

@@ -1,4 +1,6 @@
-"""Install from the ISO in a guest with an empty disk: what comes out is the disk that the criteria are held against."""
+"""Install from the ISO in a guest with an empty disk: what comes out is the disk that the criteria are held
+against.
+"""
 
 import json
 from pathlib import Path
@@ -22,12 +24,18 @@ MIB = 1024 * 1024
 
 
 def install_iso(
-    out: Path, tree: Tree, iso: IsoImage, firmware: Firmware, disk_size: int, guest: SmokeConfig, accelerator: Accelerator
+    out: Path,
+    tree: Tree,
+    iso: IsoImage,
+    firmware: Firmware,
+    disk_size: int,
+    guest: SmokeConfig,
+    accelerator: Accelerator,
 ) -> Installation:
     """Boot the ISO's unattended entry under a firmware with an empty disk of `disk_size` MiB.
 
-    Raises CriteriaError when the medium does not boot or install (evidence and one failed cell are kept), BuildError for one that has no
-    kickstart on it: whether it installs could not be tested.
+    Raises CriteriaError when the medium does not boot or install (evidence and one failed cell are kept),
+    BuildError for one that has no kickstart on it: whether it installs could not be tested.
     """
     if not iso.unattended:
         raise BuildError(
@@ -38,9 +46,13 @@ def install_iso(
     evidence.mkdir()
     disk = out / "disk.qcow2"
     bench = Bench(
-        iso=iso.file, firmware=firmware, accelerator=accelerator.suited(tree.isa, guest.cpu), cores=guest.cores or accelerator.cores,
-        memory=guest.memory * MIB, disk_size=disk_size * MIB,
-    )  # fmt: skip
+        iso=iso.file,
+        firmware=firmware,
+        accelerator=accelerator.suited(tree.isa, guest.cpu),
+        cores=guest.cores or accelerator.cores,
+        memory=guest.memory * MIB,
+        disk_size=disk_size * MIB,
+    )
     try:
         phases = _install(bench, disk, evidence)
     except (InstallationError, RigError) as error:
@@ -50,13 +62,17 @@ def install_iso(
             evidence=installation.main_log(evidence), seconds=0.0,
         )  # fmt: skip
         (out / "verdict.json").write_text(TypeAdapter(list[Cell]).dump_json([cell], indent=1).decode() + "\n")
-        raise CriteriaError(f"{iso.name} under {firmware}: {error.message}", hint="the evidence says why", evidence=out) from error
+        raise CriteriaError(
+            f"{iso.name} under {firmware}: {error.message}", hint="the evidence says why", evidence=out
+        ) from error
     (out / "phases.json").write_text(json.dumps(phases) + "\n")
     return Installation(disk=disk, iso=iso.name, firmware=firmware, phases=phases, evidence=evidence)
 
 
 def _install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
-    """Install; when the rig breaks, once more on a quieter machine: that says nothing of the medium. Raises InstallationError, RigError."""
+    """Install; when the rig breaks, once more on a quieter machine: that says nothing of the medium. Raises
+    InstallationError, RigError.
+    """
     try:
         return installation.install(bench, disk, evidence)
     except RigError as error:

@@ -1,4 +1,6 @@
-"""Make the installer ISO with one of the backends, and look at the result: what the backend says of it is not trusted."""
+"""Make the installer ISO with one of the backends, and look at the result: what the backend says of it is not
+trusted.
+"""
 
 import json
 import shutil
@@ -18,7 +20,8 @@ from imagebuild.model import IsoImage, Kickstart, Toolbox, Tree
 
 @dataclass(frozen=True, kw_only=True)
 class InstallerSpec:
-    """Which backend, for what product and release; the ways to run the tree's programs here; and the program that is put on a live ISO.
+    """Which backend, for what product and release; the ways to run the tree's programs here; and the program
+    that is put on a live ISO.
 
     `epoch`: the time of everything that is made (SOURCE_DATE_EPOCH); None: the commit's.
     """
@@ -40,29 +43,45 @@ def make_iso(
     config: InstallerConfig,
     spec: InstallerSpec,
 ) -> IsoImage:
-    """Make the ISO. `kickstarts` are the defaults of an interactive installation and, if there is one, the unattended kickstart.
+    """Make the ISO. `kickstarts` are the defaults of an interactive installation and, if there is one, the
+    unattended kickstart.
 
-    `toolbox` is there for a backend that needs it. Raises BuildError: what the backend could not do, or what is wrong with what it made; the
-    refused ISO is kept as its evidence.
+    `toolbox` is there for a backend that needs it. Raises BuildError: what the backend could not do, or what
+    is wrong with what it made; the refused ISO is kept as its evidence.
     """
     defaults, unattended = kickstarts[0], kickstarts[1] if len(kickstarts) > 1 else None
     epoch = spec.epoch if spec.epoch is not None else tree.timestamp
     treeinfo = out / "treeinfo"
     write_treeinfo(treeinfo, spec.product, spec.release, config.variant, tree, epoch)
     request = Request(
-        name=f"{config.name}-{tree.version}.{tree.arch}", title=f"{tree.pretty_name}", product=spec.product, release=spec.release, tree=tree,
-        toolbox=toolbox, source=source, config=config, defaults=defaults, unattended=unattended,
-        keys=() if source.allow_unsigned else tuple(Path(key) for key in source.gpg_keys), ways=spec.ways, epoch=epoch, treeinfo=treeinfo,
-    )  # fmt: skip
+        name=f"{config.name}-{tree.version}.{tree.arch}",
+        title=f"{tree.pretty_name}",
+        product=spec.product,
+        release=spec.release,
+        tree=tree,
+        toolbox=toolbox,
+        source=source,
+        config=config,
+        defaults=defaults,
+        unattended=unattended,
+        keys=() if source.allow_unsigned else tuple(Path(key) for key in source.gpg_keys),
+        ways=spec.ways,
+        epoch=epoch,
+        treeinfo=treeinfo,
+    )
     steplog.note(f"making the installer ISO with the {spec.backend} backend")
     image = INSTALLERS[spec.backend].build(out, request)
     work = out / "work"
     work.mkdir(exist_ok=True)
     facts = check.look_into(image, work)
     problems = check.problems(
-        facts, volume_id=config.volume_id, commit=tree.commit, ref=tree.follows, unattended=unattended is not None,
+        facts,
+        volume_id=config.volume_id,
+        commit=tree.commit,
+        ref=tree.follows,
+        unattended=unattended is not None,
         discinfo=INSTALLERS[spec.backend].discinfo(config, tree.arch),
-    )  # fmt: skip
+    )
     (out / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
     if problems:
         steplog.note(json.dumps(facts, indent=1, sort_keys=True, default=str))
@@ -70,10 +89,21 @@ def make_iso(
         shutil.rmtree(work)
         hint = f"the log and facts.json have all that was found in it; {image.name} is kept beside them"
         raise EvidenceError(
-            f"{image.name} is not what it should be: {'; '.join(problems)}", hint=hint, log=steplog.current(), evidence=image
+            f"{image.name} is not what it should be: {'; '.join(problems)}",
+            hint=hint,
+            log=steplog.current(),
+            evidence=image,
         )
     shutil.rmtree(work)
     return IsoImage(
-        file=image, name=image.name, backend=spec.backend, volume_id=str(facts["volume_id"]), commit=tree.commit, md5=str(facts["md5"]),
-        unattended=unattended is not None, treeinfo=treeinfo, size=image.stat().st_size, sha256=files.sha256(image),
-    )  # fmt: skip
+        file=image,
+        name=image.name,
+        backend=spec.backend,
+        volume_id=str(facts["volume_id"]),
+        commit=tree.commit,
+        md5=str(facts["md5"]),
+        unattended=unattended is not None,
+        treeinfo=treeinfo,
+        size=image.stat().st_size,
+        sha256=files.sha256(image),
+    )

@@ -1,7 +1,9 @@
-"""Write the kickstart of a variant: a readable template with its parts and the values of the release, proved by pykickstart.
+"""Write the kickstart of a variant: a readable template with its parts and the values of the release, proved
+by pykickstart.
 
-Placeholders are `${name}`, of the names that are ours (`values`, and `kickstarts.*.values`). In a script section every other one is the
-shell's, and so is one of ours that the script itself has set before; `$${name}` is always the shell's `${name}`.
+Placeholders are `${name}`, of the names that are ours (`values`, and `kickstarts.*.values`). In a script
+section every other one is the shell's, and so is one of ours that the script itself has set before;
+`$${name}` is always the shell's `${name}`.
 """
 
 import re
@@ -23,7 +25,8 @@ from imagebuild.model import Kickstart, Tree
 from imagebuild.tools import vagrant_key
 
 PLACEHOLDER = re.compile(r"(\$?)\$\{([a-z_]+)\}")
-# bash(1): assignments, compound commands, builtins, and the expansion that assigns (a name behind `$` or in a path is only used)
+# bash(1): assignments, compound commands, builtins, and the expansion that assigns (a name behind `$` or in a
+# path is only used)
 SETS = (
     r"(?m)(?:^|[\s;&|(`{])NAME\+?=|\b(?:for|select)\s+NAME\s+in\b|\bprintf\s+-v\s+NAME\b|\$\{NAME:?="
     r"|\b(?:read|mapfile|readarray|getopts)\s[^;&|\n]*(?<![\w${/.-])NAME(?![\w/.=-])"
@@ -39,22 +42,30 @@ class Line:
     text: str
 
 
-def write_kickstart(out: Path, tree: Tree, template: KickstartConfig, source: TreeConfig, sources: str) -> Kickstart:
-    """Write `out/kickstart.ks`. `sources` is the digest of the templates (`digest`): they are part of the key.
+def write_kickstart(
+    out: Path, tree: Tree, template: KickstartConfig, source: TreeConfig, sources: str
+) -> Kickstart:
+    """Write `out/kickstart.ks`. `sources` is the digest of the templates (`digest`): they are part of the
+    key.
 
     Raises BadKickstartError with file and line.
     """
     del sources
-    # fedora-kickstarts up to 29 installed from the nightly ref and set the origin to the stable one in %post (fedora-atomic-updates.ks)
+    # fedora-kickstarts up to 29 installed from the nightly ref and set the origin to the stable one in %post
+    # (fedora-atomic-updates.ks)
     filled = fill_in(template, values(tree.follows, source, tree.arch) | template.values)
     check(filled, template, tree.follows, source)
     file = out / "kickstart.ks"
     file.write_text(filled.text)
-    return Kickstart(file=file, syntax=template.syntax, signed=not source.allow_unsigned, origin=filled.origin)
+    return Kickstart(
+        file=file, syntax=template.syntax, signed=not source.allow_unsigned, origin=filled.origin
+    )
 
 
 def check(filled: Expanded, template: KickstartConfig, ref: str, source: TreeConfig) -> None:
-    """Parse a rendered kickstart with the pykickstart of its release, then check what pykickstart lets through."""
+    """Parse a rendered kickstart with the pykickstart of its release, then check what pykickstart lets
+    through.
+    """
     name, text = template.template, filled.text
     with located(name, filled.origin):
         reading = language.read(prescript.without_includes(text), template.syntax, name)
@@ -67,7 +78,9 @@ def check(filled: Expanded, template: KickstartConfig, ref: str, source: TreeCon
 
 
 def values(ref: str, source: TreeConfig, arch: str = "x86_64") -> dict[str, str]:
-    """Return what every template may use. `basearch` is Fedora's own (fedora-kickstarts, fedora-atomic.ks: --ref=…/${basearch}/…)."""
+    """Return what every template may use. `basearch` is Fedora's own (fedora-kickstarts, fedora-atomic.ks:
+    --ref=…/${basearch}/…).
+    """
     return {
         "osname": source.osname,
         "remote": source.remote,
@@ -83,7 +96,9 @@ def values(ref: str, source: TreeConfig, arch: str = "x86_64") -> dict[str, str]
 
 
 def render(template: KickstartConfig, known: dict[str, str]) -> str:
-    """Return a template with every %include of ours expanded and every ${placeholder} of ours replaced. Raises BadKickstartError."""
+    """Return a template with every %include of ours expanded and every ${placeholder} of ours replaced.
+    Raises BadKickstartError.
+    """
     return fill_in(template, known).text
 
 
@@ -96,11 +111,17 @@ def fill_in(template: KickstartConfig, known: Mapping[str, str]) -> Expanded:
     for inside, group in _sections(lines):
         own = _set_by_script(group, known) if inside else {}
         for index, line in enumerate(group):
-            if not inside and not line.text.lstrip().startswith("#") and _refuse_unknown(line, known, problems):
+            if (
+                not inside
+                and not line.text.lstrip().startswith("#")
+                and _refuse_unknown(line, known, problems)
+            ):
                 wrong.add(len(texts))
             texts.append((line, _filled(line.text, index, known, own)))
     if wrong:
-        rest = _joined([(line, _without(text) if number in wrong else text) for number, (line, text) in enumerate(texts)])
+        rest = _joined(
+            [(line, _without(text) if number in wrong else text) for number, (line, text) in enumerate(texts)]
+        )
         with problems.gathering(), located(template.template, rest.origin):
             language.parse(prescript.without_includes(rest.text), template.syntax, template.template)
     problems.refuse()
@@ -115,12 +136,16 @@ def _joined(texts: Sequence[tuple[Line, str]]) -> Expanded:
 
 
 def _without(text: str) -> str:
-    """Return a line whose placeholder was refused so that the others can be read: nothing, or the begin of a section."""
+    """Return a line whose placeholder was refused so that the others can be read: nothing, or the begin of a
+    section.
+    """
     return text.split(maxsplit=1)[0] if text.lstrip().startswith("%") else ""
 
 
 def _filled(text: str, index: int, known: Mapping[str, str], own: Mapping[str, tuple[int, int]]) -> str:
-    """Return a line with its placeholders replaced; `own`: where (line, column) the script sets a variable of that name."""
+    """Return a line with its placeholders replaced; `own`: where (line, column) the script sets a variable of
+    that name.
+    """
 
     def value(match: re.Match[str]) -> str:
         escape, name = match.groups()
@@ -136,13 +161,16 @@ def _refuse_unknown(line: Line, known: Mapping[str, str], problems: Problems) ->
     for name in unknown:
         with problems.gathering():
             raise BadKickstartError(
-                f"{line.file}:{line.number}: ${{{name}}} is no placeholder", hint=f"these are: {', '.join(sorted(known))}"
+                f"{line.file}:{line.number}: ${{{name}}} is no placeholder",
+                hint=f"these are: {', '.join(sorted(known))}",
             )
     return bool(unknown)
 
 
 def _sections(lines: list[Line]) -> Iterator[tuple[bool, list[Line]]]:
-    """Yield (whether it is the body of a section, lines). A section ends with %end, as everywhere since Fedora 8."""
+    """Yield (whether it is the body of a section, lines). A section ends with %end, as everywhere since
+    Fedora 8.
+    """
     group: list[Line] = []
     inside = False
     for line in lines:
@@ -161,7 +189,8 @@ def _sections(lines: list[Line]) -> Iterator[tuple[bool, list[Line]]]:
 def _set_by_script(group: list[Line], known: Mapping[str, str]) -> dict[str, tuple[int, int]]:
     """Return the variables named like placeholders that a script sets, and where it does first.
 
-    One that is set to the placeholder of its own name (`url=${url}`) holds our value, so that it does not matter whose it is.
+    One that is set to the placeholder of its own name (`url=${url}`) holds our value, so that it does not
+    matter whose it is.
     """
     text = "\n".join("" if line.text.lstrip().startswith("#") else line.text for line in group)
     own: dict[str, tuple[int, int]] = {}
@@ -170,12 +199,17 @@ def _set_by_script(group: list[Line], known: Mapping[str, str]) -> dict[str, tup
             continue
         match = re.search(SETS.replace("NAME", name), text)
         if match:
-            own[name] = (text.count("\n", 0, match.end()), match.end() - (text.rfind("\n", 0, match.end()) + 1) - 1)
+            own[name] = (
+                text.count("\n", 0, match.end()),
+                match.end() - (text.rfind("\n", 0, match.end()) + 1) - 1,
+            )
     return own
 
 
 def digest(template: KickstartConfig) -> str:
-    """Return the text a template is made of, parts included: it goes into the key, so that an edited part counts."""
+    """Return the text a template is made of, parts included: it goes into the key, so that an edited part
+    counts.
+    """
     return "\n".join(line.text for line in _lines(template.template, ()))
 
 
@@ -183,7 +217,10 @@ def _lines(name: str, above: tuple[str, ...]) -> list[Line]:
     directory = shared_directory("kickstarts").resolve()
     file = (directory / name).resolve()
     if not file.is_relative_to(directory) or not file.is_file():
-        raise BadKickstartError(f"{above[-1] if above else 'the configuration'}: there is no kickstart template {name} in {directory}")
+        raise BadKickstartError(
+            f"{above[-1] if above else 'the configuration'}: there is no kickstart template {name} in"
+            f" {directory}"
+        )
     if name in above:
         raise BadKickstartError(f"{name} includes itself")
     found: list[Line] = []
@@ -200,7 +237,9 @@ def _read(file: Path, name: str) -> str:
     try:
         return language.without_mark(file.read_text())
     except UnicodeDecodeError as error:
-        raise BadKickstartError(f"{name} is not text in UTF-8: {error.reason}", hint="save it as UTF-8") from error
+        raise BadKickstartError(
+            f"{name} is not text in UTF-8: {error.reason}", hint="save it as UTF-8"
+        ) from error
 
 
 def _part(line: str) -> str:
@@ -209,5 +248,10 @@ def _part(line: str) -> str:
         words = shlex.split(line, comments=True) if line.lstrip().startswith("%include") else []
     except ValueError:
         return ""
-    ours = words[:1] == ["%include"] and len(words) == 2 and not words[1].startswith("/") and "://" not in words[1]
+    ours = (
+        words[:1] == ["%include"]
+        and len(words) == 2
+        and not words[1].startswith("/")
+        and "://" not in words[1]
+    )
     return words[1] if ours else ""

@@ -1,4 +1,6 @@
-"""The gate: only what was tested, looked into and found fit gets past it. What is released is linked from the store afterwards (publish/)."""
+"""The gate: only what was tested, looked into and found fit gets past it. What is released is linked from the
+store afterwards (publish/).
+"""
 
 import json
 from pathlib import Path
@@ -32,11 +34,19 @@ def admit(
         wanted = criteria.required(atomic=atomic, installer=isinstance(image, IsoImage))
         problem = unfit(image.name, firmwares, cells, wanted)
         if problem:
-            raise BuildError(f"{image.name} is not fit for release: {problem}", hint="a criterion is tested, waived by name, or no release")
+            raise BuildError(
+                f"{image.name} is not fit for release: {problem}",
+                hint="a criterion is tested, waived by name, or no release",
+            )
         # an ISO was looked into where it was made
         if isinstance(image, Image) and image.name not in [each.artifact for each in inspections]:
             raise BuildError(f"{image.name} is not fit for release: nobody looked into it")
     admitted = [{"artifact": image.name, "size": image.size, "sha256": image.sha256} for image in downloads]
     file = out / "admitted.json"
-    file.write_text(json.dumps({"commit": tree.commit, "version": tree.version, "ref": tree.ref, "artifacts": admitted}, indent=1) + "\n")
+    file.write_text(
+        json.dumps(
+            {"commit": tree.commit, "version": tree.version, "ref": tree.ref, "artifacts": admitted}, indent=1
+        )
+        + "\n"
+    )
     return Release(manifest=file)

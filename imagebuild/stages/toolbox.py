@@ -1,7 +1,9 @@
-"""Make the toolbox of a commit: a squashfs with the tree's own programs and a bare repo to populate disks from.
+"""Make the toolbox of a commit: a squashfs with the tree's own programs and a bare repo to populate disks
+from.
 
-It is written from the archive repo as one tar stream, so it needs no root: owners, modes and extended attributes exist in
-the stream only. Each file is stored once; the bare repo's objects are hard links to the files of the tree.
+It is written from the archive repo as one tar stream, so it needs no root: owners, modes and extended
+attributes exist in the stream only. Each file is stored once; the bare repo's objects are hard links to the
+files of the tree.
 """
 
 import base64
@@ -31,13 +33,16 @@ def make_toolbox(out: Path, tree: Tree) -> Toolbox:
         writer = _Writer(Repo(tree.repo), tree, write_end)
         thread = threading.Thread(target=writer.run, daemon=True)
         thread.start()
-        # content uncompressed: the file never leaves the build host, and each disk (and each emulated appliance) would pay for
+        # content uncompressed: the file never leaves the build host, and each disk (and each emulated
+        # appliance) would pay for
         # unpacking it again: 5.9 of 9.5 CPU seconds of a native installation
         options = ["-comp", "zstd", "-noD", "-noF", "-no-fragments"]
         command.run(squashfs.from_tar(image, options), stdin=source)
         thread.join()
     if writer.error is not None:
-        raise BuildError(f"the toolbox of {tree.commit} could not be written: {writer.error}") from writer.error
+        raise BuildError(
+            f"the toolbox of {tree.commit} could not be written: {writer.error}"
+        ) from writer.error
     return Toolbox(image=image, size=image.stat().st_size)
 
 
@@ -85,15 +90,19 @@ class _Writer:
         else:
             stream, xattrs = self.repo.open_file(entry.checksum)
             info.size = entry.size
-            info.pax_headers = {f"LIBARCHIVE.xattr.{key}": base64.b64encode(value).decode() for key, value in xattrs.items()}
-            # GNU format otherwise: mksquashfs 4.5 takes the first slash off a link target that stands in a pax header
+            info.pax_headers = {
+                f"LIBARCHIVE.xattr.{key}": base64.b64encode(value).decode() for key, value in xattrs.items()
+            }
+            # GNU format otherwise: mksquashfs 4.5 takes the first slash off a link target that stands in a
+            # pax header
             tar.format = tarfile.PAX_FORMAT if xattrs else tarfile.GNU_FORMAT
             tar.addfile(info, io.BufferedReader(stream, CHUNK))
             tar.format = tarfile.GNU_FORMAT
             self.first[entry.checksum] = name
 
     def _symlink_object(self, tar: tarfile.TarFile, entry: Entry) -> None:
-        # a link is small: its object is a second link, not a hard link to the first, which not every tar reader knows
+        # a link is small: its object is a second link, not a hard link to the first, which not every tar
+        # reader knows
         info = _link(_object(entry.checksum, "file"), entry.target)
         info.uid, info.gid = entry.uid, entry.gid
         if entry.checksum not in self.links:
@@ -104,7 +113,17 @@ class _Writer:
 
     def _repo(self, tar: tarfile.TarFile) -> None:
         tar.addfile(_directory(str(Path(REPO).parent)))
-        for directory in ("", "/extensions", "/state", "/tmp", "/tmp/cache", "/refs", "/refs/heads", "/refs/remotes", "/refs/mirrors"):
+        for directory in (
+            "",
+            "/extensions",
+            "/state",
+            "/tmp",
+            "/tmp/cache",
+            "/refs",
+            "/refs/heads",
+            "/refs/remotes",
+            "/refs/mirrors",
+        ):
             tar.addfile(_directory(REPO + directory))
         tar.addfile(*_file(f"{REPO}/config", BARE_CONFIG))
         tar.addfile(*_file(f"{REPO}/refs/heads/{self.tree.follows}", f"{self.tree.commit}\n".encode()))

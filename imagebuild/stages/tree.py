@@ -21,7 +21,8 @@ from imagebuild.tools.ostree.server import Patience, TransferError
 
 # Debian's multiarch, Fedora's
 LIBC = ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6")
-ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}  # elf(5), e_machine, little endian
+# elf(5), e_machine, little endian
+ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}
 ELF_HEAD = 20
 # os-release(5) is a few lines; whatever is longer is something else
 OS_RELEASE_SIZE = 64 << 10
@@ -31,7 +32,9 @@ LATEST = (1 << 32) - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """A ref that was resolved once: from here on only the commit counts. `update_ref` is what hosts follow (empty: the same ref)."""
+    """A ref that was resolved once: from here on only the commit counts. `update_ref` is what hosts follow
+    (empty: the same ref).
+    """
 
     ref: str
     commit: str
@@ -40,9 +43,11 @@ class Pin:
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """The release before the candidate; without one `why_not` says why. `first`: it is known that there never was one.
+    """The release before the candidate; without one `why_not` says why. `first`: it is known that there never
+    was one.
 
-    `between` are the commits between both in the candidate's history, which hosts walk to find it; `lost` says why they would not.
+    `between` are the commits between both in the candidate's history, which hosts walk to find it; `lost`
+    says why they would not.
     """
 
     pin: Pin | None
@@ -57,12 +62,17 @@ NO_RELEASE_BEFORE = Before(pin=None, why_not="nothing was looked for")
 
 def patience(tree: TreeConfig) -> Patience:
     """Return how hard a configuration wants pulls to try."""
-    return Patience(attempts=tree.attempts, low_speed_bytes=tree.low_speed_bytes, low_speed_seconds=tree.low_speed_seconds)
+    return Patience(
+        attempts=tree.attempts, low_speed_bytes=tree.low_speed_bytes, low_speed_seconds=tree.low_speed_seconds
+    )
 
 
-def pin(tree: TreeConfig, ref: str, *, update_ref: str = "", say: Callable[[str], None] = steplog.note) -> Pin:
-    """Resolve a ref; `say` is told what is odd about it. Raises BuildError when a file of `tree.tls` is not usable, or the repository
-    cannot be reached or has no such ref (near ones are named)."""
+def pin(
+    tree: TreeConfig, ref: str, *, update_ref: str = "", say: Callable[[str], None] = steplog.note
+) -> Pin:
+    """Resolve a ref; `say` is told what is odd about it. Raises BuildError when a file of `tree.tls` is not
+    usable, or the repository cannot be reached or has no such ref (near ones are named).
+    """
     access_to(tree).check()
     commit = ostree_server.resolve(tree.url, ref, patience=patience(tree), access=access_to(tree), say=say)
     return Pin(ref=ref, commit=commit, update_ref=update_ref)
@@ -72,14 +82,21 @@ def commit_object(tree: TreeConfig, commit: str) -> bytes:
     """Return a commit object of the source, serialised. Raises BuildError when it is not there, or damaged."""
     data = ostree_server.commit_object(tree.url, commit, patience=patience(tree), access=access_to(tree))
     if data is None:
-        raise BuildError(f"{tree.url} has no usable commit object {commit}", hint="the repository must be repaired (ostree fsck)")
+        raise BuildError(
+            f"{tree.url} has no usable commit object {commit}",
+            hint="the repository must be repaired (ostree fsck)",
+        )
     return data
 
 
-def release_before(tree: TreeConfig, pinned: Pin, *, given: str | None = None, released: str | None = None) -> Before:
-    """Find the release that hosts upgrade from: the one given, the one last released, the candidate's parent. Raises BuildError.
+def release_before(
+    tree: TreeConfig, pinned: Pin, *, given: str | None = None, released: str | None = None
+) -> Before:
+    """Find the release that hosts upgrade from: the one given, the one last released, the candidate's parent.
+    Raises BuildError.
 
-    `given` and `released` are commits. One that the source does not have any more cannot be upgraded from; that is no first release.
+    `given` and `released` are commits. One that the source does not have any more cannot be upgraded from;
+    that is no first release.
     """
     parent = ostree_binding.parent_of(commit_object(tree, pinned.commit))
     ref = pinned.update_ref or pinned.ref
@@ -93,15 +110,22 @@ def release_before(tree: TreeConfig, pinned: Pin, *, given: str | None = None, r
         if refusal:
             # a parent that nobody released, and no host can have
             first = commit == parent and commit not in (given, released)
-            return Before(pin=None, why_not=f"hosts cannot pull the commit {commit}: it {refusal}", first=first)
+            return Before(
+                pin=None, why_not=f"hosts cannot pull the commit {commit}: it {refusal}", first=first
+            )
         between, lost = _history(tree, pinned.commit, commit)
         return Before(pin=replace(pinned, commit=commit), between=between, lost=lost)
-    why = f"the first release: commit {pinned.commit} has no parent, none is configured (`previous`), and none was released here"
+    why = (
+        f"the first release: commit {pinned.commit} has no parent, none is configured (`previous`), and none"
+        " was released here"
+    )
     return Before(pin=None, why_not=why, first=True)
 
 
 def _history(tree: TreeConfig, commit: str, older: str) -> tuple[tuple[str, ...], str]:
-    """Return the commits between two in the source's history, and why the older one is not met in it; empty when it is."""
+    """Return the commits between two in the source's history, and why the older one is not met in it; empty
+    when it is.
+    """
     gone: set[str] = set()
 
     def parent(known: str) -> str | None:
@@ -117,10 +141,14 @@ def _history(tree: TreeConfig, commit: str, older: str) -> tuple[tuple[str, ...]
     return ((), history.ending(commit, older, found, there=end not in gone)) if end else (tuple(found), "")
 
 
-def pull_commit(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path, between: tuple[str, ...] = ()) -> Tree:
-    """Pull a commit as `pull_tree` does, but leave the ref alone, and do not read every object again: it is only served to guests.
+def pull_commit(
+    out: Path, pinned: Pin, source: TreeConfig, repo_path: Path, between: tuple[str, ...] = ()
+) -> Tree:
+    """Pull a commit as `pull_tree` does, but leave the ref alone, and do not read every object again: it is
+    only served to guests.
 
-    Of the commits `between` it and the candidate only the commit objects are pulled: guests walk from one to the next, as hosts will.
+    Of the commits `between` it and the candidate only the commit objects are pulled: guests walk from one to
+    the next, as hosts will.
     """
     del out
     repo = _pull(pinned, source, repo_path)
@@ -143,7 +171,8 @@ def _pull(pinned: Pin, source: TreeConfig, repo_path: Path) -> Repo:
     for key in keys:
         if not key.is_file():
             raise BuildError(
-                f"the signing key {key} does not exist", hint="check tree.gpg_keys; for the demo, run `imagebuild compose` first"
+                f"the signing key {key} does not exist",
+                hint="check tree.gpg_keys; for the demo, run `imagebuild compose` first",
             )
     repo = Repo.ensure(repo_path)
     remote = _remote(source)
@@ -162,20 +191,28 @@ def _remote(source: TreeConfig) -> Remote:
 def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
     """Pull exactly the pinned commit, check signature and every object, and describe the tree.
 
-    Raises BuildError: unsigned, wrongly signed, damaged (names the object), no kernel, no ostree in the initramfs's reach.
+    Raises BuildError: unsigned, wrongly signed, damaged (names the object), no kernel, no ostree in the
+    initramfs's reach.
     """
     repo = _pull(pinned, source, repo_path)
     steplog.note("checking every object")
     count = repo.fsck(pinned.commit)
     repo.set_ref(pinned.ref, pinned.commit)
     tree = describe_tree(repo, pinned)
-    steplog.note(f"{tree.pretty_name}, version {tree.version}: {count} objects checked, kernel {tree.kernel}, a {tree.host_kind} host")
-    (out / "os-release").write_bytes(repo.read(pinned.commit, "usr/lib/os-release", most=OS_RELEASE_SIZE) or b"")
+    steplog.note(
+        f"{tree.pretty_name}, version {tree.version}: {count} objects checked, kernel {tree.kernel}, a"
+        f" {tree.host_kind} host"
+    )
+    (out / "os-release").write_bytes(
+        repo.read(pinned.commit, "usr/lib/os-release", most=OS_RELEASE_SIZE) or b""
+    )
     return tree
 
 
 def describe_tree(repo: Repo, pinned: Pin) -> Tree:
-    """Read from a commit what it is. Raises BuildError for a tree that cannot become a host, saying what it lacks."""
+    """Read from a commit what it is. Raises BuildError for a tree that cannot become a host, saying what it
+    lacks.
+    """
     commit = pinned.commit
     kernel = _kernel(repo, commit)
     release = _os_release(repo, commit)
@@ -204,7 +241,8 @@ def _version(repo: Repo, commit: str) -> str:
     version = str(repo.metadata(commit).get("version", ""))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+~-]*", version):
         raise BuildError(
-            f"commit {commit} has no usable metadata `version` but {version[:80]!r}", hint="compose it with --add-metadata-string=version=V"
+            f"commit {commit} has no usable metadata `version` but {version[:80]!r}",
+            hint="compose it with --add-metadata-string=version=V",
         )
     return version
 
@@ -213,7 +251,8 @@ def _timestamp(repo: Repo, commit: str) -> int:
     timestamp = repo.timestamp(commit)
     if timestamp > LATEST:
         raise BuildError(
-            f"commit {commit} is of no time that file systems know: {timestamp} s after 1970", hint="compose it with --timestamp"
+            f"commit {commit} is of no time that file systems know: {timestamp} s after 1970",
+            hint="compose it with --timestamp",
         )
     return timestamp
 
@@ -221,8 +260,14 @@ def _timestamp(repo: Repo, commit: str) -> int:
 def _kernel(repo: Repo, commit: str) -> str:
     found = boot_files(repo, commit)
     if found.initramfs is None:
-        raise BuildError(f"the tree has no initramfs beside its kernel {found.version}", hint="run dracut in the compose")
-    hooks = ("usr/lib/ostree/ostree-prepare-root", "lib/ostree/ostree-prepare-root", "usr/lib/dracut/modules.d/98ostree/module-setup.sh")
+        raise BuildError(
+            f"the tree has no initramfs beside its kernel {found.version}", hint="run dracut in the compose"
+        )
+    hooks = (
+        "usr/lib/ostree/ostree-prepare-root",
+        "lib/ostree/ostree-prepare-root",
+        "usr/lib/dracut/modules.d/98ostree/module-setup.sh",
+    )
     if not any(repo.has_file(commit, path) for path in hooks):
         raise BuildError(
             "the tree has no ostree-prepare-root: its initramfs could not find a deployment",
@@ -232,7 +277,9 @@ def _kernel(repo: Repo, commit: str) -> str:
 
 
 def _os_release(repo: Repo, commit: str) -> dict[str, str]:
-    """Return what the tree calls itself; nothing when it has no os-release that can be read: the ref stands for its name then."""
+    """Return what the tree calls itself; nothing when it has no os-release that can be read: the ref stands
+    for its name then.
+    """
     for path in ("usr/lib/os-release", "usr/etc/os-release"):
         release = os_release.parse(repo.read(commit, path, most=OS_RELEASE_SIZE) or b"")
         if release:
@@ -257,4 +304,6 @@ def _architecture(repo: Repo, commit: str) -> str:
         head = repo.read(commit, program, most=ELF_HEAD)
         if head is not None and head[:4] == b"\x7fELF":
             return ELF_MACHINE.get(head[18:20], "unknown")
-    raise BuildError("the tree has neither /usr/bin/ostree nor /usr/bin/bash: is it a host?", hint="check the ref")
+    raise BuildError(
+        "the tree has neither /usr/bin/ostree nor /usr/bin/bash: is it a host?", hint="check the ref"
+    )

@@ -1,7 +1,8 @@
-"""Which accelerator QEMU can use here: found out by running a tiny guest with a deadline, never by access(/dev/kvm).
+"""Which accelerator QEMU can use here: found out by running a tiny guest with a deadline, never by
+access(/dev/kvm).
 
-A stock kernel with `panic=-1` and no root file system prints its panic and ends in a second of native time. A /dev/kvm that
-opens and answers but hangs stock kernels (nested paravirtualisation) does not get that far.
+A stock kernel with `panic=-1` and no root file system prints its panic and ends in a second of native time. A
+/dev/kvm that opens and answers but hangs stock kernels (nested paravirtualisation) does not get that far.
 """
 
 import glob
@@ -30,7 +31,8 @@ PANIC = b"Kernel panic - not syncing"
 KERNELS = ("/boot/vmlinuz-*", "/lib/modules/*/vmlinuz", "/usr/lib/modules/*/vmlinuz")
 
 
-# The model that costs least under emulation, by the x86-64 level that a tree needs (measured: docs/guests.md, `make bench`).
+# The model that costs least under emulation, by the x86-64 level that a tree needs (measured: docs/guests.md,
+# `make bench`).
 # `max` switches on five-level page tables, which the kernel then walks, emulated.
 EMULATED = {1: "Nehalem,vendor=AuthenticAMD,+erms", 2: "Nehalem,vendor=AuthenticAMD,+erms", 3: "max,la57=off"}
 ANY_TREE = 3
@@ -38,7 +40,8 @@ ANY_TREE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """What to hand to QEMU, how many times slower than native a guest is (in CPU time), why this one, and when that was measured (ISO 8601).
+    """What to hand to QEMU, how many times slower than native a guest is (in CPU time), why this one, and
+    when that was measured (ISO 8601).
 
     `cpu` is QEMU's model of the processor; empty: `model`.
     """
@@ -56,7 +59,9 @@ class Accelerator:
 
     @property
     def cores(self) -> int:
-        """How many processors a guest has where nobody says: emulated ones wait for each other (docs/guests.md)."""
+        """How many processors a guest has where nobody says: emulated ones wait for each other
+        (docs/guests.md).
+        """
         return 2 if self.name == "kvm" else 1
 
     @property
@@ -65,7 +70,8 @@ class Accelerator:
         return ["-accel", "kvm" if self.name == "kvm" else "tcg,thread=multi", "-cpu", self.model]
 
     def suited(self, level: int, wanted: str | None = None) -> "Accelerator":
-        """Return it with the processor that a tree built for an x86-64 level needs (0: nobody knows), or the one that was configured.
+        """Return it with the processor that a tree built for an x86-64 level needs (0: nobody knows), or the
+        one that was configured.
 
         Raises BuildError for a level that cannot be emulated.
         """
@@ -82,7 +88,8 @@ class Accelerator:
 
 
 def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
-    """Return the fastest accelerator that works, remembered for a week, this boot of the host, this QEMU and this kernel.
+    """Return the fastest accelerator that works, remembered for a week, this boot of the host, this QEMU and
+    this kernel.
 
     Raises MissingToolError when there is no QEMU, or no kernel to try.
     """
@@ -109,7 +116,9 @@ def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
 
 
 def _read(file: Path) -> Accelerator | None:
-    """Return what was measured not too long ago; None for anything else, also for a record without a date, which counted time by the clock."""
+    """Return what was measured not too long ago; None for anything else, also for a record without a date,
+    which counted time by the clock.
+    """
     try:
         known = Accelerator(**json.loads(file.read_text()))
         age = datetime.now(UTC) - datetime.fromisoformat(known.measured)
@@ -132,24 +141,42 @@ def _probe(kernel: Path) -> Accelerator:
     seconds = _try(kernel, Accelerator(name="tcg", slowness=1, reason=""))
     if seconds is None:
         raise MissingToolError(
-            f"QEMU cannot run a guest here: no panic of {kernel} within {DEADLINE['tcg']:.0f} s, emulated", hint="see the log"
+            f"QEMU cannot run a guest here: no panic of {kernel} within {DEADLINE['tcg']:.0f} s, emulated",
+            hint="see the log",
         )
     return Accelerator(
-        name="tcg", slowness=max(1.0, seconds / NATIVE_SECONDS), reason=f"{reason}; the emulated guest took {seconds:.1f} CPU s"
+        name="tcg",
+        slowness=max(1.0, seconds / NATIVE_SECONDS),
+        reason=f"{reason}; the emulated guest took {seconds:.1f} CPU s",
     )
 
 
 def _try(kernel: Path, accelerator: Accelerator) -> float | None:
-    """Return the CPU seconds that QEMU took until a kernel without a root file system panicked; None when it did not.
+    """Return the CPU seconds that QEMU took until a kernel without a root file system panicked; None when it
+    did not.
 
     Not those of the clock: on a busy machine they say more of the others than of this one.
     """
     deadline = DEADLINE[accelerator.name]
     with temporary.file("console") as console:
         argv: list[str | Path] = [
-            QEMU, *accelerator.argv, "-machine", "q35", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot",
-            "-kernel", kernel, "-append", "console=ttyS0 panic=-1 root=none", "-serial", f"file:{console}",
-        ]  # fmt: skip
+            QEMU,
+            *accelerator.argv,
+            "-machine",
+            "q35",
+            "-m",
+            "256",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-kernel",
+            kernel,
+            "-append",
+            "console=ttyS0 panic=-1 root=none",
+            "-serial",
+            f"file:{console}",
+        ]
         process = command.Process(argv)
         meter = load.Meter(lambda: load.read_threads(process.pid))
         try:
@@ -171,7 +198,8 @@ def _host_kernel() -> Path:
     readable = [Path(name) for pattern in KERNELS for name in glob.glob(pattern) if os.access(name, os.R_OK)]  # noqa: PTH207
     if not readable:
         raise MissingToolError(
-            "there is no readable kernel in /boot to try QEMU with", hint="apt-get install linux-image-amd64, or dnf install kernel-core"
+            "there is no readable kernel in /boot to try QEMU with",
+            hint="apt-get install linux-image-amd64, or dnf install kernel-core",
         )
     return max(readable, key=lambda file: file.stat().st_mtime)
 

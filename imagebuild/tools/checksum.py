@@ -18,7 +18,9 @@ SUM = re.compile(r"SHA256 \((?P<name>[^\x00-\x1f]+)\) = (?P<digest>[0-9a-f]{64})
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Entry:
-    """One file: its name (or path below the CHECKSUM file's directory), size in bytes, SHA-256 in hexadecimal."""
+    """One file: its name (or path below the CHECKSUM file's directory), size in bytes, SHA-256 in
+    hexadecimal.
+    """
 
     name: str
     size: int
@@ -50,7 +52,9 @@ def entries_of(payload: bytes, *, what: str) -> dict[str, Entry]:
             continue
         digest = SUM.fullmatch(line)
         if digest is None or digest["name"] != size["name"]:
-            raise BuildError(f"{what}: line {number} of the signed text is not the checksum of {size['name']!r}: {line!r}")
+            raise BuildError(
+                f"{what}: line {number} of the signed text is not the checksum of {size['name']!r}: {line!r}"
+            )
         check_name(digest["name"])
         if digest["name"] in found:
             raise BuildError(f"{what}: lists {digest['name']!r} twice")
@@ -64,9 +68,14 @@ def entries_of(payload: bytes, *, what: str) -> dict[str, Entry]:
 def check_name(name: str) -> None:
     """Raise BuildError for a path that would leave its directory, or that cannot stand in a line."""
     parts = name.split("/")
-    if not name or any(part in ("", ".", "..") for part in parts) or re.search(r"[\x00-\x1f\x7f\\()<>\"]", name):
+    if (
+        not name
+        or any(part in ("", ".", "..") for part in parts)
+        or re.search(r"[\x00-\x1f\x7f\\()<>\"]", name)
+    ):
         raise BuildError(
-            f"{name!r} is no name that a release may list: no separators at its ends, no `..`, no control or markup characters"
+            f"{name!r} is no name that a release may list: no separators at its ends, no `..`, no control or"
+            " markup characters"
         )
 
 
@@ -76,5 +85,7 @@ def hashed(file: Path, name: str) -> Entry:
 
 
 def safe(name: str) -> str:
-    """Return a name that can stand in a CHECKSUM file and in an address: evidence is named after what guests say of themselves."""
+    """Return a name that can stand in a CHECKSUM file and in an address: evidence is named after what guests
+    say of themselves.
+    """
     return re.sub(r"[^A-Za-z0-9._+-]", "-", name)

@@ -1,7 +1,7 @@
 """The only module that runs programs: argv lists, a UTF-8 C locale, output streamed to the step's log.
 
-Every program runs in a session of its own and is killed when the pipeline dies, however it dies: `end_all` on Ctrl-C,
-the kernel's parent-death signal on `kill -9`.
+Every program runs in a session of its own and is killed when the pipeline dies, however it dies: `end_all` on
+Ctrl-C, the kernel's parent-death signal on `kill -9`.
 """
 
 import contextlib
@@ -25,7 +25,8 @@ GRACE_SECONDS = 3.0
 # for an unmount when everything ends
 LAST_SECONDS = 10.0
 TAIL_LINES = 15
-# the death signal is set now: if the pipeline was killed just before that, its child has another parent already
+# the death signal is set now: if the pipeline was killed just before that, its child has another parent
+# already
 GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
 
 # program -> (Debian package, Fedora package)
@@ -73,7 +74,9 @@ _ended = threading.Event()
 class CommandError(BuildError):
     """A program ended badly; `output` is everything it printed, `returncode` negative when a signal ended it."""
 
-    def __init__(self, message: str, *, returncode: int, output: str, hint: str = "", log: Path | None = None) -> None:
+    def __init__(
+        self, message: str, *, returncode: int, output: str, hint: str = "", log: Path | None = None
+    ) -> None:
         super().__init__(message, hint=hint, log=log)
         self.returncode = returncode
         self.output = output
@@ -108,27 +111,37 @@ def require(program: str) -> Path:
 def version(program: str) -> str:
     """Return the first version number that `program --version` prints (it belongs into keys), or "unknown"."""
     finished = subprocess.run(
-        [require(program), "--version"], capture_output=True, text=True, check=False, env=_environment(None), stdin=subprocess.DEVNULL
+        [require(program), "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(None),
+        stdin=subprocess.DEVNULL,
     )
     match = re.search(r"\d+(?:\.\d+)+[\w.+~-]*", finished.stdout + finished.stderr)
     return match.group() if match else "unknown"
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LC_") and name != "LANGUAGE"}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("LC_") and name != "LANGUAGE"
+    }
     return {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PATH": search_path(), **(extra or {})}
 
 
 def describe(argv: Sequence[str | Path]) -> str:
     """Return argv as one readable line (not for a shell to run)."""
-    return " ".join(repr(str(word)) if re.search(r"[\s'\"]", str(word)) or not str(word) else str(word) for word in argv)
+    return " ".join(
+        repr(str(word)) if re.search(r"[\s'\"]", str(word)) or not str(word) else str(word) for word in argv
+    )
 
 
 class Process:
-    """A running program. Its output goes to the step's log as it comes; `stdout` is kept unless it went elsewhere.
+    """A running program. Its output goes to the step's log as it comes; `stdout` is kept unless it went
+    elsewhere.
 
-    One with `patience` (seconds) has a clean-up of its own: when it is to end, it alone hears of it, by one SIGINT, has that long, and
-    what it left running is killed. Of others the whole group hears, by SIGTERM.
+    One with `patience` (seconds) has a clean-up of its own: when it is to end, it alone hears of it, by one
+    SIGINT, has that long, and what it left running is killed. Of others the whole group hears, by SIGTERM.
     """
 
     def __init__(
@@ -171,7 +184,11 @@ class Process:
                     program,
                     *self.argv[1:],
                 ],
-                stdin=subprocess.PIPE if isinstance(stdin, bytes) else (stdin if stdin is not None else subprocess.DEVNULL),
+                stdin=(
+                    subprocess.PIPE
+                    if isinstance(stdin, bytes)
+                    else (stdin if stdin is not None else subprocess.DEVNULL)
+                ),
                 stdout=subprocess.PIPE if stdout is None else stdout,
                 stderr=subprocess.PIPE,
                 env=_environment(env),
@@ -179,9 +196,13 @@ class Process:
                 start_new_session=True,
             )
             _running.add(self)
-        self._threads = [threading.Thread(target=self._follow, args=(self._popen.stderr, self._said), daemon=True)]
+        self._threads = [
+            threading.Thread(target=self._follow, args=(self._popen.stderr, self._said), daemon=True)
+        ]
         if stdout is None:
-            self._threads.append(threading.Thread(target=self._follow, args=(self._popen.stdout, self._kept), daemon=True))
+            self._threads.append(
+                threading.Thread(target=self._follow, args=(self._popen.stdout, self._kept), daemon=True)
+            )
         if isinstance(stdin, bytes):
             self._threads.append(threading.Thread(target=self._feed, args=(stdin,), daemon=True))
         for thread in self._threads:
@@ -252,7 +273,9 @@ class Process:
                 os.kill(self._popen.pid, signal.SIGINT)
 
     def end(self, grace: float = GRACE_SECONDS) -> None:
-        """Ask the program to end; kill its whole process group after `grace` seconds, or when its patience is over."""
+        """Ask the program to end; kill its whole process group after `grace` seconds, or when its patience is
+        over.
+        """
         self.ask_to_end()
         try:
             self.wait(max(grace, self.patience))
@@ -277,9 +300,9 @@ def run(
 ) -> str:
     """Run a program to its end and return its standard output.
 
-    `accept` lists the exit statuses that are fine; `shown` stands for argv in the log and in errors (without wrappers, say).
-    Raises MissingToolError, or CommandError with the argv, how it died and
-    the last lines it printed.
+    `accept` lists the exit statuses that are fine; `shown` stands for argv in the log and in errors (without
+    wrappers, say). Raises MissingToolError, or CommandError with the argv, how it died and the last lines it
+    printed.
     """
     process = Process(argv, stdin=stdin, stdout=stdout, env=env, cwd=cwd, quiet=quiet, shown=shown)
     try:
@@ -319,7 +342,9 @@ def pipe(first: Sequence[str | Path], second: Sequence[str | Path], *, stdout: I
             raise _failed(process, describe_end(code))
 
 
-def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
+def status(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> tuple[int, str]:
     """Run a program that may fail; return its exit status and standard output followed by standard error."""
     process = Process(argv, env=env, cwd=cwd)
     code = process.wait()
@@ -327,7 +352,9 @@ def status(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, 
 
 
 def run_last(argv: Sequence[str | Path]) -> int:
-    """Run a short program of the clean-up, also after `end_all`, and return its exit status; one that hangs is killed. Raises OSError."""
+    """Run a short program of the clean-up, also after `end_all`, and return its exit status; one that hangs
+    is killed. Raises OSError.
+    """
     try:
         return subprocess.run(
             [require(str(argv[0])), *argv[1:]],
@@ -364,8 +391,12 @@ def _failed(process: Process, how: str) -> CommandError:
         how = "was ended by the interrupt"
     text = process.complaint() or process.output()
     tail = "\n".join("    " + line for line in text.strip().splitlines()[-TAIL_LINES:])
-    message = f"{describe(process.shown[:12])}{' …' if len(process.shown) > 12 else ''} {how}" + (f":\n{tail}" if tail else "")
-    return CommandError(message, returncode=process._popen.returncode or 0, output=text, log=steplog.current())
+    message = f"{describe(process.shown[:12])}{' …' if len(process.shown) > 12 else ''} {how}" + (
+        f":\n{tail}" if tail else ""
+    )
+    return CommandError(
+        message, returncode=process._popen.returncode or 0, output=text, log=steplog.current()
+    )
 
 
 @contextlib.contextmanager
@@ -380,7 +411,9 @@ def in_background() -> Iterator[None]:
 
 @contextlib.contextmanager
 def cancelling(action: Callable[[], None]) -> Iterator[None]:
-    """Have `action` called too when everything must end: for work that is not a program of ours. The end of the block is waited for."""
+    """Have `action` called too when everything must end: for work that is not a program of ours. The end of
+    the block is waited for.
+    """
     with _guard:
         _cancel.add(action)
     try:
@@ -391,7 +424,9 @@ def cancelling(action: Callable[[], None]) -> Iterator[None]:
 
 
 def end_all(grace: float = GRACE_SECONDS) -> None:
-    """End every program that runs, and refuse new ones: all are asked at once, each is killed after `grace` seconds or its own patience."""
+    """End every program that runs, and refuse new ones: all are asked at once, each is killed after `grace`
+    seconds or its own patience.
+    """
     _ended.set()
     with _guard:
         running, actions = list(_running), list(_cancel)
@@ -401,7 +436,9 @@ def end_all(grace: float = GRACE_SECONDS) -> None:
         with contextlib.suppress(Exception):
             action()
     begun = time.monotonic()
-    while (passed := time.monotonic() - begun) < max([grace, *(process.patience for process in running if process.alive)]):
+    while (passed := time.monotonic() - begun) < max(
+        [grace, *(process.patience for process in running if process.alive)]
+    ):
         # what is no program of ours has temporary files, too, and removes them when it is cancelled
         if not any(process.alive for process in running) and not (_cancel and passed < grace):
             break

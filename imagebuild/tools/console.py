@@ -12,7 +12,10 @@ PHASES = (
     ("kernel", re.compile(r"Linux version \d")),
     ("initramfs", re.compile(r"Running in initrd|dracut-cmdline|dracut: dracut-")),
     ("userspace", re.compile(r"Switching root|Welcome to (?!GRUB)(?![^\n]*Initramfs)")),
-    ("network", re.compile(r"Network is Online|cloud-init\[\d+\]: ci-info:|Reached target .*Network is Online")),
+    (
+        "network",
+        re.compile(r"Network is Online|cloud-init\[\d+\]: ci-info:|Reached target .*Network is Online"),
+    ),
 )
 # what ends a boot at once; each with the sentence for the reader
 FATAL = (
@@ -22,12 +25,16 @@ FATAL = (
         "systemd or dracut gave up and offers an emergency shell",
     ),
     (
-        re.compile(r"Warning: /dev/\S+ does not exist|dracut-initqueue\[\d+\]: Warning: Could not boot|Refusing to continue"),
+        re.compile(
+            r"Warning: /dev/\S+ does not exist|dracut-initqueue\[\d+\]: Warning: Could not boot|Refusing to"
+            r" continue"
+        ),
         "the initramfs did not find the root file system",
     ),
     (
         re.compile(
-            r"grub rescue>|error: no such (device|partition)[^\r\n]*|error: file `[^\r\n]*' not found|error: you need to load the kernel first"
+            r"grub rescue>|error: no such (device|partition)[^\r\n]*|error: file `[^\r\n]*' not found|error:"
+            r" you need to load the kernel first"
         ),
         "GRUB cannot load what its menu names",
     ),
@@ -44,20 +51,26 @@ FATAL = (
 FIRMWARE_FATAL = FATAL[-1:]
 # those that do not depend on how fast the machine is: they are the product's fault on a busy one, too
 TIMELESS = (
-    "GRUB cannot load what its menu names", "GRUB has no menu and waits at its prompt", "the firmware found nothing to boot",
+    "GRUB cannot load what its menu names",
+    "GRUB has no menu and waits at its prompt",
+    "the firmware found nothing to boot",
     "the kernel panicked",
-)  # fmt: skip
-# An emulator delivers the timer's interrupts in a thread of its own, which may come too late for a kernel that checks them (Linux,
-# arch/x86/kernel/apic/io_apic.c, check_timer; seen with QEMU 10.0 beside other work). `no_timer_check` spares guests the check: clouds'
+)
+# An emulator delivers the timer's interrupts in a thread of its own, which may come too late for a kernel
+# that checks them (Linux,
+# arch/x86/kernel/apic/io_apic.c, check_timer; seen with QEMU 10.0 beside other work). `no_timer_check` spares
+# guests the check: clouds'
 # kickstarts have it, installer media do not.
 TIMER = "IO-APIC + timer doesn't work"
 # before these a processor that is busy is no progress: only the console and the disk are
 EARLY = ("firmware", "bootloader", "kernel", "initramfs")
 
-# what a kernel says when it does not get its processors, or one of them spins (Linux: kernel/rcu/tree_stall.h, kernel/watchdog.c,
+# what a kernel says when it does not get its processors, or one of them spins (Linux:
+# kernel/rcu/tree_stall.h, kernel/watchdog.c,
 # kernel/time/clocksource.c, kernel/time/timekeeping.c)
 STALLS = re.compile(
-    r"[^\r\n]*(rcu_\w+ kthread (starved for|timer wakeup didn't happen)|rcu: INFO: rcu_\w+ (self-)?detected stall|soft lockup - CPU#\d+ stuck"
+    r"[^\r\n]*(rcu_\w+ kthread (starved for|timer wakeup didn't happen)|rcu: INFO: rcu_\w+ (self-)?detected"
+    r" stall|soft lockup - CPU#\d+ stuck"
     r"|clocksource: .*(skew|unstable|jump|took too long)|timekeeping: .*overflow|expedited stalls"
     r"|softlockup: hung tasks|hung_task: blocked tasks)[^\r\n]*"
 )
@@ -124,9 +137,16 @@ def stalled(console: str) -> str:
     return match.group().strip() if match else ""
 
 
-def describe_failure(problem: str, console: str, evidence: Path, *, phase: str = "", serial: Path | None = None) -> str:
-    """Return the sentence for the reader: the phase reached, the problem, where the evidence lies, the last lines."""
+def describe_failure(
+    problem: str, console: str, evidence: Path, *, phase: str = "", serial: Path | None = None
+) -> str:
+    """Return the sentence for the reader: the phase reached, the problem, where the evidence lies, the last
+    lines.
+    """
     clean = plain(console)
     tail = "\n".join(f"    {line}" for line in [line for line in clean.splitlines() if line.strip()][-12:])
     where = f"(screenshot: {evidence / 'screen.png'}, console: {serial or evidence / 'serial.log'})"
-    return f"the host did not come up; it got as far as the {phase or phase_reached(console)}: {problem} {where}\n{tail}"
+    return (
+        f"the host did not come up; it got as far as the {phase or phase_reached(console)}: {problem}"
+        f" {where}\n{tail}"
+    )

@@ -1,7 +1,9 @@
-"""How a guest's machine came to its end: a second connection to QEMU's monitor is kept open for its last word, the event SHUTDOWN.
+"""How a guest's machine came to its end: a second connection to QEMU's monitor is kept open for its last
+word, the event SHUTDOWN.
 
-With `-no-reboot` QEMU ends alike when a guest restarts and when it switches itself off; the event's `reason` tells them apart (QAPI,
-ShutdownCause: guest-shutdown, guest-reset, guest-panic; QEMU 10.0, qapi/run-state.json). Nothing else is asked on this connection.
+With `-no-reboot` QEMU ends alike when a guest restarts and when it switches itself off; the event's `reason`
+tells them apart (QAPI, ShutdownCause: guest-shutdown, guest-reset, guest-panic; QEMU 10.0,
+qapi/run-state.json). Nothing else is asked on this connection.
 """
 
 import contextlib
@@ -11,9 +13,12 @@ import time
 from pathlib import Path
 
 WORDS = {
-    "guest-shutdown": "the guest switched it off", "guest-reset": "the guest restarted it, or crashed", "guest-panic": "the guest's kernel panicked",
-    "host-signal": "QEMU was ended from outside", "host-error": "QEMU had an error",
-}  # fmt: skip
+    "guest-shutdown": "the guest switched it off",
+    "guest-reset": "the guest restarted it, or crashed",
+    "guest-panic": "the guest's kernel panicked",
+    "host-signal": "QEMU was ended from outside",
+    "host-error": "QEMU had an error",
+}
 CONNECT_SECONDS = 10.0
 SLEEP_SECONDS = 0.02
 READ = 1 << 16

@@ -17,7 +17,8 @@ LONGEST_HOME = 108 - len("/S.gpg-agent.browser") - 1
 
 @contextlib.contextmanager
 def keyring(homedir: Path, *, end_agent: bool = True) -> Iterator[Path]:
-    """Use a GnuPG home directory (made if needed, mode 0700); its agent is ended afterwards (not where it is somebody's, who gave it passphrases).
+    """Use a GnuPG home directory (made if needed, mode 0700); its agent is ended afterwards (not where it is
+    somebody's, who gave it passphrases).
 
     What is yielded is another, short name of it when its own is too long for the agent's sockets.
     """
@@ -35,17 +36,29 @@ def keyring(homedir: Path, *, end_agent: bool = True) -> Iterator[Path]:
             # one that was reached through the short name could not be found again
             if end_agent or used != homedir.absolute():
                 command.status(["gpgconf", "--homedir", used, "--kill", "gpg-agent"])
-                # it ends in its own time: whoever asked it meanwhile would be told that there are no secret keys
+                # it ends in its own time: whoever asked it meanwhile would be told that there are no secret
+                # keys
                 deadline = time.monotonic() + AGENT_SECONDS
                 while (used / AGENT_SOCKET).exists() and time.monotonic() < deadline:
                     time.sleep(0.01)
 
 
 def ensure_key(homedir: Path, user_id: str) -> str:
-    """Return the fingerprint of the secret key for `user_id`, generated without a passphrase if there is none."""
+    """Return the fingerprint of the secret key for `user_id`, generated without a passphrase if there is
+    none.
+    """
     found = fingerprint(homedir, user_id)
     if found is None:
-        batch: list[str | Path] = ["gpg", "--homedir", homedir, "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
+        batch: list[str | Path] = [
+            "gpg",
+            "--homedir",
+            homedir,
+            "--batch",
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "",
+        ]
         command.run([*batch, "--quick-generate-key", user_id, "rsa3072", "sign", "never"])
         found = fingerprint(homedir, user_id)
     if found is None:
@@ -61,14 +74,17 @@ def fingerprint(homedir: Path, user_id: str) -> str | None:
 
 def _secret_keys(homedir: Path | None, user: str) -> list[str]:
     """Return the fingerprints of the secret keys that match a user id or fingerprint."""
-    _, listing = command.status(["gpg", *_where(homedir), "--batch", "--with-colons", "--list-secret-keys", user])
+    _, listing = command.status(
+        ["gpg", *_where(homedir), "--batch", "--with-colons", "--list-secret-keys", user]
+    )
     return _fingerprints(listing, "sec")
 
 
 def _fingerprints(listing: str, record: str) -> list[str]:
     """Return the keys' fingerprints of what gpg lists (doc/DETAILS of GnuPG).
 
-    A key begins with a record `sec`, or `pub`; the first record `fpr` after it carries its fingerprint in field 10.
+    A key begins with a record `sec`, or `pub`; the first record `fpr` after it carries its fingerprint in
+    field 10.
     """
     found, awaited = [], False
     for fields in (line.split(":") for line in listing.splitlines()):
@@ -81,9 +97,13 @@ def _fingerprints(listing: str, record: str) -> list[str]:
 
 
 def fingerprints(file: Path) -> list[str]:
-    """Return the fingerprints of the public keys in a file, armoured or not; none when it holds none (gpg(1), --show-keys)."""
+    """Return the fingerprints of the public keys in a file, armoured or not; none when it holds none (gpg(1),
+    --show-keys).
+    """
     with temporary.directory("gpg", sockets=True) as place, keyring(place) as home:
-        _, listing = command.status(["gpg", "--homedir", home, "--batch", "--with-colons", "--show-keys", file])
+        _, listing = command.status(
+            ["gpg", "--homedir", home, "--batch", "--with-colons", "--show-keys", file]
+        )
     return _fingerprints(listing, "pub")
 
 
@@ -109,7 +129,9 @@ def export_key(homedir: Path | None, fingerprint: str, file: Path, *, armor: boo
 
 
 def dearmored(file: Path, target: Path) -> None:
-    """Write a public key as libostree's trusted.gpg.d wants it: binary, whatever the file is (gpg(1), --dearmor). Raises BuildError."""
+    """Write a public key as libostree's trusted.gpg.d wants it: binary, whatever the file is (gpg(1),
+    --dearmor). Raises BuildError.
+    """
     data = file.read_bytes()
     if data.lstrip().startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
         command.run(["gpg", "--batch", "--yes", "--output", target, "--dearmor", file])
@@ -119,7 +141,11 @@ def dearmored(file: Path, target: Path) -> None:
 
 # --- signatures -------------------------------------------------------------------------------------------------------
 
-BEGIN, SIGNATURE, END = b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PGP SIGNATURE-----", b"-----END PGP SIGNATURE-----"
+BEGIN, SIGNATURE, END = (
+    b"-----BEGIN PGP SIGNED MESSAGE-----",
+    b"-----BEGIN PGP SIGNATURE-----",
+    b"-----END PGP SIGNATURE-----",
+)
 # doc/DETAILS of GnuPG, status lines of --status-fd; what each says of a signature that is not to be trusted
 BAD = {
     "BADSIG": "the signature is bad: the text was changed",
@@ -139,7 +165,8 @@ class SignatureError(BuildError):
 
 @contextlib.contextmanager
 def signer(user: str, *, homedir: Path | None, key_file: Path | None, generate: bool) -> Iterator["Signer"]:
-    """Yield a signer with the key of `user`: of the user's own keyring and agent, of a GnuPG home directory, or of a file.
+    """Yield a signer with the key of `user`: of the user's own keyring and agent, of a GnuPG home directory,
+    or of a file.
 
     Raises BuildError when there is no such secret key.
     """
@@ -160,7 +187,8 @@ def _signer(user: str, homedir: Path | None, where: Path | str) -> "Signer":
     prints = _secret_keys(homedir, user)
     if not prints:
         raise BuildError(
-            f"there is no secret key of {user} in {where}", hint="check publish.signing; `gpg --list-secret-keys` shows what there is"
+            f"there is no secret key of {user} in {where}",
+            hint="check publish.signing; `gpg --list-secret-keys` shows what there is",
         )
     if len(prints) > 1:
         raise BuildError(
@@ -193,14 +221,17 @@ class Signer:
 
     def public_key(self) -> str:
         """Return the public key, armoured."""
-        return command.run([*self._plain, "--armor", "--export-options", "export-minimal", "--export", self.fingerprint])
+        return command.run(
+            [*self._plain, "--armor", "--export-options", "export-minimal", "--export", self.fingerprint]
+        )
 
 
 def signed_payload(data: bytes, keys: Sequence[Path], *, what: str, then: bool = False) -> bytes:
-    """Return what is really signed in a clear-signed file; `then`: the key may have expired since. Raises SignatureError.
+    """Return what is really signed in a clear-signed file; `then`: the key may have expired since. Raises
+    SignatureError.
 
-    gpg ends with 0 for a file that has unsigned lines before or after the signed block (measured with gpg 2.2): the file must
-    be the block and nothing else, and what counts is what gpg extracts from it.
+    gpg ends with 0 for a file that has unsigned lines before or after the signed block (measured with gpg
+    2.2): the file must be the block and nothing else, and what counts is what gpg extracts from it.
     """
     if (
         not data.startswith(BEGIN + b"\n")
@@ -214,7 +245,18 @@ def signed_payload(data: bytes, keys: Sequence[Path], *, what: str, then: bool =
     with _public(keys) as homedir:
         source, target = homedir / "signed", homedir / "payload"
         source.write_bytes(data)
-        argv: list[str | Path] = ["gpg", "--homedir", homedir, "--batch", "--status-fd", "1", "--output", target, "--decrypt", source]
+        argv: list[str | Path] = [
+            "gpg",
+            "--homedir",
+            homedir,
+            "--batch",
+            "--status-fd",
+            "1",
+            "--output",
+            target,
+            "--decrypt",
+            source,
+        ]
         _check(command.status(argv), keys, what, then=then)
         return target.read_bytes()
 
@@ -222,7 +264,13 @@ def signed_payload(data: bytes, keys: Sequence[Path], *, what: str, then: bool =
 def check_detached(file: Path, signature: Path, keys: Sequence[Path], *, what: str) -> None:
     """Raise SignatureError when a detached signature is not by one of the keys over exactly this file."""
     with _public(keys) as homedir:
-        _check(command.status(["gpg", "--homedir", homedir, "--batch", "--status-fd", "1", "--verify", signature, file]), keys, what)
+        _check(
+            command.status(
+                ["gpg", "--homedir", homedir, "--batch", "--status-fd", "1", "--verify", signature, file]
+            ),
+            keys,
+            what,
+        )
 
 
 @contextlib.contextmanager
@@ -233,13 +281,19 @@ def _public(keys: Sequence[Path]) -> Iterator[Path]:
                 raise BuildError(f"there is no public key {key}")
             code, said = command.status(["gpg", "--homedir", homedir, "--batch", "--import", key])
             if code != 0:
-                raise BuildError(f"{key} holds no public key: {said.strip().splitlines()[-1] if said.strip() else ''}")
+                raise BuildError(
+                    f"{key} holds no public key: {said.strip().splitlines()[-1] if said.strip() else ''}"
+                )
         yield homedir
 
 
 def _check(finished: tuple[int, str], keys: Sequence[Path], what: str, *, then: bool = False) -> None:
     code, said = finished
-    lines = [words[1:] for words in (line.split() for line in said.splitlines()) if words[:1] == ["[GNUPG:]"] and len(words) > 1]
+    lines = [
+        words[1:]
+        for words in (line.split() for line in said.splitlines())
+        if words[:1] == ["[GNUPG:]"] and len(words) > 1
+    ]
     states = [words[0] for words in lines]
     good = "GOODSIG"
     if then and _signed_before_it_expired(lines):
@@ -254,7 +308,13 @@ def _check(finished: tuple[int, str], keys: Sequence[Path], what: str, *, then: 
 
 
 def _signed_before_it_expired(lines: Sequence[Sequence[str]]) -> bool:
-    """Return whether gpg says that a key expired after it had signed (doc/DETAILS: KEYEXPIRED time; VALIDSIG, field 3: time of the signature)."""
-    expired = [int(words[1]) for words in lines if words[0] == "KEYEXPIRED" and len(words) > 1 and words[1].isdigit()]
-    signed = [int(words[3]) for words in lines if words[0] == "VALIDSIG" and len(words) > 3 and words[3].isdigit()]
+    """Return whether gpg says that a key expired after it had signed (doc/DETAILS: KEYEXPIRED time; VALIDSIG,
+    field 3: time of the signature).
+    """
+    expired = [
+        int(words[1]) for words in lines if words[0] == "KEYEXPIRED" and len(words) > 1 and words[1].isdigit()
+    ]
+    signed = [
+        int(words[3]) for words in lines if words[0] == "VALIDSIG" and len(words) > 3 and words[3].isdigit()
+    ]
     return bool(expired) and len(signed) == 1 and signed[0] < min(expired)

@@ -1,7 +1,7 @@
 """The only place that speaks to libguestfs: one appliance session with a disk and a read-only toolbox.
 
-The binding belongs to the distribution's Python (Debian: python3-guestfs). The appliance is built once by supermin from the
-host's packages and kept; while a package manager runs it would break obscurely.
+The binding belongs to the distribution's Python (Debian: python3-guestfs). The appliance is built once by
+supermin from the host's packages and kept; while a package manager runs it would break obscurely.
 """
 
 import contextlib
@@ -16,7 +16,10 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.tools import command, temporary
 
-HINT = "apt-get install python3-guestfs supermin linux-image-amd64 qemu-system-x86, or dnf install python3-libguestfs"
+HINT = (
+    "apt-get install python3-guestfs supermin linux-image-amd64 qemu-system-x86, or dnf install"
+    " python3-libguestfs"
+)
 
 
 def missing() -> str:
@@ -35,11 +38,15 @@ class Session:
         self._handle = handle
 
     def shell(self, script: str) -> str:
-        """Run a script with the toolbox's /bin/sh and return its standard output. Raises BuildError with what it said."""
+        """Run a script with the toolbox's /bin/sh and return its standard output. Raises BuildError with what
+        it said.
+        """
         try:
             output: str = self._handle.sh(script)
         except RuntimeError as error:
-            raise BuildError(f"in the appliance: {error}", hint="the log has every command", log=steplog.current()) from error
+            raise BuildError(
+                f"in the appliance: {error}", hint="the log has every command", log=steplog.current()
+            ) from error
         return output
 
     def read(self, path: str) -> bytes:
@@ -70,16 +77,21 @@ def _handle(cache: Path, *, emulate: bool, memory: int) -> Any:
     handle.set_memsize(memory)
     handle.set_smp(2)
     handle.set_event_callback(
-        lambda _event, _handle, buffer, _array: steplog.note(str(buffer)), guestfs.EVENT_LIBRARY | guestfs.EVENT_WARNING
+        lambda _event, _handle, buffer, _array: steplog.note(str(buffer)),
+        guestfs.EVENT_LIBRARY | guestfs.EVENT_WARNING,
     )
     return handle
 
 
 @contextlib.contextmanager
-def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, memory: int) -> Iterator[Session]:
-    """Start one appliance for a raw disk (or none) and a toolbox; it is shut down when the block ends, killed when we are.
+def session(
+    disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, memory: int
+) -> Iterator[Session]:
+    """Start one appliance for a raw disk (or none) and a toolbox; it is shut down when the block ends, killed
+    when we are.
 
-    `emulate` forces TCG (libguestfs would pick a /dev/kvm that hangs); `memory` is in MiB. Raises MissingToolError, BuildError.
+    `emulate` forces TCG (libguestfs would pick a /dev/kvm that hangs); `memory` is in MiB. Raises
+    MissingToolError, BuildError.
     """
     handle = _handle(cache, emulate=emulate, memory=memory)
     if disk is not None:
@@ -87,7 +99,8 @@ def session(disk: Path | None, toolbox: Path, *, cache: Path, emulate: bool, mem
         how = {"cachemode": "unsafe", "discard": "besteffort"} if writable else {"readonly": True}
         handle.add_drive_opts(str(disk), format="raw", **how)
     handle.add_drive_opts(str(toolbox), format="raw", readonly=True)
-    # outermost: closing it removes what libguestfs has in temporary directories (root's sockets are in /tmp, wherever TMPDIR is)
+    # outermost: closing it removes what libguestfs has in temporary directories (root's sockets are in /tmp,
+    # wherever TMPDIR is)
     with command.cancelling(lambda: os.kill(handle.get_pid(), 9)), contextlib.closing(handle):
         _launch(handle, "/dev/sdb" if disk is not None else "/dev/sda")
         yield Session(handle)
@@ -100,14 +113,20 @@ def _launch(handle: Any, toolbox: str) -> None:
         handle.launch()
         handle.mount_ro(toolbox, "/")
     except RuntimeError as error:
-        hint = "libguestfs-test-tool says more; while packages are being installed the appliance cannot be built"
-        raise BuildError(f"the libguestfs appliance did not start: {error}", hint=hint, log=steplog.current()) from error
+        hint = (
+            "libguestfs-test-tool says more; while packages are being installed the appliance cannot be built"
+        )
+        raise BuildError(
+            f"the libguestfs appliance did not start: {error}", hint=hint, log=steplog.current()
+        ) from error
 
 
 def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory: int) -> list[str]:
-    """Return the commits that are deployed on a disk, wherever its sysroot is: opened read-only, nothing of it is run.
+    """Return the commits that are deployed on a disk, wherever its sysroot is: opened read-only, nothing of
+    it is run.
 
-    Each is told by its deployment's directory and must be there as an object whose SHA-256 is its name. Raises MissingToolError, BuildError.
+    Each is told by its deployment's directory and must be there as an object whose SHA-256 is its name.
+    Raises MissingToolError, BuildError.
     """
     handle = _handle(cache, emulate=emulate, memory=memory)
     try:
@@ -125,7 +144,11 @@ def _deployments(handle: Any) -> list[str]:
         if kind not in ("ext2", "ext3", "ext4", "xfs", "btrfs"):
             continue
         handle.mount_ro(place, "/")
-        for path in handle.glob_expand_opts("/ostree/deploy/*/deploy/*", directoryslash=False) if handle.is_dir("/ostree/deploy") else ():
+        for path in (
+            handle.glob_expand_opts("/ostree/deploy/*/deploy/*", directoryslash=False)
+            if handle.is_dir("/ostree/deploy")
+            else ()
+        ):
             match = re.fullmatch(r"([0-9a-f]{64})\.\d+", path.rpartition("/")[2])
             if match is None:
                 continue

@@ -1,10 +1,12 @@
 """An initramfs that leaves a mark which the running host shows: another one with a second archive behind it.
 
-The kernel unpacks archives one after the other; one that is not compressed begins at a multiple of four bytes, and zeros before it are
-skipped (Linux, init/initramfs.c, unpack_to_rootfs; Documentation/driver-api/early-userspace/buffer-format.rst). Ours has one member: a
-hook that dracut sources at its start (dracut 044 and 059, modules.d/98dracut-systemd/dracut-cmdline.sh, `source_hook cmdline`; without
-systemd modules.d/99base/init.sh), when /run is mounted, which goes over to the host. There is no member for a directory: dracut's own
-are there already, and one that is a link (/lib) would be replaced by a directory (init/initramfs.c, clean_path).
+The kernel unpacks archives one after the other; one that is not compressed begins at a multiple of four
+bytes, and zeros before it are skipped (Linux, init/initramfs.c, unpack_to_rootfs;
+Documentation/driver-api/early-userspace/buffer-format.rst). Ours has one member: a hook that dracut sources
+at its start (dracut 044 and 059, modules.d/98dracut-systemd/dracut-cmdline.sh, `source_hook cmdline`; without
+systemd modules.d/99base/init.sh), when /run is mounted, which goes over to the host. There is no member for a
+directory: dracut's own are there already, and one that is a link (/lib) would be replaced by a directory
+(init/initramfs.c, clean_path).
 """
 
 import stat
@@ -26,7 +28,9 @@ def marked(initramfs: bytes, mark: str) -> bytes:
 
 
 def _member(path: str, mode: int, data: bytes) -> bytes:
-    """Return one member of a newc archive: thirteen numbers of eight hexadecimal digits, name, data, each padded."""
+    """Return one member of a newc archive: thirteen numbers of eight hexadecimal digits, name, data, each
+    padded.
+    """
     name = path.encode() + b"\0"
     numbers = (1 if data else 0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
     head = b"070701" + b"".join(b"%08X" % each for each in numbers) + name

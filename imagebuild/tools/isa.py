@@ -1,7 +1,8 @@
 """Which x86-64 level a program was built for, as its own property note says.
 
-Sources: x86-64 psABI 1.0, "Program Property" (NT_GNU_PROPERTY_TYPE_0, GNU_PROPERTY_X86_ISA_1_NEEDED); glibc 2.33, sysdeps/x86/isa-level.c,
-which leaves that note in libc.so.6 and in the start files of every program that is linked; elf(5).
+Sources: x86-64 psABI 1.0, "Program Property" (NT_GNU_PROPERTY_TYPE_0, GNU_PROPERTY_X86_ISA_1_NEEDED); glibc
+2.33, sysdeps/x86/isa-level.c, which leaves that note in libc.so.6 and in the start files of every program
+that is linked; elf(5).
 """
 
 import struct
@@ -15,7 +16,9 @@ MAX_HEADERS = 512
 
 
 def level(elf: bytes) -> int:
-    """Return the x86-64 level that a program needs (1 … 4); 1 when it does not say, or is no 64-bit program of this kind."""
+    """Return the x86-64 level that a program needs (1 … 4); 1 when it does not say, or is no 64-bit program
+    of this kind.
+    """
     try:
         return max((_needed(note) for note in _notes(elf)), default=BASELINE)
     except (struct.error, OverflowError):  # cut short, or numbers that make no sense
@@ -42,7 +45,9 @@ def _properties(segment: bytes) -> Iterator[bytes]:
         if kind == NT_GNU_PROPERTY_TYPE_0 and name == b"GNU\0":
             yield segment[start : start + size]
         # notes with properties are aligned to 8 bytes in 64-bit programs
-        place = start + -(-size // (8 if kind == NT_GNU_PROPERTY_TYPE_0 else 4)) * (8 if kind == NT_GNU_PROPERTY_TYPE_0 else 4)
+        place = start + -(-size // (8 if kind == NT_GNU_PROPERTY_TYPE_0 else 4)) * (
+            8 if kind == NT_GNU_PROPERTY_TYPE_0 else 4
+        )
 
 
 def _needed(properties: bytes) -> int:

@@ -1,4 +1,5 @@
-"""ISO 9660 images through xorriso and isomd5sum: written, looked into, changed, given the checksum that media are tested with.
+"""ISO 9660 images through xorriso and isomd5sum: written, looked into, changed, given the checksum that media
+are tested with.
 
 Sources: ECMA-119 (the volume descriptors), xorriso(1), xorrisofs(1), implantisomd5(1), checkisomd5(1).
 """
@@ -24,7 +25,9 @@ IMPLANTED = re.compile(rb"ISO MD5SUM = ([0-9a-f]{32});SKIPSECTORS = *(\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class BootEntry:
-    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI, `path` empty for what is no file, `start` its first byte."""
+    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI, `path` empty for what is no file,
+    `start` its first byte.
+    """
 
     platform: str
     path: str
@@ -65,7 +68,9 @@ def implant_md5(image: Path) -> str:
 
 
 def check_md5(image: Path) -> bool:
-    """Whether an image is what its implanted checksum says (checkisomd5(1): 0 yes, 1 no or none, 2 interrupted)."""
+    """Whether an image is what its implanted checksum says (checkisomd5(1): 0 yes, 1 no or none, 2
+    interrupted).
+    """
     code, _ = command.status(["checkisomd5", image])
     return code == 0
 
@@ -75,7 +80,10 @@ def boot_entries(image: Path) -> tuple[BootEntry, ...]:
     said = command.run(["xorriso", "-indev", image, "-report_el_torito", "plain"], quiet=True)
     images = re.findall(r"^El Torito boot img :\s+(\d+)\s+(\S+).*?(\d+)$", said, re.MULTILINE)
     paths = dict(re.findall(r"^El Torito img path :\s+(\d+)\s+(.+)$", said, re.MULTILINE))
-    return tuple(BootEntry(platform=kind, path=paths.get(number, ""), start=int(block) * SECTOR) for number, kind, block in images)
+    return tuple(
+        BootEntry(platform=kind, path=paths.get(number, ""), start=int(block) * SECTOR)
+        for number, kind, block in images
+    )
 
 
 def listing(image: Path) -> list[str]:
@@ -94,7 +102,9 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What an image has: its plain files (of one in several pieces: the first), and the paths of links and of directories."""
+    """What an image has: its plain files (of one in several pieces: the first), and the paths of links and of
+    directories.
+    """
 
     files: Mapping[str, Extent]
     links: frozenset[str]
@@ -103,20 +113,57 @@ class Content:
 
 def content(image: Path) -> Content:
     """Return what an image has."""
-    find: list[str | Path] = ["xorriso", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba", "--"]
-    said = command.run([*find, "-print", "LINKS", "-find", "/", "-type", "l", "--", "-print", "DIRECTORIES", "-find", "/", "-type", "d"], quiet=True)
-    listed, _, rest = said.partition("\nLINKS\n") if "\nLINKS\n" in said else ("", "", said.removeprefix("LINKS\n"))
+    find: list[str | Path] = [
+        "xorriso",
+        "-indev",
+        image,
+        "-find",
+        "/",
+        "-type",
+        "f",
+        "-exec",
+        "report_lba",
+        "--",
+    ]
+    said = command.run(
+        [
+            *find,
+            "-print",
+            "LINKS",
+            "-find",
+            "/",
+            "-type",
+            "l",
+            "--",
+            "-print",
+            "DIRECTORIES",
+            "-find",
+            "/",
+            "-type",
+            "d",
+        ],
+        quiet=True,
+    )
+    listed, _, rest = (
+        said.partition("\nLINKS\n") if "\nLINKS\n" in said else ("", "", said.removeprefix("LINKS\n"))
+    )
     links, _, directories = rest.partition("DIRECTORIES\n")
-    rows = re.findall(r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", listed, re.MULTILINE)
+    rows = re.findall(
+        r"^File data lba:\s+0\s*,\s*(\d+)\s*,\s*\d+\s*,\s*(\d+)\s*,\s*(.+)$", listed, re.MULTILINE
+    )
     return Content(
-        files={_unquoted(name): Extent(start=int(number) * SECTOR, size=int(size)) for number, size, name in rows},
+        files={
+            _unquoted(name): Extent(start=int(number) * SECTOR, size=int(size)) for number, size, name in rows
+        },
         links=frozenset(_unquoted(line) for line in links.splitlines()),
         directories=frozenset(_unquoted(line) for line in directories.splitlines()),
     )
 
 
 def _unquoted(name: str) -> str:
-    """Return a name as it is: xorriso quotes it as a shell would. One with a line feed in it is left as it is: nobody asks for it."""
+    """Return a name as it is: xorriso quotes it as a shell would. One with a line feed in it is left as it
+    is: nobody asks for it.
+    """
     try:
         return "".join(shlex.split(name))
     except ValueError:
@@ -124,13 +171,17 @@ def _unquoted(name: str) -> str:
 
 
 def identifier(image: Path) -> str:
-    """Return what GRUB calls the file system's UUID: when it was changed (ECMA-119, 8.4.27; GRUB's fs/iso9660.c)."""
+    """Return what GRUB calls the file system's UUID: when it was changed (ECMA-119, 8.4.27; GRUB's
+    fs/iso9660.c).
+    """
     digits = _descriptor(image)[830:846].decode("ascii", "replace")
     return "-".join((digits[:4], *(digits[place : place + 2] for place in range(4, 16, 2))))
 
 
 def offset_of(image: Path, path: str) -> int:
-    """Return where a file's content begins in an image, in bytes. Raises BuildError when there is no such file."""
+    """Return where a file's content begins in an image, in bytes. Raises BuildError when there is no such
+    file.
+    """
     said = command.run(["xorriso", "-indev", image, "-find", path, "-exec", "report_lba"], quiet=True)
     match = re.search(r"^File data lba:\s+\d+\s*,\s*(\d+)", said, re.MULTILINE)
     if match is None:
@@ -151,23 +202,78 @@ def read(image: Path, path: str, work: Path) -> bytes:
     return data
 
 
-def write(image: Path, files: Mapping[str, Path], *, volume: str, bios: str, esp: Path, mbr: Path, epoch: int, serial: str) -> None:
-    """Write a hybrid image: El Torito for BIOS (`bios`, a path in it) and UEFI, and both as a disk (xorrisofs(1), Debian's and lorax's way).
+def write(
+    image: Path,
+    files: Mapping[str, Path],
+    *,
+    volume: str,
+    bios: str,
+    esp: Path,
+    mbr: Path,
+    epoch: int,
+    serial: str,
+) -> None:
+    """Write a hybrid image: El Torito for BIOS (`bios`, a path in it) and UEFI, and both as a disk
+    (xorrisofs(1), Debian's and lorax's way).
 
-    `files` maps paths in the image to files; `serial` (a UUID) is the disk's. The same inputs give the same bytes: times are `epoch`.
-    Rock Ridge only: Joliet truncates `.commit` and `.commitmeta` to one name.
+    `files` maps paths in the image to files; `serial` (a UUID) is the disk's. The same inputs give the same
+    bytes: times are `epoch`. Rock Ridge only: Joliet truncates `.commit` and `.commitmeta` to one name.
     """
     if len(volume) > VOLUME_ID_LENGTH:
         raise BuildError(f"the volume id {volume} is longer than {VOLUME_ID_LENGTH} characters")
     argv: list[str | Path] = [
-        "xorriso", "-as", "mkisofs", "-quiet", "-o", image, "-R", "-V", volume, "-sysid", "LINUX", "-appid", "", "-preparer", "IMAGEBUILD",
-        f"--modification-date={stamp(epoch)}", "--set_all_file_dates", stamp(epoch), "-uid", "0", "-gid", "0",
-        "--gpt_disk_guid", serial, "--grub2-mbr", mbr, "-partition_offset", "16", "-appended_part_as_gpt",
-        "-append_partition", "2", ESP_TYPE, esp, "-iso_mbr_part_type", "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
-        "-c", "boot.cat", "--boot-catalog-hide", "-b", bios, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "--grub2-boot-info",
-        "-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
-        "-graft-points", *[f"{_grafted(path)}={_grafted(str(file))}" for path, file in sorted(files.items())],
-    ]  # fmt: skip
+        "xorriso",
+        "-as",
+        "mkisofs",
+        "-quiet",
+        "-o",
+        image,
+        "-R",
+        "-V",
+        volume,
+        "-sysid",
+        "LINUX",
+        "-appid",
+        "",
+        "-preparer",
+        "IMAGEBUILD",
+        f"--modification-date={stamp(epoch)}",
+        "--set_all_file_dates",
+        stamp(epoch),
+        "-uid",
+        "0",
+        "-gid",
+        "0",
+        "--gpt_disk_guid",
+        serial,
+        "--grub2-mbr",
+        mbr,
+        "-partition_offset",
+        "16",
+        "-appended_part_as_gpt",
+        "-append_partition",
+        "2",
+        ESP_TYPE,
+        esp,
+        "-iso_mbr_part_type",
+        "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
+        "-c",
+        "boot.cat",
+        "--boot-catalog-hide",
+        "-b",
+        bios,
+        "-no-emul-boot",
+        "-boot-load-size",
+        "4",
+        "-boot-info-table",
+        "--grub2-boot-info",
+        "-eltorito-alt-boot",
+        "-e",
+        "--interval:appended_partition_2:all::",
+        "-no-emul-boot",
+        "-graft-points",
+        *[f"{_grafted(path)}={_grafted(str(file))}" for path, file in sorted(files.items())],
+    ]
     command.run(argv, env={"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC"})
 
 
@@ -182,9 +288,16 @@ def stamp(epoch: int) -> str:
 
 
 def remaster(
-    source: Path, target: Path, *, changed: Mapping[str, Path], added: Mapping[str, Path], esp: Path | None, partition: int = 2
+    source: Path,
+    target: Path,
+    *,
+    changed: Mapping[str, Path],
+    added: Mapping[str, Path],
+    esp: Path | None,
+    partition: int = 2,
 ) -> None:
-    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp` replaces the appended `partition`.
+    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp`
+    replaces the appended `partition`.
 
     Nothing is unpacked (xorriso(1), "-boot_image any replay"). The UUID stays, too: a menu may look for it.
     """
@@ -220,7 +333,9 @@ def extract(image: Path, paths: Sequence[str], directory: Path) -> dict[str, Pat
 
 
 def _refuse_link(image: Path, path: str, file: Path, directory: Path) -> None:
-    """Refuse what leads out of the directory it was extracted into: an image of others may hold links to anywhere."""
+    """Refuse what leads out of the directory it was extracted into: an image of others may hold links to
+    anywhere.
+    """
     if file.is_symlink() or not file.resolve().is_relative_to(directory.resolve()):
         file.unlink(missing_ok=True)
         raise BuildError(f"{path} of {image.name} is a symbolic link", hint="where did you get that image?")

@@ -1,7 +1,8 @@
 """How much of the build host a program gets: what it ran, and what it waited for a processor.
 
-Linux, Documentation/scheduler/sched-stats.rst: /proc/PID/task/TID/schedstat holds nanoseconds on a processor, nanoseconds waiting on a
-run queue, and a count. Where the kernel does not count that (gVisor), nothing ever waits, and time is what the clock says.
+Linux, Documentation/scheduler/sched-stats.rst: /proc/PID/task/TID/schedstat holds nanoseconds on a processor,
+nanoseconds waiting on a run queue, and a count. Where the kernel does not count that (gVisor), nothing ever
+waits, and time is what the clock says.
 """
 
 import contextlib
@@ -23,7 +24,9 @@ FREE_SHARE = 0.7
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time (user and system) that a process has cost so far, its dead threads too; 0 when it is gone."""
+    """Return the CPU time (user and system) that a process has cost so far, its dead threads too; 0 when it
+    is gone.
+    """
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -31,7 +34,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def read_threads(pid: int) -> dict[str, tuple[float, float]]:
-    """Return what each thread of a process ran and waited, in seconds; empty where the kernel does not count it."""
+    """Return what each thread of a process ran and waited, in seconds; empty where the kernel does not count
+    it.
+    """
     threads = {}
     for directory in Path(f"/proc/{pid}/task").glob("*"):
         with contextlib.suppress(OSError, ValueError):
@@ -43,7 +48,8 @@ def read_threads(pid: int) -> dict[str, tuple[float, float]]:
 class Meter:
     """Follows a process; `seconds` is the time that it really had.
 
-    A second in which it waited half of the time that it wanted to run counts half: a limit in these seconds is one of a quiet machine.
+    A second in which it waited half of the time that it wanted to run counts half: a limit in these seconds
+    is one of a quiet machine.
     """
 
     def __init__(self, read: Callable[[], Threads], clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,7 +76,9 @@ class Meter:
 
 
 def _free_and_all() -> tuple[float, float]:
-    """Return the time that processors had nothing to do or something of low priority, and all of it (proc(5), /proc/stat)."""
+    """Return the time that processors had nothing to do or something of low priority, and all of it (proc(5),
+    /proc/stat).
+    """
     counted = [float(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return counted[1] + counted[3] + counted[4], sum(counted)
 
@@ -82,7 +90,9 @@ def wait_for_quiet(
     sleep: Callable[[float], None] = time.sleep,
     limit: float = QUIET_SECONDS,
 ) -> bool:
-    """Wait until as many processors as a guest may use are mostly free; return whether they are. At most `limit` seconds."""
+    """Wait until as many processors as a guest may use are mostly free; return whether they are. At most
+    `limit` seconds.
+    """
     wanted = FREE_SHARE * min(cores, os.cpu_count() or 1) / (os.cpu_count() or 1)
     waited = 0.0
     while waited <= limit:

@@ -20,16 +20,19 @@ LOOP_CLR_FD = 0x4C01
 LOOP_SET_STATUS64 = 0x4C04
 LO_FLAGS_READ_ONLY = 1
 LO_FLAGS_AUTOCLEAR = 4
-# struct loop_info64: device, inode, rdevice, offset, sizelimit, number, encrypt type, key size, flags, file name, crypt name, key, init
+# struct loop_info64: device, inode, rdevice, offset, sizelimit, number, encrypt type, key size, flags, file
+# name, crypt name, key, init
 LOOP_INFO64 = struct.Struct("=QQQQQIIII64s64s32sQQ")
 TRIES = 20
 
 
 @contextlib.contextmanager
 def attached(file: Path, *, offset: int = 0, size: int = 0, read_only: bool = False) -> Iterator[Path]:
-    """Attach `size` bytes (0: to the end) of a file from `offset` to a free loop device; yield its path, such as /dev/loop3.
+    """Attach `size` bytes (0: to the end) of a file from `offset` to a free loop device; yield its path, such
+    as /dev/loop3.
 
-    The device detaches when the block has ended and nothing has it mounted, also after `kill -9`. Raises BuildError.
+    The device detaches when the block has ended and nothing has it mounted, also after `kill -9`. Raises
+    BuildError.
     """
     backing = os.open(file, os.O_RDONLY if read_only else os.O_RDWR)
     try:
@@ -39,7 +42,11 @@ def attached(file: Path, *, offset: int = 0, size: int = 0, read_only: bool = Fa
     try:
         flags = LO_FLAGS_AUTOCLEAR | (LO_FLAGS_READ_ONLY if read_only else 0)
         name = str(file).encode()[:63]
-        fcntl.ioctl(descriptor, LOOP_SET_STATUS64, LOOP_INFO64.pack(0, 0, 0, offset, size, 0, 0, 0, flags, name, b"", b"", 0, 0))
+        fcntl.ioctl(
+            descriptor,
+            LOOP_SET_STATUS64,
+            LOOP_INFO64.pack(0, 0, 0, offset, size, 0, 0, 0, flags, name, b"", b"", 0, 0),
+        )
         yield device
     finally:
         os.close(descriptor)
@@ -65,4 +72,7 @@ def _claim(backing: int, file: Path) -> tuple[Path, int]:
                 continue  # somebody was faster
             raise BuildError(f"{device} does not take {file}: {error}") from error
         return device, descriptor
-    raise BuildError(f"no free loop device for {file} after {TRIES} tries", hint="look at `losetup -l`, or use --populate=appliance")
+    raise BuildError(
+        f"no free loop device for {file} after {TRIES} tries",
+        hint="look at `losetup -l`, or use --populate=appliance",
+    )

@@ -1,6 +1,8 @@
-"""Private namespaces (mounts, processes, network, IPC, host name) in which programs run as root without touching the host's.
+"""Private namespaces (mounts, processes, network, IPC, host name) in which programs run as root without
+touching the host's.
 
-When the pipeline dies, however, the namespaces' first process dies with it, and with that every program and mount in them.
+When the pipeline dies, however, the namespaces' first process dies with it, and with that every program and
+mount in them.
 """
 
 import contextlib
@@ -37,14 +39,25 @@ class Namespace:
         accept: Sequence[int] = (0,),
         quiet: bool = False,
     ) -> str:
-        """Run a program inside, with `root` as its root directory, and return its standard output; `quiet` keeps both out of the log."""
+        """Run a program inside, with `root` as its root directory, and return its standard output; `quiet`
+        keeps both out of the log.
+        """
         enter: list[str | Path] = ["nsenter", f"--target={self._first}", *self._kinds]
         if root is not None:
             enter += ["--", "chroot", root]
         environment = {"LVM_SYSTEM_DIR": "", "HOME": "/", "TMPDIR": "/run", **(env or {})}
         # what is inside shall not depend on the caller's environment
-        pairs = [f"{name}={value}" for name, value in {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **environment}.items()]
-        return command.run([*enter, "/usr/bin/env", "-i", *pairs, *argv], stdin=stdin, accept=accept, quiet=quiet, shown=argv)
+        pairs = [
+            f"{name}={value}"
+            for name, value in {
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "LC_ALL": "C.UTF-8",
+                **environment,
+            }.items()
+        ]
+        return command.run(
+            [*enter, "/usr/bin/env", "-i", *pairs, *argv], stdin=stdin, accept=accept, quiet=quiet, shown=argv
+        )
 
 
 @contextlib.contextmanager
@@ -56,18 +69,25 @@ def private() -> Iterator[Namespace]:
 
 @contextlib.contextmanager
 def mapped() -> Iterator[Namespace]:
-    """Make namespaces with a user namespace around them, in which we are root: user_namespaces(7). Raises BuildError.
+    """Make namespaces with a user namespace around them, in which we are root: user_namespaces(7). Raises
+    BuildError.
 
-    An ordinary user gets the ids of /etc/subuid for the other accounts; root, who has all ids, keeps them, but no power outside.
+    An ordinary user gets the ids of /etc/subuid for the other accounts; root, who has all ids, keeps them,
+    but no power outside.
     """
     with _held(("--user", *KINDS)) as first:
         if os.geteuid() == 0:
             for name in ("uid_map", "gid_map"):
                 Path(f"/proc/{first}/{name}").write_text(f"0 0 {IDS}\n")
         else:
-            for program, own, file in (("newuidmap", os.getuid(), "/etc/subuid"), ("newgidmap", os.getgid(), "/etc/subgid")):
+            for program, own, file in (
+                ("newuidmap", os.getuid(), "/etc/subuid"),
+                ("newgidmap", os.getgid(), "/etc/subgid"),
+            ):
                 start, count = _granted(Path(file)) or (0, 0)
-                command.run([program, str(first), "0", str(own), "1", "1", str(start), str(min(count, IDS - 1))])
+                command.run(
+                    [program, str(first), "0", str(own), "1", "1", str(start), str(min(count, IDS - 1))]
+                )
         yield Namespace(first, user=True)
 
 
@@ -80,7 +100,11 @@ def mapping_unavailable() -> str:
         return ""
     if command.find("newuidmap") is None:
         return "newuidmap is not installed"
-    return "" if _granted(Path("/etc/subuid")) and _granted(Path("/etc/subgid")) else "/etc/subuid and /etc/subgid grant this user no ids"
+    return (
+        ""
+        if _granted(Path("/etc/subuid")) and _granted(Path("/etc/subgid"))
+        else "/etc/subuid and /etc/subgid grant this user no ids"
+    )
 
 
 def _granted(file: Path) -> tuple[int, int] | None:
@@ -88,14 +112,23 @@ def _granted(file: Path) -> tuple[int, int] | None:
     names = {pwd.getpwuid(os.getuid()).pw_name, str(os.getuid())}
     for line in file.read_text().splitlines() if file.exists() else []:
         fields = line.split(":")
-        if len(fields) == 3 and fields[0] in names and fields[1].isdigit() and fields[2].isdigit() and int(fields[2]) >= IDS - 1:
+        if (
+            len(fields) == 3
+            and fields[0] in names
+            and fields[1].isdigit()
+            and fields[2].isdigit()
+            and int(fields[2]) >= IDS - 1
+        ):
             return int(fields[1]), int(fields[2])
     return None
 
 
 @contextlib.contextmanager
 def _held(kinds: Sequence[str]) -> Iterator[int]:
-    holder = Process(["unshare", *kinds, "--fork", "--kill-child", "--propagation", "private", "--", "sleep", "infinity"], quiet=True)
+    holder = Process(
+        ["unshare", *kinds, "--fork", "--kill-child", "--propagation", "private", "--", "sleep", "infinity"],
+        quiet=True,
+    )
     try:
         yield _child(holder)
     finally:
@@ -114,5 +147,6 @@ def _child(holder: Process) -> int:
                 return found
         time.sleep(0.01)
     raise BuildError(
-        f"private namespaces cannot be made: {holder.complaint().strip()}", hint="are we root? otherwise use --populate=appliance"
+        f"private namespaces cannot be made: {holder.complaint().strip()}",
+        hint="are we root? otherwise use --populate=appliance",
     )

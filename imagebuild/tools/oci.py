@@ -1,9 +1,10 @@
-"""A tiny container image made on the build host, one static busybox: as an archive to load, and as a registry serves it.
+"""A tiny container image made on the build host, one static busybox: as an archive to load, and as a registry
+serves it.
 
-The archive is what `docker save` of 1.10 … 24 writes (Docker Image Specification v1.2, "Combined Image JSON + Filesystem Changeset
-Format"; moby v1.13.0, image/tarexport/save.go): docker and podman read its manifest.json, docker before 1.10 its `repositories` and
-`ID/json`, and atomic 1.19 both. The registry's answers are those of the OCI Distribution Specification v1.1, "Pulling manifests" and
-"Pulling blobs".
+The archive is what `docker save` of 1.10 … 24 writes (Docker Image Specification v1.2, "Combined Image JSON +
+Filesystem Changeset Format"; moby v1.13.0, image/tarexport/save.go): docker and podman read its
+manifest.json, docker before 1.10 its `repositories` and `ID/json`, and atomic 1.19 both. The registry's
+answers are those of the OCI Distribution Specification v1.1, "Pulling manifests" and "Pulling blobs".
 """
 
 import functools
@@ -23,7 +24,8 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 SYSTEM_NAME = "imagebuild-system:latest"
-# moby v1.13.0, image/v1/imagev1.go and image/tarexport/save.go: what each layer's directory says of its format
+# moby v1.13.0, image/v1/imagev1.go and image/tarexport/save.go: what each layer's directory says of its
+# format
 LEGACY_VERSION = b"1.0"
 CREATED = "1970-01-01T00:00:00Z"
 PROGRAMS = ("sh", "echo", "cat", "wget", "sleep", "httpd")
@@ -61,7 +63,9 @@ RUNTIME = {
 
 
 def system_container_archive() -> bytes:
-    """Return the archive of an image named SYSTEM_NAME that `atomic install --system` can install. Raises MissingToolError."""
+    """Return the archive of an image named SYSTEM_NAME that `atomic install --system` can install. Raises
+    MissingToolError.
+    """
     exports = {
         "exports/config.json.template": json.dumps(RUNTIME).encode(),
         "exports/service.template": SERVICE.encode(),
@@ -77,7 +81,10 @@ def _busybox() -> _Image:
 
 def _image(more: dict[str, bytes]) -> _Image:
     """Make an image; its only program is the build host's static busybox. Raises MissingToolError."""
-    layer = _tar({"bin/busybox": command.require("busybox").read_bytes(), **more}, links={f"bin/{name}": "busybox" for name in PROGRAMS})
+    layer = _tar(
+        {"bin/busybox": command.require("busybox").read_bytes(), **more},
+        links={f"bin/{name}": "busybox" for name in PROGRAMS},
+    )
     config = {
         **_v1_config(),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
@@ -91,7 +98,8 @@ def _v1_config() -> dict[str, Any]:
         "architecture": "amd64",
         "os": "linux",
         "created": CREATED,
-        # atomic 1.19 reads Labels without asking whether there are any (Atomic/syscontainers.py, _pull_docker_tar)
+        # atomic 1.19 reads Labels without asking whether there are any (Atomic/syscontainers.py,
+        # _pull_docker_tar)
         "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"], "Labels": {}},
     }
 
@@ -104,7 +112,8 @@ def busybox_archive() -> bytes:
 def _archive(image: _Image, name_and_tag: str) -> bytes:
     """Return the archive of an image under one name, with a directory for its only layer."""
     config = f"{hashlib.sha256(image.config).hexdigest()}.json"
-    # any 64 hexadecimal digits do: docker before 1.10 takes them for the image's id, later readers for a directory's name
+    # any 64 hexadecimal digits do: docker before 1.10 takes them for the image's id, later readers for a
+    # directory's name
     layer = hashlib.sha256(image.config + image.layer).hexdigest()
     name, _, tag = name_and_tag.rpartition(":")
     return _tar(
@@ -113,7 +122,11 @@ def _archive(image: _Image, name_and_tag: str) -> bytes:
             f"{layer}/VERSION": LEGACY_VERSION,
             f"{layer}/json": json.dumps({"id": layer, **_v1_config()}).encode(),
             f"{layer}/layer.tar": image.layer,
-            "manifest.json": json.dumps([{"Config": config, "RepoTags": [name_and_tag], "Layers": [f"{layer}/layer.tar"]}]).encode(),
+            "manifest.json": (
+                json.dumps(
+                    [{"Config": config, "RepoTags": [name_and_tag], "Layers": [f"{layer}/layer.tar"]}]
+                ).encode()
+            ),
             "repositories": json.dumps({name: {tag: layer}}).encode(),
         },
         links={},
@@ -121,7 +134,9 @@ def _archive(image: _Image, name_and_tag: str) -> bytes:
 
 
 def registry() -> dict[str, tuple[str, bytes]]:
-    """Return what a registry with the image as REPOSITORY:TAG answers: path -> (content type, content). Raises MissingToolError."""
+    """Return what a registry with the image as REPOSITORY:TAG answers: path -> (content type, content).
+    Raises MissingToolError.
+    """
     image = _busybox()
     layer = gzip.compress(image.layer, compresslevel=1, mtime=0)
     manifest = json.dumps(
@@ -133,7 +148,9 @@ def registry() -> dict[str, tuple[str, bytes]]:
         }
     ).encode()
     base = f"/v2/{REPOSITORY}"
-    blobs = {f"{base}/blobs/{_digest(data)}": ("application/octet-stream", data) for data in (image.config, layer)}
+    blobs = {
+        f"{base}/blobs/{_digest(data)}": ("application/octet-stream", data) for data in (image.config, layer)
+    }
     manifests = {f"{base}/manifests/{name}": (MANIFEST, manifest) for name in (TAG, _digest(manifest))}
     return {"/v2/": ("application/json", b"{}"), **blobs, **manifests}
 

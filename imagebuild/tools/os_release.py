@@ -1,7 +1,8 @@
 """os-release(5), as people write it: what a tree calls itself.
 
-Values are read as systemd reads them (src/basic/env-file.c), which is more forgiving than a shell: quotes count at the beginning of a
-value only, so an apostrophe in one is an apostrophe. Other than there a value ends with its line, also when its quote does not.
+Values are read as systemd reads them (src/basic/env-file.c), which is more forgiving than a shell: quotes
+count at the beginning of a value only, so an apostrophe in one is an apostrophe. Other than there a value
+ends with its line, also when its quote does not.
 """
 
 import re
@@ -9,7 +10,8 @@ import unicodedata
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 ASSIGNMENT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)", re.DOTALL)
-# in double quotes a backslash quotes these, and stays before anything else; outside of quotes it quotes anything
+# in double quotes a backslash quotes these, and stays before anything else; outside of quotes it quotes
+# anything
 QUOTED = re.compile(r'\\(["\\`$])')
 ESCAPED = re.compile(r"\\(.)")
 COMMENT = re.compile(r"(?:^|\s)#.*")
@@ -17,7 +19,8 @@ LONGEST = 200
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """Return name -> value; of a name that is there twice, the last value. Whatever is no assignment is left out.
+    """Return name -> value; of a name that is there twice, the last value. Whatever is no assignment is left
+    out.
 
     What is not UTF-8 becomes U+FFFD, and what cannot be printed a space: a value is one line.
     """

@@ -1,6 +1,7 @@
 """A guest's screen as a picture: whether anything is on it, and whether it is still what it was.
 
-QEMU writes portable pixmaps (ppm(5), P6: width, height, greatest value, three bytes a pixel; QEMU 10.0, ui/console.c and qmp screendump).
+QEMU writes portable pixmaps (ppm(5), P6: width, height, greatest value, three bytes a pixel; QEMU 10.0,
+ui/console.c and qmp screendump).
 """
 
 from dataclasses import dataclass
@@ -21,14 +22,18 @@ class Picture:
     @property
     def blank(self) -> bool:
         """Whether there is nothing but one colour, and at most a cursor, on it."""
-        printed = sum(1 for row in self.rows if row.count(row[:3]) * 3 != len(row) or row[:3] != self.rows[0][:3])
+        printed = sum(
+            1 for row in self.rows if row.count(row[:3]) * 3 != len(row) or row[:3] != self.rows[0][:3]
+        )
         return not self.rows or printed <= PRINTED_SHARE * len(self.rows)
 
     def like(self, other: "Picture") -> bool:
         """Whether another picture is of the same size, and most rows are the same."""
         if (self.width, len(self.rows)) != (other.width, len(other.rows)):
             return False
-        return sum(mine != theirs for mine, theirs in zip(self.rows, other.rows, strict=True)) <= SAME_SHARE * len(self.rows)
+        return sum(
+            mine != theirs for mine, theirs in zip(self.rows, other.rows, strict=True)
+        ) <= SAME_SHARE * len(self.rows)
 
 
 def read(data: bytes) -> Picture | None:
@@ -40,4 +45,7 @@ def read(data: bytes) -> Picture | None:
     pixels = data[len(data) - size :]
     if not size or len(data) <= size:
         return None
-    return Picture(width=width, rows=tuple(pixels[start : start + 3 * width] for start in range(0, 3 * width * height, 3 * width)))
+    return Picture(
+        width=width,
+        rows=tuple(pixels[start : start + 3 * width] for start in range(0, 3 * width * height, 3 * width)),
+    )

@@ -40,7 +40,12 @@ OVMF = (
 CONTROLLERS = {
     Controller.VIRTIO: ["-device", "virtio-blk-pci,drive=disk,serial=target,bootindex=1"],
     Controller.IDE: ["-device", "ide-hd,bus=ide.0,drive=disk,serial=target,bootindex=1"],
-    Controller.PVSCSI: ["-device", "pvscsi,id=scsi", "-device", "scsi-hd,bus=scsi.0,drive=disk,serial=target,bootindex=1"],
+    Controller.PVSCSI: [
+        "-device",
+        "pvscsi,id=scsi",
+        "-device",
+        "scsi-hd,bus=scsi.0,drive=disk,serial=target,bootindex=1",
+    ],
 }
 
 
@@ -57,7 +62,12 @@ class Drive:
 
 DRIVES = {
     "cd": ["-device", "ide-cd,drive={id}{more}"],
-    "usb": ["-device", "qemu-xhci,id=usb-{id}", "-device", "usb-storage,bus=usb-{id}.0,drive={id},removable=on{more}"],
+    "usb": [
+        "-device",
+        "qemu-xhci,id=usb-{id}",
+        "-device",
+        "usb-storage,bus=usb-{id}.0,drive={id},removable=on{more}",
+    ],
     "virtio": ["-device", "virtio-blk-pci,drive={id}{more}"],
 }
 
@@ -73,12 +83,14 @@ class Kernel:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest (at `address`; empty: what DHCP gives).
+    """A virtual machine to be started. `forward` maps loopback TCP ports of the host to ports of the guest
+    (at `address`; empty: what DHCP gives).
 
-    `services` maps TCP ports at SERVICES, which only this guest sees, to loopback ports of the host, also for an isolated guest.
-    `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that `Running.save` kept: the machine goes on from there.
-    `disk` (qcow2) may be missing; `typed` makes the serial console one that can be typed on. `ports` are virtio-serial ports: name -> the
-    file that gets what the guest writes there.
+    `services` maps TCP ports at SERVICES, which only this guest sees, to loopback ports of the host, also for
+    an isolated guest. `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that
+    `Running.save` kept: the machine goes on from there. `disk` (qcow2) may be missing; `typed` makes the
+    serial console one that can be typed on. `ports` are virtio-serial ports: name -> the file that gets what
+    the guest writes there.
     """
 
     disk: Path | None
@@ -111,8 +123,12 @@ class Places:
     last_word: Path | None = None
 
 
-def command_line(machine: Machine, accelerator: Accelerator, places: Places, ovmf: tuple[str, str] | None) -> list[str]:
-    """Return QEMU's argv. `-no-reboot`: every boot is a new process, since a warm reboot under TCG can hang in GRUB."""
+def command_line(
+    machine: Machine, accelerator: Accelerator, places: Places, ovmf: tuple[str, str] | None
+) -> list[str]:
+    """Return QEMU's argv. `-no-reboot`: every boot is a new process, since a warm reboot under TCG can hang
+    in GRUB.
+    """
     return [
         QEMU,
         *accelerator.argv,
@@ -170,7 +186,10 @@ def _disks(machine: Machine) -> list[str]:
     # cache=unsafe: the overlay is thrown away; a guest's fsync must not reach the host's disk
     found: list[str] = []
     if machine.disk is not None:
-        found += ["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_escape(str(machine.disk))}"]
+        found += [
+            "-drive",
+            f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_escape(str(machine.disk))}",
+        ]
         found += _controller(machine)
     for number, drive in enumerate(machine.drives):
         found += _drive(drive, f"drive{number}")
@@ -185,25 +204,35 @@ def _drive(drive: Drive, name: str) -> list[str]:
     media = ",media=cdrom" if drive.kind == "cd" else ""
     more = (f",serial={drive.serial}" if drive.serial else "") + (",bootindex=0" if drive.boot_first else "")
     words = [word.format(id=name, more=more) for word in DRIVES[drive.kind]]
-    return ["-drive", f"if=none,id={name},format={drive.format},{access}{media},file={_escape(str(drive.file))}", *words]
+    return [
+        "-drive",
+        f"if=none,id={name},format={drive.format},{access}{media},file={_escape(str(drive.file))}",
+        *words,
+    ]
 
 
 def _controller(machine: Machine) -> list[str]:
-    # QEMU's UEFI has no driver for VMware's pvscsi, so its users' other choice is tested there: SATA, which is what ide.0 of a q35 is
+    # QEMU's UEFI has no driver for VMware's pvscsi, so its users' other choice is tested there: SATA, which
+    # is what ide.0 of a q35 is
     sata = machine.controller is Controller.PVSCSI and machine.firmware is Firmware.UEFI
     return CONTROLLERS[Controller.IDE if sata else machine.controller]
 
 
 def _kernel(machine: Machine) -> list[str]:
     kernel = machine.kernel
-    return ["-kernel", str(kernel.file), "-initrd", str(kernel.initrd), "-append", kernel.arguments] if kernel is not None else []
+    return (
+        ["-kernel", str(kernel.file), "-initrd", str(kernel.initrd), "-append", kernel.arguments]
+        if kernel is not None
+        else []
+    )
 
 
 def _network(machine: Machine) -> list[str]:
     if not machine.network:
         return ["-nic", "none"]
     forwards = "".join(
-        f",hostfwd=tcp:127.0.0.1:{outside}-{machine.address}:{inside}" for outside, inside in sorted(machine.forward.items())
+        f",hostfwd=tcp:127.0.0.1:{outside}-{machine.address}:{inside}"
+        for outside, inside in sorted(machine.forward.items())
     )
     # a program per connection: with a character device there could be one connection only
     services = "".join(
@@ -211,7 +240,10 @@ def _network(machine: Machine) -> list[str]:
         for inside, outside in sorted(machine.services.items())
     )
     # restrict: the guest reaches nothing outside of this process; forwards still work
-    return ["-nic", f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}{services}"]
+    return [
+        "-nic",
+        f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}{services}",
+    ]
 
 
 def _escape(value: str) -> str:
@@ -238,14 +270,20 @@ class Running:
         return self._process.complaint()
 
     def broke(self) -> str:
-        """Return how QEMU itself broke; empty while it runs, and when it ended because the guest switched itself off."""
+        """Return how QEMU itself broke; empty while it runs, and when it ended because the guest switched
+        itself off.
+        """
         if self.alive or (status := self._process.wait()) == 0:
             return ""
         return f"QEMU {command.describe_end(status)}: {self.complaint().strip()[-300:] or 'it said nothing'}"
 
     def ending(self) -> str:
-        """Return how the machine ended, in words; empty while it runs, and for one that nobody listens to (`Machine.ports` is empty)."""
-        return ending.described(self._listener.reason()) if self._listener is not None and not self.alive else ""
+        """Return how the machine ended, in words; empty while it runs, and for one that nobody listens to
+        (`Machine.ports` is empty).
+        """
+        return (
+            ending.described(self._listener.reason()) if self._listener is not None and not self.alive else ""
+        )
 
     def close(self) -> None:
         """Let go of the connection that is kept open."""
@@ -254,16 +292,22 @@ class Running:
 
     def console(self) -> str:
         """Return everything the guest wrote to its serial console."""
-        return self.places.serial.read_bytes().decode("utf-8", "replace") if self.places.serial.exists() else ""
+        return (
+            self.places.serial.read_bytes().decode("utf-8", "replace") if self.places.serial.exists() else ""
+        )
 
     def cpu_seconds(self) -> float:
         """Return the CPU time the guest has cost so far."""
         return load.cpu_seconds(self._process.pid)
 
     def io_bytes(self) -> int:
-        """Return the bytes that QEMU has read and written so far, disks and everything else (proc(5), /proc/pid/io)."""
+        """Return the bytes that QEMU has read and written so far, disks and everything else (proc(5),
+        /proc/pid/io).
+        """
         with contextlib.suppress(OSError, ValueError, KeyError):
-            lines = dict(line.split(": ") for line in Path(f"/proc/{self._process.pid}/io").read_text().splitlines())
+            lines = dict(
+                line.split(": ") for line in Path(f"/proc/{self._process.pid}/io").read_text().splitlines()
+            )
             return int(lines["rchar"]) + int(lines["wchar"])
         return 0
 
@@ -275,9 +319,13 @@ class Running:
             return 0
 
     def save(self, name: str) -> None:
-        """Keep memory and disks of the running machine as they are now, inside its qcow2 files (`Machine.snapshot`). Raises BuildError."""
+        """Keep memory and disks of the running machine as they are now, inside its qcow2 files
+        (`Machine.snapshot`). Raises BuildError.
+        """
         # QMP's own jobs for this want the names of all block nodes; the human monitor finds them itself
-        said = self.execute("human-monitor-command", **{"command-line": f"savevm {name}"}, seconds=SNAPSHOT_SECONDS)
+        said = self.execute(
+            "human-monitor-command", **{"command-line": f"savevm {name}"}, seconds=SNAPSHOT_SECONDS
+        )
         if str(said).strip():
             raise BuildError(f"QEMU cannot keep the machine as it is: {said.strip()}")
 
@@ -287,7 +335,9 @@ class Running:
             self.execute("screendump", filename=str(file.absolute()), format="png")
 
     def screen_text(self) -> str:
-        """Return what a BIOS guest's text screen shows; empty for graphics, for UEFI (which writes to the console), for a dead QEMU."""
+        """Return what a BIOS guest's text screen shows; empty for graphics, for UEFI (which writes to the
+        console), for a dead QEMU.
+        """
         file = self.places.monitor.with_name("screen")
         if self._firmware is Firmware.UEFI:
             return ""
@@ -309,7 +359,11 @@ class Running:
     def registers(self) -> str:
         """Return the registers of all processors, as QEMU's monitor shows them; empty for a dead QEMU."""
         try:
-            return str(self.execute("human-monitor-command", **{"command-line": "info registers -a"}, seconds=QMP_SECONDS))
+            return str(
+                self.execute(
+                    "human-monitor-command", **{"command-line": "info registers -a"}, seconds=QMP_SECONDS
+                )
+            )
         except BuildError:
             return ""
 
@@ -341,12 +395,16 @@ class Running:
             raise BuildError(f"nothing can be typed on the serial console: {error}") from error
 
     def press(self, *keys: str) -> None:
-        """Press keys of the keyboard, one after the other: QEMU's names (QAPI, QKeyCode), those held down together joined by `-`.
+        """Press keys of the keyboard, one after the other: QEMU's names (QAPI, QKeyCode), those held down
+        together joined by `-`.
 
         Raises BuildError.
         """
         for key in keys:
-            held: dict[str, Any] = {"keys": [{"type": "qcode", "data": name} for name in key.split("-")], "hold-time": HOLD_MILLISECONDS}
+            held: dict[str, Any] = {
+                "keys": [{"type": "qcode", "data": name} for name in key.split("-")],
+                "hold-time": HOLD_MILLISECONDS,
+            }
             self.execute("send-key", **held)
             time.sleep(KEY_SECONDS)
 
@@ -362,9 +420,12 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
     """Start a machine, its console going to `serial`; it is killed when the block ends."""
     with temporary.directory("qemu", sockets=True) as place:
         places = Places(
-            serial=serial, monitor=place / "qmp", variables=machine.variables or place / "vars.qcow2", keyboard=place / "serial",
+            serial=serial,
+            monitor=place / "qmp",
+            variables=machine.variables or place / "vars.qcow2",
+            keyboard=place / "serial",
             last_word=place / "last-word" if machine.ports else None,
-        )  # fmt: skip
+        )
         ovmf = _ovmf() if machine.firmware is Firmware.UEFI else None
         if ovmf is not None and not places.variables.exists():
             # qcow2, because a machine with a writable raw drive cannot be snapshotted
@@ -382,7 +443,9 @@ def _ovmf() -> tuple[str, str]:
     for code, variables in OVMF:
         if Path(code).exists() and Path(variables).exists():
             return code, variables
-    raise MissingToolError("UEFI firmware for QEMU is not installed", hint="apt-get install ovmf, or dnf install edk2-ovmf")
+    raise MissingToolError(
+        "UEFI firmware for QEMU is not installed", hint="apt-get install ovmf, or dnf install edk2-ovmf"
+    )
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -394,14 +457,47 @@ def make_overlay(overlay: Path, backing: Path, backing_format: str, *, size: int
     `size` (bytes) makes the disk larger than what it reads from.
     """
     more = [str(size)] if size is not None else []
-    command.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing.absolute(), "-F", backing_format, overlay, *more])
+    command.run(
+        [
+            "qemu-img",
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-b",
+            backing.absolute(),
+            "-F",
+            backing_format,
+            overlay,
+            *more,
+        ]
+    )
 
 
 def convert(
-    source: Path, source_format: str, target: Path, target_format: str, *, options: tuple[str, ...] = (), compress: bool = False
+    source: Path,
+    source_format: str,
+    target: Path,
+    target_format: str,
+    *,
+    options: tuple[str, ...] = (),
+    compress: bool = False,
 ) -> None:
-    """Convert a disk image (qemu-img(1), convert), in order: the same input gives the same file. Holes stay holes."""
-    argv: list[str | Path] = ["qemu-img", "convert", "-f", source_format, "-O", target_format, "-T", "none", "-m", "8"]
+    """Convert a disk image (qemu-img(1), convert), in order: the same input gives the same file. Holes stay
+    holes.
+    """
+    argv: list[str | Path] = [
+        "qemu-img",
+        "convert",
+        "-f",
+        source_format,
+        "-O",
+        target_format,
+        "-T",
+        "none",
+        "-m",
+        "8",
+    ]
     argv += ["-c"] if compress else []
     argv += ["-o", ",".join(options)] if options else []
     command.run([*argv, source, target])
@@ -417,10 +513,14 @@ def export_unavailable() -> str:
 
 
 @contextlib.contextmanager
-def exported(image: Path, image_format: str, *, writable: bool, part: tuple[int, int] | None = None) -> Iterator[Path]:
-    """Show a disk image of any of QEMU's formats as a raw file (FUSE), without converting or copying it. Raises BuildError.
+def exported(
+    image: Path, image_format: str, *, writable: bool, part: tuple[int, int] | None = None
+) -> Iterator[Path]:
+    """Show a disk image of any of QEMU's formats as a raw file (FUSE), without converting or copying it.
+    Raises BuildError.
 
-    The file is there until the block ends; a raw image is yielded as it is when it is only read. `part` (offset, size) shows only that.
+    The file is there until the block ends; a raw image is yielded as it is when it is only read. `part`
+    (offset, size) shows only that.
     """
     if image_format == "raw" and not writable and part is None:
         yield image
@@ -431,12 +531,27 @@ def exported(image: Path, image_format: str, *, writable: bool, part: tuple[int,
         read_only = "off" if writable else "on"
         argv: list[str | Path] = [
             "qemu-storage-daemon",
-            *["--blockdev", f"driver=file,filename={_escape(str(image.absolute()))},node-name=file,discard=unmap,read-only={read_only}"],
-            *["--blockdev", f"driver={image_format},file=file,node-name=disk,discard=unmap,read-only={read_only}"],
-            *(["--blockdev", f"driver=raw,file=disk,node-name=part,offset={part[0]},size={part[1]},read-only={read_only}"] if part else []),
+            *[
+                "--blockdev",
+                f"driver=file,filename={_escape(str(image.absolute()))},node-name=file,discard=unmap,read-only={read_only}",
+            ],
+            *[
+                "--blockdev",
+                f"driver={image_format},file=file,node-name=disk,discard=unmap,read-only={read_only}",
+            ],
+            *(
+                [
+                    "--blockdev",
+                    f"driver=raw,file=disk,node-name=part,offset={part[0]},size={part[1]},read-only={read_only}",
+                ]
+                if part
+                else []
+            ),
             *[
                 "--export",
-                f"type=fuse,id=export,node-name={'part' if part else 'disk'},mountpoint={_escape(str(place))},writable={'on' if writable else 'off'}",
+                (
+                    f"type=fuse,id=export,node-name={'part' if part else 'disk'},mountpoint={_escape(str(place))},writable={'on' if writable else 'off'}"
+                ),
             ],
             *["--pidfile", str(pid)],
         ]
@@ -465,51 +580,85 @@ def _end_export(process: command.Process, place: Path, *, writable: bool) -> Non
     try:
         status = process.wait(EXPORT_SECONDS)
     except TimeoutError as error:
-        raise BuildError("the export of a disk image does not end", hint="is the disk full, or very slow?") from error
+        raise BuildError(
+            "the export of a disk image does not end", hint="is the disk full, or very slow?"
+        ) from error
     if status != 0:
-        raise BuildError(f"the export of a disk image ended with {status}: {process.complaint().strip()[-300:]}")
+        raise BuildError(
+            f"the export of a disk image ended with {status}: {process.complaint().strip()[-300:]}"
+        )
 
 
 def _wait_for(file: Path, process: command.Process) -> None:
     deadline = time.monotonic() + QMP_SECONDS
     while not file.exists():
         if not process.alive or time.monotonic() > deadline:
-            raise BuildError(f"a disk image cannot be exported: {process.complaint().strip()[-300:]}", hint="is /dev/fuse usable here?")
+            raise BuildError(
+                f"a disk image cannot be exported: {process.complaint().strip()[-300:]}",
+                hint="is /dev/fuse usable here?",
+            )
         time.sleep(0.02)
 
 
 def info(image: Path, image_format: str | None = None) -> dict[str, Any]:
-    """Return what `qemu-img info` says of an image; name the format of one that is not ours, so that its content is not guessed from."""
+    """Return what `qemu-img info` says of an image; name the format of one that is not ours, so that its
+    content is not guessed from.
+    """
     known = ["-f", image_format] if image_format else []
-    found: dict[str, Any] = json.loads(command.run(["qemu-img", "info", "--output=json", *known, image], quiet=True))
+    found: dict[str, Any] = json.loads(
+        command.run(["qemu-img", "info", "--output=json", *known, image], quiet=True)
+    )
     return found
 
 
 def chain(image: Path, image_format: str) -> list[Path]:
     """Return an image's file and, one after the other, those that it reads from."""
-    argv: list[str | Path] = ["qemu-img", "info", "--output=json", "--backing-chain", "-f", image_format, image]
+    argv: list[str | Path] = [
+        "qemu-img",
+        "info",
+        "--output=json",
+        "--backing-chain",
+        "-f",
+        image_format,
+        image,
+    ]
     return [Path(each["filename"]) for each in json.loads(command.run(argv, quiet=True))]
 
 
 def firmware_digest(firmware: Firmware) -> str:
-    """Return a sha256 of the UEFI firmware that guests are started with; SeaBIOS comes with QEMU, whose version says enough."""
+    """Return a sha256 of the UEFI firmware that guests are started with; SeaBIOS comes with QEMU, whose
+    version says enough.
+    """
     files = _ovmf() if firmware is Firmware.UEFI else ()
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 def refuse_outside(disk: Path, disk_format: str, *, what: str) -> None:
-    """Raise BuildError for an image that reads from other files: one from elsewhere could name any file of this host."""
+    """Raise BuildError for an image that reads from other files: one from elsewhere could name any file of
+    this host.
+    """
     facts = info(disk, disk_format)
     data = facts.get("format-specific", {}).get("data", {})
     # so could a vmdk that is a description of files
-    others = [each["filename"] for each in data.get("extents", []) if Path(each["filename"]).name != disk.name]
-    outside = facts.get("full-backing-filename") or facts.get("backing-filename") or data.get("data-file") or next(iter(others), None)
+    others = [
+        each["filename"] for each in data.get("extents", []) if Path(each["filename"]).name != disk.name
+    ]
+    outside = (
+        facts.get("full-backing-filename")
+        or facts.get("backing-filename")
+        or data.get("data-file")
+        or next(iter(others), None)
+    )
     if outside:
-        raise BuildError(f"{what} is not whole: it reads from {outside}", hint="qemu-img convert makes it one file")
+        raise BuildError(
+            f"{what} is not whole: it reads from {outside}", hint="qemu-img convert makes it one file"
+        )
 
 
 def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple[bool, str]:
-    """Return whether two images hold the same disk, byte by byte, and what `qemu-img compare` said (a longer one may end in zeros)."""
+    """Return whether two images hold the same disk, byte by byte, and what `qemu-img compare` said (a longer
+    one may end in zeros).
+    """
     status, said = command.status(["qemu-img", "compare", "-f", one_format, "-F", other_format, one, other])
     return status == 0, said.strip().replace("\n", "; ")
 

@@ -1,4 +1,6 @@
-"""Where a guest's processors are: what QEMU's monitor says to `info registers -a` (QEMU 7.2, target/i386/cpu-dump.c)."""
+"""Where a guest's processors are: what QEMU's monitor says to `info registers -a` (QEMU 7.2,
+target/i386/cpu-dump.c).
+"""
 
 import re
 from collections.abc import Sequence
@@ -28,9 +30,15 @@ def read(text: str) -> tuple[Processor, ...]:
     """Return the processors that a dump of the registers shows."""
     processors = []
     for part in re.split(r"^CPU#", text, flags=re.MULTILINE)[1:]:
-        number, address, halted = re.match(r"\d+", part), re.search(r"\b[ER]IP=([0-9a-f]+)", part), re.search(r"\bHLT=([01])", part)
+        number, address, halted = (
+            re.match(r"\d+", part),
+            re.search(r"\b[ER]IP=([0-9a-f]+)", part),
+            re.search(r"\bHLT=([01])", part),
+        )
         if number and address and halted:
-            processors.append(Processor(number=int(number[0]), address=int(address[1], 16), halted=halted[1] == "1"))
+            processors.append(
+                Processor(number=int(number[0]), address=int(address[1], 16), halted=halted[1] == "1")
+            )
     return tuple(processors)
 
 
@@ -43,7 +51,9 @@ def describe(first: Sequence[Processor], second: Sequence[Processor]) -> str:
         elif abs(before.address - after.address) < REGION:
             words.append(f"processor {before.number} spins near {after.address:#x}")
         else:
-            words.append(f"processor {before.number} runs, at {before.address:#x}, then at {after.address:#x}")
+            words.append(
+                f"processor {before.number} runs, at {before.address:#x}, then at {after.address:#x}"
+            )
     return ", ".join(words)
 
 

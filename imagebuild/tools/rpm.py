@@ -1,10 +1,12 @@
-"""A small RPM package, another that it needs, and a repository of both, made on the build host with rpmbuild(8) and createrepo_c(8).
+"""A small RPM package, another that it needs, and a repository of both, made on the build host with
+rpmbuild(8) and createrepo_c(8).
 
-The package has what real ones have and what takes the whole of a host's machinery to layer: scriptlets before and after its files are
-there, a system user, a file in /etc, a dependency. Scriptlets are those that rpm-ostree runs, in bubblewrap (coreos/rpm-ostree 2018.7,
-src/libpriv/rpmostree-scripts.c: %pre, %post and %posttrans in a shell; no lua, no triggers): %pre makes the user as Fedora's packaging
-guidelines ("Users and Groups") do, and rpm-ostree moves it from the scriptlet's /etc/passwd to /usr/lib/passwd (rpmostree-passwd-util.c).
-Nothing is written into /var, which is not the tree's.
+The package has what real ones have and what takes the whole of a host's machinery to layer: scriptlets before
+and after its files are there, a system user, a file in /etc, a dependency. Scriptlets are those that
+rpm-ostree runs, in bubblewrap (coreos/rpm-ostree 2018.7, src/libpriv/rpmostree-scripts.c: %pre, %post and
+%posttrans in a shell; no lua, no triggers): %pre makes the user as Fedora's packaging guidelines ("Users and
+Groups") do, and rpm-ostree moves it from the scriptlet's /etc/passwd to /usr/lib/passwd
+(rpmostree-passwd-util.c). Nothing is written into /var, which is not the tree's.
 """
 
 import shutil
@@ -52,7 +54,9 @@ echo '{by_post}' > {mark}
 
 @dataclass(frozen=True)
 class Package:
-    """A package and where it leaves what: `etc` is its file in /etc, `needed` that of its dependency `data`, `mark` what its %post writes."""
+    """A package and where it leaves what: `etc` is its file in /etc, `needed` that of its dependency `data`,
+    `mark` what its %post writes.
+    """
 
     name: str
 
@@ -88,19 +92,30 @@ class Package:
 
 
 def make_repository(directory: Path, name: str) -> None:
-    """Make `directory` a repository with the package `name`, whose program has the same name. Raises MissingToolError, CommandError."""
+    """Make `directory` a repository with the package `name`, whose program has the same name. Raises
+    MissingToolError, CommandError.
+    """
     for program in ("rpmbuild", "createrepo_c"):
         command.require(program)
     package = Package(name)
-    # rpm writes its paths into shell scripts, and quotes none of them (rpm 4.18, build.cc): neither blanks nor % may be in them
+    # rpm writes its paths into shell scripts, and quotes none of them (rpm 4.18, build.cc): neither blanks
+    # nor % may be in them
     with temporary.directory("rpm", base=PLAIN) as work:
         spec = work / f"{name}.spec"
         spec.write_text(
             SPEC.format(
-                name=name, user=package.user, etc=package.etc, data=package.data, share=package.share, needed=package.needed,
-                mark=package.mark, in_etc=IN_ETC, in_data=IN_DATA, by_post=BY_POST,
+                name=name,
+                user=package.user,
+                etc=package.etc,
+                data=package.data,
+                share=package.share,
+                needed=package.needed,
+                mark=package.mark,
+                in_etc=IN_ETC,
+                in_data=IN_DATA,
+                by_post=BY_POST,
             )
-        )  # fmt: skip
+        )
         where = [f"_topdir {work}/build", f"_rpmdir {work}/rpms", "_binary_payload w1.gzdio"]
         command.run(["rpmbuild", "-bb", *[word for each in where for word in ("--define", each)], spec])
         shutil.copytree(work / "rpms", directory)

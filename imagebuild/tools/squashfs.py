@@ -1,7 +1,8 @@
-"""Squashfs images written from a tar stream, which needs no root: owners exist in the stream only (mksquashfs(1), -tar).
+"""Squashfs images written from a tar stream, which needs no root: owners exist in the stream only
+(mksquashfs(1), -tar).
 
-The same stream gives the same bytes. mksquashfs 4.5 gives the root directory, which is no member of the stream, to whoever runs it
-(and ignores -root-uid): an ordinary user is root of a user namespace for that.
+The same stream gives the same bytes. mksquashfs 4.5 gives the root directory, which is no member of the
+stream, to whoever runs it (and ignores -root-uid): an ordinary user is root of a user namespace for that.
 """
 
 import os
@@ -25,5 +26,7 @@ def _as_root() -> Sequence[str]:
         return ()
     status, _ = command.status([*ROOT, "true"])
     if status != 0:
-        steplog.note("no user namespaces here: the root directory of squashfs images will belong to this user")
+        steplog.note(
+            "no user namespaces here: the root directory of squashfs images will belong to this user"
+        )
     return ROOT if status == 0 else ()

@@ -1,4 +1,6 @@
-"""A shell on a guest through ssh(1), over one connection that is kept (ControlMaster): a handshake is dear under emulation."""
+"""A shell on a guest through ssh(1), over one connection that is kept (ControlMaster): a handshake is dear
+under emulation.
+"""
 
 import contextlib
 import re
@@ -13,17 +15,21 @@ from imagebuild.tools import command, temporary
 
 # begins the complaint of an answer that did not come
 NO_ANSWER = "no answer"
-# a wait that begins: what it returns is asked again and again with the characters printed so far, and says why nobody should wait longer
+# a wait that begins: what it returns is asked again and again with the characters printed so far, and says
+# why nobody should wait longer
 Patience = Callable[[float], Callable[[int], str]]
 LOOK_SECONDS = 2.0
-# what ssh says when it never got in: the program was not begun (OpenSSH: sshconnect.c, kex.c, packet.c, readconf.c)
+# what ssh says when it never got in: the program was not begun (OpenSSH: sshconnect.c, kex.c, packet.c,
+# readconf.c)
 NEVER_IN = re.compile(
-    r"banner exchange|kex_exchange_identification|ssh_exchange_identification|ssh: connect to host|Connection (refused|timed out)"
+    r"banner exchange|kex_exchange_identification|ssh_exchange_identification|ssh: connect to host|Connection"
+    r" (refused|timed out)"
     r"|Connection (reset|closed) by \S+ port \d+"
 )
 # and when it was in (clientloop.c, mux.c)
 BROKE = re.compile(
-    r"client_loop: |mux_client|[Cc]onnection to \S+ closed|Timeout, server|Broken pipe|packet_write_wait|read from master failed"
+    r"client_loop: |mux_client|[Cc]onnection to \S+ closed|Timeout, server|Broken pipe|packet_write_wait|read"
+    r" from master failed"
 )
 
 
@@ -48,7 +54,9 @@ class Answer:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the connection broke; a program that itself ends with 255 has nothing of ssh's in its complaint."""
+        """Whether the connection broke; a program that itself ends with 255 has nothing of ssh's in its
+        complaint.
+        """
         return (
             self.status == 255
             and not self.late
@@ -96,7 +104,9 @@ class Shell:
         self._directory = self._kept.enter_context(temporary.directory("ssh", sockets=True))
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float) -> Answer:
-        """Run a program; what it prints is text. A time-out (see `patience`) has status 255, as a broken connection has."""
+        """Run a program; what it prints is text. A time-out (see `patience`) has status 255, as a broken
+        connection has.
+        """
         begun = time.monotonic()
         over = self._patience(timeout)
         process = command.Process([*self._ssh(), "--", shlex.join(argv)], stdin=stdin, quiet=True)
@@ -106,9 +116,16 @@ class Shell:
             except TimeoutError:
                 if why := over(len(process.output()) + len(process.complaint())):
                     process.end(grace=0.5)
-                    return Answer(status=255, output=process.output(), complaint=why, seconds=time.monotonic() - begun)
+                    return Answer(
+                        status=255, output=process.output(), complaint=why, seconds=time.monotonic() - begun
+                    )
                 continue
-            return Answer(status=status, output=process.output(), complaint=process.complaint(), seconds=time.monotonic() - begun)
+            return Answer(
+                status=status,
+                output=process.output(),
+                complaint=process.complaint(),
+                seconds=time.monotonic() - begun,
+            )
 
     def command(self) -> str:
         """Return a command line with which a person gets in."""
@@ -125,16 +142,29 @@ class Shell:
 
     def _ssh(self) -> list[str | Path]:
         options = (
-            "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null", "LogLevel=ERROR",
+            "BatchMode=yes",
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "GlobalKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
             # not -i, which looks for the file before it reads the tokens in its name (ssh.c of 9.2)
-            f"IdentityFile={_word(self._key)}", "IdentitiesOnly=yes", "PasswordAuthentication=no", "ConnectTimeout=60", "ServerAliveInterval=30", "ServerAliveCountMax=10",
-            "ControlMaster=auto", f"ControlPath={_word(self._directory / 'socket')}", "ControlPersist=600",
-        )  # fmt: skip
+            f"IdentityFile={_word(self._key)}",
+            "IdentitiesOnly=yes",
+            "PasswordAuthentication=no",
+            "ConnectTimeout=60",
+            "ServerAliveInterval=30",
+            "ServerAliveCountMax=10",
+            "ControlMaster=auto",
+            f"ControlPath={_word(self._directory / 'socket')}",
+            "ControlPersist=600",
+        )
         flags = [word for option in options for word in ("-o", option)]
         return ["ssh", "-F", "none", *flags, "-p", str(self._port), f"{self._user}@127.0.0.1"]
 
 
 def _word(path: Path) -> str:
-    """Return a path as one word of an option's value, where `%` begins a token, and blanks and `#` end words (ssh_config(5), readconf.c)."""
+    """Return a path as one word of an option's value, where `%` begins a token, and blanks and `#` end words
+    (ssh_config(5), readconf.c).
+    """
     escaped = str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

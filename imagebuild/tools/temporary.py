@@ -1,4 +1,5 @@
-"""The one place for everything temporary: nothing of it outlives the run that made it, however that run ended.
+"""The one place for everything temporary: nothing of it outlives the run that made it, however that run
+ended.
 
     TMPDIR/imagebuild-UID/           0700
         PID-XXXX.lock                flock(2)ed by the process as long as it lives
@@ -7,8 +8,8 @@
             NAME-XXXX.secret/        one with private keys in it: gone the moment a run is interrupted
             elsewhere/N              link to a directory that had to be made somewhere else (`within`)
 
-Whose lock is free is dead: the next run removes what it left, and so does `imagebuild gc`. Mounts are unmounted before, and what cannot
-be unmounted stays; a GnuPG agent is told to end.
+Whose lock is free is dead: the next run removes what it left, and so does `imagebuild gc`. Mounts are
+unmounted before, and what cannot be unmounted stays; a GnuPG agent is told to end.
 """
 
 import atexit
@@ -32,9 +33,11 @@ from typing import Any
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 
-# where a program of ours, whose parent owns everything temporary, finds its place, and a short one: a list in JSON
+# where a program of ours, whose parent owns everything temporary, finds its place, and a short one: a list in
+# JSON
 PLACES = "IMAGEBUILD_TEMPORARY"
-# bytes of a directory's path that leave room for sockets: unix(7) has 107 for them, and ssh's mux.c adds 17 to ControlPath while it listens
+# bytes of a directory's path that leave room for sockets: unix(7) has 107 for them, and ssh's mux.c adds 17
+# to ControlPath while it listens
 LONGEST = 70
 SECRET, ELSEWHERE, LOCK = ".secret", "elsewhere", ".lock"
 AGENT, AGENT_SECONDS = "S.gpg-agent", 2.0
@@ -61,14 +64,19 @@ _over = False
 
 @contextlib.contextmanager
 def directory(
-    name: str, *, base: Path | None = None, secret: bool = False, sockets: bool = False, remover: Callable[[Path], None] | None = None
+    name: str,
+    *,
+    base: Path | None = None,
+    secret: bool = False,
+    sockets: bool = False,
+    remover: Callable[[Path], None] | None = None,
 ) -> Iterator[Path]:
     """Make a directory (0700) that is removed when the block ends, or by the next run if this one is killed.
 
-    `base`: a file system with room for large things, swept by the next run that uses it, and by every one with this TMPDIR unless a
-    `remover` is needed; not given: TMPDIR. `secret`: private keys go
-    there. `sockets`: its path is at most `LONGEST` bytes long, wherever TMPDIR is. `remover` stands for `remove` where files have
-    owners that only a namespace knows; it must be given to `sweep`, too. Raises BuildError.
+    `base`: a file system with room for large things, swept by the next run that uses it, and by every one
+    with this TMPDIR unless a `remover` is needed; not given: TMPDIR. `secret`: private keys go there.
+    `sockets`: its path is at most `LONGEST` bytes long, wherever TMPDIR is. `remover` stands for `remove`
+    where files have owners that only a namespace knows; it must be given to `sweep`, too. Raises BuildError.
     """
     made = _make(_short_place() if sockets else _place(base), name, SECRET if secret else "")
     link = _registered(made) if base is not None and remover is None else None
@@ -89,7 +97,9 @@ def file(name: str, *, secret: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def within(place: Path, name: str) -> Iterator[Path]:
-    """Make a directory in a place that is not ours: its file system or its permissions are wanted. Removed as any other."""
+    """Make a directory in a place that is not ours: its file system or its permissions are wanted. Removed as
+    any other.
+    """
     made = _make(place, name, "")
     link = _registered(made)
     try:
@@ -124,7 +134,8 @@ def _make(parent: Path, name: str, suffix: str) -> Path:
             continue
         except OSError as error:
             raise BuildError(
-                f"no temporary directory can be made in {parent}: {error}", hint="set TMPDIR to a directory with room"
+                f"no temporary directory can be made in {parent}: {error}",
+                hint="set TMPDIR to a directory with room",
             ) from error
         return made
     raise BuildError(f"no free name in {parent}", hint="imagebuild gc removes what dead runs left there")
@@ -132,13 +143,17 @@ def _make(parent: Path, name: str, suffix: str) -> Path:
 
 @contextlib.contextmanager
 def for_child(name: str) -> Iterator[Mapping[str, str]]:
-    """Yield the environment of a program of ours: what it makes belongs to this process, and is removed when the block ends."""
+    """Yield the environment of a program of ours: what it makes belongs to this process, and is removed when
+    the block ends.
+    """
     with directory(name) as place, directory(name, sockets=True) as short:
         yield {PLACES: json.dumps([str(place), str(short)]), "TMPDIR": str(_short_name(place, short))}
 
 
 def _short_name(place: Path, short: Path) -> Path:
-    """Return a name of a place that is short enough for the GnuPG homes that libostree makes there, in `short` if it needs another one."""
+    """Return a name of a place that is short enough for the GnuPG homes that libostree makes there, in
+    `short` if it needs another one.
+    """
     if len(os.fsencode(place)) <= LONGEST - len("/ostree-gpg-XXXXXX"):
         return place
     link = short / "t"
@@ -163,7 +178,9 @@ def _short_place() -> Path:
     # the longest that is made below
     room = LONGEST - len(f"/imagebuild-{os.geteuid()}/4194304-0000/criteria-0000/gpg-0000{SECRET}")
     wanted = [_base(), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")]
-    short = next((each for each in wanted if len(os.fsencode(each)) <= room and os.access(each, os.W_OK)), Path("/tmp"))
+    short = next(
+        (each for each in wanted if len(os.fsencode(each)) <= room and os.access(each, os.W_OK)), Path("/tmp")
+    )
     return _own(short).path
 
 
@@ -172,10 +189,11 @@ def _base() -> Path:
 
 
 def adopt() -> None:
-    """Let everything that libraries and programs put into TMPDIR from now on lie in this process's place, too.
+    """Let everything that libraries and programs put into TMPDIR from now on lie in this process's place,
+    too.
 
-    libostree has its keyrings there (ostree-gpg-verifier.c), rpmbuild its scripts, mmdebstrap whole trees. Where no place can be made,
-    nothing changes: whoever needs one hears why.
+    libostree has its keyrings there (ostree-gpg-verifier.c), rpmbuild its scripts, mmdebstrap whole trees.
+    Where no place can be made, nothing changes: whoever needs one hears why.
     """
     global _given  # noqa: PLW0603  # what TMPDIR was before is where places are
     if PLACES not in os.environ:
@@ -205,9 +223,13 @@ def _root(base: Path) -> Path:
             root.mkdir(mode=0o700)
         found = root.lstat()
     except OSError as error:
-        raise BuildError(f"{root} cannot be made: {error}", hint="set TMPDIR to a directory that can be written to") from error
+        raise BuildError(
+            f"{root} cannot be made: {error}", hint="set TMPDIR to a directory that can be written to"
+        ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise BuildError(f"{root} is not a directory of this user", hint="remove it, or set TMPDIR to another directory")
+        raise BuildError(
+            f"{root} is not a directory of this user", hint="remove it, or set TMPDIR to another directory"
+        )
     if found.st_mode & 0o077:
         root.chmod(0o700)
     return root
@@ -228,7 +250,9 @@ def _claimed(base: Path) -> _Place:
             return _Place(place, handle)
         os.close(handle)
         lock.unlink(missing_ok=True)
-    raise BuildError(f"no file can be locked in {base}", hint="set TMPDIR to a directory of a local file system")
+    raise BuildError(
+        f"no file can be locked in {base}", hint="set TMPDIR to a directory of a local file system"
+    )
 
 
 def _lock_of(place: Path) -> Path:
@@ -260,10 +284,20 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def sweep(base: Path | None = None, *, remover: Callable[[Path], None] | None = None) -> int:
-    """Remove what dead runs left below a base (not given: TMPDIR and wherever else it goes by itself); return the bytes freed."""
+    """Remove what dead runs left below a base (not given: TMPDIR and wherever else it goes by itself); return
+    the bytes freed.
+    """
     found = remover or remove
-    bases = {base} if base is not None else {_base(), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")}
-    return sum(_sweep_one(lock, found) for each in bases for lock in sorted((each / f"imagebuild-{os.geteuid()}").glob(f"*{LOCK}")))
+    bases = (
+        {base}
+        if base is not None
+        else {_base(), Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")), Path("/tmp")}
+    )
+    return sum(
+        _sweep_one(lock, found)
+        for each in bases
+        for lock in sorted((each / f"imagebuild-{os.geteuid()}").glob(f"*{LOCK}"))
+    )
 
 
 def _sweep_one(lock: Path, remover: Callable[[Path], None]) -> int:
@@ -281,7 +315,9 @@ def _sweep_one(lock: Path, remover: Callable[[Path], None]) -> int:
 
 
 def _remove_place(place: Path, remover: Callable[[Path], None]) -> int:
-    """Remove a place whose lock is held by us, and the lock with it; return the bytes freed. What is mounted and stays so keeps the lock."""
+    """Remove a place whose lock is held by us, and the lock with it; return the bytes freed. What is mounted
+    and stays so keeps the lock.
+    """
     links = list((place / ELSEWHERE).iterdir()) if (place / ELSEWHERE).is_dir() else []
     freed = sum(_space(each) for each in (place, *(link.resolve() for link in links)))
     for link in links:
@@ -299,7 +335,8 @@ def _remove_place(place: Path, remover: Callable[[Path], None]) -> int:
 
 
 def remove(place: Path) -> None:
-    """Remove a directory with everything in it: its GnuPG agents end, its mounts are unmounted first, and no loop device keeps a file of it.
+    """Remove a directory with everything in it: its GnuPG agents end, its mounts are unmounted first, and no
+    loop device keeps a file of it.
 
     Never raises; what is still mounted stays.
     """
@@ -307,7 +344,9 @@ def remove(place: Path) -> None:
         _wait_for_the_end(pid)
     for mounted in reversed(mounts_below(place)):
         with contextlib.suppress(OSError, BuildError):
-            command.run_last(["umount", "-l", mounted] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", mounted])
+            command.run_last(
+                ["umount", "-l", mounted] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", mounted]
+            )
     for device in _loops_below(place) if os.geteuid() == 0 else []:
         with contextlib.suppress(OSError, BuildError):
             command.run_last(["losetup", "--detach", device])
@@ -334,19 +373,25 @@ def _remove_unmounted(place: Path) -> None:
 
 
 def mounts_below(place: Path) -> list[Path]:
-    """Return what is mounted at or below a directory, parents first (proc(5), /proc/pid/mountinfo: the fifth field, blanks as \\040)."""
+    """Return what is mounted at or below a directory, parents first (proc(5), /proc/pid/mountinfo: the fifth
+    field, blanks as \\040).
+    """
     real = place.resolve()
     found = []
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         words = line.split(b" ")[4].decode("utf-8", "surrogateescape")
-        path = Path(words.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\"))
+        path = Path(
+            words.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+        )
         if path == real or real in path.parents:
             found.append(path)
     return sorted(found)
 
 
 def _loops_below(place: Path) -> list[Path]:
-    """Return the loop devices of files below a directory: a program that was killed leaves them, and with them the blocks of what is removed."""
+    """Return the loop devices of files below a directory: a program that was killed leaves them, and with
+    them the blocks of what is removed.
+    """
     found = []
     for device in Path("/sys/block").iterdir() if Path("/sys/block").is_dir() else ():
         # most have none, and one may be detached meanwhile
@@ -384,7 +429,9 @@ def _end_agents(place: Path) -> list[int]:
 
 
 def _terminated_agents(home: Path) -> list[int]:
-    """Terminate the agents of a home directory that do not answer, on a busy machine; return their process ids."""
+    """Terminate the agents of a home directory that do not answer, on a busy machine; return their process
+    ids.
+    """
     found = []
     for process in Path("/proc").iterdir():
         # any of them may end meanwhile
@@ -401,9 +448,11 @@ def _words(process: Path) -> list[bytes]:
 
 
 def _end_agent(home: Path) -> int:
-    """Say KILLAGENT to an agent and return its process id (doc/gnupg.texi, "Agent Protocol"; libassuan's line protocol).
+    """Say KILLAGENT to an agent and return its process id (doc/gnupg.texi, "Agent Protocol"; libassuan's line
+    protocol).
 
-    No program is needed for this: none can be started any more when a run is interrupted. Raises OSError, ValueError.
+    No program is needed for this: none can be started any more when a run is interrupted. Raises OSError,
+    ValueError.
     """
     handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -432,7 +481,9 @@ def _wait_for_the_end(pid: int) -> None:
 
 
 def forget_secrets() -> None:
-    """Remove every directory with private keys now, of this process and of its children, whoever uses it; the rest waits for `clear`."""
+    """Remove every directory with private keys now, of this process and of its children, whoever uses it; the
+    rest waits for `clear`.
+    """
     for place in [each.path for each in list(_places.values()) if each.process == os.getpid()]:
         for root, names, _ in os.walk(place):
             for name in [each for each in names if each.endswith(SECRET)]:
@@ -441,7 +492,9 @@ def forget_secrets() -> None:
 
 
 def clear() -> None:
-    """Remove everything temporary of this process: at its end, when all programs have ended. Nothing new can be made any more."""
+    """Remove everything temporary of this process: at its end, when all programs have ended. Nothing new can
+    be made any more.
+    """
     global _over  # noqa: PLW0603  # threads that still run must not begin anew
     _over = True
     for base, place in list(_places.items()):

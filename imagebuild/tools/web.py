@@ -1,4 +1,6 @@
-"""Small web servers on the loopback interface, for guests under test: files of directories, and content from memory; plain or TLS."""
+"""Small web servers on the loopback interface, for guests under test: files of directories, and content from
+memory; plain or TLS.
+"""
 
 import contextlib
 import hashlib
@@ -18,7 +20,9 @@ BLOCK = 1 << 20
 
 
 def directories(places: Mapping[str, Sequence[Path]]) -> Look:
-    """Serve directories below prefixes such as `/repo/`: the first that has a file wins. Nothing outside of them is ever served."""
+    """Serve directories below prefixes such as `/repo/`: the first that has a file wins. Nothing outside of
+    them is ever served.
+    """
 
     def look(path: str) -> Found | None:
         for prefix, roots in places.items():
@@ -35,7 +39,8 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD from the server's `look`."""
 
     protocol_version = "HTTP/1.1"
-    # head and content are two writes: the second would wait for the first one's acknowledgement, 40 ms for each small file (tcp(7))
+    # head and content are two writes: the second would wait for the first one's acknowledgement, 40 ms for
+    # each small file (tcp(7))
     disable_nagle_algorithm = True
     server: "_Server"
 
@@ -52,7 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
         kind, content = found if found is not None else ("text/plain", b"")
         self.send_response(200 if found is not None else 404)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(content.stat().st_size if isinstance(content, Path) else len(content)))
+        self.send_header(
+            "Content-Length", str(content.stat().st_size if isinstance(content, Path) else len(content))
+        )
         if isinstance(content, bytes):
             self.send_header("Docker-Content-Digest", f"sha256:{hashlib.sha256(content).hexdigest()}")
         self.end_headers()
@@ -102,12 +109,32 @@ def serving(look: Look, certificate: Path | None = None) -> Iterator[int]:
 
 
 def make_certificate(directory: Path, address: str) -> tuple[Path, str]:
-    """Make a certificate for an IP address that is its own authority; return the file (with its key), and the authority's PEM text."""
+    """Make a certificate for an IP address that is its own authority; return the file (with its key), and the
+    authority's PEM text.
+    """
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     command.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={address}",
-         "-addext", f"subjectAltName=IP:{address}", "-keyout", key, "-out", certificate]
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={address}",
+            "-addext",
+            f"subjectAltName=IP:{address}",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ]
+    )
     text = certificate.read_text()
     both = directory / "both.pem"
     both.touch(mode=0o600)

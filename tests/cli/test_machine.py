@@ -1,4 +1,6 @@
-"""doctor, status and man, through the command line; the chart of a build, and the trace that other programs read."""
+"""doctor, status and man, through the command line; the chart of a build, and the trace that other programs
+read.
+"""
 
 import json
 import os
@@ -63,7 +65,9 @@ def built(place: Path) -> Store:
 
 
 def run(*argv: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, *argv], capture_output=True, text=True, check=False, env=os.environ | environment)
+    return subprocess.run(
+        [PROGRAM, *argv], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
 
 
 def test_builds_are_remembered(tmp_path: Path) -> None:
@@ -78,7 +82,14 @@ def test_builds_are_remembered(tmp_path: Path) -> None:
 def test_status(tmp_path: Path, browser: Browser) -> None:
     built(tmp_path / "store")
     finished = run(
-        "status", "--store", tmp_path / "store", "--html", tmp_path / "status.html", "--trace", tmp_path / "trace.json", COLUMNS="120"
+        "status",
+        "--store",
+        tmp_path / "store",
+        "--html",
+        tmp_path / "status.html",
+        "--trace",
+        tmp_path / "trace.json",
+        COLUMNS="120",
     )
     assert finished.returncode == 0, finished.stderr
     assert "failed: second" in finished.stdout
@@ -124,7 +135,9 @@ def linger(out: Path, thing: Thing) -> Thing:
 
 
 def test_a_build_that_runs_is_said_to_and_one_that_was_killed_when(tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", RUNNING, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    child = subprocess.Popen(
+        [sys.executable, "-c", RUNNING, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "reached\n"
     said = run("status", "--store", tmp_path, COLUMNS="150").stdout
@@ -169,10 +182,25 @@ def test_builds_of_an_older_imagebuild_are_shown_as_before(tmp_path: Path) -> No
 def test_doctor_names_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
     fine = run("doctor", "--store", tmp_path, COLUMNS="200")
     assert fine.returncode == 0, fine.stdout
-    for what in ("accelerator:", "firmware uefi:", "populating disks: native", "qemu-img:", "space:", "memory:"):
+    for what in (
+        "accelerator:",
+        "firmware uefi:",
+        "populating disks: native",
+        "qemu-img:",
+        "space:",
+        "memory:",
+    ):
         assert what in fine.stdout
     # a host without most programs: PATH leads to nothing, and the sbin directories have none of these
-    bare = run("doctor", "--config", ROOT / "configs" / "debian-12.yaml", "--store", tmp_path, PATH=str(tmp_path), COLUMNS="200")
+    bare = run(
+        "doctor",
+        "--config",
+        ROOT / "configs" / "debian-12.yaml",
+        "--store",
+        tmp_path,
+        PATH=str(tmp_path),
+        COLUMNS="200",
+    )
     assert bare.returncode == 1
     assert "✗ xorriso: not installed\n    apt-get install xorriso, or dnf install xorriso" in bare.stdout
     assert "Traceback" not in bare.stderr
@@ -189,7 +217,13 @@ def test_the_manual_has_every_command(tmp_path: Path) -> None:
     assert "\\-\\-nightly" in finished.stdout
     groff = shutil.which("groff")
     if groff is not None:
-        said = subprocess.run([groff, "-man", "-Tascii", "-ww"], input=finished.stdout, capture_output=True, text=True, check=False)
+        said = subprocess.run(
+            [groff, "-man", "-Tascii", "-ww"],
+            input=finished.stdout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert said.stderr == ""
 
 

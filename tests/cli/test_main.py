@@ -23,7 +23,10 @@ from imagebuild.engine.steps import step
 from imagebuild.engine.store import Store
 from tests.data import ROOT
 from tests.deadline import read_line
-from tests.tools.ostree.test_repository import REF, Source, config, homedir, make_commit, source  # noqa: F401  # fixtures
+from tests.tools.ostree.test_repository import (
+    Source,
+    make_commit,
+)  # fixtures
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"
 CONFIG = """product: Test
@@ -50,11 +53,18 @@ smoke: {{user: test}}
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment})
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
 
 
 @pytest.fixture
-def settings(source: Source, tmp_path: Path) -> Path:  # noqa: F811
+def settings(source: Source, tmp_path: Path) -> Path:
     file = tmp_path / "test.yaml"
     file.write_text(CONFIG.format(url=source.url, key=source.key, size="6 GiB"))
     return file
@@ -70,10 +80,16 @@ def test_the_kickstart_is_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["kickstart", "--ref", "debian/12/x86_64/atomic-host", "--variant", "desktop"], "no kickstart for desktop"),
+        (
+            ["kickstart", "--ref", "debian/12/x86_64/atomic-host", "--variant", "desktop"],
+            "no kickstart for desktop",
+        ),
         (["all"], "which ref?"),
         (["all", "--ref", "nothing/1"], "no configuration builds the ref nothing/1"),
-        (["all", "--ref", "debian/12/x86_64/atomic-host", "--populate", "magic"], "--populate=magic is not possible here"),
+        (
+            ["all", "--ref", "debian/12/x86_64/atomic-host", "--populate", "magic"],
+            "--populate=magic is not possible here",
+        ),
         (["config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"),
         (["config"], "what?"),
         (["frobnicate"], "No such command"),
@@ -93,7 +109,9 @@ def test_the_schema_is_printed() -> None:
 
 
 def test_every_error_of_a_configuration_is_printed(settings: Path) -> None:
-    settings.write_text(settings.read_text().replace("osname: os", "os_name: os").replace("smoke: {user: test}", "smoke: {}"))
+    settings.write_text(
+        settings.read_text().replace("osname: os", "os_name: os").replace("smoke: {user: test}", "smoke: {}")
+    )
     finished = run("config", settings)
     assert finished.returncode == 2
     for key in ("tree.osname", "tree.os_name", "smoke.user"):
@@ -116,7 +134,9 @@ def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(graph, "build", build)
     monkeypatch.setattr(cli, "_report", lambda *_: None)
-    ready = SimpleNamespace(pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=Store(tmp_path))
+    ready = SimpleNamespace(
+        pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=Store(tmp_path)
+    )
     cli._build(cast("Any", ready), cast("Any", None), jobs, tmp_path)
     assert (asked["one_at_a_time"], asked["threads"]) == ((True, 1) if jobs == 1 else (False, 4))
 
@@ -142,7 +162,9 @@ def test_too_little_space_is_said_before_anything_starts(settings: Path, tmp_pat
     assert "started" not in finished.stdout
 
 
-def test_an_unsigned_commit_stops_the_build_with_exit_code_1(source: Source, settings: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_an_unsigned_commit_stops_the_build_with_exit_code_1(
+    source: Source, settings: Path, tmp_path: Path
+) -> None:
     unsigned = make_commit(source.repo, tmp_path / "work", {"usr/bin/ostree": b"x"})
     finished = run("all", "--config", settings, "--store", tmp_path / "store", "--output", tmp_path / "out")
     assert finished.returncode == 1
@@ -151,7 +173,9 @@ def test_an_unsigned_commit_stops_the_build_with_exit_code_1(source: Source, set
     assert "release was not started, because pull failed" in finished.stderr
 
 
-def test_a_disk_that_cannot_fit_is_refused_with_the_sums(settings: Path, source: Source, tmp_path: Path) -> None:  # noqa: F811
+def test_a_disk_that_cannot_fit_is_refused_with_the_sums(
+    settings: Path, source: Source, tmp_path: Path
+) -> None:
     settings.write_text(CONFIG.format(url=source.url, key=source.key, size="2 GiB"))
     finished = run("all", "--config", settings, "--store", tmp_path / "store", "--output", tmp_path / "out")
     assert finished.returncode == 1
@@ -169,7 +193,9 @@ def test_an_interrupt_ends_everything_within_five_seconds(settings: Path, tmp_pa
     argv: list[str | Path] = [PROGRAM, "all", "--config", settings, "--store", tmp_path / "store"]
     # a shell without job control starts `command &` with SIGINT ignored
     before = [] if way == "Ctrl-C" else ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
-    process = subprocess.Popen([*before, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(
+        [*before, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if "pull: started" in line:
@@ -196,16 +222,24 @@ class _Slow(SimpleHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_says_within_a_second_what_it_ends(source: Source, settings: Path, tmp_path: Path, number: signal.Signals) -> None:  # noqa: F811
+def test_an_interrupt_says_within_a_second_what_it_ends(
+    source: Source, settings: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Slow, directory=str(source.repo.path)))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    settings.write_text(settings.read_text().replace(source.url, f"http://127.0.0.1:{server.server_address[1]}"))
+    settings.write_text(
+        settings.read_text().replace(source.url, f"http://127.0.0.1:{server.server_address[1]}")
+    )
     (tmp_path / "t").mkdir()
     process = subprocess.Popen(
         [PROGRAM, "all", "--config", settings, "--store", tmp_path / "store"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "t")},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path / "t")},
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     for line in process.stdout:
@@ -226,6 +260,7 @@ def test_an_interrupt_says_within_a_second_what_it_ends(source: Source, settings
 
 def test_what_an_interrupt_says() -> None:
     assert progress.ending("SIGTERM", [], []) == "SIGTERM: ending what runs"
-    assert progress.ending("SIGINT", ["smoke a", "pull"], ["qemu-img", "pytest", "qemu-img"]) == (
-        "SIGINT: ending smoke a, pull; waiting up to 3 s for 2 qemu-img, pytest"
+    assert (
+        progress.ending("SIGINT", ["smoke a", "pull"], ["qemu-img", "pytest", "qemu-img"])
+        == "SIGINT: ending smoke a, pull; waiting up to 3 s for 2 qemu-img, pytest"
     )

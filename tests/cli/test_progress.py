@@ -60,14 +60,27 @@ def test_durations_are_said_as_people_do() -> None:
 
 
 def cell(criterion: str, state: State, reason: str = "") -> Cell:
-    return Cell(criterion=criterion, artifact="a.qcow2", firmware=Firmware.BIOS, state=state, reason=reason, evidence="x.log", seconds=1.0)
+    return Cell(
+        criterion=criterion,
+        artifact="a.qcow2",
+        firmware=Firmware.BIOS,
+        state=state,
+        reason=reason,
+        evidence="x.log",
+        seconds=1.0,
+    )
 
 
 def test_the_report_shows_artifacts_criteria_and_reasons(tmp_path: Path) -> None:
     shown = io.StringIO()
     console = Console(file=shown, width=160, color_system=None)
-    cells = [(cell("boots", State.PASSED), tmp_path), (cell("containers-run", State.NOT_TESTED, "no runtime"), tmp_path)]
-    image = Image(file=tmp_path / "a", name="a", format="qcow2", disk_size=1 << 30, size=5_000_000, sha256="0" * 64)
+    cells = [
+        (cell("boots", State.PASSED), tmp_path),
+        (cell("containers-run", State.NOT_TESTED, "no runtime"), tmp_path),
+    ]
+    image = Image(
+        file=tmp_path / "a", name="a", format="qcow2", disk_size=1 << 30, size=5_000_000, sha256="0" * 64
+    )
     report.show_artifacts(console, [(image, tmp_path / "a.qcow2")])
     report.show_criteria(console, cells)
     report.show_error(console, BuildError("no luck", hint="try again", log=tmp_path / "log"), where="disk")
@@ -85,6 +98,13 @@ def test_the_report_shows_artifacts_criteria_and_reasons(tmp_path: Path) -> None
     report.write_verdict(tmp_path / "out" / "verdict.json", cells)
     rows = json.loads((tmp_path / "out" / "verdict.json").read_text())
     assert rows[1] == {
-        "criterion": "containers-run", "artifact": "a.qcow2", "firmware": "bios", "state": "not tested", "reason": "no runtime",
-        "evidence": str(tmp_path / "x.log"), "seconds": 1.0, "found": None, "carried": False,
-    }  # fmt: skip
+        "criterion": "containers-run",
+        "artifact": "a.qcow2",
+        "firmware": "bios",
+        "state": "not tested",
+        "reason": "no runtime",
+        "evidence": str(tmp_path / "x.log"),
+        "seconds": 1.0,
+        "found": None,
+        "carried": False,
+    }

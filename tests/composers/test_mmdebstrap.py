@@ -62,7 +62,9 @@ def test_unchanged_makes_no_commit_and_changed_makes_the_next_version(tmp_path: 
     again = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache)
     assert (again.commit, again.new) == (first.commit, False)
     # asked again, the mirror has the same: other inputs, equal content
-    assert len(signatures(Repo(directory / "repo").detached_metadata(first.commit) or b"")) == 1, "signed by each run, but once"
+    assert len(signatures(Repo(directory / "repo").detached_metadata(first.commit) or b"")) == 1, (
+        "signed by each run, but once"
+    )
     refreshed = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache, refresh=True)
     assert (refreshed.commit, refreshed.new) == (first.commit, False)
     second = mmdebstrap.compose(directory, REF, spec("bash", "coreutils"), settings, cache)
@@ -85,7 +87,9 @@ def test_the_commit_is_signed_and_carries_its_key(tmp_path: Path) -> None:
     assert target.listing(composed.commit, "dev") == []
 
 
-def test_a_commit_that_a_killed_run_left_unsigned_is_signed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_a_killed_run_left_unsigned_is_signed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = tmp_path / "compose"
 
     def dies(*_: object) -> None:
@@ -98,18 +102,32 @@ def test_a_commit_that_a_killed_run_left_unsigned_is_signed_by_the_next(tmp_path
     composed = mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
     assert composed.version == "12.1"
     target = Repo.ensure(tmp_path / "pulled")
-    target.pull(Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), composed.commit)
+    target.pull(
+        Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True),
+        composed.commit,
+    )
 
 
-def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     info, status = "usr/lib/sysimage/dpkg/info", "usr/lib/sysimage/dpkg/status"
     # dpkg's files as dpkg 1.21 writes them: a list names directories, too, and /bin is a link into /usr
     content = {
-        "usr/bin/curl": b"c", "usr/bin/odd": b"o", "usr/etc/curlrc": b"x", "usr/bin/bash": b"b",
-        f"{info}/curl.list": b"/.\n/usr\n/usr/bin\n/usr/bin/curl\n/bin/odd\n/etc/curlrc\n/usr/share/doc/curl/copyright\n",
-        f"{info}/curl.md5sums": b"", f"{info}/bash.list": b"/usr/bin/bash\n", f"{info}/curl-more.list": b"",
-        status: b"Package: bash\nStatus: install ok installed\n\nPackage: curl\nStatus: install ok installed\n",
-    }  # fmt: skip
+        "usr/bin/curl": b"c",
+        "usr/bin/odd": b"o",
+        "usr/etc/curlrc": b"x",
+        "usr/bin/bash": b"b",
+        f"{info}/curl.list": (
+            b"/.\n/usr\n/usr/bin\n/usr/bin/curl\n/bin/odd\n/etc/curlrc\n/usr/share/doc/curl/copyright\n"
+        ),
+        f"{info}/curl.md5sums": b"",
+        f"{info}/bash.list": b"/usr/bin/bash\n",
+        f"{info}/curl-more.list": b"",
+        status: (
+            b"Package: bash\nStatus: install ok installed\n\nPackage: curl\nStatus: install ok installed\n"
+        ),
+    }
 
     def archive(_: MmdebstrapConfig, target: Path) -> None:
         with tarfile.open(target, "w") as tar:
@@ -119,7 +137,10 @@ def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(tmp_path: Path, monk
                 tar.addfile(info, io.BytesIO(data))
 
     monkeypatch.setattr(mmdebstrap, "_mmdebstrap", archive)
-    changes = {"first_without": {"packages": ["curl"], "files": ["usr/share/news"]}, "files": {"usr/share/news": "new", "usr/v": "${version}"}}
+    changes = {
+        "first_without": {"packages": ["curl"], "files": ["usr/share/news"]},
+        "files": {"usr/share/news": "new", "usr/v": "${version}"},
+    }
     demo = MmdebstrapConfig.model_validate(spec("bash", "curl").model_dump() | changes)
     directory = tmp_path / "compose"
     composed = mmdebstrap.compose(directory, REF, demo, tree(directory), tmp_path / "cache")
@@ -128,9 +149,18 @@ def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(tmp_path: Path, monk
     assert first is not None
     assert repo.parent(first) is None
     assert [repo.read(commit, "usr/v") for commit in (first, composed.commit)] == [b"12.1", b"12.2"]
-    assert {entry.path for entry in repo.walk(composed.commit)} - {entry.path for entry in repo.walk(first)} == {
+    assert {entry.path for entry in repo.walk(composed.commit)} - {
+        entry.path for entry in repo.walk(first)
+    } == {
         PurePosixPath("/") / name
-        for name in ("usr/bin/curl", "usr/bin/odd", "usr/etc/curlrc", "usr/share/news", f"{info}/curl.list", f"{info}/curl.md5sums")
+        for name in (
+            "usr/bin/curl",
+            "usr/bin/odd",
+            "usr/etc/curlrc",
+            "usr/share/news",
+            f"{info}/curl.list",
+            f"{info}/curl.md5sums",
+        )
     }
     assert repo.read(first, status) == b"Package: bash\nStatus: install ok installed"
     # both are signed, and nothing is made twice
@@ -145,7 +175,9 @@ def test_what_the_first_commit_lacks_must_be_in_the_tree(lacking: dict[str, list
         MmdebstrapConfig.model_validate(spec("bash").model_dump() | {"first_without": lacking})
 
 
-def test_a_commit_that_was_left_unsigned_is_signed_under_a_newer_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_was_left_unsigned_is_signed_under_a_newer_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Hosts that deploy by version walk through it, and whoever pulls it alone checks it."""
     directory = tmp_path / "compose"
 
@@ -160,7 +192,9 @@ def test_a_commit_that_was_left_unsigned_is_signed_under_a_newer_one_too(tmp_pat
     lost = Repo(composed.repo).parent(composed.commit)
     assert (composed.version, lost is None) == ("12.2", False)
     target = Repo.ensure(tmp_path / "pulled")
-    target.pull(Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), str(lost))
+    target.pull(
+        Remote(url=f"file://{composed.repo}", keys=(directory / "signing-key.asc",), verify=True), str(lost)
+    )
 
 
 def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +204,15 @@ def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(mmdebstrap, "_mmdebstrap", dies)
     with pytest.raises(KeyboardInterrupt):
-        mmdebstrap.compose(tmp_path / "compose", REF, spec("bash"), tree(tmp_path / "compose"), tmp_path / "cache")
+        mmdebstrap.compose(
+            tmp_path / "compose", REF, spec("bash"), tree(tmp_path / "compose"), tmp_path / "cache"
+        )
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
-def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(command, "search_path", lambda: "/nowhere")
     with pytest.raises(MissingToolError, match="rpm-ostree is not installed") as caught:
         rpm_ostree.compose(tmp_path, REF, RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json"))

@@ -1,4 +1,6 @@
-"""Composing with rpm-ostree: the options that each version knows, a key that the tree carries, and nothing that stays unsigned."""
+"""Composing with rpm-ostree: the options that each version knows, a key that the tree carries, and nothing
+that stays unsigned.
+"""
 
 import json
 import os
@@ -49,11 +51,19 @@ class Lab:
         return self.place / "store/compose"
 
     def treefile(self, **changes: Any) -> None:
-        described = {"ref": "fedora/26/${basearch}/atomic-host", "packages": ["bash"], "automatic_version_prefix": "26"} | changes
+        described = {
+            "ref": "fedora/26/${basearch}/atomic-host",
+            "packages": ["bash"],
+            "automatic_version_prefix": "26",
+        } | changes
         (self.place / "host.json").write_text(json.dumps(described))
 
     def spec(self) -> RpmOstreeConfig:
-        given = {"composer": "rpm-ostree", "treefile": str(self.place / "host.json"), "signing_user": USER} | self.settings
+        given = {
+            "composer": "rpm-ostree",
+            "treefile": str(self.place / "host.json"),
+            "signing_user": USER,
+        } | self.settings
         return RpmOstreeConfig.model_validate(given)
 
     def compose(self) -> Composed:
@@ -63,7 +73,14 @@ class Lab:
         """Compose in a process that is killed once rpm-ostree has committed, before anything is signed."""
         (self.state / "kills").touch()
         argv = [sys.executable, "-c", CHILD, str(self.directory), REF, self.spec().model_dump_json()]
-        ended = subprocess.run(argv, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60, check=False)
+        ended = subprocess.run(
+            argv,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
         assert ended.returncode == -signal.SIGKILL, ended
         (self.state / "kills").unlink()
 
@@ -103,7 +120,9 @@ def only(*versions: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 def verified(lab: Lab, commit: str) -> Repo:
     """Pull a commit as whoever trusts the compose's key does. Raises BuildError when it is not signed by it."""
     target = Repo.ensure(lab.place / f"pulled-{time.monotonic_ns()}")
-    target.pull(Remote(url=f"file://{lab.repo.path}", keys=(lab.directory / "signing-key.asc",), verify=True), commit)
+    target.pull(
+        Remote(url=f"file://{lab.repo.path}", keys=(lab.directory / "signing-key.asc",), verify=True), commit
+    )
     return target
 
 
@@ -137,7 +156,9 @@ def test_a_tree_is_composed_by_every_version(lab: Lab) -> None:
     ],
     indirect=["lab"],
 )
-def test_only_what_the_installed_version_knows_is_asked_of_it(lab: Lab, unified: str | None, report: bool) -> None:
+def test_only_what_the_installed_version_knows_is_asked_of_it(
+    lab: Lab, unified: str | None, report: bool
+) -> None:
     lab.compose()
     (call,) = lab.calls()
     assert [word for word in call if word.endswith("unified-core")] == ([unified] if unified else [])
@@ -169,7 +190,9 @@ def test_the_unified_core_is_wanted_or_not(lab: Lab, wanted: bool, option: str |
 @only("2016.13")
 def test_a_unified_core_that_is_not_there_is_said(lab: Lab) -> None:
     lab.settings = {"unified_core": True}
-    with pytest.raises(BuildError, match=r"compose\.unified_core: the installed rpm-ostree knows no --unified-core") as caught:
+    with pytest.raises(
+        BuildError, match=r"compose\.unified_core: the installed rpm-ostree knows no --unified-core"
+    ) as caught:
         lab.compose()
     assert "2018.7" in caught.value.hint
 
@@ -181,7 +204,14 @@ def test_the_fake_refuses_what_the_real_one_refuses(version: str, tmp_path: Path
     repo = Repo.ensure(tmp_path / "archive").path
 
     def said(*argv: str) -> tuple[int, str]:
-        words = [str(tmp_path / "bin/rpm-ostree"), "compose", "tree", f"--repo={repo}", *argv, str(tmp_path / "host.json")]
+        words = [
+            str(tmp_path / "bin/rpm-ostree"),
+            "compose",
+            "tree",
+            f"--repo={repo}",
+            *argv,
+            str(tmp_path / "host.json"),
+        ]
         ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
         return ended.returncode, ended.stderr.splitlines()[-1] if ended.stderr else ""
 
@@ -211,7 +241,16 @@ def test_the_version_counts_up_within_a_day(lab: Lab, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "version", ["26", "26.${date}", "${respin}.${respin}", "26.${day}.${respin}", "-${respin}", "26 ${respin}", "26.$respin"]
+    "version",
+    [
+        "26",
+        "26.${date}",
+        "${respin}.${respin}",
+        "26.${day}.${respin}",
+        "-${respin}",
+        "26 ${respin}",
+        "26.$respin",
+    ],
 )
 def test_a_version_that_tells_no_commits_apart_is_refused(version: str) -> None:
     with pytest.raises(ValidationError, match="version"):
@@ -223,7 +262,9 @@ def test_a_version_that_tells_no_commits_apart_is_refused(version: str) -> None:
 
 @only("2016.13", "2018.7")
 def test_the_tree_carries_the_key_that_signs_it(lab: Lab) -> None:
-    """The key is there before rpm-ostree starts: add-files takes it from beside the treefile, or by its absolute name."""
+    """The key is there before rpm-ostree starts: add-files takes it from beside the treefile, or by its
+    absolute name.
+    """
     lab.settings = {"public_key": str(lab.place / "KEY.asc")}
     handed_out = str(lab.directory / "signing-key.asc")
     lab.treefile(**{"add-files": [["KEY.asc", "/etc/pki/rpm-gpg/KEY"], [handed_out, "/usr/share/KEY"]]})
@@ -291,10 +332,18 @@ def test_a_failing_run_leaves_nothing_that_the_next_does_not_sign(lab: Lab) -> N
 
 @pytest.mark.parametrize(
     ("lab", "step"),
-    [("2016.13", "sign"), ("2018.7", "sign"), ("2018.7", "pull_local"), ("2018.7", "set_ref"), ("2018.7", "update_summary")],
+    [
+        ("2016.13", "sign"),
+        ("2018.7", "sign"),
+        ("2018.7", "pull_local"),
+        ("2018.7", "set_ref"),
+        ("2018.7", "update_summary"),
+    ],
     indirect=["lab"],
 )
-def test_wherever_a_run_ends_the_next_one_finishes_its_work(lab: Lab, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wherever_a_run_ends_the_next_one_finishes_its_work(
+    lab: Lab, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab.compose()
     lab.treefile(packages=["vim"])
 
@@ -329,7 +378,9 @@ def test_a_new_key_signs_the_head_and_leaves_older_signatures_alone(lab: Lab) ->
     lab.settings = {"signing_user": "another key <other@example.org>"}
     assert lab.compose().commit == second.commit
     verified(lab, second.commit)
-    assert [len(signatures(lab.repo.detached_metadata(commit) or b"")) for commit in (first.commit, second.commit)] == [1, 2]
+    assert [
+        len(signatures(lab.repo.detached_metadata(commit) or b"")) for commit in (first.commit, second.commit)
+    ] == [1, 2]
 
 
 # --- repositories -----------------------------------------------------------------------------------------------------
@@ -371,7 +422,9 @@ def test_a_lost_build_repository_is_made_again(lab: Lab) -> None:
 @only("2018.7", "2026.2")
 def test_another_ref_is_said_before_it_is_composed(lab: Lab) -> None:
     lab.treefile(ref="fedora/27/${basearch}/atomic-host")
-    with pytest.raises(BuildError, match=rf"host\.json composes fedora/27/\S+/atomic-host, not {REF}") as caught:
+    with pytest.raises(
+        BuildError, match=rf"host\.json composes fedora/27/\S+/atomic-host, not {REF}"
+    ) as caught:
         lab.compose()
     assert "`ref`" in caught.value.hint
     assert lab.calls() == []
@@ -379,7 +432,9 @@ def test_another_ref_is_said_before_it_is_composed(lab: Lab) -> None:
 
 @only("2018.7")
 def test_the_ref_may_stand_in_an_include(lab: Lab) -> None:
-    (lab.place / "base.json").write_text(json.dumps({"ref": "fedora/${releasever}/${basearch}/atomic-host".replace("${releasever}", "26")}))
+    (lab.place / "base.json").write_text(
+        json.dumps({"ref": "fedora/${releasever}/${basearch}/atomic-host".replace("${releasever}", "26")})
+    )
     (lab.place / "host.json").write_text(json.dumps({"include": "base.json", "packages": ["bash"]}))
     assert lab.compose().ref == REF
 
@@ -397,7 +452,10 @@ def test_another_ref_is_said_without_print_only_too(lab: Lab, monkeypatch: pytes
 def test_a_host_without_a_policy_composes_without_the_unified_core_unless_it_was_asked_for(lab: Lab) -> None:
     (lab.state / "no-selinux").touch()
     composed = lab.compose()
-    assert [[word for word in call if word.endswith("unified-core")] for call in lab.calls()] == [["--unified-core"], []]
+    assert [[word for word in call if word.endswith("unified-core")] for call in lab.calls()] == [
+        ["--unified-core"],
+        [],
+    ]
     verified(lab, composed.commit)
     lab.settings = {"unified_core": True}
     with pytest.raises(BuildError, match="error: Unable to load SELinux policy from /") as caught:

@@ -34,7 +34,9 @@ def test_an_unknown_ref_names_the_patterns(tmp_path: Path) -> None:
 
 def test_every_error_is_reported_with_file_line_and_key(tmp_path: Path) -> None:
     text = DEBIAN.read_text()
-    text = text.replace("  memory: 2 GiB\n", "  memory: 2 GiB\n  cores: many\n").replace("  osname: debian-atomic\n", "  os_name: debian-atomic\n")
+    text = text.replace("  memory: 2 GiB\n", "  memory: 2 GiB\n  cores: many\n").replace(
+        "  osname: debian-atomic\n", "  os_name: debian-atomic\n"
+    )
     text = text.replace("disk_size: 6 GiB", "disk_size: 6 bananas")
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
@@ -75,7 +77,9 @@ def test_wrong_values_are_refused(old: str, new: str, complaint: str, tmp_path: 
     assert str(file) in caught.value.message
 
 
-@pytest.mark.parametrize(("text", "complaint"), [("a: [", "not YAML"), ("- a\n", "mapping of keys"), ("", "mapping of keys")])
+@pytest.mark.parametrize(
+    ("text", "complaint"), [("a: [", "not YAML"), ("- a\n", "mapping of keys"), ("", "mapping of keys")]
+)
 def test_what_is_no_configuration_is_refused(text: str, complaint: str, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
@@ -100,7 +104,13 @@ def test_the_schema_is_a_json_schema() -> None:
 
 
 def test_going_without_a_signature_is_set_by_hand() -> None:
-    known = {"url": "https://example.org/repo", "osname": "a", "remote": "a", "update_url": "https://example.org", "update_gpg_key": "/k"}
+    known = {
+        "url": "https://example.org/repo",
+        "osname": "a",
+        "remote": "a",
+        "update_url": "https://example.org",
+        "update_gpg_key": "/k",
+    }
     with pytest.raises(ValueError, match="allow_unsigned"):
         TreeConfig.model_validate(known)
     assert TreeConfig.model_validate(known | {"allow_unsigned": True}).allow_unsigned

@@ -1,4 +1,6 @@
-"""Whatever names `config` accepts go through names, metadata, signatures, verification and promotion; whatever would not is refused with its key."""
+"""Whatever names `config` accepts go through names, metadata, signatures, verification and promotion;
+whatever would not is refused with its key.
+"""
 
 from copy import deepcopy
 from pathlib import Path
@@ -37,8 +39,15 @@ def line(tmp_path: Path, homedir: Path) -> Line:
     made = Line(tmp_path / "line", homedir)
     made.changes |= {
         "publish": {"repo": f"file://{tmp_path}/stable", "destination": f"file://{tmp_path}/mirror"},
-        "tree": {"url": f"file://{made.place}/repo", "gpg_keys": [str(made.key)], "osname": "o", "remote": "r", "update_url": "https://example.org", "update_gpg_key": "/k"},
-    }  # fmt: skip
+        "tree": {
+            "url": f"file://{made.place}/repo",
+            "gpg_keys": [str(made.key)],
+            "osname": "o",
+            "remote": "r",
+            "update_url": "https://example.org",
+            "update_gpg_key": "/k",
+        },
+    }
     return made
 
 
@@ -47,13 +56,19 @@ def change(line: Line, changes: dict[str, Any]) -> None:
     line.changes["publish"] |= made.pop("publish", {})
     line.changes |= made
     if "installer" in made:
-        line.changes["installer"] = {"name": "I", "volume_id": "V", "defaults": "interactive", **made["installer"]}
+        line.changes["installer"] = {
+            "name": "I",
+            "volume_id": "V",
+            "defaults": "interactive",
+            **made["installer"],
+        }
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        # a product of two words, where the compose id does not need it: CHECKSUM files and boxes have its short name
+        # a product of two words, where the compose id does not need it: CHECKSUM files and boxes have its
+        # short name
         {"product": "CentOS Linux", **publish(compose=OWN, nightly=NIGHTLY, subvariant="Atomic-Host")},
         {"product": "Red Hat Enterprise Linux", "release": "7.9", **publish(compose="x_${respin}.${date}", ref="a/b.c/_d"), "installer": {"variant": "Atomic Host"}},
         {"release": "rawhide", **publish(compose=DEFAULT)},
@@ -70,7 +85,9 @@ def test_what_is_accepted_goes_to_the_end(line: Line, changes: dict[str, Any], t
     loaded = line.config
     tree = line.commit("12.1", FIRST)
     if loaded.installer is not None:
-        write_treeinfo(tmp_path / "treeinfo", loaded.product, loaded.release, loaded.installer.variant, tree, 1)
+        write_treeinfo(
+            tmp_path / "treeinfo", loaded.product, loaded.release, loaded.installer.variant, tree, 1
+        )
     release = line.release(line.material(tree))
     assert names_of(loaded, "20261126", 0).compose_id == release.name
     trust = Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=tmp_path)
@@ -124,7 +141,9 @@ def test_what_is_accepted_goes_to_the_end(line: Line, changes: dict[str, Any], t
     ],
     ids=str,
 )  # fmt: skip
-def test_what_would_be_refused_at_the_end_is_refused_with_its_key(line: Line, changes: dict[str, Any], key: str, says: str) -> None:
+def test_what_would_be_refused_at_the_end_is_refused_with_its_key(
+    line: Line, changes: dict[str, Any], key: str, says: str
+) -> None:
     change(line, changes)
     with pytest.raises(UsageError) as caught:
         _ = line.config
@@ -133,7 +152,10 @@ def test_what_would_be_refused_at_the_end_is_refused_with_its_key(line: Line, ch
     assert says in lines[0]
     # nothing else is blamed but what has the same name
     blamed = {text.split(": ")[1] for text in caught.value.message.splitlines()}
-    assert blamed <= {key, *(("publish.variants.iso", "publish.variants.images") if "variants" in key else ())}
+    assert blamed <= {
+        key,
+        *(("publish.variants.iso", "publish.variants.images") if "variants" in key else ()),
+    }
     # the file and a line of it are named
     assert lines[0].startswith(f"{line.work / 'config.yaml'}:1: ")
 

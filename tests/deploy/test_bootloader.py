@@ -60,7 +60,11 @@ def test_the_esp_holds_the_removable_loader_and_is_the_same_each_time(tmp_path: 
     parts = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        disk = made(tmp_path / name, plan, Loader(directory="grub", version="2.06", boot=BOOT, core=CORE, efi=b"MZ efi program"))
+        disk = made(
+            tmp_path / name,
+            plan,
+            Loader(directory="grub", version="2.06", boot=BOOT, core=CORE, efi=b"MZ efi program"),
+        )
         parts.append(disk[esp.start : esp.start + esp.size])
     assert parts[0] == parts[1]
     (tmp_path / "esp.img").write_bytes(parts[0])
@@ -75,7 +79,13 @@ def test_nothing_of_an_older_system_is_left_in_the_esp(tmp_path: Path) -> None:
     plan = read(text, syntax=syntax, firmware=BOTH)
     esp = plan.partition("efi")
     assert esp is not None
-    loader = Loader(directory="grub", version="2.06", boot=BOOT, core=CORE, efi=b"MZ efi program" + b"\0" * 200_000 + b"end")
+    loader = Loader(
+        directory="grub",
+        version="2.06",
+        boot=BOOT,
+        core=CORE,
+        efi=b"MZ efi program" + b"\0" * 200_000 + b"end",
+    )
     clean = made(tmp_path, plan, loader)[esp.start : esp.start + esp.size]
     used = tmp_path / "used.raw"
     used.write_bytes(b"\xff" * (esp.start + esp.size))

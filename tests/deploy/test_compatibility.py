@@ -1,4 +1,6 @@
-"""A file system that GRUB or the kernel cannot read is refused in a sentence: real superblocks, made by the real programs."""
+"""A file system that GRUB or the kernel cannot read is refused in a sentence: real superblocks, made by the
+real programs.
+"""
 
 import struct
 import subprocess
@@ -53,7 +55,9 @@ def test_a_feature_nobody_knows_is_not_for_grub() -> None:
     block = bytearray(4096)
     struct.pack_into("<H", block, 1024 + 0x38, 0xEF53)
     struct.pack_into("<I", block, 1024 + 0x60, 1 << 30)
-    assert "incompatible feature 0x40000000, which no release of GRUB" in unreadable(bytes(block), "ext4", grub=NEW_GRUB, kernel=NEW_KERNEL)
+    assert "incompatible feature 0x40000000, which no release of GRUB" in unreadable(
+        bytes(block), "ext4", grub=NEW_GRUB, kernel=NEW_KERNEL
+    )
     assert "has no xfs superblock" in unreadable(bytes(block), "xfs", grub=None, kernel=NEW_KERNEL)
 
 
@@ -79,7 +83,12 @@ def test_masks_are_those_of_grubs_releases() -> None:
         )
         for version in ((2, 2), (2, 4), (2, 6), (2, 12))
     }
-    assert masks == {(2, 2): (0x3D6, 0x5), (2, 4): (0x103D6, 0x7), (2, 6): (0x103D6, 0x1F), (2, 12): (0x163D6, 0x3F)}
+    assert masks == {
+        (2, 2): (0x3D6, 0x5),
+        (2, 4): (0x103D6, 0x7),
+        (2, 6): (0x103D6, 0x1F),
+        (2, 12): (0x163D6, 0x3F),
+    }
 
 
 def test_the_disk_is_refused_before_any_boot(tmp_path: Path) -> None:
@@ -87,7 +96,9 @@ def test_the_disk_is_refused_before_any_boot(tmp_path: Path) -> None:
     file = made(tmp_path, plan)
     boot = plan.partitions[0]
     subprocess.run(
-        ["mkfs.ext4", "-q", "-F", "-O", "metadata_csum_seed", "-E", f"offset={boot.start}", file, "300M"], check=True, capture_output=True
+        ["mkfs.ext4", "-q", "-F", "-O", "metadata_csum_seed", "-E", f"offset={boot.start}", file, "300M"],
+        check=True,
+        capture_output=True,
     )
     start, size = lvm.place(plan, "root")
     with pytest.raises(BuildError, match=r"/ \(xfs\) has no xfs superblock"):

@@ -1,4 +1,6 @@
-"""The state before a first boot: read by the same script from a directory, and every way in which it can be wrong."""
+"""The state before a first boot: read by the same script from a directory, and every way in which it can be
+wrong.
+"""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -15,11 +17,20 @@ from tests.kickstart.test_plan import SMALL, read
 
 COMMIT = "ab" * 32
 FINE = {
-    "deployments": [f"{COMMIT}.0\n{COMMIT}.0.origin\n"], "machine-id": [""], "host-keys": [""], "random-seed": [""], "cloud-state": [""],
-    "resolv-link": ["../run/systemd/resolve/stub-resolv.conf\n"], "entries": ["ostree-1-os.conf\n"],
-    "boot-room": ["4096 65536\n"], "kernels": ["8388608 /b/ostree/o-1/vmlinuz-6.1\n58720256 /b/ostree/o-1/initramfs-6.1.img\n"],
-    "cloud-config": ["users: [default]\n", "datasource_list: [NoCloud, ConfigDrive, OpenStack, Ec2, OVF, None]\n"],
-}  # fmt: skip
+    "deployments": [f"{COMMIT}.0\n{COMMIT}.0.origin\n"],
+    "machine-id": [""],
+    "host-keys": [""],
+    "random-seed": [""],
+    "cloud-state": [""],
+    "resolv-link": ["../run/systemd/resolve/stub-resolv.conf\n"],
+    "entries": ["ostree-1-os.conf\n"],
+    "boot-room": ["4096 65536\n"],
+    "kernels": ["8388608 /b/ostree/o-1/vmlinuz-6.1\n58720256 /b/ostree/o-1/initramfs-6.1.img\n"],
+    "cloud-config": [
+        "users: [default]\n",
+        "datasource_list: [NoCloud, ConfigDrive, OpenStack, Ec2, OVF, None]\n",
+    ],
+}
 MASKED = {"unit-links": ["".join(f"{unit} /dev/null\n" for unit in CLOUD_UNITS)]}
 
 
@@ -28,7 +39,9 @@ def test_a_clean_disk_has_no_problems(kind: str) -> None:
     assert problems(FINE, commit=COMMIT, kind=kind, login=Login.CLOUD_INIT) == []
     assert problems(FINE | MASKED, commit=COMMIT, kind="vagrant-libvirt", login=Login.VAGRANT) == []
     without = {word: texts for word, texts in FINE.items() if word != "cloud-config"}
-    assert problems(without, commit=COMMIT, kind=kind, login=Login.CLOUD_INIT) == [], "cloud-init's own list has every datasource"
+    assert problems(without, commit=COMMIT, kind=kind, login=Login.CLOUD_INIT) == [], (
+        "cloud-init's own list has every datasource"
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,9 +74,14 @@ def test_what_is_wrong_is_said(wrong: dict[str, list[str]], said: str) -> None:
     assert said in found[0]
 
 
-@pytest.mark.parametrize(("blocks", "early", "fine"), [(33024, [], True), (33023, [], False), (16640, ["x\n"], True), (16639, ["x\n"], False)])
+@pytest.mark.parametrize(
+    ("blocks", "early", "fine"),
+    [(33024, [], True), (33023, [], False), (16640, ["x\n"], True), (16639, ["x\n"], False)],
+)
 def test_room_for_just_the_kernels_of_an_upgrade_is_enough(blocks: int, early: list[str], fine: bool) -> None:
-    """A kernel is 64 MiB here: there must be room for two more, or for one where libostree prunes early; and for a margin of 1 MiB."""
+    """A kernel is 64 MiB here: there must be room for two more, or for one where libostree prunes early; and
+    for a margin of 1 MiB.
+    """
     facts = FINE | {"boot-room": [f"4096 {blocks}\n"], "early-prune": early}
     assert (problems(facts, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT) == []) is fine
 
@@ -72,10 +90,20 @@ def test_a_vmdk_wants_vmwares_datasource_and_a_box_wants_none() -> None:
     lacking = FINE | {"cloud-config": ["datasource_list: [NoCloud, ConfigDrive, Ec2]\n"]}
     assert "OVF or VMware" in problems(lacking, commit=COMMIT, kind="vmdk", login=Login.CLOUD_INIT)[0]
     half = {"unit-links": [f"{CLOUD_UNITS[0]} /dev/null\n"]}
-    assert "must mask cloud-init.service" in problems(FINE | half, commit=COMMIT, kind="vagrant-libvirt", login=Login.VAGRANT)[0]
-    assert problems({**FINE, "machine-id": ["uninitialized\n"]}, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT) == []
+    assert (
+        "must mask cloud-init.service"
+        in problems(FINE | half, commit=COMMIT, kind="vagrant-libvirt", login=Login.VAGRANT)[0]
+    )
+    assert (
+        problems(
+            {**FINE, "machine-id": ["uninitialized\n"]}, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT
+        )
+        == []
+    )
     missing = {word: texts for word, texts in FINE.items() if word != "machine-id"}
-    assert "/etc/machine-id is missing" in problems(missing, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT)
+    assert "/etc/machine-id is missing" in problems(
+        missing, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT
+    )
 
 
 def test_facts_are_read_from_the_files_themselves(tmp_path: Path) -> None:

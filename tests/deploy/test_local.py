@@ -77,7 +77,11 @@ def test_a_marker_of_another_boot_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_marker_alone_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    marker(tmp_path, monkeypatch, {"boot_id": REAL_BOOT_ID.read_text().strip(), "tree": "/dev/loop0", "medium": ["8:0"]})
+    marker(
+        tmp_path,
+        monkeypatch,
+        {"boot_id": REAL_BOOT_ID.read_text().strip(), "tree": "/dev/loop0", "medium": ["8:0"]},
+    )
     mounts = tmp_path / "mountinfo"
     mounts.write_text("22 1 253:0 / / rw - ext4 /dev/vda rw\n")
     monkeypatch.setattr(guard, "MOUNTS", mounts)
@@ -92,9 +96,15 @@ def test_a_broken_marker_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         live_system()
 
 
-def test_even_live_the_medium_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[list[str]]) -> None:
+def test_even_live_the_medium_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[list[str]]
+) -> None:
     sysfs(tmp_path / "sys", monkeypatch)
-    marker(tmp_path, monkeypatch, {"boot_id": REAL_BOOT_ID.read_text().strip(), "tree": "/dev/loop0", "medium": ["8:0"]})
+    marker(
+        tmp_path,
+        monkeypatch,
+        {"boot_id": REAL_BOOT_ID.read_text().strip(), "tree": "/dev/loop0", "medium": ["8:0"]},
+    )
     live = live_system()
     assert live.medium == {"sda"}
     # whatever a caller holds: the marker is asked again

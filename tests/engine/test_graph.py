@@ -80,7 +80,9 @@ def _forget() -> None:
     calls.clear()
 
 
-def run(goal: Step[Any], store: Store, recorder: Recorder | None = None, ending: Callable[[], None] = lambda: None) -> Outcome:
+def run(
+    goal: Step[Any], store: Store, recorder: Recorder | None = None, ending: Callable[[], None] = lambda: None
+) -> Outcome:
     with ThreadPoolExecutor(4) as executor:
         try:
             return graph.build([goal], store, executor, budget=BUDGET, listener=recorder or Recorder())
@@ -131,7 +133,9 @@ def test_an_unkeyed_parameter_does_not_change_the_key() -> None:
 
 
 def test_tool_versions_are_part_of_the_key() -> None:
-    assert steps.key_of(step("text", write, "a", tools={"x": "1"})) != steps.key_of(step("text", write, "a", tools={"x": "2"}))
+    assert steps.key_of(step("text", write, "a", tools={"x": "1"})) != steps.key_of(
+        step("text", write, "a", tools={"x": "2"})
+    )
 
 
 def test_a_failure_leaves_its_log_and_no_half_artifact_and_others_go_on(tmp_path: Path) -> None:
@@ -174,7 +178,10 @@ def test_the_plan_says_what_changed(tmp_path: Path) -> None:
     assert [(each.step.name, each.todo) for each in planned] == [("text", True), ("loud", True)]
     assert "parameter text" in planned[0].reason
     assert "input text" in planned[1].reason
-    assert [each.todo for each in graph.plan([step("loud", shout, step("text", write, "hello"))], store)] == [False, False]
+    assert [each.todo for each in graph.plan([step("loud", shout, step("text", write, "hello"))], store)] == [
+        False,
+        False,
+    ]
 
 
 # --- inputs that may fail ----------------------------------------------------------------------------------------------
@@ -192,7 +199,9 @@ def brittle(out: Path, name: str) -> Text:
 
 def compared(out: Path, image: Text, references: tuple[Text, ...]) -> Text:
     calls.append("compared")
-    (out / "text").write_text(" ".join([image.file.read_text(), "against", *(each.file.read_text() for each in references)]))
+    (out / "text").write_text(
+        " ".join([image.file.read_text(), "against", *(each.file.read_text() for each in references)])
+    )
     return Text(out / "text")
 
 
@@ -212,7 +221,10 @@ def _mended() -> Iterator[None]:
 def test_a_soft_input_has_the_key_of_any_other() -> None:
     references = [step(name, brittle, name) for name in "ab"]
     image = step("image", write, "image")
-    soft, hard = step("x", compared, image, gather_available(references)), step("x", compared, image, gather(references))
+    soft, hard = (
+        step("x", compared, image, gather_available(references)),
+        step("x", compared, image, gather(references)),
+    )
     assert steps.key_of(soft) == steps.key_of(hard)
     assert steps.soft_inputs(soft) == set(references)
     assert steps.soft_inputs(hard) == set()
@@ -293,7 +305,11 @@ peak: list[int] = []
 
 def test_memory_bounds_how_many_steps_run_at_once(tmp_path: Path) -> None:
     peak.clear()
-    goal = step("join", join2, gather([step(f"guest {number}", slow, str(number), cost=Cost(memory=600)) for number in range(3)]))
+    goal = step(
+        "join",
+        join2,
+        gather([step(f"guest {number}", slow, str(number), cost=Cost(memory=600)) for number in range(3)]),
+    )
     run(goal, Store(tmp_path))
     assert max(peak) == 1
 
@@ -301,11 +317,16 @@ def test_memory_bounds_how_many_steps_run_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("serial", [True, False])
 def test_one_job_is_one_step_at_a_time_background_steps_too(tmp_path: Path, serial: bool) -> None:
     peak.clear()
-    steps_ = [step(f"step {number}", slow, str(number), cost=Cost(background=number % 2 == 0)) for number in range(4)]
+    steps_ = [
+        step(f"step {number}", slow, str(number), cost=Cost(background=number % 2 == 0))
+        for number in range(4)
+    ]
     recorder = Recorder()
     with ThreadPoolExecutor(4) as executor:
         goal = step("join", join2, gather(steps_))
-        outcome = graph.build([goal], Store(tmp_path), executor, budget=BUDGET, listener=recorder, one_at_a_time=serial)
+        outcome = graph.build(
+            [goal], Store(tmp_path), executor, budget=BUDGET, listener=recorder, one_at_a_time=serial
+        )
     assert not outcome.failed
     assert (max(peak) == 1) == serial
     # nor is one said to have started that only waits for a thread
@@ -441,8 +462,15 @@ def chain() -> Step[Text]:
 
 @pytest.mark.parametrize("stage", ["first", "second", "third"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_build_killed_in_any_stage_builds_only_what_was_missing(tmp_path: Path, stage: str, number: signal.Signals) -> None:
-    child = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path, stage], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def test_a_build_killed_in_any_stage_builds_only_what_was_missing(
+    tmp_path: Path, stage: str, number: signal.Signals
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, tmp_path, stage],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "reached\n"
     sleeping = _children(child.pid)
@@ -458,7 +486,12 @@ def test_a_build_killed_in_any_stage_builds_only_what_was_missing(tmp_path: Path
 
 def stopped(place: Path, stage: str, number: signal.Signals) -> dict[str, str]:
     """Stop a build in a stage; return the plan while it ran (with "while ") and afterwards."""
-    child = subprocess.Popen([sys.executable, "-c", KILLED, place, stage], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, place, stage],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "reached\n"
     found = {f"while {each.step.name}": each.reason for each in graph.plan([chain()], Store(place))}
@@ -505,7 +538,9 @@ def test_garbage_collection_leaves_what_a_build_that_runs_has_used(tmp_path: Pat
     assert not list((tmp_path / "builds").iterdir())
 
 
-def test_a_step_with_guests_waits_for_the_guests_of_other_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_with_guests_waits_for_the_guests_of_other_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(guest_slots.VARIABLE, str(tmp_path / "slots"))
     goal = step("guest", write, "hello", cost=Cost(cores=1, guests=1))
     said: list[str] = []
@@ -528,7 +563,11 @@ def test_a_step_with_guests_waits_for_the_guests_of_other_builds(tmp_path: Path,
 def _children(pid: int) -> list[int]:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        found = [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
+        found = [
+            int(word)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for word in (task / "children").read_text().split()
+        ]
         if found:
             return found
         time.sleep(0.05)

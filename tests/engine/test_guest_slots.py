@@ -38,7 +38,9 @@ def holders() -> Iterator[list["subprocess.Popen[str]"]]:
             each.kill()
 
 
-def hold(place: Path, wanted: int, holders: list["subprocess.Popen[str]"], *, waits: bool = False) -> "subprocess.Popen[str]":
+def hold(
+    place: Path, wanted: int, holders: list["subprocess.Popen[str]"], *, waits: bool = False
+) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-uc", HOLD, place, str(wanted)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -46,12 +48,18 @@ def hold(place: Path, wanted: int, holders: list["subprocess.Popen[str]"], *, wa
     holders.append(process)
     assert process.stdout is not None
     line = process.stdout.readline()
-    assert line.startswith("waiting for guests of other builds on this machine") if waits else line == "running\n"
+    assert (
+        line.startswith("waiting for guests of other builds on this machine")
+        if waits
+        else line == "running\n"
+    )
     return process
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_two_processes_contend_and_the_dead_give_back(place: Path, holders: list["subprocess.Popen[str]"], killed: bool) -> None:
+def test_two_processes_contend_and_the_dead_give_back(
+    place: Path, holders: list["subprocess.Popen[str]"], killed: bool
+) -> None:
     first, second = hold(place, 1, holders), hold(place, 1, holders)
     said: list[str] = []
     began = threading.Event()
@@ -75,7 +83,9 @@ def test_two_processes_contend_and_the_dead_give_back(place: Path, holders: list
     assert said[1].startswith("waited ")
 
 
-def test_a_large_guest_gets_its_turn_before_small_ones_that_come_later(place: Path, holders: list["subprocess.Popen[str]"]) -> None:
+def test_a_large_guest_gets_its_turn_before_small_ones_that_come_later(
+    place: Path, holders: list["subprocess.Popen[str]"]
+) -> None:
     first = hold(place, 1, holders)
     large = hold(place, 2, holders, waits=True)
     small = hold(place, 1, holders, waits=True)
@@ -91,7 +101,10 @@ def test_a_large_guest_gets_its_turn_before_small_ones_that_come_later(place: Pa
 
 def test_more_than_the_machine_has_is_all_of_it_and_nothing_wants_nothing(place: Path) -> None:
     said: list[str] = []
-    with guest_slots.taken(9, say=said.append, place=place, count=2), guest_slots.taken(0, say=said.append, place=place, count=2):
+    with (
+        guest_slots.taken(9, say=said.append, place=place, count=2),
+        guest_slots.taken(0, say=said.append, place=place, count=2),
+    ):
         assert sorted(each.name for each in place.iterdir()) == ["core-0", "core-1", "turn"]
         assert (place / "core-0").read_text() == f"process {os.getpid()}\n"
         # any user may wait for them
@@ -100,7 +113,9 @@ def test_more_than_the_machine_has_is_all_of_it_and_nothing_wants_nothing(place:
     assert (place / "core-0").read_text() == ""
 
 
-def test_where_nothing_can_be_locked_guests_run_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_locked_guests_run_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(guest_slots.VARIABLE, str(tmp_path / "file" / "slots"))
     said: list[str] = []

@@ -1,4 +1,6 @@
-"""The downloads, made from a small disk by the real programs: their contents, their contracts, and the same bytes each time."""
+"""The downloads, made from a small disk by the real programs: their contents, their contracts, and the same
+bytes each time.
+"""
 
 import io
 import json
@@ -26,9 +28,13 @@ from tests.golden import check_golden
 MIB = 1 << 20
 DATA = tests_data.DATA / "ovf"
 OPTIONS = {
-    "qcow2": Qcow2Config(compat="0.10"), "raw.xz": CompressionConfig(level=0), "raw.zst": CompressionConfig(level=1), "vmdk": VmdkConfig(),
-    "vagrant-libvirt": Qcow2Config(compression="zstd"), "vagrant-virtualbox": VmdkConfig(),
-}  # fmt: skip
+    "qcow2": Qcow2Config(compat="0.10"),
+    "raw.xz": CompressionConfig(level=0),
+    "raw.zst": CompressionConfig(level=1),
+    "vmdk": VmdkConfig(),
+    "vagrant-libvirt": Qcow2Config(compression="zstd"),
+    "vagrant-virtualbox": VmdkConfig(),
+}
 
 
 @pytest.fixture
@@ -41,7 +47,9 @@ def source(tmp_path: Path) -> Source:
         disk.write(b"text " * MIB)
         disk.truncate(64 * MIB)
     disk_model = Disk(file=file, format="raw", size=64 * MIB, firmware=frozenset(), populated="test")
-    return Source(disk=disk_model, title="Test <Host> & co", os_id="fedora", seed="abcdef01" * 8, epoch=1_600_000_000)
+    return Source(
+        disk=disk_model, title="Test <Host> & co", os_id="fedora", seed="abcdef01" * 8, epoch=1_600_000_000
+    )
 
 
 def written(source: Source, kind: str, place: Path) -> Path:
@@ -50,7 +58,9 @@ def written(source: Source, kind: str, place: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_download_holds_the_disk_and_is_the_same_each_time(source: Source, tmp_path: Path, kind: str) -> None:
+def test_a_download_holds_the_disk_and_is_the_same_each_time(
+    source: Source, tmp_path: Path, kind: str
+) -> None:
     one, other = (written(source, kind, tmp_path / name) for name in ("one", "two"))
     assert one.name == f"Test-1.{kind}" + (".box" if "vagrant" in kind else "")
     assert one.read_bytes() == other.read_bytes(), "two runs differ"
@@ -58,7 +68,9 @@ def test_a_download_holds_the_disk_and_is_the_same_each_time(source: Source, tmp
     unpacked = FORMATS[kind].unpack(one, tmp_path / "unpacked")
     with qemu.exported(unpacked.disk, unpacked.format, writable=False) as raw:
         assert raw.read_bytes() == source.disk.file.read_bytes()
-    assert not [file for file in one.parent.iterdir() if file != one], "something was left beside the download"
+    assert not [file for file in one.parent.iterdir() if file != one], (
+        "something was left beside the download"
+    )
 
 
 def test_decompressed_zeros_are_holes(source: Source, tmp_path: Path) -> None:
@@ -91,14 +103,22 @@ def members(file: Path) -> dict[str, bytes]:
     with tarfile.open(file) as tar:
         found = {}
         for member in tar.getmembers():
-            assert (member.uid, member.gid, member.uname, member.gname, member.mtime) == (0, 0, "", "", 1_600_000_000)
+            assert (member.uid, member.gid, member.uname, member.gname, member.mtime) == (
+                0,
+                0,
+                "",
+                "",
+                1_600_000_000,
+            )
             stream = tar.extractfile(member)
             assert stream is not None
             found[member.name] = stream.read()
         return found
 
 
-def test_the_libvirt_box_point_by_point(source: Source, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_libvirt_box_point_by_point(
+    source: Source, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     file = written(source, "vagrant-libvirt", tmp_path / "out")
     assert file.read_bytes()[:2] == b"\x1f\x8b"
     found = members(file)
@@ -108,7 +128,9 @@ def test_the_libvirt_box_point_by_point(source: Source, tmp_path: Path, request:
     check_golden(request, "libvirt.Vagrantfile", found["Vagrantfile"].decode())
 
 
-def test_the_virtualbox_box_point_by_point(source: Source, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_virtualbox_box_point_by_point(
+    source: Source, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     file = written(source, "vagrant-virtualbox", tmp_path / "out")
     assert file.read_bytes()[257:262] == b"ustar", "a VirtualBox box is a plain tar"
     found = members(file)
@@ -117,7 +139,9 @@ def test_the_virtualbox_box_point_by_point(source: Source, tmp_path: Path, reque
     assert json.loads(found["metadata.json"]) == {"provider": "virtualbox"}
     assert found["box-disk1.vmdk"][:4] == b"KDMV"
     check_golden(request, "virtualbox.Vagrantfile", found["Vagrantfile"].decode())
-    check_golden(request, "box.ovf", found["box.ovf"].decode().replace(str(len(found["box-disk1.vmdk"])), "SIZE"))
+    check_golden(
+        request, "box.ovf", found["box.ovf"].decode().replace(str(len(found["box-disk1.vmdk"])), "SIZE")
+    )
     names = {
         "e": "http://schemas.dmtf.org/ovf/envelope/1",
         "r": "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData",
@@ -139,7 +163,9 @@ def test_the_virtualbox_box_point_by_point(source: Source, tmp_path: Path, reque
     disk = "//e:Item[r:ResourceType=17]"
     assert one(f"{disk}/r:HostResource/text()") == f"/disk/{one('//e:Disk/@e:diskId')}"
     parent = one(f"{disk}/r:Parent/text()")
-    assert one(f"//e:Item[r:InstanceID={parent}]/r:ResourceType/text()") == "5", "the disk's parent is an IDE controller"
+    assert one(f"//e:Item[r:InstanceID={parent}]/r:ResourceType/text()") == "5", (
+        "the disk's parent is an IDE controller"
+    )
     assert one(f"//e:Item[r:InstanceID={parent}]/r:ResourceSubType/text()") == "PIIX4"
     assert "Test <Host> & co" in one("//e:VirtualSystem/e:Info/text()")
     assert vagrant_virtualbox.unpack(file, tmp_path / "out").controller is Controller.IDE
@@ -149,10 +175,15 @@ def schema() -> etree.XMLSchema:
     """DMTF's schema of OVF 1.0 (DSP8023); its imports name no place, so each is told where the file lies."""
     main = etree.parse(DATA / "DSP8023.xsd")
     places = {
-        "http://www.w3.org/XML/1998/namespace": "xml.xsd", "http://schemas.dmtf.org/wbem/wscim/1/common": "common.xsd",
-        "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData": "CIM_VirtualSystemSettingData.xsd",
-        "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData": "CIM_ResourceAllocationSettingData.xsd",
-    }  # fmt: skip
+        "http://www.w3.org/XML/1998/namespace": "xml.xsd",
+        "http://schemas.dmtf.org/wbem/wscim/1/common": "common.xsd",
+        "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData": (
+            "CIM_VirtualSystemSettingData.xsd"
+        ),
+        "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData": (
+            "CIM_ResourceAllocationSettingData.xsd"
+        ),
+    }
     for element in main.getroot().iter("{http://www.w3.org/2001/XMLSchema}import"):
         element.set("schemaLocation", str(DATA / places[str(element.get("namespace"))]))
     return etree.XMLSchema(main)
@@ -200,18 +231,37 @@ def test_compare_names_partition_file_and_inode(tmp_path: Path) -> None:
             disk.truncate(64 * MIB)
         command.run(
             ["sfdisk", "--quiet", file],
-            stdin=b"label: gpt\nlabel-id: 11111111-1111-1111-1111-111111111111\nstart=2048, size=81920, uuid=22222222-2222-2222-2222-222222222222, name=root\n",
+            stdin=(
+                b"label: gpt\nlabel-id: 11111111-1111-1111-1111-111111111111\nstart=2048, size=81920,"
+                b" uuid=22222222-2222-2222-2222-222222222222, name=root\n"
+            ),
         )
         fixed = f"hash_seed=33333333-3333-3333-3333-333333333333,offset={MIB}"
         command.run(
-            ["mke2fs", "-q", "-F", "-t", "ext4", "-U", "33333333-3333-3333-3333-333333333333", "-E", fixed, "-d", tree, file, "40M"],
+            [
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-U",
+                "33333333-3333-3333-3333-333333333333",
+                "-E",
+                fixed,
+                "-d",
+                tree,
+                file,
+                "40M",
+            ],
             env={"E2FSPROGS_FAKE_TIME": "1"},
         )
         images.append(file)
     assert compare(images[0], images[0]) == []
     (found,) = compare(*images)
     assert found.area == "partition 1 (root), ext4"
-    assert any(owner.endswith(": /etc/motd") and owner.startswith("inode ") for owner in found.owners), found.owners
+    assert any(owner.endswith(": /etc/motd") and owner.startswith("inode ") for owner in found.owners), (
+        found.owners
+    )
     other = tmp_path / "other.qcow2"
     qemu.convert(images[0], "raw", other, "qcow2")
     assert compare(other, images[0]) == [], "formats do not matter, content does"
@@ -272,7 +322,10 @@ def test_a_text_is_compared(tmp_path: Path) -> None:
     "table",
     [
         b"label: dos\n",
-        b"label: dos\nstart=2048, size=4096, type=83\nstart=8192, size=65536, type=5\nstart=10240, size=4096, type=83\n",
+        (
+            b"label: dos\nstart=2048, size=4096, type=83\nstart=8192, size=65536, type=5\nstart=10240,"
+            b" size=4096, type=83\n"
+        ),
         b"label: gpt\n",
     ],
     ids=["empty", "logical", "empty gpt"],
@@ -299,15 +352,24 @@ def test_the_exit_status_of_compare_is_1_for_a_difference_and_nothing_else(tmp_p
     damaged = tmp_path / "damaged.qcow2"
     damaged.write_bytes(b"QFI\xfb" + b"\xff" * 1000)
     lost = tmp_path / "lost.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "/nonexistent", "-F", "raw", lost, "1M"], check=True)
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "/nonexistent", "-F", "raw", lost, "1M"],
+        check=True,
+    )
     assert status(file, file) == 0
     assert status(file, changed(file, 0)) == 1
     assert [status(file, other) for other in (damaged, lost, tmp_path, tmp_path / "nothing")] == [2, 2, 2, 2]
 
 
-def test_what_keeps_a_comparison_from_its_end_is_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_keeps_a_comparison_from_its_end_is_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = filesystem(tmp_path / "a.img", *EXT4)
-    for error in (MissingToolError("the program x is not installed"), OSError("broken"), RuntimeError("nobody thought of that")):
+    for error in (
+        MissingToolError("the program x is not installed"),
+        OSError("broken"),
+        RuntimeError("nobody thought of that"),
+    ):
 
         def fail(*_: object, error: Exception = error) -> None:
             raise error

@@ -1,4 +1,6 @@
-"""Golden files: what was printed before is printed again, or the change is looked at (`pytest --update-golden`)."""
+"""Golden files: what was printed before is printed again, or the change is looked at (`pytest
+--update-golden`).
+"""
 
 from pathlib import Path
 

@@ -35,10 +35,19 @@ from tests.stages.test_release import TREE
 
 COMMIT = "ab" * 32
 GOOD: dict[str, object] = {
-    "volume_id": "V", "md5": "x", "md5_holds": True, "boot": ["BIOS", "UEFI"], "missing": [], "labels": {"/boot/grub2/grub.cfg": ["V"]},
-    "kickstarts": {"/boot/grub2/grub.cfg": ["hd:LABEL=V:/ks.cfg"]}, "repo": "ostree/repo", "commits": [COMMIT], "refs": {"heads/a/b": COMMIT},
-    "mode": "bare", "remotes": [],
-}  # fmt: skip
+    "volume_id": "V",
+    "md5": "x",
+    "md5_holds": True,
+    "boot": ["BIOS", "UEFI"],
+    "missing": [],
+    "labels": {"/boot/grub2/grub.cfg": ["V"]},
+    "kickstarts": {"/boot/grub2/grub.cfg": ["hd:LABEL=V:/ks.cfg"]},
+    "repo": "ostree/repo",
+    "commits": [COMMIT],
+    "refs": {"heads/a/b": COMMIT},
+    "mode": "bare",
+    "remotes": [],
+}
 ACCELERATOR = Accelerator(name="tcg", slowness=1.0, reason="test")
 
 
@@ -88,7 +97,9 @@ def test_an_iso_is_read_not_believed(tmp_path: Path) -> None:
         ["/images/install.img"],
     )
     # the third is what UEFI really reads
-    assert facts["labels"] == {name: ["Fedora-27"] for name in ("/boot/grub2/grub.cfg", "/EFI/BOOT/grub.cfg", "the ESP's grub.cfg")}
+    assert facts["labels"] == {
+        name: ["Fedora-27"] for name in ("/boot/grub2/grub.cfg", "/EFI/BOOT/grub.cfg", "the ESP's grub.cfg")
+    }
     place = iso.offset_of(image, "/images/pxeboot/vmlinuz")
     with image.open("r+b") as stream:
         stream.seek(place)
@@ -96,27 +107,52 @@ def test_an_iso_is_read_not_believed(tmp_path: Path) -> None:
     assert check.look_into(image, tmp_path / "w")["md5_holds"] is False
 
 
-MENU = "search --no-floppy --set=root -l 'TEST-1'\nmenuentry 'Install' {\n  linux /k inst.stage2=hd:LABEL=TEST-1 inst.ks=hd:LABEL=TEST-1:/ks.cfg\n  initrd /i\n}\n"
+MENU = (
+    "search --no-floppy --set=root -l 'TEST-1'\nmenuentry 'Install' {\n  linux /k inst.stage2=hd:LABEL=TEST-1"
+    " inst.ks=hd:LABEL=TEST-1:/ks.cfg\n  initrd /i\n}\n"
+)
 ISOLINUX_CFG = "default vesamenu.c32\ntimeout 600\ninclude entries.cfg\n"
-ENTRIES_CFG = "label linux\n  kernel vmlinuz\n  append initrd=initrd.img inst.stage2=hd:LABEL=TEST-1 inst.ks=cdrom:/ks.cfg\n"
+ENTRIES_CFG = (
+    "label linux\n  kernel vmlinuz\n  append initrd=initrd.img inst.stage2=hd:LABEL=TEST-1"
+    " inst.ks=cdrom:/ks.cfg\n"
+)
 SEARCHES = (
-    "search --no-floppy --set=root -l 'OTHER'", 'search -l "OTHER" --set=root', "search -l OTHER -s root", "search --label --set root OTHER",
-    "search --set=root -l OTHER --hint cd0", "search.fs_label 'OTHER' root", "search --set OTHER -l", "if search -nls root OTHER; then true; fi",
+    "search --no-floppy --set=root -l 'OTHER'",
+    'search -l "OTHER" --set=root',
+    "search -l OTHER -s root",
+    "search --label --set root OTHER",
+    "search --set=root -l OTHER --hint cd0",
+    "search.fs_label 'OTHER' root",
+    "search --set OTHER -l",
+    "if search -nls root OTHER; then true; fi",
     "function look {\n  search -l OTHER --set=root\n}",
-)  # fmt: skip
+)
 
 
-def looked_into(tmp_path: Path, bios: Mapping[str, str], uefi: str, *, appended: bool = False) -> dict[str, object]:
+def looked_into(
+    tmp_path: Path, bios: Mapping[str, str], uefi: str, *, appended: bool = False
+) -> dict[str, object]:
     (tmp_path / "w").mkdir()
-    return check.look_into(medium_of(tmp_path, bios, {"/EFI/BOOT/grub.cfg": uefi}, appended=appended), tmp_path / "w")
+    return check.look_into(
+        medium_of(tmp_path, bios, {"/EFI/BOOT/grub.cfg": uefi}, appended=appended), tmp_path / "w"
+    )
 
 
 @pytest.mark.parametrize("appended", [True, False], ids=["appended ESP", "ESP as a file"])
 def test_the_menu_in_the_esp_is_read_wherever_the_esp_is(tmp_path: Path, appended: bool) -> None:
     """images/efiboot.img is a file of the ISO with lorax 24 … 36."""
     bios = {"/isolinux/isolinux.cfg": ISOLINUX_CFG, "/isolinux/entries.cfg": ENTRIES_CFG}
-    facts = looked_into(tmp_path, bios, MENU.replace("LABEL=TEST-1", "LABEL=OTHER").replace("inst.ks=", "x="), appended=appended)
-    assert facts["labels"] == {"/isolinux/isolinux.cfg": [], "/isolinux/entries.cfg": ["TEST-1"], "the ESP's grub.cfg": ["OTHER", "TEST-1"]}
+    facts = looked_into(
+        tmp_path,
+        bios,
+        MENU.replace("LABEL=TEST-1", "LABEL=OTHER").replace("inst.ks=", "x="),
+        appended=appended,
+    )
+    assert facts["labels"] == {
+        "/isolinux/isolinux.cfg": [],
+        "/isolinux/entries.cfg": ["TEST-1"],
+        "the ESP's grub.cfg": ["OTHER", "TEST-1"],
+    }
     assert facts["kickstarts"] == {"/isolinux/isolinux.cfg": ["cdrom:/ks.cfg"], "the ESP's grub.cfg": []}
     problems = check.problems(facts, volume_id="TEST-1", commit=COMMIT, ref="a/b", unattended=True)
     assert "its boot menu looks for OTHER, not TEST-1" in problems
@@ -130,25 +166,47 @@ def test_a_label_is_read_as_grub_reads_it(line: str) -> None:
 
 @pytest.mark.parametrize(
     ("argument", "found"),
-    [("inst.stage2=hd:LABEL=My\\x20Disk", "My Disk"), ("root=live:CDLABEL=X", "X"), ("'inst.repo=hd:LABEL=X:/a'", "X"), ('"inst.ks=hd:LABEL=My Disk:/ks.cfg"', "My")],
+    [
+        ("inst.stage2=hd:LABEL=My\\x20Disk", "My Disk"),
+        ("root=live:CDLABEL=X", "X"),
+        ("'inst.repo=hd:LABEL=X:/a'", "X"),
+        ('"inst.ks=hd:LABEL=My Disk:/ks.cfg"', "My"),
+    ],
 )
 def test_labels_of_arguments_are_read_without_quotes(argument: str, found: str) -> None:
     assert menu_facts.labels(f"menuentry A {{\n  linux /k {argument} quiet\n}}\n", Loader.GRUB) == {found}
 
 
 def test_a_trampoline_in_the_esp_has_its_menu_elsewhere(tmp_path: Path) -> None:
-    facts = looked_into(tmp_path, {"/isolinux/isolinux.cfg": ISOLINUX_CFG, "/isolinux/entries.cfg": ENTRIES_CFG, "/boot/grub2/grub.cfg": MENU},
-                        'search --set=root -l "TEST-1"\nconfigfile /boot/grub2/grub.cfg\n')  # fmt: skip
-    assert facts["kickstarts"] == {"/isolinux/isolinux.cfg": ["cdrom:/ks.cfg"], "/boot/grub2/grub.cfg": ["hd:LABEL=TEST-1:/ks.cfg"]}
+    facts = looked_into(
+        tmp_path,
+        {
+            "/isolinux/isolinux.cfg": ISOLINUX_CFG,
+            "/isolinux/entries.cfg": ENTRIES_CFG,
+            "/boot/grub2/grub.cfg": MENU,
+        },
+        'search --set=root -l "TEST-1"\nconfigfile /boot/grub2/grub.cfg\n',
+    )
+    assert facts["kickstarts"] == {
+        "/isolinux/isolinux.cfg": ["cdrom:/ks.cfg"],
+        "/boot/grub2/grub.cfg": ["hd:LABEL=TEST-1:/ks.cfg"],
+    }
     assert facts["labels"] == {
-        "/isolinux/isolinux.cfg": [], "/isolinux/entries.cfg": ["TEST-1"], "the ESP's grub.cfg": ["TEST-1"], "/boot/grub2/grub.cfg": ["TEST-1"],
-    }  # fmt: skip
+        "/isolinux/isolinux.cfg": [],
+        "/isolinux/entries.cfg": ["TEST-1"],
+        "the ESP's grub.cfg": ["TEST-1"],
+        "/boot/grub2/grub.cfg": ["TEST-1"],
+    }
 
 
 def test_a_firmware_without_a_menu_is_a_problem_not_a_crash(tmp_path: Path) -> None:
     facts = looked_into(tmp_path, {"/elsewhere.cfg": ""}, MENU)
     problems = check.problems(facts, volume_id="TEST-1", commit=COMMIT, ref="a/b", unattended=True)
-    assert any("its boot menu cannot be read: in.iso has no boot menu that is known here for BIOS (/isolinux/isolinux.bin)" in problem for problem in problems)
+    assert any(
+        "its boot menu cannot be read: in.iso has no boot menu that is known here for BIOS"
+        " (/isolinux/isolinux.bin)" in problem
+        for problem in problems
+    )
 
 
 def test_treeinfo_is_what_productmd_reads(tmp_path: Path) -> None:
@@ -158,7 +216,12 @@ def test_treeinfo_is_what_productmd_reads(tmp_path: Path) -> None:
     write_treeinfo(file, "Fedora", "26", "Atomic", TREE, 1500000000)
     read = TreeInfo()
     read.load(str(file))
-    assert (read.release.short, read.release.version, read.tree.arch, read.tree.build_timestamp) == ("Fedora", "26", TREE.arch, 1500000000)
+    assert (read.release.short, read.release.version, read.tree.arch, read.tree.build_timestamp) == (
+        "Fedora",
+        "26",
+        TREE.arch,
+        1500000000,
+    )
     assert read.images.images[TREE.arch]["kernel"] == "images/pxeboot/vmlinuz"
     assert read.stage2.mainimage == "images/install.img"
 
@@ -191,12 +254,16 @@ def test_the_stand_in_for_requests_is_all_that_pykickstart_wants(tmp_path: Path)
         (tmp_path / path).write_bytes(data)
     text = "import pykickstart.load, requests; from imagebuild.live import install; print(requests.__file__)"
     argv = [sys.executable, "-S", "-P", "-c", text]
-    said = subprocess.run(argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    ).stdout
     assert said.startswith(str(tmp_path))
 
 
 def test_keys_are_found_whatever_they_are_called(tmp_path: Path) -> None:
-    facts = product.Facts(product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True)
+    facts = product.Facts(
+        product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True
+    )
     product.write_tree(tmp_path, facts, "text\n", [b"one", b"two"], _archive_of({}))
     release = Release.read(tmp_path / product.PLACE)
     assert [key.read_bytes() for key in release.keys] == [b"one", b"two"]
@@ -205,8 +272,12 @@ def test_keys_are_found_whatever_they_are_called(tmp_path: Path) -> None:
 
 def test_a_signed_commit_without_its_keys_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "local_target", lambda *_: contextlib.nullcontext(FakeSandbox()))
-    release = Release(product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True, keys=())
-    with pytest.raises(BuildError, match="the keys that the commit must be signed with are not on this medium"):
+    release = Release(
+        product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True, keys=()
+    )
+    with pytest.raises(
+        BuildError, match="the keys that the commit must be signed with are not on this medium"
+    ):
         install.verify(LiveSystem(tree=Path("/x"), medium=frozenset()), release)
 
 
@@ -221,8 +292,16 @@ def _archive_of(members: dict[str, bytes]) -> bytes:
 
 
 def test_what_the_trees_tar_made_stays_where_it_belongs(tmp_path: Path) -> None:
-    facts = product.Facts(product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=False)
-    product.write_tree(tmp_path / "p", facts, "", [], _archive_of({"./imagebuild/a.py": b"a", "../../../../out": b"x", "/etc/out": b"x"}))
+    facts = product.Facts(
+        product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=False
+    )
+    product.write_tree(
+        tmp_path / "p",
+        facts,
+        "",
+        [],
+        _archive_of({"./imagebuild/a.py": b"a", "../../../../out": b"x", "/etc/out": b"x"}),
+    )
     assert (tmp_path / "p" / product.PLACE / "imagebuild/a.py").read_bytes() == b"a"
     assert not list(tmp_path.rglob("out"))
 
@@ -250,12 +329,22 @@ def test_a_tree_whose_python_is_too_old_is_told_to_use_lorax(version: str, shown
 
 def image(tmp_path: Path, *, unattended: bool = True) -> IsoImage:
     return IsoImage(
-        file=tmp_path / "a.iso", name="a.iso", backend="live", volume_id="V", commit=COMMIT, md5="x", unattended=unattended, treeinfo=tmp_path / "t", size=1,
+        file=tmp_path / "a.iso",
+        name="a.iso",
+        backend="live",
+        volume_id="V",
+        commit=COMMIT,
+        md5="x",
+        unattended=unattended,
+        treeinfo=tmp_path / "t",
+        size=1,
         sha256="x",
-    )  # fmt: skip
+    )
 
 
-def test_a_medium_that_does_not_install_is_a_failed_criterion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_medium_that_does_not_install_is_a_failed_criterion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise InstallationError("the medium did not install: no")
 
@@ -264,12 +353,25 @@ def test_a_medium_that_does_not_install_is_a_failed_criterion(tmp_path: Path, mo
         install_iso(tmp_path, TREE, image(tmp_path), Firmware.UEFI, 8192, SmokeConfig(user="u"), ACCELERATOR)
     assert caught.value.evidence == tmp_path
     (cell,) = json.loads((tmp_path / "verdict.json").read_text())
-    assert (cell["criterion"], cell["state"], cell["artifact"], cell["firmware"]) == (INSTALLS, "failed", "a.iso", "uefi")
+    assert (cell["criterion"], cell["state"], cell["artifact"], cell["firmware"]) == (
+        INSTALLS,
+        "failed",
+        "a.iso",
+        "uefi",
+    )
 
 
 def test_a_medium_without_a_kickstart_cannot_be_tested_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="has no kickstart on it: nobody can test that it installs"):
-        install_iso(tmp_path, TREE, image(tmp_path, unattended=False), Firmware.BIOS, 8192, SmokeConfig(user="u"), ACCELERATOR)
+        install_iso(
+            tmp_path,
+            TREE,
+            image(tmp_path, unattended=False),
+            Firmware.BIOS,
+            8192,
+            SmokeConfig(user="u"),
+            ACCELERATOR,
+        )
 
 
 def test_phases_and_ends_of_an_installation() -> None:

@@ -1,4 +1,6 @@
-"""The kickstarts of the release lines against the table of what Fedora released, and against the mistakes it made on the way."""
+"""The kickstarts of the release lines against the table of what Fedora released, and against the mistakes it
+made on the way.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ BIOS = frozenset({Firmware.BIOS})
 
 def table() -> dict[str, Any]:
     """The table of releases (f28 is as f27, f29 too where it says nothing)."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "tests" / "data" / "fedora" / "kickstart-by-release.yaml").read_text())
+    found: dict[str, Any] = yaml.safe_load(
+        (ROOT / "tests" / "data" / "fedora" / "kickstart-by-release.yaml").read_text()
+    )
     found["f28"], found["f29"] = found["f27"], found["f27"] | found["f29"]
     return found
 
@@ -75,9 +79,13 @@ def test_a_cloud_kickstart_has_the_values_of_its_release(release: int) -> None:
 def test_what_was_a_bug_once_is_not_one_again(release: int) -> None:
     for variant in ("cloud", "vagrant"):
         text = rendered(f"fedora-{release}", variant)[0]
-        setup = [line for line in text.splitlines() if "docker-storage-setup" in line and not line.startswith("#")]
+        setup = [
+            line for line in text.splitlines() if "docker-storage-setup" in line and not line.startswith("#")
+        ]
         assert setup, variant
-        assert all(">> /etc/sysconfig/docker-storage-setup" in line for line in setup), "the tree's own storage keys were overwritten"
+        assert all(">> /etc/sysconfig/docker-storage-setup" in line for line in setup), (
+            "the tree's own storage keys were overwritten"
+        )
         assert "GROWPART=true" in text
         assert ("ROOT_SIZE=+100%%FREE" in text) == (release >= 27)
         assert "\ncmdline" not in text
@@ -87,7 +95,9 @@ def test_what_was_a_bug_once_is_not_one_again(release: int) -> None:
         assert "truncate -s 0 /etc/resolv.conf" in text
         assert "ifcfg-ens3" in text
         assert "80-net-setup-link" not in text.replace("a masked 80-net-setup-link.rules broke veth", "")
-        assert not [line for line in text.splitlines() if "sed -i" in line and "/boot" in line], "sed -i on a symlink in /boot"
+        assert not [line for line in text.splitlines() if "sed -i" in line and "/boot" in line], (
+            "sed -i on a symlink in /boot"
+        )
         assert "docker-storage-setup &&" not in text
         assert "\nsystemctl start" not in text
         assert r"Defaults\\s" not in text
@@ -103,7 +113,13 @@ def test_a_vagrant_kickstart_is_the_cloud_one_and_vagrant(release: int) -> None:
     assert not box.root_locked
     text = rendered(f"fedora-{release}", "vagrant")[0]
     assert f"echo '{vagrant_key.PUBLIC}' > \"$home/.ssh/authorized_keys\"" in text
-    for words in ("systemctl mask cloud-init", "passwd -u root", "vagrant ALL=(ALL) NOPASSWD: ALL", "UseDNS no", "!requiretty"):
+    for words in (
+        "systemctl mask cloud-init",
+        "passwd -u root",
+        "vagrant ALL=(ALL) NOPASSWD: ALL",
+        "UseDNS no",
+        "!requiretty",
+    ):
         assert words in text, words
     assert text.index("passwd -l root") < text.index("passwd -u root")
 
@@ -125,7 +141,9 @@ def test_the_layout_is_the_published_one(release: int) -> None:
     assert cloud.partitions[0].start == MIB
     if release < 27:
         assert cloud.volumes[0].size == box.volumes[0].size == 3000 * MIB
-        assert is_change(cloud, box) == "", "the boxes of Fedora 25 and 26 are the cloud disk with more room in the group"
+        assert is_change(cloud, box) == "", (
+            "the boxes of Fedora 25 and 26 are the cloud disk with more room in the group"
+        )
         assert box.partitions[1].size // 10**8 == 426, "a volume group of 40.7 … on 40 GiB"
     else:
         assert cloud.volumes[0].size > 5000 * MIB
@@ -139,7 +157,8 @@ def test_installer_kickstarts_carry_the_users_remote(line: str, request: pytest.
         text, syntax = rendered(line, variant)
         check_golden(request, f"{line}-{variant}.ks", text)
         planned = plan.read(text, syntax, disk_size=20 * GIB, firmware=frozenset(Firmware), seed="x")
-        # what Anaconda is told to install from, and what the installed host is told instead (fedora-lorax-templates, lorax-configure-repo.tmpl)
+        # what Anaconda is told to install from, and what the installed host is told instead (fedora-lorax-
+        # templates, lorax-configure-repo.tmpl)
         assert planned.url == "file:///ostree/repo"
         script = next(each for each in planned.scripts if "ostree remote add" in each.text)
         assert script.must_succeed
@@ -155,7 +174,9 @@ def test_sizes_are_those_of_the_table() -> None:
     sizes = table()["image_sizes_gib"]
     for file in sorted((ROOT / "configs").glob("fedora-*.yaml")):
         images = yaml.safe_load(file.read_text())["images"]
-        assert {name: image["disk_size"] for name, image in images.items()} == {name: f"{size} GiB" for name, size in sizes.items()}
+        assert {name: image["disk_size"] for name, image in images.items()} == {
+            name: f"{size} GiB" for name, size in sizes.items()
+        }
 
 
 def test_a_kickstart_of_our_own_is_a_file_and_says_what_it_is() -> None:

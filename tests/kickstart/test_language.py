@@ -1,4 +1,6 @@
-"""Kickstarts as people wrote them: every version is read, nothing is left out silently, and everything that is wrong is said at once."""
+"""Kickstarts as people wrote them: every version is read, nothing is left out silently, and everything that
+is wrong is said at once.
+"""
 
 import contextlib
 import dataclasses
@@ -28,16 +30,30 @@ from tests.fakes import FakeSandbox
 from tests.stages.test_release import TREE as RELEASED
 
 GIB = 1 << 30
-HEAD = 'text\nlang en_US.UTF-8\nkeyboard us\ntimezone --utc Etc/UTC\nrootpw --lock --iscrypted locked\nbootloader --timeout=1 --append="quiet"\n'
+HEAD = (
+    "text\nlang en_US.UTF-8\nkeyboard us\ntimezone --utc Etc/UTC\nrootpw --lock --iscrypted"
+    ' locked\nbootloader --timeout=1 --append="quiet"\n'
+)
 DISK = "zerombr\nclearpart --all\npart /boot --size=300 --fstype=ext4\npart pv.01 --grow\nvolgroup vg pv.01\n"
 ROOT_VOLUME = "logvol / --size=3000 --fstype=xfs --name=root --vgname=vg\n"
 SOURCE = "ostreesetup --osname=os --remote=os --url=https://example.org/ --ref=a/b --nogpg\n"
-WHOLE = HEAD + DISK + ROOT_VOLUME + SOURCE + "network --bootproto=dhcp --device=link --activate --onboot=on\nreboot\n"
+WHOLE = (
+    HEAD
+    + DISK
+    + ROOT_VOLUME
+    + SOURCE
+    + "network --bootproto=dhcp --device=link --activate --onboot=on\nreboot\n"
+)
 LAST = WHOLE.count("\n")
 
 
 def read(text: str, syntax: str = "F28", **more: object) -> Plan:
-    settings = {"disk_size": 40 * GIB, "firmware": frozenset({Firmware.BIOS}), "seed": "commit", "name": "test.ks"} | more
+    settings = {
+        "disk_size": 40 * GIB,
+        "firmware": frozenset({Firmware.BIOS}),
+        "seed": "commit",
+        "name": "test.ks",
+    } | more
     return plan.read(text, syntax, **settings)  # type: ignore[arg-type]  # a table of what read() takes
 
 
@@ -62,7 +78,11 @@ def test_the_versions_are_those_of_the_fedora_and_red_hat_releases_with_ostreese
 @pytest.mark.parametrize("syntax", syntaxes.usable())
 def test_every_version_that_a_configuration_takes_goes_to_the_plan(syntax: str) -> None:
     assert KickstartConfig(template="x.ks", syntax=syntax).syntax == syntax
-    made = read(WHOLE + "user --name=ann --groups=wheel\nservices --enabled=sshd\nfirewall --disabled\nselinux --enforcing\n", syntax)
+    made = read(
+        WHOLE + "user --name=ann --groups=wheel\nservices --enabled=sshd\nfirewall --disabled\nselinux"
+        " --enforcing\n",
+        syntax,
+    )
     assert [each.name for each in made.partitions] == ["boot", "pv.01"]
     assert (made.ref, made.users[0].name, made.dhcp) == ("a/b", "ann", True)
     automatic = read(HEAD + "clearpart --all --initlabel\nautopart --type=lvm\n" + SOURCE, syntax)
@@ -74,14 +94,22 @@ def test_every_version_that_a_configuration_takes_goes_to_the_plan(syntax: str) 
 def test_every_version_executes_what_it_has(syntax: str) -> None:
     handler = syntaxes.handler(syntax)
     if "sshkey" in handler.commands:
-        assert read(WHOLE + 'sshkey --username=root "ssh-ed25519 AAAA a@b"\n', syntax).ssh_keys == (("root", "ssh-ed25519 AAAA a@b"),)
+        assert read(WHOLE + 'sshkey --username=root "ssh-ed25519 AAAA a@b"\n', syntax).ssh_keys == (
+            ("root", "ssh-ed25519 AAAA a@b"),
+        )
     if "reqpart" in handler.commands:
-        text = HEAD + "clearpart --all\nreqpart --add-boot\npart pv.01 --grow\nvolgroup vg pv.01\n" + ROOT_VOLUME + SOURCE
+        text = (
+            HEAD
+            + "clearpart --all\nreqpart --add-boot\npart pv.01 --grow\nvolgroup vg pv.01\n"
+            + ROOT_VOLUME
+            + SOURCE
+        )
         assert [each.name for each in read(text, syntax).partitions] == ["boot", "pv.01"]
 
 
 @pytest.mark.parametrize(
-    ("syntax", "root"), [("F21", 3), ("RHEL7", 3), ("F27", 3), ("F28", 15), ("RHEL8", 15), ("RHEL10", 15), ("DEVEL", 15)]
+    ("syntax", "root"),
+    [("F21", 3), ("RHEL7", 3), ("F27", 3), ("F28", 15), ("RHEL8", 15), ("RHEL10", 15), ("DEVEL", 15)],
 )
 def test_autopart_has_the_root_of_its_release(syntax: str, root: int) -> None:
     """Anaconda, pyanaconda/installclasses/rhel.py of the rhel7-branch, RHELAtomicInstallClass: 1 … 3 GiB."""
@@ -93,7 +121,9 @@ def test_autopart_has_the_root_of_its_release(syntax: str, root: int) -> None:
     ("F20", "has no `ostreesetup`.*F21 and newer, RHEL7 and newer"), ("RHEL6", "has no `ostreesetup`"), ("F99", "knows no version 'F99'"),
     ("f28", "knows no version"), ("CentOS7", "there are: F21, F22, "), ("", "knows no version"),
 ])  # fmt: skip
-def test_a_configuration_names_the_versions_that_there_are(syntax: str, complaint: str, tmp_path: Path) -> None:
+def test_a_configuration_names_the_versions_that_there_are(
+    syntax: str, complaint: str, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=complaint):
         KickstartConfig(template="x.ks", syntax=syntax)
     text = (ROOT / "configs/debian-12.yaml").read_text()
@@ -105,19 +135,41 @@ def test_a_configuration_names_the_versions_that_there_are(syntax: str, complain
 @pytest.mark.parametrize(
     ("syntax", "line", "words"),
     [
-        ("F25", "authselect --useshadow", ["Unknown command `authselect` in --syntax F25", "F28 and newer, RHEL8 and newer"]),
+        (
+            "F25",
+            "authselect --useshadow",
+            ["Unknown command `authselect` in --syntax F25", "F28 and newer, RHEL8 and newer"],
+        ),
         ("F28", "ostreecontainer --url=x", ["`ostreecontainer` in --syntax F28", "F38 and newer"]),
-        ("RHEL7", 'sshkey --username=root "x"', ["`sshkey` in --syntax RHEL7", "F22 and newer, RHEL8 and newer"]),
+        (
+            "RHEL7",
+            'sshkey --username=root "x"',
+            ["`sshkey` in --syntax RHEL7", "F22 and newer, RHEL8 and newer"],
+        ),
         ("F22", "reqpart --add-boot", ["`reqpart` in --syntax F22", "F23 and newer, RHEL7 and newer"]),
         ("F40", "auth --useshadow", ["--syntax F40", "F34", "RHEL9"]),
-        ("F25", "autopart --nohome", ["--nohome is none of --syntax F25, but of F26 and newer, RHEL7 and newer"]),
+        (
+            "F25",
+            "autopart --nohome",
+            ["--nohome is none of --syntax F25, but of F26 and newer, RHEL7 and newer"],
+        ),
         ("F28", "autopart --nosuch", ["no version has --nosuch"]),
-        ("F28", "frobnicate", ["Unknown command `frobnicate` in --syntax F28", "no version of pykickstart has it"]),
+        (
+            "F28",
+            "frobnicate",
+            ["Unknown command `frobnicate` in --syntax F28", "no version of pykickstart has it"],
+        ),
     ],
 )
-def test_what_a_version_lacks_is_said_with_the_versions_that_have_it(syntax: str, line: str, words: list[str]) -> None:
+def test_what_a_version_lacks_is_said_with_the_versions_that_have_it(
+    syntax: str, line: str, words: list[str]
+) -> None:
     before = HEAD + SOURCE if "autopart" in line else WHOLE
-    message = next(each for each in refused(before + line + "\n", syntax) if each.startswith(f"test.ks:{before.count(chr(10)) + 1}: "))
+    message = next(
+        each
+        for each in refused(before + line + "\n", syntax)
+        if each.startswith(f"test.ks:{before.count(chr(10)) + 1}: ")
+    )
     assert [word for word in words if word not in message] == [], message
 
 
@@ -130,7 +182,9 @@ def test_a_mistyped_command_is_guessed() -> None:
 @pytest.mark.parametrize("syntax", ["RHEL4", "RHEL5", "F7", "FC3"])
 def test_versions_before_the_end_of_sections_are_read_for_iso_add_kickstart(syntax: str) -> None:
     """Sections have to end with %end since Fedora 8 (pykickstart 3.78, parser.py)."""
-    handler = language.parse("text\n%post\necho one\n%post --nochroot\necho two\n", syntax, "ks.cfg", complete=False)
+    handler = language.parse(
+        "text\n%post\necho one\n%post --nochroot\necho two\n", syntax, "ks.cfg", complete=False
+    )
     assert [script.script for script in handler.scripts] == ["echo one\n", "echo two\n"]
 
 
@@ -208,7 +262,9 @@ SCRIPT = "%post\ncat > /root/x <<EOF\n"
 )  # fmt: skip
 def test_what_is_not_executed_is_refused_with_its_line(text: str, line: int, complaint: str) -> None:
     messages = refused(WHOLE + text)
-    assert any(each.startswith(f"test.ks:{LAST + line}: ") and complaint in each for each in messages), messages
+    assert any(each.startswith(f"test.ks:{LAST + line}: ") and complaint in each for each in messages), (
+        messages
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,14 +294,19 @@ def test_an_option_that_is_parsed_but_not_executed_is_refused(line: str, option:
     before = HEAD + SOURCE if "autopart" in line else WHOLE
     messages = refused(before + line + "\n")
     where = f"test.ks:{before.count(chr(10)) + 1}: "
-    assert any(each.startswith(where) and f"option `{option}` is not executed" in each for each in messages), messages
+    assert any(
+        each.startswith(where) and f"option `{option}` is not executed" in each for each in messages
+    ), messages
 
 
 def test_a_second_key_of_an_account_is_executed_too() -> None:
     made = read(WHOLE + 'sshkey --username=root "a b"\nsshkey --username=root "c d"\n')
     assert made.ssh_keys == (("root", "a b"), ("root", "c d"))
     for twice in ("user --name=ann\n", "group --name=g\n", "logvol /x --size=8 --name=x --vgname=vg\n"):
-        assert any(f"test.ks:{LAST + 2}: " in message and "already been defined" in message for message in refused(WHOLE + 2 * twice)), twice
+        assert any(
+            f"test.ks:{LAST + 2}: " in message and "already been defined" in message
+            for message in refused(WHOLE + 2 * twice)
+        ), twice
 
 
 @pytest.mark.parametrize(
@@ -260,7 +321,18 @@ def test_options_that_overwrite_nothing_are_taken(line: str) -> None:
     assert read(WHOLE + line + "\n").osname == "os"
 
 
-@pytest.mark.parametrize("line", ["timezone --utc Etc/UTC Europe/Oslo", "keyboard us de", "lang a b", "lang", "timezone", "keyboard", "bootloader --timeout=x"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "timezone --utc Etc/UTC Europe/Oslo",
+        "keyboard us de",
+        "lang a b",
+        "lang",
+        "timezone",
+        "keyboard",
+        "bootloader --timeout=x",
+    ],
+)
 def test_a_line_that_has_too_much_or_too_little_is_no_traceback(line: str) -> None:
     """pykickstart 3.78 keeps the list of words in `timezone` when it refuses the line."""
     assert [message.split(": ")[0] for message in refused(WHOLE + line + "\n")] == [f"test.ks:{LAST + 1}"]
@@ -268,13 +340,23 @@ def test_a_line_that_has_too_much_or_too_little_is_no_traceback(line: str) -> No
 
 def test_a_pool_with_a_mount_point_is_refused() -> None:
     thin = "logvol /var --size=64 --name=p --vgname=vg --thinpool\n"
-    assert any(message.startswith(f"test.ks:{LAST + 1}: logvol") for message in refused(WHOLE + thin, "RHEL7"))
+    assert any(
+        message.startswith(f"test.ks:{LAST + 1}: logvol") for message in refused(WHOLE + thin, "RHEL7")
+    )
 
 
 def test_what_an_unread_line_would_have_said_is_not_missed_too() -> None:
-    """Documentation breaks `ostreesetup` over lines (Red Hat Enterprise Linux for Edge 9); Fedora's images included the installer's own one."""
-    continued = HEAD + DISK + ROOT_VOLUME + SOURCE.replace(" --url", " \\\n  --url").replace(" --ref", " \\\n  --ref")
-    assert [message.split(": ")[1] for message in refused(continued)] == ["ostreesetup", "--url=https://example.org/", "--ref"]
+    """Documentation breaks `ostreesetup` over lines (Red Hat Enterprise Linux for Edge 9); Fedora's images
+    included the installer's own one.
+    """
+    continued = (
+        HEAD + DISK + ROOT_VOLUME + SOURCE.replace(" --url", " \\\n  --url").replace(" --ref", " \\\n  --ref")
+    )
+    assert [message.split(": ")[1] for message in refused(continued)] == [
+        "ostreesetup",
+        "--url=https://example.org/",
+        "--ref",
+    ]
     included = HEAD + DISK + ROOT_VOLUME + "%include /usr/share/anaconda/interactive-defaults.ks\n"
     assert [message.split(":")[1] for message in refused(included)] == [str(included.count("\n"))]
 
@@ -283,7 +365,10 @@ def test_the_variable_that_anaconda_replaces_is_replaced() -> None:
     """As in rpm-ostree.ks.in of kickstart-tests: --ref=fedora/rawhide/${basearch}/iot."""
     made = read(WHOLE.replace("--ref=a/b", "--ref=a/${basearch}/b"))
     assert made.ref == f"a/{platform.machine()}/b"
-    assert any("`${basearch}` was not filled in" in message for message in refused(WHOLE + "network --hostname=${basearch}\n"))
+    assert any(
+        "`${basearch}` was not filled in" in message
+        for message in refused(WHOLE + "network --hostname=${basearch}\n")
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,12 +387,19 @@ def test_what_anaconda_does_by_itself_is_left_to_it(line: str) -> None:
 def test_storage_is_said_once(syntax: str) -> None:
     """pykickstart refuses autopart beside part, volgroup and logvol: otherwise one of them would be left out."""
     for lines in ("part / --size=3000\n", "volgroup vg pv.01\n", "logvol /x --size=8 --name=x --vgname=vg\n"):
-        assert any("can't be used at the same time" in message for message in refused(HEAD + "autopart\n" + lines + SOURCE, syntax)), lines
+        assert any(
+            "can't be used at the same time" in message
+            for message in refused(HEAD + "autopart\n" + lines + SOURCE, syntax)
+        ), lines
 
 
 def test_an_option_is_refused_at_the_line_that_has_it() -> None:
-    assert refused("lang C --addsupport=de_DE\n" + WHOLE) == ["test.ks:1: lang: its option `addsupport` is not executed by imagebuild"]
-    assert read("bootloader --extlinux\n" + WHOLE) == read(WHOLE), "a later line takes a switch back, as with Anaconda"
+    assert refused("lang C --addsupport=de_DE\n" + WHOLE) == [
+        "test.ks:1: lang: its option `addsupport` is not executed by imagebuild"
+    ]
+    assert read("bootloader --extlinux\n" + WHOLE) == read(WHOLE), (
+        "a later line takes a switch back, as with Anaconda"
+    )
 
 
 @pytest.mark.parametrize(
@@ -333,9 +425,15 @@ def test_partitions_of_several_disks_are_refused(parts: str, line: int, complain
 @pytest.mark.parametrize(
     "parts",
     [
-        "part /boot --size=300 --ondisk=vda\npart / --size=3000 --ondrive=/dev/vda\nbootloader --boot-drive=vda",
+        (
+            "part /boot --size=300 --ondisk=vda\npart / --size=3000 --ondrive=/dev/vda\nbootloader"
+            " --boot-drive=vda"
+        ),
         "part /boot --size=300 --ondisk=vda\npart / --size=3000\nignoredisk --only-use=vda",
-        "part /boot --size=300\npart / --size=3000\nclearpart --all --drives=vda\nbootloader --location=mbr --boot-drive=vda",
+        (
+            "part /boot --size=300\npart / --size=3000\nclearpart --all --drives=vda\nbootloader"
+            " --location=mbr --boot-drive=vda"
+        ),
         "part /boot --size=300\npart / --size=3000\nbootloader --driveorder=vda",
     ],
 )
@@ -359,9 +457,15 @@ def test_one_disk_may_be_named_in_every_way(parts: str) -> None:
     ],
 )  # fmt: skip
 def test_what_a_template_left_is_refused(line: str) -> None:
-    """Cobbler's sample of RHEL's Atomic Host has `network --hostname=$hostname`; Foreman's are ERB, Ansible's Jinja."""
+    """Cobbler's sample of RHEL's Atomic Host has `network --hostname=$hostname`; Foreman's are ERB, Ansible's
+    Jinja.
+    """
     messages = refused(WHOLE + line + "\n")
-    assert any(each.startswith(f"test.ks:{LAST + 1}: ") and ("was not filled in" in each or "directive of a template" in each) for each in messages), messages
+    assert any(
+        each.startswith(f"test.ks:{LAST + 1}: ")
+        and ("was not filled in" in each or "directive of a template" in each)
+        for each in messages
+    ), messages
 
 
 @pytest.mark.parametrize(
@@ -380,22 +484,36 @@ def test_what_only_looks_like_a_template_is_taken(line: str) -> None:
 
 def test_a_templates_value_that_is_no_host_name_is_refused() -> None:
     for name in ("<HOSTNAME>", "node$n", "a_b", "-a", "a..b", "x" * 300):
-        assert any("is not a host name" in each for each in refused(WHOLE + f"network --hostname='{name}'\n")), name
+        assert any(
+            "is not a host name" in each for each in refused(WHOLE + f"network --hostname='{name}'\n")
+        ), name
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
         ("install\ncdrom\n", ["`install` has nothing to do here", "`cdrom`"]),
-        ("skipx\neula --agreed\nmediacheck\nlogging --level=debug\n", ["`skipx`", "`eula`", "`mediacheck`", "`logging`"]),
+        (
+            "skipx\neula --agreed\nmediacheck\nlogging --level=debug\n",
+            ["`skipx`", "`eula`", "`mediacheck`", "`logging`"],
+        ),
         ("firstboot --disable\n", ["`firstboot`: no setup agent"]),
         ("firstboot --disabled\n", ["`firstboot`"]),
         ("keyboard --vckeymap=us --xlayouts='us'\n", ["--xlayouts has nothing to do here"]),
         ("reboot --eject\ntext --non-interactive\n", ["option `eject`", "option `nonInteractive`"]),
-        ("%addon com_redhat_kdump --disable --reserve-mb='128'\n\n%end\n", ["%addon com_redhat_kdump --disable"]),
-        ("%anaconda\npwpolicy root --minlen=6 --notstrict\n%end\n%packages\n# none\n%end\n", ["%anaconda has nothing to do", "%packages has nothing"]),
+        (
+            "%addon com_redhat_kdump --disable --reserve-mb='128'\n\n%end\n",
+            ["%addon com_redhat_kdump --disable"],
+        ),
+        (
+            "%anaconda\npwpolicy root --minlen=6 --notstrict\n%end\n%packages\n# none\n%end\n",
+            ["%anaconda has nothing to do", "%packages has nothing"],
+        ),
         ("auth --useshadow --passalgo=sha512\n", ["authconfig command will be deprecated"]),
-        ("services --enabled=a\nservices --enabled=b\n", [f"line {LAST + 1} says of `enabled` does not count any more"]),
+        (
+            "services --enabled=a\nservices --enabled=b\n",
+            [f"line {LAST + 1} says of `enabled` does not count any more"],
+        ),
         ("bootloader --append=b\n", ["line 6 says of `appendLine` does not count any more"]),
     ],
 )
@@ -447,14 +565,23 @@ def test_the_extents_that_anaconda_writes_are_ours() -> None:
     assert read(WHOLE.replace("volgroup vg pv.01", "volgroup vg --pesize=4096 pv.01")) == read(WHOLE)
 
 
-@pytest.mark.parametrize("line", ["auth --enableshadow --passalgo=md5", "authconfig --enablemd5", "auth --useshadow --enablenis", "authselect select sssd"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "auth --enableshadow --passalgo=md5",
+        "authconfig --enablemd5",
+        "auth --useshadow --enablenis",
+        "authselect select sssd",
+    ],
+)
 def test_other_authentication_is_refused(line: str) -> None:
     assert any(each.startswith(f"test.ks:{LAST + 1}: ") for each in refused(WHOLE + line + "\n"))
 
 
 # --- everything at once -----------------------------------------------------------------------------------------------
 
-# as Anaconda writes it (anaconda, pyanaconda/kickstart.py; the lines of Fedora 26's installer), with what an image cannot have
+# as Anaconda writes it (anaconda, pyanaconda/kickstart.py; the lines of Fedora 26's installer), with what an
+# image cannot have
 ANACONDA = """#version=DEVEL
 ignoredisk --only-use=vda
 bootloader --append="crashkernel=auto" --location=mbr --boot-drive=vda
@@ -487,23 +614,47 @@ pwpolicy root --minlen=6 --minquality=1 --notstrict --nochanges --notempty
 
 def test_everything_that_is_wrong_is_said_at_once_with_its_line() -> None:
     messages = refused(ANACONDA, "F26")
-    assert [message.split(": ")[0] for message in messages] == [f"test.ks:{line}" for line in (6, 10, 13, 16, 18, 22)], messages
+    assert [message.split(": ")[0] for message in messages] == [
+        f"test.ks:{line}" for line in (6, 10, 13, 16, 18, 22)
+    ], messages
     mended = "\n".join(
-        line.replace("ens3", "link").replace("graphical", "text").replace(" --ntpservers=a,b", "").replace("--enable ", "--disable ")
-        for line in ANACONDA.split("\n") if not line.startswith(("firstboot", "sshpw"))
-    )  # fmt: skip
+        line.replace("ens3", "link")
+        .replace("graphical", "text")
+        .replace(" --ntpservers=a,b", "")
+        .replace("--enable ", "--disable ")
+        for line in ANACONDA.split("\n")
+        if not line.startswith(("firstboot", "sshpw"))
+    )
     assert read(mended, "F26").users[0].name == "ann"
 
 
 def test_mistakes_of_every_kind_come_together() -> None:
-    text = "frob\nlang 'x\nnetwork --hostname=$h\npart / --size=x\n" + HEAD + "part /a --size=10 --fstype=btrfs\n%foo\n%end\nvnc\n" + SOURCE
+    text = (
+        "frob\nlang 'x\nnetwork --hostname=$h\npart / --size=x\n"
+        + HEAD
+        + "part /a --size=10 --fstype=btrfs\n%foo\n%end\nvnc\n"
+        + SOURCE
+    )
     lines = [message.split(": ")[0] for message in refused(text)]
-    assert lines == ["test.ks:1", "test.ks:2", "test.ks:3", "test.ks:4", "test.ks:12", "test.ks:14"], "the layout waits until its lines can be read"
+    assert lines == [
+        "test.ks:1",
+        "test.ks:2",
+        "test.ks:3",
+        "test.ks:4",
+        "test.ks:12",
+        "test.ks:14",
+    ], "the layout waits until its lines can be read"
 
 
 def test_the_layouts_mistakes_come_with_the_others() -> None:
-    text = HEAD + "vnc\nclearpart --all\npart /a --size=10 --fstype=btrfs\npart /b --size=10 --fstype=vfat\nlogvol /c --size=1 --name=c --vgname=no\n" + SOURCE
-    assert [message.split(": ")[0] for message in refused(text)] == [f"test.ks:{line}" for line in (7, 9, 10, 11)]
+    text = (
+        HEAD
+        + "vnc\nclearpart --all\npart /a --size=10 --fstype=btrfs\npart /b --size=10 --fstype=vfat\nlogvol /c"
+        " --size=1 --name=c --vgname=no\n" + SOURCE
+    )
+    assert [message.split(": ")[0] for message in refused(text)] == [
+        f"test.ks:{line}" for line in (7, 9, 10, 11)
+    ]
     both = refused("vnc\n" + HEAD + SOURCE)
     assert both[0].startswith("test.ks:1: ")
     assert any("no separate /boot" in each for each in both), both
@@ -511,10 +662,17 @@ def test_the_layouts_mistakes_come_with_the_others() -> None:
 
 def test_what_a_disk_lacks_is_said_at_once() -> None:
     text = HEAD + "clearpart --all --disklabel=gpt\npart / --grow\npart '/a b' --size=4\n" + SOURCE
-    assert [message.split(": ")[0] for message in refused(text.replace("/ --grow", "'/c d' --grow"))] == ["test.ks:8", "test.ks:9"]
+    assert [message.split(": ")[0] for message in refused(text.replace("/ --grow", "'/c d' --grow"))] == [
+        "test.ks:8",
+        "test.ks:9",
+    ]
     both = frozenset({Firmware.BIOS, Firmware.UEFI})
     messages = refused(text.replace("part '/a b' --size=4\n", ""), firmware=both)
-    assert [message.removeprefix("test.ks: ")[:16] for message in messages] == ["UEFI is wanted b", "BIOS is wanted o", "there is no sepa"], messages
+    assert [message.removeprefix("test.ks: ")[:16] for message in messages] == [
+        "UEFI is wanted b",
+        "BIOS is wanted o",
+        "there is no sepa",
+    ], messages
 
 
 def test_what_is_no_kickstart_at_all_is_said_in_a_hundred_lines() -> None:
@@ -539,7 +697,9 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_lines_of_windows_are_lines() -> None:
     assert read(WHOLE.replace("\n", "\r\n")) == read(WHOLE)
-    assert refused(WHOLE.replace("\n", "\r\n") + "vnc\r\n") == [f"test.ks:{LAST + 1}: `vnc` is not executed by imagebuild"]
+    assert refused(WHOLE.replace("\n", "\r\n") + "vnc\r\n") == [
+        f"test.ks:{LAST + 1}: `vnc` is not executed by imagebuild"
+    ]
 
 
 # --- what %pre writes -------------------------------------------------------------------------------------------------
@@ -560,7 +720,14 @@ def checked(text: str, refs: tuple[str, ...] = ("a/b",), *, signed: bool = False
 
 def test_an_ostreesetup_that_a_pre_section_writes_counts() -> None:
     assert checked(NO_SOURCE + WRITES, source=SOURCE).ref == "a/b"
-    assert checked(NO_SOURCE.replace("/tmp/source", "'/tmp/source' # why") + WRITES, source="%include /tmp/more\n", more=SOURCE).ref == "a/b"
+    assert (
+        checked(
+            NO_SOURCE.replace("/tmp/source", "'/tmp/source' # why") + WRITES,
+            source="%include /tmp/more\n",
+            more=SOURCE,
+        ).ref
+        == "a/b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -571,14 +738,25 @@ def test_an_ostreesetup_that_a_pre_section_writes_counts() -> None:
         ("# nothing\n", "test.ks", "there must be one ostreesetup line, not 0"),
         ("\n\nvnc\n" + SOURCE, "/tmp/source:3", "`vnc` is not executed"),
         (SOURCE.replace("--ref=a/b", "--ref=$REF"), "/tmp/source:1", "`$REF` was not filled in"),
-        ("%include https://ks.example.org/x.ks\n" + SOURCE, "/tmp/source:1", "https://ks.example.org/x.ks: nothing is fetched"),
-        ("%pre\ntrue\n%end\n" + SOURCE, "test.ks:13", "a %pre section in a file that is included is never run"),
+        (
+            "%include https://ks.example.org/x.ks\n" + SOURCE,
+            "/tmp/source:1",
+            "https://ks.example.org/x.ks: nothing is fetched",
+        ),
+        (
+            "%pre\ntrue\n%end\n" + SOURCE,
+            "test.ks:13",
+            "a %pre section in a file that is included is never run",
+        ),
     ],
 )
 def test_what_a_pre_section_writes_is_held_to_the_same(written: str, where: str, complaint: str) -> None:
     with pytest.raises(BadKickstartError) as caught:
         checked(NO_SOURCE + WRITES, source=written)
-    assert any(message.startswith(f"{where}: ") and complaint in message for message in caught.value.message.split("\n")), caught.value.message
+    assert any(
+        message.startswith(f"{where}: ") and complaint in message
+        for message in caught.value.message.split("\n")
+    ), caught.value.message
 
 
 def test_a_signed_commit_is_installed_as_such_also_when_a_pre_section_says_how() -> None:
@@ -593,7 +771,9 @@ def test_lines_behind_an_include_keep_their_own_numbers() -> None:
 
 def test_every_include_that_nobody_wrote_is_said() -> None:
     with pytest.raises(BadKickstartError) as caught:
-        expanded(NO_SOURCE + "%include /tmp/other\n" + WRITES + "%post\n%include /tmp/third\n%end\n", source=SOURCE)
+        expanded(
+            NO_SOURCE + "%include /tmp/other\n" + WRITES + "%post\n%include /tmp/third\n%end\n", source=SOURCE
+        )
     count = NO_SOURCE.count("\n")
     assert caught.value.message.split("\n") == [
         f"test.ks:{count + 1}: %include /tmp/other: no %pre section wrote that file",
@@ -630,7 +810,10 @@ def test_an_include_without_a_pre_section_is_looked_for_too(tmp_path: Path) -> N
     """An installer's kickstart may include the medium's own files: they are in the live system's sandbox."""
     sandbox = FakeSandbox(answers={"/run/install/repo/base.ks": SOURCE.encode()})
     found = prescript.expand_located(
-        WHOLE.replace(SOURCE, "%include /run/install/repo/base.ks\n"), "F28", lambda: contextlib.nullcontext(sandbox), "ks.cfg"
+        WHOLE.replace(SOURCE, "%include /run/install/repo/base.ks\n"),
+        "F28",
+        lambda: contextlib.nullcontext(sandbox),
+        "ks.cfg",
     )
     assert read(found.text).ref == "a/b"
 
@@ -653,7 +836,9 @@ def test_a_script_may_have_a_line_that_begins_with_a_command(script: str) -> Non
 
 def test_ostreesetup_may_be_indented_and_quoted() -> None:
     assert read(WHOLE.replace("ostreesetup", "  'ostreesetup'"), refs=("a/b",)).ref == "a/b"
-    assert refused(WHOLE + SOURCE, refs=("a/b",))[0].startswith(f"test.ks:{LAST + 1}: there must be one ostreesetup line, not 2")
+    assert refused(WHOLE + SOURCE, refs=("a/b",))[0].startswith(
+        f"test.ks:{LAST + 1}: there must be one ostreesetup line, not 2"
+    )
 
 
 # --- placeholders of ours ---------------------------------------------------------------------------------------------
@@ -681,76 +866,142 @@ def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     ("text", "expected"),
     [
         ("ostreesetup --ref=${ref} --url=${url}\n", "ostreesetup --ref=a/b --url=https://x/\n"),
-        ("ostreesetup --ref=fedora/26/${basearch}/atomic-host\n", "ostreesetup --ref=fedora/26/x86_64/atomic-host\n"),
+        (
+            "ostreesetup --ref=fedora/26/${basearch}/atomic-host\n",
+            "ostreesetup --ref=fedora/26/x86_64/atomic-host\n",
+        ),
         ("# ${nothing} of ${ref}\n", "# ${nothing} of a/b\n"),
         ('%post\nname=$(uname -n); echo "${name}" > /root/x\n%end\n', None),
         ("%post\necho ${name} ${name:-x} ${name%%.*} $name ${NAME} ${name_2} ${#name}\n%end\n", None),
         ("%post\necho ${remote} '${ref}'\n%end\n", "%post\necho up 'a/b'\n%end\n"),
         ("%pre\nurl=$(cat /proc/cmdline); echo ${url}\n%end\n", None),
-        ("%post\necho ${url}\nurl=x\necho ${url}\n%end\n", "%post\necho https://x/\nurl=x\necho ${url}\n%end\n"),
+        (
+            "%post\necho ${url}\nurl=x\necho ${url}\n%end\n",
+            "%post\necho https://x/\nurl=x\necho ${url}\n%end\n",
+        ),
         ("%post\nurl=${url}\necho ${url}\n%end\n", "%post\nurl=https://x/\necho https://x/\n%end\n"),
-        ('%post\nexport url="${url}"\necho ${url}\n%end\n', '%post\nexport url="https://x/"\necho https://x/\n%end\n'),
+        (
+            '%post\nexport url="${url}"\necho ${url}\n%end\n',
+            '%post\nexport url="https://x/"\necho https://x/\n%end\n',
+        ),
         ("%post\nfor ref in a b; do echo ${ref}; done\n%end\n", None),
         ("%post\nlocal remote; read -r remote < x; echo ${remote}\n%end\n", None),
         ("%post\nwhile read -r a url; do echo ${url}; done\n%end\n", None),
         ("%post\nselect ref in a b; do echo ${ref}; done\n%end\n", None),
-        ("%post\nprintf -v ref %s x; mapfile -t url < x; : ${remote:=y}; getopts x osname\necho ${ref} ${url} ${remote} ${osname}\n%end\n", None),
+        (
+            (
+                "%post\nprintf -v ref %s x; mapfile -t url < x; : ${remote:=y}; getopts x osname\necho ${ref}"
+                " ${url} ${remote} ${osname}\n%end\n"
+            ),
+            None,
+        ),
         (
             "%post\n# read the ref, set url=x\nread -r x < /etc/${ref}/url\necho ${ref}\n%end\n",
             "%post\n# read the ref, set url=x\nread -r x < /etc/a/b/url\necho a/b\n%end\n",
         ),
-        ("%post\nostree remote add --set=url=${url} ${remote}\n%end\n", "%post\nostree remote add --set=url=https://x/ up\n%end\n"),
-        ("%post\nurl=x\n%end\n%post\necho ${url}\n%end\n", "%post\nurl=x\n%end\n%post\necho https://x/\n%end\n"),
+        (
+            "%post\nostree remote add --set=url=${url} ${remote}\n%end\n",
+            "%post\nostree remote add --set=url=https://x/ up\n%end\n",
+        ),
+        (
+            "%post\nurl=x\n%end\n%post\necho ${url}\n%end\n",
+            "%post\nurl=x\n%end\n%post\necho https://x/\n%end\n",
+        ),
         ("%post\necho $${ref} ${ref}\n%end\n", "%post\necho ${ref} a/b\n%end\n"),
         ("%post\necho $${other}\n%end\n", None),
-        ("%pre\necho 'ostreesetup --osname=${osname} ${nogpg}' > /tmp/source\n%end\n", "%pre\necho 'ostreesetup --osname=os ' > /tmp/source\n%end\n"),
+        (
+            "%pre\necho 'ostreesetup --osname=${osname} ${nogpg}' > /tmp/source\n%end\n",
+            "%pre\necho 'ostreesetup --osname=os ' > /tmp/source\n%end\n",
+        ),
         ("%post --interpreter=/usr/bin/python3\nprint(f'${x}')\n%end\n", None),
     ],
 )
-def test_only_our_own_placeholders_are_replaced(rendered: Callable[[str], str], text: str, expected: str | None) -> None:
+def test_only_our_own_placeholders_are_replaced(
+    rendered: Callable[[str], str], text: str, expected: str | None
+) -> None:
     assert rendered(text) == (text if expected is None else expected)
 
 
-def test_a_placeholder_that_nobody_has_is_refused_in_commands_all_of_them(rendered: Callable[[str], str], tmp_path: Path) -> None:
+def test_a_placeholder_that_nobody_has_is_refused_in_commands_all_of_them(
+    rendered: Callable[[str], str], tmp_path: Path
+) -> None:
     (tmp_path / "part.ks").write_text("text\nlang ${lang}\n")
     with pytest.raises(BadKickstartError) as caught:
         rendered("keyboard ${keys}\n%include 'part.ks'\n%post --log=${log}\necho ${fine}\n%end\nfrob\n")
-    lines = [message.split(" is no ")[0].split(" in --syntax")[0] for message in caught.value.message.split("\n")]
-    assert sorted(lines) == ["part.ks:2: ${lang}", "x.ks:1: ${keys}", "x.ks:3: ${log}", "x.ks:6: Unknown command `frob`"]
+    lines = [
+        message.split(" is no ")[0].split(" in --syntax")[0] for message in caught.value.message.split("\n")
+    ]
+    assert sorted(lines) == [
+        "part.ks:2: ${lang}",
+        "x.ks:1: ${keys}",
+        "x.ks:3: ${log}",
+        "x.ks:6: Unknown command `frob`",
+    ]
     assert caught.value.hint.startswith("these are: basearch, nogpg, osname")
 
 
-def test_an_error_names_the_templates_own_file_and_line(rendered: Callable[[str], str], tmp_path: Path) -> None:
+def test_an_error_names_the_templates_own_file_and_line(
+    rendered: Callable[[str], str], tmp_path: Path
+) -> None:
     (tmp_path / "part.ks").write_text("lang en_US.UTF-8\nfrob\n")
     rendered("text\n%include part.ks\nautopart --nosuch\n")
     filled = kickstart.fill_in(template(), KNOWN)
-    source = TreeConfig(url="https://x/", osname="os", remote="up", update_url="https://x/", update_gpg_key="/k", allow_unsigned=True)
+    source = TreeConfig(
+        url="https://x/",
+        osname="os",
+        remote="up",
+        update_url="https://x/",
+        update_gpg_key="/k",
+        allow_unsigned=True,
+    )
     with pytest.raises(BadKickstartError) as caught:
         kickstart.check(filled, template(), "a/b", source)
-    assert [message.split(": ")[0] for message in caught.value.message.split("\n")] == ["part.ks:2", "x.ks:3", "x.ks"]
+    assert [message.split(": ")[0] for message in caught.value.message.split("\n")] == [
+        "part.ks:2",
+        "x.ks:3",
+        "x.ks",
+    ]
     assert PurePosixPath(filled.origin[1][0]).name == "part.ks"
 
 
 # --- from the template to the plan ------------------------------------------------------------------------------------
 
 TREE = dataclasses.replace(RELEASED, ref="a/b", update_ref="")
-PRE = HEAD + DISK + ROOT_VOLUME + "%include /tmp/source\n%pre\necho 'ostreesetup --osname=${osname} --ref=${ref}' > /tmp/source\n%end\n"
+PRE = (
+    HEAD
+    + DISK
+    + ROOT_VOLUME
+    + "%include /tmp/source\n%pre\necho 'ostreesetup --osname=${osname} --ref=${ref}' > /tmp/source\n%end\n"
+)
 
 
 def made(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **answers: str) -> Plan:
     """The plan of a template, as the pipeline makes it; `answers` are what its %pre sections leave in /tmp."""
     sandbox = FakeSandbox(answers={f"/tmp/{name}": data.encode() for name, data in answers.items()})
     monkeypatch.setattr(kickstart, "shared_directory", lambda _: tmp_path)
-    monkeypatch.setitem(ways.WAYS, "offline", dataclasses.replace(ways.WAYS["offline"], open=lambda *_: contextlib.nullcontext(sandbox)))
+    monkeypatch.setitem(
+        ways.WAYS,
+        "offline",
+        dataclasses.replace(ways.WAYS["offline"], open=lambda *_: contextlib.nullcontext(sandbox)),
+    )
     (tmp_path / "x.ks").write_text(text)
     (tmp_path / "out").mkdir()
-    source = TreeConfig(url="https://x/", osname="os", remote="up", update_url="https://x/", update_gpg_key="/k", gpg_keys=("/k",))
+    source = TreeConfig(
+        url="https://x/",
+        osname="os",
+        remote="up",
+        update_url="https://x/",
+        update_gpg_key="/k",
+        gpg_keys=("/k",),
+    )
     written = kickstart.write_kickstart(tmp_path / "out", TREE, template(), source, "")
     spec = ways.DiskSpec(size=40 * 1024, firmware=(Firmware.BIOS,), populate=("offline",))
     return ways.plan_of(TREE, Toolbox(image=tmp_path / "none", size=0), written, spec)
 
 
-def test_a_template_whose_pre_section_says_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_whose_pre_section_says_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert made(PRE, tmp_path, monkeypatch, source=SOURCE.replace(" --nogpg", "")).ref == "a/b"
 
 
@@ -760,10 +1011,18 @@ def test_a_template_whose_pre_section_says_what_is_installed(tmp_path: Path, mon
         (PRE, SOURCE, "/tmp/source:1: ostreesetup: --nogpg although"),
         (PRE, SOURCE.replace("a/b", "a/c"), "/tmp/source:1: ostreesetup: the repo has no ref a/c"),
         (PRE + "vnc\n", SOURCE.replace(" --nogpg", ""), "x.ks:17: `vnc` is not executed"),
-        (PRE.replace("/tmp/source\n%pre", "/tmp/other\n%pre"), SOURCE, "x.ks:13: %include /tmp/other: no %pre section wrote that file"),
+        (
+            PRE.replace("/tmp/source\n%pre", "/tmp/other\n%pre"),
+            SOURCE,
+            "x.ks:13: %include /tmp/other: no %pre section wrote that file",
+        ),
         (PRE + "%ksappend /x\n", SOURCE, "x.ks:17: %ksappend /x"),
         (HEAD + DISK + ROOT_VOLUME, "", "x.ks: there must be one ostreesetup line, not 0"),
-        (HEAD + DISK + ROOT_VOLUME + "%include /tmp/source\n", SOURCE, "x.ks:13: %include /tmp/source: there is no such file"),
+        (
+            HEAD + DISK + ROOT_VOLUME + "%include /tmp/source\n",
+            SOURCE,
+            "x.ks:13: %include /tmp/source: there is no such file",
+        ),
     ],
 )
 def test_an_error_names_the_template_or_the_file_that_was_written(
@@ -774,7 +1033,17 @@ def test_an_error_names_the_template_or_the_file_that_was_written(
     assert message in caught.value.message, caught.value.message
 
 
-def test_a_shells_variable_comes_to_the_script_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = 'name=$(uname -n); echo "${name}" > /root/x\ncat > /root/README <<EOF\nostreesetup of ${osname}\n\nEOF\n'
-    planned = made(WHOLE.replace(SOURCE, "ostreesetup --osname=${osname} --url=${url} --ref=${ref} ${nogpg}\n") + f"%post\n{script}%end\n", tmp_path, monkeypatch)
+def test_a_shells_variable_comes_to_the_script_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        'name=$(uname -n); echo "${name}" > /root/x\ncat > /root/README <<EOF\nostreesetup of'
+        " ${osname}\n\nEOF\n"
+    )
+    planned = made(
+        WHOLE.replace(SOURCE, "ostreesetup --osname=${osname} --url=${url} --ref=${ref} ${nogpg}\n")
+        + f"%post\n{script}%end\n",
+        tmp_path,
+        monkeypatch,
+    )
     assert planned.scripts[0].text == script.replace("${osname}", "os")

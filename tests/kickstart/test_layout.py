@@ -28,18 +28,26 @@ PV = "part /boot --size=300 --fstype=ext4\npart pv.01 --grow\nvolgroup vg pv.01\
 
 
 def sizes(plan: Plan) -> dict[str, int]:
-    return {each.name: each.size // MIB for each in plan.partitions} | {each.name: each.size // MIB for each in plan.volumes}
+    return {each.name: each.size // MIB for each in plan.partitions} | {
+        each.name: each.size // MIB for each in plan.volumes
+    }
 
 
 @pytest.mark.parametrize(
     ("firmware", "table", "names"),
-    [(BIOS, "mbr", ["boot", "pv.01"]), (UEFI, "gpt", ["efi", "boot", "pv.01"]), (BOTH, "gpt", ["biosboot", "efi", "boot", "pv.01"])],
+    [
+        (BIOS, "mbr", ["boot", "pv.01"]),
+        (UEFI, "gpt", ["efi", "boot", "pv.01"]),
+        (BOTH, "gpt", ["biosboot", "efi", "boot", "pv.01"]),
+    ],
 )
-def test_reqpart_makes_what_the_firmware_needs(firmware: frozenset[Firmware], table: str, names: list[str]) -> None:
+def test_reqpart_makes_what_the_firmware_needs(
+    firmware: frozenset[Firmware], table: str, names: list[str]
+) -> None:
     text = (
         HEAD
-        + "reqpart --add-boot\npart pv.01 --grow\nvolgroup vg pv.01\nlogvol / --size=3000 --grow --fstype=xfs --name=root --vgname=vg\n"
-        + END
+        + "reqpart --add-boot\npart pv.01 --grow\nvolgroup vg pv.01\nlogvol / --size=3000 --grow --fstype=xfs"
+        " --name=root --vgname=vg\n" + END
     )
     plan = read(text, firmware=firmware)
     assert (plan.table, [each.name for each in plan.partitions]) == (table, names)
@@ -89,7 +97,9 @@ def test_a_disk_beyond_the_reach_of_an_mbr() -> None:
     text = HEAD + "autopart --type=lvm\n" + END
     assert read(text, size=3 * 1024 * GIB).table == "gpt"
     assert read(text, size=1024 * GIB).table == "mbr"
-    with pytest.raises(BadKickstartError, match="an MBR reaches no further than 2 TiB; use clearpart --disklabel=gpt"):
+    with pytest.raises(
+        BadKickstartError, match="an MBR reaches no further than 2 TiB; use clearpart --disklabel=gpt"
+    ):
         read(HEAD + PV + "logvol / --size=3000 --name=root --vgname=vg\n" + END, size=3 * 1024 * GIB)
 
 
@@ -100,36 +110,44 @@ def test_swap_of_autopart_is_a_tenth_of_a_small_disk() -> None:
 def test_several_growing_parts_share_by_their_size_up_to_their_limits() -> None:
     text = (
         HEAD
-        + "part /boot --size=300 --fstype=ext4\npart /a --size=100 --grow --fstype=ext4\npart / --size=300 --grow --fstype=ext4\n"
-        + END
+        + "part /boot --size=300 --fstype=ext4\npart /a --size=100 --grow --fstype=ext4\npart / --size=300"
+        " --grow --fstype=ext4\n" + END
     )
     plan = read(text, size=4 * GIB)
     grown = sizes(plan)
     assert abs(grown["root"] - 3 * grown["a"]) < 8
     assert sum(grown.values()) in range(4094, 4096)
-    limited = sizes(read(text.replace("/a --size=100 --grow", "/a --size=100 --grow --maxsize=200"), size=4 * GIB))
+    limited = sizes(
+        read(text.replace("/a --size=100 --grow", "/a --size=100 --grow --maxsize=200"), size=4 * GIB)
+    )
     assert limited["a"] == 200
     assert sum(limited.values()) in range(4094, 4096)
 
 
 def test_thin_pools_and_volumes_named_by_hand() -> None:
-    lines = "logvol none --size=2000 --name=pool --vgname=vg --thinpool\nlogvol / --size=4000 --fstype=xfs --name=root --vgname=vg --thin --poolname=pool\n"
+    lines = (
+        "logvol none --size=2000 --name=pool --vgname=vg --thinpool\nlogvol / --size=4000 --fstype=xfs"
+        " --name=root --vgname=vg --thin --poolname=pool\n"
+    )
     plan = read(HEAD + PV + lines + END)
     assert [(each.name, each.kind, each.pool, each.size // MIB) for each in plan.volumes] == [
         ("pool", "thin-pool", "", 2000),
         ("root", "thin", "pool", 4000),
     ]
-    with pytest.raises(BadKickstartError, match=r"test\.ks:\d+: logvol root: there is no thin pool 'nothing'"):
+    with pytest.raises(
+        BadKickstartError, match=r"test\.ks:\d+: logvol root: there is no thin pool 'nothing'"
+    ):
         read(HEAD + PV + lines.replace("--poolname=pool", "--poolname=nothing") + END)
 
 
 def test_accounts_hosts_and_scripts() -> None:
-    text = SMALL + (
-        "rootpw --plaintext secret\ngroup --name=builders --gid=1234\n"
-        'user --name=ann --password=pw --groups=wheel,builders --uid=1500 --homedir=/home/a --shell=/bin/sh --gecos="Ann B"\n'
-        "user --name=bob --lock --iscrypted --password=$6$x$y\n"
-        'sshkey --username=ann "ssh-ed25519 AAAA ann"\nnetwork --hostname=h.example.org --bootproto=dhcp --activate\nfirewall --enabled\nselinux --permissive\n'
-        "poweroff\n%post --nochroot --log=/tmp/log\ntrue\n%end\n%post --interpreter=/usr/bin/python3\npass\n%end\n"
+    text = (
+        SMALL + "rootpw --plaintext secret\ngroup --name=builders --gid=1234\nuser --name=ann --password=pw"
+        ' --groups=wheel,builders --uid=1500 --homedir=/home/a --shell=/bin/sh --gecos="Ann B"\nuser'
+        ' --name=bob --lock --iscrypted --password=$6$x$y\nsshkey --username=ann "ssh-ed25519 AAAA'
+        ' ann"\nnetwork --hostname=h.example.org --bootproto=dhcp --activate\nfirewall --enabled\nselinux'
+        " --permissive\npoweroff\n%post --nochroot --log=/tmp/log\ntrue\n%end\n%post"
+        " --interpreter=/usr/bin/python3\npass\n%end\n"
     )
     plan = read(text)
     assert plan.root_password == password.hashed("secret", "commit root")
@@ -145,7 +163,12 @@ def test_accounts_hosts_and_scripts() -> None:
     )
     assert bob.locked
     assert plan.ssh_keys == (("ann", "ssh-ed25519 AAAA ann"),)
-    assert (plan.hostname, plan.dhcp, plan.firewall, plan.selinux) == ("h.example.org", True, True, "permissive")
+    assert (plan.hostname, plan.dhcp, plan.firewall, plan.selinux) == (
+        "h.example.org",
+        True,
+        True,
+        "permissive",
+    )
     assert "enforcing=0" in kernel_arguments(plan)
     assert [(script.inside, script.log, script.interpreter) for script in plan.scripts] == [
         (False, "/tmp/log", "/bin/sh"),
@@ -163,14 +186,19 @@ def test_a_password_has_the_same_hash_each_time_and_is_checked_by_crypt() -> Non
 
 def test_what_is_written_for_accounts_and_services() -> None:
     sandbox = FakeSandbox()
-    plan = read(SMALL + 'firewall --disabled\nservices --disabled=avahi-daemon\nuser --name=ann --password=pw --groups=wheel\nsshkey --username=ann "key it\'s"\n')
+    plan = read(
+        SMALL + "firewall --disabled\nservices --disabled=avahi-daemon\nuser --name=ann --password=pw"
+        ' --groups=wheel\nsshkey --username=ann "key it\'s"\n'
+    )
     write_configuration(plan, sandbox, PurePosixPath("/sysroot/deployment"))
     scripts = "\n".join(sandbox.scripts)
     assert "useradd --create-home --no-log-init --home-dir=/home/ann --shell=/bin/bash ann" in scripts
     assert "'key it'\"'\"'s'" in scripts, "what a kickstart says is quoted for the shell"
     assert "ann:$6$" in scripts
     assert "systemctl --quiet disable firewalld.service" in scripts
-    assert "systemctl --quiet disable avahi-daemon.service || " in scripts, "what the tree does not have is disabled"
+    assert "systemctl --quiet disable avahi-daemon.service || " in scripts, (
+        "what the tree does not have is disabled"
+    )
     assert sandbox.files[PurePosixPath("/sysroot/deployment/etc/fstab")].data.count(b"\n") == 3
     assert b"GRUB_TIMEOUT=1" in sandbox.files[PurePosixPath("/sysroot/deployment/etc/default/grub")].data
 
@@ -221,7 +249,11 @@ def test_a_failing_script_names_its_line_unless_it_may_fail() -> None:
     with pytest.raises(BuildError, match="%post of line 9 failed"):
         configure.run_scripts(plan.scripts, sandbox, PurePosixPath("/d"))
     configure.run_scripts(plan.scripts[1:], sandbox, PurePosixPath("/d"))
-    assert sandbox.ran[-1] == ("/bin/sh", "-x", "/run/kickstart-script"), "a file, so that no program in it can eat the rest of it"
+    assert sandbox.ran[-1] == (
+        "/bin/sh",
+        "-x",
+        "/run/kickstart-script",
+    ), "a file, so that no program in it can eat the rest of it"
     assert sandbox.files[PurePosixPath("/d/run/kickstart-script")].data == b"false\n"
     assert "/root/log" in sandbox.ran[0]
 
@@ -233,7 +265,10 @@ def test_a_failing_script_names_its_line_unless_it_may_fail() -> None:
         ("%pre-install\ntrue\n%end", "executes %pre and %post"),
         ("%onerror\ntrue\n%end", "executes %pre and %post"),
         ("autopart --type=btrfs", "btrfs is not executed"),
-        ("part / --size=10 --fstype=ext4 --ondisk=sda\npart /x --size=10 --fstype=ext4 --ondisk=sdb", "several disks"),
+        (
+            "part / --size=10 --fstype=ext4 --ondisk=sda\npart /x --size=10 --fstype=ext4 --ondisk=sdb",
+            "several disks",
+        ),
         ("logvol /x --size=10 --fstype=btrfs --name=x --vgname=vg", "--fstype=btrfs is not executed"),
         ("volgroup other pv.09", "one volgroup"),
         ("bootloader --location=none", "--location=none is not executed"),
@@ -247,7 +282,10 @@ def test_a_failing_script_names_its_line_unless_it_may_fail() -> None:
         ("logvol / --size=10 --fstype=xfs --name=x --vgname=vg", "/ is there twice"),
         ("logvol /a$b --size=10 --fstype=xfs --name=x --vgname=vg", "no usable name or mount point"),
         (
-            "logvol /x --percent=1 --fstype=xfs --name=x --vgname=vg\nlogvol /y --size=2700 --fstype=xfs --name=y --vgname=vg",
+            (
+                "logvol /x --percent=1 --fstype=xfs --name=x --vgname=vg\nlogvol /y --size=2700 --fstype=xfs"
+                " --name=y --vgname=vg"
+            ),
             "1 % of what is left in vg is nothing",
         ),
         ("%include /etc/passwd", "there is no such file"),
@@ -262,7 +300,10 @@ def test_what_is_not_executed_is_refused(line: str, complaint: str) -> None:
 
 
 def test_what_a_pre_section_wrote_is_included() -> None:
-    text = SMALL.replace("part pv.01 --grow", "%include /tmp/part.ks") + "%pre\necho 'part pv.01 --size=4000' > /tmp/part.ks\n%end\n"
+    text = (
+        SMALL.replace("part pv.01 --grow", "%include /tmp/part.ks")
+        + "%pre\necho 'part pv.01 --size=4000' > /tmp/part.ks\n%end\n"
+    )
     sandbox = FakeSandbox(answers={"/tmp/part.ks": b"part pv.01 --size=4000\n"})
 
     @contextlib.contextmanager
@@ -281,11 +322,20 @@ def test_an_include_in_a_script_is_its_own_business_and_deep_ones_end() -> None:
     assert includes(SMALL + "%post\n%include /x\n%end\n%include '/y' # why\n") == [(12, "/y")]
     sandbox = FakeSandbox(answers={"/a": b"%include /a\n"})
     with pytest.raises(BadKickstartError, match="more than 8 deep"):
-        prescript.expand(SMALL + "%include /a\n%pre\ntrue\n%end\n", "F28", lambda: contextlib.nullcontext(sandbox), "test.ks")
+        prescript.expand(
+            SMALL + "%include /a\n%pre\ntrue\n%end\n",
+            "F28",
+            lambda: contextlib.nullcontext(sandbox),
+            "test.ks",
+        )
 
 
 def test_percentages_are_of_what_is_left() -> None:
-    two = read(SMALL.replace("ostreesetup", "logvol /var --percent=50 --fstype=xfs --name=var --vgname=vg\nostreesetup"))
+    two = read(
+        SMALL.replace(
+            "ostreesetup", "logvol /var --percent=50 --fstype=xfs --name=var --vgname=vg\nostreesetup"
+        )
+    )
     free = two.partitions[-1].size - MIB - 3000 * MIB
     assert abs(two.volumes[1].size * 2 - free) < 4 * EXTENT
 

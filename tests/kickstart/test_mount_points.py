@@ -1,7 +1,9 @@
-"""File systems of an OSTree host beside its root: which mount points it can have, where they lead, and that nothing lands under them.
+"""File systems of an OSTree host beside its root: which mount points it can have, where they lead, and that
+nothing lands under them.
 
-Held against libostree 2022.7 and 2026.4 (docs/adapting-existing.md, src/switchroot/ostree-prepare-root.c, ostree-impl-system-generator.c),
-rpm-ostree 2026.2 (rust/src/composepost.rs: a tree's links, and /opt and /usr/local as directories) and the demo's own tree.
+Held against libostree 2022.7 and 2026.4 (docs/adapting-existing.md, src/switchroot/ostree-prepare-root.c,
+ostree-impl-system-generator.c), rpm-ostree 2026.2 (rust/src/composepost.rs: a tree's links, and /opt and
+/usr/local as directories) and the demo's own tree.
 """
 
 import os
@@ -33,11 +35,26 @@ from tests.tools.ostree.test_repository import make_commit
 
 # what rpm-ostree and the demo's compose make of a tree
 LINKS = {
-    "home": "var/home", "root": "var/roothome", "opt": "var/opt", "srv": "var/srv", "mnt": "var/mnt", "media": "run/media", "tmp": "sysroot/tmp",
-    "ostree": "sysroot/ostree", "usr/local": "../var/usrlocal", "bin": "usr/bin", "lib": "usr/lib", "absolute": "/var/absolute",
-    "twice": "home/ada", "round": "round2", "round2": "./round", "nowhere": "/", "stores": "sysroot/ostree/deploy", "system": "usr/lib",
+    "home": "var/home",
+    "root": "var/roothome",
+    "opt": "var/opt",
+    "srv": "var/srv",
+    "mnt": "var/mnt",
+    "media": "run/media",
+    "tmp": "sysroot/tmp",
+    "ostree": "sysroot/ostree",
+    "usr/local": "../var/usrlocal",
+    "bin": "usr/bin",
+    "lib": "usr/lib",
+    "absolute": "/var/absolute",
+    "twice": "home/ada",
+    "round": "round2",
+    "round2": "./round",
+    "nowhere": "/",
+    "stores": "sysroot/ostree/deploy",
+    "system": "usr/lib",
     "odd": "var/a b",
-}  # fmt: skip
+}
 FILES = {GENERATOR.lstrip("/"): b"", "exports/keep": b"", "var/file": b"", "usr/share/x": b""}
 DIRECTORIES = ("exports", "var", "usr", "boot", "sysroot")
 
@@ -88,7 +105,9 @@ def places(plan: Plan) -> list[str]:
 # --- which a host can have --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["part {} --size=64 --fstype=ext4", "logvol {} --size=64 --fstype=xfs --name=more --vgname=vg"])
+@pytest.mark.parametrize(
+    "command", ["part {} --size=64 --fstype=ext4", "logvol {} --size=64 --fstype=xfs --name=more --vgname=vg"]
+)
 @pytest.mark.parametrize(
     ("mount", "why"),
     [
@@ -105,7 +124,9 @@ def test_what_no_host_can_have_is_refused_with_its_line(mount: str, why: str, co
     with pytest.raises(BadKickstartError) as caught:
         read(text)
     # what pykickstart 3 leaves of a mount point (commands/partition.py)
-    assert caught.value.message.startswith(f"test.ks:{len(text.splitlines())}: {posixpath.normpath(mount)}: "), caught.value.message
+    assert caught.value.message.startswith(
+        f"test.ks:{len(text.splitlines())}: {posixpath.normpath(mount)}: "
+    ), caught.value.message
     assert why in caught.value.message
     assert "/var" in (caught.value.hint or "")
 
@@ -130,7 +151,20 @@ def test_other_ways_to_ask_for_a_file_system_are_refused_with_their_line(line: s
 
 
 @pytest.mark.parametrize(
-    "mount", ["/var", "/var/", "//var", "/var/lib/containers", "/home", "/root", "/opt", "/srv", "/mnt", "/usr/local", "/tmp"]
+    "mount",
+    [
+        "/var",
+        "/var/",
+        "//var",
+        "/var/lib/containers",
+        "/home",
+        "/root",
+        "/opt",
+        "/srv",
+        "/mnt",
+        "/usr/local",
+        "/tmp",
+    ],
 )
 def test_what_depends_on_the_tree_is_taken_while_none_is_known(mount: str) -> None:
     assert places(read(asked(mount))) == [mount.rstrip("/").replace("//", "/")]
@@ -138,7 +172,10 @@ def test_what_depends_on_the_tree_is_taken_while_none_is_known(mount: str) -> No
 
 def test_a_boot_loaders_own_are_as_they_were() -> None:
     plan = read(
-        asked("/var").replace("part biosboot --size=1\n", "part biosboot --size=1\npart /boot/efi/ --size=64 --fstype=efi\n"), tree=Listed()
+        asked("/var").replace(
+            "part biosboot --size=1\n", "part biosboot --size=1\npart /boot/efi/ --size=64 --fstype=efi\n"
+        ),
+        tree=Listed(),
     )
     assert [mount for mount, _, _ in plan.file_systems()] == ["/", "/boot", "/var", "/boot/efi"]
 
@@ -166,7 +203,9 @@ def test_a_boot_loaders_own_are_as_they_were() -> None:
         ("/exports", "/exports"),
     ],
 )
-def test_a_mount_point_is_where_the_trees_links_lead(trees: dict[str, Tree], kind: str, mount: str, place: str) -> None:
+def test_a_mount_point_is_where_the_trees_links_lead(
+    trees: dict[str, Tree], kind: str, mount: str, place: str
+) -> None:
     assert places(read(asked(mount), tree=trees[kind])) == [place]
 
 
@@ -184,14 +223,18 @@ def test_a_mount_point_is_where_the_trees_links_lead(trees: dict[str, Tree], kin
         ("/exports/keep/x", "this tree has no directory /exports/keep/x"),
     ],
 )
-def test_where_a_tree_leads_to_nothing_a_host_can_have(trees: dict[str, Tree], kind: str, mount: str, why: str) -> None:
+def test_where_a_tree_leads_to_nothing_a_host_can_have(
+    trees: dict[str, Tree], kind: str, mount: str, why: str
+) -> None:
     with pytest.raises(BadKickstartError, match=r"^test\.ks:6: ") as caught:
         read(asked(mount), tree=trees[kind])
     assert why in caught.value.message, caught.value.message
 
 
 def test_a_usr_local_that_is_the_commits_own_is_refused() -> None:
-    """rpm-ostree 2026.2, composepost.rs, OptUsrLocal::Root: newer trees have /opt and /usr/local as directories."""
+    """rpm-ostree 2026.2, composepost.rs, OptUsrLocal::Root: newer trees have /opt and /usr/local as
+    directories.
+    """
     tree = Listed(links={name: target for name, target in LINKS.items() if name not in ("usr/local", "opt")})
     for mount in ("/usr/local", "/usr/local/share"):
         with pytest.raises(BadKickstartError, match=f"{mount} is no link out of /usr in this tree"):
@@ -199,15 +242,21 @@ def test_a_usr_local_that_is_the_commits_own_is_refused() -> None:
 
 
 def test_var_itself_wants_a_libostree_that_leaves_it_to_fstab() -> None:
-    """libostree 2017.6 (commit 30705889, issue 855): before, the initramfs mounted /var, and systemd then takes no notice of fstab's."""
+    """libostree 2017.6 (commit 30705889, issue 855): before, the initramfs mounted /var, and systemd then
+    takes no notice of fstab's.
+    """
     old = Listed(files={})
-    with pytest.raises(BadKickstartError, match=r"^test\.ks:6: /var: hosts of this tree would not mount it: .* older than 2017\.6"):
+    with pytest.raises(
+        BadKickstartError,
+        match=r"^test\.ks:6: /var: hosts of this tree would not mount it: .* older than 2017\.6",
+    ):
         read(asked("/var"), tree=old)
     assert places(read(asked("/var/lib", "/home"), tree=old)) == ["/var/home", "/var/lib"]
 
 
 @pytest.mark.parametrize(
-    ("mounts", "place"), [(("/home", "/var/home"), "/var/home"), (("/opt", "//opt"), "/var/opt"), (("/var", "//var"), "/var")]
+    ("mounts", "place"),
+    [(("/home", "/var/home"), "/var/home"), (("/opt", "//opt"), "/var/opt"), (("/var", "//var"), "/var")],
 )
 def test_two_that_are_the_same_place_are_refused(mounts: tuple[str, str], place: str) -> None:
     with pytest.raises(BadKickstartError, match=rf"^test\.ks:7: .*{place}.* is there twice"):
@@ -215,10 +264,17 @@ def test_two_that_are_the_same_place_are_refused(mounts: tuple[str, str], place:
 
 
 def test_roots_home_and_the_root_are_two_partitions() -> None:
-    text = asked("/", "/root", "/swap").replace("logvol / --size=3000", "logvol /srv --size=3000").replace("--name=root", "--name=srv")
+    text = (
+        asked("/", "/root", "/swap")
+        .replace("logvol / --size=3000", "logvol /srv --size=3000")
+        .replace("--name=root", "--name=srv")
+    )
     assert {each.mount: each.name for each in read(text).partitions if each.mount} == {
-        "/boot": "boot", "/": "root", "/root": "at-root", "/swap": "at-swap",
-    }  # fmt: skip
+        "/boot": "boot",
+        "/": "root",
+        "/root": "at-root",
+        "/swap": "at-swap",
+    }
 
 
 # --- what is done ---------------------------------------------------------------------------------------------------------------
@@ -233,8 +289,18 @@ def test_fstab_has_the_hosts_places_parents_first() -> None:
     configure.configure(plan, sandbox, PurePosixPath("/d"))
     fstab = sandbox.files[PurePosixPath("/d/etc/fstab")].data.decode()
     mounts = [line.split()[1] for line in fstab.splitlines() if not line.startswith("#")]
-    # systemd before its pull request 6293 (2017) mounts nothing where a link is, and libostree's generator looks for exactly `/var`
-    assert mounts == ["/", "/boot", "/exports", "/var", "/sysroot/tmp", "/var/home", "/var/home/ada", "/var/lib/docker"]
+    # systemd before its pull request 6293 (2017) mounts nothing where a link is, and libostree's generator
+    # looks for exactly `/var`
+    assert mounts == [
+        "/",
+        "/boot",
+        "/exports",
+        "/var",
+        "/sysroot/tmp",
+        "/var/home",
+        "/var/home/ada",
+        "/var/lib/docker",
+    ]
 
 
 def test_they_are_mounted_in_the_physical_root_parents_first_and_trimmed() -> None:
@@ -245,9 +311,15 @@ def test_they_are_mounted_in_the_physical_root_parents_first_and_trimmed() -> No
     sandbox, plan = Blocks(), read(NESTED, tree=Listed())
     filesystems.mount(plan, sandbox)
     assert [argv[-1] for argv in sandbox.commands if argv[0] == "mount"] == [
-        "/sysroot", "/sysroot/boot", "/sysroot/exports", "/sysroot/var", "/sysroot/tmp", "/sysroot/var/home", "/sysroot/var/home/ada",
+        "/sysroot",
+        "/sysroot/boot",
+        "/sysroot/exports",
+        "/sysroot/var",
+        "/sysroot/tmp",
+        "/sysroot/var/home",
+        "/sysroot/var/home/ada",
         "/sysroot/var/lib/docker",
-    ]  # fmt: skip
+    ]
     sandbox.commands.clear()
     filesystems.unmount(plan, sandbox, trim=True)
     assert ("fstrim", "/sysroot/var/home") in sandbox.commands
@@ -259,7 +331,10 @@ def test_they_are_mounted_in_the_physical_root_parents_first_and_trimmed() -> No
     [
         ((), {}),
         (("/var",), {"/sysroot/var": STATEROOT}),
-        (("/home", "/var/lib"), {"/sysroot/var/home": f"{STATEROOT}/home", "/sysroot/var/lib": f"{STATEROOT}/lib"}),
+        (
+            ("/home", "/var/lib"),
+            {"/sysroot/var/home": f"{STATEROOT}/home", "/sysroot/var/lib": f"{STATEROOT}/lib"},
+        ),
         # what is mounted below another comes along with it
         (("/var/lib/docker", "/home", "/var"), {"/sysroot/var": STATEROOT}),
         (("/home", "/home/ada"), {"/sysroot/var/home": f"{STATEROOT}/home"}),
@@ -269,7 +344,9 @@ def test_they_are_mounted_in_the_physical_root_parents_first_and_trimmed() -> No
 def test_they_are_bound_to_where_the_host_has_them(mounts: tuple[str, ...], bound: dict[str, str]) -> None:
     sandbox, plan = FakeSandbox(), read(asked(*mounts), tree=Listed())
     host_var.fill(plan, sandbox, PurePosixPath("/d"))
-    assert [argv for argv in sandbox.commands if argv[0] == "cp"] == [("cp", "-a", f"{place}/.", source) for source, place in bound.items()]
+    assert [argv for argv in sandbox.commands if argv[0] == "cp"] == [
+        ("cp", "-a", f"{place}/.", source) for source, place in bound.items()
+    ]
     sandbox.commands.clear()
     host_var.gather(plan, sandbox)
     assert sandbox.commands == [("mount", "--rbind", source, place) for source, place in bound.items()]
@@ -321,9 +398,15 @@ def test_the_deployment_is_made_before_var_is_filled_and_bound_before_anything_i
         return next(number for number, step in enumerate(steps) if step.startswith(begin))
 
     order = [
-        "prepared", "ostree admin os-init", "ostree admin deploy", f"cp -a {STATEROOT}/.", "mount --rbind /sysroot/var",
-        f"mount --rbind {STATEROOT} {deployment_of(plan, 'c' * 64)}/var", "sh -c status=0", "finished",
-    ]  # fmt: skip
+        "prepared",
+        "ostree admin os-init",
+        "ostree admin deploy",
+        f"cp -a {STATEROOT}/.",
+        "mount --rbind /sysroot/var",
+        f"mount --rbind {STATEROOT} {deployment_of(plan, 'c' * 64)}/var",
+        "sh -c status=0",
+        "finished",
+    ]
     assert [index(step) for step in order] == sorted(index(step) for step in order)
 
 
@@ -360,7 +443,13 @@ def test_a_home_on_a_file_system_of_its_own_is_the_users(tmp_path: Path) -> None
     for name, body in stubs.items():
         (commands / name).write_text(f"#!/bin/sh\n{body}\n")
         (commands / name).chmod(0o755)
-    subprocess.run(["sh", "-e", "-s"], input=script, text=True, check=True, env={"PATH": f"{commands}:{os.environ['PATH']}"})
+    subprocess.run(
+        ["sh", "-e", "-s"],
+        input=script,
+        text=True,
+        check=True,
+        env={"PATH": f"{commands}:{os.environ['PATH']}"},
+    )
     lines = said.read_text().splitlines()
     assert lines[-1] == "find /home/ada -xdev ! -name lost+found -exec chown -h ada: {} +"
     assert "bob" not in said.read_text()
@@ -375,8 +464,13 @@ def _scripts(plan: Plan) -> list[str]:
 
 def test_the_live_installer_asks_the_tree_that_it_runs_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "RunningTree", Listed)
-    live, disk = LiveSystem(tree=Path("/dev/loop0"), medium=frozenset()), Candidate(name="vda", size=8 * GIB, model="")
-    release = install.Release(product="", version="", ref="a/b", commit="c" * 64, kernel="", syntax="F28", signed=False, keys=())
+    live, disk = (
+        LiveSystem(tree=Path("/dev/loop0"), medium=frozenset()),
+        Candidate(name="vda", size=8 * GIB, model=""),
+    )
+    release = install.Release(
+        product="", version="", ref="a/b", commit="c" * 64, kernel="", syntax="F28", signed=False, keys=()
+    )
     found = Found(text="", name="ks.cfg", given=True)
     plan = install._plan(live, Expanded(text=asked("/home")), found, release, disk)
     assert places(plan) == ["/var/home"]
@@ -384,7 +478,9 @@ def test_the_live_installer_asks_the_tree_that_it_runs_from(monkeypatch: pytest.
         install._plan(live, Expanded(text=asked("/data")), found, release, disk)
 
 
-def test_the_offline_way_takes_its_binds_away_before_it_moves_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_offline_way_takes_its_binds_away_before_it_moves_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: list[str] = []
 
     class Space:

@@ -26,13 +26,23 @@ BIOS = frozenset({Firmware.BIOS})
 def rendered(name: str, variant: str = "cloud") -> tuple[str, str]:
     loaded = config.load(ROOT / "configs" / f"{name}.yaml", Path("/store"))
     template = loaded.kickstarts[variant]
-    return kickstart.render(template, kickstart.values(loaded.the_ref(), loaded.tree) | template.values), template.syntax
+    return (
+        kickstart.render(template, kickstart.values(loaded.the_ref(), loaded.tree) | template.values),
+        template.syntax,
+    )
 
 
 def read(
-    text: str, *, size: int = 6 * GIB, firmware: frozenset[Firmware] = BIOS, syntax: str = "F28", tree: Tree | None = None
+    text: str,
+    *,
+    size: int = 6 * GIB,
+    firmware: frozenset[Firmware] = BIOS,
+    syntax: str = "F28",
+    tree: Tree | None = None,
 ) -> Plan:
-    return plan.read(text, syntax, disk_size=size, firmware=firmware, seed="commit", name="test.ks", tree=tree)
+    return plan.read(
+        text, syntax, disk_size=size, firmware=firmware, seed="commit", name="test.ks", tree=tree
+    )
 
 
 SMALL = """text
@@ -53,13 +63,16 @@ def test_the_rendered_kickstart_is_as_it_was(name: str, variant: str, request: p
 
 
 @pytest.mark.parametrize(("name", "firmware"), [("debian-12", BOTH), ("fedora-26", BIOS)])
-def test_the_partition_table_is_as_it_was(name: str, firmware: frozenset[Firmware], request: pytest.FixtureRequest) -> None:
+def test_the_partition_table_is_as_it_was(
+    name: str, firmware: frozenset[Firmware], request: pytest.FixtureRequest
+) -> None:
     text, syntax = rendered(name)
     check_golden(request, f"{name}-cloud.sfdisk", table.script(read(text, firmware=firmware, syntax=syntax)))
 
 
 def test_fedora_26_has_the_layout_that_was_published() -> None:
-    # a published Fedora 25 disk: MBR, /boot at sector 2048, the physical volume at sector 616448; root 2.93 GiB
+    # a published Fedora 25 disk: MBR, /boot at sector 2048, the physical volume at sector 616448; root 2.93
+    # GiB
     text, syntax = rendered("fedora-26")
     made = read(text, syntax=syntax)
     assert made.table == "mbr"
@@ -76,8 +89,14 @@ def test_fedora_26_has_the_layout_that_was_published() -> None:
         ("vnc", "`vnc` is not executed"),
         ("raid / --device=0 --level=1 a b", ":1: "),
         ("part /data --size=10 --fstype=btrfs", "--fstype=btrfs is not executed"),
-        ("part /data --size=10 --fstype=ext4 --encrypted --passphrase=x", "option `encrypted` is not executed"),
-        ("logvol /x --size=10 --fstype=xfs --name=x --vgname=vg --cachesize=1 --cachepvs=pv.01", "option `cache_size` is not executed"),
+        (
+            "part /data --size=10 --fstype=ext4 --encrypted --passphrase=x",
+            "option `encrypted` is not executed",
+        ),
+        (
+            "logvol /x --size=10 --fstype=xfs --name=x --vgname=vg --cachesize=1 --cachepvs=pv.01",
+            "option `cache_size` is not executed",
+        ),
         ("frobnicate", "Unknown command"),
         ("%include nothing.ks", "nothing.ks"),
     ],
@@ -91,7 +110,10 @@ def test_what_is_not_executed_is_refused_with_its_line(line: str, complaint: str
 
 
 def test_sizes_that_do_not_fit_are_refused_with_the_sums() -> None:
-    with pytest.raises(BadKickstartError, match=r"volume group vg is too small: root 3000 = 3000 MiB, but of \d+ MiB \d+ MiB can be used"):
+    with pytest.raises(
+        BadKickstartError,
+        match=r"volume group vg is too small: root 3000 = 3000 MiB, but of \d+ MiB \d+ MiB can be used",
+    ):
         read(SMALL, size=2 * GIB)
     with pytest.raises(BadKickstartError, match=r"the disk is too small: /boot 300 \+ pv\.01 1 = 301 MiB"):
         read(SMALL, size=200 * MIB)
@@ -107,7 +129,9 @@ def test_sizes_that_do_not_fit_are_refused_with_the_sums() -> None:
         ("ostreesetup", "#", BIOS, "nothing to install"),
     ],
 )
-def test_a_disk_that_could_not_boot_is_refused(old: str, new: str, firmware: frozenset[Firmware], complaint: str) -> None:
+def test_a_disk_that_could_not_boot_is_refused(
+    old: str, new: str, firmware: frozenset[Firmware], complaint: str
+) -> None:
     with pytest.raises(BadKickstartError, match=complaint):
         read(SMALL.replace(old, new) if old else SMALL, firmware=firmware)
 
@@ -127,7 +151,10 @@ def test_a_disk_that_could_not_boot_is_refused(old: str, new: str, firmware: fro
         ("ostreesetup --osname=os --url=https://x/ --ref=a/c", "the repo has no ref a/c"),
         ("ostreesetup --nogpg --osname=os --url=https://x/ --ref=a/b", "--nogpg although"),
         (
-            "ostreesetup --osname=os --url=https://x/ --ref=a/b\nostreesetup --osname=os --url=https://x/ --ref=a/b",
+            (
+                "ostreesetup --osname=os --url=https://x/ --ref=a/b\nostreesetup --osname=os --url=https://x/"
+                " --ref=a/b"
+            ),
             "one ostreesetup line, not 2",
         ),
     ],
@@ -148,10 +175,14 @@ def test_growing_volumes_and_percentages() -> None:
 def test_uuids_follow_from_the_commit() -> None:
     one, other = (plan.read(SMALL, "F28", disk_size=6 * GIB, firmware=BIOS, seed=seed) for seed in ("a", "b"))
     assert one.uuid("root") != other.uuid("root")
-    assert one.uuid("root") == plan.read(SMALL, "F28", disk_size=6 * GIB, firmware=BIOS, seed="a").uuid("root")
+    assert one.uuid("root") == plan.read(SMALL, "F28", disk_size=6 * GIB, firmware=BIOS, seed="a").uuid(
+        "root"
+    )
 
 
-def test_a_placeholder_that_does_not_exist_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_placeholder_that_does_not_exist_names_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "x.ks").write_text("text\nlang ${nothing}\n")
     monkeypatch.setattr(kickstart, "shared_directory", lambda _: tmp_path)
     with pytest.raises(BadKickstartError, match=r"x\.ks:2: \$\{nothing\}"):

@@ -8,12 +8,18 @@ from imagebuild.live.arguments import Arguments, BadArgumentError, Source, parse
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("hd:LABEL=Fedora-Atomic-26:/ks.cfg", Source(kind="hd", device="LABEL=Fedora-Atomic-26", path="/ks.cfg")),
+        (
+            "hd:LABEL=Fedora-Atomic-26:/ks.cfg",
+            Source(kind="hd", device="LABEL=Fedora-Atomic-26", path="/ks.cfg"),
+        ),
         ("hd:LABEL=My\\x20Disk:/a/b.ks", Source(kind="hd", device="LABEL=My Disk", path="/a/b.ks")),
         ("hd:LABEL=DISK", Source(kind="hd", device="LABEL=DISK", path="/ks.cfg")),
         ("hd:UUID=2021-11-24:/ks.cfg", Source(kind="hd", device="UUID=2021-11-24", path="/ks.cfg")),
         ("hd:sdb1:/ks.cfg", Source(kind="hd", device="/dev/sdb1", path="/ks.cfg")),
-        ("hd:/dev/disk/by-id/usb-1:ks.cfg", Source(kind="hd", device="/dev/disk/by-id/usb-1", path="/ks.cfg")),
+        (
+            "hd:/dev/disk/by-id/usb-1:ks.cfg",
+            Source(kind="hd", device="/dev/disk/by-id/usb-1", path="/ks.cfg"),
+        ),
         ("http://10.0.2.2:8000/ks.cfg", Source(kind="http", path="http://10.0.2.2:8000/ks.cfg")),
         ("https://example.org/ks?mac=1:2", Source(kind="http", path="https://example.org/ks?mac=1:2")),
         ("cdrom", Source(kind="cdrom", path="/ks.cfg")),

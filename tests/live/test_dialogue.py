@@ -44,7 +44,10 @@ def handler(text: str = "") -> Any:
     return kickstart.parse(text, "F28", "test")
 
 
-@pytest.mark.parametrize("line", ["rootpw --lock", "rootpw --plaintext x", "user --name=ann", 'sshkey --username=root "ssh-ed25519 AAAA"'])
+@pytest.mark.parametrize(
+    "line",
+    ["rootpw --lock", "rootpw --plaintext x", "user --name=ann", 'sshkey --username=root "ssh-ed25519 AAAA"'],
+)
 def test_a_kickstart_that_says_who_may_log_in_is_complete(line: str) -> None:
     assert dialogue.missing(handler(line + "\n")) == []
     assert dialogue.missing(handler()) == ["how to log in (rootpw, user or sshkey)"]
@@ -82,7 +85,22 @@ def test_what_is_lost_is_shown_before_it_is() -> None:
 
 
 def test_answers_become_kickstart_lines() -> None:
-    person = Typist(["bad_name", "host.example.org", "secret", "secrte", "secret", "secret", "no key", KEY, "Ann", "ann", "pw", "pw"])
+    person = Typist(
+        [
+            "bad_name",
+            "host.example.org",
+            "secret",
+            "secrte",
+            "secret",
+            "secret",
+            "no key",
+            KEY,
+            "Ann",
+            "ann",
+            "pw",
+            "pw",
+        ]
+    )
     text = dialogue.accounts(person, handler(), "sudo")
     assert person.answers == []
     parsed = handler(text)
@@ -101,7 +119,11 @@ def test_the_answers_go_with_the_release_s_own_defaults() -> None:
     person = Typist(["host.example.org", "pw", "pw", KEY, "ann", "pw", "pw"])
     text += dialogue.accounts(person, handler(text), "sudo") + "ignoredisk --only-use=vda\n"
     planned = plan.read(text, syntax, disk_size=8 << 30, firmware=frozenset({Firmware.BIOS}), seed="x")
-    assert (planned.hostname, planned.dhcp, [user.name for user in planned.users]) == ("host.example.org", True, ["ann"])
+    assert (planned.hostname, planned.dhcp, [user.name for user in planned.users]) == (
+        "host.example.org",
+        True,
+        ["ann"],
+    )
     assert planned.ssh_keys == (("root", KEY),)
 
 
@@ -121,13 +143,25 @@ def test_a_host_name_in_the_kickstart_is_not_asked_for() -> None:
 ERASES = "rootpw --lock\nzerombr\nclearpart --all\nautopart\nreboot\n"
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["the medium's defaults", "a kickstart that was asked for"])
-def test_the_mediums_own_defaults_never_erase_without_a_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: bool) -> None:
+@pytest.mark.parametrize(
+    "given", [False, True], ids=["the medium's defaults", "a kickstart that was asked for"]
+)
+def test_the_mediums_own_defaults_never_erase_without_a_person(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: bool
+) -> None:
     """They say `clearpart --all`, and may say who logs in: whoever gave no kickstart is asked all the same."""
     monkeypatch.setattr(disks, "candidates", lambda _: [VDA])
     live = LiveSystem(tree=tmp_path, medium=frozenset())
-    release = install.Release(product="x", version="1", ref="r", commit="c", kernel="k", syntax="F28", signed=False, keys=())
+    release = install.Release(
+        product="x", version="1", ref="r", commit="c", kernel="k", syntax="F28", signed=False, keys=()
+    )
     person = Typist([])
-    text, disk, asked = install._complete(live, Expanded(text=ERASES), Found(text=ERASES, name="defaults.ks", given=given), release, cast("Terminal", person))
+    text, disk, asked = install._complete(
+        live,
+        Expanded(text=ERASES),
+        Found(text=ERASES, name="defaults.ks", given=given),
+        release,
+        cast("Terminal", person),
+    )
     assert (disk, asked) == (VDA, not given)
     assert ("ignoredisk --only-use=vda" in text) == asked

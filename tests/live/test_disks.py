@@ -18,12 +18,19 @@ VDB = Candidate(name="vdb", size=16 << 30, model="QEMU disk")
 
 
 def sysfs(place: Path, monkeypatch: pytest.MonkeyPatch, mounts: str = "") -> LiveSystem:
-    """Make a /sys with disks: sda (the medium, a stick), sr0, vda (two partitions), vdb (read only), loop0, dm-0 (on vdc)."""
+    """Make a /sys with disks: sda (the medium, a stick), sr0, vda (two partitions), vdb (read only), loop0,
+    dm-0 (on vdc).
+    """
     block, numbers, classes = place / "block", place / "dev/block", place / "class/block"
     for directory in (block, numbers, classes):
         directory.mkdir(parents=True)
     for name, number, size, read_only in (
-        *(("sda", "8:0", 600000, 0), ("sr0", "11:0", 600000, 0), ("vda", "252:0", 16777216, 0), ("vdb", "252:16", 100, 1)),
+        *(
+            ("sda", "8:0", 600000, 0),
+            ("sr0", "11:0", 600000, 0),
+            ("vda", "252:0", 16777216, 0),
+            ("vdb", "252:16", 100, 1),
+        ),
         *(("loop0", "7:0", 5, 0), ("vdc", "252:32", 500, 0), ("vdd", "252:48", 0, 0)),
     ):
         (block / name / "device").mkdir(parents=True)
@@ -49,16 +56,23 @@ def sysfs(place: Path, monkeypatch: pytest.MonkeyPatch, mounts: str = "") -> Liv
     return LiveSystem(tree=Path("/dev/loop0"), medium=frozenset({"sda"}))
 
 
-def test_only_disks_that_may_be_erased_are_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_disks_that_may_be_erased_are_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = sysfs(tmp_path, monkeypatch)
     (found,) = disks.candidates(live)
     assert (found.name, found.size, found.model) == ("vda", 8 << 30, "Virtual Disk")
     assert {name: guard.protected(live, name) for name in ("sda", "vdb", "vdc", "vde")} == {
-        "sda": "is the installation medium", "vdb": "is read-only", "vdc": "is in use: dm-0 is on it", "vde": "is not there",
-    }  # fmt: skip
+        "sda": "is the installation medium",
+        "vdb": "is read-only",
+        "vdc": "is in use: dm-0 is on it",
+        "vde": "is not there",
+    }
 
 
-def test_a_disk_with_a_mounted_partition_is_protected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_with_a_mounted_partition_is_protected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = sysfs(tmp_path, monkeypatch, mounts="30 22 252:2 / /mnt ro - ext4 /dev/vda2 ro\n")
     assert disks.candidates(live) == []
     assert guard.protected(live, "vda") == "is mounted"
@@ -66,7 +80,9 @@ def test_a_disk_with_a_mounted_partition_is_protected(tmp_path: Path, monkeypatc
     assert guard.disk_of("9:9") == ""
 
 
-def test_a_copy_of_the_medium_is_protected_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_of_the_medium_is_protected_wherever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = dataclasses.replace(sysfs(tmp_path, monkeypatch), label="Debian-12")
     monkeypatch.setattr(guard, "_label", lambda name: "Debian-12" if name == "vda" else "")
     assert guard.protected(live, "vda") == "holds a copy of the installation medium Debian-12"
@@ -95,15 +111,31 @@ def test_odd_disks_are_no_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("said", "readable", "expected"),
     [
-        ((0, "TYPE=ext4\nLABEL=data\n"), True, ["vda: ext4 'data'", "vda1: ext4 'data'", "vda2: ext4 'data'"]),
-        ((0, "PTTYPE=gpt\n"), True, ["vda: partition table gpt", *(f"vda{n}: partition table gpt" for n in (1, 2))]),
+        (
+            (0, "TYPE=ext4\nLABEL=data\n"),
+            True,
+            ["vda: ext4 'data'", "vda1: ext4 'data'", "vda2: ext4 'data'"],
+        ),
+        (
+            (0, "PTTYPE=gpt\n"),
+            True,
+            ["vda: partition table gpt", *(f"vda{n}: partition table gpt" for n in (1, 2))],
+        ),
         ((2, ""), True, ["vda1: a partition", "vda2: a partition"]),
-        ((8, "blkid: ambivalent result"), True, [f"{part}: something that cannot be told" for part in ("vda", "vda1", "vda2")]),
+        (
+            (8, "blkid: ambivalent result"),
+            True,
+            [f"{part}: something that cannot be told" for part in ("vda", "vda1", "vda2")],
+        ),
         ((2, ""), False, [f"{part}: something that cannot be told" for part in ("vda", "vda1", "vda2")]),
     ],
 )
 def test_what_cannot_be_told_is_not_empty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: tuple[int, str], readable: bool, expected: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: tuple[int, str],
+    readable: bool,
+    expected: list[str],
 ) -> None:
     content = disks.content
     sysfs(tmp_path, monkeypatch)
@@ -114,7 +146,10 @@ def test_what_cannot_be_told_is_not_empty(
 
 def test_one_disk_is_chosen_two_are_not() -> None:
     assert choose([], [VDA]) is VDA
-    with pytest.raises(BuildError, match=r"there are 2 disks and the kickstart does not say which: vda  8\.0 GiB; vdb  16\.0 GiB"):
+    with pytest.raises(
+        BuildError,
+        match=r"there are 2 disks and the kickstart does not say which: vda  8\.0 GiB; vdb  16\.0 GiB",
+    ):
         choose([], [VDA, VDB])
     with pytest.raises(BuildError, match="there is no disk to install on"):
         choose([], [])

@@ -61,7 +61,9 @@ def test_without_a_kickstart_the_defaults_are_used_and_nobody_gave_them(install:
 
 
 def test_http(install: Path) -> None:
-    with served({"/ks.cfg": b"text # http\n", "/large": b"#" * ((1 << 20) + 1), "/binary": b"\xff\xfe"}) as url:
+    with served(
+        {"/ks.cfg": b"text # http\n", "/large": b"#" * ((1 << 20) + 1), "/binary": b"\xff\xfe"}
+    ) as url:
         assert find(install, parse(f"inst.ks={url}/ks.cfg").kickstart).text == "text # http\n"
         with pytest.raises(BuildError, match=r"cannot be had: 404"):
             find(install, parse(f"inst.ks={url}/other.cfg").kickstart)
@@ -76,7 +78,12 @@ def test_a_byte_order_mark_is_skipped_wherever_the_kickstart_is_from(install: Pa
     (install / "repo" / "ks.cfg").write_bytes(marked)
     (install / "defaults.ks").write_bytes(marked)
     with served({"/ks.cfg": marked}) as url:
-        for asked in (f"inst.ks={url}/ks.cfg", "inst.ks=cdrom:/ks.cfg", f"inst.ks=file:{install}/repo/ks.cfg", ""):
+        for asked in (
+            f"inst.ks={url}/ks.cfg",
+            "inst.ks=cdrom:/ks.cfg",
+            f"inst.ks=file:{install}/repo/ks.cfg",
+            "",
+        ):
             assert find(install, parse(asked).kickstart).text == "text # marked\n", asked
 
 
@@ -96,7 +103,9 @@ def test_the_medium_and_files(install: Path) -> None:
             find(install, parse(f"inst.ks={asked}").kickstart)
 
 
-def test_the_mediums_own_label_is_read_from_the_medium(install: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mediums_own_label_is_read_from_the_medium(
+    install: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (install / "repo" / "ks.cfg").write_text("text # medium\n")
     monkeypatch.setattr(kickstarts, "resolve", lambda _: Path("/dev/null"))
     monkeypatch.setattr(kickstarts, "disk_of", lambda _: "sda")
@@ -111,13 +120,19 @@ def test_a_device_that_is_not_there_stops(install: Path) -> None:
         find(install, parse("inst.ks=hd:LABEL=NOWHERE:/ks.cfg").kickstart)
 
 
-def test_a_disk_labelled_oemdrv_is_used_and_remembered(install: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_labelled_oemdrv_is_used_and_remembered(
+    install: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (install / "disk").mkdir()
-    monkeypatch.setattr(kickstarts, "resolve", lambda device: Path("/dev/null") if device == "LABEL=OEMDRV" else None)
+    monkeypatch.setattr(
+        kickstarts, "resolve", lambda device: Path("/dev/null") if device == "LABEL=OEMDRV" else None
+    )
     monkeypatch.setattr(kickstarts, "mounted", lambda _: contextlib.nullcontext(install / "disk"))
     assert find(install, None).given is False, "a disk without ks.cfg says nothing"
     (install / "disk" / "ks.cfg").write_text("text # oem\n")
     found = find(install, None)
     assert (found.text, found.given, found.device) == ("text # oem\n", True, "1:3")
     (install / "repo" / "ks.cfg").write_text("text # medium\n")
-    assert find(install, parse("inst.ks=cdrom:/ks.cfg").kickstart).text == "text # medium\n", "what was asked for comes first"
+    assert find(install, parse("inst.ks=cdrom:/ks.cfg").kickstart).text == "text # medium\n", (
+        "what was asked for comes first"
+    )

@@ -1,4 +1,6 @@
-"""All consoles at once: what is not one is left out, what is typed on any of them answers, a secret is not shown."""
+"""All consoles at once: what is not one is left out, what is typed on any of them answers, a secret is not
+shown.
+"""
 
 import os
 import pty
@@ -12,7 +14,9 @@ from imagebuild.live import terminal
 from imagebuild.live.terminal import Terminal
 
 
-def test_a_serial_line_that_the_machine_does_not_have_is_no_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_serial_line_that_the_machine_does_not_have_is_no_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, slave = pty.openpty()
     name = os.ttyname(slave).removeprefix("/dev/")
     active = tmp_path / "active"

@@ -1,4 +1,6 @@
-"""A release as it lies in its directory: names, links, lists, metadata, what changed; numbers that are taken once; what holds it."""
+"""A release as it lies in its directory: names, links, lists, metadata, what changed; numbers that are taken
+once; what holds it.
+"""
 
 import json
 import re
@@ -40,7 +42,10 @@ def test_names_and_links(two: tuple[Line, Path, Path]) -> None:
     assert first.name == "Debian-Atomic-12-20261112.0"
     assert second.name == "Debian-Atomic-12-20261126.0"
     image = second / "AtomicHost/x86_64/images/Debian-AtomicHost-12-20261126.0.x86_64.qcow2"
-    assert image.stat().st_ino == (made.work / "store-12.2-0" / "Debian-AtomicHost-12.2.x86_64.qcow2").stat().st_ino
+    assert (
+        image.stat().st_ino
+        == (made.work / "store-12.2-0" / "Debian-AtomicHost-12.2.x86_64.qcow2").stat().st_ino
+    )
     assert (second / "COMPOSE_ID").read_text().strip() == second.name
     assert (second / "STATUS").read_text() == "FINISHED\n"
     assert not [name for name in made.output.iterdir() if name.name.endswith(".partial")]
@@ -68,9 +73,13 @@ def test_productmd_reads_it_as_a_compose(two: tuple[Line, Path, Path]) -> None:
     assert compose.info.compose.type == "production"
     images = compose.images.images["AtomicHost"]["x86_64"]
     assert {(each.type, each.format) for each in images} == {
-        ("dvd-ostree", "iso"), ("qcow2", "qcow2"), ("raw-xz", "raw.xz"), ("vmdk", "vmdk"), ("vagrant-libvirt", "vagrant-libvirt.box"),
+        ("dvd-ostree", "iso"),
+        ("qcow2", "qcow2"),
+        ("raw-xz", "raw.xz"),
+        ("vmdk", "vmdk"),
+        ("vagrant-libvirt", "vagrant-libvirt.box"),
         ("vagrant-virtualbox", "vagrant-virtualbox.box"),
-    }  # fmt: skip
+    }
     (iso,) = [each for each in images if each.format == "iso"]
     assert (iso.bootable, iso.volume_id, iso.implant_md5) == (True, "Debian-AtomicHost-x86_64-12", "ab" * 16)
 
@@ -79,10 +88,16 @@ def test_other_metadata(two: tuple[Line, Path, Path]) -> None:
     made, _, second = two
     meta = json.loads((second / "metadata/meta.json").read_text())
     assert meta["ostree-commit"] == made.trees[1].commit
-    assert meta["images"]["ostree"]["sha256"] == digest(second / meta["images"]["ostree"]["path"]) == made.trees[1].commit
+    assert (
+        meta["images"]["ostree"]["sha256"]
+        == digest(second / meta["images"]["ostree"]["path"])
+        == made.trees[1].commit
+    )
     assert meta["images"]["qemu"]["path"].endswith(".qcow2")
     provenance = json.loads((second / "metadata/provenance.json").read_text())
-    assert {each["name"] for each in provenance["subject"]} == {each.path for each in facts.read(second).downloads}
+    assert {each["name"] for each in provenance["subject"]} == {
+        each.path for each in facts.read(second).downloads
+    }
     dependencies = provenance["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert dependencies[0]["digest"]["sha256"] == made.trees[1].commit
     assert {each.get("name") for each in dependencies[1:]} == {"configuration", "kickstart:cloud"}
@@ -91,8 +106,9 @@ def test_other_metadata(two: tuple[Line, Path, Path]) -> None:
 def test_what_changed(two: tuple[Line, Path, Path]) -> None:
     made, first, second = two
     text = (second / "metadata/changes.txt").read_text()
-    assert text == (
-        f"ostree diff commit old: {made.trees[0].commit}\nostree diff commit new: {made.trees[1].commit}\n"
+    assert (
+        text
+        == f"ostree diff commit old: {made.trees[0].commit}\nostree diff commit new: {made.trees[1].commit}\n"
         "Upgraded:\n  bash 5.2-1.amd64 -> 5.2-2.amd64\nDowngraded:\n  kernel 6.1.1-1.amd64 -> 6.1.0-9.amd64\n"
         "Removed:\n  gone-1.0.amd64\nAdded:\n  fresh-1:2.0-1.amd64\n"
     )
@@ -111,7 +127,10 @@ def test_facts(two: tuple[Line, Path, Path]) -> None:
     assert known.downloads[1].boot == {"bios": 70.0, "uefi": 70.0}
     assert known.previous is not None
     assert known.previous.commit == made.trees[0].commit
-    assert [each.compose_id for each in facts.history(made.output, known.ref)] == ["Debian-Atomic-12-20261112.0", second.name]
+    assert [each.compose_id for each in facts.history(made.output, known.ref)] == [
+        "Debian-Atomic-12-20261112.0",
+        second.name,
+    ]
     assert last_commit(made.config, made.output, known.ref, but=known.tree.commit) == made.trees[0].commit
 
 
@@ -119,9 +138,14 @@ def test_a_change_of_kernel_arguments_is_told(line: Line) -> None:
     line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
     material = line.material(line.commit("12.2", SECOND))
     for place in {place for _, place in material.cells}:
-        (place / "journal.txt").write_text("kernel: Command line: BOOT_IMAGE=/y root=/dev/mapper/a quiet ostree=/x\n")
+        (place / "journal.txt").write_text(
+            "kernel: Command line: BOOT_IMAGE=/y root=/dev/mapper/a quiet ostree=/x\n"
+        )
     made = line.release(material)
-    assert "kernel arguments: root=/dev/mapper/a console=ttyS0 -&gt; root=/dev/mapper/a quiet" in (made / "index.html").read_text()
+    assert (
+        "kernel arguments: root=/dev/mapper/a console=ttyS0 -&gt; root=/dev/mapper/a quiet"
+        in (made / "index.html").read_text()
+    )
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -174,8 +198,20 @@ def test_a_download_that_was_changed_since_it_was_tested(line: Line) -> None:
 
 def test_what_nobody_tested_is_not_signed(line: Line) -> None:
     material = line.material(line.commit("12.1", FIRST))
-    with pytest.raises(BuildError, match=r"installer-12.1.iso under uefi it was not held against installer-media-boots-and-installs"):
-        line.release(replace(material, cells=tuple(pair for pair in material.cells if pair[0].criterion != criteria.INSTALLS or pair[0].firmware is Firmware.BIOS)))  # fmt: skip
+    with pytest.raises(
+        BuildError,
+        match=r"installer-12.1.iso under uefi it was not held against installer-media-boots-and-installs",
+    ):
+        line.release(
+            replace(
+                material,
+                cells=tuple(
+                    pair
+                    for pair in material.cells
+                    if pair[0].criterion != criteria.INSTALLS or pair[0].firmware is Firmware.BIOS
+                ),
+            )
+        )
     with pytest.raises(BuildError, match="not held against"):
         line.release(replace(material, cells=()))
 
@@ -187,7 +223,9 @@ def test_what_nobody_asked_of_atomic_is_not_signed(line: Line) -> None:
     assert line.release(line.material(tree, atomic=True)).is_dir()
 
 
-@pytest.mark.parametrize(("grown", "boot", "kind"), [(200_000, 60.0, "artifact-growth"), (0, 120.0, "boot-growth")])
+@pytest.mark.parametrize(
+    ("grown", "boot", "kind"), [(200_000, 60.0, "artifact-growth"), (0, 120.0, "boot-growth")]
+)
 def test_growth_holds_until_somebody_answers_for_it(line: Line, grown: int, boot: float, kind: str) -> None:
     first = line.commit("12.1", FIRST)
     line.release(line.material(first), day="20261112")
@@ -209,7 +247,9 @@ def test_a_boot_that_nobody_measured_is_not_taken_for_a_fast_one(line: Line) -> 
     line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
     material = line.material(line.commit("12.2", SECOND))
     (material.cells[-1][1] / "boots.json").unlink()
-    with pytest.raises(BuildError, match="how long vagrant vagrant-virtualbox takes to boot under uefi was not measured") as error:
+    with pytest.raises(
+        BuildError, match="how long vagrant vagrant-virtualbox takes to boot under uefi was not measured"
+    ) as error:
         line.release(material)
     assert "boot-growth" in error.value.hint
 
@@ -224,7 +264,9 @@ def test_a_tree_that_grew(line: Line) -> None:
 def test_growth_is_held_against_what_hosts_have(line: Line) -> None:
     """Not against a compose that grew, was waived, and never went out."""
     line.release(line.material(line.commit("12.1", FIRST)), day="20261112")
-    line.changes["waivers"] = [{"criterion": "artifact-growth", "who": "Ada", "why": "known", "until": date(2026, 11, 26)}]
+    line.changes["waivers"] = [
+        {"criterion": "artifact-growth", "who": "Ada", "why": "known", "until": date(2026, 11, 26)}
+    ]
     second = line.commit("12.2", SECOND)
     line.release(line.material(second, grown=200_000), day="20261113")
     del line.changes["waivers"]
@@ -248,9 +290,13 @@ def test_several_refs_have_one_index(line: Line) -> None:
     other = line.output / "Debian-Atomic-12-20261101.0"
     shutil.copytree(place, other)
     text = (other / facts.FILE).read_text()
-    (other / facts.FILE).write_text(text.replace(place.name, other.name).replace(REF, "debian/12/x86_64/workstation"))
+    (other / facts.FILE).write_text(
+        text.replace(place.name, other.name).replace(REF, "debian/12/x86_64/workstation")
+    )
     page.write_index(line.output, line.config)
-    assert {place.name, other.name} <= set(re.findall(r"Debian-Atomic-12-\d+\.0", (line.output / "index.html").read_text()))
+    assert {place.name, other.name} <= set(
+        re.findall(r"Debian-Atomic-12-\d+\.0", (line.output / "index.html").read_text())
+    )
     refs = json.loads((line.output / "latest.json").read_text())["refs"]
     assert refs == {REF: place.name, "debian/12/x86_64/workstation": other.name}
 
@@ -260,7 +306,13 @@ def test_evidence_with_odd_names(line: Line) -> None:
     cell, place = material.cells[0]
     (place / "a <b>\nc").write_text("x")
     made = line.release(
-        replace(material, cells=((replace(cell, state=State.WAIVED, reason="<script>alert(1)</script>"), place), *material.cells[1:]))
+        replace(
+            material,
+            cells=(
+                (replace(cell, state=State.WAIVED, reason="<script>alert(1)</script>"), place),
+                *material.cells[1:],
+            ),
+        )
     )
     assert list((made / "evidence").rglob("a--b--c"))
     assert "<script>" not in (made / "index.html").read_text()

@@ -1,4 +1,6 @@
-"""Package diffs of rpm trees: from the list in the commit's metadata, and from the rpm database itself, with changelogs. Real rpm, real commits."""
+"""Package diffs of rpm trees: from the list in the commit's metadata, and from the rpm database itself, with
+changelogs. Real rpm, real commits.
+"""
 
 import gzip
 import tarfile
@@ -40,14 +42,28 @@ x
 def package(place: Path, name: str, version: str, release: str = "1.fc27", epoch: int = 0) -> Path:
     spec = place / f"{name}-{version}.spec"
     spec.write_text(SPEC.format(name=name, version=version, release=release, epoch=epoch))
-    command.run(["rpmbuild", "-bb", "--define", f"_topdir {place}/build", "--define", f"_rpmdir {place}/rpms", spec])
+    command.run(
+        ["rpmbuild", "-bb", "--define", f"_topdir {place}/build", "--define", f"_rpmdir {place}/rpms", spec]
+    )
     return next((place / "rpms").rglob(f"{name}-{version}-*.rpm"))
 
 
 def database(place: Path, packages: list[Path]) -> Path:
     place.mkdir()
     command.run(["rpm", "--dbpath", place, "--initdb"])
-    command.run(["rpm", "--dbpath", place, "--install", "--justdb", "--nodeps", "--noscripts", "--nosignature", *packages])
+    command.run(
+        [
+            "rpm",
+            "--dbpath",
+            place,
+            "--install",
+            "--justdb",
+            "--nodeps",
+            "--noscripts",
+            "--nosignature",
+            *packages,
+        ]
+    )
     return place
 
 
@@ -56,7 +72,9 @@ def commit(repo: Repo, place: Path, files: dict[str, Path]) -> str:
     with tarfile.open(archive, "w") as tar:
         for name, file in files.items():
             tar.add(file, name)
-    return repo.commit(repo.commit_tree(archive, []), "x/1", parent=None, metadata={"version": "1"}, subject="x", timestamp=1)
+    return repo.commit(
+        repo.commit_tree(archive, []), "x/1", parent=None, metadata={"version": "1"}, subject="x", timestamp=1
+    )
 
 
 def facts(commit: str) -> TreeFacts:
@@ -65,16 +83,32 @@ def facts(commit: str) -> TreeFacts:
 
 def test_the_rpm_database_of_a_tree(tmp_path: Path) -> None:
     repo = Repo.ensure(tmp_path / "repo")
-    old = database(tmp_path / "old", [package(tmp_path, "same", "1.0"), package(tmp_path, "tool", "1.9"), package(tmp_path, "gone", "1.0")])
-    new = database(
-        tmp_path / "new", [package(tmp_path, "same", "1.0"), package(tmp_path, "tool", "2.0"), package(tmp_path, "fresh", "3.0", epoch=2)]
+    old = database(
+        tmp_path / "old",
+        [
+            package(tmp_path, "same", "1.0"),
+            package(tmp_path, "tool", "1.9"),
+            package(tmp_path, "gone", "1.0"),
+        ],
     )
-    commits = [commit(repo, tmp_path, {f"usr/share/rpm/{file.name}": file for file in place.iterdir()}) for place in (old, new)]
+    new = database(
+        tmp_path / "new",
+        [
+            package(tmp_path, "same", "1.0"),
+            package(tmp_path, "tool", "2.0"),
+            package(tmp_path, "fresh", "3.0", epoch=2),
+        ],
+    )
+    commits = [
+        commit(repo, tmp_path, {f"usr/share/rpm/{file.name}": file for file in place.iterdir()})
+        for place in (old, new)
+    ]
     found = changes.difference(repo, facts(commits[0]), facts(commits[1]))
     assert found.sections() == [
-        ("Upgraded", ["tool 1.9-1.fc27.noarch -> 2.0-1.fc27.noarch"]), ("Removed", ["gone-1.0-1.fc27.noarch"]),
+        ("Upgraded", ["tool 1.9-1.fc27.noarch -> 2.0-1.fc27.noarch"]),
+        ("Removed", ["gone-1.0-1.fc27.noarch"]),
         ("Added", ["fresh-2:3.0-1.fc27.noarch"]),
-    ]  # fmt: skip
+    ]
     assert found.upgraded[0].changelog == ("- A hole is closed", "- A bug is fixed")
 
 
@@ -88,14 +122,17 @@ def test_the_list_in_the_commits_metadata(tmp_path: Path) -> None:
         ("kernel", "0", "4.5.10", "200.fc27", "x86_64"),
         ("shadow-utils", "2", "4.5", "4.fc27", "x86_64"),
     ]
-    metadata = GLib.Variant("a{sv}", {"version": GLib.Variant("s", "1"), changes.PKGLIST: GLib.Variant("a(sssss)", rows)})
+    metadata = GLib.Variant(
+        "a{sv}", {"version": GLib.Variant("s", "1"), changes.PKGLIST: GLib.Variant("a(sssss)", rows)}
+    )
     _, root, _ = handle.read_commit(first, None)
     with repo.transaction():
         _, made = handle.write_commit_with_time(None, "x", None, metadata, root, 1, None)
     assert old is not None
     assert set(packages_of(repo, made).installed.values()) == {
-        Package(name="kernel", version="4.5.10-200.fc27", arch="x86_64"), Package(name="shadow-utils", version="2:4.5-4.fc27", arch="x86_64"),
-    }  # fmt: skip
+        Package(name="kernel", version="4.5.10-200.fc27", arch="x86_64"),
+        Package(name="shadow-utils", version="2:4.5-4.fc27", arch="x86_64"),
+    }
     assert changes.difference(repo, facts(made), facts(made)).text().endswith("No packages changed.\n")
 
 
@@ -165,7 +202,9 @@ def test_what_is_no_list_of_packages_is_none(tmp_path: Path, listed: GLib.Varian
     repo = Repo.ensure(tmp_path / "repo")
     first = dpkg_tree(repo, tmp_path, STATUS.replace(b"{version}", b"1"))
     metadata = GLib.Variant("a{sv}", {"version": GLib.Variant("s", "1"), changes.PKGLIST: listed})
-    assert [package.name for package in packages_of(repo, with_metadata(repo, first, metadata)).installed.values()] == ["good"]
+    assert [
+        package.name for package in packages_of(repo, with_metadata(repo, first, metadata)).installed.values()
+    ] == ["good"]
 
 
 def with_metadata(repo: Repo, first: str, metadata: GLib.Variant) -> str:
@@ -182,8 +221,13 @@ def test_a_packages_name_is_no_option_of_rpm(tmp_path: Path) -> None:
     first = commit(repo, tmp_path, {f"usr/share/rpm/{file.name}": file for file in place.iterdir()})
     made = []
     for version in ("1", "2"):
-        rows = [(f"--pipe=touch {victim}; cat", "0", version, "1", "noarch"), (f"--eval=%(touch {victim})", "0", version, "1", "noarch")]
-        metadata = GLib.Variant("a{sv}", {"version": GLib.Variant("s", version), changes.PKGLIST: GLib.Variant("a(sssss)", rows)})
+        rows = [
+            (f"--pipe=touch {victim}; cat", "0", version, "1", "noarch"),
+            (f"--eval=%(touch {victim})", "0", version, "1", "noarch"),
+        ]
+        metadata = GLib.Variant(
+            "a{sv}", {"version": GLib.Variant("s", version), changes.PKGLIST: GLib.Variant("a(sssss)", rows)}
+        )
         made.append(with_metadata(repo, first, metadata))
     assert len(changes.difference(repo, facts(made[0]), facts(made[1])).upgraded) == 2
     assert not victim.exists(), "a package's name was run on the build host"
@@ -196,13 +240,24 @@ def test_a_damaged_rpm_database_is_said(tmp_path: Path) -> None:
         packages_of(repo, commit(repo, tmp_path, {"usr/share/rpm/rpmdb.sqlite": tmp_path / "rpmdb.sqlite"}))
 
 
-@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"x" * 1000)[:-20], gzip.compress(bytes(64 << 20))])
+@pytest.mark.parametrize(
+    "data", [b"", b"no gzip", gzip.compress(b"x" * 1000)[:-20], gzip.compress(bytes(64 << 20))]
+)
 def test_changelogs_that_are_none(tmp_path: Path, data: bytes) -> None:
     repo = Repo.ensure(tmp_path / "repo")
     made = []
     for version in (b"1", b"2"):
         (tmp_path / "status").write_bytes(STATUS.replace(b"{version}", version))
         (tmp_path / "log").write_bytes(data)
-        made.append(commit(repo, tmp_path, {changes.DPKG[0]: tmp_path / "status", changes.CHANGELOG.format(name="good"): tmp_path / "log"}))
+        made.append(
+            commit(
+                repo,
+                tmp_path,
+                {
+                    changes.DPKG[0]: tmp_path / "status",
+                    changes.CHANGELOG.format(name="good"): tmp_path / "log",
+                },
+            )
+        )
     found = changes.difference(repo, facts(made[0]), facts(made[1]))
     assert [upgrade.changelog for upgrade in found.upgraded] == [()]

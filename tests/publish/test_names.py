@@ -1,4 +1,6 @@
-"""Names against what Fedora published, path by path (artifact-name-examples.csv), and against the rules for the rest."""
+"""Names against what Fedora published, path by path (artifact-name-examples.csv), and against the rules for
+the rest.
+"""
 
 import csv
 import json
@@ -22,7 +24,9 @@ RULES = yaml.safe_load((DATA / "naming-rules.yaml").read_text())
 
 
 def line(release: str) -> Config:
-    return config.load(CONFIGS / (f"fedora-{release}.yaml" if release != "12" else "debian-12.yaml"), Path("/store"))
+    return config.load(
+        CONFIGS / (f"fedora-{release}.yaml" if release != "12" else "debian-12.yaml"), Path("/store")
+    )
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row["filename"])
@@ -52,7 +56,9 @@ def test_rules(release: str) -> None:
 
 def test_compose_ids() -> None:
     for release, kind in (("26", "two_week"), ("28", "two_week"), ("29", "f28_f29_updates")):
-        assert names_of(line(release), "20180515", 1).compose_id == RULES["compose_id"][kind].format(v=release, d="20180515", r=1)
+        assert names_of(line(release), "20180515", 1).compose_id == RULES["compose_id"][kind].format(
+            v=release, d="20180515", r=1
+        )
     nightly = names_of(line("26"), "20170707", 3, nightly=True)
     assert nightly.compose_id == RULES["compose_id"]["branched_nightly"].format(v="26", d="20170707", r=3)
     assert "CloudImages/x86_64/images/Fedora-Atomic-26-20170707.n.3.x86_64.qcow2" in nightly.paths()
@@ -71,7 +77,8 @@ def test_a_compose_id_tells_its_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("day", "respin", "arch"), [("2017-07-07", 0, None), ("20170732", 0, None), ("20170707", -1, None), ("20170707", 0, "../x")]
+    ("day", "respin", "arch"),
+    [("2017-07-07", 0, None), ("20170732", 0, None), ("20170707", -1, None), ("20170707", 0, "../x")],
 )
 def test_numbers_that_are_none(day: str, respin: int, arch: str | None) -> None:
     with pytest.raises(UsageError):

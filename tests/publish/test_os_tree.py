@@ -1,4 +1,6 @@
-"""The installation tree beside the ISO: what it holds is the tested medium's, its .treeinfo is true, and both are checked like the rest."""
+"""The installation tree beside the ISO: what it holds is the tested medium's, its .treeinfo is true, and both
+are checked like the rest.
+"""
 
 import json
 from collections.abc import Callable
@@ -25,16 +27,30 @@ from tests.publish.test_verify import sign_again
 from tests.release_lab import FIRST, Line
 
 DIRECTORY = "AtomicHost/x86_64/os"
-PATHS = {f"{DIRECTORY}/{name}" for name in (".treeinfo", "images/install.img", "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img")}
+PATHS = {
+    f"{DIRECTORY}/{name}"
+    for name in (".treeinfo", "images/install.img", "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img")
+}
 
 
 @pytest.fixture
 def line(tmp_path: Path, homedir: Path) -> Line:
     made = Line(tmp_path / "line", homedir)
     made.changes |= {
-        "publish": {"repo": f"file://{tmp_path}/stable", "destination": f"file://{tmp_path}/mirror", "url": "https://example.org/"},
-        "tree": {"url": f"file://{made.place}/repo", "gpg_keys": [str(made.key)], "osname": "o", "remote": "r", "update_url": "https://example.org", "update_gpg_key": "/k"},
-    }  # fmt: skip
+        "publish": {
+            "repo": f"file://{tmp_path}/stable",
+            "destination": f"file://{tmp_path}/mirror",
+            "url": "https://example.org/",
+        },
+        "tree": {
+            "url": f"file://{made.place}/repo",
+            "gpg_keys": [str(made.key)],
+            "osname": "o",
+            "remote": "r",
+            "update_url": "https://example.org",
+            "update_gpg_key": "/k",
+        },
+    }
     return made
 
 
@@ -61,21 +77,32 @@ def with_iso(material: Material, made: Path) -> Material:
 
 
 def checked(line: Line, release: Path) -> Found:
-    return verify(DirectorySource(release), Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=line.work))
+    return verify(
+        DirectorySource(release),
+        Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=line.work),
+    )
 
 
 def test_a_release_has_what_a_network_boot_needs(line: Line, tmp_path: Path) -> None:
     tree = line.commit("12.1", FIRST)
     made = medium(line, tree, tmp_path)
     release = line.release(with_iso(line.material(tree), made))
-    assert {str(path.relative_to(release)) for path in (release / DIRECTORY).rglob("*") if path.is_file()} == PATHS
+    assert {
+        str(path.relative_to(release)) for path in (release / DIRECTORY).rglob("*") if path.is_file()
+    } == PATHS
     # byte by byte what was tested
     for path in ("images/install.img", "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img"):
         assert (release / DIRECTORY / path).read_bytes() == iso.read(made, f"/{path}", tmp_path), path
     info = TreeInfo()
     info.load(str(release / DIRECTORY / ".treeinfo"))
-    assert info.images.images == {"x86_64": {"kernel": "images/pxeboot/vmlinuz", "initrd": "images/pxeboot/initrd.img"}}
-    assert (info.stage2.mainimage, info.release.version, info.tree.build_timestamp) == ("images/install.img", "12", tree.timestamp)
+    assert info.images.images == {
+        "x86_64": {"kernel": "images/pxeboot/vmlinuz", "initrd": "images/pxeboot/initrd.img"}
+    }
+    assert (info.stage2.mainimage, info.release.version, info.tree.build_timestamp) == (
+        "images/install.img",
+        "12",
+        tree.timestamp,
+    )
     assert {path: digest for path, (_, digest) in info.checksums.checksums.items()} == {
         path.removeprefix(f"{DIRECTORY}/"): files.sha256(release / path) for path in PATHS if "images" in path
     }
@@ -93,7 +120,10 @@ def test_a_release_has_what_a_network_boot_needs(line: Line, tmp_path: Path) -> 
     assert not checked(line, release).problems
     # and is promoted
     assert go(line, release)[-1] == f"the latest is {release.name}"
-    assert {str(path.relative_to(tmp_path / "mirror" / release.name)) for path in (tmp_path / "mirror" / release.name).rglob("*")} >= PATHS
+    assert {
+        str(path.relative_to(tmp_path / "mirror" / release.name))
+        for path in (tmp_path / "mirror" / release.name).rglob("*")
+    } >= PATHS
     assert not checked(line, tmp_path / "mirror" / release.name).problems
 
 
@@ -197,7 +227,9 @@ def test_verify_looks_into_it(line: Line, tmp_path: Path, monkeypatch: pytest.Mo
     assert Kind.CHANGED in {each.kind for each in checked(line, release).problems}
     # signed again by somebody with the key, it is still not true
     sign_again(release, line)
-    assert [(each.kind, each.path) for each in checked(line, release).problems] == [(Kind.METADATA, f"{DIRECTORY}/.treeinfo")] * 3
+    assert [(each.kind, each.path) for each in checked(line, release).problems] == [
+        (Kind.METADATA, f"{DIRECTORY}/.treeinfo")
+    ] * 3
     file.write_text(honest)
     # what the network gives must hold the released commit, too
     found = Found()
@@ -207,7 +239,9 @@ def test_verify_looks_into_it(line: Line, tmp_path: Path, monkeypatch: pytest.Mo
     assert (found.problems, found.images) == ([], {f"{DIRECTORY}/images/install.img": [tree.commit]})
     other = known.model_copy(update={"tree": known.tree.model_copy(update={"commit": "f" * 64})})
     verification._check_stage2(other, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "b")
-    assert [(each.kind, each.says) for each in found.problems] == [(Kind.IMAGE, f"holds {tree.commit}, not {'f' * 64}")]
+    assert [(each.kind, each.says) for each in found.problems] == [
+        (Kind.IMAGE, f"holds {tree.commit}, not {'f' * 64}")
+    ]
     stage2.write_bytes(b"x" * 4096)
     found = Found()
     verification._check_stage2(known, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "c")

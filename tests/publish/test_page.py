@@ -1,4 +1,6 @@
-"""The page of a release in a real browser: links, console, telephone, contrast in both colour schemes; and what a page is refused for."""
+"""The page of a release in a real browser: links, console, telephone, contrast in both colour schemes; and
+what a page is refused for.
+"""
 
 import json
 from pathlib import Path
@@ -42,9 +44,13 @@ def releases(tmp_path_factory: pytest.TempPathFactory, homedir: Path) -> tuple[L
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_the_page_in_a_browser(releases: tuple[Line, Path], browser: Browser, scheme: str, width: int) -> None:
+def test_the_page_in_a_browser(
+    releases: tuple[Line, Path], browser: Browser, scheme: str, width: int
+) -> None:
     _, place = releases
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=True)  # type: ignore[arg-type]
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=True
+    )  # type: ignore[arg-type]
     shown = context.new_page()
     said: list[str] = []
     shown.on("console", lambda message: said.append(message.text))
@@ -94,8 +100,9 @@ def test_index_feed_and_latest(releases: tuple[Line, Path], browser: Browser) ->
     space = {"a": "http://www.w3.org/2005/Atom"}
     entries = feed.findall("a:entry", space)
     assert [each.find("a:link", space).get("href") for each in entries] == [  # type: ignore[union-attr]
-        "https://example.org/releases/Debian-Atomic-12-20261126.0/index.html", "https://example.org/releases/Debian-Atomic-12-20261112.0/index.html",
-    ]  # fmt: skip
+        "https://example.org/releases/Debian-Atomic-12-20261126.0/index.html",
+        "https://example.org/releases/Debian-Atomic-12-20261112.0/index.html",
+    ]
     assert feed.find("a:updated", space) is not None
     latest = json.loads((made.output / "latest.json").read_text())
     assert latest["compose_id"] == latest["refs"]["debian/12/x86_64/atomic-host"] == place.name
@@ -115,7 +122,9 @@ def found_in(releases: tuple[Line, Path], *changes: tuple[str, str]) -> list[str
     return page_check.problems(text, compose_id=place.name, listed=listed, facts=facts.read(place))
 
 
-QCOW2, RAW = (f"AtomicHost/x86_64/images/Debian-AtomicHost-12-20261126.0.x86_64.{kind}" for kind in ("qcow2", "raw.xz"))
+QCOW2, RAW = (
+    f"AtomicHost/x86_64/images/Debian-AtomicHost-12-20261126.0.x86_64.{kind}" for kind in ("qcow2", "raw.xz")
+)
 CHECKSUM = "AtomicHost/x86_64/{}/Debian-AtomicHost-12-20261126.0-x86_64-CHECKSUM"
 
 
@@ -139,10 +148,14 @@ def test_the_real_page_is_right(releases: tuple[Line, Path]) -> None:
         ([("</main>", '<img src="https://example.org/x.png"></main>')], "leads out of this compose"),
     ],
 )  # fmt: skip
-def test_pages_that_are_refused(releases: tuple[Line, Path], changes: list[tuple[str, str]], says: str) -> None:
+def test_pages_that_are_refused(
+    releases: tuple[Line, Path], changes: list[tuple[str, str]], says: str
+) -> None:
     assert [problem for problem in found_in(releases, *changes) if says in problem]
 
 
 def test_a_wrong_checksum_is_refused(releases: tuple[Line, Path]) -> None:
     fact = facts.read(releases[1]).downloads[1]
-    assert found_in(releases, (fact.sha256, "0" * 64)) == [f"the row of {fact.path} shows another name or checksum"]
+    assert found_in(releases, (fact.sha256, "0" * 64)) == [
+        f"the row of {fact.path} shows another name or checksum"
+    ]

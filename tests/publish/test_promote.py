@@ -1,4 +1,6 @@
-"""Promotion: killed before each of its steps it goes on where it was, and no client ever sees half of it; what is refused; every kind of destination."""
+"""Promotion: killed before each of its steps it goes on where it was, and no client ever sees half of it;
+what is refused; every kind of destination.
+"""
 
 import json
 import os
@@ -53,8 +55,15 @@ def line(tmp_path: Path, homedir: Path) -> Line:
     made = Line(tmp_path / "line", homedir)
     made.changes |= {
         "publish": {"repo": f"file://{tmp_path}/stable", "destination": f"file://{tmp_path}/mirror"},
-        "tree": {"url": f"file://{made.place}/repo", "gpg_keys": [str(made.key)], "osname": "o", "remote": "r", "update_url": "https://example.org", "update_gpg_key": "/k"},
-    }  # fmt: skip
+        "tree": {
+            "url": f"file://{made.place}/repo",
+            "gpg_keys": [str(made.key)],
+            "osname": "o",
+            "remote": "r",
+            "update_url": "https://example.org",
+            "update_gpg_key": "/k",
+        },
+    }
     return made
 
 
@@ -62,9 +71,13 @@ def wanted(line: Line, *places: Path, to: Destination | None = None, **changes: 
     loaded = line.config
     assert loaded.publish.destination is not None
     made = Promotion(
-        config=loaded, places=places, destination=to or open_destination(loaded.publish.destination), source=line.place / "repo", keys=(line.key,),
+        config=loaded,
+        places=places,
+        destination=to or open_destination(loaded.publish.destination),
+        source=line.place / "repo",
+        keys=(line.key,),
         cache=line.work,
-    )  # fmt: skip
+    )
     return replace(made, **changes)
 
 
@@ -120,7 +133,9 @@ class Client:
             time.sleep(0.05)
 
     def look_again(self) -> None:
-        """Wait until it has looked once more, from the beginning: however slow the machine is, it saw what is there now."""
+        """Wait until it has looked once more, from the beginning: however slow the machine is, it saw what is
+        there now.
+        """
         wanted = self.begun + 1
         with self.turn:
             assert self.turn.wait_for(lambda: self.ended >= wanted, timeout=120), "the client looks no more"
@@ -131,7 +146,12 @@ class Client:
             name = json.loads(latest.read_text())["compose_id"]
             self.seen.add(name)
             # whatever is pointed at is whole
-            trust = Trust(keys=(self.line.work / "key.asc",), commit_keys=(self.line.work / "key.asc",), open_images=False, cache=self.work)
+            trust = Trust(
+                keys=(self.line.work / "key.asc",),
+                commit_keys=(self.line.work / "key.asc",),
+                open_images=False,
+                cache=self.work,
+            )
             found = verify(DirectorySource(self.mirror / name), trust)
             self.wrong += [f"{name}: {each}" for each in found.problems]
             commit = facts.read(self.mirror / name).tree.commit
@@ -147,10 +167,14 @@ class Client:
     def _pull(self, commit: str) -> None:
         place = self.work / "host"
         shutil.rmtree(place, ignore_errors=True)
-        Repo.ensure(place).pull(Remote(url=f"file://{self.stable}", keys=(self.line.work / "key.asc",), verify=True), commit)
+        Repo.ensure(place).pull(
+            Remote(url=f"file://{self.stable}", keys=(self.line.work / "key.asc",), verify=True), commit
+        )
 
     def _follow(self) -> None:
-        """Do as a host does that checks the summary: summary and signature are two files; whoever falls between their two renames asks again."""
+        """Do as a host does that checks the summary: summary and signature are two files; whoever falls
+        between their two renames asks again.
+        """
         place = self.work / "follower"
         ostree = ["ostree", f"--repo={place}"]
         if not place.exists():
@@ -172,12 +196,21 @@ def test_killed_before_each_step_it_goes_on_and_clients_see_nothing_half(line: L
     client = Client(line, tmp_path / "mirror", tmp_path / "stable", tmp_path)
     thread = threading.Thread(target=client.run)
     thread.start()
-    argv = [sys.executable, "-m", "tests.promote_killed", str(line.work / "config.yaml"), str(line.place), f"file://{tmp_path}/mirror"]
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.promote_killed",
+        str(line.work / "config.yaml"),
+        str(line.place),
+        f"file://{tmp_path}/mirror",
+    ]
     try:
         for number, stop in enumerate((*STEPS, "")):
             if stop == "upload":
                 _half_upload(second, tmp_path / "mirror")
-            finished = subprocess.run([*argv, stop, str(second)], cwd=ROOT, capture_output=True, text=True, check=False)
+            finished = subprocess.run(
+                [*argv, stop, str(second)], cwd=ROOT, capture_output=True, text=True, check=False
+            )
             expected = -signal.SIGKILL if stop else 0
             assert finished.returncode == expected, f"{stop}: {finished.stdout}{finished.stderr}"
             moved = Repo(tmp_path / "stable").refs()[REF] == line.trees[1].commit
@@ -255,7 +288,9 @@ def test_the_next_release_is_made_for_hosts_of_the_last_promoted_one(line: Line)
     assert last_commit(line.config, line.output, REF, but=two) == one
     # built again after its promotion: nothing has changed
     assert last_commit(line.config, line.output, REF, but=one) is None
-    third = line.release(replace(line.material(line.commit("12.3", FIRST)), previous=line.trees[0]), day="20261127")
+    third = line.release(
+        replace(line.material(line.commit("12.3", FIRST)), previous=line.trees[0]), day="20261127"
+    )
     go(line, third)
     assert last_commit(line.config, line.output, REF, but=line.trees[2].commit) == one
     del second
@@ -279,7 +314,11 @@ def test_two_with_one_name(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path
     other = tmp_path / "other" / first.name
     shutil.copytree(first, other)
     real = facts.read
-    monkeypatch.setattr(facts, "read", lambda place: real(place).model_copy(update={"arch": "aarch64"} if place == other else {}))
+    monkeypatch.setattr(
+        facts,
+        "read",
+        lambda place: real(place).model_copy(update={"arch": "aarch64"} if place == other else {}),
+    )
     assert "two architectures have the same compose id" in refused(line, first, other)
 
 
@@ -320,7 +359,9 @@ def test_architectures_that_disagree(line: Line, monkeypatch: pytest.MonkeyPatch
 def test_a_hole_in_the_verdict(line: Line) -> None:
     """Nothing is signed that has one; what somebody signed by hand all the same is not promoted."""
     tree = line.commit("12.1", FIRST)
-    with pytest.raises(BuildError, match=r"nothing is signed that does not hold: .* artifact-boots is failed"):
+    with pytest.raises(
+        BuildError, match=r"nothing is signed that does not hold: .* artifact-boots is failed"
+    ):
         line.release(line.material(tree, states=[State.FAILED]))
     place = line.release(line.material(tree), day="20261126")
     rows = json.loads((place / "verdict.json").read_text())
@@ -338,7 +379,9 @@ def test_what_nobody_asked_of_atomic_is_not_promoted(line: Line) -> None:
     tree = line.commit("12.1", FIRST, {"usr/bin/rpm-ostree": b"x", "usr/bin/atomic": b"x"})
     place = line.release(line.material(tree, atomic=True))
     rows = json.loads((place / "verdict.json").read_text())
-    (place / "verdict.json").write_text(json.dumps([row for row in rows if not row["criterion"].endswith("-by-atomic-host")]))
+    (place / "verdict.json").write_text(
+        json.dumps([row for row in rows if not row["criterion"].endswith("-by-atomic-host")])
+    )
     sign_again(place, line)
     assert "-by-atomic-host" in refused(line, place)
 
@@ -380,7 +423,9 @@ def test_what_is_marked_bad_is_not_promoted_under_any_name(line: Line, tmp_path:
     # a mark that nobody signed holds it too
     for file in (tmp_path / "mirror" / "bad").iterdir():
         file.write_text("reason: none of your business\n")
-    assert refused(line, third) == f"{third.name} is marked bad: none of your business (the mark is not signed)"
+    assert (
+        refused(line, third) == f"{third.name} is marked bad: none of your business (the mark is not signed)"
+    )
 
 
 @pytest.mark.parametrize("text", ['["../x"]', "{}", "[1]", "<html>"])
@@ -438,7 +483,9 @@ def test_called_back_while_it_goes_out(line: Line, tmp_path: Path) -> None:
     assert promoted(line.output) == {first.name: True, second.name: False}
 
 
-def test_a_demotion_that_was_killed_after_its_mark_is_finished_by_whoever_comes_next(line: Line, tmp_path: Path) -> None:
+def test_a_demotion_that_was_killed_after_its_mark_is_finished_by_whoever_comes_next(
+    line: Line, tmp_path: Path
+) -> None:
     first, second = first_and_second(line)
     go(line, first)
     go(line, second)
@@ -470,8 +517,16 @@ def test_a_key_that_was_replaced(line: Line, tmp_path: Path) -> None:
     """Releases by the former key stay in the list as long as the configuration knows it."""
     first, second = first_and_second(line)
     go(line, first)
-    line.changes["publish"] |= {"signing": {"user": "other <other@example.org>", "homedir": str(tmp_path / "other-key"), "generate": True}}
-    third = line.release(replace(line.material(line.commit("12.3", FIRST)), previous=line.trees[0]), day="20261127")
+    line.changes["publish"] |= {
+        "signing": {
+            "user": "other <other@example.org>",
+            "homedir": str(tmp_path / "other-key"),
+            "generate": True,
+        }
+    }
+    third = line.release(
+        replace(line.material(line.commit("12.3", FIRST)), previous=line.trees[0]), day="20261127"
+    )
     with signer_of(line.config) as signer:
         (tmp_path / "new.asc").write_text(signer.public_key())
     assert "is by another key" in refused(line, third, keys=(tmp_path / "new.asc",))
@@ -497,8 +552,12 @@ def rsyncd(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     place, port = tmp_path / "module", free_port()
     place.mkdir()
     uid = f"uid = {os.geteuid()}\ngid = {os.getegid()}\n" if os.geteuid() == 0 else ""
-    (tmp_path / "rsyncd.conf").write_text(f"use chroot = no\naddress = 127.0.0.1\n{uid}[releases]\npath = {place}\nread only = no\n")
-    with subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--port={port}", f"--config={tmp_path}/rsyncd.conf"]) as daemon:
+    (tmp_path / "rsyncd.conf").write_text(
+        f"use chroot = no\naddress = 127.0.0.1\n{uid}[releases]\npath = {place}\nread only = no\n"
+    )
+    with subprocess.Popen(
+        ["rsync", "--daemon", "--no-detach", f"--port={port}", f"--config={tmp_path}/rsyncd.conf"]
+    ) as daemon:
         for _ in range(100):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

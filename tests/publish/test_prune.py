@@ -1,4 +1,6 @@
-"""Pruning: first it is said what would go; what was promoted, what is new and what a kept release needs stays."""
+"""Pruning: first it is said what would go; what was promoted, what is new and what a kept release needs
+stays.
+"""
 
 import json
 import re
@@ -22,20 +24,36 @@ PROGRAM = Path(sys.executable).parent / "imagebuild"
 @pytest.fixture
 def line(tmp_path: Path, homedir: Path) -> Line:
     made = Line(tmp_path / "line", homedir)
-    made.changes["publish"] = {"destination": f"file://{tmp_path}/mirror", "keep": {"nightlies": 2, "builds": 1, "commits": 1}}
+    made.changes["publish"] = {
+        "destination": f"file://{tmp_path}/mirror",
+        "keep": {"nightlies": 2, "builds": 1, "commits": 1},
+    }
     return made
 
 
 def run(line: Line, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PROGRAM, "prune", "--config", line.work / "config.yaml", "--store", line.place, "--output", line.output, *more],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            PROGRAM,
+            "prune",
+            "--config",
+            line.work / "config.yaml",
+            "--store",
+            line.place,
+            "--output",
+            line.output,
+            *more,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_nightlies_go_and_what_was_promoted_stays(line: Line, tmp_path: Path) -> None:
     trees = [
-        line.commit(f"12.{number}", FIRST if number % 2 else SECOND, {"usr/share/n": bytes([number]) * 5000}) for number in range(1, 7)
+        line.commit(f"12.{number}", FIRST if number % 2 else SECOND, {"usr/share/n": bytes([number]) * 5000})
+        for number in range(1, 7)
     ]
     for number, tree in enumerate(trees):
         line.release(line.material(tree), day=f"2026110{number + 1}", nightly=number < 4)
@@ -60,12 +78,16 @@ def test_nightlies_go_and_what_was_promoted_stays(line: Line, tmp_path: Path) ->
     assert all(Repo(line.repo.path).has(commit) for commit in commits)
     done = run(line, "--yes")
     assert done.returncode == 0, done.stderr
-    left = sorted(place.name for place in line.output.iterdir() if place.is_dir() and not place.name.startswith("."))
+    left = sorted(
+        place.name for place in line.output.iterdir() if place.is_dir() and not place.name.startswith(".")
+    )
     assert left == ["Debian-12-20261103.n.0", "Debian-12-20261104.n.0", "Debian-Atomic-12-20261106.0"]
     assert not list(line.output.glob(".*.partial"))
     assert objects_of(said.stdout) == objects_of(done.stdout), "what is said is what is done"
     kept = {name for name in Repo(line.repo.path).refs() if name.startswith("imagebuild/")}
-    assert kept == {f"imagebuild/released/{REF}/{prefix}{name}" for name in left for prefix in ("", "before-")}
+    assert kept == {
+        f"imagebuild/released/{REF}/{prefix}{name}" for name in left for prefix in ("", "before-")
+    }
     # of what is kept, and what that was compared with
     assert [Repo(line.repo.path).has(commit) for commit in commits] == [False, True, True, True, True, True]
     Repo(line.repo.path).fsck(commits[5])
@@ -81,9 +103,13 @@ def objects_of(text: str) -> int:
 def test_what_went_out_stays_also_when_it_was_called_back(line: Line, tmp_path: Path) -> None:
     line.changes["publish"] |= {"repo": f"file://{tmp_path}/stable"}
     line.changes["tree"] = {
-        "url": f"file://{line.place}/repo", "gpg_keys": [str(line.key)], "osname": "o", "remote": "r", "update_url": "https://example.org",
+        "url": f"file://{line.place}/repo",
+        "gpg_keys": [str(line.key)],
+        "osname": "o",
+        "remote": "r",
+        "update_url": "https://example.org",
         "update_gpg_key": "/k",
-    }  # fmt: skip
+    }
     first, second = first_and_second(line)
     third = line.release(line.material(line.commit("12.3", FIRST)), day="20261127")
     go(line, first)
@@ -147,7 +173,10 @@ def test_while_a_build_is_at_work_nothing_is_done(line: Line) -> None:
 
 def test_what_is_superseded(line: Line) -> None:
     made = facts.read(line.release(line.material(line.commit("12.1", FIRST))))
-    rows = [made.model_copy(update={"compose_id": name, "nightly": name.startswith("n")}) for name in ("n1", "a", "n2", "b", "c")]
+    rows = [
+        made.model_copy(update={"compose_id": name, "nightly": name.startswith("n")})
+        for name in ("n1", "a", "n2", "b", "c")
+    ]
     assert [each.facts.compose_id for each in superseded(rows, ["b"], [], 1)] == ["n1", "a"]
     assert [each.facts.compose_id for each in superseded(rows, [], [], 0)] == ["n1", "n2"]
     assert superseded(rows, ["n1", "a", "b"], [], 1) == []

@@ -1,4 +1,6 @@
-"""Anyone with the key can verify a release; whatever is wrong with it is said, with an exit code of its kind. Over HTTP, and from a directory."""
+"""Anyone with the key can verify a release; whatever is wrong with it is said, with an exit code of its kind.
+Over HTTP, and from a directory.
+"""
 
 import json
 import shutil
@@ -38,7 +40,9 @@ def copy(made: tuple[Line, Path], tmp_path: Path) -> tuple[Line, Path]:
 
 
 def trust(line: Line, *, keys: tuple[Path, ...] = (), commit_keys: tuple[Path, ...] = ()) -> Trust:
-    return Trust(keys=keys or (line.key,), commit_keys=commit_keys or (line.key,), open_images=False, cache=line.work)
+    return Trust(
+        keys=keys or (line.key,), commit_keys=commit_keys or (line.key,), open_images=False, cache=line.work
+    )
 
 
 def checked(line: Line, place: Path | str) -> Found:
@@ -179,7 +183,9 @@ def test_what_is_wrong_is_said(copy: tuple[Line, Path], change: Change, kind: Ki
     line, place = copy
     change(place, line)
     found = checked(line, place)
-    assert [each for each in found.problems if each.kind is kind and says in f"{each.path} {each.says}"], found.problems
+    assert [each for each in found.problems if each.kind is kind and says in f"{each.path} {each.says}"], (
+        found.problems
+    )
     assert found.exit_code() >= EXIT_CODES[Kind.SIGNATURE]
 
 
@@ -192,7 +198,9 @@ def test_a_release_in_the_place_of_another(copy: tuple[Line, Path]) -> None:
 
 def test_keys(copy: tuple[Line, Path], tmp_path: Path) -> None:
     line, place = copy
-    with gpg.signer("other <o@example.org>", homedir=tmp_path / "home", key_file=None, generate=True) as other:
+    with gpg.signer(
+        "other <o@example.org>", homedir=tmp_path / "home", key_file=None, generate=True
+    ) as other:
         (tmp_path / "other.asc").write_text(other.public_key())
     wrong = (tmp_path / "other.asc",)
     found = verify(open_source(str(place)), trust(line, keys=wrong))
@@ -245,7 +253,9 @@ def test_a_disk_that_is_full(made: tuple[Line, Path]) -> None:
     line, place = made
     with web.serving(web.directories({"/": [line.output]})) as port:
         argv = ["prlimit", "--fsize=30000", PROGRAM, "verify", f"http://127.0.0.1:{port}/{place.name}"]
-        finished = subprocess.run([*argv, "--key", str(line.key), "--no-images"], capture_output=True, text=True, check=False)
+        finished = subprocess.run(
+            [*argv, "--key", str(line.key), "--no-images"], capture_output=True, text=True, check=False
+        )
     assert finished.returncode == EXIT_CODES[Kind.UNREADABLE], finished.stderr
     assert "cannot be verified here: File too large" in finished.stdout
 

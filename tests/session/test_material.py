@@ -1,4 +1,6 @@
-"""From a finished graph to a release: what the command line does last, with steps that hand out what the lab made."""
+"""From a finished graph to a release: what the command line does last, with steps that hand out what the lab
+made.
+"""
 
 import os
 import shutil
@@ -25,7 +27,13 @@ from imagebuild.tools.accelerator import Accelerator
 from tests.cli.test_machine import Silent
 from tests.release_lab import FIRST, REF, SECOND, Line
 
-TREE = {"url": "https://example.org/repo", "osname": "o", "remote": "r", "update_url": "https://example.org", "update_gpg_key": "/k"}
+TREE = {
+    "url": "https://example.org/repo",
+    "osname": "o",
+    "remote": "r",
+    "update_url": "https://example.org",
+    "update_gpg_key": "/k",
+}
 BUDGET = Cost(cores=2, memory=1 << 30)
 TREES: dict[str, Tree] = {}
 ISOS: dict[str, IsoImage] = {}
@@ -47,7 +55,14 @@ def give_image(out: Path, name: str) -> Image:
     target = out / name
     shutil.copyfile(IMAGES[name].file, target)
     known = IMAGES[name]
-    return Image(file=target, name=name, format=known.format, disk_size=known.disk_size, size=known.size, sha256=known.sha256)
+    return Image(
+        file=target,
+        name=name,
+        format=known.format,
+        disk_size=known.disk_size,
+        size=known.size,
+        sha256=known.sha256,
+    )
 
 
 def give_kickstart(out: Path, text: str) -> Kickstart:
@@ -80,17 +95,29 @@ def wired(line: Line, tree: Tree, before: Tree | None) -> Pipeline:
     verdicts: list[Step[Verdict]] = []
     for place in dict.fromkeys(place for _, place in made.cells):
         name = f"{tree.version} {place.name}"
-        VERDICTS[name] = Verdict(cells=tuple(cell for cell, where in made.cells if where == place), evidence=place)
+        VERDICTS[name] = Verdict(
+            cells=tuple(cell for cell, where in made.cells if where == place), evidence=place
+        )
         verdicts.append(step(name, give_verdict, name))
     pulled = step("pull", give_tree, tree.commit)
     previous = (step("pull previous", give_tree, before.commit),) if before else ()
     # nothing is made with the second one: it is no step of this graph
-    kickstarts = {name: step(f"kickstart {name}", give_kickstart, f"{name}\n") for name in ("cloud", "installer")}
+    kickstarts = {
+        name: step(f"kickstart {name}", give_kickstart, f"{name}\n") for name in ("cloud", "installer")
+    }
     everything: list[Step[Any]] = [pulled, *previous, kickstarts["cloud"], *images, *isos, *verdicts]
     return Pipeline(
-        tree=pulled, previous=previous, kickstarts=kickstarts, disks={}, images=tuple(images), isos=tuple(isos), installations=(),
-        inspections=(), verdicts=tuple(verdicts), release=step("release", give_release, gather(everything)),
-    )  # fmt: skip
+        tree=pulled,
+        previous=previous,
+        kickstarts=kickstarts,
+        disks={},
+        images=tuple(images),
+        isos=tuple(isos),
+        installations=(),
+        inspections=(),
+        verdicts=tuple(verdicts),
+        release=step("release", give_release, gather(everything)),
+    )
 
 
 def build(
@@ -107,11 +134,25 @@ def build(
     with ThreadPoolExecutor(2) as executor:
         outcome = graph.build([pipeline.release], store, executor, budget=BUDGET, listener=Silent())
     assert not outcome.failed, outcome.failed
-    host = Host(repo=line.repo.path, populate=("native",), accelerator=Accelerator(name="tcg", slowness=3.0, reason="x"))
-    known = Before(pin=Pin(ref=REF, commit=before.commit)) if before else Before(pin=None, why_not="the first", first=True)
-    material = material_of(line.config, pipeline, outcome, host, known, 1_790_000_000 + line.trees.index(tree))
+    host = Host(
+        repo=line.repo.path,
+        populate=("native",),
+        accelerator=Accelerator(name="tcg", slowness=3.0, reason="x"),
+    )
+    known = (
+        Before(pin=Pin(ref=REF, commit=before.commit))
+        if before
+        else Before(pin=None, why_not="the first", first=True)
+    )
+    material = material_of(
+        line.config, pipeline, outcome, host, known, 1_790_000_000 + line.trees.index(tree)
+    )
     with Path(os.devnull).open("w") as nowhere:
-        return publish(material, Wish(output=line.output, day=day, nightly=nightly, **wish), console or Console(file=nowhere))
+        return publish(
+            material,
+            Wish(output=line.output, day=day, nightly=nightly, **wish),
+            console or Console(file=nowhere),
+        )
 
 
 def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
@@ -138,7 +179,9 @@ def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
     assert not nothing_new(line.config, line.output, REF, "f" * 64, console)
 
 
-def test_what_is_asked_for_by_name_is_made_though_the_same_was_released(tmp_path: Path, homedir: Path) -> None:
+def test_what_is_asked_for_by_name_is_made_though_the_same_was_released(
+    tmp_path: Path, homedir: Path
+) -> None:
     line = Line(tmp_path / "line", homedir)
     first = line.commit("12.1", FIRST)
     assert build(line, first, None).name == "Debian-Atomic-12-20261126.0"
@@ -165,7 +208,9 @@ def test_of_a_commit_that_is_marked_bad_nothing_is_signed(tmp_path: Path, homedi
             build(line, first, None, **wish)
 
 
-def test_a_compose_that_is_bad_by_its_name_only_is_made_again_under_another(tmp_path: Path, homedir: Path) -> None:
+def test_a_compose_that_is_bad_by_its_name_only_is_made_again_under_another(
+    tmp_path: Path, homedir: Path
+) -> None:
     line = Line(tmp_path / "line", homedir)
     first = line.commit("12.1", FIRST)
     place = build(line, first, None)
@@ -194,7 +239,9 @@ def test_one_that_makes_a_release_waits_for_another(tmp_path: Path, homedir: Pat
         assert made.result(timeout=60).name == "Debian-Atomic-12-20261126.0"
 
 
-def test_an_index_that_an_interruption_left_old_is_mended_by_the_next_night(tmp_path: Path, homedir: Path) -> None:
+def test_an_index_that_an_interruption_left_old_is_mended_by_the_next_night(
+    tmp_path: Path, homedir: Path
+) -> None:
     line = Line(tmp_path / "line", homedir)
     first = line.commit("12.1", FIRST)
     place = build(line, first, None)
@@ -203,7 +250,9 @@ def test_an_index_that_an_interruption_left_old_is_mended_by_the_next_night(tmp_
     assert place.name in (line.output / "index.html").read_text()
 
 
-def test_an_unsigned_commit_is_told(tmp_path: Path, homedir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unsigned_commit_is_told(
+    tmp_path: Path, homedir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = Line(tmp_path / "line", homedir)
     line.changes["tree"] = {**TREE, "allow_unsigned": True}
     build(line, line.commit("12.1", FIRST), None, console=Console(width=200))

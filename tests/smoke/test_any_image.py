@@ -43,7 +43,10 @@ def test_images_are_known_by_their_content(tmp_path: Path) -> None:
         with (tmp_path / name).open("wb") as stream:
             subprocess.run([program, "--stdout", "-q", raw(tmp_path)], check=True, stdout=stream)
         assert recognise(tmp_path / name) == name
-    for name, members in (("vagrant-libvirt", ["metadata.json", "box.img"]), ("vagrant-virtualbox", ["./box.ovf", "./metadata.json"])):
+    for name, members in (
+        ("vagrant-libvirt", ["metadata.json", "box.img"]),
+        ("vagrant-virtualbox", ["./box.ovf", "./metadata.json"]),
+    ):
         with tarfile.open(tmp_path / name, "w:gz") as tar:
             for member in members:
                 tar.addfile(tarfile.TarInfo(member))
@@ -66,7 +69,9 @@ def disk(tmp_path: Path, form: str, name: str) -> Path:
     where.parent.mkdir(parents=True, exist_ok=True)
     source = tmp_path / "source.raw"
     source.write_bytes((b"boot code".ljust(510, b".") + b"\x55\xaa").ljust(4 << 20, b"\0"))
-    more = {"vmdk": ["-o", "subformat=streamOptimized"], "vpc": ["-o", "subformat=dynamic,force_size"]}.get(form, [])
+    more = {"vmdk": ["-o", "subformat=streamOptimized"], "vpc": ["-o", "subformat=dynamic,force_size"]}.get(
+        form, []
+    )
     run("qemu-img", "convert", "-O", form, *more, source, where)
     source.unlink()
     return where
@@ -94,7 +99,9 @@ PACK = {"xz": ["xz", "-q"], "zst": ["zstd", "-q", "--rm"], "gz": ["gzip"], "bz2"
 @pytest.mark.parametrize("packed", PACK)
 @pytest.mark.parametrize("form", ["raw", "qcow2", "vmdk", "vpc"])
 def test_a_disk_is_known_inside_of_what_it_is_compressed_with(tmp_path: Path, form: str, packed: str) -> None:
-    """Fedora CoreOS has .qcow2.xz, .raw.gz, .vmdk.xz and .vhd.xz, CentOS .qcow2.xz, others .qcow2.zst and .qcow2.bz2."""
+    """Fedora CoreOS has .qcow2.xz, .raw.gz, .vmdk.xz and .vhd.xz, CentOS .qcow2.xz, others .qcow2.zst and
+    .qcow2.bz2.
+    """
     file = disk(tmp_path, form, "image")
     run(*PACK[packed], file)
     misnamed = (tmp_path / f"image.{packed}").rename(tmp_path / "image.img")
@@ -103,9 +110,13 @@ def test_a_disk_is_known_inside_of_what_it_is_compressed_with(tmp_path: Path, fo
 
 
 def test_compressors_have_more_than_one_first_word(tmp_path: Path) -> None:
-    """zstd 1.5, contrib/pzstd and doc/zstd_compression_format.md (skippable frames); lz4 1.9, doc/lz4_Frame_format.md (legacy frame: `lz4 -l`)."""
+    """zstd 1.5, contrib/pzstd and doc/zstd_compression_format.md (skippable frames); lz4 1.9,
+    doc/lz4_Frame_format.md (legacy frame: `lz4 -l`).
+    """
     disk(tmp_path, "qcow2", "d.img")
-    run("sh", "-ec", "(printf '\\120\\052\\115\\030\\004\\0\\0\\0size'; zstd -qc d.img) > x.img", cwd=tmp_path)
+    run(
+        "sh", "-ec", "(printf '\\120\\052\\115\\030\\004\\0\\0\\0size'; zstd -qc d.img) > x.img", cwd=tmp_path
+    )
     assert opens(tmp_path / "x.img", tmp_path).format == "qcow2"
     assert layers.kind_of(b"\x02\x21\x4c\x18".ljust(1 << 16, b"\1")) == "lz4"
 
@@ -120,16 +131,26 @@ def test_what_is_compressed_twice_is_unpacked_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("form", "controller"),
-    [("qcow2", Controller.VIRTIO), ("vmdk", Controller.PVSCSI), ("vpc", Controller.IDE), ("vhdx", Controller.IDE), ("vdi", Controller.IDE)],
+    [
+        ("qcow2", Controller.VIRTIO),
+        ("vmdk", Controller.PVSCSI),
+        ("vpc", Controller.IDE),
+        ("vhdx", Controller.IDE),
+        ("vdi", Controller.IDE),
+    ],
 )
-def test_a_disk_is_on_the_controller_that_its_users_have(tmp_path: Path, form: str, controller: Controller) -> None:
+def test_a_disk_is_on_the_controller_that_its_users_have(
+    tmp_path: Path, form: str, controller: Controller
+) -> None:
     unpacked = opens(disk(tmp_path, form, "image"), tmp_path)
     assert (unpacked.format, unpacked.controller) == (form, controller)
 
 
 def test_a_fixed_vhd_is_no_raw_disk(tmp_path: Path) -> None:
     source = raw(tmp_path)
-    run("qemu-img", "convert", "-O", "vpc", "-o", "subformat=fixed,force_size", source, tmp_path / "fixed.vhd")
+    run(
+        "qemu-img", "convert", "-O", "vpc", "-o", "subformat=fixed,force_size", source, tmp_path / "fixed.vhd"
+    )
     with opened(tmp_path / "fixed.vhd", tmp_path, Firmware.UEFI, TCG) as (unpacked, _):
         assert unpacked.format == "vpc"
 
@@ -142,7 +163,13 @@ BOXES = {
     "create_box.sh": (METADATA, "tar c -S --totals ./metadata.json ./Vagrantfile ./box.img | gzip -c > {0}"),
     # action/general/package.rb of vagrant 2.4: bsdtar -czf, which writes pax headers
     "vagrant package": (METADATA, "tar --format=posix -czf {0} ./*"),
-    "vagrant package --include": (METADATA, "mkdir include; cp Vagrantfile include/_Vagrantfile; ln -s Vagrantfile include/link; tar --format=posix -czf {0} ./*"),
+    "vagrant package --include": (
+        METADATA,
+        (
+            "mkdir include; cp Vagrantfile include/_Vagrantfile; ln -s Vagrantfile include/link; tar"
+            " --format=posix -czf {0} ./*"
+        ),
+    ),
     "packer": (METADATA, "tar czf {0} metadata.json Vagrantfile box.img"),
     "directories": (METADATA, "tar czf {0} ."),
     "not compressed": (METADATA, "tar cf {0} metadata.json Vagrantfile box.img"),
@@ -150,8 +177,11 @@ BOXES = {
     "zstd": (METADATA, "tar c ./metadata.json ./box.img | zstd -q > {0}"),
     "metadata at the end": (METADATA, "tar czf {0} box.img Vagrantfile metadata.json"),
     "format 2": (TWO_DISKS, "cp box.img disk2.qcow2; tar czf {0} ./*"),
-    "format 2, one disk in a directory": ('{"provider": "libvirt", "disks": [{"path": "./disks/a.img"}]}', "mkdir disks; mv box.img disks/a.img; tar czf {0} ./*"),
-}  # fmt: skip
+    "format 2, one disk in a directory": (
+        '{"provider": "libvirt", "disks": [{"path": "./disks/a.img"}]}',
+        "mkdir disks; mv box.img disks/a.img; tar czf {0} ./*",
+    ),
+}
 
 
 def box_of(tmp_path: Path, metadata: str, how: str, form: str = "qcow2", file: str = "box.img") -> Path:
@@ -182,7 +212,10 @@ def test_a_box_is_opened_as_vagrant_does(tmp_path: Path, metadata: str, how: str
         ('{"provider": "libvirt"}', "does not say that box.img is qcow2"),
         ('{"provider": "libvirt", "format": "qcow2", "virtual_size": true}', "does not say"),
         ('{"provider": "libvirt", "format": "raw", "virtual_size": 1}', "does not say"),
-        ('{"provider": "libvirt", "disks": [{"path": "none.img"}]}', r"its disk 'none\.img' is not in the box"),
+        (
+            '{"provider": "libvirt", "disks": [{"path": "none.img"}]}',
+            r"its disk 'none\.img' is not in the box",
+        ),
         ('{"provider": "libvirt", "disks": [{"path": "../box.img"}]}', "is not in the box"),
         ('{"provider": "libvirt", "disks": [{"path": "Vagrantfile"}]}', "is no qcow2"),
         ('{"provider": "libvirt", "disks": ["box.img"]}', "is no list of disks"),
@@ -218,7 +251,9 @@ OVF_1, OVF_2 = "http://schemas.dmtf.org/ovf/envelope/1", "http://schemas.dmtf.or
 
 
 def ova(tmp_path: Path, description: str, *, disk_name: str = "a disk.vmdk", more: str = "") -> Path:
-    """Write an OVA as ovftool does (DSP0243, 5.3): ustar, the description first, then the manifest, then the files in their order."""
+    """Write an OVA as ovftool does (DSP0243, 5.3): ustar, the description first, then the manifest, then the
+    files in their order.
+    """
     place = tmp_path / "ova"
     disk(tmp_path, "vmdk", f"ova/{disk_name}")
     (place / "vm.ovf").write_text(description)
@@ -227,9 +262,13 @@ def ova(tmp_path: Path, description: str, *, disk_name: str = "a disk.vmdk", mor
     return tmp_path / "vm.ova"
 
 
-@pytest.mark.parametrize(("number", "controller"), [("6", Controller.PVSCSI), ("5", Controller.IDE), ("20", Controller.IDE)])
+@pytest.mark.parametrize(
+    ("number", "controller"), [("6", Controller.PVSCSI), ("5", Controller.IDE), ("20", Controller.IDE)]
+)
 @pytest.mark.parametrize("namespace", [OVF_1, OVF_2])
-def test_an_ova_has_its_disk_where_its_description_says(tmp_path: Path, namespace: str, number: str, controller: Controller) -> None:
+def test_an_ova_has_its_disk_where_its_description_says(
+    tmp_path: Path, namespace: str, number: str, controller: Controller
+) -> None:
     file = ova(tmp_path, OVF.format(namespace, "a%20disk.vmdk", number))
     assert recognise(file) == "ova"
     unpacked = opens(file, tmp_path)
@@ -243,8 +282,12 @@ def test_an_ova_may_compress_its_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["ISO-8859-1", "windows-1252", "UTF-16", "UTF-8", "utf-8"])
 def test_an_ovf_is_in_the_encoding_that_it_says(tmp_path: Path, encoding: str) -> None:
-    text = OVF.format(OVF_1, "d.vmdk", "6").replace("<?xml version=\"1.0\"?>", f'<?xml version="1.0" encoding="{encoding}"?><!-- Gerät -->')
-    file = ova(tmp_path, text, disk_name="d.vmdk", more=f"iconv -f UTF-8 -t {encoding} vm.ovf > x; mv x vm.ovf")
+    text = OVF.format(OVF_1, "d.vmdk", "6").replace(
+        '<?xml version="1.0"?>', f'<?xml version="1.0" encoding="{encoding}"?><!-- Gerät -->'
+    )
+    file = ova(
+        tmp_path, text, disk_name="d.vmdk", more=f"iconv -f UTF-8 -t {encoding} vm.ovf > x; mv x vm.ovf"
+    )
     assert opens(file, tmp_path).controller is Controller.PVSCSI
 
 
@@ -255,17 +298,24 @@ def test_an_ovf_in_no_encoding_is_said(tmp_path: Path, encoding: str) -> None:
         opens(ova(tmp_path, text, disk_name="d.vmdk"), tmp_path)
 
 
-# as VirtualBox exports OVF 2.0 (untangle's ngfw_isotools-stretch, ova/untangle.ovf.tpl): disks are StorageItems
+# as VirtualBox exports OVF 2.0 (untangle's ngfw_isotools-stretch, ova/untangle.ovf.tpl): disks are
+# StorageItems
 @pytest.mark.parametrize(("number", "controller"), [("6", Controller.PVSCSI), ("20", Controller.IDE)])
 def test_a_disk_may_be_a_storage_item(tmp_path: Path, number: str, controller: Controller) -> None:
     text = OVF.format(OVF_2, "d.vmdk", number)
-    text = text.replace("<Item><rasd:InstanceID>9", "<StorageItem><rasd:InstanceID>9").replace("17</rasd:ResourceType></Item>", "17</rasd:ResourceType></StorageItem>")
+    text = text.replace("<Item><rasd:InstanceID>9", "<StorageItem><rasd:InstanceID>9").replace(
+        "17</rasd:ResourceType></Item>", "17</rasd:ResourceType></StorageItem>"
+    )
     assert "<StorageItem>" in text
     assert "</StorageItem>" in text
-    assert opens(ova(tmp_path, text.replace("ovf:/disk/", "/disk/"), disk_name="d.vmdk"), tmp_path).controller is controller
+    assert (
+        opens(ova(tmp_path, text.replace("ovf:/disk/", "/disk/"), disk_name="d.vmdk"), tmp_path).controller
+        is controller
+    )
 
 
-# Image Factory 1.1.16, imagefactory_plugins/ovfcommon/ovfcommon.py (RHEVOVFDescriptor, RHEVOVFPackage): what RHEL Atomic Host's *.rhevm.ova is
+# Image Factory 1.1.16, imagefactory_plugins/ovfcommon/ovfcommon.py (RHEVOVFDescriptor, RHEVOVFPackage): what
+# RHEL Atomic Host's *.rhevm.ova is
 OVIRT = """<ovf:Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
  xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData" ovf:version="0.9">
 <References><File ovf:href="img/vol" ovf:id="vol" ovf:size="1"/></References>
@@ -276,8 +326,17 @@ img/vol</rasd:HostResource></Item></Section></Content></ovf:Envelope>
 """
 
 
-@pytest.mark.parametrize(("interface", "controller"), [(' ovf:disk-interface="VirtIO"', Controller.VIRTIO), (' ovf:disk-interface="IDE"', Controller.IDE), ("", Controller.IDE)])
-def test_the_disk_of_an_ovirt_domain_is_among_its_images(tmp_path: Path, interface: str, controller: Controller) -> None:
+@pytest.mark.parametrize(
+    ("interface", "controller"),
+    [
+        (' ovf:disk-interface="VirtIO"', Controller.VIRTIO),
+        (' ovf:disk-interface="IDE"', Controller.IDE),
+        ("", Controller.IDE),
+    ],
+)
+def test_the_disk_of_an_ovirt_domain_is_among_its_images(
+    tmp_path: Path, interface: str, controller: Controller
+) -> None:
     disk(tmp_path, "qcow2", "d/images/img/vol")
     (tmp_path / "d/images/img/vol.meta").write_text("DOMAIN=x\nEOF\n")
     (tmp_path / "d/master/vms/tpl").mkdir(parents=True)
@@ -292,7 +351,11 @@ def test_an_ovf_names_files_as_seen_from_its_own_directory(tmp_path: Path) -> No
     (tmp_path / "d/appliance/appliance.ovf").write_text(OVF.format(OVF_1, "disk1.vmdk", "6"))
     # and macOS' zip puts attributes beside everything
     (tmp_path / "d/__MACOSX/appliance").mkdir(parents=True)
-    for attributes in ("__MACOSX/appliance/._appliance.ovf", "__MACOSX/appliance/._disk1.vmdk", "appliance/._appliance.ovf"):
+    for attributes in (
+        "__MACOSX/appliance/._appliance.ovf",
+        "__MACOSX/appliance/._disk1.vmdk",
+        "appliance/._appliance.ovf",
+    ):
         (tmp_path / "d" / attributes).write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ")
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for path in sorted((tmp_path / "d").rglob("*")):
@@ -301,7 +364,9 @@ def test_an_ovf_names_files_as_seen_from_its_own_directory(tmp_path: Path) -> No
 
 
 def test_a_xenservers_export_is_said(tmp_path: Path) -> None:
-    """xen-api, ocaml/xapi/xva.ml (xml_filename): ova.xml, then the disks' pieces, of which the first looks like a disk."""
+    """xen-api, ocaml/xapi/xva.ml (xml_filename): ova.xml, then the disks' pieces, of which the first looks
+    like a disk.
+    """
     disk(tmp_path, "raw", "d/Ref:4/00000000")
     (tmp_path / "d/ova.xml").write_text("<value/>")
     run("tar", "cf", tmp_path / "x.xva", "ova.xml", "Ref:4", cwd=tmp_path / "d")
@@ -373,7 +438,9 @@ def test_an_archive_with_two_images_says_which(tmp_path: Path) -> None:
         ("box.img", tarfile.CHRTYPE, "is not in the box"),
     ],
 )
-def test_a_hostile_archive_writes_nothing_elsewhere(tmp_path: Path, name: str, kind: bytes, said: str) -> None:
+def test_a_hostile_archive_writes_nothing_elsewhere(
+    tmp_path: Path, name: str, kind: bytes, said: str
+) -> None:
     secret = tmp_path / "secret.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", secret, "1M")
     with tarfile.open(tmp_path / "x.box", "w:gz") as tar:
@@ -388,7 +455,11 @@ def test_a_hostile_archive_writes_nothing_elsewhere(tmp_path: Path, name: str, k
     work.mkdir(parents=True)
     with pytest.raises(BuildError, match=said), opened(tmp_path / "x.box", work, Firmware.UEFI, TCG):
         pass
-    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before and not path.is_relative_to(tmp_path / "w")] == []
+    assert [
+        path
+        for path in sorted(tmp_path.rglob("*"))
+        if path not in before and not path.is_relative_to(tmp_path / "w")
+    ] == []
     assert all(path.parent == work for path in work.rglob("*"))
 
 
@@ -432,7 +503,9 @@ def test_packed_for_ever_is_too_often(tmp_path: Path) -> None:
         opens(inner, tmp_path)
 
 
-@pytest.mark.parametrize("pack", [["xz", "-q"], ["zstd", "-q", "--rm"], ["gzip"], ["bzip2"]], ids=["xz", "zst", "gz", "bz2"])
+@pytest.mark.parametrize(
+    "pack", [["xz", "-q"], ["zstd", "-q", "--rm"], ["gzip"], ["bzip2"]], ids=["xz", "zst", "gz", "bz2"]
+)
 def test_half_a_download_is_said(tmp_path: Path, pack: list[str]) -> None:
     file = tmp_path / "disk.img"
     file.write_bytes(bytes(510) + b"\x55\xaa" + os.urandom(1 << 20))
@@ -459,7 +532,9 @@ def test_an_ovf_with_entities_is_refused(tmp_path: Path) -> None:
 def test_a_vmdk_that_is_a_description_is_no_disk(tmp_path: Path) -> None:
     place = tmp_path / "ova"
     place.mkdir()
-    (place / "d.vmdk").write_text(f'# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 2048 FLAT "{raw(tmp_path)}" 0\n')
+    (place / "d.vmdk").write_text(
+        f'# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 2048 FLAT "{raw(tmp_path)}" 0\n'
+    )
     (place / "vm.ovf").write_text(OVF.format(OVF_1, "d.vmdk", "6"))
     run("tar", "cf", tmp_path / "vm.ova", "vm.ovf", "d.vmdk", cwd=place)
     with pytest.raises(BuildError, match="no disk image that is known here"):
@@ -484,12 +559,17 @@ def test_what_is_no_image_is_said(tmp_path: Path) -> None:
 def test_an_image_that_reads_from_elsewhere_is_refused(tmp_path: Path) -> None:
     secret = raw(tmp_path)
     overlay = tmp_path / "overlay.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", overlay], check=True)
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", overlay], check=True
+    )
     with pytest.raises(BuildError, match="it reads from"), opened(overlay, tmp_path, Firmware.UEFI, TCG):
         pass
     # a sparse vmdk's header with a description of a flat one
     flat = tmp_path / "flat.vmdk"
-    text = f'# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 2048 FLAT "{secret}" 0\n'
+    text = (
+        '# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 2048'
+        f' FLAT "{secret}" 0\n'
+    )
     header = bytearray(512)
     header[0:8] = b"KDMV\x01\x00\x00\x00"
     header[28:36] = (1).to_bytes(8, "little")
@@ -500,14 +580,28 @@ def test_an_image_that_reads_from_elsewhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_whole_image_is_opened_as_it_is(tmp_path: Path) -> None:
-    for file in (raw(tmp_path), converted(tmp_path, "qcow2"), converted(tmp_path, "vmdk", "-o", "subformat=streamOptimized")):
+    for file in (
+        raw(tmp_path),
+        converted(tmp_path, "qcow2"),
+        converted(tmp_path, "vmdk", "-o", "subformat=streamOptimized"),
+    ):
         with opened(file, tmp_path, Firmware.UEFI, TCG) as (unpacked, installed):
             assert (unpacked.disk, installed) == (file, False)
 
 
 def test_an_unknown_criterion_lists_the_known_ones(tmp_path: Path) -> None:
     done = CliRunner().invoke(
-        app, ["test", str(raw(tmp_path)), "--ref", "debian/12/x86_64/atomic-host", "--criteria", "x", "--store", str(tmp_path)]
+        app,
+        [
+            "test",
+            str(raw(tmp_path)),
+            "--ref",
+            "debian/12/x86_64/atomic-host",
+            "--criteria",
+            "x",
+            "--store",
+            str(tmp_path),
+        ],
     )
     assert isinstance(done.exception, UsageError)
     assert "there is no criterion x" in done.exception.message
@@ -515,7 +609,9 @@ def test_an_unknown_criterion_lists_the_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", criteria.required(atomic=True, installer=True))
-def test_every_name_that_a_verdict_has_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_every_name_that_a_verdict_has_can_be_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     class BegunError(Exception):
         pass
 
@@ -523,13 +619,23 @@ def test_every_name_that_a_verdict_has_can_be_asked_for(tmp_path: Path, monkeypa
         raise BegunError
 
     monkeypatch.setattr("imagebuild.tools.accelerator.probe", begin)
-    where = ["--ref", "debian/12/x86_64/atomic-host", "--criteria", f"containers-run,{name}", "--store", str(tmp_path)]
+    where = [
+        "--ref",
+        "debian/12/x86_64/atomic-host",
+        "--criteria",
+        f"containers-run,{name}",
+        "--store",
+        str(tmp_path),
+    ]
     iso = tmp_path / "x.iso"
     iso.write_bytes(bytes(32769) + b"CD001".ljust(4096, b"\0"))
     assert isinstance(CliRunner().invoke(app, ["test", str(iso), *where]).exception, BegunError)
     refused = CliRunner().invoke(app, ["test", str(raw(tmp_path)), *where]).exception
     if name == criteria.INSTALLS:
         assert isinstance(refused, UsageError)
-        assert refused.message == "installer-media-boots-and-installs is asked of installer ISOs only, and disk.img is raw"
+        assert (
+            refused.message
+            == "installer-media-boots-and-installs is asked of installer ISOs only, and disk.img is raw"
+        )
     else:
         assert isinstance(refused, BegunError)

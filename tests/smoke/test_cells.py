@@ -1,4 +1,6 @@
-"""Finished cells are kept as long as nothing they depend on changes; what passes at another try is flaky; waivers expire."""
+"""Finished cells are kept as long as nothing they depend on changes; what passes at another try is flaky;
+waivers expire.
+"""
 
 import os
 import time
@@ -28,15 +30,39 @@ def rig(tmp_path: Path, **changed: Any) -> Rig:
     evidence = tmp_path / "evidence"
     evidence.mkdir(exist_ok=True)
     made = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=evidence, identity="00", cells=tmp_path / "cells",
-    )  # fmt: skip
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.OSTREE,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        evidence=evidence,
+        identity="00",
+        cells=tmp_path / "cells",
+    )
     return replace(made, **changed)
 
 
 def cell(state: State = State.PASSED, reason: str = "") -> Cell:
-    return Cell(criterion="tmp", artifact="a", firmware=Firmware.BIOS, state=state, reason=reason, evidence="tmp.log", seconds=1.0)
+    return Cell(
+        criterion="tmp",
+        artifact="a",
+        firmware=Firmware.BIOS,
+        state=state,
+        reason=reason,
+        evidence="tmp.log",
+        seconds=1.0,
+    )
 
 
 def store(tmp_path: Path, **changed: Any) -> CellStore:
@@ -84,7 +110,10 @@ def test_another_qemu_or_criterion_is_another_key(tmp_path: Path, monkeypatch: p
 
 def test_how_fast_the_guest_runs_is_not(tmp_path: Path) -> None:
     store(tmp_path).keep(cell(), MODULE)
-    assert store(tmp_path, accelerator=Accelerator(name="tcg", slowness=9, reason="x")).find("tmp", MODULE) is not None
+    assert (
+        store(tmp_path, accelerator=Accelerator(name="tcg", slowness=9, reason="x")).find("tmp", MODULE)
+        is not None
+    )
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.ERROR, State.NOT_TESTED])
@@ -151,7 +180,9 @@ def test_what_nobody_has_looked_at_for_long_goes(tmp_path: Path) -> None:
     assert collect(tmp_path / "nothing") == 0
 
 
-WAIVER = Waiver(criterion="tmp", artifact="a*", firmware=None, who="Ada", why="bug 1", until="2030-01-01", expired=False)
+WAIVER = Waiver(
+    criterion="tmp", artifact="a*", firmware=None, who="Ada", why="bug 1", until="2030-01-01", expired=False
+)
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.FLAKY, State.NOT_TESTED, State.ERROR])
@@ -161,7 +192,9 @@ def test_a_waiver_says_who_why_and_until_when(state: State) -> None:
     assert all(word in found.reason for word in ("Ada", "bug 1", "2030-01-01", "broken", str(state)))
 
 
-@pytest.mark.parametrize("changed", [{"expired": True}, {"criterion": "other"}, {"artifact": "b*"}, {"firmware": Firmware.UEFI}])
+@pytest.mark.parametrize(
+    "changed", [{"expired": True}, {"criterion": "other"}, {"artifact": "b*"}, {"firmware": Firmware.UEFI}]
+)
 def test_other_and_expired_waivers_do_not_count(changed: dict[str, Any]) -> None:
     found = waived(cell(State.FAILED, "broken"), [replace(WAIVER, **changed)])
     assert found.state is State.FAILED

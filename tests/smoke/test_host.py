@@ -12,7 +12,10 @@ from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.tools.ssh import Answer
 
 # sudo 1.8.20 of Fedora 26, and one of today
-SUDO = ("sudo: unable to resolve host smoke-1234\n", "sudo: unable to resolve host smoke-1234: Name or service not known\n")
+SUDO = (
+    "sudo: unable to resolve host smoke-1234\n",
+    "sudo: unable to resolve host smoke-1234: Name or service not known\n",
+)
 SAID = Answer(status=1, output="", complaint="error: No space left\n", seconds=0.1)
 
 
@@ -45,7 +48,10 @@ def test_what_a_program_printed_is_its_own(sudo: str) -> None:
     fine = host(Answer(status=0, output="1777\n", complaint=sudo, seconds=0.1))
     assert (fine.succeeds("stat", "/tmp"), fine.run("stat", "/tmp").complaint) == ("1777\n", "")
     # a terminal has both in one stream
-    assert host(Answer(status=0, output=f"{sudo}1777\n", complaint="", seconds=0.1)).succeeds("stat", "/tmp") == "1777\n"
+    assert (
+        host(Answer(status=0, output=f"{sudo}1777\n", complaint="", seconds=0.1)).succeeds("stat", "/tmp")
+        == "1777\n"
+    )
     # what was no word of sudo's stays, and so does what the host's user was told
     later = f"1777\n{sudo}"
     assert host(Answer(status=0, output=later, complaint="", seconds=0.1)).succeeds("stat", "/tmp") == later
@@ -59,10 +65,16 @@ def test_a_failure_without_words_of_its_own_tells_what_was_printed() -> None:
 
 
 def test_lists_of_packages_are_only_counted_in_the_log(tmp_path: Path) -> None:
-    """`rpm-ostree status --json` of 2018.7: each deployment has its whole package list (base-commit-meta, rpmostree.rpmdb.pkglist)."""
+    """`rpm-ostree status --json` of 2018.7: each deployment has its whole package list (base-commit-meta,
+    rpmostree.rpmdb.pkglist).
+    """
     packages = [[f"package-{number}", "0", "1.0", "1.fc26", "x86_64"] for number in range(400)]
     deployments = [
-        {"checksum": "ab" * 32, "booted": not number, "base-commit-meta": {"version": "26.1", "rpmostree.rpmdb.pkglist": packages}}
+        {
+            "checksum": "ab" * 32,
+            "booted": not number,
+            "base-commit-meta": {"version": "26.1", "rpmostree.rpmdb.pkglist": packages},
+        }
         for number in range(2)
     ]
     text = json.dumps({"deployments": deployments})
@@ -77,7 +89,9 @@ def test_lists_of_packages_are_only_counted_in_the_log(tmp_path: Path) -> None:
     assert "ab" * 32 in shown
 
 
-@pytest.mark.parametrize("text", ["{not JSON " * 300, "[" + "x" * 5000, "line\n" * 1000, '{"short": [' + "1," * 50 + "1]}"])
+@pytest.mark.parametrize(
+    "text", ["{not JSON " * 300, "[" + "x" * 5000, "line\n" * 1000, '{"short": [' + "1," * 50 + "1]}"]
+)
 def test_other_answers_are_logged_as_they_are(tmp_path: Path, text: str) -> None:
     host(Answer(status=0, output=text, complaint="", seconds=0.1), tmp_path / "log").run("x")
     assert text in (tmp_path / "log").read_text()

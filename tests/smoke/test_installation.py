@@ -1,4 +1,6 @@
-"""A medium is driven as a person would: its menu is waited for wherever it is shown, keys are pressed, and what does not react is said."""
+"""A medium is driven as a person would: its menu is waited for wherever it is shown, keys are pressed, and
+what does not react is said.
+"""
 
 import time
 from collections.abc import Callable
@@ -23,7 +25,9 @@ from imagebuild.tools.qemu import Kernel, Machine, Places, command_line
 from tests.smoke.test_boot import HALTED
 from tests.tools.test_anaconda_log import F29, written
 
-PLAN = Plan(title="Install unattended", keys=("home", "u", "ret"), shown=("Install unattended", "Install Demo"))
+PLAN = Plan(
+    title="Install unattended", keys=("home", "u", "ret"), shown=("Install unattended", "Install Demo")
+)
 MENU = Picture(width=1, rows=tuple(bytes((row, 0, 0)) for row in range(100)))
 COUNTING = Picture(width=1, rows=(*MENU.rows[:96], *(b"\1\1\1",) * 4))
 BLANK = Picture(width=1, rows=(b"\0\0\0",) * 100)
@@ -33,8 +37,9 @@ GRUB_ON_SERIAL = "\x1b[05;03H Install Demo 26 \x1b[06;03H*Test this media"
 
 @dataclass
 class FakeMachine:
-    """A machine whose console, text screen and picture are functions of the time; `reacts`: to which press of its keys the menu
-    reacts."""
+    """A machine whose console, text screen and picture are functions of the time; `reacts`: to which press of
+    its keys the menu reacts.
+    """
 
     serial: Path
     console_at: Callable[[float], str] = lambda _: ""
@@ -60,7 +65,9 @@ class FakeMachine:
         return self.now < self.off
 
     def console(self) -> str:
-        self.serial.with_name("anaconda.log").write_text("".join(line for when, line in self.log if when <= self.now))
+        self.serial.with_name("anaconda.log").write_text(
+            "".join(line for when, line in self.log if when <= self.now)
+        )
         return self.console_at(self.now)
 
     def screen_text(self) -> str:
@@ -134,7 +141,8 @@ def start(machine: Any, plan: Plan = PLAN) -> None:
     [
         # isolinux' vesamenu.c32: graphics, and a countdown that changes a line each second
         ({"picture_at": lambda now: BLANK if now < 5 else MENU if int(now) % 2 else COUNTING}, 5 + installation.SETTLED_SECONDS),
-        # menu.c32, and GRUB under BIOS: the text screen; SeaBIOS' own text before is no menu, however long it stands
+        # menu.c32, and GRUB under BIOS: the text screen; SeaBIOS' own text before is no menu, however long it
+        # stands
         ({"text_at": after(8, " Install Demo 26", "SeaBIOS\nBooting from DVD/CD..."), "picture_at": always(MENU)}, 8),
         # GRUB under UEFI: the firmware's console is the serial one, too, but it does not read a key there
         ({"console_at": after(4, GRUB_ON_SERIAL, "BdsDxe: starting Boot0001"), "picture_at": always(MENU)}, 4),
@@ -144,7 +152,9 @@ def start(machine: Any, plan: Plan = PLAN) -> None:
         ({"picture_at": lambda now: MENU if now > 9 else Picture(width=1, rows=(bytes((int(now * 10), 0, 0)),) * 99 + (b"\3\3\3",))}, 9),
     ],
 )  # fmt: skip
-def test_the_menu_is_waited_for_wherever_it_is_shown(shows: dict[str, Any], earliest: float, tmp_path: Path, clock: Clock) -> None:
+def test_the_menu_is_waited_for_wherever_it_is_shown(
+    shows: dict[str, Any], earliest: float, tmp_path: Path, clock: Clock
+) -> None:
     machine = clock(FakeMachine(tmp_path / "serial.log", **shows))
     start(machine)
     assert machine.pressed == ["home", "u", "ret"]
@@ -158,7 +168,9 @@ def test_our_own_menu_is_typed_on_the_serial_console(tmp_path: Path, clock: Cloc
     assert (machine.typed, machine.pressed) == (["u"], [])
 
 
-def test_what_does_not_read_the_serial_console_gets_its_keys_from_the_keyboard(tmp_path: Path, clock: Clock) -> None:
+def test_what_does_not_read_the_serial_console_gets_its_keys_from_the_keyboard(
+    tmp_path: Path, clock: Clock
+) -> None:
     """A kernel that speaks there, and a GRUB that is shown there by UEFI alone."""
     machine = clock(FakeMachine(tmp_path / "serial.log", console_at=always(GRUB_ON_SERIAL), reacts=2))
     start(machine, Plan(title="x", keys=("u",), shown=PLAN.shown, typed="u", heard=True))
@@ -171,8 +183,14 @@ def test_nothing_is_pressed_where_the_entry_starts_by_itself(tmp_path: Path, clo
     assert (machine.pressed, machine.now) == ([], 0.0)
 
 
-@pytest.mark.parametrize("shows", [{"console_at": always(GRUB_ON_SERIAL)}, {"picture_at": always(MENU)}], ids=["console", "picture"])
-def test_a_menu_that_loses_keys_while_it_is_drawn_gets_them_again(shows: dict[str, Any], tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    "shows",
+    [{"console_at": always(GRUB_ON_SERIAL)}, {"picture_at": always(MENU)}],
+    ids=["console", "picture"],
+)
+def test_a_menu_that_loses_keys_while_it_is_drawn_gets_them_again(
+    shows: dict[str, Any], tmp_path: Path, clock: Clock
+) -> None:
     machine = clock(FakeMachine(tmp_path / "serial.log", reacts=4, **shows))
     start(machine)
     assert machine.pressed == 4 * ["home", "u", "ret"]
@@ -188,8 +206,12 @@ def test_a_menu_that_comes_after_the_keys_gets_them_again(tmp_path: Path, clock:
 
 
 def test_keys_that_were_kept_for_the_menu_may_have_started_the_entry(tmp_path: Path, clock: Clock) -> None:
-    """Seen under UEFI: pressed at the logo, taken by the menu as it came, and all was over before anything more was read."""
-    machine = FakeMachine(tmp_path / "serial.log", picture_at=always(MENU), log=[(13.0, written(F29)[0])], off=14.0)
+    """Seen under UEFI: pressed at the logo, taken by the menu as it came, and all was over before anything
+    more was read.
+    """
+    machine = FakeMachine(
+        tmp_path / "serial.log", picture_at=always(MENU), log=[(13.0, written(F29)[0])], off=14.0
+    )
     machine.console_at = lambda _: "BdsDxe: starting Boot0001" + (GRUB_ON_SERIAL if machine.pressed else "")
     # the menu read them at once, and nothing is read for the second press
     machine.drives_read = lambda: (3 << 20) + (8 << 20) * min(machine.presses, 1)  # type: ignore[method-assign]  # a machine of its own
@@ -205,7 +227,9 @@ def test_keys_that_were_kept_for_the_menu_may_have_started_the_entry(tmp_path: P
         ({"off": 3.0}, "the machine went off before the boot menu came"),
     ],
 )  # fmt: skip
-def test_a_menu_that_does_not_come_or_react_is_said(shows: dict[str, Any], message: str, tmp_path: Path, clock: Clock) -> None:
+def test_a_menu_that_does_not_come_or_react_is_said(
+    shows: dict[str, Any], message: str, tmp_path: Path, clock: Clock
+) -> None:
     with pytest.raises(InstallationError, match=message):
         start(clock(FakeMachine(tmp_path / "serial.log", **shows)))
 
@@ -254,7 +278,9 @@ def test_an_installation_is_followed_by_anacondas_log_alone(word: str, tmp_path:
         ({"log": logged(*written(F29[:3]), "06:13:00,1 CRIT anaconda:anaconda: exception: Traceback (most recent call last):#012\n")}, "Anaconda gave up"),
     ],
 )  # fmt: skip
-def test_an_installation_that_ends_too_early_is_no_installation(more: dict[str, Any], message: str, tmp_path: Path, clock: Clock) -> None:
+def test_an_installation_that_ends_too_early_is_no_installation(
+    more: dict[str, Any], message: str, tmp_path: Path, clock: Clock
+) -> None:
     machine = clock(FakeMachine(tmp_path / "serial.log", **{"log": logged(*written(F29[:5])), **more}))
     with pytest.raises(InstallationError, match=message) as caught:
         followed(machine, tmp_path)
@@ -274,7 +300,9 @@ def test_a_medium_that_never_speaks_is_given_up(tmp_path: Path, clock: Clock) ->
 # --- the plan, from the medium ----------------------------------------------------------------------------------------------
 
 
-def test_a_medium_without_a_menu_or_an_entry_does_not_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_medium_without_a_menu_or_an_entry_does_not_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "x.iso"
 
     def broken(image: Path, work: Path) -> dict[Firmware, Any]:
@@ -289,7 +317,9 @@ def test_a_medium_without_a_menu_or_an_entry_does_not_install(tmp_path: Path, mo
         plan_keys(bench(file, Firmware.UEFI))
 
 
-def test_how_the_entry_was_started_is_in_the_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_the_entry_was_started_is_in_the_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(image: Path, work: Path) -> dict[Firmware, Any]:
         raise BuildError("no menu here")
 
@@ -304,7 +334,9 @@ def test_how_the_entry_was_started_is_in_the_evidence(tmp_path: Path, monkeypatc
     assert installation.main_log(tmp_path) == "anaconda.log"
     monkeypatch.setattr(installation, "plan_keys", lambda _: PLAN)
     assert installation._plan_with_evidence(bench(), tmp_path) is PLAN
-    assert (tmp_path / "menu.txt").read_text() == "the unattended entry 'Install unattended' is started by home u ret\n"
+    assert (
+        tmp_path / "menu.txt"
+    ).read_text() == "the unattended entry 'Install unattended' is started by home u ret\n"
 
 
 def test_a_kernel_that_qemu_starts_is_no_installation_from_the_medium(tmp_path: Path) -> None:
@@ -313,7 +345,9 @@ def test_a_kernel_that_qemu_starts_is_no_installation_from_the_medium(tmp_path: 
         installation.install(direct, tmp_path / "disk", tmp_path)
 
 
-def test_a_host_without_the_tools_is_not_the_mediums_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_the_tools_is_not_the_mediums_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing(image: Path, work: Path) -> dict[Firmware, Any]:
         raise MissingToolError("the program xorriso is not installed")
 

@@ -1,4 +1,6 @@
-"""A journey's legs: each gone once, in the order they need each other; a leg that fails leaves what comes after it untested."""
+"""A journey's legs: each gone once, in the order they need each other; a leg that fails leaves what comes
+after it untested.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -99,7 +101,12 @@ class Transport(FakeTransport):
 
     def __init__(self, world: World) -> None:
         super().__init__(
-            HEALTHY | {"systemctl show": "ActiveState=active\n", "podman volume inspect": "/volume\n", "cat /volume/file": "kept\n"}
+            HEALTHY
+            | {
+                "systemctl show": "ActiveState=active\n",
+                "podman volume inspect": "/volume\n",
+                "cat /volume/file": "kept\n",
+            }
         )
         self._world = world
 
@@ -113,7 +120,9 @@ class Transport(FakeTransport):
         if words == ["cat", "/run/imagebuild-initramfs"]:
             return replace(DONE, output=MARKS[here] + "\n") if here in MARKS else replace(DONE, status=1)
         if words[:2] == ["test", "-e"]:
-            return replace(DONE, status=0 if words[2] in self._world.etc[here] or words[2].startswith("/var/") else 1)
+            return replace(
+                DONE, status=0 if words[2] in self._world.etc[here] or words[2].startswith("/var/") else 1
+            )
         return super().run(argv, stdin=stdin, timeout=timeout)
 
 
@@ -141,7 +150,13 @@ def test_every_leg_is_gone_once(tmp_path: Path) -> None:
     assert journey.older_on_upgraded().booted.commit == COMMIT
     assert journey.upgraded().booted.commit == NEXT
     back = journey.rolled_back()
-    assert (back.booted.commit, back.before, back.after, back.var, back.volume) == (COMMIT, True, False, True, "kept")
+    assert (back.booted.commit, back.before, back.after, back.var, back.volume) == (
+        COMMIT,
+        True,
+        False,
+        True,
+        "kept",
+    )
     assert journey.forward().booted.commit == NEXT
     assert world.boots == ["x-upgraded", "x-rolled-back", "x-forward", "x-back"]
     assert "# rollback, by ostree admin" in (tmp_path / "journey.log").read_text()
@@ -158,7 +173,10 @@ def test_a_fresh_host_goes_back_and_on(tmp_path: Path) -> None:
 def test_a_leg_that_fails_fails_for_its_own_criterion_only(tmp_path: Path) -> None:
     world = World(broken="upgrade")
     journey = journey_in(world, tmp_path)
-    with pytest.raises(NotTestedError, match="did not get that far: ostree admin: the upgrade ended with 1: error: no space left"):
+    with pytest.raises(
+        NotTestedError,
+        match="did not get that far: ostree admin: the upgrade ended with 1: error: no space left",
+    ):
         journey.rolled_back()
     for _ in range(2):
         with pytest.raises(AssertionError, match="the upgrade ended with 1"):
@@ -202,7 +220,9 @@ def test_a_reboot_that_was_none_is_caught(tmp_path: Path, monkeypatch: pytest.Mo
         journey.upgraded()
 
 
-def test_a_rig_that_breaks_on_the_way_is_no_failure_of_the_next_criterion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rig_that_breaks_on_the_way_is_no_failure_of_the_next_criterion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journey = journey_in(World(), tmp_path)
 
     def break_down(*_: object) -> str:
@@ -218,17 +238,28 @@ def test_a_rig_that_breaks_on_the_way_is_no_failure_of_the_next_criterion(tmp_pa
 def test_the_tests_own_units_are_no_failed_ones_of_the_host(tmp_path: Path) -> None:
     journey = journey_in(World(), tmp_path)
     transport: Any = journey.host.transport
-    listing = "".join(f"{unit} loaded failed failed x\n" for unit in (CONTAINER_UNIT, SYSTEM_UNIT, "boot.mount"))
+    listing = "".join(
+        f"{unit} loaded failed failed x\n" for unit in (CONTAINER_UNIT, SYSTEM_UNIT, "boot.mount")
+    )
     transport.answers["systemctl list-units"] = listing
     transport.answers["systemctl show"] = "ActiveState=failed\n"
     stop = journey.upgraded()
     assert stop.failed_units == ("boot.mount",)
-    assert stop.units == {CONTAINER_UNIT: "failed", SYSTEM_UNIT: "failed"}, "criteria of their own ask for these"
+    assert stop.units == {
+        CONTAINER_UNIT: "failed",
+        SYSTEM_UNIT: "failed",
+    }, "criteria of their own ask for these"
 
 
 def test_which_initramfs_runs_is_seen_at_every_stop(tmp_path: Path) -> None:
     journey = journey_in(World(), tmp_path)
-    stops = (journey.start(), journey.upgraded(), journey.rolled_back(), journey.forward(), journey.older_on_upgraded())
+    stops = (
+        journey.start(),
+        journey.upgraded(),
+        journey.rolled_back(),
+        journey.forward(),
+        journey.older_on_upgraded(),
+    )
     assert [each.initramfs for each in stops] == ["", "next", "", "next", ""]
     fresh = journey_in(World(), tmp_path)
     assert fresh.older_on_fresh().initramfs == "older"
@@ -241,5 +272,7 @@ def test_a_reason_is_not_only_its_first_line(tmp_path: Path) -> None:
         raise AssertionError("`x` ended with 1: warning: slow\nerror: no space left")
 
     journey.rolled_back = fails  # type: ignore[method-assign,assignment]  # a leg that fails with more than one line
-    with pytest.raises(NotTestedError, match="get that far: `x` ended with 1: warning: slow error: no space left"):
+    with pytest.raises(
+        NotTestedError, match="get that far: `x` ended with 1: warning: slow error: no space left"
+    ):
         journey.forward()

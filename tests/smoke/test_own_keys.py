@@ -1,4 +1,6 @@
-"""A host's own keys, and no others, are asked about the release: by the real ostree, against a real server, with real signatures."""
+"""A host's own keys, and no others, are asked about the release: by the real ostree, against a real server,
+with real signatures.
+"""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -7,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.smoke.criteria.test_upgrade_keys import test_the_images_own_keys_verify_the_release as criterion
+from imagebuild.smoke.criteria.test_upgrade_keys import (
+    test_the_images_own_keys_verify_the_release as criterion,
+)
 from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedError
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.own_keys import pull_with_own_keys
@@ -31,9 +35,13 @@ class Here:
         words = list(argv[3:])
         if words[0] == "cat":
             told = words[1].startswith("/etc/ostree/remotes.d") and self.remote
-            return Answer(status=0 if told else 1, output=self.remote if told else "", complaint="", seconds=0.0)
+            return Answer(
+                status=0 if told else 1, output=self.remote if told else "", complaint="", seconds=0.0
+            )
         done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=60)
-        return Answer(status=done.returncode, output=done.stdout.decode(), complaint=done.stderr.decode(), seconds=0.0)
+        return Answer(
+            status=done.returncode, output=done.stdout.decode(), complaint=done.stderr.decode(), seconds=0.0
+        )
 
 
 @dataclass
@@ -45,11 +53,17 @@ class World:
 
     def host(self, *settings: str) -> Host:
         lines = "".join(f"{each}\n" for each in settings)
-        return Host(transport=Here(f'[remote "{NAME}"]\nurl=https://example.org/x\n{lines}'), commands=OstreeHost(), slowness=1.0)
+        return Host(
+            transport=Here(f'[remote "{NAME}"]\nurl=https://example.org/x\n{lines}'),
+            commands=OstreeHost(),
+            slowness=1.0,
+        )
 
     def pull(self, host: Host, release: Release | None = None) -> Answer:
         self.releases.publish(release or self.releases.candidate)
-        return pull_with_own_keys(host, f"{NAME}:{REF}", self.url, place=str(self.work / "keys"), repo=str(self.work / "host"))
+        return pull_with_own_keys(
+            host, f"{NAME}:{REF}", self.url, place=str(self.work / "keys"), repo=str(self.work / "host")
+        )
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +82,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 repo.sign(commit, fingerprint, homedir)
     (tmp_path / "host").mkdir()
     (tmp_path / "served").mkdir()
-    releases = Releases(tmp_path / "served", tmp_path / "source", REF, Release(commit=commit, version="1.1"), None)
+    releases = Releases(
+        tmp_path / "served", tmp_path / "source", REF, Release(commit=commit, version="1.1"), None
+    )
     with offering(tmp_path / "served", lambda _: releases) as offers:
-        yield World(work=tmp_path, url=f"http://127.0.0.1:{offers.ports[80]}/repo", releases=releases, keys=keys)
+        yield World(
+            work=tmp_path, url=f"http://127.0.0.1:{offers.ports[80]}/repo", releases=releases, keys=keys
+        )
 
 
 def test_the_right_key_is_enough_and_a_wrong_one_is_said(world: World) -> None:
     right = world.pull(world.host("gpg-verify=true", f"gpgkeypath={world.keys['right']}"))
     assert right.status == 0, right.complaint
-    for settings in (("gpg-verify=true", f"gpgkeypath={world.keys['wrong']}"), (f"gpgkeypath={world.keys['wrong']}",), ()):
+    for settings in (
+        ("gpg-verify=true", f"gpgkeypath={world.keys['wrong']}"),
+        (f"gpgkeypath={world.keys['wrong']}",),
+        (),
+    ):
         wrong = world.pull(world.host(*settings))
         assert wrong.status != 0
         assert "public key" in wrong.complaint or "GPG" in wrong.complaint, wrong.complaint
@@ -88,13 +110,20 @@ def test_the_right_key_is_enough_and_a_wrong_one_is_said(world: World) -> None:
 def test_a_keyring_of_the_remote_counts(world: World) -> None:
     for name, fits in (("wrong", False), ("right", True)):
         ring = world.work / "host" / f"{NAME}.trustedkeys.gpg"
-        subprocess.run(["gpg", "--batch", "--yes", "--output", ring, "--dearmor", world.keys[name]], check=True)
+        subprocess.run(
+            ["gpg", "--batch", "--yes", "--output", ring, "--dearmor", world.keys[name]], check=True
+        )
         assert (world.pull(world.host("gpg-verify=true")).status == 0) is fits
         ring.unlink()
 
 
 def test_neither_the_summary_nor_a_proxy_of_the_real_server_is_asked(world: World) -> None:
-    settings = ("gpg-verify=true", "gpg-verify-summary=true", "proxy=http://127.0.0.1:1", f"gpgkeypath={world.keys['right']}")
+    settings = (
+        "gpg-verify=true",
+        "gpg-verify-summary=true",
+        "proxy=http://127.0.0.1:1",
+        f"gpgkeypath={world.keys['right']}",
+    )
     answer = world.pull(world.host(*settings))
     assert answer.status == 0, answer.complaint
 
@@ -117,5 +146,3 @@ def test_who_checks_no_signatures_has_no_keys_to_be_asked() -> None:
         criterion(unchecked, EXPECTED, pull)
     with pytest.raises(AssertionError, match="has no remote"):
         criterion(Host(transport=Here(""), commands=OstreeHost()), EXPECTED, pull)
-
-

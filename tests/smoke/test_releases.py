@@ -1,4 +1,6 @@
-"""What guests find at the test's server: releases made of the candidate, a registry, packages; real repositories, real TLS, real RPMs."""
+"""What guests find at the test's server: releases made of the candidate, a registry, packages; real
+repositories, real TLS, real RPMs.
+"""
 
 import hashlib
 import io
@@ -42,7 +44,9 @@ def candidate(tmp_path: Path) -> tuple[Path, str]:
         tar.addfile(link)
     staged = repo.commit_tree(archive, [])
     metadata = {"version": "1.2", "rpmostree.inputhash": "x", "ostree.composefs.digest.v0": "stale"}
-    second = repo.commit(staged, REF, parent=commit, metadata=metadata, subject="linked", timestamp=1_700_000_100)
+    second = repo.commit(
+        staged, REF, parent=commit, metadata=metadata, subject="linked", timestamp=1_700_000_100
+    )
     return tmp_path / "source", second
 
 
@@ -60,7 +64,9 @@ def test_releases_are_made_of_the_candidate(tmp_path: Path, candidate: tuple[Pat
     assert own.read(following.commit, "usr/lib/os-release") == b"ID=test\nIMAGEBUILD_TEST=1.2.next\n"
     assert own.read(following.commit, "usr/share/data") == b"ID=test\n"
     assert own.metadata(following.commit) == {"version": "1.2.next", "rpmostree.inputhash": "x"}
-    assert own.timestamp(releases.older.commit) < own.timestamp(candidate[1]) < own.timestamp(following.commit)
+    assert (
+        own.timestamp(releases.older.commit) < own.timestamp(candidate[1]) < own.timestamp(following.commit)
+    )
     assert own.parent(releases.after_older.commit) == releases.older.commit
     # nothing was copied
     assert len(list((tmp_path / "work" / "repo" / "objects").rglob("*.filez"))) <= 4
@@ -107,17 +113,25 @@ def test_a_registry_answers_as_its_specification_says(tmp_path: Path) -> None:
         assert requests.get(base, verify=trust, timeout=5).status_code == 200
         answer = requests.get(f"{base}{oci.REPOSITORY}/manifests/{oci.TAG}", verify=trust, timeout=5)
         assert answer.headers["Content-Type"] == oci.MANIFEST
-        assert answer.headers["Docker-Content-Digest"] == f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+        assert (
+            answer.headers["Docker-Content-Digest"] == f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+        )
         manifest = answer.json()
         for part in (manifest["config"], *manifest["layers"]):
-            blob = requests.get(f"{base}{oci.REPOSITORY}/blobs/{part['digest']}", verify=trust, timeout=5).content
+            blob = requests.get(
+                f"{base}{oci.REPOSITORY}/blobs/{part['digest']}", verify=trust, timeout=5
+            ).content
             assert (len(blob), f"sha256:{hashlib.sha256(blob).hexdigest()}") == (part["size"], part["digest"])
-        assert requests.head(f"{base}{oci.REPOSITORY}/manifests/2", verify=trust, timeout=5).status_code == 404
+        assert (
+            requests.head(f"{base}{oci.REPOSITORY}/manifests/2", verify=trust, timeout=5).status_code == 404
+        )
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(base, timeout=5)
 
 
-@pytest.mark.parametrize("path", ["/repo/../secret", "/repo/%2e%2e/secret", "/repo/link", "/repo/", "/secret", "/repo//../secret"])
+@pytest.mark.parametrize(
+    "path", ["/repo/../secret", "/repo/%2e%2e/secret", "/repo/link", "/repo/", "/secret", "/repo//../secret"]
+)
 def test_nothing_outside_of_its_directories_is_served(tmp_path: Path, path: str) -> None:
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "repo").mkdir()
@@ -137,7 +151,9 @@ def test_a_package_is_made_with_the_real_tools(tmp_path: Path) -> None:
     parts = Package(PACKAGE)
 
     def asked(name: str, *options: str) -> list[str]:
-        said = subprocess.run(["rpm", "-qp", *options, files[name]], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            ["rpm", "-qp", *options, files[name]], capture_output=True, text=True, check=True
+        ).stdout
         return said.splitlines()
 
     assert asked(PACKAGE, "-l") == [parts.etc, f"/usr/bin/{PACKAGE}"]
@@ -172,7 +188,9 @@ def test_a_system_container_says_how_it_is_started() -> None:
 def with_previous(tmp_path: Path, repo: Path, commit: str, previous: str) -> Releases:
     work = tmp_path / "work"
     work.mkdir()
-    return Releases(work, repo, REF, Release(commit=commit, version="1.2"), Release(commit=previous, version="1.1"))
+    return Releases(
+        work, repo, REF, Release(commit=commit, version="1.2"), Release(commit=previous, version="1.1")
+    )
 
 
 def test_hosts_walk_the_history_of_the_candidate_itself(tmp_path: Path, candidate: tuple[Path, str]) -> None:
@@ -185,21 +203,31 @@ def test_hosts_walk_the_history_of_the_candidate_itself(tmp_path: Path, candidat
         releases.publish(releases.after_older)
         host = Repo.ensure(tmp_path / "host")
         url = f"http://127.0.0.1:{offers.ports[80]}/repo"
-        for argv in (("remote", "add", "--no-gpg-verify", "r", url), ("pull", "--commit-metadata-only", "--depth=1", "r", REF)):
+        for argv in (
+            ("remote", "add", "--no-gpg-verify", "r", url),
+            ("pull", "--commit-metadata-only", "--depth=1", "r", REF),
+        ):
             subprocess.run(["ostree", f"--repo={host.path}", *argv], check=True)
         assert host.metadata(parent)["version"] == "1.1"
 
 
-def test_a_candidate_that_was_composed_in_an_empty_repository_hides_the_release_before(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+def test_a_candidate_that_was_composed_in_an_empty_repository_hides_the_release_before(
+    tmp_path: Path, candidate: tuple[Path, str]
+) -> None:
     repo, commit = candidate
     orphan, _ = succession.relative(Repo(repo), commit, version="1.3", parent=None, timestamp=1_700_000_300)
     releases = with_previous(tmp_path, repo, orphan, commit)
-    assert releases.lost == f"the history of {orphan} does not lead to {commit}, the release before: {orphan} has no parent"
+    assert (
+        releases.lost
+        == f"the history of {orphan} does not lead to {commit}, the release before: {orphan} has no parent"
+    )
     # what else is to be tested needs a way back all the same
     assert Repo(tmp_path / "work" / "repo").parent(releases.after_older.commit) == commit
 
 
-def test_commits_between_two_releases_are_walked_and_missed(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+def test_commits_between_two_releases_are_walked_and_missed(
+    tmp_path: Path, candidate: tuple[Path, str]
+) -> None:
     repo, commit = candidate
     previous = Repo(repo).parent(commit)
     assert previous is not None
@@ -220,14 +248,20 @@ def test_a_history_is_not_walked_for_ever() -> None:
 
     walked, end = history.between(parent, "0" * 64, "f" * 64)
     assert (len(asked), end) == (history.DEPTH, f"{history.DEPTH:064x}")
-    assert history.ending("0" * 64, "f" * 64, walked, there=True).endswith("the release before: it is not among the last 400")
+    assert history.ending("0" * 64, "f" * 64, walked, there=True).endswith(
+        "the release before: it is not among the last 400"
+    )
     # damaged ones may go in a circle
     assert history.between(lambda commit: commit, "0" * 64, "f" * 64) == ([], "0" * 64)
 
 
 def test_without_a_release_before_nothing_is_lost(tmp_path: Path, candidate: tuple[Path, str]) -> None:
     releases = make(tmp_path, candidate)
-    assert (releases.lost, releases.older.version, releases.after_older.version) == ("", "1.2.older", "1.2.later")
+    assert (releases.lost, releases.older.version, releases.after_older.version) == (
+        "",
+        "1.2.older",
+        "1.2.later",
+    )
 
 
 # --- the release before -----------------------------------------------------------------------------------------------
@@ -235,7 +269,12 @@ def test_without_a_release_before_nothing_is_lost(tmp_path: Path, candidate: tup
 
 def config_of(repo: Path) -> TreeConfig:
     return TreeConfig(
-        url=f"file://{repo}", allow_unsigned=True, osname="o", remote="r", update_url="https://example.org/x", update_gpg_key="/usr/x"
+        url=f"file://{repo}",
+        allow_unsigned=True,
+        osname="o",
+        remote="r",
+        update_url="https://example.org/x",
+        update_gpg_key="/usr/x",
     )
 
 
@@ -268,7 +307,9 @@ def test_a_release_that_is_not_there_any_more_is_no_first_release(candidate: tup
 
 
 def test_the_commits_between_two_releases_come_along(tmp_path: Path, candidate: tuple[Path, str]) -> None:
-    """Nightlies between two releases: nothing of their trees is pulled, but hosts of the test, and of the release, walk over them."""
+    """Nightlies between two releases: nothing of their trees is pulled, but hosts of the test, and of the
+    release, walk over them.
+    """
     repo, middle = candidate
     previous = Repo(repo).parent(middle)
     latest, _ = succession.relative(Repo(repo), middle, version="1.3", parent=middle, timestamp=1_700_000_300)
@@ -297,12 +338,17 @@ def test_the_commits_between_two_releases_come_along(tmp_path: Path, candidate: 
     assert store.has(middle)
 
 
-def test_a_release_that_is_not_in_the_history_is_said_at_the_plan(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+def test_a_release_that_is_not_in_the_history_is_said_at_the_plan(
+    tmp_path: Path, candidate: tuple[Path, str]
+) -> None:
     repo, commit = candidate
     orphan, _ = succession.relative(Repo(repo), commit, version="1.3", parent=None, timestamp=1_700_000_300)
     found = release_before(config_of(repo), Pin(ref=REF, commit=orphan), given=commit)
     assert found.pin == Pin(ref=REF, commit=commit)
-    assert (found.between, found.lost) == ((), f"the history of {orphan} does not lead to {commit}, the release before: {orphan} has no parent")
+    assert (found.between, found.lost) == (
+        (),
+        f"the history of {orphan} does not lead to {commit}, the release before: {orphan} has no parent",
+    )
     previous = Repo(repo).parent(commit)
     assert previous is not None
     latest, _ = succession.relative(Repo(repo), commit, version="1.4", parent=commit, timestamp=1_700_000_400)
@@ -311,7 +357,9 @@ def test_a_release_that_is_not_in_the_history_is_said_at_the_plan(tmp_path: Path
     assert gone.lost.endswith(f"{commit} is not in the repository")
 
 
-def test_a_commit_between_that_nobody_signed_holds_nothing_up(tmp_path: Path, candidate: tuple[Path, str]) -> None:
+def test_a_commit_between_that_nobody_signed_holds_nothing_up(
+    tmp_path: Path, candidate: tuple[Path, str]
+) -> None:
     """Hosts that check signatures cannot walk over it: a criterion says so, and everything else is tested."""
     repo, middle = candidate
     previous = Repo(repo).parent(middle)
@@ -322,7 +370,9 @@ def test_a_commit_between_that_nobody_signed_holds_nothing_up(tmp_path: Path, ca
         gpg.export_key(homedir, key, tmp_path / "key.asc")
         for commit in (previous, latest):
             Repo(repo).sign(commit, key, homedir)
-    checked = config_of(repo).model_copy(update={"allow_unsigned": False, "gpg_keys": [str(tmp_path / "key.asc")]})
+    checked = config_of(repo).model_copy(
+        update={"allow_unsigned": False, "gpg_keys": [str(tmp_path / "key.asc")]}
+    )
     store = Repo.ensure(tmp_path / "store")
     store.pull(Remote(url=f"file://{repo}", keys=(tmp_path / "key.asc",), verify=True), latest)
     pull_commit(tmp_path, Pin(ref=REF, commit=previous), checked, store.path, (middle,))

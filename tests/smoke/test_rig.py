@@ -69,7 +69,9 @@ def host(*given: Answer, dead: str = "") -> Host:
 # --- whose fault it is that nothing is answered ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("complaint", [BANNER, REFUSED, "kex_exchange_identification: Connection closed by remote host"])
+@pytest.mark.parametrize(
+    "complaint", [BANNER, REFUSED, "kex_exchange_identification: Connection closed by remote host"]
+)
 def test_a_program_that_ssh_did_not_get_in_to_run_is_begun_again(complaint: str) -> None:
     one = host(answer(255, complaint), answer(255, complaint), answer(0))
     assert one.run("date").status == 0
@@ -110,7 +112,9 @@ def test_a_programs_own_status_255_is_an_answer() -> None:
 
 def test_an_artifact_that_the_rig_could_not_boot_is_an_error() -> None:
     with pytest.raises(RigError, match="cannot start"):
-        boots.test_artifact_boots(Boot(host=None, expected=EXPECTED, problem="QEMU cannot start", phases={}, rig=True))
+        boots.test_artifact_boots(
+            Boot(host=None, expected=EXPECTED, problem="QEMU cannot start", phases={}, rig=True)
+        )
 
 
 # --- guests ---------------------------------------------------------------------------------------------------------------
@@ -128,7 +132,9 @@ class FakeRunning:
     alive: bool = True
 
     def __post_init__(self) -> None:
-        self.meter = Meter(lambda: {"1": (self.now[0] * self.busy, self.now[0] * self.waits)}, lambda: self.now[0])
+        self.meter = Meter(
+            lambda: {"1": (self.now[0] * self.busy, self.now[0] * self.waits)}, lambda: self.now[0]
+        )
         self.places = SimpleNamespace(serial=self.serial)
 
     def console(self) -> str:
@@ -165,10 +171,24 @@ class Machines:
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])
         monkeypatch.setattr(time, "sleep", self._sleep)
         self.rig = Rig(
-            disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a",
-            firmware=Firmware.BIOS, commit="c", version="1", refspec="r", user="u", cores=2, host_kind=HostKind.OSTREE, memory=1,
-            storage="s", update_url="u", accelerator=Accelerator(name="tcg", slowness=10, reason=""), evidence=tmp_path,
-        )  # fmt: skip
+            disk=Path("/none"),
+            disk_format="raw",
+            controller=Controller.VIRTIO,
+            login=Login.CLOUD_INIT,
+            artifact="a",
+            firmware=Firmware.BIOS,
+            commit="c",
+            version="1",
+            refspec="r",
+            user="u",
+            cores=2,
+            host_kind=HostKind.OSTREE,
+            memory=1,
+            storage="s",
+            update_url="u",
+            accelerator=Accelerator(name="tcg", slowness=10, reason=""),
+            evidence=tmp_path,
+        )
         self.guest = Guest(self.rig, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
         monkeypatch.setattr(self.guest._shell, "run", self.answers.run)
         monkeypatch.setattr(self.guest._shell, "drop", lambda: None)
@@ -185,7 +205,9 @@ class Machines:
         self.started[-1].alive = False
 
 
-def test_a_boot_that_hung_is_started_again_once_and_that_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boot_that_hung_is_started_again_once_and_that_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machines = Machines(tmp_path, monkeypatch, HUNG, UP)
     assert not machines.guest.power_on().problem
     assert [running.alive for running in machines.started] == [False, True]
@@ -198,7 +220,9 @@ def test_a_boot_that_hung_is_started_again_once_and_that_is_noted(tmp_path: Path
     assert machines.guest.consoles() == "console 1"
 
 
-def test_a_boot_that_hangs_twice_is_an_error_of_the_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boot_that_hangs_twice_is_an_error_of_the_rig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machines = Machines(tmp_path, monkeypatch, HUNG, HUNG, UP)
     watched = machines.guest.power_on()
     assert watched.rig
@@ -215,7 +239,8 @@ def test_a_reboot_that_the_rig_spoils_is_no_failure(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("given", "rig_"), [(answer(255, BANNER), True), (answer(255, "u@127.0.0.1: Permission denied (publickey)."), False)]
+    ("given", "rig_"),
+    [(answer(255, BANNER), True), (answer(255, "u@127.0.0.1: Permission denied (publickey)."), False)],
 )
 def test_who_is_not_let_in_and_who_does_not_get_that_far(
     given: Answer, rig_: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -227,7 +252,9 @@ def test_who_is_not_let_in_and_who_does_not_get_that_far(
     assert watched.rig is rig_
 
 
-def test_a_guest_that_is_woken_and_does_not_answer_is_an_error_of_the_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_is_woken_and_does_not_answer_is_an_error_of_the_rig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machines = Machines(tmp_path, monkeypatch, UP)
     machines.guest.power_on()
     machines.guest.pause()
@@ -273,7 +300,9 @@ def test_a_program_is_waited_for_as_long_as_something_happens(
 # --- installations --------------------------------------------------------------------------------------------------------
 
 
-def test_an_installation_that_hung_is_begun_again_with_a_new_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evidence, disk = tmp_path / "evidence", tmp_path / "disk.qcow2"
     evidence.mkdir()
     tries: list[bool] = []
@@ -288,7 +317,9 @@ def test_an_installation_that_hung_is_begun_again_with_a_new_disk(tmp_path: Path
         return {"off": 1.0}
 
     monkeypatch.setattr(installation, "_install", install)
-    bench = Bench(iso=Path("x.iso"), firmware=Firmware.BIOS, accelerator=Accelerator(name="tcg", slowness=1, reason=""))
+    bench = Bench(
+        iso=Path("x.iso"), firmware=Firmware.BIOS, accelerator=Accelerator(name="tcg", slowness=1, reason="")
+    )
     assert installation.install(bench, disk, evidence) == {"off": 1.0}
     assert tries == [False, True]
     assert (evidence / "serial-hung.log").read_text() == "console False"
@@ -303,6 +334,8 @@ def test_an_installation_that_hung_is_begun_again_with_a_new_disk(tmp_path: Path
         (Problem(text="x"), False, InstallationError),
     ],
 )  # fmt: skip
-def test_whose_fault_an_installation_is(problem: Problem, again: bool, error: type[Exception], tmp_path: Path) -> None:
+def test_whose_fault_an_installation_is(
+    problem: Problem, again: bool, error: type[Exception], tmp_path: Path
+) -> None:
     running: Any = FakeRunning(tmp_path / "serial.log")
     assert type(installation._gave_up(running, problem, tmp_path, again=again)) is error

@@ -13,7 +13,9 @@ from tests.fakes import EXPECTED
 
 def cloud_config(place: Path) -> dict[str, list[list[str]]]:
     message = email.message_from_string((place / "seed" / "user-data").read_text())
-    (text,) = [str(part.get_payload()) for part in message.walk() if part.get_content_type() == "text/cloud-config"]
+    (text,) = [
+        str(part.get_payload()) for part in message.walk() if part.get_content_type() == "text/cloud-config"
+    ]
     found: dict[str, list[list[str]]] = json.loads(text.removeprefix("#cloud-config\n"))
     return found
 

@@ -1,4 +1,6 @@
-"""What becomes of an installation in which the rig broke: it is tried once more, and is never the medium's failure."""
+"""What becomes of an installation in which the rig broke: it is tried once more, and is never the medium's
+failure.
+"""
 
 import json
 from pathlib import Path
@@ -18,7 +20,11 @@ from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
 from tests.stages.test_release import TREE
 
-BUSY, BROKE, WRONG = RigError(f"{STARVED}: of 900 s …"), RigError("QEMU failed with exit status 1"), InstallationError("a bad medium")
+BUSY, BROKE, WRONG = (
+    RigError(f"{STARVED}: of 900 s …"),
+    RigError("QEMU failed with exit status 1"),
+    InstallationError("a bad medium"),
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,11 @@ BUSY, BROKE, WRONG = RigError(f"{STARVED}: of 900 s …"), RigError("QEMU failed
     ],
 )  # fmt: skip
 def test_a_rig_that_broke_is_no_failure_of_the_medium(
-    ends: tuple[Exception | None, ...], state: str, quiet: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ends: tuple[Exception | None, ...],
+    state: str,
+    quiet: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left, waited = list(ends), list[int]()
 
@@ -45,9 +55,17 @@ def test_a_rig_that_broke_is_no_failure_of_the_medium(
     monkeypatch.setattr(installation, "install", install)
     monkeypatch.setattr(load, "wait_for_quiet", waited.append)
     iso = IsoImage(
-        file=tmp_path / "x.iso", name="x.iso", backend="live", volume_id="X", commit="c", md5="", unattended=True, treeinfo=tmp_path / "t",
-        size=1, sha256="",
-    )  # fmt: skip
+        file=tmp_path / "x.iso",
+        name="x.iso",
+        backend="live",
+        volume_id="X",
+        commit="c",
+        md5="",
+        unattended=True,
+        treeinfo=tmp_path / "t",
+        size=1,
+        sha256="",
+    )
     accelerator = Accelerator(name="tcg", slowness=1, reason="")
     if state:
         with pytest.raises(CriteriaError):
@@ -55,7 +73,9 @@ def test_a_rig_that_broke_is_no_failure_of_the_medium(
         (cell,) = json.loads((tmp_path / "verdict.json").read_text())
         assert (cell["state"], cell["evidence"]) == (state, "serial.log")
     else:
-        assert install_iso(tmp_path, TREE, iso, Firmware.BIOS, 64, SmokeConfig(user="u"), accelerator).phases == {"off": 1.0}
+        assert install_iso(
+            tmp_path, TREE, iso, Firmware.BIOS, 64, SmokeConfig(user="u"), accelerator
+        ).phases == {"off": 1.0}
     assert (left, len(waited)) == ([], quiet)
     assert (tmp_path / "evidence" / "try-1").exists() == (len(ends) == 2)
     assert (tmp_path / "evidence" / "serial.log").read_text() == "1 left"

@@ -17,9 +17,19 @@ from tests.tools.ostree.test_repository import FILES, REF, make_commit
 
 BIOS = ((Firmware.BIOS,),)
 TREE = Tree(
-    repo=Path("/repo"), ref="a/b", commit="ab" * 32, version="1.1", arch="x86_64", kernel="6.1", host_kind=HostKind.OSTREE, pretty_name="A",
-    os_id="a", files=1, size=1, timestamp=0,
-)  # fmt: skip
+    repo=Path("/repo"),
+    ref="a/b",
+    commit="ab" * 32,
+    version="1.1",
+    arch="x86_64",
+    kernel="6.1",
+    host_kind=HostKind.OSTREE,
+    pretty_name="A",
+    os_id="a",
+    files=1,
+    size=1,
+    timestamp=0,
+)
 
 
 def image(tmp_path: Path) -> Image:
@@ -32,12 +42,22 @@ def looked_into(tmp_path: Path, artifact: str = "a.qcow2") -> tuple[Inspection, 
     return (Inspection(artifact=artifact, facts=tmp_path / "facts.json"),)
 
 
-def verdict(tmp_path: Path, state: State, artifact: str = "a.qcow2", names: Sequence[str] = criteria.names()) -> Verdict:
+def verdict(
+    tmp_path: Path, state: State, artifact: str = "a.qcow2", names: Sequence[str] = criteria.names()
+) -> Verdict:
     evidence = tmp_path / "evidence"
     evidence.mkdir(exist_ok=True)
     (evidence / "serial.log").write_text("boot")
     cells = tuple(
-        Cell(criterion=name, artifact=artifact, firmware=Firmware.BIOS, state=state, reason="", evidence="serial.log", seconds=1.0)
+        Cell(
+            criterion=name,
+            artifact=artifact,
+            firmware=Firmware.BIOS,
+            state=state,
+            reason="",
+            evidence="serial.log",
+            seconds=1.0,
+        )
         for name in names
     )
     return Verdict(cells=cells, evidence=evidence)
@@ -46,8 +66,12 @@ def verdict(tmp_path: Path, state: State, artifact: str = "a.qcow2", names: Sequ
 def test_a_tested_image_passes(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    release = admit(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),), BIOS)
-    assert json.loads(release.manifest.read_text())["artifacts"] == [{"artifact": "a.qcow2", "size": 5, "sha256": "0" * 64}]
+    release = admit(
+        out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),), BIOS
+    )
+    assert json.loads(release.manifest.read_text())["artifacts"] == [
+        {"artifact": "a.qcow2", "size": 5, "sha256": "0" * 64}
+    ]
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.ERROR, State.NOT_TESTED, State.FLAKY])
@@ -62,21 +86,39 @@ def test_an_image_nobody_tested_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match="under bios it was not held against a-"):
-        admit(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, "b.qcow2"),), BIOS)
+        admit(
+            out,
+            TREE,
+            (image(tmp_path),),
+            (),
+            looked_into(tmp_path),
+            (verdict(tmp_path, State.PASSED, "b.qcow2"),),
+            BIOS,
+        )
 
 
 def test_an_image_nobody_looked_into_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(BuildError, match="nobody looked into it"):
-        admit(out, TREE, (image(tmp_path),), (), looked_into(tmp_path, "b.qcow2"), (verdict(tmp_path, State.PASSED),), BIOS)
+        admit(
+            out,
+            TREE,
+            (image(tmp_path),),
+            (),
+            looked_into(tmp_path, "b.qcow2"),
+            (verdict(tmp_path, State.PASSED),),
+            BIOS,
+        )
 
 
 @pytest.mark.parametrize("state", [State.PASSED, State.WAIVED, State.NOT_APPLICABLE])
 def test_what_does_not_hold_a_release(tmp_path: Path, state: State) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    assert admit(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),), BIOS).manifest.is_file()
+    assert admit(
+        out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, state),), BIOS
+    ).manifest.is_file()
 
 
 def test_a_firmware_nobody_tried_holds_the_release(tmp_path: Path) -> None:
@@ -84,13 +126,17 @@ def test_a_firmware_nobody_tried_holds_the_release(tmp_path: Path) -> None:
     out.mkdir()
     both = ((Firmware.BIOS, Firmware.UEFI),)
     with pytest.raises(BuildError, match="under uefi it was not held against"):
-        admit(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),), both)
+        admit(
+            out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED),), both
+        )
 
 
 def test_a_criterion_nobody_tested_holds_the_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    some = verdict(tmp_path, State.PASSED, names=[name for name in criteria.names() if name != "containers-run"])
+    some = verdict(
+        tmp_path, State.PASSED, names=[name for name in criteria.names() if name != "containers-run"]
+    )
     with pytest.raises(BuildError, match="not held against containers-run"):
         admit(out, TREE, (image(tmp_path),), (), looked_into(tmp_path), (some,), BIOS)
 
@@ -99,7 +145,11 @@ def test_a_criterion_nobody_tested_holds_the_release(tmp_path: Path) -> None:
     ("files", "links", "asked"),
     [
         # as atomic's own Makefile installs it
-        ({"usr/share/atomic/atomic": b"#!/usr/bin/python3"}, {"usr/bin/atomic": "../share/atomic/atomic"}, True),
+        (
+            {"usr/share/atomic/atomic": b"#!/usr/bin/python3"},
+            {"usr/bin/atomic": "../share/atomic/atomic"},
+            True,
+        ),
         ({"usr/bin/atomic": b"#!/usr/bin/python3"}, {}, True),
         ({}, {"usr/bin/atomic": "../share/atomic/atomic"}, False),
         ({}, {}, False),
@@ -110,13 +160,23 @@ def test_a_host_with_atomic_is_released_when_it_was_asked_through_that_too(
 ) -> None:
     (tmp_path / "work").mkdir()
     repo = Repo.ensure(tmp_path / "repo")
-    commit = make_commit(repo, tmp_path / "work", FILES | files | {"usr/bin/rpm-ostree": b"\x7fELF"}, links=links)
+    commit = make_commit(
+        repo, tmp_path / "work", FILES | files | {"usr/bin/rpm-ostree": b"\x7fELF"}, links=links
+    )
     tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
     assert tree.host_kind is HostKind.RPM_OSTREE
 
     def admitted(names: Sequence[str]) -> None:
         (out := tmp_path / f"out{len(names)}").mkdir()
-        admit(out, tree, (image(tmp_path),), (), looked_into(tmp_path), (verdict(tmp_path, State.PASSED, names=names),), BIOS)
+        admit(
+            out,
+            tree,
+            (image(tmp_path),),
+            (),
+            looked_into(tmp_path),
+            (verdict(tmp_path, State.PASSED, names=names),),
+            BIOS,
+        )
 
     if asked:
         with pytest.raises(BuildError, match=r"it was not held against .*-by-atomic-host"):

@@ -26,16 +26,26 @@ from tests.tools.ostree.test_repository import FILES, REF, make_commit
 GUEST = SmokeConfig(user="debian")
 
 
-@pytest.mark.parametrize("changed", ["smoke/criteria/test_boots.py", "smoke/criteria/plugin.py", "smoke/storage/podman_overlay.py"])
-def test_a_changed_criterion_is_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+@pytest.mark.parametrize(
+    "changed", ["smoke/criteria/test_boots.py", "smoke/criteria/plugin.py", "smoke/storage/podman_overlay.py"]
+)
+def test_a_changed_criterion_is_another_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
     package = tmp_path / "imagebuild"
     shutil.copytree(Path(smoke.__file__).parent.parent, package)
     monkeypatch.setattr(smoke, "__file__", str(package / "stages" / "smoke.py"))
-    before = SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)
-    assert before == SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)
+    before = SmokeSpec(
+        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
+    )
+    assert before == SmokeSpec(
+        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
+    )
     with (package / changed).open("a") as stream:
         stream.write("# changed\n")
-    assert before != SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)
+    assert before != SmokeSpec(
+        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
+    )
 
 
 def test_whatever_the_criteria_use_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,36 +66,72 @@ def test_whatever_the_criteria_use_is_in_the_key(monkeypatch: pytest.MonkeyPatch
 def test_hosts_with_atomic_are_told_by_it_too(tmp_path: Path, there: bool) -> None:
     (tmp_path / "work").mkdir()
     repo = Repo.ensure(tmp_path / "repo")
-    files = FILES | {"usr/bin/rpm-ostree": b"x"} | ({"usr/share/atomic/atomic": b"#!/usr/bin/python3"} if there else {})
+    files = (
+        FILES
+        | {"usr/bin/rpm-ostree": b"x"}
+        | ({"usr/share/atomic/atomic": b"#!/usr/bin/python3"} if there else {})
+    )
     # atomic 1.19, Makefile
     commit = make_commit(repo, tmp_path / "work", files, links={"usr/bin/atomic": "../share/atomic/atomic"})
     tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
     (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    subject = Subject(artifact="a", boot=Unpacked(disk=tmp_path / "disk", format="raw", controller=Controller.VIRTIO))
-    spec = SmokeSpec(firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST)
-    rig = smoke._rig(subject, tree, (), spec, Bench(accelerator=Accelerator(name="tcg", slowness=1, reason="")), tmp_path)
+    subject = Subject(
+        artifact="a", boot=Unpacked(disk=tmp_path / "disk", format="raw", controller=Controller.VIRTIO)
+    )
+    spec = SmokeSpec(
+        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
+    )
+    rig = smoke._rig(
+        subject, tree, (), spec, Bench(accelerator=Accelerator(name="tcg", slowness=1, reason="")), tmp_path
+    )
     ways = [way.name for way in commands_of(rig.host_kind, atomic=rig.atomic)]
     assert ways == ["rpm-ostree", *(["atomic host"] if there else [])]
 
 
-def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, *attempts: tuple[State, str]) -> tuple[State, int, int]:
-    """Run made-up attempts; return how the last one ended, how many there were, and how often it was waited for a quieter machine."""
+def run_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, *attempts: tuple[State, str]
+) -> tuple[State, int, int]:
+    """Run made-up attempts; return how the last one ended, how many there were, and how often it was waited
+    for a quieter machine.
+    """
     left = list(attempts)
     waited: list[int] = []
 
     def once(out: Path, rig: Rig) -> tuple[Cell, ...]:
         assert rig.cells is not None
         state, reason = left.pop(0)
-        cell = Cell(criterion="artifact-boots", artifact="a", firmware=Firmware.BIOS, state=state, reason=reason, evidence="x", seconds=1.0)
+        cell = Cell(
+            criterion="artifact-boots",
+            artifact="a",
+            firmware=Firmware.BIOS,
+            state=state,
+            reason=reason,
+            evidence="x",
+            seconds=1.0,
+        )
         return (CellStore(rig.cells, rig).keep(cell, "imagebuild.smoke.criteria.test_boots"),)
 
     evidence = tmp_path / "evidence"
     evidence.mkdir()
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=evidence,
-    )  # fmt: skip
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.OSTREE,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        evidence=evidence,
+    )
     monkeypatch.setattr(smoke, "_run_once", once)
     monkeypatch.setattr(load, "wait_for_quiet", waited.append)
     monkeypatch.setattr(command, "version", lambda _: "7.2")
@@ -113,18 +159,46 @@ BROKE, BUSY = (State.ERROR, "no connection"), (State.ERROR, f"{STARVED}: of 900 
     ],
 )
 def test_a_rig_that_broke_is_no_try(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, attempts: tuple[tuple[State, str], ...], ends: tuple[State, int, int]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tries: int,
+    attempts: tuple[tuple[State, str], ...],
+    ends: tuple[State, int, int],
 ) -> None:
     assert run_of(tmp_path, monkeypatch, tries, *attempts) == ends
 
 
-def test_what_the_criteria_make_belongs_to_who_runs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_criteria_make_belongs_to_who_runs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
-    )  # fmt: skip
-    cell = Cell(criterion="boots", artifact="a", firmware=Firmware.BIOS, state=State.PASSED, reason="", evidence="serial.log", seconds=1.0)
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.OSTREE,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        evidence=tmp_path,
+    )
+    cell = Cell(
+        criterion="boots",
+        artifact="a",
+        firmware=Firmware.BIOS,
+        state=State.PASSED,
+        reason="",
+        evidence="serial.log",
+        seconds=1.0,
+    )
     left: list[Path] = []
 
     def killed(argv: list[str], *, env: dict[str, str], **_: object) -> str:

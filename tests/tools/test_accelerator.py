@@ -19,7 +19,9 @@ def kernel(tmp_path: Path) -> Path:
     return file
 
 
-def probe(kernel: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float | None], tries: list[str]) -> Accelerator:
+def probe(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float | None], tries: list[str]
+) -> Accelerator:
     def attempt(_: Path, candidate: Accelerator) -> float | None:
         tries.append(candidate.name)
         return seconds[candidate.name]
@@ -50,32 +52,46 @@ def test_no_guest_at_all_is_an_error(kernel: Path, monkeypatch: pytest.MonkeyPat
         probe(kernel, monkeypatch, {"kvm": None, "tcg": None}, [])
 
 
-def test_what_was_measured_is_measured_again_after_a_week(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_is_measured_again_after_a_week(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries: list[str] = []
     first = probe(kernel, monkeypatch, {"kvm": 0.8}, tries)
     assert datetime.now(UTC) - datetime.fromisoformat(first.measured) < timedelta(minutes=1)
     (record,) = (kernel.parent / "cache" / "accelerator").iterdir()
-    for measured, again in ((datetime.now(UTC) - timedelta(days=6), False), (datetime.now(UTC) - timedelta(days=8), True)):
+    for measured, again in (
+        (datetime.now(UTC) - timedelta(days=6), False),
+        (datetime.now(UTC) - timedelta(days=8), True),
+    ):
         record.write_text(json.dumps(asdict(replace(first, measured=measured.isoformat()))))
         before = len(tries)
         probe(kernel, monkeypatch, {"kvm": 0.8}, tries)
         assert (len(tries) > before) is again
 
 
-@pytest.mark.parametrize("text", ['{"name": "kvm", "slowness": 18.2, "reason": "by the clock"}', "{", '{"name": 1}'])
-def test_a_record_without_a_date_or_damaged_is_not_believed(kernel: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ['{"name": "kvm", "slowness": 18.2, "reason": "by the clock"}', "{", '{"name": 1}']
+)
+def test_a_record_without_a_date_or_damaged_is_not_believed(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     probe(kernel, monkeypatch, {"kvm": 0.8}, [])
     (record,) = (kernel.parent / "cache" / "accelerator").iterdir()
     record.write_text(text)
     assert probe(kernel, monkeypatch, {"kvm": 0.6}, []).slowness == 1.0
 
 
-def test_a_busy_machine_does_not_make_the_guest_slow(tmp_path: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for QEMU that works for 0.2 s and sleeps for 1.5 s before its panic: CPU time is what counts."""
+def test_a_busy_machine_does_not_make_the_guest_slow(
+    tmp_path: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for QEMU that works for 0.2 s and sleeps for 1.5 s before its panic: CPU time is what
+    counts.
+    """
     script = tmp_path / accelerator.QEMU
     script.write_text(
-        "#!/usr/bin/python3\nimport sys, time\nwhile time.process_time() < 0.2: pass\ntime.sleep(1.5)\n"
-        "open(sys.argv[-1].removeprefix('file:'), 'w').write('Kernel panic - not syncing: VFS')\ntime.sleep(60)\n"
+        "#!/usr/bin/python3\nimport sys, time\nwhile time.process_time() < 0.2:"
+        " pass\ntime.sleep(1.5)\nopen(sys.argv[-1].removeprefix('file:'), 'w').write('Kernel panic - not"
+        " syncing: VFS')\ntime.sleep(60)\n"
     )
     script.chmod(0o755)
     monkeypatch.setattr(accelerator, "QEMU", str(script))

@@ -1,4 +1,6 @@
-"""Origins behind an authority of their own, a client certificate, a proxy: real TLS, real libostree; and what is said when it does not fit."""
+"""Origins behind an authority of their own, a client certificate, a proxy: real TLS, real libostree; and what
+is said when it does not fit.
+"""
 
 import os
 import ssl
@@ -40,21 +42,35 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
     commit = make_commit(repo, place / "tar", FILES)
     repo.update_summary()
     authority = make_authority(place)
-    return Origin(repo, commit, authority, authority.sign("server", "127.0.0.1"), authority.sign("client", "builder"))
+    return Origin(
+        repo, commit, authority, authority.sign("server", "127.0.0.1"), authority.sign("client", "builder")
+    )
 
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+    ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
 
 def settings(url: str, **changes: object) -> TreeConfig:
     known: dict[str, object] = {
-        "url": url, "allow_unsigned": True, "osname": "os", "remote": "os", "update_url": "https://example.org", "update_gpg_key": "/k",
+        "url": url,
+        "allow_unsigned": True,
+        "osname": "os",
+        "remote": "os",
+        "update_url": "https://example.org",
+        "update_gpg_key": "/k",
         "attempts": 1,
-    }  # fmt: skip
+    }
     return TreeConfig.model_validate(known | changes)
 
 
@@ -120,7 +136,9 @@ def test_a_certificate_that_is_out_of_date_is_said(origin: Origin, tmp_path: Pat
 
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def closed(origin: Origin, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server that lets in whom the authority has signed, in two versions of TLS: they refuse at different times."""
+    """A server that lets in whom the authority has signed, in two versions of TLS: they refuse at different
+    times.
+    """
     context = server_tls(origin.server, clients=origin.authority.file, version=request.param)
     with serving(origin.repo.path, tls=context) as url:
         yield url
@@ -128,15 +146,27 @@ def closed(origin: Origin, request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_a_server_for_clients_with_a_certificate(origin: Origin, closed: str, tmp_path: Path) -> None:
     certificate, key = origin.client
-    pulled(settings(closed, tls={"ca": str(origin.authority.file), "certificate": str(certificate), "key": str(key)}), origin, tmp_path)
+    pulled(
+        settings(
+            closed, tls={"ca": str(origin.authority.file), "certificate": str(certificate), "key": str(key)}
+        ),
+        origin,
+        tmp_path,
+    )
     # and both in one file
     both = tmp_path / "both.pem"
     both.write_text(key.read_text() + certificate.read_text())
     (tmp_path / "again").mkdir()
-    pulled(settings(closed, tls={"ca": str(origin.authority.file), "certificate": str(both)}), origin, tmp_path / "again")
+    pulled(
+        settings(closed, tls={"ca": str(origin.authority.file), "certificate": str(both)}),
+        origin,
+        tmp_path / "again",
+    )
 
 
-def test_a_client_without_a_certificate_is_told_where_it_goes(origin: Origin, closed: str, tmp_path: Path) -> None:
+def test_a_client_without_a_certificate_is_told_where_it_goes(
+    origin: Origin, closed: str, tmp_path: Path
+) -> None:
     with pytest.raises(BuildError, match="cannot reach") as caught:
         stage.pin(settings(closed, tls={"ca": str(origin.authority.file)}), REF)
     assert "tree.tls.certificate" in caught.value.hint
@@ -146,9 +176,13 @@ def test_a_client_without_a_certificate_is_told_where_it_goes(origin: Origin, cl
     assert "tree.tls.certificate" in caught.value.hint
 
 
-def test_a_client_that_the_server_does_not_know_is_told_which_file(origin: Origin, closed: str, tmp_path: Path) -> None:
+def test_a_client_that_the_server_does_not_know_is_told_which_file(
+    origin: Origin, closed: str, tmp_path: Path
+) -> None:
     certificate, key = make_authority(tmp_path, "stranger").sign("stranger-client", "stranger")
-    source = settings(closed, tls={"ca": str(origin.authority.file), "certificate": str(certificate), "key": str(key)})
+    source = settings(
+        closed, tls={"ca": str(origin.authority.file), "certificate": str(certificate), "key": str(key)}
+    )
     with pytest.raises(BuildError, match="cannot reach") as caught:
         stage.pin(source, REF)
     assert f"tree.tls.certificate ({certificate})" in caught.value.hint
@@ -159,7 +193,10 @@ def test_a_client_that_the_server_does_not_know_is_told_which_file(origin: Origi
 
 def encrypted(origin: Origin, tmp_path: Path) -> Path:
     file = tmp_path / "encrypted.key"
-    command.run(["openssl", "pkey", "-in", origin.client[1], "-aes256", "-passout", "pass:secret", "-out", file], quiet=True)
+    command.run(
+        ["openssl", "pkey", "-in", origin.client[1], "-aes256", "-passout", "pass:secret", "-out", file],
+        quiet=True,
+    )
     return file
 
 
@@ -179,7 +216,9 @@ def encrypted(origin: Origin, tmp_path: Path) -> Path:
         ("no key", r"tree\.tls\.key: .* holds no private key"),
     ],
 )
-def test_files_are_looked_at_before_anything_else(origin: Origin, tmp_path: Path, kind: str, complaint: str) -> None:
+def test_files_are_looked_at_before_anything_else(
+    origin: Origin, tmp_path: Path, kind: str, complaint: str
+) -> None:
     certificate, key = origin.client
     damaged = tmp_path / "damaged.pem"
     damaged.write_text("-----BEGIN CERTIFICATE-----\nsecret!\n-----END CERTIFICATE-----\n")
@@ -224,10 +263,16 @@ def test_what_says_nothing_is_refused(changes: dict[str, object], complaint: str
 
 
 def test_a_password_is_not_printed(tmp_path: Path) -> None:
-    text = (ROOT / "configs" / "debian-12.yaml").read_text().replace("tree:\n", "tree:\n  proxy: http://ada:secret@proxy:3128\n", 1)
+    text = (
+        (ROOT / "configs" / "debian-12.yaml")
+        .read_text()
+        .replace("tree:\n", "tree:\n  proxy: http://ada:secret@proxy:3128\n", 1)
+    )
     file = tmp_path / "config.yaml"
     file.write_text(text)
-    with pytest.raises(UsageError, match=r"tree\.proxy: a configuration is no place for a password") as caught:
+    with pytest.raises(
+        UsageError, match=r"tree\.proxy: a configuration is no place for a password"
+    ) as caught:
         configuration.load(file, tmp_path)
     assert "secret" not in caught.value.message
 
@@ -236,29 +281,45 @@ def test_the_doctor_looks_at_the_files(origin: Origin, tmp_path: Path) -> None:
     config = configuration.load(ROOT / "configs" / "fedora-29.yaml", tmp_path)
     for ca, good in ((origin.authority.file, True), (tmp_path / "nothing", False)):
         tree = settings("https://example.org", tls={"ca": str(ca)})
-        (finding,) = (each for each in doctor.release_line(config.model_copy(update={"tree": tree})) if each.what.startswith("TLS"))
+        (finding,) = (
+            each
+            for each in doctor.release_line(config.model_copy(update={"tree": tree}))
+            if each.what.startswith("TLS")
+        )
         assert finding.good is good, finding
 
 
 def test_how_the_server_is_reached_is_nobody_elses_business(origin: Origin) -> None:
     plain = settings("https://example.org")
-    dressed = settings("https://example.org", tls={"ca": str(origin.authority.file)}, proxy="http://proxy:3128")
-    assert dressed.model_dump_json() == plain.model_dump_json(), "it would be in the keys of artifacts, and in what is published"
+    dressed = settings(
+        "https://example.org", tls={"ca": str(origin.authority.file)}, proxy="http://proxy:3128"
+    )
+    assert dressed.model_dump_json() == plain.model_dump_json(), (
+        "it would be in the keys of artifacts, and in what is published"
+    )
 
 
 # --- a proxy ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
-def test_a_proxy_is_asked_by_requests_and_by_libostree(origin: Origin, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_asked_by_requests_and_by_libostree(
+    origin: Origin, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tls = server_tls(origin.server) if kind == "https" else None
-    with serving(origin.repo.path, tls=tls) as url, proxying() as (proxy, seen), proxying() as (other, unseen):
+    with (
+        serving(origin.repo.path, tls=tls) as url,
+        proxying() as (proxy, seen),
+        proxying() as (other, unseen),
+    ):
         # neither another proxy nor none
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
             monkeypatch.setenv(name, other)
         monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
         monkeypatch.setenv("NO_PROXY", "*")
-        source = settings(url, proxy=proxy, **({"tls": {"ca": str(origin.authority.file)}} if tls is not None else {}))
+        source = settings(
+            url, proxy=proxy, **({"tls": {"ca": str(origin.authority.file)}} if tls is not None else {})
+        )
         pinned = stage.pin(source, REF)
         requested = list(seen.asked)
         assert requested, "requests went around the proxy"
@@ -266,12 +327,17 @@ def test_a_proxy_is_asked_by_requests_and_by_libostree(origin: Origin, tmp_path:
         (tmp_path / "out").mkdir()
         stage.pull_tree(tmp_path / "out", pinned, source, tmp_path / "repo")
         assert seen.asked, "libostree went around the proxy"
-        assert all(each.startswith("CONNECT 127.0.0.1:" if kind == "https" else f"{url}/") for each in requested + seen.asked)
+        assert all(
+            each.startswith("CONNECT 127.0.0.1:" if kind == "https" else f"{url}/")
+            for each in requested + seen.asked
+        )
         assert not unseen.asked, "the environment's proxy was asked"
     assert (os.environ["no_proxy"], os.environ["NO_PROXY"]) == ("127.0.0.1,localhost", "*")
 
 
-def test_without_a_configured_proxy_the_environment_says_which(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_configured_proxy_the_environment_says_which(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(origin.repo.path) as url, proxying() as (proxy, seen):
         monkeypatch.setenv("http_proxy", proxy)
         pulled(settings(url), origin, tmp_path)
@@ -287,7 +353,9 @@ def test_a_proxy_that_is_not_there_or_refuses_is_named(origin: Origin, tmp_path:
             stage.pin(settings(f"{kind}://127.0.0.1:9", proxy=proxy), REF)
         assert "tree.proxy" in caught.value.hint
         assert seen.asked
-    remote = Remote(url="http://127.0.0.1:9", keys=(), verify=False, access=Access(proxy="http://127.0.0.1:9"))
+    remote = Remote(
+        url="http://127.0.0.1:9", keys=(), verify=False, access=Access(proxy="http://127.0.0.1:9")
+    )
     with pytest.raises(BuildError, match="cannot fetch from") as caught:
         Repo.ensure(tmp_path / "repo").pull(remote, origin.commit, patience=QUICK)
     assert "tree.proxy" in caught.value.hint

@@ -1,4 +1,6 @@
-"""What Anaconda's log tells: lines as Anaconda and rsyslog write them, by version (imagebuild/tools/anaconda_log.py says from where)."""
+"""What Anaconda's log tells: lines as Anaconda and rsyslog write them, by version
+(imagebuild/tools/anaconda_log.py says from where).
+"""
 
 import pytest
 
@@ -6,7 +8,8 @@ from imagebuild.smoke.installation import COURSE, phase
 from imagebuild.tools import anaconda_log
 from imagebuild.tools.console import fatal_line
 
-# 25 writes through syslog with the logger's name as the program's; 26 to 28 as 25 or as 29; from 29 on all are `anaconda`
+# 25 writes through syslog with the logger's name as the program's; 26 to 28 as 25 or as 29; from 29 on all
+# are `anaconda`
 F25 = (
     ("INFO anaconda:/sbin/anaconda 25.20.9-1", ""),
     ("INFO anaconda:anaconda called with cmdline = ['/sbin/anaconda']", "installer"),
@@ -15,7 +18,10 @@ F25 = (
     ("INFO anaconda:All kickstart %%pre script(s) have been run", "kickstart"),
     ("INFO anaconda:Running Thread: AnaStorageThread (140213)", "kickstart"),
     ("INFO anaconda:Running Thread: AnaInstallThread (140214)", "installation"),
-    ("INFO packaging:executing ostreesetup=<pykickstart.commands.ostreesetup.F21_OSTreeSetup object>", "installation"),
+    (
+        "INFO packaging:executing ostreesetup=<pykickstart.commands.ostreesetup.F21_OSTreeSetup object>",
+        "installation",
+    ),
     ("INFO packaging:ostree admin deploy starting", "deployment"),
     ("INFO packaging:ostree admin deploy complete", "configuration"),
     ("INFO anaconda:Thread Done: AnaInstallThread (140214)", "configuration"),
@@ -32,7 +38,10 @@ F29 = (
     ("INFO anaconda:packaging: ostree pull: Receiving objects: 71% (9876/13884)", "deployment"),
     ("INFO anaconda:anaconda: threading: Thread Done: AnaInstallThread (140214)", "deployment"),
     ("INFO anaconda:anaconda: threading: Running Thread: AnaConfigurationThread (140215)", "configuration"),
-    ("INFO anaconda:anaconda: installation: Queue started: Installed system configuration (1/5)", "configuration"),
+    (
+        "INFO anaconda:anaconda: installation: Queue started: Installed system configuration (1/5)",
+        "configuration",
+    ),
     ("INFO anaconda:anaconda: installation: Task started: Run post installation scripts (13/15)", "scripts"),
     ("INFO anaconda:anaconda: threading: Thread Done: AnaConfigurationThread (140215)", "complete"),
 )
@@ -41,20 +50,38 @@ F40 = (
     ("INFO anaconda:anaconda: kickstart.script: Running kickstart %%pre script(s)", "kickstart"),
     ("INFO anaconda:anaconda: threading: Running Thread: AnaInstallThread (140214)", "installation"),
     (
-        "INFO org.fedoraproject.Anaconda.Modules.Payloads:INFO:anaconda.modules.payloads.payload.rpm_ostree:ostree admin deploy starting",
+        (
+            "INFO org.fedoraproject.Anaconda.Modules.Payloads:INFO:anaconda.modules.payloads.payload.rpm_ostree:ostree"
+            " admin deploy starting"
+        ),
         "deployment",
     ),
-    ("INFO anaconda:anaconda: installation: Queue started: Installed system configuration (10/15)", "configuration"),
+    (
+        "INFO anaconda:anaconda: installation: Queue started: Installed system configuration (10/15)",
+        "configuration",
+    ),
     ("INFO anaconda:anaconda: threading: Thread Done: AnaTaskThread-1 (140216)", "configuration"),
     ("INFO anaconda:anaconda: threading: Thread Done: AnaInstallThread (140214)", "complete"),
 )
 F45 = (
-    ("INFO org.fedoraproject.Anaconda.Boss:INFO:anaconda.modules.boss.boss:The installation has started.", "installation"),
     (
-        "INFO org.fedoraproject.Anaconda.Boss:INFO:anaconda.modules.boss.installation:Queue started: Post installation scripts (3/4)",
+        "INFO org.fedoraproject.Anaconda.Boss:INFO:anaconda.modules.boss.boss:The installation has started.",
+        "installation",
+    ),
+    (
+        (
+            "INFO org.fedoraproject.Anaconda.Boss:INFO:anaconda.modules.boss.installation:Queue started: Post"
+            " installation scripts (3/4)"
+        ),
         "scripts",
     ),
-    ("INFO org.fedoraproject.Anaconda.Boss:INFO:anaconda.modules.boss.boss:The installation has succeeded.", "complete"),
+    (
+        (
+            "INFO org.fedoraproject.Anaconda.Boss:INFO:anaconda.modules.boss.boss:The installation has"
+            " succeeded."
+        ),
+        "complete",
+    ),
 )
 
 
@@ -66,14 +93,17 @@ def written(lines: tuple[tuple[str, str], ...]) -> list[str]:
 @pytest.mark.parametrize("lines", [F25, F29, F40, F45], ids=["25.20.9", "29.24.7", "40.22.3", "45.21"])
 def test_the_phases_of_each_anaconda(lines: tuple[tuple[str, str], ...]) -> None:
     log = written(lines)
-    assert [anaconda_log.phase("".join(log[: number + 1])) for number in range(len(log))] == [reached for _, reached in lines]
+    assert [anaconda_log.phase("".join(log[: number + 1])) for number in range(len(log))] == [
+        reached for _, reached in lines
+    ]
     assert not fatal_line("".join(log), COURSE.fatal)
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        # 25.20.9, exception.py: log.critical of the whole traceback; syslog's name of that level, and rsyslog's of a line end
+        # 25.20.9, exception.py: log.critical of the whole traceback; syslog's name of that level, and
+        # rsyslog's of a line end
         ("CRIT anaconda:Traceback (most recent call last):#012#012  File \"/usr/lib64/python3.5/site-packages/pyanaconda/threads.py\"", "gave up"),
         ("CRIT anaconda:anaconda: exception: Traceback (most recent call last):#012", "gave up"),
         ("INFO anaconda:anaconda: threading: Thread Failed: AnaInstallThread (140214)", "gave up"),

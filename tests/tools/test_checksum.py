@@ -15,7 +15,10 @@ from imagebuild.tools.checksum import Entry, entries_of, hashed, text_of
 from imagebuild.tools.gpg import SignatureError, Signer, signed_payload
 
 A, B = Entry(name="b.iso", size=3, sha256="ab" * 32), Entry(name="a.qcow2", size=12345678901, sha256="0" * 64)
-TEXT = f"# a.qcow2: 12345678901 bytes\nSHA256 (a.qcow2) = {'0' * 64}\n# b.iso: 3 bytes\nSHA256 (b.iso) = {'ab' * 32}\n"
+TEXT = (
+    f"# a.qcow2: 12345678901 bytes\nSHA256 (a.qcow2) = {'0' * 64}\n# b.iso: 3 bytes\nSHA256 (b.iso) ="
+    f" {'ab' * 32}\n"
+)
 USER = "imagebuild test <test@example.org>"
 
 
@@ -83,7 +86,10 @@ def test_tampering_is_seen(signing: tuple[Signer, Path]) -> None:
         (signed + signed, "nothing else"),
         (signed + "-----END PGP SIGNATURE-----\n", "nothing else"),
         (TEXT, "nothing else"),
-        (signed.replace("-----BEGIN PGP SIGNATURE-----\n\n", "-----BEGIN PGP SIGNATURE-----\n\nAAAA"), "CHECKSUM"),
+        (
+            signed.replace("-----BEGIN PGP SIGNATURE-----\n\n", "-----BEGIN PGP SIGNATURE-----\n\nAAAA"),
+            "CHECKSUM",
+        ),
     ):
         with pytest.raises(SignatureError, match=says):
             signed_payload(changed.encode(), [key], what="CHECKSUM")
@@ -91,7 +97,9 @@ def test_tampering_is_seen(signing: tuple[Signer, Path]) -> None:
 
 def test_other_keys_do_not_count(signing: tuple[Signer, Path], tmp_path: Path) -> None:
     signer, _ = signing
-    with gpg.signer("other <other@example.org>", homedir=tmp_path / "home", key_file=None, generate=True) as other:
+    with gpg.signer(
+        "other <other@example.org>", homedir=tmp_path / "home", key_file=None, generate=True
+    ) as other:
         (tmp_path / "other.asc").write_text(other.public_key())
     with pytest.raises(SignatureError, match="another key"):
         signed_payload(signer.clearsign(TEXT).encode(), [tmp_path / "other.asc"], what="CHECKSUM")
@@ -128,7 +136,17 @@ def test_keys_of_files(signing: tuple[Signer, Path], tmp_path: Path) -> None:
     signer, key = signing
     secret = tmp_path / "secret.asc"
     secret.write_text(
-        command.run(["gpg", "--homedir", signer.homedir or "", "--batch", "--armor", "--export-secret-keys", signer.fingerprint])
+        command.run(
+            [
+                "gpg",
+                "--homedir",
+                signer.homedir or "",
+                "--batch",
+                "--armor",
+                "--export-secret-keys",
+                signer.fingerprint,
+            ]
+        )
     )
     with gpg.signer(USER, homedir=None, key_file=secret, generate=False) as other:
         assert other.fingerprint == signer.fingerprint
@@ -139,7 +157,10 @@ def test_keys_of_files(signing: tuple[Signer, Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("y")
     with pytest.raises(SignatureError, match="was changed"):
         gpg.check_detached(tmp_path / "file", tmp_path / "file.sig", [key], what="file")
-    with pytest.raises(BuildError, match="no secret key"), gpg.signer("nobody", homedir=tmp_path / "empty", key_file=None, generate=False):
+    with (
+        pytest.raises(BuildError, match="no secret key"),
+        gpg.signer("nobody", homedir=tmp_path / "empty", key_file=None, generate=False),
+    ):
         pass
 
 
@@ -160,7 +181,20 @@ def test_a_key_with_a_passphrase_signs_again_and_again_while_its_agent_knows_it(
     home.mkdir(mode=0o700)
     (home / "gpg-agent.conf").write_text("allow-preset-passphrase\n")
     gnupg: list[str | Path] = ["gpg", "--homedir", home, "--batch"]
-    command.run([*gnupg, "--pinentry-mode", "loopback", "--passphrase", "geheim", "--quick-generate-key", USER, "rsa2048", "sign", "never"])
+    command.run(
+        [
+            *gnupg,
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "geheim",
+            "--quick-generate-key",
+            USER,
+            "rsa2048",
+            "sign",
+            "never",
+        ]
+    )
     command.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"])
     wanted = functools.partial(gpg.signer, USER, homedir=home, key_file=None, generate=False)
     try:
@@ -173,7 +207,10 @@ def test_a_key_with_a_passphrase_signs_again_and_again_while_its_agent_knows_it(
         for _ in range(2):
             with wanted() as signer:
                 (tmp_path / "key.asc").write_text(signer.public_key())
-                assert signed_payload(signer.clearsign(TEXT).encode(), [tmp_path / "key.asc"], what="x").decode() == TEXT
+                assert (
+                    signed_payload(signer.clearsign(TEXT).encode(), [tmp_path / "key.asc"], what="x").decode()
+                    == TEXT
+                )
     finally:
         command.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"])
 

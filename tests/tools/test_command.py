@@ -69,7 +69,9 @@ def test_everything_ends_at_once_even_what_ignores_the_signal(tmp_path: Path) ->
 
     def stubborn() -> None:
         try:
-            command.run(["sh", "-c", f"trap '' TERM; (trap '' TERM; sleep 60) & touch {ready}; wait; sleep 60"])
+            command.run(
+                ["sh", "-c", f"trap '' TERM; (trap '' TERM; sleep 60) & touch {ready}; wait; sleep 60"]
+            )
         except BuildError as error:
             errors.append(error)
 
@@ -112,7 +114,13 @@ command.end_all(grace=1.5)
 
 @pytest.mark.parametrize(("seconds", "said"), [("0.5", "tidied up\n"), ("60", "")])
 def test_the_end_waits_for_what_is_cancelled_but_not_for_ever(seconds: str, said: str) -> None:
-    finished = subprocess.run([sys.executable, "-c", ENDING.format(seconds=seconds)], capture_output=True, text=True, check=True, timeout=30)
+    finished = subprocess.run(
+        [sys.executable, "-c", ENDING.format(seconds=seconds)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
     assert finished.stdout == said
 
 
@@ -133,25 +141,34 @@ open("{place}/heard", "w").write(" ".join(map(str, map(int, heard))) + " " + str
 
 
 @pytest.mark.parametrize(("seconds", "done"), [(1.5, True), (60, False)])
-def test_a_program_with_patience_alone_hears_of_the_end_and_once(tmp_path: Path, seconds: float, done: bool) -> None:
-    """What it started is not signalled while it cleans up, and killed behind it; others are not waited for as long."""
+def test_a_program_with_patience_alone_hears_of_the_end_and_once(
+    tmp_path: Path, seconds: float, done: bool
+) -> None:
+    """What it started is not signalled while it cleans up, and killed behind it; others are not waited for as
+    long.
+    """
     mark = f"6{os.getpid()}{int(done)}"
     program = PATIENT.format(place=tmp_path, seconds=seconds, helper=mark)
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom imagebuild.tools import command\n"
-        f"patient = command.Process([sys.executable, '-c', {program!r}], patience=4.0)\n"
-        "stubborn = command.Process(['sh', '-c', 'trap \"\" TERM; while :; do sleep 0.1; done'])\n"
-        f"while not Path({str(tmp_path)!r}, 'ready').exists(): time.sleep(0.01)\n"
-        "assert command.patience() == 4.0\nbegun = time.monotonic()\ncommand.end_all(grace=0.5)\nprint(time.monotonic() - begun)\n"
+        "import sys, time\nfrom pathlib import Path\nfrom imagebuild.tools import command\npatient ="
+        f" command.Process([sys.executable, '-c', {program!r}], patience=4.0)\nstubborn ="
+        " command.Process(['sh', '-c', 'trap \"\" TERM; while :; do sleep 0.1; done'])\nwhile not"
+        f" Path({str(tmp_path)!r}, 'ready').exists(): time.sleep(0.01)\nassert command.patience() =="
+        " 4.0\nbegun = time.monotonic()\ncommand.end_all(grace=0.5)\nprint(time.monotonic() - begun)\n"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     assert float(said) < (4 if done else 8)
     assert (tmp_path / "heard").exists() == done
     if done:
         assert (tmp_path / "heard").read_text() == "2 None"
     # a killed group is gone a moment later
     time.sleep(0.2)
-    assert subprocess.run(["pgrep", "-f", f"^sleep {mark}$"], check=False, stdout=subprocess.DEVNULL).returncode == 1
+    assert (
+        subprocess.run(["pgrep", "-f", f"^sleep {mark}$"], check=False, stdout=subprocess.DEVNULL).returncode
+        == 1
+    )
 
 
 def test_without_programs_the_usual_grace_is_all() -> None:

@@ -41,7 +41,10 @@ def test_the_phase_is_the_last_one_that_was_reached(lines: int, phase: str) -> N
         ("grub rescue> ", "GRUB cannot load"),
         ("Boot failed: not a bootable disk", "found nothing to boot"),
         ("BdsDxe: No bootable option or device was found.", "found nothing to boot"),
-        ("Press \x1b[1mESC\x1b[0m in 5 seconds to skip \x1b[1mstartup.nsh\x1b[0m or any other key", "found nothing to boot"),
+        (
+            "Press \x1b[1mESC\x1b[0m in 5 seconds to skip \x1b[1mstartup.nsh\x1b[0m or any other key",
+            "found nothing to boot",
+        ),
         ("   Minimal BASH-like line editing is supported. For the first word, TAB", "GRUB has no menu"),
     ],
 )

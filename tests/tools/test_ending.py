@@ -1,4 +1,6 @@
-"""Whether a guest restarted or switched itself off: QEMU ends in both cases, and says which in its last event."""
+"""Whether a guest restarted or switched itself off: QEMU ends in both cases, and says which in its last
+event.
+"""
 
 import socket
 import threading
@@ -10,9 +12,12 @@ from imagebuild.tools import ending, temporary
 
 # QEMU 10.0, qapi/run-state.json, the example of SHUTDOWN
 SHUTDOWN = (
-    b'{"event": "SHUTDOWN", "data": {"guest": true, "reason": "%s"}, "timestamp": {"seconds": 1267040730, "microseconds": 682951}}\r\n'
+    b'{"event": "SHUTDOWN", "data": {"guest": true, "reason": "%s"}, "timestamp": {"seconds": 1267040730,'
+    b' "microseconds": 682951}}\r\n'
 )
-GREETING = b'{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}}, "capabilities": ["oob"]}}\r\n'
+GREETING = (
+    b'{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}}, "capabilities": ["oob"]}}\r\n'
+)
 CLOCK = b'{"event": "RTC_CHANGE", "data": {"offset": 0}, "timestamp": {"seconds": 1, "microseconds": 1}}\r\n'
 
 
@@ -58,7 +63,9 @@ def test_a_restart_is_told_from_a_power_off(said: tuple[bytes, ...], words: str)
         assert ending.described(listener.reason()) == words
 
 
-def test_a_qemu_that_could_not_start_has_no_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_qemu_that_could_not_start_has_no_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ending, "CONNECT_SECONDS", 0.05)
     listener = ending.Listener(tmp_path / "nothing")
     assert listener.reason() == ""

@@ -10,7 +10,10 @@ from tests import data as tests_data
 DATA = tests_data.DATA / "elf"
 
 
-@pytest.mark.parametrize(("name", "expected"), [("no-note", 1), ("x86-64-baseline", 1), ("x86-64-v2", 2), ("x86-64-v3", 3), ("x86-64-v4", 4)])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("no-note", 1), ("x86-64-baseline", 1), ("x86-64-v2", 2), ("x86-64-v3", 3), ("x86-64-v4", 4)],
+)
 def test_the_level_is_that_of_the_linker(name: str, expected: int) -> None:
     assert isa.level((DATA / name).read_bytes()) == expected
 

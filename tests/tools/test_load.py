@@ -37,7 +37,9 @@ def machine() -> Machine:
         (0.1, 2.0, 100.0),  # a program that waits for something else than a processor
     ],
 )
-def test_a_second_counts_as_much_as_the_program_had_of_it(machine: Machine, ran: float, waited: float, seconds: float) -> None:
+def test_a_second_counts_as_much_as_the_program_had_of_it(
+    machine: Machine, ran: float, waited: float, seconds: float
+) -> None:
     meter = Meter(lambda: machine.threads, lambda: machine.now)
     machine.pass_time(100.0, **{"1": (ran, waited)})
     meter.look()
@@ -65,11 +67,16 @@ def test_where_the_kernel_counts_nothing_nobody_was_held_up(machine: Machine) ->
 
 
 def test_this_kernels_own_count_is_understood() -> None:
-    """Three programs pinned to one processor: whoever is looked at waits longer than it runs (Linux, CONFIG_SCHED_INFO)."""
+    """Three programs pinned to one processor: whoever is looked at waits longer than it runs (Linux,
+    CONFIG_SCHED_INFO).
+    """
     if not read_threads(os.getpid()):
         pytest.skip("this kernel has no /proc/PID/schedstat")
     processor = min(os.sched_getaffinity(0))
-    script = f"import os, time\nos.sched_setaffinity(0, {{{processor}}})\nend = time.time() + 3\nwhile time.time() < end: pass"
+    script = (
+        f"import os, time\nos.sched_setaffinity(0, {{{processor}}})\nend = time.time() + 3\nwhile time.time()"
+        " < end: pass"
+    )
     programs = [command.Process(["/usr/bin/python3", "-c", script]) for _ in range(3)]
     meter = Meter(lambda: read_threads(programs[0].pid))
     for program in programs:
@@ -79,7 +86,9 @@ def test_this_kernels_own_count_is_understood() -> None:
 
 
 @pytest.mark.parametrize(("free", "quiet"), [(0.9, True), (0.2, False)])
-def test_it_is_waited_until_the_machine_is_quieter(free: float, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_waited_until_the_machine_is_quieter(
+    free: float, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     slept: list[float] = []
 

@@ -19,7 +19,9 @@ ARCHIVES = {oci.NAME: oci.busybox_archive, oci.SYSTEM_NAME: oci.system_container
 
 def members(data: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        return {member.name: stream.read() for member in tar if (stream := tar.extractfile(member)) is not None}
+        return {
+            member.name: stream.read() for member in tar if (stream := tar.extractfile(member)) is not None
+        }
 
 
 def packed(files: dict[str, bytes]) -> bytes:
@@ -50,7 +52,10 @@ def without_labels(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def with_short_id(files: dict[str, bytes]) -> dict[str, bytes]:
     (identifier,) = {path.split("/")[0] for path in files if "/" in path}
-    return {path.replace(identifier, "layer"): data.replace(identifier.encode(), b"layer") for path, data in files.items()}
+    return {
+        path.replace(identifier, "layer"): data.replace(identifier.encode(), b"layer")
+        for path, data in files.items()
+    }
 
 
 def with_null_labels(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -60,7 +65,11 @@ def with_null_labels(files: dict[str, bytes]) -> dict[str, bytes]:
 def flat(files: dict[str, bytes]) -> dict[str, bytes]:
     """The layout that archives had before: the layer beside the manifest."""
     (layer,) = [path for path in files if path.endswith("/layer.tar")]
-    kept = {path: data.replace(layer.encode(), b"layer.tar") for path, data in files.items() if "/" not in path and path != "repositories"}
+    kept = {
+        path: data.replace(layer.encode(), b"layer.tar")
+        for path, data in files.items()
+        if "/" not in path and path != "repositories"
+    }
     return {**kept, "layer.tar": files[layer]}
 
 
@@ -102,7 +111,9 @@ def test_the_readers_refuse_what_theirs_refuse(
 def test_each_layer_has_the_directory_that_docker_save_writes() -> None:
     files = members(oci.system_container_archive())
     (identifier,) = {path.split("/")[0] for path in files if "/" in path}
-    assert {path for path in files if "/" in path} == {f"{identifier}/{name}" for name in ("VERSION", "json", "layer.tar")}
+    assert {path for path in files if "/" in path} == {
+        f"{identifier}/{name}" for name in ("VERSION", "json", "layer.tar")
+    }
     assert files[f"{identifier}/VERSION"] == b"1.0"
     legacy = json.loads(files[f"{identifier}/json"])
     assert (legacy["id"], legacy["config"]["Labels"]) == (identifier, {})
@@ -114,10 +125,18 @@ def test_the_real_skopeo_reads_it(tmp_path: Path) -> None:
     archive = tmp_path / "image.tar"
     archive.write_bytes(oci.busybox_archive())
     # a policy of its own: the host's may refuse what is not signed
-    copy = ["skopeo", "copy", "--insecure-policy", f"docker-archive:{archive}:{oci.NAME}", f"dir:{tmp_path / 'copy'}"]
+    copy = [
+        "skopeo",
+        "copy",
+        "--insecure-policy",
+        f"docker-archive:{archive}:{oci.NAME}",
+        f"dir:{tmp_path / 'copy'}",
+    ]
     subprocess.run(copy, check=True, capture_output=True, timeout=60)
     manifest = json.loads((tmp_path / "copy/manifest.json").read_text())
     (layer,) = [data for path, data in members(archive.read_bytes()).items() if path.endswith("/layer.tar")]
     assert manifest["layers"][0]["digest"] == f"sha256:{hashlib.sha256(layer).hexdigest()}"
-    config = json.loads((tmp_path / "copy" / manifest["config"]["digest"].removeprefix("sha256:")).read_text())
+    config = json.loads(
+        (tmp_path / "copy" / manifest["config"]["digest"].removeprefix("sha256:")).read_text()
+    )
     assert config["config"]["Labels"] == {}

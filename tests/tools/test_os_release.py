@@ -1,4 +1,6 @@
-"""os-release by other people's pens. Right values: what systemd's parse_env_file makes of it (src/basic/env-file.c, 259), or says so."""
+"""os-release by other people's pens. Right values: what systemd's parse_env_file makes of it
+(src/basic/env-file.c, 259), or says so.
+"""
 
 from pathlib import Path
 
@@ -47,7 +49,15 @@ def test_a_name_is_read(text: bytes, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"\0" * 1000, bytes(range(256)) * 300, b"PRETTY_NAME", b"\xff\xfeP\0R\0E\0T\0T\0Y\0=\0x\0", b"PRETTY_NAME=\n"]
+    "text",
+    [
+        b"",
+        b"\0" * 1000,
+        bytes(range(256)) * 300,
+        b"PRETTY_NAME",
+        b"\xff\xfeP\0R\0E\0T\0T\0Y\0=\0x\0",
+        b"PRETTY_NAME=\n",
+    ],
 )
 def test_what_has_no_name_is_called_by_its_ref(tmp_path: Path, text: bytes) -> None:
     assert describe(tmp_path, text) == (REF, "linux")

@@ -45,7 +45,8 @@ def test_an_empty_screen_is_no_menu(screen: Picture, blank: bool) -> None:
     ("screen", "like"),
     [
         (MENU, True),
-        (shown(dict.fromkeys(range(20, 60), GREY) | dict.fromkeys(range(60, 70), b"\xff\xff\xff")), True),  # the countdown's line
+        # the countdown's line
+        (shown(dict.fromkeys(range(20, 60), GREY) | dict.fromkeys(range(60, 70), b"\xff\xff\xff")), True),
         (shown({}), False),
         (shown(dict.fromkeys(range(5), GREY)), False),  # what the kernel begins to write
         (shown(dict.fromkeys(range(20, 70), GREY), height=50 + HEIGHT), False),  # another mode
@@ -56,6 +57,9 @@ def test_a_countdown_does_not_make_another_picture(screen: Picture, like: bool) 
     assert screen.like(MENU) is like
 
 
-@pytest.mark.parametrize("data", [b"", b"P6\n", b"P5\n2 2\n255\n0000", b"P6\n64 100\n255\n", b"\x89PNG\r\n", b"P6\n-1 2\n255\n00000000"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"P6\n", b"P5\n2 2\n255\n0000", b"P6\n64 100\n255\n", b"\x89PNG\r\n", b"P6\n-1 2\n255\n00000000"],
+)
 def test_what_is_no_picture_is_none(data: bytes) -> None:
     assert picture.read(data) is None

@@ -18,22 +18,34 @@ KVM = Accelerator(name="kvm", slowness=1.0, reason="test")
 
 @pytest.mark.parametrize("firmware", Firmware)
 @pytest.mark.parametrize("accelerator", [TCG, KVM], ids=lambda each: each.name)
-def test_the_command_line_is_as_it_was(firmware: Firmware, accelerator: Accelerator, request: pytest.FixtureRequest) -> None:
+def test_the_command_line_is_as_it_was(
+    firmware: Firmware, accelerator: Accelerator, request: pytest.FixtureRequest
+) -> None:
     machine = Machine(
-        disk=Path("/w/a,b.qcow2"), controller=Controller.VIRTIO, seed=Path("/w/seed.iso"), firmware=firmware, cores=2, memory=2 << 30,
+        disk=Path("/w/a,b.qcow2"),
+        controller=Controller.VIRTIO,
+        seed=Path("/w/seed.iso"),
+        firmware=firmware,
+        cores=2,
+        memory=2 << 30,
         forward={2222: 22},
-    )  # fmt: skip
+    )
     argv = command_line(machine, accelerator, PLACES, ("/code.fd", "/vars.fd"))
-    check_golden(request, f"qemu-{firmware}-{accelerator.name}.txt", shlex.join(argv).replace(" -", "\n-") + "\n")
+    check_golden(
+        request, f"qemu-{firmware}-{accelerator.name}.txt", shlex.join(argv).replace(" -", "\n-") + "\n"
+    )
     assert "-no-reboot" in argv
     assert any("a,,b.qcow2" in word for word in argv), "a comma in a path must be doubled"
 
 
 @pytest.mark.parametrize(
-    ("controller", "words"), [(Controller.IDE, ["pc", "ide-hd,bus=ide.0"]), (Controller.PVSCSI, ["q35", "pvscsi,id=scsi"])]
+    ("controller", "words"),
+    [(Controller.IDE, ["pc", "ide-hd,bus=ide.0"]), (Controller.PVSCSI, ["q35", "pvscsi,id=scsi"])],
 )
 def test_a_disk_is_on_the_controller_its_users_have(controller: Controller, words: list[str]) -> None:
-    machine = Machine(disk=Path("/w/a.vmdk"), controller=controller, firmware=Firmware.BIOS, cores=1, memory=1 << 30)
+    machine = Machine(
+        disk=Path("/w/a.vmdk"), controller=controller, firmware=Firmware.BIOS, cores=1, memory=1 << 30
+    )
     argv = command_line(machine, TCG, PLACES, None)
     assert all(any(argument.startswith(word) for argument in argv) for word in words), argv
     assert not any("virtio-blk" in argument for argument in argv)

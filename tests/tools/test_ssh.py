@@ -17,7 +17,13 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "ssh"
 
 
-def run(program: Path, script: str, tmp_path: Path, patience: ssh.Patience = ssh.by_the_clock, timeout: float = 1.0) -> Answer:
+def run(
+    program: Path,
+    script: str,
+    tmp_path: Path,
+    patience: ssh.Patience = ssh.by_the_clock,
+    timeout: float = 1.0,
+) -> Answer:
     # `-O exit` ends the kept connection
     program.write_text(f'#!/bin/sh\ncase "$*" in *"-O exit") exit 0;; esac\n{script}\n')
     program.chmod(0o755)
@@ -42,7 +48,9 @@ def test_a_program_that_does_not_end_is_late(program: Path, tmp_path: Path) -> N
     assert answer.seconds < 30
 
 
-def test_whoever_waits_is_told_how_much_was_printed_and_may_give_up_early(program: Path, tmp_path: Path) -> None:
+def test_whoever_waits_is_told_how_much_was_printed_and_may_give_up_early(
+    program: Path, tmp_path: Path
+) -> None:
     told: list[int] = []
 
     def begin(timeout: float) -> Callable[[int], str]:
@@ -62,7 +70,8 @@ def test_whoever_waits_is_told_how_much_was_printed_and_may_give_up_early(progra
 @pytest.mark.parametrize(
     ("complaint", "never_begun", "cut_off"),
     [
-        # OpenSSH 9.2, Debian 12, with LogLevel=ERROR: a port that does not speak, one that hangs up, nobody there, a cut in the handshake
+        # OpenSSH 9.2, Debian 12, with LogLevel=ERROR: a port that does not speak, one that hangs up, nobody
+        # there, a cut in the handshake
         ("Connection timed out during banner exchange\n", True, True),
         ("kex_exchange_identification: Connection closed by remote host\n", True, True),
         ("ssh: connect to host 127.0.0.1 port 41709: Connection refused\n", True, True),
@@ -70,7 +79,9 @@ def test_whoever_waits_is_told_how_much_was_printed_and_may_give_up_early(progra
         ("podman: no such container\n", False, False),
     ],
 )
-def test_what_ssh_itself_says_is_told_from_what_programs_say(complaint: str, never_begun: bool, cut_off: bool) -> None:
+def test_what_ssh_itself_says_is_told_from_what_programs_say(
+    complaint: str, never_begun: bool, cut_off: bool
+) -> None:
     answer = Answer(status=255, output="", complaint=complaint, seconds=1.0)
     assert (answer.never_begun, answer.cut_off, answer.late) == (never_begun, cut_off, False)
     assert not Answer(status=1, output="", complaint=complaint, seconds=1.0).cut_off

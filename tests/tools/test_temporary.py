@@ -22,7 +22,8 @@ from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg, qemu, temporary
 from tests.data import ROOT
 
-# a run in the middle of a guest: the parent holds keys and an agent, its child (as pytest does) another guest and what runs in it
+# a run in the middle of a guest: the parent holds keys and an agent, its child (as pytest does) another guest
+# and what runs in it
 HOLDER = """
 import sys
 from pathlib import Path
@@ -62,9 +63,17 @@ class Holder:
         (place / "inner.py").write_text(INNER)
         self.place, self.said = place, place / "out"
         self.said.mkdir()
-        environment = {**os.environ, "TMPDIR": str(temporary_place), "PYTHONPATH": str(ROOT), "HOME": str(place)}
+        environment = {
+            **os.environ,
+            "TMPDIR": str(temporary_place),
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(place),
+        }
         self.process = subprocess.Popen(
-            [sys.executable, place / "holder.py", "hold", self.said, *more], env=environment, stderr=subprocess.PIPE, text=True
+            [sys.executable, place / "holder.py", "hold", self.said, *more],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         deadline = time.monotonic() + 60
         while not (self.said / "said").exists():
@@ -75,7 +84,11 @@ class Holder:
         self.guest, self.work, self.short = int(pid), Path(work), Path(short)
 
     def agents(self) -> list[int]:
-        return [pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(self.process.pid).encode() in b" ".join(words)]
+        return [
+            pid
+            for pid, words in _processes()
+            if b"gpg-agent" in words[0] and str(self.process.pid).encode() in b" ".join(words)
+        ]
 
 
 def _processes() -> Iterator[tuple[int, list[bytes]]]:
@@ -149,8 +162,16 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, elsewhere: Path, by: st
     assert list(elsewhere.rglob("overlay"))
     program = Path(sys.executable).parent / "imagebuild"
     (tmp_path / "store").mkdir()
-    argv: list[str | Path] = [program, "gc", "--store", tmp_path / "store"] if by == "gc" else [program, "config", "--schema"]
-    subprocess.run(argv, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)})
+    argv: list[str | Path] = (
+        [program, "gc", "--store", tmp_path / "store"] if by == "gc" else [program, "config", "--schema"]
+    )
+    subprocess.run(
+        argv,
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)},
+    )
     assert not holder.work.exists()
     assert not list(holder.said.glob("box-*"))
     assert all(map(_gone, agents))
@@ -164,10 +185,13 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, elsewhere: Path, by: st
 
 def test_a_run_that_ends_by_itself_leaves_nothing(elsewhere: Path) -> None:
     program = (
-        "from imagebuild.tools import temporary\nwith temporary.directory('a') as a, temporary.file('b') as b: b.write_text('x')\nprint(a)\n"
+        "from imagebuild.tools import temporary\nwith temporary.directory('a') as a, temporary.file('b') as"
+        " b: b.write_text('x')\nprint(a)\n"
     )
     environment = {**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)}
-    made = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout
+    made = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    ).stdout
     assert made.startswith(str(elsewhere))
     assert list(elsewhere.iterdir()) == []
 
@@ -190,11 +214,18 @@ cli.main()
 
 @pytest.mark.skipif(qemu.export_unavailable() != "", reason="disk images cannot be exported here")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_an_export_is_unmounted_and_the_image_stays(tmp_path: Path, elsewhere: Path, number: signal.Signals) -> None:
+def test_an_export_is_unmounted_and_the_image_stays(
+    tmp_path: Path, elsewhere: Path, number: signal.Signals
+) -> None:
     image, said = tmp_path / "image", tmp_path / "said"
     image.write_bytes(b"precious" * 8192)
     environment = {**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", EXPORTER, "hold", image], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", EXPORTER, "hold", image],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 60
     while not said.exists() or not said.read_text():
         assert process.poll() is None
@@ -208,7 +239,9 @@ def test_an_export_is_unmounted_and_the_image_stays(tmp_path: Path, elsewhere: P
         process.wait(20)
     if number is signal.SIGKILL:
         program = Path(sys.executable).parent / "imagebuild"
-        subprocess.run([program, "config", "--schema"], check=True, capture_output=True, cwd=ROOT, env=environment)
+        subprocess.run(
+            [program, "config", "--schema"], check=True, capture_output=True, cwd=ROOT, env=environment
+        )
     assert raw not in Path("/proc/self/mountinfo").read_text()
     assert list(elsewhere.iterdir()) == []
     assert image.read_bytes() == b"precious" * 8192
@@ -263,9 +296,12 @@ with temporary.directory("ssh", sockets=True) as mine, temporary.for_child("crit
     subprocess.run([sys.executable, "-c", inner], env={**os.environ, **child}, check=True)
 """
     environment = {**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(ROOT)}
-    said = subprocess.run([sys.executable, "-c", program, long], env=environment, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", program, long], env=environment, check=True, capture_output=True, text=True
+    ).stdout
     mine, inner = said.splitlines()
-    # what ssh(1) and gpg-agent(1) put there, with what ssh adds while it listens (mux.c: a dot and 16 characters)
+    # what ssh(1) and gpg-agent(1) put there, with what ssh adds while it listens (mux.c: a dot and 16
+    # characters)
     for place in (mine, inner):
         assert len(f"{place}/socket.{'x' * 16}") <= 107
         assert len(f"{place}/S.gpg-agent.browser") <= 107
@@ -273,20 +309,28 @@ with temporary.directory("ssh", sockets=True) as mine, temporary.for_child("crit
     assert list(long.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["a:b", "a b", "feature%2Fx@2", "\u00fc (1)", "a//b", "[\"a"])
+@pytest.mark.parametrize("name", ["a:b", "a b", "feature%2Fx@2", "\u00fc (1)", "a//b", '["a'])
 def test_programs_of_ours_find_their_place_wherever_it_is(elsewhere: Path, name: str) -> None:
     (elsewhere / name).mkdir(parents=True)
-    inner = "from imagebuild.tools import temporary\nwith temporary.directory('a') as a, temporary.directory('b', sockets=True) as b: print(a, b, sep='|')"
+    inner = (
+        "from imagebuild.tools import temporary\nwith temporary.directory('a') as a, temporary.directory('b',"
+        " sockets=True) as b: print(a, b, sep='|')"
+    )
     program = (
-        "import os, subprocess, sys\nfrom imagebuild.tools import temporary\ntemporary.adopt()\n"
-        "with temporary.for_child('criteria') as child: subprocess.run([sys.executable, '-c', sys.argv[1]], env={**os.environ, **child}, check=True)"
+        "import os, subprocess, sys\nfrom imagebuild.tools import temporary\ntemporary.adopt()\nwith"
+        " temporary.for_child('criteria') as child: subprocess.run([sys.executable, '-c', sys.argv[1]],"
+        " env={**os.environ, **child}, check=True)"
     )
     environment = {**os.environ, "TMPDIR": str(elsewhere / name), "PYTHONPATH": str(ROOT)}
-    said = subprocess.run([sys.executable, "-c", program, inner], env=environment, check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", program, inner], env=environment, check=True, capture_output=True, text=True
+    ).stdout
     place, short = said.strip().split("|")
     assert place.startswith(f"{elsewhere / name}/imagebuild-")
     # sockets may have to lie in /tmp, but in a place of the parent, too
-    assert all(re.search(r"/imagebuild-\d+/[^/]+/criteria-\w+/[ab]-\w+$", path) for path in (place, short)), said
+    assert all(re.search(r"/imagebuild-\d+/[^/]+/criteria-\w+/[ab]-\w+$", path) for path in (place, short)), (
+        said
+    )
     assert list((elsewhere / name).iterdir()) == []
 
 
@@ -300,14 +344,24 @@ os.execvp("sh", ["sh", "-c", "kill -INT $$; echo deaf"])
 
 
 def test_the_programs_of_tests_hear_an_interrupt_in_a_background_job_too() -> None:
-    done = subprocess.run([sys.executable, "-c", DEAF], check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-c", DEAF],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert (done.returncode, done.stdout) == (-signal.SIGINT, ""), done.stderr
 
 
 def test_a_place_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / f"imagebuild-{os.geteuid()}").symlink_to(tmp_path / "target")
-    with pytest.raises(BuildError, match="is not a directory of this user"), temporary.directory("x", base=tmp_path):
+    with (
+        pytest.raises(BuildError, match="is not a directory of this user"),
+        temporary.directory("x", base=tmp_path),
+    ):
         pass
     assert not list((tmp_path / "target").iterdir())
 
@@ -323,9 +377,14 @@ def test_where_nothing_can_be_locked_it_is_said(tmp_path: Path, monkeypatch: pyt
 
 
 def test_permissions_and_names(tmp_path: Path) -> None:
-    with temporary.directory("a", base=tmp_path, secret=True) as one, temporary.directory("a", base=tmp_path) as other:
+    with (
+        temporary.directory("a", base=tmp_path, secret=True) as one,
+        temporary.directory("a", base=tmp_path) as other,
+    ):
         assert one != other
-        assert {each.stat().st_mode & 0o777 for each in (one, other, one.parent, one.parent.parent)} == {0o700}
+        assert {each.stat().st_mode & 0o777 for each in (one, other, one.parent, one.parent.parent)} == {
+            0o700
+        }
         assert temporary.sweep(tmp_path) == 0
         assert one.is_dir()
     assert not one.exists()
@@ -341,7 +400,9 @@ def test_an_agent_that_does_not_answer_ends(tmp_path: Path, monkeypatch: pytest.
         home = place / "home"
         home.mkdir(mode=0o700)
         gpg.ensure_key(home, "somebody")
-        agents = [pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(home).encode() in words]
+        agents = [
+            pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(home).encode() in words
+        ]
         monkeypatch.setattr(temporary, "_end_agent", silent)
     assert len(agents) == 1
     assert _gone(agents[0])
@@ -355,26 +416,34 @@ def test_an_agent_reached_by_a_short_name_ends(tmp_path: Path) -> None:
         gpg.ensure_key(short / "home", "somebody")
         with socket.socket(socket.AF_UNIX) as line:
             line.connect(str(short / "home" / temporary.AGENT))
-        agents = [pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(short / "home").encode() in words]
+        agents = [
+            pid
+            for pid, words in _processes()
+            if b"gpg-agent" in words[0] and str(short / "home").encode() in words
+        ]
     # its socket may stay where it was too slow to tidy up, and was killed
     assert len(agents) == 1
     assert _gone(agents[0])
 
 
 def test_a_large_directory_elsewhere_is_found_from_the_usual_place(elsewhere: Path, tmp_path: Path) -> None:
-    """Whoever is killed while it has one leaves it to every run, not only to the next that has large things to do."""
+    """Whoever is killed while it has one leaves it to every run, not only to the next that has large things
+    to do.
+    """
     large = tmp_path / "large"
     large.mkdir()
     program = (
-        "import os, signal\nfrom pathlib import Path\nfrom imagebuild.tools import temporary\n"
-        f"with temporary.directory('lorax', base=Path({str(large)!r})) as place:\n    (place / 'big').write_bytes(b'x' * 100000)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal\nfrom pathlib import Path\nfrom imagebuild.tools import temporary\nwith"
+        f" temporary.directory('lorax', base=Path({str(large)!r})) as place:\n    (place /"
+        " 'big').write_bytes(b'x' * 100000)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "TMPDIR": str(elsewhere), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=False)
     assert list(large.rglob("big"))
     sweep = "from imagebuild.tools import temporary\nprint(temporary.sweep())\n"
-    freed = subprocess.run([sys.executable, "-c", sweep], env=environment, check=True, capture_output=True, text=True).stdout
+    freed = subprocess.run(
+        [sys.executable, "-c", sweep], env=environment, check=True, capture_output=True, text=True
+    ).stdout
     assert int(freed) >= 100000
     assert not list(large.rglob("big"))
     assert list(elsewhere.iterdir()) == []
@@ -384,7 +453,9 @@ def test_a_large_directory_elsewhere_is_found_from_the_usual_place(elsewhere: Pa
 def test_a_loop_device_keeps_nothing_that_is_removed(tmp_path: Path) -> None:
     with temporary.directory("loops", base=tmp_path) as place:
         (place / "image").write_bytes(bytes(1 << 20))
-        done = subprocess.run(["losetup", "--find", "--show", place / "image"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["losetup", "--find", "--show", place / "image"], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             pytest.skip(f"NOT RUN: no loop devices here: {done.stderr}")
         device = Path("/sys/block") / Path(done.stdout.strip()).name / "loop" / "backing_file"

@@ -1,4 +1,6 @@
-"""What the `vm` tests share: the demo tree, composed once (cached between checkouts), and what was made from it."""
+"""What the `vm` tests share: the demo tree, composed once (cached between checkouts), and what was made from
+it.
+"""
 
 import fcntl
 from collections.abc import Iterator
@@ -33,7 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A new store: nothing that an earlier run found out counts. Only the composed tree is kept between runs, being dear."""
+    """A new store: nothing that an earlier run found out counts. Only the composed tree is kept between runs,
+    being dear.
+    """
     place = tmp_path_factory.mktemp("store")
     composed = cache_directory() / "test-compose"
     composed.mkdir(parents=True, exist_ok=True)
@@ -46,10 +50,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def settings(store: Path) -> Config:
-    """The configuration of the demo tree, which has been composed by now; its ISO compressed so that emulated machines read it quickly."""
+    """The configuration of the demo tree, which has been composed by now; its ISO compressed so that emulated
+    machines read it quickly.
+    """
     loaded = config.load(ROOT / "configs" / "debian-12.yaml", store)
     assert loaded.installer is not None
-    loaded = loaded.model_copy(update={"installer": loaded.installer.model_copy(update={"live": LiveConfig(compression="lz4")})})
+    loaded = loaded.model_copy(
+        update={"installer": loaded.installer.model_copy(update={"live": LiveConfig(compression="lz4")})}
+    )
     assert isinstance(loaded.compose, MmdebstrapConfig)
     with steplog.writing_to(store / "compose" / "compose.log"):
         mmdebstrap.compose(store / "compose", REF, loaded.compose, loaded.tree, cache_directory())
@@ -59,7 +67,9 @@ def settings(store: Path) -> Config:
 @pytest.fixture(scope="session")
 def build_host(store: Path) -> Host:
     """What this build host can do."""
-    return Host(repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory()))
+    return Host(
+        repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
+    )
 
 
 @pytest.fixture(scope="session")

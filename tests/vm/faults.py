@@ -1,6 +1,8 @@
-"""Faults for images: each breaks a copy in one way. With the criteria that must catch it, and no others may turn red.
+"""Faults for images: each breaks a copy in one way. With the criteria that must catch it, and no others may
+turn red.
 
-A fault is a script that runs with the disk of an installed image mounted: $S is its root (with /boot and the ESP below), $D the deployment.
+A fault is a script that runs with the disk of an installed image mounted: $S is its root (with /boot and the
+ESP below), $D the deployment.
 """
 
 import contextlib
@@ -19,7 +21,11 @@ ARTIFACT = "artifact-boots"
 UPGRADE, UNSIGNED = "upgrades-to-the-next-release", "refuses-an-unsigned-upgrade"
 REMOTE, OWN_KEYS = "upgrades-come-from-the-releases-remote", "the-images-own-keys-verify-the-release"
 NO_FAILED, FATAL = "no-unit-has-failed", "nothing-fatal-was-logged"
-HOSTNAME, KEY, SCRIPT = "cloud-init-sets-the-hostname", "cloud-init-passes-an-ssh-key", "cloud-init-runs-the-user-script"
+HOSTNAME, KEY, SCRIPT = (
+    "cloud-init-sets-the-hostname",
+    "cloud-init-passes-an-ssh-key",
+    "cloud-init-runs-the-user-script",
+)
 SERVICE, RUN, NETWORK = "container-service-starts", "containers-run", "containers-have-a-network-and-volumes"
 MENU = "$S/boot/loader/grub.cfg"
 # a public key (other@localhost) whose secret half nobody has
@@ -39,7 +45,8 @@ ln -s ../fault.service $D/etc/systemd/system/multi-user.target.wants/fault.servi
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """`script` breaks the image, `caught` names the criteria that turn red, `says` is in the reason of the first; `dead`: nothing else can be tested.
+    """`script` breaks the image, `caught` names the criteria that turn red, `says` is in the reason of the
+    first; `dead`: nothing else can be tested.
 
     `esp` empties the EFI system partition besides.
     """
@@ -59,119 +66,220 @@ def unit(command: str) -> str:
 
 FAULTS: dict[str, Fault] = {
     # --- it does not even boot -----------------------------------------------------------------------------------------
-    "the ESP is empty": Fault(script=":", esp=True, caught=(ARTIFACT,), says="the firmware found nothing to boot", dead=True),
-    "GRUB's menu is empty": Fault(script=f": > {MENU}", caught=(ARTIFACT,), says="GRUB has no menu", dead=True),
+    "the ESP is empty": Fault(
+        script=":", esp=True, caught=(ARTIFACT,), says="the firmware found nothing to boot", dead=True
+    ),
+    "GRUB's menu is empty": Fault(
+        script=f": > {MENU}", caught=(ARTIFACT,), says="GRUB has no menu", dead=True
+    ),
     "a kernel argument names no disk": Fault(
-        script=f"sed -i 's,root=/dev/mapper/atomicos-root,root=/dev/mapper/nothing rd.timeout=5,' {MENU}", caught=(ARTIFACT,),
-        says="an emergency shell", dead=True,
+        script=f"sed -i 's,root=/dev/mapper/atomicos-root,root=/dev/mapper/nothing rd.timeout=5,' {MENU}",
+        caught=(ARTIFACT,),
+        says="an emergency shell",
+        dead=True,
     ),
     "the kernel argument ostree= is missing": Fault(
-        script=f"sed -i 's, ostree=[^ ]*,,' {MENU}", caught=(ARTIFACT,), says="got as far as the initramfs", dead=True
+        script=f"sed -i 's, ostree=[^ ]*,,' {MENU}",
+        caught=(ARTIFACT,),
+        says="got as far as the initramfs",
+        dead=True,
     ),
-    "the kernel is missing": Fault(script="rm $S/boot/ostree/*/vmlinuz*", caught=(ARTIFACT,), says="GRUB cannot load", dead=True),
+    "the kernel is missing": Fault(
+        script="rm $S/boot/ostree/*/vmlinuz*", caught=(ARTIFACT,), says="GRUB cannot load", dead=True
+    ),
     "the kernel hangs at its panic": Fault(
-        script=f"sed -i 's, ostree=[^ ]*, init=/nothing rd.break=never panic=0,; s,^\\s*initrd.*,,' {MENU}", caught=(ARTIFACT,),
-        says="the kernel panicked", dead=True,
+        script=f"sed -i 's, ostree=[^ ]*, init=/nothing rd.break=never panic=0,; s,^\\s*initrd.*,,' {MENU}",
+        caught=(ARTIFACT,),
+        says="the kernel panicked",
+        dead=True,
     ),
     "sshd is disabled": Fault(
-        script="ln -sf /dev/null $D/etc/systemd/system/ssh.service; ln -sf /dev/null $D/etc/systemd/system/ssh.socket", caught=(ARTIFACT,),
-        says="got as far as the", dead=True,
+        script=(
+            "ln -sf /dev/null $D/etc/systemd/system/ssh.service; ln -sf /dev/null"
+            " $D/etc/systemd/system/ssh.socket"
+        ),
+        caught=(ARTIFACT,),
+        says="got as far as the",
+        dead=True,
     ),
     "the default target is emergency": Fault(
-        script="ln -sf /usr/lib/systemd/system/emergency.target $D/etc/systemd/system/default.target", caught=(ARTIFACT,),
-        says="emergency shell", dead=True,
+        script="ln -sf /usr/lib/systemd/system/emergency.target $D/etc/systemd/system/default.target",
+        caught=(ARTIFACT,),
+        says="emergency shell",
+        dead=True,
     ),
     # --- it boots ------------------------------------------------------------------------------------------------------
     "an older commit is inside": Fault(
-        script="R=$S/ostree/repo; ostree --repo=$R commit -b fault --tree=ref=$(basename $D .0) --add-metadata-string=version=11.9 --timestamp='2020-01-01 00:00:00 UTC';"
-        " OSTREE_GRUB2_EXEC=/usr/libexec/ostree-grub-menu ostree admin deploy --sysroot=$S --os=debian-atomic --origin-file=$D.origin fault",
-        caught=("boots-the-released-commit",), says="released",
+        script=(
+            "R=$S/ostree/repo; ostree --repo=$R commit -b fault --tree=ref=$(basename $D .0)"
+            " --add-metadata-string=version=11.9 --timestamp='2020-01-01 00:00:00 UTC';"
+            " OSTREE_GRUB2_EXEC=/usr/libexec/ostree-grub-menu ostree admin deploy --sysroot=$S"
+            " --os=debian-atomic --origin-file=$D.origin fault"
+        ),
+        caught=("boots-the-released-commit",),
+        says="released",
     ),
     "the origin is another ref": Fault(
         script="sed -i 's,^refspec=.*,refspec=debian-atomic:debian/11/x86_64/atomic-host,' $D.origin",
-        caught=("boots-the-released-commit",), says="upgrades would come from",
+        caught=("boots-the-released-commit",),
+        says="upgrades would come from",
     ),
     "hostname modules come in the wrong order": Fault(
-        script="printf 'preserve_hostname: true\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg", caught=(HOSTNAME,), says="calls itself",
+        script="printf 'preserve_hostname: true\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg",
+        caught=(HOSTNAME,),
+        says="calls itself",
     ),
     "cloud-init's last stage is masked": Fault(
-        script="ln -sf /dev/null $D/etc/systemd/system/cloud-final.service", caught=(HOSTNAME, KEY, SCRIPT), says="masked",
+        script="ln -sf /dev/null $D/etc/systemd/system/cloud-final.service",
+        caught=(HOSTNAME, KEY, SCRIPT),
+        says="masked",
     ),
     "cloud-init has an error": Fault(
-        script="printf '#cloud-config\\ntimezone: Nowhere/Nothing\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg", caught=(SCRIPT, NO_FAILED),
+        script=(
+            "printf '#cloud-config\\ntimezone: Nowhere/Nothing\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg"
+        ),
+        caught=(SCRIPT, NO_FAILED),
         says="reports errors",
     ),
-    "the remote is missing": Fault(script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE, OWN_KEYS), says="has no remote"),
+    "the remote is missing": Fault(
+        script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE, OWN_KEYS), says="has no remote"
+    ),
     "the remote has no key": Fault(
-        script="sed -i 's,^gpgkeypath=.*,gpgkeypath=/usr/share/ostree/nothing.asc,' $D/etc/ostree/remotes.d/*", caught=(REMOTE, OWN_KEYS),
+        script=(
+            "sed -i 's,^gpgkeypath=.*,gpgkeypath=/usr/share/ostree/nothing.asc,' $D/etc/ostree/remotes.d/*"
+        ),
+        caught=(REMOTE, OWN_KEYS),
         says="is not there",
     ),
     "the key is somebody else's": Fault(
-        script=f"printf '%s' '{OTHER_KEY}' > $D/etc/ostree/other.asc; sed -i 's,^gpgkeypath=.*,gpgkeypath=/etc/ostree/other.asc,' $D/etc/ostree/remotes.d/*",
-        caught=(OWN_KEYS,), says="refuses the released commit itself",
+        script=(
+            f"printf '%s' '{OTHER_KEY}' > $D/etc/ostree/other.asc; sed -i"
+            " 's,^gpgkeypath=.*,gpgkeypath=/etc/ostree/other.asc,' $D/etc/ostree/remotes.d/*"
+        ),
+        caught=(OWN_KEYS,),
+        says="refuses the released commit itself",
     ),
     "signatures are not checked": Fault(
-        script="sed -i 's,^gpg-verify=.*,gpg-verify=false,' $D/etc/ostree/remotes.d/*", caught=(REMOTE, UNSIGNED), says="are not checked",
+        script="sed -i 's,^gpg-verify=.*,gpg-verify=false,' $D/etc/ostree/remotes.d/*",
+        caught=(REMOTE, UNSIGNED),
+        says="are not checked",
         journeys=True,
     ),
     "the runtime's service is masked": Fault(
-        script="ln -sf /dev/null $D/etc/systemd/system/docker.service", caught=(SERVICE, RUN, NETWORK), says="docker.service does not start",
+        script="ln -sf /dev/null $D/etc/systemd/system/docker.service",
+        caught=(SERVICE, RUN, NETWORK),
+        says="docker.service does not start",
     ),
     "the storage driver is another": Fault(
-        script="printf '[storage]\\ndriver = \"vfs\"\\nrunroot = \"/run/containers/storage\"\\ngraphroot = \"/var/lib/containers/storage\"\\n'"
-        " > $D/etc/containers/storage.conf",
-        caught=("container-storage-is-set-up",), says="'vfs', not 'overlay'",
+        script=(
+            'printf \'[storage]\\ndriver = "vfs"\\nrunroot = "/run/containers/storage"\\ngraphroot ='
+            ' "/var/lib/containers/storage"\\n\' > $D/etc/containers/storage.conf'
+        ),
+        caught=("container-storage-is-set-up",),
+        says="'vfs', not 'overlay'",
     ),
     "containers have no network": Fault(
-        script="printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' > $D/etc/systemd/network/05-fault.network", caught=(NETWORK,),
+        script=(
+            "printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' >"
+            " $D/etc/systemd/network/05-fault.network"
+        ),
+        caught=(NETWORK,),
         says="wget",
     ),
     "a unit fails": Fault(script=unit("/bin/false"), caught=(NO_FAILED,), says="fault.service"),
     "the disk fills at first boot": Fault(
-        script=unit('/bin/sh -c "fallocate -l $$(( $$(df --output=avail -B1 /var | tail -n1) - 16777216 )) /var/fill; cat /dev/zero > /var/rest; true"')
-        .replace("[Service]", "[Unit]\\nAfter=docker-storage-setup.service cloud-init.service\\nBefore=cloud-config.service\\n[Service]", 1),
-        caught=(FATAL, HOSTNAME, KEY, SCRIPT, SERVICE, "container-storage-is-set-up", RUN, NETWORK, NO_FAILED), says="a disk was full",
+        script=unit(
+            '/bin/sh -c "fallocate -l $$(( $$(df --output=avail -B1 /var | tail -n1) - 16777216 )) /var/fill;'
+            ' cat /dev/zero > /var/rest; true"'
+        ).replace(
+            "[Service]",
+            "[Unit]\\nAfter=docker-storage-setup.service"
+            " cloud-init.service\\nBefore=cloud-config.service\\n[Service]",
+            1,
+        ),
+        caught=(
+            FATAL,
+            HOSTNAME,
+            KEY,
+            SCRIPT,
+            SERVICE,
+            "container-storage-is-set-up",
+            RUN,
+            NETWORK,
+            NO_FAILED,
+        ),
+        says="a disk was full",
     ),
     "the kernel trips": Fault(
-        script=unit('/bin/sh -c "echo BUG: unable to handle page fault for a test > /dev/kmsg"'), caught=(FATAL,), says="tripped over itself",
+        script=unit('/bin/sh -c "echo BUG: unable to handle page fault for a test > /dev/kmsg"'),
+        caught=(FATAL,),
+        says="tripped over itself",
     ),
     "the machine-id is baked in": Fault(
-        script="echo 0123456789abcdef0123456789abcdef > $D/etc/machine-id", caught=("the-machine-id-is-unique",), says="same machine-id",
+        script="echo 0123456789abcdef0123456789abcdef > $D/etc/machine-id",
+        caught=("the-machine-id-is-unique",),
+        says="same machine-id",
     ),
     "/tmp is root's alone": Fault(
-        script=unit("/bin/chmod 755 /tmp").replace("Type=oneshot", "Type=oneshot\\nRemainAfterExit=yes"), caught=("tmp-is-everybodys",),
+        script=unit("/bin/chmod 755 /tmp").replace("Type=oneshot", "Type=oneshot\\nRemainAfterExit=yes"),
+        caught=("tmp-is-everybodys",),
         says="has mode 755",
     ),
     "the disk does not grow": Fault(
-        script="ln -sf /dev/null $D/etc/systemd/system/docker-storage-setup.service", caught=("the-disk-grows",), says="were not grown",
+        script="ln -sf /dev/null $D/etc/systemd/system/docker-storage-setup.service",
+        caught=("the-disk-grows",),
+        says="were not grown",
     ),
     # --- it does not survive its journeys --------------------------------------------------------------------------------
     "/etc is not kept": Fault(
-        script="printf 'r! /etc/imagebuild-before\\n' > $D/etc/tmpfiles.d/fault.conf", caught=("etc-follows-the-deployment",),
-        says="is gone after it", journeys=True,
+        script="printf 'r! /etc/imagebuild-before\\n' > $D/etc/tmpfiles.d/fault.conf",
+        caught=("etc-follows-the-deployment",),
+        says="is gone after it",
+        journeys=True,
     ),
     "there is no room in /boot for another kernel": Fault(
         script="dd if=/dev/zero of=$S/boot/fill bs=1M || true; truncate -s -4M $S/boot/fill",
-        caught=(UPGRADE, "deploys-an-older-release-when-fresh"), says="the upgrade ended with", journeys=True,
+        caught=(UPGRADE, "deploys-an-older-release-when-fresh"),
+        says="the upgrade ended with",
+        journeys=True,
     ),
     "a shutdown takes the kernel away": Fault(
-        script=unit("/bin/true").replace("ExecStart=/bin/true", "RemainAfterExit=yes\\nExecStart=/bin/true\\nExecStop=/bin/sh -c \"rm -f /boot/ostree/*/vmlinuz*\"")
+        script=unit("/bin/true")
+        .replace(
+            "ExecStart=/bin/true",
+            'RemainAfterExit=yes\\nExecStart=/bin/true\\nExecStop=/bin/sh -c "rm -f /boot/ostree/*/vmlinuz*"',
+        )
         .replace("[Service]", "[Unit]\\nRequiresMountsFor=/boot\\n[Service]"),
-        # nothing that reboots comes back: the host on which the later ones would have been tried is dead by then
-        caught=(UPGRADE, UNSIGNED, "deploys-an-older-release-when-fresh", "system-containers-survive-a-reboot", "container-units-survive-a-reboot"),
-        says="GRUB cannot load", journeys=True,
+        # nothing that reboots comes back: the host on which the later ones would have been tried is dead by
+        # then
+        caught=(
+            UPGRADE,
+            UNSIGNED,
+            "deploys-an-older-release-when-fresh",
+            "system-containers-survive-a-reboot",
+            "container-units-survive-a-reboot",
+        ),
+        says="GRUB cannot load",
+        journeys=True,
     ),
-}  # fmt: skip
+}
 
 
 @contextlib.contextmanager
-def broken(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, disk: Disk, spec: DiskSpec, fault: Fault, place: Path) -> Iterator[Path]:
-    """Yield a copy (qcow2) of an installed disk that is broken in one way; whatever is not touched is the same."""
+def broken(
+    tree: Tree, toolbox: Toolbox, kickstart: Kickstart, disk: Disk, spec: DiskSpec, fault: Fault, place: Path
+) -> Iterator[Path]:
+    """Yield a copy (qcow2) of an installed disk that is broken in one way; whatever is not touched is the
+    same.
+    """
     plan = plan_of(tree, toolbox, kickstart, spec)
     file = place / "broken.qcow2"
     qemu.make_overlay(file, disk.file, disk.format)
     way = "native" if os.geteuid() == 0 else "appliance"
-    with qemu.exported(file, "qcow2", writable=True) as raw, WAYS[way].open(raw, toolbox.image, plan) as target:
+    with (
+        qemu.exported(file, "qcow2", writable=True) as raw,
+        WAYS[way].open(raw, toolbox.image, plan) as target,
+    ):
         target.reopen(plan, read_only=False)
         deployment = deployment_of(plan, tree.commit)
         target.run(["sh", "-euxc", f"S={SYSROOT}; D={deployment}; {fault.script}"])

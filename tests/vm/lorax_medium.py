@@ -1,8 +1,9 @@
-"""A medium as lorax makes it: isolinux with vesamenu.c32 for BIOS, GRUB in an ESP that is a file for UEFI, nothing on the serial console.
+"""A medium as lorax makes it: isolinux with vesamenu.c32 for BIOS, GRUB in an ESP that is a file for UEFI,
+nothing on the serial console.
 
-Menus, paths and the options of mkisofs are lorax 26.9's (share/templates.d/99-generic: x86.tmpl, efi.tmpl, and in config_files/x86
-isolinux.cfg, grub2-efi.cfg). isolinux and GRUB are Debian's. Kernel and initramfs are the live installer's; a stand-in for Anaconda takes
-its place there, see `anaconda.sh`.
+Menus, paths and the options of mkisofs are lorax 26.9's (share/templates.d/99-generic: x86.tmpl, efi.tmpl,
+and in config_files/x86 isolinux.cfg, grub2-efi.cfg). isolinux and GRUB are Debian's. Kernel and initramfs are
+the live installer's; a stand-in for Anaconda takes its place there, see `anaconda.sh`.
 """
 
 import gzip
@@ -20,9 +21,29 @@ VOLUME = "Demo-26-x86_64"
 SYSLINUX = Path("/usr/lib/syslinux/modules/bios")
 ISOLINUX = Path("/usr/lib/ISOLINUX/isolinux.bin")
 GRUB_MODULES = (
-    "normal", "configfile", "linux", "linuxefi", "search", "search_label", "iso9660", "part_gpt", "part_msdos", "fat", "ext2", "gzio", "echo", "test", "all_video",
-    "efi_gop", "efi_uga", "video_bochs", "video_cirrus", "font", "reboot", "halt",
-)  # fmt: skip
+    "normal",
+    "configfile",
+    "linux",
+    "linuxefi",
+    "search",
+    "search_label",
+    "iso9660",
+    "part_gpt",
+    "part_msdos",
+    "fat",
+    "ext2",
+    "gzio",
+    "echo",
+    "test",
+    "all_video",
+    "efi_gop",
+    "efi_uga",
+    "video_bochs",
+    "video_cirrus",
+    "font",
+    "reboot",
+    "halt",
+)
 ISOLINUX_MENU = """default vesamenu.c32
 timeout 600
 
@@ -146,17 +167,43 @@ def make(tree: Tree, target: Path, work: Path) -> None:
     for directory in ("isolinux", "images/pxeboot"):
         (root / directory / "vmlinuz").write_bytes(kernel)
         (root / directory / "initrd.img").write_bytes(initrd)
-    for file in (ISOLINUX, *(SYSLINUX / name for name in ("vesamenu.c32", "ldlinux.c32", "libcom32.c32", "libutil.c32"))):
+    for file in (
+        ISOLINUX,
+        *(SYSLINUX / name for name in ("vesamenu.c32", "ldlinux.c32", "libcom32.c32", "libutil.c32")),
+    ):
         (root / "isolinux" / file.name).write_bytes(file.read_bytes())
     (root / "isolinux" / "boot.msg").write_text("\x0cDemo 26\n")
     (root / "isolinux" / "isolinux.cfg").write_text(ISOLINUX_MENU.format(volume=VOLUME))
     (root / "images" / "install.img").write_bytes(b"stands for the installer's root file system\n")
     _make_esp(root, work)
     # without what isohybrid(1) does for sticks
-    command.run([
-        "xorriso", "-as", "mkisofs", "-quiet", "-o", target, "-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-boot-load-size", "4",
-        "-boot-info-table", "-no-emul-boot", "-eltorito-alt-boot", "-e", "images/efiboot.img", "-no-emul-boot", "-R", "-J", "-V", VOLUME, root,
-    ])  # fmt: skip
+    command.run(
+        [
+            "xorriso",
+            "-as",
+            "mkisofs",
+            "-quiet",
+            "-o",
+            target,
+            "-b",
+            "isolinux/isolinux.bin",
+            "-c",
+            "isolinux/boot.cat",
+            "-boot-load-size",
+            "4",
+            "-boot-info-table",
+            "-no-emul-boot",
+            "-eltorito-alt-boot",
+            "-e",
+            "images/efiboot.img",
+            "-no-emul-boot",
+            "-R",
+            "-J",
+            "-V",
+            VOLUME,
+            root,
+        ]
+    )
 
 
 def _make_esp(root: Path, work: Path) -> None:
@@ -181,5 +228,9 @@ def _initrd(repo: Repo, tree: Tree) -> bytes:
     directory = f"usr/lib/modules/{tree.kernel}"
     dependencies = (read(f"{directory}/modules.dep") or b"").decode()
     for number, path in enumerate(reversed(initramfs.closure(dependencies, ["virtio_console"]))):
-        archive.add(f"console-modules/{number:02}.ko", stat.S_IFREG | 0o644, initramfs._unpacked(path, read(f"{directory}/{path}") or b""))
+        archive.add(
+            f"console-modules/{number:02}.ko",
+            stat.S_IFREG | 0o644,
+            initramfs._unpacked(path, read(f"{directory}/{path}") or b""),
+        )
     return beginning + gzip.compress(archive.finish(), mtime=0)

@@ -1,6 +1,8 @@
-"""Faults prove the gate: each is caught by the criterion that is there for it, and no other criterion turns red.
+"""Faults prove the gate: each is caught by the criterion that is there for it, and no other criterion turns
+red.
 
-Some of every kind run in CI; all of them (an hour under emulation) with `make test-all`, or `pytest tests/vm/test_faults.py`.
+Some of every kind run in CI; all of them (an hour under emulation) with `make test-all`, or `pytest
+tests/vm/test_faults.py`.
 """
 
 import contextlib
@@ -29,24 +31,33 @@ def spec_of(lab: Lab) -> SmokeSpec:
     """What the pipeline asks of the cloud image under UEFI; without a second try: a fault is no chance."""
     tree = lab.settings.tree
     return SmokeSpec(
-        firmware=Firmware.UEFI, login=Login.CLOUD_INIT, storage=lab.settings.storage, remote=tree.remote, update_url=tree.update_url,
-        guest=lab.settings.smoke.model_copy(update={"tries": 1}), why_no_previous="a test",
-    )  # fmt: skip
+        firmware=Firmware.UEFI,
+        login=Login.CLOUD_INIT,
+        storage=lab.settings.storage,
+        remote=tree.remote,
+        update_url=tree.update_url,
+        guest=lab.settings.smoke.model_copy(update={"tries": 1}),
+        why_no_previous="a test",
+    )
 
 
 def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -> dict[str, Cell]:
     """Hold a qcow2 disk against the criteria."""
     out.mkdir(parents=True, exist_ok=True)
     subject = Subject(
-        artifact="Broken", boot=Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO), machine_ids=ANOTHER,
+        artifact="Broken",
+        boot=Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO),
+        machine_ids=ANOTHER,
         criteria=() if journeys else criteria.at_first_boot(),
-    )  # fmt: skip
+    )
     with contextlib.suppress(CriteriaError):
         smoke_file(out, tree, subject, (), spec_of(lab), Bench(accelerator=lab.host.accelerator))
     return {cell.criterion: cell for cell in cells_in(out)}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in IN_CI else [pytest.mark.slow]) for name in FAULTS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in IN_CI else [pytest.mark.slow]) for name in FAULTS]
+)
 def test_a_fault_is_caught_by_its_criterion_and_no_other(lab: Lab, tmp_path: Path, name: str) -> None:
     fault, step = FAULTS[name], lab.pipeline.disks["cloud"]
     steps = {one.name: one for one in graph.order([lab.pipeline.release])}
@@ -64,7 +75,9 @@ def test_a_fault_is_caught_by_its_criterion_and_no_other(lab: Lab, tmp_path: Pat
     assert fault.says in red[fault.caught[0]], red
     assert all(cell.reason for cell in cells.values() if cell.state is not State.PASSED)
     if fault.dead:
-        assert {cell.state for criterion, cell in cells.items() if criterion != ARTIFACT} == {State.NOT_TESTED}
+        assert {cell.state for criterion, cell in cells.items() if criterion != ARTIFACT} == {
+            State.NOT_TESTED
+        }
         assert "screen.png" in red[ARTIFACT]
         assert (tmp_path / "out" / "evidence" / "screen.png").stat().st_size
     elif not fault.journeys:

@@ -16,11 +16,15 @@ TCG = Accelerator(name="tcg", slowness=1.0, reason="test")
 
 
 def machine(**more: object) -> qemu.Machine:
-    return qemu.Machine(disk=None, controller=Controller.VIRTIO, firmware=Firmware.BIOS, cores=1, memory=256 << 20, **more)  # type: ignore[arg-type]  # whatever a test wants
+    return qemu.Machine(
+        disk=None, controller=Controller.VIRTIO, firmware=Firmware.BIOS, cores=1, memory=256 << 20, **more
+    )  # type: ignore[arg-type]  # whatever a test wants
 
 
 @pytest.mark.skipif(not os.access("/boot", os.R_OK), reason="no kernel to be read")
-def test_a_kernel_that_says_nothing_with_a_busy_processor_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_says_nothing_with_a_busy_processor_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first program never ends and never speaks: from outside that is a kernel that spins."""
     monkeypatch.setattr(boot, "STALL_SECONDS", 5.0)
     root = tmp_path / "root"
@@ -31,7 +35,9 @@ def test_a_kernel_that_says_nothing_with_a_busy_processor_is_seen(tmp_path: Path
         (root / name).chmod(0o755)
     initrd = tmp_path / "initrd"
     with initrd.open("wb") as stream:
-        command.run(["sh", "-c", "printf 'busybox\\ninit\\n' | busybox cpio -o -H newc"], stdout=stream, cwd=root)
+        command.run(
+            ["sh", "-c", "printf 'busybox\\ninit\\n' | busybox cpio -o -H newc"], stdout=stream, cwd=root
+        )
     kernel = qemu.Kernel(file=accelerator._host_kernel(), initrd=initrd, arguments="console=ttyS0")
     serial = tmp_path / "serial.log"
     with qemu.started(machine(kernel=kernel), TCG, serial) as running:

@@ -1,4 +1,5 @@
-"""The installer ISO in guests: boot arguments, odd and hostile machines, the dialogue, a power cut, and the system that comes out.
+"""The installer ISO in guests: boot arguments, odd and hostile machines, the dialogue, a power cut, and the
+system that comes out.
 
 That it installs unattended and that the installed host passes its criteria is in test_whole_way.py.
 """
@@ -52,7 +53,9 @@ def tree(lab: Lab, image: IsoImage) -> Tree:
 
 
 def bench(lab: Lab, image: IsoImage, **more: Any) -> Bench:
-    return Bench(**{"iso": image.file, "firmware": Firmware.BIOS, "accelerator": lab.host.accelerator, **more})
+    return Bench(
+        **{"iso": image.file, "firmware": Firmware.BIOS, "accelerator": lab.host.accelerator, **more}
+    )
 
 
 def seconds(lab: Lab, native: float = 60) -> float:
@@ -61,7 +64,9 @@ def seconds(lab: Lab, native: float = 60) -> float:
 
 def said(running: Running, lab: Lab, pattern: str, native: float = 60) -> str:
     """Wait for a line of the installer and return the console."""
-    return wait_for(running, lambda console: re.search(pattern, console) is not None, seconds(lab, native), repr(pattern))
+    return wait_for(
+        running, lambda console: re.search(pattern, console) is not None, seconds(lab, native), repr(pattern)
+    )
 
 
 def oem_disk(place: Path, text: str) -> Drive:
@@ -118,7 +123,9 @@ def test_the_iso_is_the_same_each_time(lab: Lab, image: IsoImage) -> None:
 
 
 def test_the_tree_is_on_the_medium_once(lab: Lab, image: IsoImage, tree: Tree, tmp_path: Path) -> None:
-    """ISO size ≤ 1.15 * (compressed tree + kernel + initramfs), the tree compressed alone, without a repository."""
+    """ISO size ≤ 1.15 * (compressed tree + kernel + initramfs), the tree compressed alone, without a
+    repository.
+    """
     step = lab.toolbox()
     toolbox = lab.must(step).value(step)
     alone = tmp_path / "tree.squashfs"
@@ -133,16 +140,27 @@ def test_the_tree_is_on_the_medium_once(lab: Lab, image: IsoImage, tree: Tree, t
 # --- boot arguments -----------------------------------------------------------------------------------------------------
 
 
-def test_kickstart_over_http_static_address_media_check_and_sshd(lab: Lab, image: IsoImage, tmp_path: Path) -> None:
+def test_kickstart_over_http_static_address_media_check_and_sshd(
+    lab: Lab, image: IsoImage, tmp_path: Path
+) -> None:
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "my.ks").write_text(lab.text("debian-12-installer.ks"))
     with served(tmp_path / "www") as url:
-        arguments = f"rd.live.check inst.sshd inst.text ip=10.0.2.77::10.0.2.2:255.255.255.0:::none inst.ks={url}/my.ks"
+        arguments = (
+            "rd.live.check inst.sshd inst.text ip=10.0.2.77::10.0.2.2:255.255.255.0:::none"
+            f" inst.ks={url}/my.ks"
+        )
         # without inst.stage2 the initramfs knows the label; on a stick
         port = ssh.free_port()
         machine = bench(
-            lab, image, kernel=direct(image, tmp_path, arguments), medium="usb", isolated=False, forward={port: 22}, address="10.0.2.77"
-        )  # fmt: skip
+            lab,
+            image,
+            kernel=direct(image, tmp_path, arguments),
+            medium="usb",
+            isolated=False,
+            forward={port: 22},
+            address="10.0.2.77",
+        )
         with powered_on(machine, tmp_path / "disk.qcow2", tmp_path / "serial.log") as running:
             said(running, lab, "imagebuild: the medium is whole")
             said(running, lab, r"imagebuild: ssh is open for root, password \w{12}")
@@ -191,15 +209,23 @@ def test_the_installer_over_http_is_checked(lab: Lab, image: IsoImage, tmp_path:
         ("no disk", "INSTALLATION FAILED: there is no disk to install on"),
         (
             "small disk",
-            r"INSTALLATION FAILED: .*: volume group atomicos is too small: root 3000 = 3000 MiB, but of \d+ MiB \d+ MiB can be used",
+            (
+                r"INSTALLATION FAILED: .*: volume group atomicos is too small: root 3000 = 3000 MiB, but of"
+                r" \d+ MiB \d+ MiB can be used"
+            ),
         ),
-        ("two disks", r"INSTALLATION FAILED: there are 2 disks and the kickstart does not say which: vda .*; vdb "),
+        (
+            "two disks",
+            r"INSTALLATION FAILED: there are 2 disks and the kickstart does not say which: vda .*; vdb ",
+        ),
         ("bad kickstart", r"INSTALLATION FAILED: OEMDRV:/ks\.cfg:2: .*nonsense"),
         ("no network", "INSTALLATION FAILED: there is no network to fetch http://10.0.2.2/ks.cfg through"),
         ("lost kickstart", "INSTALLATION FAILED: the kickstart other.ks that was asked for is not there"),
     ],
 )
-def test_an_odd_machine_is_told_in_a_sentence(lab: Lab, image: IsoImage, tmp_path: Path, name: str, message: str) -> None:
+def test_an_odd_machine_is_told_in_a_sentence(
+    lab: Lab, image: IsoImage, tmp_path: Path, name: str, message: str
+) -> None:
     label = f"inst.ks=hd:LABEL={image.volume_id}:/ks.cfg"
     disk: Path | None = tmp_path / "disk.qcow2"
     second = tmp_path / "second.qcow2"
@@ -261,12 +287,16 @@ def interrupted(lab: Lab, image: IsoImage, tmp_path_factory: pytest.TempPathFact
 def unattended(lab: Lab) -> str:
     """The kickstart of an unattended installation, with a /var of its own."""
     text = lab.text("debian-12-installer.ks")
-    return text.replace("\nostreesetup", "\nlogvol /var --size=512 --fstype=ext4 --name=var --vgname=atomicos\nostreesetup", 1)
+    return text.replace(
+        "\nostreesetup", "\nlogvol /var --size=512 --fstype=ext4 --name=var --vgname=atomicos\nostreesetup", 1
+    )
 
 
 @pytest.fixture(scope="module")
 def installed(lab: Lab, image: IsoImage, interrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same disk, with what the power cut left (its volume group among it), installed again by a kickstart; a raw file."""
+    """The same disk, with what the power cut left (its volume group among it), installed again by a
+    kickstart; a raw file.
+    """
     work = tmp_path_factory.mktemp("installed")
     text = unattended(lab).replace("\nreboot\n", "\npoweroff\n") + "ignoredisk --only-use=vda\n"
     second = work / "second.qcow2"
@@ -288,7 +318,9 @@ def described(disk: Path, planned: Plan, work: Path) -> dict[str, Any]:
     start, size = lvm.place(planned, "root")
     layout = [(area.name, area.start, area.size, area.content) for area in read_map(disk)]
     boot = next(each for each in planned.partitions if each.mount == "/boot")
-    own = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|UUID=[0-9A-F]{4}-[0-9A-F]{4}|boot\.\d/")
+    own = re.compile(
+        r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|UUID=[0-9A-F]{4}-[0-9A-F]{4}|boot\.\d/"
+    )
     with (
         mounted(disk, start, size, "ro,norecovery,nouuid", work / "root") as root,
         mounted(disk, boot.start, boot.size, "ro,noload", work / "boot") as place,
@@ -301,10 +333,14 @@ def described(disk: Path, planned: Plan, work: Path) -> dict[str, Any]:
             "deployment": deployment.name,
             "origin": deployment.with_name(f"{deployment.name}.origin").read_text(),
             "fstab": own.sub("*", (etc / "fstab").read_text()),
-            "arguments": own.sub("*", next(line for line in entry.read_text().splitlines() if line.startswith("options "))),
+            "arguments": own.sub(
+                "*", next(line for line in entry.read_text().splitlines() if line.startswith("options "))
+            ),
             "remotes": {file.name: file.read_text() for file in sorted((etc / "ostree/remotes.d").iterdir())},
             "repo": (root / "ostree/repo/config").read_text(),
-            "units": sorted(path.relative_to(etc).as_posix() for path in (etc / "systemd/system").rglob("*.service")),
+            "units": sorted(
+                path.relative_to(etc).as_posix() for path in (etc / "systemd/system").rglob("*.service")
+            ),
             "accounts": [line.split(":")[0] for line in (etc / "passwd").read_text().splitlines()],
             "menu": own.sub("*", (place / "loader/grub.cfg").read_text()),
         }
@@ -318,25 +354,41 @@ def logs(disk: Path, planned: Plan, work: Path) -> dict[str, str]:
 
 
 def planned_by(lab: Lab, tree: Tree, size: int) -> Plan:
-    return plan.read(unattended(lab), "F28", disk_size=size, firmware=frozenset(Firmware), seed=tree.commit, epoch=tree.timestamp)
+    return plan.read(
+        unattended(lab),
+        "F28",
+        disk_size=size,
+        firmware=frozenset(Firmware),
+        seed=tree.commit,
+        epoch=tree.timestamp,
+    )
 
 
 @pytest.mark.parametrize("way", ["native", pytest.param("appliance", marks=pytest.mark.slow)])
-def test_the_same_kickstart_gives_the_same_system(lab: Lab, tree: Tree, installed: Path, tmp_path: Path, way: str) -> None:
-    """Executed on the build host and from the ISO: the same layout, mounts, kernel arguments, origin, remotes, menu."""
+def test_the_same_kickstart_gives_the_same_system(
+    lab: Lab, tree: Tree, installed: Path, tmp_path: Path, way: str
+) -> None:
+    """Executed on the build host and from the ISO: the same layout, mounts, kernel arguments, origin,
+    remotes, menu.
+    """
     one: Step[Disk] = lab.disk(f"installer {way}", unattended(lab), ways=[way], size=8192)
     disk = lab.must(one).value(one)
     planned = planned_by(lab, tree, disk.size)
     assert installed.stat().st_size == disk.size
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    ours, theirs = described(disk.file, planned, tmp_path / "a"), described(installed, planned, tmp_path / "b")
+    ours, theirs = (
+        described(disk.file, planned, tmp_path / "a"),
+        described(installed, planned, tmp_path / "b"),
+    )
     assert ours == theirs
     assert "https://ostree.example.org/debian" in str(ours["remotes"])
     assert "file:///ostree/repo" not in str(ours["remotes"])
 
 
-def test_the_installed_system_has_its_log_and_kickstart(lab: Lab, tree: Tree, installed: Path, tmp_path: Path) -> None:
+def test_the_installed_system_has_its_log_and_kickstart(
+    lab: Lab, tree: Tree, installed: Path, tmp_path: Path
+) -> None:
     found = logs(installed, planned_by(lab, tree, installed.stat().st_size), tmp_path)
     assert "deploying" in found["install.log"]
     assert "ignoredisk --only-use=vda" in found["ks.cfg"]
@@ -351,7 +403,9 @@ def test_ids_are_of_each_installation_alone(lab: Lab, tree: Tree, installed: Pat
 # --- remastered -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_remastered_iso_boots_into_its_kickstart_by_itself(lab: Lab, image: IsoImage, tmp_path: Path) -> None:
+def test_a_remastered_iso_boots_into_its_kickstart_by_itself(
+    lab: Lab, image: IsoImage, tmp_path: Path
+) -> None:
     """`imagebuild iso add-kickstart`: nobody presses a key; under UEFI, whose menu lies in two places."""
     from imagebuild.installers.unattended import remaster
 
@@ -361,5 +415,10 @@ def test_a_remastered_iso_boots_into_its_kickstart_by_itself(lab: Lab, image: Is
     remaster.add_kickstart(image.file, kickstart, target, syntax="F28")
     machine = bench(lab, image, iso=target, firmware=Firmware.UEFI)
     with powered_on(machine, tmp_path / "disk.qcow2", tmp_path / "serial.log") as running:
-        said(running, lab, "INSTALLATION FAILED: the kickstart names the disk sdz, which is not there", native=120)
+        said(
+            running,
+            lab,
+            "INSTALLATION FAILED: the kickstart names the disk sdz, which is not there",
+            native=120,
+        )
     assert untouched(tmp_path / "disk.qcow2")

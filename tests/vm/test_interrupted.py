@@ -1,4 +1,6 @@
-"""A run that is ended in the middle of a real guest leaves nothing: no keys, no overlay, no program; nor does a killed one, after gc."""
+"""A run that is ended in the middle of a real guest leaves nothing: no keys, no overlay, no program; nor does
+a killed one, after gc.
+"""
 
 import contextlib
 import os
@@ -28,12 +30,16 @@ def place() -> Iterator[Path]:
 
 
 def ours(place: Path) -> dict[int, str]:
-    """Return the processes that were started with this TMPDIR, or one below it: all of a run's, whoever their parents are by now."""
+    """Return the processes that were started with this TMPDIR, or one below it: all of a run's, whoever their
+    parents are by now.
+    """
     found = {}
     for each in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if each.name.isdigit() and f"TMPDIR={place}".encode() in (each / "environ").read_bytes():
-                found[int(each.name)] = (each / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:100]
+                found[int(each.name)] = (
+                    (each / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:100]
+                )
     return found
 
 
@@ -45,19 +51,39 @@ def wait_until_gone(place: Path) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_ends_in_the_middle_of_a_guest_leaves_nothing(lab: Lab, tmp_path: Path, place: Path, number: signal.Signals) -> None:
+def test_a_run_that_ends_in_the_middle_of_a_guest_leaves_nothing(
+    lab: Lab, tmp_path: Path, place: Path, number: signal.Signals
+) -> None:
     disk = lab.pipeline.disks["cloud"]
     outcome = lab.must(disk)
     image, commit = outcome.value(disk).file, outcome.value(lab.pipeline.tree).commit
     environment = {**os.environ, "TMPDIR": str(place)}
-    argv: list[str | Path] = [PROGRAM, "test", image, "--ref", REF, "--store", lab.store, "--output", tmp_path / "out", "--firmware", "bios"]
+    argv: list[str | Path] = [
+        PROGRAM,
+        "test",
+        image,
+        "--ref",
+        REF,
+        "--store",
+        lab.store,
+        "--output",
+        tmp_path / "out",
+        "--firmware",
+        "bios",
+    ]
     process = subprocess.Popen(
-        [*argv, "--commit", commit, "--criteria", "artifact-boots"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*argv, "--commit", commit, "--criteria", "artifact-boots"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     deadline = time.monotonic() + STARTED_SECONDS
     # the guest is a grandchild: pytest's, which runs the criteria
-    while not any("Linux version" in each.read_text(errors="replace") for each in (tmp_path / "out").rglob("serial.log")):
+    while not any(
+        "Linux version" in each.read_text(errors="replace") for each in (tmp_path / "out").rglob("serial.log")
+    ):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -74,7 +100,9 @@ def test_a_run_that_ends_in_the_middle_of_a_guest_leaves_nothing(lab: Lab, tmp_p
     assert not any("qemu-system" in each or "pytest" in each for each in wait_until_gone(place).values())
     if number is signal.SIGKILL:
         (tmp_path / "store").mkdir()
-        subprocess.run([PROGRAM, "gc", "--store", tmp_path / "store"], env=environment, check=True, capture_output=True)
+        subprocess.run(
+            [PROGRAM, "gc", "--store", tmp_path / "store"], env=environment, check=True, capture_output=True
+        )
     # GnuPG's agents, too: they have no parent that could take them along
     assert wait_until_gone(place) == {}
     assert list(place.iterdir()) == []

@@ -1,4 +1,6 @@
-"""The whole kickstart language, executed on the demo tree: what is on the disk afterwards is what the kickstart says."""
+"""The whole kickstart language, executed on the demo tree: what is on the disk afterwards is what the
+kickstart says.
+"""
 
 import json
 import os
@@ -76,12 +78,20 @@ def kickstart(lab: Lab, more: str = EVERYTHING) -> str:
     text = lab.text()
     assert STORAGE.replace(" --label=boot", "") in text
     text = (
-        "\n".join(line for line in text.splitlines() if not line.startswith(("rootpw", "network", "timezone", "keyboard", "lang"))) + "\n"
+        "\n".join(
+            line
+            for line in text.splitlines()
+            if not line.startswith(("rootpw", "network", "timezone", "keyboard", "lang"))
+        )
+        + "\n"
     )
-    text = text.replace('net.ifnames=0"', 'net.ifnames=0" --location=mbr --iscrypted --password=grub.pbkdf2.sha512.10000.AA.BB')
-    return text.replace(STORAGE.replace(" --label=boot", ""), "clearpart --all --disklabel=gpt\n" + more).replace(
-        "\nreboot\n", "\npoweroff\n"
+    text = text.replace(
+        'net.ifnames=0"',
+        'net.ifnames=0" --location=mbr --iscrypted --password=grub.pbkdf2.sha512.10000.AA.BB',
     )
+    return text.replace(
+        STORAGE.replace(" --label=boot", ""), "clearpart --all --disklabel=gpt\n" + more
+    ).replace("\nreboot\n", "\npoweroff\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looking into the disks needs root")
@@ -94,7 +104,12 @@ def test_everything_that_a_kickstart_may_say_is_done(lab: Lab, tmp_path: Path, w
     disk: Disk = outcome.value(one)
     filled = text.replace("%include /tmp/storage.ks", text.partition("<<'END'\n")[2].partition("END\n")[0])
     made = plan.read(
-        without_includes(filled), "F28", disk_size=6 << 30, firmware=frozenset(Firmware), seed=tree.commit, epoch=tree.timestamp
+        without_includes(filled),
+        "F28",
+        disk_size=6 << 30,
+        firmware=frozenset(Firmware),
+        seed=tree.commit,
+        epoch=tree.timestamp,
     )
     assert [each.name for each in made.partitions] == ["biosboot", "efi", "boot", "pv.01"]
     start, size = lvm.place(made, "root")
@@ -126,7 +141,10 @@ def test_everything_that_a_kickstart_may_say_is_done(lab: Lab, tmp_path: Path, w
         assert "--unrestricted" in menu
         assert "set timeout=1" in menu
     label = subprocess.run(
-        ["blkid", "-p", "-O", str(start), "-o", "value", "-s", "LABEL", disk.file], capture_output=True, text=True, check=True
+        ["blkid", "-p", "-O", str(start), "-o", "value", "-s", "LABEL", disk.file],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert label.strip() == "root-fs"
 
@@ -134,7 +152,11 @@ def test_everything_that_a_kickstart_may_say_is_done(lab: Lab, tmp_path: Path, w
 @pytest.mark.skipif(os.geteuid() != 0, reason="the native way needs root")
 @pytest.mark.parametrize("way", ["offline", "native"])
 def test_a_post_section_that_fails_is_named_and_leaves_nothing_behind(lab: Lab, way: str) -> None:
-    one = lab.disk(f"failing {way}", kickstart(lab) + "%post --erroronfail\necho what went wrong >&2\nexit 7\n%end\n", ways=[way])
+    one = lab.disk(
+        f"failing {way}",
+        kickstart(lab) + "%post --erroronfail\necho what went wrong >&2\nexit 7\n%end\n",
+        ways=[way],
+    )
     outcome = lab.build(one)
     message = outcome.failed[one].message
     assert "%post of line" in message
@@ -145,19 +167,31 @@ def test_a_post_section_that_fails_is_named_and_leaves_nothing_behind(lab: Lab, 
 
 
 def _check_accounts(deployment: Path, var: Path, tree: Tree) -> None:
-    shadow = {line.split(":")[0]: line.split(":") for line in (deployment / "etc/shadow").read_text().splitlines()}
+    shadow = {
+        line.split(":")[0]: line.split(":") for line in (deployment / "etc/shadow").read_text().splitlines()
+    }
     assert shadow["root"][1] == password.hashed("secret", f"{tree.commit} root")
     assert shadow["ann"][1].startswith("$6$")
-    assert shadow["ann"][2] == str(tree.timestamp // 86400), "the day of the last change is the build's own time"
+    assert shadow["ann"][2] == str(tree.timestamp // 86400), (
+        "the day of the last change is the build's own time"
+    )
     assert shadow["bob"][1].startswith("!")
-    accounts = {line.split(":")[0]: line.split(":") for line in (deployment / "etc/passwd").read_text().splitlines()}
+    accounts = {
+        line.split(":")[0]: line.split(":") for line in (deployment / "etc/passwd").read_text().splitlines()
+    }
     assert accounts["ann"][2:] == ["1500", accounts["ann"][3], "Ann B", "/home/annie", "/bin/sh"]
-    groups = {line.split(":")[0]: line.split(":") for line in (deployment / "etc/group").read_text().splitlines()}
+    groups = {
+        line.split(":")[0]: line.split(":") for line in (deployment / "etc/group").read_text().splitlines()
+    }
     assert groups["builders"][2:] == ["1234", "ann"]
     assert "ann" in groups["sudo"][3].split(",")
     keys = var / "home/annie/.ssh/authorized_keys"
     assert keys.read_text() == "ssh-ed25519 AAAA ann@example.org\n"
-    assert (keys.stat().st_uid, oct(keys.stat().st_mode)[-3:], oct(keys.parent.stat().st_mode)[-3:]) == (1500, "600", "700")
+    assert (keys.stat().st_uid, oct(keys.stat().st_mode)[-3:], oct(keys.parent.stat().st_mode)[-3:]) == (
+        1500,
+        "600",
+        "700",
+    )
 
 
 @pytest.mark.slow
@@ -170,5 +204,10 @@ def test_a_thin_pool_is_made_in_the_appliance_and_boots(lab: Lab, tmp_path: Path
     with lab.booted(outcome.value(lab.pipeline.tree), disk.file, tmp_path / "thin") as boot:
         assert boot.host is not None, boot.problem
         boots_the_released_commit(boot.host, boot.expected)
-        rows = json.loads(boot.host.succeeds("lvs", "--reportformat", "json", "-o", "lv_name,lv_attr,pool_lv"))["report"][0]["lv"]
-        assert {row["lv_name"]: (row["lv_attr"][0], row["pool_lv"]) for row in rows} == {"pool00": ("t", ""), "root": ("V", "pool00")}
+        rows = json.loads(
+            boot.host.succeeds("lvs", "--reportformat", "json", "-o", "lv_name,lv_attr,pool_lv")
+        )["report"][0]["lv"]
+        assert {row["lv_name"]: (row["lv_attr"][0], row["pool_lv"]) for row in rows} == {
+            "pool00": ("t", ""),
+            "root": ("V", "pool00"),
+        }

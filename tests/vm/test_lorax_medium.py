@@ -1,4 +1,5 @@
-"""A medium of lorax' kind, which says nothing on the serial console, is driven by its own menu's keys and followed by Anaconda's log.
+"""A medium of lorax' kind, which says nothing on the serial console, is driven by its own menu's keys and
+followed by Anaconda's log.
 
 Anaconda itself cannot be had here: a stand-in writes its lines, and the disk (anaconda.sh).
 """
@@ -18,7 +19,10 @@ from imagebuild.tools import iso
 from tests.vm import lorax_medium
 from tests.vm.wiring import Lab
 
-KICKSTART = "text\nlang C\nkeyboard us\ntimezone UTC\nrootpw --lock\nzerombr\nclearpart --all\nautopart\n{end}\n%packages\n%end\n"
+KICKSTART = (
+    "text\nlang C\nkeyboard us\ntimezone UTC\nrootpw --lock\nzerombr\nclearpart"
+    " --all\nautopart\n{end}\n%packages\n%end\n"
+)
 MIB = 1 << 20
 
 
@@ -42,7 +46,13 @@ def test_a_medium_that_is_not_on_the_serial_console_is_installed(
     remaster.add_kickstart(made, kickstart, published, syntax="F26", default=False)
     before = files.sha256(published)
     bench = Bench(
-        iso=published, firmware=firmware, accelerator=lab.host.accelerator, cores=1, memory=1024 * MIB, disk_size=64 * MIB, network=False
+        iso=published,
+        firmware=firmware,
+        accelerator=lab.host.accelerator,
+        cores=1,
+        memory=1024 * MIB,
+        disk_size=64 * MIB,
+        network=False,
     )
     notes = list[str]()
     monkeypatch.setattr(steplog, "note", notes.append)
@@ -50,7 +60,9 @@ def test_a_medium_that_is_not_on_the_serial_console_is_installed(
     # with -no-reboot QEMU ends in both cases
     assert ("the guest restarted it" if end == "reboot" else "the guest switched it off") in notes[-1], notes
     assert {"installer", "configuration", "complete"} <= set(phases), phases
-    assert "Linux version" not in (evidence / "serial.log").read_text(errors="replace"), "the kernel was to say nothing there"
+    assert "Linux version" not in (evidence / "serial.log").read_text(errors="replace"), (
+        "the kernel was to say nothing there"
+    )
     assert "AnaConfigurationThread" in (evidence / "anaconda.log").read_text()
     assert files.sha256(published) == before, "the medium that was tested is the one that is published"
     written = _disk(tmp_path)

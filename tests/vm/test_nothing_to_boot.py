@@ -20,10 +20,19 @@ def test_a_firmware_that_finds_nothing_to_boot_is_seen_at_once(firmware: Firmwar
     disk = tmp_path / "disk.qcow2"
     command.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"])
     port = ssh.free_port()
-    machine = qemu.Machine(disk=disk, controller=Controller.VIRTIO, firmware=firmware, cores=1, memory=256 << 20, forward={port: 22})
+    machine = qemu.Machine(
+        disk=disk,
+        controller=Controller.VIRTIO,
+        firmware=firmware,
+        cores=1,
+        memory=256 << 20,
+        forward={port: 22},
+    )
     with qemu.started(machine, TCG, tmp_path / "serial.log") as running:
         begun = time.monotonic()
-        watched = follow_boot(running, port, tmp_path, cores=1, slowness=TCG.slowness, serial=tmp_path / "serial.log")
+        watched = follow_boot(
+            running, port, tmp_path, cores=1, slowness=TCG.slowness, serial=tmp_path / "serial.log"
+        )
         # within the stall limit it would be chance
         assert time.monotonic() - begun < 200
     assert "the firmware found nothing to boot" in watched.problem
@@ -37,7 +46,9 @@ def test_a_firmware_that_finds_nothing_to_boot_is_seen_at_once(firmware: Firmwar
 def test_a_medium_that_no_bios_boots_is_seen_at_once(tmp_path: Path) -> None:
     iso = tmp_path / "empty.iso"
     iso.write_bytes(bytes(2 << 20))
-    bench = Bench(iso=iso, firmware=Firmware.BIOS, accelerator=TCG, cores=1, memory=256 << 20, disk_size=64 << 20)
+    bench = Bench(
+        iso=iso, firmware=Firmware.BIOS, accelerator=TCG, cores=1, memory=256 << 20, disk_size=64 << 20
+    )
     with powered_on(bench, tmp_path / "disk.qcow2", tmp_path / "serial.log") as running:
         begun = time.monotonic()
         with pytest.raises(InstallationError, match="the firmware found nothing to boot"):

@@ -1,4 +1,6 @@
-"""Fedora 25's layout of kernel and initramfs: the demo tree, laid out so by hand, from pull to a booted qcow2."""
+"""Fedora 25's layout of kernel and initramfs: the demo tree, laid out so by hand, from pull to a booted
+qcow2.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,9 @@ def test_a_tree_with_its_initramfs_in_ostree_boot_becomes_a_host(lab: Lab, tmp_p
     source = Repo.ensure(tmp_path / "source")
     source.pull(Remote(url=f"file://{demo.repo}", keys=(), verify=False), demo.commit)
     commit = in_old_layout(source, demo.commit, REF)
-    tree = lab.settings.tree.model_copy(update={"url": f"file://{source.path}", "allow_unsigned": True, "gpg_keys": ()})
+    tree = lab.settings.tree.model_copy(
+        update={"url": f"file://{source.path}", "allow_unsigned": True, "gpg_keys": ()}
+    )
     settings = lab.settings.model_copy(update={"tree": tree})
     old = replace(lab, settings=settings, pipeline=wire(settings, Pin(ref=REF, commit=commit), lab.host))
     qcow2 = next(step for step in old.pipeline.images if step.name.startswith("qcow2"))

@@ -1,4 +1,6 @@
-"""Two releases, a fortnight apart, through the command line: what changed, what trends, who upgrades from what, and out they go."""
+"""Two releases, a fortnight apart, through the command line: what changed, what trends, who upgrades from
+what, and out they go.
+"""
 
 import json
 import os
@@ -82,7 +84,9 @@ def looks_right(configuration: Path, store: Path, output: Path, browser: Browser
 
     with web.serving(web.directories({"/": [output]})) as port:
         where = f"http://127.0.0.1:{port}/{second.name}"
-        found = json.loads(imagebuild("verify", where, "--key", store / "compose" / "signing-key.asc", "--json"))
+        found = json.loads(
+            imagebuild("verify", where, "--key", store / "compose" / "signing-key.asc", "--json")
+        )
     assert found["problems"] == []
     assert list(found["images"].values()) == [[new.tree.commit]]
 

@@ -38,9 +38,15 @@ mkdir -p $D/etc/systemd/system/sysinit.target.wants
 ln -s ../fault.service $D/etc/systemd/system/sysinit.target.wants/fault.service"""
 
 
-def verdict_on(lab: Lab, disk: Path, form: str, out: Path, tree: Tree, *, tries: int, accelerator: Accelerator) -> Cell:
+def verdict_on(
+    lab: Lab, disk: Path, form: str, out: Path, tree: Tree, *, tries: int, accelerator: Accelerator
+) -> Cell:
     out.mkdir()
-    subject = Subject(artifact="Image", boot=Unpacked(disk=disk, format=form, controller=Controller.VIRTIO), criteria=(ARTIFACT,))
+    subject = Subject(
+        artifact="Image",
+        boot=Unpacked(disk=disk, format=form, controller=Controller.VIRTIO),
+        criteria=(ARTIFACT,),
+    )
     spec = spec_of(lab)
     guest = spec.guest.model_copy(update={"tries": tries})
     spec = replace(spec, guest=guest, firmware=Firmware.BIOS)
@@ -50,7 +56,9 @@ def verdict_on(lab: Lab, disk: Path, form: str, out: Path, tree: Tree, *, tries:
     return cell
 
 
-def test_a_unit_that_spins_in_the_kernel_of_a_quiet_machine_is_the_images_fault(lab: Lab, tmp_path: Path) -> None:
+def test_a_unit_that_spins_in_the_kernel_of_a_quiet_machine_is_the_images_fault(
+    lab: Lab, tmp_path: Path
+) -> None:
     """Takes 90 native seconds, twice: it is given less time than a whole boot needs."""
     step = lab.pipeline.disks["cloud"]
     steps = {one.name: one for one in graph.order([lab.pipeline.release])}
@@ -69,7 +77,9 @@ def test_a_unit_that_spins_in_the_kernel_of_a_quiet_machine_is_the_images_fault(
 
 
 @pytest.mark.slow
-def test_beside_hogs_a_good_image_is_an_error_and_then_passed(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beside_hogs_a_good_image_is_an_error_and_then_passed(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step = lab.pipeline.disks["cloud"]
     outcome = lab.must(step, lab.pipeline.tree)
     disk: Disk = outcome.value(step)
@@ -85,7 +95,9 @@ def test_beside_hogs_a_good_image_is_an_error_and_then_passed(lab: Lab, tmp_path
     accelerator = replace(lab.host.accelerator, slowness=min(2.0, lab.host.accelerator.slowness))
     tree = outcome.value(lab.pipeline.tree)
     with hogs(over):
-        cell = verdict_on(lab, disk.file, disk.format, tmp_path / "out", tree, tries=2, accelerator=accelerator)
+        cell = verdict_on(
+            lab, disk.file, disk.format, tmp_path / "out", tree, tries=2, accelerator=accelerator
+        )
     (first,) = read_cells(tmp_path / "out" / "evidence" / "try-1")
     assert first.state is State.ERROR, first.reason
     assert "the build host is too busy" in first.reason
@@ -94,7 +106,9 @@ def test_beside_hogs_a_good_image_is_an_error_and_then_passed(lab: Lab, tmp_path
 
 @contextlib.contextmanager
 def hogs(over: threading.Event) -> Iterator[None]:
-    """Many programs that want every processor, until it is over; each of a session of its own, which counts as much as a guest (sched(7))."""
+    """Many programs that want every processor, until it is over; each of a session of its own, which counts
+    as much as a guest (sched(7)).
+    """
     spin = ["/bin/sh", "-c", "while :; do :; done"]
     programs = [command.Process(spin) for _ in range(HOGS * max(2, os.cpu_count() or 2))]
 

@@ -1,4 +1,6 @@
-"""The ways to populate a disk give the same system: compared inode by inode, with modes, owners and extended attributes."""
+"""The ways to populate a disk give the same system: compared inode by inode, with modes, owners and extended
+attributes.
+"""
 
 import contextlib
 import hashlib
@@ -19,7 +21,9 @@ from imagebuild.model import Disk, Tree
 from imagebuild.tools import loop
 from tests.vm.wiring import Lab
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the native way and looking into the disks need root")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="the native way and looking into the disks need root"
+)
 FS_IMMUTABLE = "i"
 VOLUMES = """logvol /var/tmp --size=32 --fstype=ext4 --name=tmp --vgname=atomicos
 logvol /var --size=256 --fstype=ext4 --name=var --vgname=atomicos
@@ -33,18 +37,31 @@ echo kept > /var/lib/kept
 
 
 def ext4(lab: Lab) -> str:
-    """The demo's kickstart on ext4, which every way can make, with file systems of their own in /var; the tree links /home there."""
+    """The demo's kickstart on ext4, which every way can make, with file systems of their own in /var; the
+    tree links /home there.
+    """
     text = lab.text()
     assert "--fstype=xfs" in text
-    text = text.replace("--fstype=xfs", "--fstype=ext4").replace("part pv.01", "part /home --size=64 --fstype=ext4\npart pv.01")
+    text = text.replace("--fstype=xfs", "--fstype=ext4").replace(
+        "part pv.01", "part /home --size=64 --fstype=ext4\npart pv.01"
+    )
     return text + VOLUMES
 
 
 def test_the_three_ways_give_the_same_system(lab: Lab, tmp_path: Path) -> None:
-    steps = {way: lab.disk(f"ext4 {way}", ext4(lab), ways=[way]) for way in ("offline", "native", "appliance")}
+    steps = {
+        way: lab.disk(f"ext4 {way}", ext4(lab), ways=[way]) for way in ("offline", "native", "appliance")
+    }
     outcome = lab.must(*steps.values())
     tree: Tree = outcome.value(lab.pipeline.tree)
-    made = plan.read(ext4(lab), "F28", disk_size=6 << 30, firmware=frozenset(Firmware), seed=tree.commit, epoch=tree.timestamp)
+    made = plan.read(
+        ext4(lab),
+        "F28",
+        disk_size=6 << 30,
+        firmware=frozenset(Firmware),
+        seed=tree.commit,
+        epoch=tree.timestamp,
+    )
     disks: dict[str, Disk] = {way: outcome.value(one) for way, one in steps.items()}
     assert {way: disk.populated for way, disk in disks.items()} == {way: way for way in disks}
     found = {way: describe(disk, made, tmp_path / way) for way, disk in disks.items()}
@@ -52,12 +69,19 @@ def test_the_three_ways_give_the_same_system(lab: Lab, tmp_path: Path) -> None:
     assert len(reference) > 25_000
     assert {"/var:lib/kept", "/home/ada:.ssh/authorized_keys", "/home/ada:.profile"} <= reference.keys()
     assert {path: reference[path][:2] for path in ("/var:.", "/home:.", "/home/ada:.", "/var/tmp:.")} == {
-        "/var:.": ("0o40755", 0), "/home:.": ("0o40755", 0), "/home/ada:.": ("0o40755", 1000), "/var/tmp:.": ("0o41777", 0),
-    }  # fmt: skip
+        "/var:.": ("0o40755", 0),
+        "/home:.": ("0o40755", 0),
+        "/home/ada:.": ("0o40755", 1000),
+        "/var/tmp:.": ("0o41777", 0),
+    }
     for way in ("offline", "appliance"):
         other = found[way]
-        different = sorted(path for path in reference.keys() | other.keys() if reference.get(path) != other.get(path))
-        assert not different, "\n".join(f"{path}: native {reference.get(path)}, {way} {other.get(path)}" for path in different[:20])
+        different = sorted(
+            path for path in reference.keys() | other.keys() if reference.get(path) != other.get(path)
+        )
+        assert not different, "\n".join(
+            f"{path}: native {reference.get(path)}, {way} {other.get(path)}" for path in different[:20]
+        )
     raw = {way: _boot_areas(disk, made) for way, disk in disks.items()}
     assert len(set(raw.values())) == 1, "partition table, boot loader, ESP or LVM header differ"
 
@@ -76,13 +100,19 @@ def test_two_native_xfs_builds_differ_in_the_root_volume_only(lab: Lab) -> None:
     one, other = (lab.disk(f"xfs {number}", lab.text(), ways=["native"], copy=number) for number in (1, 2))
     outcome = lab.must(one, other)
     found = compare(outcome.value(one).file, outcome.value(other).file)
-    # times and generations of inodes, and where the kernel puts them: in /boot and / only (README, "Reproducible")
-    assert {each.area for each in found} <= {"partition 3 (boot), ext4", "partition 4 (pv.01), volume root, xfs"}, found
+    # times and generations of inodes, and where the kernel puts them: in /boot and / only (README,
+    # "Reproducible")
+    assert {each.area for each in found} <= {
+        "partition 3 (boot), ext4",
+        "partition 4 (pv.01), volume root, xfs",
+    }, found
     assert any("volume root" in each.area for each in found)
 
 
 def describe(disk: Disk, made: Plan, work: Path) -> dict[str, tuple[object, ...]]:
-    """Return path -> (type and mode, owners, size, content or target, extended attributes, immutable) of every file system but the ESP."""
+    """Return path -> (type and mode, owners, size, content or target, extended attributes, immutable) of
+    every file system but the ESP.
+    """
     found: dict[str, tuple[object, ...]] = {}
     for name, device, fstype in made.file_systems():
         if fstype != "ext4":
@@ -92,7 +122,9 @@ def describe(disk: Disk, made: Plan, work: Path) -> dict[str, tuple[object, ...]
             for path in [place, *sorted(place.rglob("*"))]:
                 found[f"{name}:{path.relative_to(place)}"] = _entry(path)
             deployment = next(place.glob("ostree/deploy/*/deploy/*.0"), place)
-            flags = subprocess.run(["lsattr", "-d", deployment], capture_output=True, text=True, check=True).stdout.split()[0]
+            flags = subprocess.run(
+                ["lsattr", "-d", deployment], capture_output=True, text=True, check=True
+            ).stdout.split()[0]
             found[f"{name}:flags"] = (FS_IMMUTABLE in flags,)
     return found
 

@@ -23,16 +23,22 @@ from tests.vm.conftest import REF
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"
 AWAY = {
-    "vagrant-logs-in-with-the-insecure-key", "selinux-is-enforcing-and-files-are-labelled", "system-containers-survive-a-reboot",
-    "layers-a-package", "a-layered-package-survives-an-upgrade", "a-layered-package-can-be-removed",
-}  # fmt: skip
+    "vagrant-logs-in-with-the-insecure-key",
+    "selinux-is-enforcing-and-files-are-labelled",
+    "system-containers-survive-a-reboot",
+    "layers-a-package",
+    "a-layered-package-survives-an-upgrade",
+    "a-layered-package-can-be-removed",
+}
 # the disk is tested while it is converted: this test is to be killed when that is over
 LATER = {"smoke disk cloud uefi": "qcow2 cloud: done"}
 STAGES = ("pull", "toolbox", "disk cloud", "qcow2 cloud", "smoke disk cloud uefi")
 
 
 def small_matrix(tmp_path: Path) -> Path:
-    """The demo's configuration with one disk and one download of it, under UEFI: `make demo` boots all, CI has an hour."""
+    """The demo's configuration with one disk and one download of it, under UEFI: `make demo` boots all, CI
+    has an hour.
+    """
     file = tmp_path / "debian-12.yaml"
     text = (ROOT / "configs" / "debian-12.yaml").read_text()
     for old, new in (
@@ -50,7 +56,19 @@ def small_matrix(tmp_path: Path) -> Path:
 
 
 def run(configuration: Path, store: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    argv: list[str | Path] = [PROGRAM, "all", "--config", configuration, "--ref", REF, "--store", store, "--output", output, *more]
+    argv: list[str | Path] = [
+        PROGRAM,
+        "all",
+        "--config",
+        configuration,
+        "--ref",
+        REF,
+        "--store",
+        store,
+        "--output",
+        output,
+        *more,
+    ]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
@@ -82,7 +100,9 @@ def test_a_ref_becomes_a_booted_and_checked_qcow2(own_store: Path, tmp_path: Pat
     carried = {cell["criterion"] for cell in cells if cell["carried"]}
     assert "upgrades-to-the-next-release" in carried
     assert not carried & {"artifact-boots", "boots-the-released-commit", "no-unit-has-failed"}
-    assert {cell["artifact"] for cell in cells if cell["carried"]} == {cell["artifact"] for cell in cells} - {"disk cloud"}
+    assert {cell["artifact"] for cell in cells if cell["carried"]} == {cell["artifact"] for cell in cells} - {
+        "disk cloud"
+    }
     assert "Images are identical" in next(cell["reason"] for cell in cells if cell["carried"])
     assert all(Path(cell["evidence"]).stat().st_size for cell in cells)
     (released,) = [file.parent for file in output.glob("*/COMPOSE_ID")]
@@ -90,7 +110,15 @@ def test_a_ref_becomes_a_booted_and_checked_qcow2(own_store: Path, tmp_path: Pat
     assert image.name.startswith("Debian-AtomicHost-12-20")
     for place in released.glob("evidence/*"):
         evidence = {file.name for file in place.iterdir()}
-        assert {"serial.log", "screen.png", "phases.json", "boots.json", "journal.txt", "journal.export", "systemd-analyze.txt"} <= evidence
+        assert {
+            "serial.log",
+            "screen.png",
+            "phases.json",
+            "boots.json",
+            "journal.txt",
+            "journal.export",
+            "systemd-analyze.txt",
+        } <= evidence
         waits = re.search(r"DefaultTimeoutStartUSec=(.*)", (place / "systemd-analyze.txt").read_text())
         assert waits is not None
         assert accelerator.probe(cache_directory()).slowness < seed.SLOW or waits[1] != "1min 30s", waits[1]
@@ -110,7 +138,9 @@ def test_a_ref_becomes_a_booted_and_checked_qcow2(own_store: Path, tmp_path: Pat
 
 
 def _verify(released: Path, store: Path) -> None:
-    """Verify the release as a stranger would: over HTTP, with the public key; every image is opened, and holds the signed commit."""
+    """Verify the release as a stranger would: over HTTP, with the public key; every image is opened, and
+    holds the signed commit.
+    """
     with web.serving(web.directories({"/": [released.parent]})) as port:
         argv: list[str | Path] = [
             PROGRAM,
@@ -128,10 +158,23 @@ def _verify(released: Path, store: Path) -> None:
 
 
 def _kill_in_every_stage(configuration: Path, store: Path, output: Path) -> list[str]:
-    """Kill the pipeline once in each stage that is not finished yet; what was finished before must not be built again."""
+    """Kill the pipeline once in each stage that is not finished yet; what was finished before must not be
+    built again.
+    """
     killed: list[str] = []
     for stage in STAGES:
-        argv: list[str | Path] = [PROGRAM, "all", "--config", configuration, "--ref", REF, "--store", store, "--output", output]
+        argv: list[str | Path] = [
+            PROGRAM,
+            "all",
+            "--config",
+            configuration,
+            "--ref",
+            REF,
+            "--store",
+            store,
+            "--output",
+            output,
+        ]
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert process.stdout is not None
         lines = []
@@ -148,7 +191,9 @@ def _kill_in_every_stage(configuration: Path, store: Path, output: Path) -> list
         process.stdout.close()
         process.wait(timeout=10)
         started = [line for line in lines if line.rstrip().endswith(": started")]
-        assert not [line for line in started for earlier in killed[:-2] if f" {earlier}: started" in line], lines
+        assert not [line for line in started for earlier in killed[:-2] if f" {earlier}: started" in line], (
+            lines
+        )
         # the kernel writes what was dirty before it lets go of a file system
         deadline = time.monotonic() + 10
         while (_guests(store) or _loops(store)) and time.monotonic() < deadline:
@@ -173,14 +218,21 @@ def _guests(store: Path) -> list[str]:
 
 def _loops(store: Path) -> list[str]:
     listing = subprocess.run(
-        ["losetup", "--list", "--noheadings", "--output=BACK-FILE"], capture_output=True, text=True, check=False
+        ["losetup", "--list", "--noheadings", "--output=BACK-FILE"],
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout
     return [line for line in listing.splitlines() if str(store) in line]
 
 
-@pytest.mark.parametrize("arguments", [["--ref", "debian/12/x86_64/nothing"], ["--config", "/nowhere.yaml"], []])
+@pytest.mark.parametrize(
+    "arguments", [["--ref", "debian/12/x86_64/nothing"], ["--config", "/nowhere.yaml"], []]
+)
 def test_wrong_usage_is_a_sentence(arguments: list[str], store: Path) -> None:
-    finished = subprocess.run([PROGRAM, "all", *arguments, "--store", store], capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        [PROGRAM, "all", *arguments, "--store", store], capture_output=True, text=True, check=False
+    )
     assert finished.returncode == 2
     assert "Traceback" not in finished.stderr
     assert finished.stderr.startswith("imagebuild: ")

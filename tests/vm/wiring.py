@@ -48,17 +48,32 @@ class Lab:
 
     def text(self, template: str = "debian-12-cloud.ks") -> str:
         """Return a rendered kickstart template."""
-        return render(KickstartConfig(template=template, syntax="F28"), values(self.settings.the_ref(), self.settings.tree))
+        return render(
+            KickstartConfig(template=template, syntax="F28"),
+            values(self.settings.the_ref(), self.settings.tree),
+        )
 
     def toolbox(self) -> Step[Toolbox]:
         """The toolbox step, with the same key as the pipeline's."""
-        return step("toolbox", make_toolbox, self.pipeline.tree, tools={"mksquashfs": command.version("mksquashfs")})
+        return step(
+            "toolbox", make_toolbox, self.pipeline.tree, tools={"mksquashfs": command.version("mksquashfs")}
+        )
 
-    def disk(self, name: str, text: str, *, ways: Sequence[str] | None = None, size: int = 6144, copy: int = 0) -> Step[Disk]:
+    def disk(
+        self, name: str, text: str, *, ways: Sequence[str] | None = None, size: int = 6144, copy: int = 0
+    ) -> Step[Disk]:
         """Install a disk of `size` MiB from a kickstart's text; `copy` makes another key of the same."""
         kickstart = step(f"kickstart {name}", write_text, self.pipeline.tree, text)
         spec = DiskSpec(size=size, firmware=tuple(Firmware), populate=tuple(ways or self.host.populate))
-        return step(f"disk {name}", install_disk, self.pipeline.tree, self.toolbox(), kickstart, spec, tools={"copy": str(copy)})
+        return step(
+            f"disk {name}",
+            install_disk,
+            self.pipeline.tree,
+            self.toolbox(),
+            kickstart,
+            spec,
+            tools={"copy": str(copy)},
+        )
 
     def again(self, one: Step[T]) -> Step[T]:
         """The same step under another key: it is built once more."""
@@ -72,7 +87,9 @@ class Lab:
     def must(self, *goals: Step[Any]) -> graph.Outcome:
         """Build goals that must succeed."""
         outcome = self.build(*goals)
-        assert not outcome.failed, [f"{one.name}: {error.message}\n{error.log}" for one, error in outcome.failed.items()]
+        assert not outcome.failed, [
+            f"{one.name}: {error.message}\n{error.log}" for one, error in outcome.failed.items()
+        ]
         return outcome
 
     @contextlib.contextmanager
@@ -84,9 +101,23 @@ class Lab:
         evidence.mkdir(parents=True, exist_ok=True)
         guest = self.settings.smoke
         rig = Rig(
-            disk=disk, disk_format=form, controller=controller, artifact=evidence.name, firmware=firmware, login=login, commit=tree.commit,
-            version=tree.version, refspec=f"{self.settings.tree.remote}:{tree.ref}", host_kind=tree.host_kind, user=guest.user, cores=self.host.accelerator.cores,
-            memory=guest.memory << 20, storage=storage, update_url=self.settings.tree.update_url, accelerator=self.host.accelerator, evidence=evidence,
-        )  # fmt: skip
+            disk=disk,
+            disk_format=form,
+            controller=controller,
+            artifact=evidence.name,
+            firmware=firmware,
+            login=login,
+            commit=tree.commit,
+            version=tree.version,
+            refspec=f"{self.settings.tree.remote}:{tree.ref}",
+            host_kind=tree.host_kind,
+            user=guest.user,
+            cores=self.host.accelerator.cores,
+            memory=guest.memory << 20,
+            storage=storage,
+            update_url=self.settings.tree.update_url,
+            accelerator=self.host.accelerator,
+            evidence=evidence,
+        )
         with booted(rig) as boot:
             yield boot

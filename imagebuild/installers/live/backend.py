@@ -1,7 +1,8 @@
 """The live installer: a hybrid ISO from the committed tree alone. No packages, no root.
 
-The toolbox's squashfs is compressed once more and is everything at the same time: the live root, the programs that install, and the
-repository they install from. Paths are lorax's, so that what knows lorax's media knows ours.
+The toolbox's squashfs is compressed once more and is everything at the same time: the live root, the programs
+that install, and the repository they install from. Paths are lorax's, so that what knows lorax's media knows
+ours.
 """
 
 import os
@@ -27,12 +28,36 @@ from imagebuild.tools.ostree.repository import Repo
 MIB = 1 << 20
 WORK = PurePosixPath("/run/grub-iso")
 MODULES = (
-    "normal", "configfile", "linux", "search", "search_label", "search_fs_file", "iso9660", "part_gpt", "part_msdos", "fat", "chain", "echo", "test", "ls",
-    "cat", "help", "reboot", "halt", "serial", "terminal", "gzio", "sleep", "probe", "regexp", "loopback",
-)  # fmt: skip
+    "normal",
+    "configfile",
+    "linux",
+    "search",
+    "search_label",
+    "search_fs_file",
+    "iso9660",
+    "part_gpt",
+    "part_msdos",
+    "fat",
+    "chain",
+    "echo",
+    "test",
+    "ls",
+    "cat",
+    "help",
+    "reboot",
+    "halt",
+    "serial",
+    "terminal",
+    "gzio",
+    "sleep",
+    "probe",
+    "regexp",
+    "loopback",
+)
 BIOS_MODULES = ("biosdisk", "vga_text")
 UEFI_MODULES = ("efi_gop", "efi_uga", "all_video", "font", "gfxterm")
-# the menu beside the program on the ESP, or on the CD whose ESP this is; then the medium by its label (a copy of the files, say)
+# the menu beside the program on the ESP, or on the CD whose ESP this is; then the medium by its label (a copy
+# of the files, say)
 UEFI_CONFIG = """if [ -f $cmdpath/grub.cfg ]; then
   set prefix=$cmdpath
 else
@@ -52,14 +77,18 @@ def unavailable(config: InstallerConfig) -> str:
 
 
 def build(out: Path, request: Request) -> Path:
-    """Write the ISO into `out` and return it. Raises BuildError: a tree without what is needed (GRUB, Python, modules)."""
+    """Write the ISO into `out` and return it. Raises BuildError: a tree without what is needed (GRUB, Python,
+    modules).
+    """
     work, toolbox = out / "work", request.toolbox
     assert toolbox is not None, "this backend is wired with one"
     work.mkdir()
     volume, firmware = request.config.volume_id, tuple(Firmware)
     with ThreadPoolExecutor(1) as beside:
         # the one long piece of work; everything else is done meanwhile
-        payload = beside.submit(copy_context().run, _compress, toolbox.image, work / "install.img", request.config.live)
+        payload = beside.submit(
+            copy_context().run, _compress, toolbox.image, work / "install.img", request.config.live
+        )
         with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
             layout = bootloader.find_layout(sandbox)
             _make_grub(sandbox, layout, work, volume)
@@ -72,7 +101,9 @@ def build(out: Path, request: Request) -> Path:
     (work / "initrd.img").write_bytes(beginning + initramfs.sums(images))
     for one in firmware:
         kickstart = KICKSTART if request.unattended is not None else None
-        text = menu.grub_menu(menu.entries(request.title, volume, one, kickstart), volume, timeout=request.config.timeout)
+        text = menu.grub_menu(
+            menu.entries(request.title, volume, one, kickstart), volume, timeout=request.config.timeout
+        )
         (work / f"grub-{one}.cfg").write_text(text)
     _make_esp(work, request)
     image = out / f"{request.name}.iso"
@@ -100,7 +131,19 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
     bios, uefi = f"{layout.modules}/i386-pc", f"{layout.modules}/x86_64-efi"
     mkimage = layout.program
     sandbox.run(
-        [mkimage, "-O", "i386-pc-eltorito", "-d", bios, "-p", "/boot/grub2", "-o", WORK / "eltorito.img", *MODULES, *BIOS_MODULES],
+        [
+            mkimage,
+            "-O",
+            "i386-pc-eltorito",
+            "-d",
+            bios,
+            "-p",
+            "/boot/grub2",
+            "-o",
+            WORK / "eltorito.img",
+            *MODULES,
+            *BIOS_MODULES,
+        ],
         [
             mkimage,
             "-O",
@@ -124,14 +167,32 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
 
 def _make_product(work: Path, request: Request, program: bytes) -> None:
     facts = product.Facts(
-        product=request.title, version=request.tree.version, ref=request.tree.follows, commit=request.tree.commit, kernel=request.tree.kernel,
-        syntax=request.defaults.syntax, signed=bool(request.keys),
-    )  # fmt: skip
+        product=request.title,
+        version=request.tree.version,
+        ref=request.tree.follows,
+        commit=request.tree.commit,
+        kernel=request.tree.kernel,
+        syntax=request.defaults.syntax,
+        signed=bool(request.keys),
+    )
     keys = [key.read_bytes() for key in request.keys]
     product.write_tree(work / "product", facts, request.defaults.file.read_text(), keys, program)
     command.run(
-        ["mksquashfs", work / "product", work / "product.img", "-comp", "gzip", "-all-root", "-quiet", "-no-progress", "-mkfs-time", "0", "-all-time", "0"]
-    )  # fmt: skip
+        [
+            "mksquashfs",
+            work / "product",
+            work / "product.img",
+            "-comp",
+            "gzip",
+            "-all-root",
+            "-quiet",
+            "-no-progress",
+            "-mkfs-time",
+            "0",
+            "-all-time",
+            "0",
+        ]
+    )
 
 
 def _make_boot(work: Path, request: Request, repo: Repo) -> bytes:
@@ -140,7 +201,9 @@ def _make_boot(work: Path, request: Request, repo: Repo) -> bytes:
     kernel = repo.read(commit, str(boot_files(repo, commit).kernel))
     assert kernel is not None, "boot_files returns what is there"
     (work / "vmlinuz").write_bytes(kernel)
-    made = initramfs.build(lambda path: repo.read(commit, path), request.tree.kernel, volume_id=request.config.volume_id)
+    made = initramfs.build(
+        lambda path: repo.read(commit, path), request.tree.kernel, volume_id=request.config.volume_id
+    )
     steplog.note(f"initramfs: {len(made) / MIB:.1f} MiB")
     return made
 
@@ -159,17 +222,29 @@ def _make_esp(work: Path, request: Request) -> None:
 def _assemble(image: Path, work: Path, request: Request) -> None:
     (work / "discinfo").write_text(discinfo(request.epoch, request.tree.version, request.tree.arch))
     files = {
-        ".discinfo": work / "discinfo", ".treeinfo": request.treeinfo,
-        "images/install.img": work / "install.img", "images/product.img": work / "product.img", "images/eltorito.img": work / "eltorito.img",
+        ".discinfo": work / "discinfo",
+        ".treeinfo": request.treeinfo,
+        "images/install.img": work / "install.img",
+        "images/product.img": work / "product.img",
+        "images/eltorito.img": work / "eltorito.img",
         "images/efiboot.img": work / "efiboot.img",
-        "images/pxeboot/vmlinuz": work / "vmlinuz", "images/pxeboot/initrd.img": work / "initrd.img",
-        "boot/grub2/grub.cfg": work / "grub-bios.cfg", "EFI/BOOT/grub.cfg": work / "grub-uefi.cfg", "EFI/BOOT/BOOTX64.EFI": work / "bootx64.efi",
-    }  # fmt: skip
+        "images/pxeboot/vmlinuz": work / "vmlinuz",
+        "images/pxeboot/initrd.img": work / "initrd.img",
+        "boot/grub2/grub.cfg": work / "grub-bios.cfg",
+        "EFI/BOOT/grub.cfg": work / "grub-uefi.cfg",
+        "EFI/BOOT/BOOTX64.EFI": work / "bootx64.efi",
+    }
     if request.unattended is not None:
         files[KICKSTART.lstrip("/")] = request.unattended.file
     serial = str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{request.tree.commit}:iso"))
     iso.write(
-        image, files, volume=request.config.volume_id, bios="images/eltorito.img", esp=work / "efiboot.img", mbr=work / "boot_hybrid.img",
-        epoch=request.epoch, serial=serial,
-    )  # fmt: skip
+        image,
+        files,
+        volume=request.config.volume_id,
+        bios="images/eltorito.img",
+        esp=work / "efiboot.img",
+        mbr=work / "boot_hybrid.img",
+        epoch=request.epoch,
+        serial=serial,
+    )
     iso.implant_md5(image)

@@ -1,7 +1,8 @@
-"""The initramfs of the live installer: a static busybox, the tree's kernel modules that find a medium, and a small init. No root.
+"""The initramfs of the live installer: a static busybox, the tree's kernel modules that find a medium, and a
+small init. No root.
 
-A newc archive (Documentation/driver-api/early-userspace/buffer-format.rst) compressed with gzip, which every kernel reads. The same
-inputs give the same bytes.
+A newc archive (Documentation/driver-api/early-userspace/buffer-format.rst) compressed with gzip, which every
+kernel reads. The same inputs give the same bytes.
 """
 
 import gzip
@@ -19,17 +20,96 @@ from imagebuild.tools import command, temporary
 
 # what finds and mounts a medium: CD, USB, virtio, SATA, NVMe, SD, and the virtual machines' own controllers
 MODULES = (
-    "loop", "isofs", "squashfs", "overlay", "vfat", "ext4", "crc32c_generic", "nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8",
-    "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_net", "sd_mod", "sr_mod", "cdrom", "sg", "ahci", "ata_piix", "ata_generic",
-    "nvme", "usb-storage", "uas", "xhci-pci", "ehci-pci", "uhci-hcd", "ohci-pci", "usbhid", "hid-generic", "mmc_block", "sdhci-pci", "sdhci-acpi",
-    "mptspi", "mptsas", "vmw_pvscsi", "megaraid_sas", "hv_storvsc", "hv_netvsc", "hyperv-keyboard", "xen-blkfront", "xen-netfront",
-    "e1000", "e1000e", "igb", "r8169", "tg3", "vmxnet3", "8139cp",
-)  # fmt: skip
+    "loop",
+    "isofs",
+    "squashfs",
+    "overlay",
+    "vfat",
+    "ext4",
+    "crc32c_generic",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_iso8859-1",
+    "nls_utf8",
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_scsi",
+    "virtio_net",
+    "sd_mod",
+    "sr_mod",
+    "cdrom",
+    "sg",
+    "ahci",
+    "ata_piix",
+    "ata_generic",
+    "nvme",
+    "usb-storage",
+    "uas",
+    "xhci-pci",
+    "ehci-pci",
+    "uhci-hcd",
+    "ohci-pci",
+    "usbhid",
+    "hid-generic",
+    "mmc_block",
+    "sdhci-pci",
+    "sdhci-acpi",
+    "mptspi",
+    "mptsas",
+    "vmw_pvscsi",
+    "megaraid_sas",
+    "hv_storvsc",
+    "hv_netvsc",
+    "hyperv-keyboard",
+    "xen-blkfront",
+    "xen-netfront",
+    "e1000",
+    "e1000e",
+    "igb",
+    "r8169",
+    "tg3",
+    "vmxnet3",
+    "8139cp",
+)
 APPLETS = (
-    "sh", "cat", "cp", "cut", "chmod", "dd", "echo", "expr", "find", "findfs", "hexdump", "ifconfig", "insmod", "ip", "ls", "losetup", "md5sum",
-    "mkdir", "mknod", "modprobe", "mount", "printf", "readlink", "reboot", "rm", "sed", "sha256sum", "sleep", "sort", "stat", "switch_root",
-    "udhcpc", "umount", "wget", "xargs", "dmesg",
-)  # fmt: skip
+    "sh",
+    "cat",
+    "cp",
+    "cut",
+    "chmod",
+    "dd",
+    "echo",
+    "expr",
+    "find",
+    "findfs",
+    "hexdump",
+    "ifconfig",
+    "insmod",
+    "ip",
+    "ls",
+    "losetup",
+    "md5sum",
+    "mkdir",
+    "mknod",
+    "modprobe",
+    "mount",
+    "printf",
+    "readlink",
+    "reboot",
+    "rm",
+    "sed",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "switch_root",
+    "udhcpc",
+    "umount",
+    "wget",
+    "xargs",
+    "dmesg",
+)
 LEVEL = 6
 SUFFIX = re.compile(r"\.ko(\.(xz|gz|zst))?$")
 
@@ -52,7 +132,20 @@ class Archive:
     def _member(self, path: str, mode: int, data: bytes, device: tuple[int, int]) -> None:
         name = path.encode() + b"\0"
         number = 0 if path == "TRAILER!!!" else len(self.seen)
-        fields = (number, mode, 0, 0, 2 if stat.S_ISDIR(mode) else 1, 0, len(data), 0, 0, *device, len(name), 0)
+        fields = (
+            number,
+            mode,
+            0,
+            0,
+            2 if stat.S_ISDIR(mode) else 1,
+            0,
+            len(data),
+            0,
+            0,
+            *device,
+            len(name),
+            0,
+        )
         self.stream.write(b"070701" + b"".join(b"%08X" % each for each in fields) + name)
         self._pad()
         self.stream.write(data)
@@ -67,7 +160,9 @@ class Archive:
         return self.stream.getvalue()
 
 
-def build(read: Callable[[str], bytes | None], kernel: str, *, volume_id: str, busybox: bytes | None = None) -> bytes:
+def build(
+    read: Callable[[str], bytes | None], kernel: str, *, volume_id: str, busybox: bytes | None = None
+) -> bytes:
     """Return the compressed initramfs. `read` gives a file of the tree by its path (None: there is none).
 
     Raises BuildError: a tree whose modules cannot be read.
@@ -88,9 +183,15 @@ def build(read: Callable[[str], bytes | None], kernel: str, *, volume_id: str, b
 
 
 def sums(images: Mapping[str, str]) -> bytes:
-    """Return the archive that follows the initramfs (the kernel unpacks one after the other): the sha256 of what may be fetched, by name."""
+    """Return the archive that follows the initramfs (the kernel unpacks one after the other): the sha256 of
+    what may be fetched, by name.
+    """
     archive = Archive()
-    archive.add("sums", stat.S_IFREG | 0o644, "".join(f"{digest}  {name}\n" for name, digest in sorted(images.items())).encode())
+    archive.add(
+        "sums",
+        stat.S_IFREG | 0o644,
+        "".join(f"{digest}  {name}\n" for name, digest in sorted(images.items())).encode(),
+    )
     return gzip.compress(archive.finish(), compresslevel=LEVEL, mtime=0)
 
 
@@ -98,7 +199,9 @@ def _busybox() -> bytes:
     program = command.require("busybox").read_bytes()
     # a program with an interpreter (ELF, PT_INTERP) would need libraries
     if b"/ld-linux" in program:
-        raise BuildError("this host's busybox is not static", hint="apt-get install busybox-static, or dnf install busybox")
+        raise BuildError(
+            "this host's busybox is not static", hint="apt-get install busybox-static, or dnf install busybox"
+        )
     return program
 
 
@@ -110,18 +213,36 @@ def _add_modules(archive: Archive, read: Callable[[str], bytes | None], kernel: 
     for path in needed:
         content = read(f"{directory}/{path}") if ".." not in path.split("/") else None
         if content is None:
-            raise BuildError(f"the tree's modules.dep names {path}, which is not there", hint="run depmod in the compose")
-        archive.add(f"lib/modules/{kernel}/{SUFFIX.sub('.ko', path)}", stat.S_IFREG | 0o644, _unpacked(path, content))
-        lines.append(f"{SUFFIX.sub('.ko', path)}: {' '.join(SUFFIX.sub('.ko', each) for each in needed[path])}".rstrip())
+            raise BuildError(
+                f"the tree's modules.dep names {path}, which is not there", hint="run depmod in the compose"
+            )
+        archive.add(
+            f"lib/modules/{kernel}/{SUFFIX.sub('.ko', path)}", stat.S_IFREG | 0o644, _unpacked(path, content)
+        )
+        lines.append(
+            f"{SUFFIX.sub('.ko', path)}: {' '.join(SUFFIX.sub('.ko', each) for each in needed[path])}".rstrip()
+        )
     names = {module_name(path) for path in needed}
-    aliases = [line for line in _text(read, f"{directory}/modules.alias").splitlines() if line.split()[-1:] and line.split()[-1] in names]
+    aliases = [
+        line
+        for line in _text(read, f"{directory}/modules.alias").splitlines()
+        if line.split()[-1:] and line.split()[-1] in names
+    ]
     for name, text in (("modules.dep", lines), ("modules.alias", aliases), ("modules.symbols", [])):
-        archive.add(f"lib/modules/{kernel}/{name}", stat.S_IFREG | 0o644, "".join(f"{line}\n" for line in text).encode())
+        archive.add(
+            f"lib/modules/{kernel}/{name}",
+            stat.S_IFREG | 0o644,
+            "".join(f"{line}\n" for line in text).encode(),
+        )
 
 
 def closure(dependencies: str, wanted: Iterable[str]) -> dict[str, list[str]]:
-    """Return path -> paths it needs, of the modules with these names and of all that they need; those that are built in are not there."""
-    table = {path: rest.split() for path, _, rest in (line.partition(":") for line in dependencies.splitlines())}
+    """Return path -> paths it needs, of the modules with these names and of all that they need; those that
+    are built in are not there.
+    """
+    table = {
+        path: rest.split() for path, _, rest in (line.partition(":") for line in dependencies.splitlines())
+    }
     by_name = {module_name(path): path for path in table}
     todo = [by_name[name] for name in (each.replace("-", "_") for each in wanted) if name in by_name]
     found: dict[str, list[str]] = {}
@@ -141,12 +262,16 @@ def module_name(path: str) -> str:
 def _text(read: Callable[[str], bytes | None], path: str) -> str:
     data = read(path)
     if data is None:
-        raise BuildError(f"the tree has no /{path}: its modules cannot be loaded", hint="run depmod in the compose")
+        raise BuildError(
+            f"the tree has no /{path}: its modules cannot be loaded", hint="run depmod in the compose"
+        )
     return data.decode("utf-8", "replace")
 
 
 def _unpacked(path: str, content: bytes) -> bytes:
-    """Busybox loads plain modules; the whole archive is compressed anyway. Raises BuildError for a module that cannot be unpacked."""
+    """Busybox loads plain modules; the whole archive is compressed anyway. Raises BuildError for a module
+    that cannot be unpacked.
+    """
     suffix = path.rpartition(".")[2]
     if suffix not in UNPACK:
         return content
@@ -154,11 +279,13 @@ def _unpacked(path: str, content: bytes) -> bytes:
         module = UNPACK[suffix](content)
     except (OSError, EOFError, lzma.LZMAError, zlib.error, command.CommandError) as error:
         raise BuildError(
-            f"the tree's module {path} cannot be unpacked: {error}", hint="correct the compose: the kernel's package is damaged"
+            f"the tree's module {path} cannot be unpacked: {error}",
+            hint="correct the compose: the kernel's package is damaged",
         ) from error
     if not module:
         raise BuildError(
-            f"the tree's module {path} cannot be unpacked: it is empty", hint="correct the compose: the kernel's package is damaged"
+            f"the tree's module {path} cannot be unpacked: it is empty",
+            hint="correct the compose: the kernel's package is damaged",
         )
     return module
 
@@ -170,4 +297,8 @@ def _unzstd(content: bytes) -> bytes:
         return stream.read()
 
 
-UNPACK: Mapping[str, Callable[[bytes], bytes]] = {"xz": lzma.decompress, "gz": gzip.decompress, "zst": _unzstd}
+UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
+    "xz": lzma.decompress,
+    "gz": gzip.decompress,
+    "zst": _unzstd,
+}

@@ -1,4 +1,6 @@
-"""The boot menu of an installer ISO: the entries that users of Fedora media expect, on screen and serial line, for both firmwares."""
+"""The boot menu of an installer ISO: the entries that users of Fedora media expect, on screen and serial
+line, for both firmwares.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

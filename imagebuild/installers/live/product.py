@@ -1,7 +1,8 @@
-"""`product.img` of the live installer: what is laid over the tree when it runs from the medium — our program, its units, its defaults.
+"""`product.img` of the live installer: what is laid over the tree when it runs from the medium — our program,
+its units, its defaults.
 
-The name is Anaconda's for what a product lays over the installer. The program is compiled by the tree's own Python, which is also the
-proof, at build time, that it can run it.
+The name is Anaconda's for what a product lays over the installer. The program is compiled by the tree's own
+Python, which is also the proof, at build time, that it can run it.
 """
 
 import ast
@@ -77,7 +78,8 @@ DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the installer is told about what it installs; `syntax` is pykickstart's version for kickstarts of this release.
+    """What the installer is told about what it installs; `syntax` is pykickstart's version for kickstarts of
+    this release.
 
     `signed`: the commit is, and an installer without the keys must refuse.
     """
@@ -111,7 +113,9 @@ def files(facts: Facts, defaults: str, keys: Sequence[bytes]) -> dict[PurePosixP
 
 
 def links() -> dict[PurePosixPath, str]:
-    """Return symbolic links: what boots, and what must not take hold of disks that are about to be erased (udev(7))."""
+    """Return symbolic links: what boots, and what must not take hold of disks that are about to be erased
+    (udev(7)).
+    """
     rules = (
         "64-md-raid-assembly.rules",
         "65-md-incremental.rules",
@@ -128,9 +132,13 @@ def links() -> dict[PurePosixPath, str]:
 
 
 def program_files() -> dict[PurePosixPath, bytes]:
-    """Return the installer's Python source: our modules that it imports, pykickstart, and what that wants of requests."""
+    """Return the installer's Python source: our modules that it imports, pykickstart, and what that wants of
+    requests.
+    """
     package = Path(imagebuild.__file__).parent
-    found = {PurePosixPath(path.relative_to(package.parent)): path.read_bytes() for path in closure(ENTRY, package)}
+    found = {
+        PurePosixPath(path.relative_to(package.parent)): path.read_bytes() for path in closure(ENTRY, package)
+    }
     library = Path(pykickstart.__file__).parent
     for path in sorted(library.rglob("*.py")):
         found[PurePosixPath("pykickstart") / path.relative_to(library).as_posix()] = path.read_bytes()
@@ -159,8 +167,19 @@ def closure(entry: str, package: Path) -> list[Path]:
 
 
 def compile_program(sandbox: Sandbox) -> bytes:
-    """Return a tar archive of the program, compiled by the tree's own Python. Raises BuildError when that cannot run it."""
-    said = sandbox.run(["sh", "-c", "command -v python3 >/dev/null && python3 -c 'import sys; print(*sys.version_info[:2])' || echo none"])
+    """Return a tar archive of the program, compiled by the tree's own Python. Raises BuildError when that
+    cannot run it.
+    """
+    said = sandbox.run(
+        [
+            "sh",
+            "-c",
+            (
+                "command -v python3 >/dev/null && python3 -c 'import sys; print(*sys.version_info[:2])' ||"
+                " echo none"
+            ),
+        ]
+    )
     version = tuple(int(word) for word in said.split()) if said.strip() != "none" else ()
     if version < OLDEST_PYTHON:
         shown = ".".join(str(number) for number in version) or "none"
@@ -175,9 +194,33 @@ def compile_program(sandbox: Sandbox) -> bytes:
         ["mkdir", place],
         ["tar", "-C", place, "-xf", WORK / "source.tar"],
         # checked by its content: OSTree and squashfs know no useful times
-        ["python3", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "-s", place, "-p", f"/{PLACE}", place],
+        [
+            "python3",
+            "-m",
+            "compileall",
+            "-q",
+            "--invalidation-mode",
+            "checked-hash",
+            "-s",
+            place,
+            "-p",
+            f"/{PLACE}",
+            place,
+        ],
         ["env", f"PYTHONPATH={place}", "python3", "-S", "-P", "-m", "imagebuild.live", "--check"],
-        ["tar", "-C", place, "--sort=name", "--owner=0", "--group=0", "--mtime=@0", "--format=gnu", "-cf", WORK / "program.tar", "."],
+        [
+            "tar",
+            "-C",
+            place,
+            "--sort=name",
+            "--owner=0",
+            "--group=0",
+            "--mtime=@0",
+            "--format=gnu",
+            "-cf",
+            WORK / "program.tar",
+            ".",
+        ],
     )
     return sandbox.read(WORK / "program.tar")
 

@@ -1,4 +1,6 @@
-"""What lorax there is on this host: asked of its interpreter, which imports it for real; and whether it is the one of a release."""
+"""What lorax there is on this host: asked of its interpreter, which imports it for real; and whether it is
+the one of a release.
+"""
 
 import json
 import os
@@ -11,14 +13,16 @@ from imagebuild.tools import command
 
 HINT = "dnf install lorax (the distribution's package; the `lorax` on PyPI is an unrelated project)"
 CHILD = Path(__file__).with_name("child.py")
-# lorax is branched with each Fedora, under its number; these are the branches of Red Hat's releases (weldr/lorax: rhel7-branch … rhel10-branch)
+# lorax is branched with each Fedora, under its number; these are the branches of Red Hat's releases
+# (weldr/lorax: rhel7-branch … rhel10-branch)
 ENTERPRISE = {"7": 19, "8": 28, "9": 34, "10": 40}
 ENTERPRISE_NAMES = re.compile(r"red ?hat|rhel|centos|rocky|alma|oracle", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """One lorax: version (`devel` or empty for a checkout), where its package lies, and why it does not work (empty: it does).
+    """One lorax: version (`devel` or empty for a checkout), where its package lies, and why it does not work
+    (empty: it does).
 
     `library`: its Python functions can be driven; older ones only by their command.
     """
@@ -51,14 +55,24 @@ def about(options: LoraxConfig) -> About:
     told = json.loads(line)
     if not told["path"] and not told["error"]:
         unrelated = "has a package `lorax` that is not the distribution's (PyPI's is an unrelated project)"
-        missing = f"{options.python} {unrelated}; {HINT}" if told["other"] else f"lorax is not installed for {options.python}; {HINT}"
+        missing = (
+            f"{options.python} {unrelated}; {HINT}"
+            if told["other"]
+            else f"lorax is not installed for {options.python}; {HINT}"
+        )
         return About(error=missing)
-    error = f"lorax {told['version']} of {options.python} does not work: {told['error']}" if told["error"] else ""
-    return About(version=told["version"], path=told["path"], library=told["library"], error=" ".join(error.split()))
+    error = (
+        f"lorax {told['version']} of {options.python} does not work: {told['error']}" if told["error"] else ""
+    )
+    return About(
+        version=told["version"], path=told["path"], library=told["library"], error=" ".join(error.split())
+    )
 
 
 def misfit(found: About, product: str, release: str) -> str:
-    """Return why a lorax is not the one of a release: its templates name packages that only its own has; empty when it may be."""
+    """Return why a lorax is not the one of a release: its templates name packages that only its own has;
+    empty when it may be.
+    """
     branch = re.match(r"\d+", found.version)
     major = re.match(r"\d+", release)
     # whichever edition: Fedora IoT, Fedora Silverblue
@@ -68,5 +82,6 @@ def misfit(found: About, product: str, release: str) -> str:
     if branch is None or wanted is None or int(branch[0]) == wanted:
         return ""
     return (
-        f"lorax {found.version} is not that of {product} {release}: its templates are for lorax {branch[0]}'s release, {wanted} is wanted"
+        f"lorax {found.version} is not that of {product} {release}: its templates are for lorax {branch[0]}'s"
+        f" release, {wanted} is wanted"
     )

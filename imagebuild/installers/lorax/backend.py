@@ -1,7 +1,9 @@
-"""The installer ISO through the lorax library (Fedora's own way), which runs in a child process: `lorax_child.py`.
+"""The installer ISO through the lorax library (Fedora's own way), which runs in a child process:
+`lorax_child.py`.
 
-The child has a mount namespace of its own, so that nothing it leaves mounted can be reached by whoever removes its directories; it is
-interrupted before it is killed, and has time to clean up. What it made is looked into by the stage.
+The child has a mount namespace of its own, so that nothing it leaves mounted can be reached by whoever
+removes its directories; it is interrupted before it is killed, and has time to clean up. What it made is
+looked into by the stage.
 """
 
 import builtins
@@ -32,13 +34,17 @@ from imagebuild.installers.unattended import remaster
 from imagebuild.tools import command, gpg, temporary
 
 GIB = 1 << 30
-# of an installer's packages as downloaded, xz or zstd (Fedora 26's anaconda needs some 450 packages); what squashfs leaves of a root
-# file system; and how many images of it lie beside each other: install.img, boot.iso, the one with the kickstart
+# of an installer's packages as downloaded, xz or zstd (Fedora 26's anaconda needs some 450 packages); what
+# squashfs leaves of a root
+# file system; and how many images of it lie beside each other: install.img, boot.iso, the one with the
+# kickstart
 PACKAGES_SIZE, COMPRESSED, COPIES = GIB, 0.55, 3
 CANNOT = 3
 MINUTE = 60
 GIVEN = lorax_variables.given(None)
-MAKO = frozenset({"context", "loop", "caller", "self", "parent", "local", "next", "UNDEFINED", "capture", "pageargs"})
+MAKO = frozenset(
+    {"context", "loop", "caller", "self", "parent", "local", "next", "UNDEFINED", "capture", "pageargs"}
+)
 
 
 def has_source(config: InstallerConfig) -> bool:
@@ -59,9 +65,11 @@ def _not_root() -> str:
 
 
 def build(out: Path, request: Request) -> Path:
-    """Run lorax, put the unattended kickstart on what it made, and return the ISO. Raises BuildError, MissingToolError.
+    """Run lorax, put the unattended kickstart on what it made, and return the ISO. Raises BuildError,
+    MissingToolError.
 
-    Everything that is made on the way lies in a directory of its own below installer.lorax.tmp, and in one beside the ISO.
+    Everything that is made on the way lies in a directory of its own below installer.lorax.tmp, and in one
+    beside the ISO.
     """
     options = request.config.lorax
     found = about(options)
@@ -73,14 +81,23 @@ def build(out: Path, request: Request) -> Path:
     variables = template_variables(request, _keys(request, work))
     known = lorax_variables.version_of(found.version)
     check_templates(templates, lorax_variables.given(known) | set(variables), "installer.lorax.templates")
-    check_templates(arch_templates, lorax_variables.given(known, arch=True) | set(variables), "installer.lorax.arch_templates")
+    check_templates(
+        arch_templates,
+        lorax_variables.given(known, arch=True) | set(variables),
+        "installer.lorax.arch_templates",
+    )
     steplog.note(f"lorax {found.version or 'of unknown version'} in {found.path}")
     _check_space(request, out, nested=not found.library)
-    with temporary.directory("lorax", base=Path(options.tmp)) as place, temporary.within(out, "lorax") as beside:
+    with (
+        temporary.directory("lorax", base=Path(options.tmp)) as place,
+        temporary.within(out, "lorax") as beside,
+    ):
         made = beside / "made"
         told = child_request(request, work, made, templates, arch_templates, variables, place=place)
         (work / "request.json").write_text(json.dumps(told, indent=1))
-        _run_child(request, work / "request.json", work / "logs", {"installer.lorax.tmp": place, "the store": out})
+        _run_child(
+            request, work / "request.json", work / "logs", {"installer.lorax.tmp": place, "the store": out}
+        )
         return _finished(out, request, made)
 
 
@@ -89,24 +106,32 @@ def _finished(out: Path, request: Request, made: Path) -> Path:
     treeinfo, image = made / ".treeinfo", made / "images" / "boot.iso"
     for file in (treeinfo, image, made / ".discinfo"):
         if not file.is_file():
-            raise BuildError(f"lorax ended well, but made no {file.relative_to(made)}", hint="the step's log has what it said")
+            raise BuildError(
+                f"lorax ended well, but made no {file.relative_to(made)}",
+                hint="the step's log has what it said",
+            )
     set_times(made, request.epoch)
     shutil.copyfile(treeinfo, request.treeinfo)
     target = out / f"{request.name}.iso"
     if request.unattended is None:
         image.rename(target)
     else:
-        remaster.add_kickstart(image, request.unattended.file, target, syntax=request.unattended.syntax, default=False, keep=True)
+        remaster.add_kickstart(
+            image, request.unattended.file, target, syntax=request.unattended.syntax, default=False, keep=True
+        )
     return target
 
 
 def set_times(made: Path, epoch: int) -> None:
-    """Let .treeinfo and .discinfo of lorax's output be of a time: those before 29.28 and 30.6 know no SOURCE_DATE_EPOCH (src/pylorax/treeinfo.py).
+    """Let .treeinfo and .discinfo of lorax's output be of a time: those before 29.28 and 30.6 know no
+    SOURCE_DATE_EPOCH (src/pylorax/treeinfo.py).
 
     What they write is `timestamp = 1501000000.123` in .treeinfo's [general], and the first line of .discinfo.
     """
     treeinfo, discinfo = made / ".treeinfo", made / ".discinfo"
-    treeinfo.write_text(re.sub(r"(?m)^(timestamp\s*=\s*)\d+(\.\d+)?[ \t]*$", rf"\g<1>{epoch}", treeinfo.read_text()))
+    treeinfo.write_text(
+        re.sub(r"(?m)^(timestamp\s*=\s*)\d+(\.\d+)?[ \t]*$", rf"\g<1>{epoch}", treeinfo.read_text())
+    )
     _, end, others = discinfo.read_text().partition("\n")
     discinfo.write_text(f"{epoch}.000000{end}{others}")
 
@@ -115,37 +140,64 @@ def _check_space(request: Request, out: Path, *, nested: bool) -> None:
     """Check that what lorax makes fits where it is made. Raises BuildError, which says what for."""
     tmp = Path(request.config.lorax.tmp)
     if not tmp.is_dir() or not os.access(tmp, os.W_OK):
-        raise BuildError(f"installer.lorax.tmp: {tmp} is no directory that can be written to", hint="it needs several GiB of room")
+        raise BuildError(
+            f"installer.lorax.tmp: {tmp} is no directory that can be written to",
+            hint="it needs several GiB of room",
+        )
     if not PLAIN.fullmatch(str(tmp.absolute())):
         raise BuildError(
-            f"installer.lorax.tmp: lorax's own templates cannot work below {tmp}", hint="name one of letters, digits and . _ - / only, such as /var/tmp"
+            f"installer.lorax.tmp: lorax's own templates cannot work below {tmp}",
+            hint="name one of letters, digits and . _ - / only, such as /var/tmp",
         )
     root, tree = INSTALLER_SIZE, request.tree.size * 11 // 10
     image = int((root + tree) * COMPRESSED)
     needs = {
-        tmp: {"its packages": PACKAGES_SIZE, "the installer's root": root, "the tree in it": tree, "what it becomes": image},
+        tmp: {
+            "its packages": PACKAGES_SIZE,
+            "the installer's root": root,
+            "the tree in it": tree,
+            "what it becomes": image,
+        },
         out: {"the ISO, and what it is made of": COPIES * image},
     }
     if nested:
         needs[tmp]["the ext4 image that it is copied to"] = root + tree
     said = failure.not_enough(needs, {tmp: "installer.lorax.tmp", out: "the store"})
     if said:
-        raise BuildError(said, hint="give installer.lorax.tmp a larger file system; imagebuild gc frees what older builds left")
+        raise BuildError(
+            said,
+            hint="give installer.lorax.tmp a larger file system; imagebuild gc frees what older builds left",
+        )
 
 
 def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, Path]) -> None:
     options = request.config.lorax
     logs.mkdir()
     # a namespace of its own: what it leaves mounted is gone with it
-    argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "--", Path(options.python).absolute(), CHILD, asked]
+    argv: list[str | Path] = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+        Path(options.python).absolute(),
+        CHILD,
+        asked,
+    ]
     tmp = str(places["installer.lorax.tmp"])
     found = environment(options) | {"SOURCE_DATE_EPOCH": str(request.epoch), "TMPDIR": tmp}
-    process = command.Process(argv, env=found, cwd=Path(tmp), shown=["lorax", asked.name], patience=PATIENCE_SECONDS)
+    process = command.Process(
+        argv, env=found, cwd=Path(tmp), shown=["lorax", asked.name], patience=PATIENCE_SECONDS
+    )
     try:
         status = process.wait(options.timeout_minutes * MINUTE)
     except TimeoutError as error:
         process.end()
-        raise _kept(f"lorax did not end within {options.timeout_minutes} minutes", "installer.lorax.timeout_minutes", logs) from error
+        raise _kept(
+            f"lorax did not end within {options.timeout_minutes} minutes",
+            "installer.lorax.timeout_minutes",
+            logs,
+        ) from error
     except BaseException:
         process.end()
         raise
@@ -155,16 +207,22 @@ def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, P
 
 def _failed(said: str, status: int, logs: Path, request: Request, places: Mapping[str, Path]) -> BuildError:
     options = request.config.lorax
-    text = lorax_sources.without_logins(failure.reason(logs, said), [*options.sources, *options.mirrors, options.proxy or ""])
+    text = lorax_sources.without_logins(
+        failure.reason(logs, said), [*options.sources, *options.mirrors, options.proxy or ""]
+    )
     full = failure.full_disk(text, places)
     message = f"lorax failed (exit status {status}){': ' + full if full else ''}:\n{text}"
-    message += failure.sources_named(text, [shown(url) for url in options.sources], [shown(url) for url in options.mirrors])
+    message += failure.sources_named(
+        text, [shown(url) for url in options.sources], [shown(url) for url in options.mirrors]
+    )
     hint = "use another lorax, or change installer.lorax" if status == CANNOT else ""
     return _kept(message, hint or ("make room there, or choose another place" if full else ""), logs)
 
 
 def _kept(message: str, hint: str, logs: Path) -> BuildError:
-    """Return an error that keeps lorax's own logs, and nothing else of what it made: they are moved with the step's log."""
+    """Return an error that keeps lorax's own logs, and nothing else of what it made: they are moved with the
+    step's log.
+    """
     for other in logs.parent.iterdir():
         if other != logs:
             shutil.rmtree(other, ignore_errors=True) if other.is_dir() else other.unlink()
@@ -174,7 +232,9 @@ def _kept(message: str, hint: str, logs: Path) -> BuildError:
         if names
         else "the log has what it said"
     )
-    return EvidenceError(message, hint=f"{hint}; {where}" if hint else where, log=steplog.current(), evidence=logs)
+    return EvidenceError(
+        message, hint=f"{hint}; {where}" if hint else where, log=steplog.current(), evidence=logs
+    )
 
 
 def _keys(request: Request, work: Path) -> list[Path]:
@@ -202,7 +262,9 @@ def template_variables(request: Request, keys: Sequence[Path] = ()) -> dict[str,
 
 
 def check_templates(templates: Sequence[Path], known: frozenset[str] | set[str], key: str) -> None:
-    """Check that templates exist, parse, and use only what they are given: lorax finds out after the whole package transaction. Raises BuildError."""
+    """Check that templates exist, parse, and use only what they are given: lorax finds out after the whole
+    package transaction. Raises BuildError.
+    """
     for file in templates:
         if not file.is_absolute() or not file.is_file():
             raise BuildError(f"there is no lorax template {file}", hint=f"{key} wants absolute paths")
@@ -213,7 +275,11 @@ def check_templates(templates: Sequence[Path], known: frozenset[str] | set[str],
         lost = sorted(_undeclared(root.nodes) - set(known) - set(dir(builtins)) - MAKO)
         if lost:
             own = lorax_variables.RESERVED & set(lost)
-            hint = f"this lorax does not give templates {', '.join(sorted(own))}: write it without" if own else "installer.lorax.variables can"
+            hint = (
+                f"this lorax does not give templates {', '.join(sorted(own))}: write it without"
+                if own
+                else "installer.lorax.variables can"
+            )
             raise BuildError(f"{file} uses {', '.join(lost)}, which nobody gives it", hint=hint)
 
 
@@ -222,11 +288,18 @@ def _undeclared(nodes: Sequence[Any]) -> set[str]:
     declared: set[str] = set()
     for node in nodes:
         if isinstance(node, parsetree.PageTag):
-            # its arguments are what the template wants, and it says no more than its body does; those with a default need nobody
+            # its arguments are what the template wants, and it says no more than its body does; those with a
+            # default need nobody
             declared |= _with_defaults(node.body_decl)
             continue
         # what it calls is declared beside it, its arguments within (mako/codegen.py, _Identifiers)
-        declared |= {node.funcname} if isinstance(node, parsetree.DefTag) else {node.name} if isinstance(node, parsetree.NamespaceTag) else set()
+        declared |= (
+            {node.funcname}
+            if isinstance(node, parsetree.DefTag)
+            else {node.name}
+            if isinstance(node, parsetree.NamespaceTag)
+            else set()
+        )
         used |= set(node.undeclared_identifiers()) if hasattr(node, "undeclared_identifiers") else set()
         declared |= set(node.declared_identifiers()) if hasattr(node, "declared_identifiers") else set()
         used |= _undeclared(getattr(node, "nodes", []))
@@ -234,6 +307,8 @@ def _undeclared(nodes: Sequence[Any]) -> set[str]:
 
 
 def _with_defaults(arguments: Any) -> set[str]:
-    """Return those of a template's arguments that nobody must give, by what Mako writes into a `def` (mako/ast.py, FunctionDecl)."""
+    """Return those of a template's arguments that nobody must give, by what Mako writes into a `def`
+    (mako/ast.py, FunctionDecl).
+    """
     texts = arguments.get_argument_expressions()
     return {text.partition("=")[0].lstrip("*") for text in texts if "=" in text or text.startswith("*")}

@@ -1,15 +1,19 @@
-"""Drives the lorax library, as the `lorax` command does; run as a program of its own, by whichever interpreter has it.
+"""Drives the lorax library, as the `lorax` command does; run as a program of its own, by whichever
+interpreter has it.
 
-It calls sys.exit, needs root and sets global state, so it never shares a process with the pipeline. Nothing but the standard library
-and pylorax is imported, and the syntax is that of Python 3.6: the interpreter may be as old as the release.
+It calls sys.exit, needs root and sets global state, so it never shares a process with the pipeline. Nothing
+but the standard library and pylorax is imported, and the syntax is that of Python 3.6: the interpreter may be
+as old as the release.
 
-The request is a JSON file with `configure` (conf_file, logdir, sharedir), `dnf` (keywords of get_dnf_base_object), `run` (keywords of
-Lorax.run), `rootfs_type`, `tmp` (where everything temporary goes), `command` (the same as options of the command line), `dispensable`
-(those of them that an old command may lack) and `patience` (seconds that an interrupted lorax may clean up). `--about` instead of a
-request says what this interpreter's lorax is, as one line of JSON. Exit status: 0 made, 1 lorax's own failure, 3 this lorax cannot do
-what the request asks, 130 interrupted.
+The request is a JSON file with `configure` (conf_file, logdir, sharedir), `dnf` (keywords of
+get_dnf_base_object), `run` (keywords of Lorax.run), `rootfs_type`, `tmp` (where everything temporary goes),
+`command` (the same as options of the command line), `dispensable` (those of them that an old command may
+lack) and `patience` (seconds that an interrupted lorax may clean up). `--about` instead of a request says
+what this interpreter's lorax is, as one line of JSON. Exit status: 0 made, 1 lorax's own failure, 3 this
+lorax cannot do what the request asks, 130 interrupted.
 
-An interrupt reaches lorax once, however often and to whomever it was sent: its clean-up unmounts, and would be interrupted by the next.
+An interrupt reaches lorax once, however often and to whomever it was sent: its clean-up unmounts, and would
+be interrupted by the next.
 """
 
 import contextlib
@@ -34,7 +38,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOGS = {"lorax": "lorax.log", "pylorax": "lorax.log", "program": "program.log", "dnf": "dnf.log"}
 # before what lorax does now; the same as imagebuild.steplog.STAGE
 STAGE = "==> "
-# what lorax says when it begins something long (Lorax.run and run_pkg_transaction of 24.22, 26.9, 33.11, 40.5.19 and 46.0)
+# what lorax says when it begins something long (Lorax.run and run_pkg_transaction of 24.22, 26.9, 33.11,
+# 40.5.19 and 46.0)
 STAGES = frozenset(
     [
         "Fetching metadata...",
@@ -65,11 +70,19 @@ class CannotError(Exception):
 
 
 def about() -> Any:
-    """Return what this interpreter's lorax is: `version`, `path`, whether its `library` can be driven, `error` (why it does not work), `other`.
+    """Return what this interpreter's lorax is: `version`, `path`, whether its `library` can be driven,
+    `error` (why it does not work), `other`.
 
-    `other` is the unrelated project's package of that name. Everything is imported for real: a library that is found may lack its own.
+    `other` is the unrelated project's package of that name. Everything is imported for real: a library that
+    is found may lack its own.
     """
-    found = {"version": "", "path": "", "library": False, "error": "", "other": importlib.util.find_spec("lorax") is not None}
+    found = {
+        "version": "",
+        "path": "",
+        "library": False,
+        "error": "",
+        "other": importlib.util.find_spec("lorax") is not None,
+    }
     if importlib.util.find_spec("pylorax") is None:
         return found
     try:
@@ -88,10 +101,20 @@ def about() -> Any:
 
 
 def _command_help() -> Any:
-    """Return the help of the `lorax` command. Raises CannotError when there is no such command, or when it does not even say that."""
+    """Return the help of the `lorax` command. Raises CannotError when there is no such command, or when it
+    does not even say that.
+    """
     if shutil.which("lorax") is None:
-        raise CannotError("this lorax has no library that can be driven, and there is no program `lorax` in PATH")
-    said = subprocess.run(["lorax", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False)
+        raise CannotError(
+            "this lorax has no library that can be driven, and there is no program `lorax` in PATH"
+        )
+    said = subprocess.run(
+        ["lorax", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        check=False,
+    )
     if said.returncode != 0:
         lines = said.stderr.strip().splitlines() or ["exit status %d" % said.returncode]
         raise CannotError("`lorax --help` fails: %s" % lines[-1])
@@ -102,12 +125,17 @@ def _command_help() -> Any:
 
 
 def adapt(parameters: Any, wanted: Any, rootfs_type: Any) -> Any:
-    """Return the keywords of Lorax.run that this lorax knows. The one place where its generations differ (the order differs too: keywords only).
+    """Return the keywords of Lorax.run that this lorax knows. The one place where its generations differ (the
+    order differs too: keywords only).
 
     Raises CannotError when something was asked that it would silently leave out.
     """
     found = {name: value for name, value in wanted.items() if name in parameters}
-    lost = [name for name, value in wanted.items() if name not in parameters and value not in (None, [], "", False)]
+    lost = [
+        name
+        for name, value in wanted.items()
+        if name not in parameters and value not in (None, [], "", False)
+    ]
     if "rootfs_type" in parameters:
         found["rootfs_type"] = rootfs_type or FLAT
     elif "squashfs_only" in parameters:
@@ -128,7 +156,9 @@ def nested_only(rootfs_type: Any) -> None:
 
 
 def dnf_keywords(parameters: Any, wanted: Any) -> Any:
-    """Return the keywords of get_dnf_base_object that this lorax knows. Raises CannotError when plugins are asked for that it cannot load."""
+    """Return the keywords of get_dnf_base_object that this lorax knows. Raises CannotError when plugins are
+    asked for that it cannot load.
+    """
     if wanted.get("dnfplugins") and "dnfplugins" not in parameters:
         raise CannotError("this lorax knows no dnfplugins")
     return {name: value for name, value in wanted.items() if name in parameters}
@@ -152,7 +182,9 @@ def command_line(options: Any, help_text: str, dispensable: Any = ()) -> Any:
 
 
 def _words(name: str, value: str) -> Any:
-    """Return an option with its value: argparse takes a word that begins with `-` (dracut's --xz) for an option, unless it is joined to its name."""
+    """Return an option with its value: argparse takes a word that begins with `-` (dracut's --xz) for an
+    option, unless it is joined to its name.
+    """
     return ["%s=%s" % (name, value)] if value.startswith("-") else [name, value]
 
 
@@ -160,7 +192,9 @@ def _words(name: str, value: str) -> Any:
 
 
 class Stages(logging.Handler):
-    """Prints what lorax does now as a line of its own, each once when it is said twice in a row (lorax' own handlers do that)."""
+    """Prints what lorax does now as a line of its own, each once when it is said twice in a row (lorax' own
+    handlers do that).
+    """
 
     last = ""
 
@@ -216,7 +250,9 @@ def drive(request: Any) -> None:
         os.makedirs(directory)
     lorax = pylorax.Lorax()
     run = adapt(inspect.signature(lorax.run).parameters, request["run"], request["rootfs_type"])
-    dbo = dnfbase.get_dnf_base_object(**dnf_keywords(inspect.signature(dnfbase.get_dnf_base_object).parameters, request["dnf"]))
+    dbo = dnfbase.get_dnf_base_object(
+        **dnf_keywords(inspect.signature(dnfbase.get_dnf_base_object).parameters, request["dnf"])
+    )
     if dbo is None:
         raise RuntimeError("the package sources cannot be used")
     lorax.configure(conf_file=settings["conf_file"])
@@ -227,12 +263,17 @@ def drive(request: Any) -> None:
 
 
 def run_command(argv: Any, patience: int) -> int:
-    """Run the `lorax` command to its end, in a session of its own: only one SIGINT of ours reaches it, and it dies with this process.
+    """Run the `lorax` command to its end, in a session of its own: only one SIGINT of ours reaches it, and it
+    dies with this process.
 
-    Nothing that it started is left. An interrupted one may clean up for `patience` seconds, then it is killed.
+    Nothing that it started is left. An interrupted one may clean up for `patience` seconds, then it is
+    killed.
     """
     process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "--"] + argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        ["setpriv", "--pdeathsig", "KILL", "--"] + argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     told: Any = []
 
@@ -269,7 +310,9 @@ def _show(stream: Any) -> None:
 
 
 def make(request: Any) -> int:
-    """Make the ISO in the way that this lorax has; return the exit status. Raises CannotError and whatever lorax raises."""
+    """Make the ISO in the way that this lorax has; return the exit status. Raises CannotError and whatever
+    lorax raises.
+    """
     os.environ["TMPDIR"] = tempfile.tempdir = request["tmp"]
     if importlib.util.find_spec("pylorax.dnfbase") is not None:
         drive(request)
@@ -282,7 +325,9 @@ def make(request: Any) -> int:
 def main() -> int:
     """Read the request, make the ISO; say what went wrong as the last lines."""
     # our own modules lie beside this one, and one of them is called lorax
-    sys.path[:] = [place for place in sys.path if os.path.abspath(place) != os.path.dirname(os.path.abspath(__file__))]
+    sys.path[:] = [
+        place for place in sys.path if os.path.abspath(place) != os.path.dirname(os.path.abspath(__file__))
+    ]
     if sys.argv[1] == "--about":
         print(json.dumps(about()))
         return 0

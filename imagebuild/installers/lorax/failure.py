@@ -9,21 +9,26 @@ from pathlib import Path
 MIB, GIB = 1 << 20, 1 << 30
 MOST_LINES = 40
 PROGRAM_LINES = 8
-# how a record begins: in lorax' files (pylorax.setup_logging: "%(asctime)s %(levelname)s %(name)s: %(message)s"), and as our child prints it
+# how a record begins: in lorax' files (pylorax.setup_logging: "%(asctime)s %(levelname)s %(name)s:
+# %(message)s"), and as our child prints it
 RECORD = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ )?([A-Z]{4,}) ([\w.]+): (.*)$")
 # what it runs when it leaves a mounted image, however that went (src/pylorax/imgutils.py)
 TIDYING = re.compile(r"Running\.\.\. (?:\S*/)?(?:umount|losetup|fuser|dmsetup|kpartx)\b")
 BAD = ("ERROR", "CRITICAL", "FATAL")
-# errno's text; rpm ("installing package X needs 20MB on the / filesystem", newer "more space", or inodes; lib/rpmprob.c), dnf's summary of it, and curl's error 23
+# errno's text; rpm ("installing package X needs 20MB on the / filesystem", newer "more space", or inodes;
+# lib/rpmprob.c), dnf's summary of it, and curl's error 23
 FULL = re.compile(
-    r"No space left on device|needs \d+\s?(?:[KMG]B|inodes) (?:more space )?on the|At least \d+\s?[KMG]B more space needed|Curl error \(23\)|Disk quota exceeded"
+    r"No space left on device|needs \d+\s?(?:[KMG]B|inodes) (?:more space )?on the|At least \d+\s?[KMG]B more"
+    r" space needed|Curl error \(23\)|Disk quota exceeded"
 )
 # a file system with less than this has been full, even if something was removed since
 ROOM = 256 * MIB
 
 
 def errors_in(text: str) -> list[str]:
-    """Return what was logged as an error, the lines that go on with it included, without what stands before the message."""
+    """Return what was logged as an error, the lines that go on with it included, without what stands before
+    the message.
+    """
     found: list[str] = []
     bad = False
     for line in text.splitlines():
@@ -36,18 +41,23 @@ def errors_in(text: str) -> list[str]:
 
 
 def last_words(text: str) -> list[str]:
-    """Return the exception that a program ended with, which stands under its traceback; empty when there is none."""
+    """Return the exception that a program ended with, which stands under its traceback; empty when there is
+    none.
+    """
     _, _, rest = text.rpartition("Traceback (most recent call last)")
     if rest == text:
         return []
     lines = list(dropwhile(lambda line: not line.strip() or line.startswith((" ", ":")), rest.splitlines()))
-    return [line for line in takewhile(lambda line: RECORD.match(line) is None, lines) if line.strip()][:MOST_LINES]
+    return [line for line in takewhile(lambda line: RECORD.match(line) is None, lines) if line.strip()][
+        :MOST_LINES
+    ]
 
 
 def reason(logs: Path, said: str) -> str:
     """Return lorax's own reason, and the last lines of the program that it ran last, indented."""
     own = errors_in(_read(logs / "lorax.log")) or errors_in(_read(logs / "dnf.log"))
-    # what our child says of itself, and how the command ended, follow lorax's own words, unless they say them again
+    # what our child says of itself, and how the command ended, follow lorax's own words, unless they say them
+    # again
     others = [line for line in (*errors_in(said), *last_words(said)) if line not in own]
     new = [line for line in others if not any((line.partition(": ")[2] or line) in word for word in own)]
     found = own + new or [line for line in said.splitlines() if line.strip()][-5:]
@@ -62,7 +72,9 @@ def _read(file: Path) -> str:
 
 
 def _last_program(text: str) -> list[str]:
-    """Return what the program said that lorax ran last, before it tidied up (pylorax.executils writes "Running... ARGV", output, "Return code: N")."""
+    """Return what the program said that lorax ran last, before it tidied up (pylorax.executils writes
+    "Running... ARGV", output, "Return code: N").
+    """
     blocks: list[list[str]] = [[]]
     for line in (RECORD.sub(r"\3", line) for line in text.splitlines()):
         if line.startswith("Running... "):
@@ -73,17 +85,23 @@ def _last_program(text: str) -> list[str]:
 
 
 def sources_named(text: str, sources: Sequence[str], mirrors: Sequence[str]) -> str:
-    """Return lines with the URLs of the sources that lorax named by number (lorax-repo-0, lorax-mirrorlist-0: get_dnf_base_object)."""
+    """Return lines with the URLs of the sources that lorax named by number (lorax-repo-0, lorax-mirrorlist-0:
+    get_dnf_base_object).
+    """
     numbered = {f"lorax-repo-{number}": url for number, url in enumerate(sources)}
     numbered |= {f"lorax-mirrorlist-{number}": url for number, url in enumerate(mirrors)}
     named = {name: url for name, url in numbered.items() if re.search(rf"{name}(?!\d)", text)}
-    if not named and re.search(r"package sources cannot be used|unable to create the dnf base object|fetching metadata", text):
+    if not named and re.search(
+        r"package sources cannot be used|unable to create the dnf base object|fetching metadata", text
+    ):
         named = numbered
     return "".join(f"\n    {name} is {url}" for name, url in named.items())
 
 
 def full_disk(text: str, places: Mapping[str, Path]) -> str:
-    """Return what was full, as a sentence, when that is why lorax failed; `places`: what is configured -> a directory there."""
+    """Return what was full, as a sentence, when that is why lorax failed; `places`: what is configured -> a
+    directory there.
+    """
     if not FULL.search(text):
         return ""
     for what, place in places.items():
@@ -93,7 +111,8 @@ def full_disk(text: str, places: Mapping[str, Path]) -> str:
 
 
 def not_enough(needs: Mapping[Path, Mapping[str, int]], names: Mapping[Path, str]) -> str:
-    """Return what lorax needs where, and what there is, as a sentence, when something does not fit; `needs`: directory -> what for -> bytes.
+    """Return what lorax needs where, and what there is, as a sentence, when something does not fit; `needs`:
+    directory -> what for -> bytes.
 
     Directories of one file system share its room.
     """
@@ -106,5 +125,7 @@ def not_enough(needs: Mapping[Path, Mapping[str, int]], names: Mapping[Path, str
         if wanted > free:
             where = " and ".join(f"{names[place]} ({place})" for place in places)
             told = ", ".join(f"{size / GIB:.1f} GiB for {what}" for what, size in parts.items())
-            return f"lorax needs {wanted / GIB:.1f} GiB in {where}, where {free / GIB:.1f} GiB are free: {told}"
+            return (
+                f"lorax needs {wanted / GIB:.1f} GiB in {where}, where {free / GIB:.1f} GiB are free: {told}"
+            )
     return ""

@@ -1,4 +1,6 @@
-"""Everything outside of the configuration that decides what lorax makes: an ISO of other inputs is another ISO."""
+"""Everything outside of the configuration that decides what lorax makes: an ISO of other inputs is another
+ISO.
+"""
 
 import configparser
 import hashlib
@@ -18,7 +20,9 @@ ABSENT = "not there"
 
 
 def inputs(config: InstallerConfig, release: str, arch: str) -> dict[str, str]:
-    """Return all of it by name, for the step's key. Raises BuildError for a package source that cannot be read, UsageError for a file."""
+    """Return all of it by name, for the step's key. Raises BuildError for a package source that cannot be
+    read, UsageError for a file.
+    """
     options = config.lorax
     lorax = about(options)
     # what drives it is a program of its own: nobody imports it
@@ -26,22 +30,33 @@ def inputs(config: InstallerConfig, release: str, arch: str) -> dict[str, str]:
     templates, arch_templates = paths(options)
     own = shared_directory("templates").resolve() / "lorax"
     for file in (*templates, *arch_templates):
-        found[f"template {file.relative_to(own) if file.is_relative_to(own) else file}"] = _file(file, "installer.lorax.templates")
+        found[f"template {file.relative_to(own) if file.is_relative_to(own) else file}"] = _file(
+            file, "installer.lorax.templates"
+        )
     for name in options.repos:
         found[f"package sources {name}"] = _file(Path(name), "installer.lorax.repos")
     required = options.conf_file != LoraxConfig().conf_file
-    found[f"configuration {options.conf_file}"] = _file(Path(options.conf_file), "installer.lorax.conf_file", required=required)
+    found[f"configuration {options.conf_file}"] = _file(
+        Path(options.conf_file), "installer.lorax.conf_file", required=required
+    )
     sharedir = shared(options)
     if options.sharedir and not sharedir.is_dir():
-        raise UsageError(f"installer.lorax.sharedir: there is no directory {sharedir}", hint="it is where lorax's own templates lie")
+        raise UsageError(
+            f"installer.lorax.sharedir: there is no directory {sharedir}",
+            hint="it is where lorax's own templates lie",
+        )
     found[f"templates {sharedir}"] = tree_digest(sharedir)
     return found | lorax_sources.contents(options, release=release, arch=options.buildarch or arch)
 
 
 def paths(options: LoraxConfig) -> tuple[list[Path], list[Path]]:
-    """Return the templates that run in the installer's root, ours first, and those that run before the architecture's."""
+    """Return the templates that run in the installer's root, ours first, and those that run before the
+    architecture's.
+    """
     own = shared_directory("templates").resolve() / "lorax"
-    return [own / "embed-repo.tmpl", own / "interactive-defaults.tmpl", *map(Path, options.templates)], [*map(Path, options.arch_templates)]
+    return [own / "embed-repo.tmpl", own / "interactive-defaults.tmpl", *map(Path, options.templates)], [
+        *map(Path, options.arch_templates)
+    ]
 
 
 def _file(file: Path, key: str, *, required: bool = True) -> str:
@@ -62,12 +77,16 @@ def shared(options: LoraxConfig) -> Path:
         parser.read(options.conf_file)
     except (configparser.Error, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
-        raise UsageError(f"{options.conf_file} cannot be read: {said}", hint="installer.lorax.conf_file names it") from error
+        raise UsageError(
+            f"{options.conf_file} cannot be read: {said}", hint="installer.lorax.conf_file names it"
+        ) from error
     return Path(parser.get("lorax", "sharedir", fallback=DEFAULT_SHAREDIR))
 
 
 def tree_digest(directory: Path) -> str:
-    """Return a digest of all that lies below a directory: names, contents, links, and whether a file can be run."""
+    """Return a digest of all that lies below a directory: names, contents, links, and whether a file can be
+    run.
+    """
     if not directory.is_dir():
         return ABSENT
     digest = hashlib.sha256()
@@ -83,7 +102,8 @@ def tree_digest(directory: Path) -> str:
 
 
 def puts_discinfo(config: InstallerConfig, arch: str) -> bool:
-    """Whether lorax puts /.discinfo on the medium, which its templates say: those of 30.13 and newer do (share/templates.d/99-generic/x86.tmpl).
+    """Whether lorax puts /.discinfo on the medium, which its templates say: those of 30.13 and newer do
+    (share/templates.d/99-generic/x86.tmpl).
 
     Its output directory has one in every generation.
     """

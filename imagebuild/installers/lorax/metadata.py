@@ -1,7 +1,7 @@
 """What a package repository holds now, as told by repomd.xml, or by the metalink that has its checksum.
 
-Read when a build is planned: one small file, `CONNECT_SECONDS` to reach the server, `READ_SECONDS` for each answer, `TOTAL_SECONDS` for
-one file, `MOST_MIRRORS` mirrors of a list.
+Read when a build is planned: one small file, `CONNECT_SECONDS` to reach the server, `READ_SECONDS` for each
+answer, `TOTAL_SECONDS` for one file, `MOST_MIRRORS` mirrors of a list.
 """
 
 import contextlib
@@ -23,13 +23,18 @@ from imagebuild.errors import BuildError
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 10.0, 30.0, 60.0
 MOST_MIRRORS = 3
 MOST_BYTES = 8 << 20
-# of repomd.xml (createrepo_c, src/createrepo_c.c: cr_repomd_record_new): what says which packages there are; changelogs, errata and copies for sqlite do not
-DECIDING = frozenset({"primary", "filelists", "group", "group_gz", "group_zck", "modules", "primary_zck", "filelists_zck"})
+# of repomd.xml (createrepo_c, src/createrepo_c.c: cr_repomd_record_new): what says which packages there are;
+# changelogs, errata and copies for sqlite do not
+DECIDING = frozenset(
+    {"primary", "filelists", "group", "group_gz", "group_zck", "modules", "primary_zck", "filelists_zck"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One package source: URLs of which one is enough, or of a list of them; how to reach it; `optional` ones may be out of reach."""
+    """One package source: URLs of which one is enough, or of a list of them; how to reach it; `optional` ones
+    may be out of reach.
+    """
 
     name: str
     urls: tuple[str, ...] = ()
@@ -55,7 +60,9 @@ def shown(url: str) -> str:
 
 
 def content(source: Source) -> str:
-    """Return a digest of what a source holds now. Raises BuildError with each URL that was tried, and why it cannot be read."""
+    """Return a digest of what a source holds now. Raises BuildError with each URL that was tried, and why it
+    cannot be read.
+    """
     unread = _Unread()
     for digest in _digests(source, unread):
         return digest
@@ -63,7 +70,10 @@ def content(source: Source) -> str:
         return "out of reach, and may be"
     raise BuildError(
         f"the package source {source.name} cannot be read: {'; '.join(unread.reasons)}",
-        hint="lorax needs it, too: check installer.lorax, the network and installer.lorax.proxy; `installer.backend: live` needs no packages",
+        hint=(
+            "lorax needs it, too: check installer.lorax, the network and installer.lorax.proxy;"
+            " `installer.backend: live` needs no packages"
+        ),
     )
 
 
@@ -76,7 +86,11 @@ def _digests(source: Source, unread: _Unread) -> Iterator[str]:
         if text.lstrip().startswith(b"<"):
             yield from _noted(unread, url, _of_metalink, text)
         else:
-            mirrors = [line.strip() for line in text.decode("utf-8", "replace").splitlines() if re.match(r"^\s*(https?|file)://", line)]
+            mirrors = [
+                line.strip()
+                for line in text.decode("utf-8", "replace").splitlines()
+                if re.match(r"^\s*(https?|file)://", line)
+            ]
             if not mirrors:
                 unread.reasons.append(f"{shown(url)} lists no mirror")
             yield from _first(source, mirrors[:MOST_MIRRORS], unread)
@@ -124,7 +138,13 @@ def _fetched(source: Source, url: str) -> bytes:
     deadline = time.monotonic() + TOTAL_SECONDS
     proxies = {"http": source.proxy, "https": source.proxy} if source.proxy else None
     # a certificate may have its key in the same file
-    certificate = None if source.certificate is None else source.certificate if source.certificate[1] else source.certificate[0]
+    certificate = (
+        None
+        if source.certificate is None
+        else source.certificate
+        if source.certificate[1]
+        else source.certificate[0]
+    )
     with (
         _nothing_said_of(source.verify),
         requests.get(
@@ -163,7 +183,9 @@ def _bounded(text: bytes) -> bytes:
 
 
 def _xml(text: bytes) -> ElementTree.Element:
-    """Return a document of somebody else's. Raises ValueError for what is none, and for one with entities of its own."""
+    """Return a document of somebody else's. Raises ValueError for what is none, and for one with entities of
+    its own.
+    """
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         raise ValueError("has a document type")
     try:
@@ -173,7 +195,9 @@ def _xml(text: bytes) -> ElementTree.Element:
 
 
 def _of_repomd(text: bytes) -> str:
-    """Return a digest of the checksums of what says which packages there are; the time of its making does not count."""
+    """Return a digest of the checksums of what says which packages there are; the time of its making does not
+    count.
+    """
     found = []
     for data in _xml(text).findall(".//{*}data"):
         checksum = data.find("{*}checksum")
@@ -189,7 +213,11 @@ def _of_metalink(text: bytes) -> str:
     for file in _xml(text).findall(".//{*}file"):
         # the newest one's; those that mirrors may still have lie deeper
         newest = file.find("{*}verification")
-        digests = {each.get("type"): each.text.strip() for each in newest if each.text} if newest is not None else {}
+        digests = (
+            {each.get("type"): each.text.strip() for each in newest if each.text}
+            if newest is not None
+            else {}
+        )
         if file.get("name") == "repomd.xml" and digests:
             return digests.get("sha512") or digests.get("sha256") or min(digests.values())
     raise ValueError("is no metalink of a repository")

@@ -24,7 +24,8 @@ def child_request(
 ) -> dict[str, Any]:  # fmt: skip
     """Return the request for the child: every directory is new, since a reused cache serves stale metadata.
 
-    `place` is the directory for everything temporary (not given: `work`), `made` the output directory, which lorax makes itself.
+    `place` is the directory for everything temporary (not given: `work`), `made` the output directory, which
+    lorax makes itself.
     """
     options, config = request.config.lorax, request.config
     tmp = place or work
@@ -34,47 +35,99 @@ def child_request(
     sharedir = str(plain(Path(options.sharedir), tmp, "share")) if options.sharedir else None
     run: dict[str, Any] = {
         # version doubles as dnf's releasever; what is built goes into release
-        "product": request.product, "version": request.release, "release": request.tree.version, "variant": config.variant, "bugurl": options.bugurl,
-        "isfinal": options.final, "workdir": str(temporary), "outputdir": str(outputs), "buildarch": options.buildarch, "volid": config.volume_id,
+        "product": request.product,
+        "version": request.release,
+        "release": request.tree.version,
+        "variant": config.variant,
+        "bugurl": options.bugurl,
+        "isfinal": options.final,
+        "workdir": str(temporary),
+        "outputdir": str(outputs),
+        "buildarch": options.buildarch,
+        "volid": config.volume_id,
         # it wants hfsplus-tools, which nobody has
-        "domacboot": False, "doupgrade": options.upgrade, "remove_temp": True, "installpkgs": list(options.installpkgs),
-        "excludepkgs": list(options.excludepkgs), "size": options.rootfs_size or rootfs_size(request.tree.size),
-        "add_templates": [str(each) for each in templates], "add_template_vars": dict(variables),
-        "add_arch_templates": [str(each) for each in arch_templates], "add_arch_template_vars": dict(variables), "verify": options.verify,
-        "user_dracut_args": list(options.dracut_args), "skip_branding": options.skip_branding,
-    }  # fmt: skip
+        "domacboot": False,
+        "doupgrade": options.upgrade,
+        "remove_temp": True,
+        "installpkgs": list(options.installpkgs),
+        "excludepkgs": list(options.excludepkgs),
+        "size": options.rootfs_size or rootfs_size(request.tree.size),
+        "add_templates": [str(each) for each in templates],
+        "add_template_vars": dict(variables),
+        "add_arch_templates": [str(each) for each in arch_templates],
+        "add_arch_template_vars": dict(variables),
+        "verify": options.verify,
+        "user_dracut_args": list(options.dracut_args),
+        "skip_branding": options.skip_branding,
+    }
     dnf: dict[str, Any] = {
-        "installroot": str(install_root), "sources": list(options.sources), "mirrorlists": list(options.mirrors), "repos": [_absolute(each) for each in options.repos],
-        "enablerepos": list(options.enable_repos), "disablerepos": list(options.disable_repos), "tempdir": str(temporary / "dnf"),
-        "proxy": options.proxy, "releasever": request.release, "cachedir": str(temporary / "cache"), "logdir": str(logs),
-        "sslverify": options.ssl_verify, "dnfplugins": list(options.dnfplugins), "basearch": options.buildarch,
-    }  # fmt: skip
+        "installroot": str(install_root),
+        "sources": list(options.sources),
+        "mirrorlists": list(options.mirrors),
+        "repos": [_absolute(each) for each in options.repos],
+        "enablerepos": list(options.enable_repos),
+        "disablerepos": list(options.disable_repos),
+        "tempdir": str(temporary / "dnf"),
+        "proxy": options.proxy,
+        "releasever": request.release,
+        "cachedir": str(temporary / "cache"),
+        "logdir": str(logs),
+        "sslverify": options.ssl_verify,
+        "dnfplugins": list(options.dnfplugins),
+        "basearch": options.buildarch,
+    }
     return {
         "configure": {"conf_file": _absolute(options.conf_file), "logdir": str(logs), "sharedir": sharedir},
-        "tmp": str(tmp), "directories": [str(temporary), str(install_root), str(temporary / "dnf"), str(temporary / "cache")],
-        "dnf": dnf, "run": run, "rootfs_type": options.rootfs_type, "command": command_options(run, dnf, options, tmp, logs, sharedir),
-        # 24 makes 2 GiB whatever is wanted (src/sbin/lorax of 24.22): what was not asked for by hand is not insisted on
-        "dispensable": [] if options.rootfs_size else ["--rootfs-size"], "patience": CLEAN_UP_SECONDS,
-    }  # fmt: skip
+        "tmp": str(tmp),
+        "directories": [str(temporary), str(install_root), str(temporary / "dnf"), str(temporary / "cache")],
+        "dnf": dnf,
+        "run": run,
+        "rootfs_type": options.rootfs_type,
+        "command": command_options(run, dnf, options, tmp, logs, sharedir),
+        # 24 makes 2 GiB whatever is wanted (src/sbin/lorax of 24.22): what was not asked for by hand is not
+        # insisted on
+        "dispensable": [] if options.rootfs_size else ["--rootfs-size"],
+        "patience": CLEAN_UP_SECONDS,
+    }
 
 
 def command_options(
     run: Mapping[str, Any], dnf: Mapping[str, Any], options: LoraxConfig, tmp: Path, logs: Path, sharedir: str | None
 ) -> list[tuple[str, Any]]:  # fmt: skip
-    """Return the same as options of the command, for generations whose library cannot be driven: name -> True, or a list of values."""
+    """Return the same as options of the command, for generations whose library cannot be driven: name ->
+    True, or a list of values.
+    """
     variables = [f"{name}={value}" for name, value in run["add_template_vars"].items()]
     found: list[tuple[str, Any]] = [
-        ("--product", [run["product"]]), ("--version", [run["version"]]), ("--release", [run["release"]]), ("--variant", [run["variant"]]),
-        ("--volid", [run["volid"]]), ("--nomacboot", True), ("--source", dnf["sources"]), ("--mirrorlist", dnf["mirrorlists"]), ("--repo", dnf["repos"]),
-        ("--enablerepo", dnf["enablerepos"]), ("--disablerepo", dnf["disablerepos"]), ("--installpkgs", run["installpkgs"]),
-        ("--excludepkgs", run["excludepkgs"]), ("--add-template", run["add_templates"]), ("--add-template-var", variables),
-        ("--add-arch-template", run["add_arch_templates"]), ("--add-arch-template-var", variables if run["add_arch_templates"] else []),
-        ("--rootfs-size", [str(run["size"])]), ("--tmp", [str(tmp)]), ("--workdir", [run["workdir"]]), ("--logfile", [str(logs / "lorax.log")]),
-        ("--config", [_absolute(options.conf_file)]), ("--sharedir", [sharedir] if sharedir else []),
+        ("--product", [run["product"]]),
+        ("--version", [run["version"]]),
+        ("--release", [run["release"]]),
+        ("--variant", [run["variant"]]),
+        ("--volid", [run["volid"]]),
+        ("--nomacboot", True),
+        ("--source", dnf["sources"]),
+        ("--mirrorlist", dnf["mirrorlists"]),
+        ("--repo", dnf["repos"]),
+        ("--enablerepo", dnf["enablerepos"]),
+        ("--disablerepo", dnf["disablerepos"]),
+        ("--installpkgs", run["installpkgs"]),
+        ("--excludepkgs", run["excludepkgs"]),
+        ("--add-template", run["add_templates"]),
+        ("--add-template-var", variables),
+        ("--add-arch-template", run["add_arch_templates"]),
+        ("--add-arch-template-var", variables if run["add_arch_templates"] else []),
+        ("--rootfs-size", [str(run["size"])]),
+        ("--tmp", [str(tmp)]),
+        ("--workdir", [run["workdir"]]),
+        ("--logfile", [str(logs / "lorax.log")]),
+        ("--config", [_absolute(options.conf_file)]),
+        ("--sharedir", [sharedir] if sharedir else []),
         ("--bugurl", [run["bugurl"]] if run["bugurl"] else []),
-        ("--proxy", [dnf["proxy"]] if dnf["proxy"] else []), ("--buildarch", [run["buildarch"]] if run["buildarch"] else []),
-        ("--dracut-arg", run["user_dracut_args"]), ("--dnfplugin", dnf["dnfplugins"]),
-    ]  # fmt: skip
+        ("--proxy", [dnf["proxy"]] if dnf["proxy"] else []),
+        ("--buildarch", [run["buildarch"]] if run["buildarch"] else []),
+        ("--dracut-arg", run["user_dracut_args"]),
+        ("--dnfplugin", dnf["dnfplugins"]),
+    ]
     found += [("--isfinal", True)] if run["isfinal"] else []
     found += [("--noupgrade", True)] if not run["doupgrade"] else []
     found += [("--noverify", True)] if not run["verify"] else []
@@ -86,7 +139,8 @@ def command_options(
 def plain(path: Path, place: Path, name: str) -> Path:
     """Return a path that lorax bears: a link of that name in `place`, where it has what is lorax's own.
 
-    Its configuration takes a `%` for an interpolation (configparser), its templates quote no blanks and expand braces (ltmpl.py, x86.tmpl).
+    Its configuration takes a `%` for an interpolation (configparser), its templates quote no blanks and
+    expand braces (ltmpl.py, x86.tmpl).
     """
     if PLAIN.fullmatch(str(path.absolute())):
         return path.absolute()
@@ -100,5 +154,7 @@ def _absolute(path: str) -> str:
 
 
 def rootfs_size(tree_size: int) -> int:
-    """Return the GiB of the installer's root file system for a tree of that many bytes: the installer, the repository, a tenth more."""
+    """Return the GiB of the installer's root file system for a tree of that many bytes: the installer, the
+    repository, a tenth more.
+    """
     return max(LEAST_ROOTFS, -(-(INSTALLER_SIZE + tree_size * 11 // 10) // GIB))

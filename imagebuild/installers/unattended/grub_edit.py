@@ -1,4 +1,6 @@
-"""An unattended entry for a GRUB menu, written where the menu really is, and made its default: on the text, by what GRUB would do with it."""
+"""An unattended entry for a GRUB menu, written where the menu really is, and made its default: on the text,
+by what GRUB would do with it.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,8 +17,11 @@ Texts = dict[tuple[str, str], str]
 ASSIGNMENT = re.compile(r"(default|timeout)=")
 
 
-def add_entry(volumes: Sequence[Volume], start: Spot, firmware: Firmware, wanted: str, *, default: bool) -> Texts:
-    """Return the texts that change, by (volume, path), so that the menu has an entry with the argument `wanted`; `default` boots it by itself.
+def add_entry(
+    volumes: Sequence[Volume], start: Spot, firmware: Firmware, wanted: str, *, default: bool
+) -> Texts:
+    """Return the texts that change, by (volume, path), so that the menu has an entry with the argument
+    `wanted`; `default` boots it by itself.
 
     Raises BuildError, with the menu's file and line, when GRUB would not have or boot it.
     """
@@ -34,7 +39,9 @@ def add_entry(volumes: Sequence[Volume], start: Spot, firmware: Firmware, wanted
     return texts if _boots(now, wanted) else _at_the_end(volumes, now, texts, way, timeout=unattended.SECONDS)
 
 
-def _read(volumes: Sequence[Volume], texts: Mapping[tuple[str, str], str], start: Spot, firmware: Firmware) -> Reading:
+def _read(
+    volumes: Sequence[Volume], texts: Mapping[tuple[str, str], str], start: Spot, firmware: Firmware
+) -> Reading:
     return grub_menu.read_all([volume.changed(texts) for volume in volumes], start.file, firmware)
 
 
@@ -44,7 +51,9 @@ def _way(reading: Reading, wanted: str) -> tuple[int, ...] | None:
 
 def _boots(reading: Reading, wanted: str) -> bool:
     booted = reading.menu.booted
-    return booted is not None and unattended.has(booted, wanted) and reading.menu.timeout == unattended.SECONDS
+    return (
+        booted is not None and unattended.has(booted, wanted) and reading.menu.timeout == unattended.SECONDS
+    )
 
 
 def _text(volumes: Sequence[Volume], texts: Mapping[tuple[str, str], str], spot: Spot) -> str:
@@ -59,17 +68,25 @@ def _same(before: Reading, now: Reading, wanted: str) -> tuple[int, ...]:
     return new[old.index(before.menu.default)] if before.menu.default in old else now.menu.default
 
 
-def _at_the_end(volumes: Sequence[Volume], reading: Reading, texts: Texts, way: tuple[int, ...], *, timeout: int | None) -> Texts:
-    """Say the default at the end of the menu's file: what is said last, counts, whatever conditions and other files say before."""
+def _at_the_end(
+    volumes: Sequence[Volume], reading: Reading, texts: Texts, way: tuple[int, ...], *, timeout: int | None
+) -> Texts:
+    """Say the default at the end of the menu's file: what is said last, counts, whatever conditions and other
+    files say before.
+    """
     spot = reading.menu.spot
-    lines = f"set default={_quoted(_value(reading.menu.entries, way))}\n" + (f"set timeout={timeout}\n" if timeout is not None else "")
+    lines = f"set default={_quoted(_value(reading.menu.entries, way))}\n" + (
+        f"set timeout={timeout}\n" if timeout is not None else ""
+    )
     texts = _in_submenus(volumes, reading, texts, way)
     text = _text(volumes, texts, spot)
     return texts | {(spot.volume, spot.file): text + ("" if text.endswith("\n") else "\n") + lines}
 
 
 def _in_submenus(volumes: Sequence[Volume], reading: Reading, texts: Texts, way: tuple[int, ...]) -> Texts:
-    """Say the default at the end of each submenu on the way, too: one that says its own does not ask the menu above."""
+    """Say the default at the end of each submenu on the way, too: one that says its own does not ask the menu
+    above.
+    """
     new = dict(texts)
     # what is around another ends behind it
     for level in range(1, len(way)):
@@ -84,8 +101,12 @@ def _in_submenus(volumes: Sequence[Volume], reading: Reading, texts: Texts, way:
 # --- the entry --------------------------------------------------------------------------------------------------------
 
 
-def _with_entry(volumes: Sequence[Volume], reading: Reading, start: Spot, firmware: Firmware, wanted: str) -> Texts:
-    """Add a copy of an installing entry; where its kernel's words come from variables or functions, the words that they became."""
+def _with_entry(
+    volumes: Sequence[Volume], reading: Reading, start: Spot, firmware: Firmware, wanted: str
+) -> Texts:
+    """Add a copy of an installing entry; where its kernel's words come from variables or functions, the words
+    that they became.
+    """
     candidates = unattended.best(list(reading.menu.walk()))
     if not candidates:
         raise BuildError(
@@ -98,25 +119,44 @@ def _with_entry(volumes: Sequence[Volume], reading: Reading, start: Spot, firmwa
             texts = _inserted(volumes, reading, entry, unattended.row(way, ways), wanted, plain=plain)
             if texts and _way(_read(volumes, texts, start, firmware), wanted) is not None:
                 return texts
-    raise BuildError(f"{candidates[0][1].spot}: no entry can be put beside this one", hint="; ".join(reading.menu.unsure))
+    raise BuildError(
+        f"{candidates[0][1].spot}: no entry can be put beside this one", hint="; ".join(reading.menu.unsure)
+    )
 
 
 def _inserted(
-    volumes: Sequence[Volume], reading: Reading, entry: Entry, row: Sequence[tuple[int, ...]], wanted: str, *, plain: bool
+    volumes: Sequence[Volume],
+    reading: Reading,
+    entry: Entry,
+    row: Sequence[tuple[int, ...]],
+    wanted: str,
+    *,
+    plain: bool,
 ) -> Texts:
     first = reading.definitions[row[0]]
     last = first
     for way in row[1:]:
-        if reading.definitions[way].siblings is not first.siblings or reading.definitions[way].spot.file != first.spot.file:
+        if (
+            reading.definitions[way].siblings is not first.siblings
+            or reading.definitions[way].spot.file != first.spot.file
+        ):
             break
         last = reading.definitions[way]
     text = _text(volumes, {}, first.spot)
     block = first.statement.block
     # what was defined by `eval` or a --source= is not written in the file
-    if block is None or grub_commands.DEFINING.match(text[first.statement.start :]) is None or text[block.end : block.end + 1] != "}":
+    if (
+        block is None
+        or grub_commands.DEFINING.match(text[first.statement.start :]) is None
+        or text[block.end : block.end + 1] != "}"
+    ):
         return {}
     body = _flat(text, first, wanted) if plain else _copy(text, first, wanted)
-    key = "" if any(other.key == unattended.KEY for _, other in reading.menu.walk()) else f" --hotkey={unattended.KEY}"
+    key = (
+        ""
+        if any(other.key == unattended.KEY for _, other in reading.menu.walk())
+        else f" --hotkey={unattended.KEY}"
+    )
     # options of GRUB's own (classes, ids) are the first entry's; a theme shows this one without
     new = f"\n\nmenuentry '{unattended.title(entry.title)}' --class os --unrestricted{key} {{{body}}}"
     end = last.statement.end
@@ -128,13 +168,25 @@ def _copy(text: str, definition: Definition, wanted: str) -> str:
     block = definition.statement.block
     assert block is not None
     body = text[block.start : block.end]
-    for command in reversed([command for command in grub_script.inside(block.statements) if command.words[0].text in grub_commands.KERNELS]):
-        body = body[: command.start - block.start] + _kernel(text, command, wanted) + body[command.end - block.start :]
+    for command in reversed(
+        [
+            command
+            for command in grub_script.inside(block.statements)
+            if command.words[0].text in grub_commands.KERNELS
+        ]
+    ):
+        body = (
+            body[: command.start - block.start]
+            + _kernel(text, command, wanted)
+            + body[command.end - block.start :]
+        )
     return body
 
 
 def _kernel(text: str, command: Command, wanted: str) -> str:
-    """Return a kernel's command with the kickstart, before a `quiet` at the end, and without what contradicts it."""
+    """Return a kernel's command with the kickstart, before a `quiet` at the end, and without what contradicts
+    it.
+    """
     pieces = [text[command.start : command.words[min(1, len(command.words) - 1)].end]]
     for before, word in zip(command.words[1:], command.words[2:], strict=False):
         if not unattended.DROPPED.fullmatch(word.text):
@@ -147,18 +199,24 @@ def _kernel(text: str, command: Command, wanted: str) -> str:
 
 
 def _flat(text: str, definition: Definition, wanted: str) -> str:
-    """Return the entry's body, and after it the kernel once more, in the words that it had: the last one that is loaded is booted."""
+    """Return the entry's body, and after it the kernel once more, in the words that it had: the last one that
+    is loaded is booted.
+    """
     block = definition.statement.block
     assert block is not None
     loaded = definition.kernels[-1]
     words = [loaded.name, loaded.words[0], *unattended.arguments(loaded.words[1:], wanted)]
     initrd = loaded.name.replace("linux", "initrd").replace("initrd32", "initrd")
-    lines = "".join(f"\t{' '.join(_quoted(word) for word in line)}\n" for line in (words, [initrd, *definition.initrds]))
+    lines = "".join(
+        f"\t{' '.join(_quoted(word) for word in line)}\n" for line in (words, [initrd, *definition.initrds])
+    )
     return f"{text[block.start : block.end].rstrip()}\n{lines}"
 
 
 def _quoted(word: str) -> str:
-    """Return a word as GRUB reads it back. Labels with \\x20 stay as they are: in quotes upstream's GRUB doubles the backslash."""
+    """Return a word as GRUB reads it back. Labels with \\x20 stay as they are: in quotes upstream's GRUB
+    doubles the backslash.
+    """
     if re.fullmatch(r"[\w./=:,+@%()\\-]+", word) and not word.isdigit():
         return word
     return '"' + re.sub(r'([$"\\])', r"\\\1", word) + '"'
@@ -168,7 +226,9 @@ def _quoted(word: str) -> str:
 
 
 def _value(entries: Sequence[Entry], way: tuple[int, ...]) -> str:
-    """Return what `default` must be: a number, and the titles of what is in submenus (rhboot's GRUB takes no numbers there)."""
+    """Return what `default` must be: a number, and the titles of what is in submenus (rhboot's GRUB takes no
+    numbers there).
+    """
     if len(way) == 1:
         return str(way[0])
     names = []
@@ -179,7 +239,8 @@ def _value(entries: Sequence[Entry], way: tuple[int, ...]) -> str:
 
 
 def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value: str) -> Texts:
-    """Change what the menu's files assign to `default` and `timeout` in any case; what none says is put before the first line of the first.
+    """Change what the menu's files assign to `default` and `timeout` in any case; what none says is put
+    before the first line of the first.
 
     In conditions, loops and functions nothing is changed: they may ask for it.
     """
@@ -192,13 +253,17 @@ def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value:
             text = f"{text[:start]}{name}={_quoted(value) if name == 'default' else unattended.SECONDS}{text[end:]}"
         missing -= {name for _, _, name in found}
         new |= {(spot.volume, spot.file): text} if found else {}
-    lines = [f"set default={_quoted(value)}\n"] * ("default" in missing) + [f"set timeout={unattended.SECONDS}\n"] * ("timeout" in missing)
+    lines = [f"set default={_quoted(value)}\n"] * ("default" in missing) + [
+        f"set timeout={unattended.SECONDS}\n"
+    ] * ("timeout" in missing)
     spot = reading.menu.spot
     return new | ({(spot.volume, spot.file): "".join(lines) + _text(volumes, new, spot)} if lines else {})
 
 
 def _assignment(text: str, command: Command) -> tuple[int, int, str] | None:
-    """Return where a command assigns to `default` or `timeout`: start and end of the word, and which of them; None when it does not."""
+    """Return where a command assigns to `default` or `timeout`: start and end of the word, and which of them;
+    None when it does not.
+    """
     words = command.words[1:] if command.words[0].text == "set" else command.words
     match = ASSIGNMENT.match(text[words[0].start : words[0].end]) if len(words) == 1 else None
     return (words[0].start, words[0].end, match.group(1)) if match is not None else None

@@ -1,4 +1,6 @@
-"""An unattended label for an isolinux menu, written where the menu really is, and made its default: on the text, by what isolinux would do."""
+"""An unattended label for an isolinux menu, written where the menu really is, and made its default: on the
+text, by what isolinux would do.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +21,8 @@ MENU_ENDS = ("begin", "end", "separator", "include")
 
 
 def add_label(volume: Volume, start: str, wanted: str, *, default: bool) -> Texts:
-    """Return the texts that change, by (volume, path), so that the menu has a label with the argument `wanted`; `default` boots it by itself.
+    """Return the texts that change, by (volume, path), so that the menu has a label with the argument
+    `wanted`; `default` boots it by itself.
 
     Raises BuildError, with the file and line, when isolinux would not have it.
     """
@@ -27,7 +30,9 @@ def add_label(volume: Volume, start: str, wanted: str, *, default: bool) -> Text
     texts: Texts = {}
     label = _label(before, wanted)
     if label is None:
-        label = next(name for name in _names() if name not in {entry.label for _, entry in before.menu.walk()})
+        label = next(
+            name for name in _names() if name not in {entry.label for _, entry in before.menu.walk()}
+        )
         texts = _with_label(volume, before, label, wanted, default=default)
     elif default:
         texts = _marked(volume, before, label)
@@ -58,7 +63,9 @@ def _label(reading: Reading, wanted: str) -> str | None:
 
 
 def _with_label(volume: Volume, reading: Reading, label: str, wanted: str, *, default: bool) -> Texts:
-    """Add a copy of an installing label: after those that it stands among, so that it is never the first, or at the end of the file."""
+    """Add a copy of an installing label: after those that it stands among, so that it is never the first, or
+    at the end of the file.
+    """
     candidates = unattended.best(list(reading.menu.walk()))
     if not candidates:
         raise BuildError(
@@ -72,8 +79,10 @@ def _with_label(volume: Volume, reading: Reading, label: str, wanted: str, *, de
     lines = (volume.read(file) or "").split("\n")
     at = _end_of_label(lines, last.line) if len(way) == 1 else len(lines)
     return {
-        (volume.name, file): "\n".join([*lines[:at], "", *new, *([] if at == len(lines) else lines[at:])])
-        + ("\n" if at == len(lines) else "")
+        (volume.name, file): (
+            "\n".join([*lines[:at], "", *new, *([] if at == len(lines) else lines[at:])])
+            + ("\n" if at == len(lines) else "")
+        )
     }
 
 
@@ -100,8 +109,16 @@ def _end_of_label(lines: Sequence[str], begun: int) -> int:
 
 def _copy(reading: Reading, entry: Entry, label: str, wanted: str, *, default: bool) -> list[str]:
     """Return the lines of a label like another, its words changed. Its `append` may be the global one."""
-    said = {line.word: line.rest for line in reading.lines if line.label == entry.label and line.word in (*KINDS, "initrd", "append")}
-    above = [line.rest for line in reading.lines if not line.label and line.word == "append" and _before(line.spot, entry.spot, reading)]
+    said = {
+        line.word: line.rest
+        for line in reading.lines
+        if line.label == entry.label and line.word in (*KINDS, "initrd", "append")
+    }
+    above = [
+        line.rest
+        for line in reading.lines
+        if not line.label and line.word == "append" and _before(line.spot, entry.spot, reading)
+    ]
     append = said.get("append", above[-1] if above else "")
     kind = next((word for word in reversed(said) if word in KINDS), "")
     program, *words = (said[kind] if kind else entry.label).split()
@@ -132,13 +149,22 @@ def _marked(volume: Volume, reading: Reading, label: str) -> Texts:
 
 
 def _by_itself(volume: Volume, start: str, texts: Texts, label: str) -> Texts:
-    """Have the label booted after 10 seconds: `default` and `ontimeout` name it, no other is the menu's default, and there is a timeout."""
+    """Have the label booted after 10 seconds: `default` and `ontimeout` name it, no other is the menu's
+    default, and there is a timeout.
+    """
     reading = _read(volume, texts, start)
     has_ui = any(line.word == "ui" for line in reading.lines)
     new: Texts = dict(texts)
     edits: dict[str, dict[int, str | None]] = {}
     for line in reading.lines:
-        replacement = _replacement(line.word, line.rest, line.label, label, named=has_ui or reading.menu.prompt, asks=reading.menu.prompt)
+        replacement = _replacement(
+            line.word,
+            line.rest,
+            line.label,
+            label,
+            named=has_ui or reading.menu.prompt,
+            asks=reading.menu.prompt,
+        )
         if replacement is not _KEEP:
             edits.setdefault(line.spot.file, {})[line.spot.line] = replacement
     for file, changes in edits.items():

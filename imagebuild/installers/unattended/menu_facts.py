@@ -1,6 +1,8 @@
-"""What the boot menus of a finished installer ISO say: the labels that they look for, the kickstarts that they offer.
+"""What the boot menus of a finished installer ISO say: the labels that they look for, the kickstarts that
+they offer.
 
-The menus are those that firmware reads, in whatever file they are, and GRUB's on the ISO that are read from a copy of its files.
+The menus are those that firmware reads, in whatever file they are, and GRUB's on the ISO that are read from a
+copy of its files.
 """
 
 import re
@@ -16,14 +18,17 @@ from imagebuild.tools.menus.medium import Medium
 from imagebuild.tools.menus.menu import ESP, Loader, Menu, Spot
 
 COPIES = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg")
-# of a medium, in a kernel's argument (dracut.cmdline(7): root=live:CDLABEL=; Anaconda's boot options: hd:LABEL=); blanks as udev writes them
+# of a medium, in a kernel's argument (dracut.cmdline(7): root=live:CDLABEL=; Anaconda's boot options:
+# hd:LABEL=); blanks as udev writes them
 LABEL = re.compile(r"LABEL=([^\s:]+)")
 ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MenuFacts:
-    """Labels by the file they are in, kickstarts by the file of the menu that offers them, and why the menus cannot be told."""
+    """Labels by the file they are in, kickstarts by the file of the menu that offers them, and why the menus
+    cannot be told.
+    """
 
     labels: Mapping[str, list[str]]
     kickstarts: Mapping[str, list[str]]
@@ -31,7 +36,9 @@ class MenuFacts:
 
 
 def read(image: Path, work: Path) -> MenuFacts:
-    """Read the menus of an ISO; `work` is a directory for what must be extracted. What is no menu is said in `problem`."""
+    """Read the menus of an ISO; `work` is a directory for what must be extracted. What is no menu is said in
+    `problem`.
+    """
     sought, kickstarts = dict[str, list[str]](), dict[str, list[str]]()
     try:
         there = medium.opened(image, work)
@@ -41,9 +48,15 @@ def read(image: Path, work: Path) -> MenuFacts:
         return MenuFacts(labels={}, kickstarts={}, problem=error.message)
     for menu in menus:
         words = [word for _, entry in menu.walk() for word in entry.arguments]
-        kickstarts[name(menu.spot)] = sorted({word.partition("=")[2] for word in words if word.startswith("inst.ks=")})
+        kickstarts[name(menu.spot)] = sorted(
+            {word.partition("=")[2] for word in words if word.startswith("inst.ks=")}
+        )
         for spot in menu.files:
-            text = next(volume.read(spot.file) or "" for volume in there.volumes(spot.volume) if volume.name == spot.volume)
+            text = next(
+                volume.read(spot.file) or ""
+                for volume in there.volumes(spot.volume)
+                if volume.name == spot.volume
+            )
             sought[name(spot)] = sorted(labels(text, menu.loader))
     return MenuFacts(labels=sought, kickstarts=kickstarts)
 

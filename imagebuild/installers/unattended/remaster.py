@@ -1,8 +1,10 @@
-"""Turn an installer ISO into an unattended one: a kickstart is put on it and its boot menus get an entry, without unpacking it.
+"""Turn an installer ISO into an unattended one: a kickstart is put on it and its boot menus get an entry,
+without unpacking it.
 
-Each menu is changed where its firmware reads it (`imagebuild.tools.menus.medium`): isolinux' or GRUB's under BIOS, under UEFI the one in the ESP, which
-is a file of the ISO or a partition behind it, or the one that this leads to. What was written is read back the same way, and the entry that
-would be booted is what is reported. The media checksum is implanted again.
+Each menu is changed where its firmware reads it (`imagebuild.tools.menus.medium`): isolinux' or GRUB's under
+BIOS, under UEFI the one in the ESP, which is a file of the ISO or a partition behind it, or the one that this
+leads to. What was written is read back the same way, and the entry that would be booted is what is reported.
+The media checksum is implanted again.
 """
 
 import re
@@ -25,18 +27,25 @@ from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Spot
 
 # no firmware reads these, but people do who copy the ISO's files to a stick, and Macs (lorax' efi.tmpl)
 COPIES = (
-    (ISO, "/boot/grub2/grub.cfg"), (ISO, "/boot/grub/grub.cfg"), (ISO, "/EFI/BOOT/grub.cfg"), (ISO, "/EFI/BOOT/BOOT.conf"), (ESP, "/EFI/BOOT/BOOT.conf"),
-)  # fmt: skip
+    (ISO, "/boot/grub2/grub.cfg"),
+    (ISO, "/boot/grub/grub.cfg"),
+    (ISO, "/EFI/BOOT/grub.cfg"),
+    (ISO, "/EFI/BOOT/BOOT.conf"),
+    (ESP, "/EFI/BOOT/BOOT.conf"),
+)
 # in whose lines pykickstart looks for nothing
 SCRIPTS = ("%pre", "%pre-install", "%post", "%onerror", "%traceback")
-# where a running Anaconda has the medium (dracut/anaconda-lib.sh, repodir and isodir; /mnt/install is a link to it)
+# where a running Anaconda has the medium (dracut/anaconda-lib.sh, repodir and isodir; /mnt/install is a link
+# to it)
 ITSELF = re.compile(rf"(file://)?/(run|mnt)/install/\w+{re.escape(PLACE)}")
 Texts = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a firmware does with the finished medium: the entry with the kickstart, and the seconds until it is booted (None: not by itself)."""
+    """What a firmware does with the finished medium: the entry with the kickstart, and the seconds until it
+    is booted (None: not by itself).
+    """
 
     firmware: Firmware
     spot: Spot
@@ -45,16 +54,21 @@ class Seen:
 
     def __str__(self) -> str:
         when = f"after {self.seconds:.0f} seconds" if self.seconds is not None else "when its entry is chosen"
-        return f"under {self.firmware.upper()} it boots into the unattended installation {when} ({self.title!r}, {self.spot})"
+        return (
+            f"under {self.firmware.upper()} it boots into the unattended installation {when} ({self.title!r},"
+            f" {self.spot})"
+        )
 
 
 def add_kickstart(
     source: Path, kickstart: Path, target: Path, *, syntax: str, default: bool = True, keep: bool = False
 ) -> tuple[Seen, ...]:
-    """Write a copy of an installer ISO with a kickstart on it and a boot entry for it, and return what was seen of each firmware's menu.
+    """Write a copy of an installer ISO with a kickstart on it and a boot entry for it, and return what was
+    seen of each firmware's menu.
 
-    The kickstart is parsed first, in pykickstart's version `syntax`. `default` makes the entry the one that is booted after 10 seconds;
-    `keep` lets `source` be changed into the target instead of keeping both. Raises BadKickstartError with file and line, UsageError, BuildError.
+    The kickstart is parsed first, in pykickstart's version `syntax`. `default` makes the entry the one that
+    is booted after 10 seconds; `keep` lets `source` be changed into the target instead of keeping both.
+    Raises BadKickstartError with file and line, UsageError, BuildError.
     """
     text = _read(kickstart)
     language.parse(_without_includes(text, kickstart.name), syntax, kickstart.name, complete=False)
@@ -70,7 +84,9 @@ def add_kickstart(
             (work / "ks.cfg").write_text(text)
             there = medium.opened(source, work)
             # entries with a kickstart of an earlier time may be the default already
-            before = frozenset(firmware for firmware in there.starts if _boots(medium.menu_of(there, firmware), wanted))
+            before = frozenset(
+                firmware for firmware in there.starts if _boots(medium.menu_of(there, firmware), wanted)
+            )
             _write(source, there, partial, work, wanted, default=default)
             iso.implant_md5(partial)
             seen = _look_back(partial, target.name, work, wanted, there.starts, None if default else before)
@@ -92,7 +108,8 @@ def _read(kickstart: Path) -> str:
 def _without_includes(text: str, name: str) -> str:
     """Return a kickstart without the lines that include others, for a check; line numbers stay.
 
-    Anaconda reads them when it runs: files of the medium, what a %pre wrote, URLs. Raises UsageError for one that would include itself.
+    Anaconda reads them when it runs: files of the medium, what a %pre wrote, URLs. Raises UsageError for one
+    that would include itself.
     """
     lines, section = text.split("\n"), ""
     for index, line in enumerate(lines):
@@ -100,7 +117,8 @@ def _without_includes(text: str, name: str) -> str:
         if word in ("%include", "%ksappend") and section not in SCRIPTS:
             if any(ITSELF.fullmatch(path) for path in line.split()[1:2]):
                 raise UsageError(
-                    f"{name}:{index + 1} includes {PLACE} of the medium, whose place it takes there itself", hint="put that file's lines into it"
+                    f"{name}:{index + 1} includes {PLACE} of the medium, whose place it takes there itself",
+                    hint="put that file's lines into it",
                 )
             steplog.note(f"line {index + 1} is left to Anaconda: {line.strip()}")
             lines[index] = ""
@@ -116,7 +134,8 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
     """Write the copy with the kickstart and the changed menus."""
     if not there.starts:
         raise BuildError(
-            f"{source.name} boots neither under BIOS nor under UEFI: which menu its firmware would read cannot be told",
+            f"{source.name} boots neither under BIOS nor under UEFI: which menu its firmware would read"
+            " cannot be told",
             hint="only media with an El Torito catalogue (ECMA-119, x86 and ARM) can be changed",
         )
     texts = _changed(there, wanted, default=default)
@@ -133,9 +152,13 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
         files[place.path] = place.file
     appended = there.esp_place if there.esp_place is not None and there.esp_place.partition else None
     iso.remaster(
-        source, target, changed=files, added={PLACE: work / "ks.cfg"}, esp=appended.file if appended is not None else None,
+        source,
+        target,
+        changed=files,
+        added={PLACE: work / "ks.cfg"},
+        esp=appended.file if appended is not None else None,
         partition=appended.partition if appended is not None else 2,
-    )  # fmt: skip
+    )
 
 
 def _into_esp(name: str, esp: Path, file: Path, path: str) -> None:
@@ -150,7 +173,9 @@ def _into_esp(name: str, esp: Path, file: Path, path: str) -> None:
 
 
 def _changed(there: Medium, wanted: str, *, default: bool) -> Texts:
-    """Return the texts of all menus that change, by (volume, path). Raises BuildError for a firmware whose menu cannot be changed."""
+    """Return the texts of all menus that change, by (volume, path). Raises BuildError for a firmware whose
+    menu cannot be changed.
+    """
     texts: dict[tuple[str, str], str] = {}
     for firmware, (loader, spot) in there.starts.items():
         if loader is Loader.ISOLINUX:
@@ -158,7 +183,11 @@ def _changed(there: Medium, wanted: str, *, default: bool) -> Texts:
         else:
             volumes = [volume.changed(texts) for volume in there.volumes(spot.volume)]
             texts |= grub_edit.add_entry(volumes, spot, firmware, wanted, default=default)
-    read = {(spot.volume, spot.file) for firmware in there.starts for spot in medium.menu_of(there, firmware, texts).files}
+    read = {
+        (spot.volume, spot.file)
+        for firmware in there.starts
+        for spot in medium.menu_of(there, firmware, texts).files
+    }
     for volume, path in COPIES:
         if (volume, path) not in read:
             texts |= _copy(there, Spot(volume=volume, file=path, line=1), texts, wanted, default=default)
@@ -188,32 +217,54 @@ def _look_back(
     starts: Mapping[Firmware, tuple[Loader, Spot]],
     unattended_before: frozenset[Firmware] | None,
 ) -> tuple[Seen, ...]:
-    """Read the menus of the written medium as each firmware does. Raises BuildError, with file and line, for what is not as it should be.
+    """Read the menus of the written medium as each firmware does. Raises BuildError, with file and line, for
+    what is not as it should be.
 
     The entry must be the default; or not, where it was not among `unattended_before`.
     """
     found = []
     after = medium.opened(image, work)
     if after.starts != starts:
-        raise BuildError(f"{name} boots otherwise than before: {_ways_in(after.starts)} instead of {_ways_in(starts)}")
+        raise BuildError(
+            f"{name} boots otherwise than before: {_ways_in(after.starts)} instead of {_ways_in(starts)}"
+        )
     for firmware in after.starts:
         menu = medium.menu_of(after, firmware)
         where = f"{name} under {firmware.upper()}"
         entry = next((entry for _, entry in menu.walk() if unattended.has(entry, wanted)), None)
         if entry is None:
-            raise BuildError(f"{where}: its menu {menu.spot} has no entry with the kickstart", hint=_doubts(menu))
+            raise BuildError(
+                f"{where}: its menu {menu.spot} has no entry with the kickstart", hint=_doubts(menu)
+            )
         boots = _boots(menu, wanted)
         if unattended_before is None and not boots:
-            raise BuildError(f"{where}: {_instead(menu)}, not {entry.title!r} ({entry.spot})", hint=_doubts(menu))
+            raise BuildError(
+                f"{where}: {_instead(menu)}, not {entry.title!r} ({entry.spot})", hint=_doubts(menu)
+            )
         if unattended_before is not None and boots and firmware not in unattended_before:
-            raise BuildError(f"{where}: its menu {menu.spot} would boot {entry.title!r} ({entry.spot}) by itself, which erases the disk")
+            raise BuildError(
+                f"{where}: its menu {menu.spot} would boot {entry.title!r} ({entry.spot}) by itself, which"
+                " erases the disk"
+            )
         booted = menu.booted if boots and menu.booted is not None else entry
-        found.append(Seen(firmware=firmware, spot=booted.spot, title=booted.title, seconds=menu.timeout if boots else None))
+        found.append(
+            Seen(
+                firmware=firmware,
+                spot=booted.spot,
+                title=booted.title,
+                seconds=menu.timeout if boots else None,
+            )
+        )
     return tuple(found)
 
 
 def _ways_in(starts: Mapping[Firmware, tuple[Loader, Spot]]) -> str:
-    return ", ".join(f"{firmware.upper()} by {loader} with {spot.file}" for firmware, (loader, spot) in starts.items()) or "not at all"
+    return (
+        ", ".join(
+            f"{firmware.upper()} by {loader} with {spot.file}" for firmware, (loader, spot) in starts.items()
+        )
+        or "not at all"
+    )
 
 
 def _boots(menu: Menu, wanted: str) -> bool:

@@ -1,7 +1,7 @@
 """What the criteria are given, and how their results become cells of the verdict.
 
-A broken product is a *failure*; a rig that broke is an *error*; a criterion that could not be tested is *not tested*, with
-the reason. Only a passed test is ever reported as passed.
+A broken product is a *failure*; a rig that broke is an *error*; a criterion that could not be tested is *not
+tested*, with the reason. Only a passed test is ever reported as passed.
 """
 
 import contextlib
@@ -30,10 +30,20 @@ from imagebuild.tools.ssh import Answer
 CELLS = pytest.StashKey[list[Cell]]()
 RIG = pytest.StashKey[Rig]()
 STATE = "imagebuild-state"
-LETTERS: dict[str, str] = {State.PASSED: ".", State.FAILED: "F", State.ERROR: "E", State.NOT_TESTED: "t", State.NOT_APPLICABLE: "a", State.FLAKY: "f"}
+LETTERS: dict[str, str] = {
+    State.PASSED: ".",
+    State.FAILED: "F",
+    State.ERROR: "E",
+    State.NOT_TESTED: "t",
+    State.NOT_APPLICABLE: "a",
+    State.FLAKY: "f",
+}
 MARKERS = (
     "firmware: boots what was deployed; known under one firmware, it is not known under another",
-    "boots: is about booting this very artifact under this very firmware; the others are about what is on its disk",
+    (
+        "boots: is about booting this very artifact under this very firmware; the others are about what is on"
+        " its disk"
+    ),
     "last: looks at what all the others have left",
 )
 
@@ -57,12 +67,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have what changes the host's releases tested in each way the host offers: rpm-ostree and atomic host."""
     rig = metafunc.config.stash.get(RIG, None)
     if rig is not None and "way" in metafunc.fixturenames:
-        metafunc.parametrize("way", [each.name for each in commands_of(rig.host_kind, atomic=rig.atomic)], scope="session")
+        metafunc.parametrize(
+            "way", [each.name for each in commands_of(rig.host_kind, atomic=rig.atomic)], scope="session"
+        )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose and order: what was asked for, first what looks at the first boot, then the journeys; what is known already is not run again."""
+    """Choose and order: what was asked for, first what looks at the first boot, then the journeys; what is
+    known already is not run again.
+    """
     rig = config.stash.get(RIG, None)
     if rig is None:
         return
@@ -74,7 +88,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     todo: list[pytest.Item] = []
     for item in sorted(chosen, key=_stage):
         # what looks at everything that happened is only known when nothing new happens
-        known = (booted or item.get_closest_marker("boots") is None) and not (todo and item.get_closest_marker("last") is not None)
+        known = (booted or item.get_closest_marker("boots") is None) and not (
+            todo and item.get_closest_marker("last") is not None
+        )
         kept = store.find(_criterion(item), _module(item)) if store is not None and known else None
         if kept is not None:
             config.stash[CELLS].append(kept)
@@ -94,22 +110,31 @@ def _wanted(rig: Rig, item: pytest.Item) -> bool:
 
 
 def _without_atomic(rig: Rig, collected: Collection[str]) -> list[Cell]:
-    """Return the cells of what was asked for by name, and is tested only on hosts that are upgraded by `atomic host`, too."""
+    """Return the cells of what was asked for by name, and is tested only on hosts that are upgraded by
+    `atomic host`, too.
+    """
     missing = [name for name in rig.criteria if name.endswith(BY_ATOMIC) and name not in collected]
     reason = "this host is not upgraded by `atomic host`: the tree has no such command"
     for name in missing:
         (rig.evidence / f"{name}.log").write_text(reason + "\n")
     return [
         Cell(
-            criterion=name, artifact=rig.artifact, firmware=rig.firmware, state=State.NOT_APPLICABLE, reason=reason, evidence=f"{name}.log",
+            criterion=name,
+            artifact=rig.artifact,
+            firmware=rig.firmware,
+            state=State.NOT_APPLICABLE,
+            reason=reason,
+            evidence=f"{name}.log",
             seconds=0.0,
         )
         for name in missing
-    ]  # fmt: skip
+    ]
 
 
 def _stage(item: pytest.Item) -> tuple[int, int]:
-    """Return where in the order a criterion stands: all of one way's journeys, one after the other, then those of the next way."""
+    """Return where in the order a criterion stands: all of one way's journeys, one after the other, then
+    those of the next way.
+    """
     names: list[str] = getattr(item, "fixturenames", [])
     rig = item.config.stash[RIG]
     ways = [each.name for each in commands_of(rig.host_kind, atomic=rig.atomic)]
@@ -158,7 +183,9 @@ def expected(suite: Suite) -> Expected:
 
 @pytest.fixture
 def own_pull(suite: Suite, host: Host, expected: Expected) -> Callable[[], Answer]:
-    """What pulls the released commit (its metadata) by the host's own remote, with the keys that came with the image."""
+    """What pulls the released commit (its metadata) by the host's own remote, with the keys that came with
+    the image.
+    """
 
     def pull() -> Answer:
         releases = suite.releases
@@ -216,11 +243,15 @@ def records(suite: Suite) -> Records:
 
 @pytest.fixture
 def first_release(suite: Suite) -> str:
-    """Why this is the first release; empty when there is one before it. Raises NotTestedError when nobody knows."""
+    """Why this is the first release; empty when there is one before it. Raises NotTestedError when nobody
+    knows.
+    """
     if suite.rig.previous is not None:
         return ""
     if not suite.rig.first_release:
-        raise NotTestedError(f"the release before is not there: {suite.rig.why_no_previous or 'none was given'}")
+        raise NotTestedError(
+            f"the release before is not there: {suite.rig.why_no_previous or 'none was given'}"
+        )
     return suite.rig.why_no_previous
 
 
@@ -248,7 +279,9 @@ def _module(item: pytest.Item) -> str:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn each test's outcome into one cell."""
     report = yield
     rig = item.config.stash.get(RIG, None)
@@ -269,13 +302,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _cell(rig: Rig, criterion: str, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Cell:
     log = rig.evidence / f"{criterion}.log"
     return Cell(
-        criterion=criterion, artifact=rig.artifact, firmware=rig.firmware, state=_state(report, call), reason=_reason(report, call),
-        evidence=log.name if log.exists() and log.stat().st_size else "serial.log", seconds=round(report.duration, 1),
-    )  # fmt: skip
+        criterion=criterion,
+        artifact=rig.artifact,
+        firmware=rig.firmware,
+        state=_state(report, call),
+        reason=_reason(report, call),
+        evidence=log.name if log.exists() and log.stat().st_size else "serial.log",
+        seconds=round(report.duration, 1),
+    )
 
 
 def _with_the_rig(cell: Cell, suite: Suite) -> Cell:
-    """Return a cell in which what happened to the rig counts: a guest that did not get its processors fails for no fault of its own."""
+    """Return a cell in which what happened to the rig counts: a guest that did not get its processors fails
+    for no fault of its own.
+    """
     if cell.state is State.FAILED and (starved := suite.starved()):
         cell = replace(cell, state=State.ERROR, reason=f"{starved}; seen meanwhile: {cell.reason}")
     if notes := suite.take_notes():
@@ -293,7 +333,11 @@ def _state(report: pytest.TestReport, call: pytest.CallInfo[None]) -> State:
     if call.excinfo is not None and call.excinfo.errisinstance((NotApplicableError, UnavailableError)):
         return State.NOT_APPLICABLE
     # whatever is not an assertion of the criterion is the rig's fault
-    return State.FAILED if call.excinfo is not None and call.excinfo.errisinstance(AssertionError) else State.ERROR
+    return (
+        State.FAILED
+        if call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
+        else State.ERROR
+    )
 
 
 def _reason(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
@@ -307,7 +351,9 @@ def _reason(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """Name a cell's own state in the log. pytest knows *failed* only, with a traceback, also for what is not applicable or not tested."""
+    """Name a cell's own state in the log. pytest knows *failed* only, with a traceback, also for what is not
+    applicable or not tested.
+    """
     state = dict(report.user_properties).get(STATE) if isinstance(report, pytest.TestReport) else None
     return (str(state), LETTERS.get(str(state), "?"), str(state).upper()) if state is not None else None
 
@@ -318,7 +364,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if told:
         terminalreporter.section("criteria that did not pass")
     for cell in sorted(told, key=lambda each: list(State).index(each.state), reverse=True):
-        terminalreporter.line(f"{cell.state}: {cell.criterion}: {cell.reason.splitlines()[0] if cell.reason else 'no reason is known'}")
+        terminalreporter.line(
+            f"{cell.state}: {cell.criterion}:"
+            f" {cell.reason.splitlines()[0] if cell.reason else 'no reason is known'}"
+        )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

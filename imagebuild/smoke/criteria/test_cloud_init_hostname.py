@@ -6,7 +6,9 @@ from imagebuild.smoke.host import Expected, Host
 def test_cloud_init_sets_the_hostname(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)
     host.wait_for_cloud_init()
-    assert host.hostname() == expected.hostname, f"the host calls itself {host.hostname()!r}, the seed said {expected.hostname!r}"
+    assert host.hostname() == expected.hostname, (
+        f"the host calls itself {host.hostname()!r}, the seed said {expected.hostname!r}"
+    )
     assert (host.read("/etc/hostname") or "").strip() == expected.hostname, (
         "/etc/hostname does not hold the seed's name: it is lost at the next boot"
     )

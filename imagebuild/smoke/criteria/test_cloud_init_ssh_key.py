@@ -12,4 +12,6 @@ def test_cloud_init_passes_an_ssh_key(host: Host, expected: Expected) -> None:
     keys = host.read(f"{home}/.ssh/authorized_keys") or ""
     assert expected.public_key.split()[1] in keys, f"the seed's key is not in {home}/.ssh/authorized_keys"
     result = host.wait_for_cloud_init()
-    assert "NoCloud" in str(result.get("datasource")), f"cloud-init read {result.get('datasource')!r}, not the seed"
+    assert "NoCloud" in str(result.get("datasource")), (
+        f"cloud-init read {result.get('datasource')!r}, not the seed"
+    )

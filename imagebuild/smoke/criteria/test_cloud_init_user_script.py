@@ -1,4 +1,6 @@
-"""cloud-init runs the user's script and the commands of a cloud-config, and ends without errors; a second boot does not run them again."""
+"""cloud-init runs the user's script and the commands of a cloud-config, and ends without errors; a second
+boot does not run them again.
+"""
 
 from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host
 from imagebuild.smoke.journey import Journey
@@ -10,12 +12,19 @@ def test_cloud_init_runs_the_user_script(host: Host, expected: Expected) -> None
     for kind, place in (("script", SCRIPT_LOG), ("runcmd", RUNCMD_LOG)):
         said = host.read(place)
         assert said is not None, f"the user's {kind} did not run: it left no file"
-        assert said.split() == [expected.script_marker], f"the user's {kind} left {said.split()}, not one {expected.script_marker!r}"
+        assert said.split() == [expected.script_marker], (
+            f"the user's {kind} left {said.split()}, not one {expected.script_marker!r}"
+        )
     assert result.get("errors") == [], f"cloud-init reports errors: {result.get('errors')}"
 
 
 def test_cloud_init_does_not_run_scripts_again(journey: Journey) -> None:
     journey.host.has_cloud_init(journey.expected)
     stop = journey.found(journey.upgraded)
-    assert stop.script_runs == (1, 1), f"after a second boot the user's script and runcmd have run {stop.script_runs} times"
-    assert stop.hostname == journey.expected.hostname, f"after a second boot the host calls itself {stop.hostname!r}"
+    assert stop.script_runs == (
+        1,
+        1,
+    ), f"after a second boot the user's script and runcmd have run {stop.script_runs} times"
+    assert stop.hostname == journey.expected.hostname, (
+        f"after a second boot the host calls itself {stop.hostname!r}"
+    )

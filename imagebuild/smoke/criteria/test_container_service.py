@@ -9,7 +9,11 @@ def test_container_service_starts(host: Host) -> None:
     runtimes = host.container_runtimes()
     assert runtimes, "the tree has neither docker nor podman"
     # podman of old has no socket, and needs none
-    found = [runtime for runtime in runtimes if host.unit(UNITS[runtime], "LoadState").get("LoadState") != "not-found"]
+    found = [
+        runtime
+        for runtime in runtimes
+        if host.unit(UNITS[runtime], "LoadState").get("LoadState") != "not-found"
+    ]
     assert found, f"none of {', '.join(runtimes)} has a unit"
     for runtime in found:
         answer = host.run("systemctl", "start", UNITS[runtime], seconds=60)

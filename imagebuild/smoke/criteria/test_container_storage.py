@@ -11,4 +11,6 @@ def test_container_storage_is_set_up(host: Host, expected: Expected) -> None:
 
 def test_a_second_boot_leaves_storage_unchanged(journey: Journey) -> None:
     first, second = journey.found(journey.start), journey.found(journey.upgraded)
-    assert second.storage == first.storage, f"a second boot changed volumes, disks or mounts, from\n{first.storage}\nto\n{second.storage}"
+    assert second.storage == first.storage, (
+        f"a second boot changed volumes, disks or mounts, from\n{first.storage}\nto\n{second.storage}"
+    )

@@ -6,8 +6,11 @@ from imagebuild.smoke.releases import Release
 
 def test_deploys_an_older_release_when_fresh(fresh_journey: Journey) -> None:
     releases = fresh_journey.releases
-    # a history that is made for the test would hide it; the upgrade from there is tested with one all the same
-    assert not releases.lost, f"hosts of this release would say `Version {releases.older.version} not found`: {releases.lost}"
+    # a history that is made for the test would hide it; the upgrade from there is tested with one all the
+    # same
+    assert not releases.lost, (
+        f"hosts of this release would say `Version {releases.older.version} not found`: {releases.lost}"
+    )
     _runs(fresh_journey.older_on_fresh(), releases.older, fresh_journey.expected.refspec)
 
 
@@ -16,7 +19,9 @@ def test_deploys_an_older_release_when_upgraded(journey: Journey) -> None:
 
 
 def _runs(stop: Stop, wanted: Release, refspec: str) -> None:
-    assert stop.booted.commit == wanted.commit, f"deployed {wanted.version}, but {stop.booted.version} ({stop.booted.commit}) runs"
+    assert stop.booted.commit == wanted.commit, (
+        f"deployed {wanted.version}, but {stop.booted.version} ({stop.booted.commit}) runs"
+    )
     assert not (other := other_kernel(stop, wanted)), other
     assert stop.deployments[0].booted, "what runs is not what the next boot would choose"
     assert len(stop.deployments) > 1, "there is no deployment to go back to"

@@ -18,13 +18,22 @@ def test_the_disk_grows(host: Host, expected: Expected) -> None:
     assert disk - used < SLACK, f"the partitions have {used} bytes of a disk of {disk}: they were not grown"
     volume = host.run("pvs", "--noheadings", "--units", "b", "--nosuffix", "-o", "pv_size")
     if volume.status == 0 and volume.output.strip():
-        size, last = float(volume.output.split()[0]), max(int(size) for _, size, kind in rows if kind == "part")
-        assert last - size < SLACK, f"the physical volume has {size:.0f} bytes of a partition of {last}: it was not grown"
+        size, last = (
+            float(volume.output.split()[0]),
+            max(int(size) for _, size, kind in rows if kind == "part"),
+        )
+        assert last - size < SLACK, (
+            f"the physical volume has {size:.0f} bytes of a partition of {last}: it was not grown"
+        )
     if expected.storage in ROOT_TAKES_ALL:
         root = int(host.succeeds("findmnt", "-b", "-n", "-o", "SIZE", "/sysroot"))
         last = max(int(size) for _, size, kind in rows if kind == "part")
-        assert root > last * (1 - OVERHEAD), f"the root file system has {root} bytes of a partition of {last}: it was not grown"
+        assert root > last * (1 - OVERHEAD), (
+            f"the root file system has {root} bytes of a partition of {last}: it was not grown"
+        )
 
 
 def _listing(host: Host) -> list[str]:
-    return host.succeeds("lsblk", "--noheadings", "--list", "--bytes", "-o", "NAME,SIZE,TYPE", f"/dev/{host.root_disk()}").splitlines()
+    return host.succeeds(
+        "lsblk", "--noheadings", "--list", "--bytes", "-o", "NAME,SIZE,TYPE", f"/dev/{host.root_disk()}"
+    ).splitlines()

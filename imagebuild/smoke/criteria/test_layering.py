@@ -1,4 +1,6 @@
-"""A package with scriptlets, a user, a file in /etc and a dependency is layered, survives an upgrade, and can be removed again."""
+"""A package with scriptlets, a user, a file in /etc and a dependency is layered, survives an upgrade, and can
+be removed again.
+"""
 
 from imagebuild.smoke.host import Host
 from imagebuild.smoke.journey import Journey
@@ -8,15 +10,23 @@ from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
 
 def test_layers_a_package(layering: Journey, packages: str) -> None:
     stop = layering.layered(packages, PACKAGE)
-    assert PACKAGE in stop.booted.requested, f"the booted deployment has layered {stop.booted.requested}, not {PACKAGE}"
-    assert stop.booted.commit == layering.expected.commit, f"below the package lies {stop.booted.commit}, not the released commit"
+    assert PACKAGE in stop.booted.requested, (
+        f"the booted deployment has layered {stop.booted.requested}, not {PACKAGE}"
+    )
+    assert stop.booted.commit == layering.expected.commit, (
+        f"below the package lies {stop.booted.commit}, not the released commit"
+    )
     _works(layering.host)
 
 
 def test_a_layered_package_survives_an_upgrade(layering: Journey, packages: str) -> None:
     stop = layering.layered_upgraded(packages, PACKAGE)
-    assert stop.booted.commit == layering.releases.next.commit, f"with a layered package the host came to {stop.booted.commit}"
-    assert PACKAGE in stop.booted.requested, f"after the upgrade {stop.booted.requested} are layered, not {PACKAGE}"
+    assert stop.booted.commit == layering.releases.next.commit, (
+        f"with a layered package the host came to {stop.booted.commit}"
+    )
+    assert PACKAGE in stop.booted.requested, (
+        f"after the upgrade {stop.booted.requested} are layered, not {PACKAGE}"
+    )
     _works(layering.host)
 
 
@@ -29,7 +39,9 @@ def test_a_layered_package_can_be_removed(layering: Journey, packages: str) -> N
     assert not left, f"of {PACKAGE} and what it needs these are still there: {', '.join(left)}"
     # getent(1): 2 is "not found"
     for database in ("passwd", "group"):
-        assert host.run("getent", database, package.user).status == 2, f"{package.user}, whom {PACKAGE} made, is still in {database}"
+        assert host.run("getent", database, package.user).status == 2, (
+            f"{package.user}, whom {PACKAGE} made, is still in {database}"
+        )
 
 
 def _works(host: Host) -> None:
@@ -40,7 +52,9 @@ def _works(host: Host) -> None:
         assert answer.status == 0, f"rpm does not know {name}: {(answer.complaint or answer.output).strip()}"
     for database in ("passwd", "group"):
         found = host.run("getent", database, package.user).output
-        assert found.startswith(f"{package.user}:"), f"%pre of {PACKAGE} has made no {package.user} in {database}: {found.strip()!r}"
+        assert found.startswith(f"{package.user}:"), (
+            f"%pre of {PACKAGE} has made no {package.user} in {database}: {found.strip()!r}"
+        )
     contents = (
         (package.mark, BY_POST, f"%post of {PACKAGE} did not run"),
         (package.etc, IN_ETC, f"the file of {PACKAGE} in /etc is not what it brought"),

@@ -12,4 +12,6 @@ def test_the_machine_id_is_unique(host: Host, other_machine_ids: tuple[str, ...]
     mine = (host.read("/etc/machine-id") or "").strip()
     # machine-id(5)
     assert re.fullmatch(r"[0-9a-f]{32}", mine), f"/etc/machine-id holds {mine!r}"
-    assert mine not in other_machine_ids, f"another host that was made from this image has the same machine-id {mine}"
+    assert mine not in other_machine_ids, (
+        f"another host that was made from this image has the same machine-id {mine}"
+    )

@@ -6,15 +6,22 @@ import pytest
 
 from imagebuild.smoke.host import Expected, NotTestedError, Records
 
-# what each kernel or systemd says when something broke: a pattern, and its name. Not `watchdog: BUG: soft lockup`: that a processor
+# what each kernel or systemd says when something broke: a pattern, and its name. Not `watchdog: BUG: soft
+# lockup`: that a processor
 # made no progress for 20 s says of an emulated one that the build host was busy
 FATAL = (
-    (r"(^\[ *\d+\.\d+\] |kernel: )(Oops|BUG: |kernel BUG at|general protection fault)", "the kernel tripped over itself"),
+    (
+        r"(^\[ *\d+\.\d+\] |kernel: )(Oops|BUG: |kernel BUG at|general protection fault)",
+        "the kernel tripped over itself",
+    ),
     (r"Kernel panic - not syncing", "the kernel panicked"),
     (r"segfault at [0-9a-f]+ ip", "a program died of a segmentation fault"),
     (r"Out of memory: Killed process|oom-kill:|invoked oom-killer", "memory ran out"),
     (r"Found ordering cycle|Breaking ordering cycle", "units depend on each other in a circle"),
-    (r"You are in emergency mode|Reached target .*(Emergency|Rescue) Mode|Started .*Emergency Shell", "the host went into emergency mode"),
+    (
+        r"You are in emergency mode|Reached target .*(Emergency|Rescue) Mode|Started .*Emergency Shell",
+        "the host went into emergency mode",
+    ),
     (r"(EXT4-fs|XFS|BTRFS)\b.*(error|corruption|Corruption)\b(?!s)", "a file system is damaged"),
     (r"No space left on device", "a disk was full"),
 )

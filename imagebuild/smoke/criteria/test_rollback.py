@@ -1,4 +1,6 @@
-"""A host rolls back to the tree it came from: /etc goes back with it, /var and containers' data stay; and it can upgrade again."""
+"""A host rolls back to the tree it came from: /etc goes back with it, /var and containers' data stay; and it
+can upgrade again.
+"""
 
 import pytest
 
@@ -8,10 +10,16 @@ from imagebuild.smoke.journey import Journey, other_kernel
 @pytest.mark.firmware
 def test_rolls_back_to_where_it_came_from(journey: Journey) -> None:
     stop = journey.rolled_back()
-    assert stop.booted.commit == journey.expected.commit, f"after the rollback {stop.booted.commit} runs, not {journey.expected.commit}"
-    assert stop.booted.origin == journey.expected.refspec, f"the host would upgrade from {stop.booted.origin!r} now"
+    assert stop.booted.commit == journey.expected.commit, (
+        f"after the rollback {stop.booted.commit} runs, not {journey.expected.commit}"
+    )
+    assert stop.booted.origin == journey.expected.refspec, (
+        f"the host would upgrade from {stop.booted.origin!r} now"
+    )
     assert not (other := other_kernel(stop, journey.releases.candidate)), other
-    assert not stop.failed_units, f"after the rollback these units have failed: {', '.join(stop.failed_units)}"
+    assert not stop.failed_units, (
+        f"after the rollback these units have failed: {', '.join(stop.failed_units)}"
+    )
 
 
 def test_etc_follows_the_deployment(journey: Journey) -> None:
@@ -22,9 +30,14 @@ def test_etc_follows_the_deployment(journey: Journey) -> None:
 
 
 def test_var_and_container_data_stay(journey: Journey) -> None:
-    for name, stop in (("upgrade", journey.found(journey.upgraded)), ("rollback", journey.found(journey.rolled_back))):
+    for name, stop in (
+        ("upgrade", journey.found(journey.upgraded)),
+        ("rollback", journey.found(journey.rolled_back)),
+    ):
         assert stop.var, f"what was written into /var is gone after the {name}"
-        assert not journey.problems.get("volume"), f"no container could keep anything: {journey.problems['volume']}"
+        assert not journey.problems.get("volume"), (
+            f"no container could keep anything: {journey.problems['volume']}"
+        )
         if journey.host.container_runtimes():
             assert stop.volume == "kept", f"after the {name} a container's volume holds {stop.volume!r}"
     machines = {journey.found(journey.start).machine_id, journey.found(journey.rolled_back).machine_id}
@@ -34,5 +47,7 @@ def test_var_and_container_data_stay(journey: Journey) -> None:
 def test_upgrades_again_after_a_rollback(journey: Journey) -> None:
     stop = journey.forward()
     wanted = journey.releases.next
-    assert stop.booted.commit == wanted.commit, f"after the rollback the host does not get forward again: {stop.booted.commit} runs"
+    assert stop.booted.commit == wanted.commit, (
+        f"after the rollback the host does not get forward again: {stop.booted.commit} runs"
+    )
     assert not (other := other_kernel(stop, wanted)), other

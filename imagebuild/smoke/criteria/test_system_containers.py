@@ -1,4 +1,6 @@
-"""Containers that systemd starts come back at the next boot: `atomic`'s system containers, and podman's units."""
+"""Containers that systemd starts come back at the next boot: `atomic`'s system containers, and podman's
+units.
+"""
 
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_NAME, SYSTEM_UNIT, system_containers
 from imagebuild.smoke.host import NotApplicableError
@@ -9,7 +11,9 @@ def test_system_containers_survive_a_reboot(journey: Journey) -> None:
     if not journey.host.has("atomic"):
         raise NotApplicableError("no system containers: the tree has no `atomic` command")
     _comes_back(journey, SYSTEM_UNIT)
-    assert SYSTEM_NAME in system_containers(journey.host), f"atomic does not list the system container {SYSTEM_NAME}"
+    assert SYSTEM_NAME in system_containers(journey.host), (
+        f"atomic does not list the system container {SYSTEM_NAME}"
+    )
 
 
 def test_container_units_survive_a_reboot(journey: Journey) -> None:
@@ -19,7 +23,10 @@ def test_container_units_survive_a_reboot(journey: Journey) -> None:
 
 
 def _comes_back(journey: Journey, unit: str) -> None:
-    stops: list[tuple[str, Stop]] = [("its start", journey.found(journey.start)), ("a reboot", journey.found(journey.upgraded))]
+    stops: list[tuple[str, Stop]] = [
+        ("its start", journey.found(journey.start)),
+        ("a reboot", journey.found(journey.upgraded)),
+    ]
     assert not journey.problems.get(unit), f"{unit} cannot be started: {journey.problems[unit]}"
     for when, stop in stops:
         assert stop.units[unit] == "active", f"after {when} {unit} is {stop.units[unit] or 'not there'}"

@@ -1,4 +1,6 @@
-"""A host upgrades: from the previous release to this one, from this one to the next; and never to what nobody signed."""
+"""A host upgrades: from the previous release to this one, from this one to the next; and never to what nobody
+signed.
+"""
 
 import pytest
 
@@ -10,32 +12,53 @@ from imagebuild.smoke.journey import Journey, other_kernel
 def test_upgrades_to_the_next_release(journey: Journey) -> None:
     stop = journey.upgraded()
     wanted = journey.releases.next
-    assert stop.booted.commit == wanted.commit, f"after the upgrade {stop.booted.commit} runs, not {wanted.commit}"
-    assert stop.booted.version == wanted.version, f"after the upgrade version {stop.booted.version!r} runs, not {wanted.version!r}"
-    assert stop.booted.origin == journey.expected.refspec, f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    assert stop.booted.commit == wanted.commit, (
+        f"after the upgrade {stop.booted.commit} runs, not {wanted.commit}"
+    )
+    assert stop.booted.version == wanted.version, (
+        f"after the upgrade version {stop.booted.version!r} runs, not {wanted.version!r}"
+    )
+    assert stop.booted.origin == journey.expected.refspec, (
+        f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    )
     assert not (other := other_kernel(stop, wanted)), other
     commits = [each.commit for each in stop.deployments]
-    assert commits[:2] == [wanted.commit, journey.expected.commit], f"there is no way back: the host keeps {commits}"
+    assert commits[:2] == [
+        wanted.commit,
+        journey.expected.commit,
+    ], f"there is no way back: the host keeps {commits}"
     assert not stop.failed_units, f"after the upgrade these units have failed: {', '.join(stop.failed_units)}"
 
 
 def test_refuses_an_unsigned_upgrade(journey: Journey) -> None:
     name = journey.expected.refspec.partition(":")[0]
     if journey.expected.update_verify is False and journey.host.remote(name).get("gpg-verify") == "false":
-        raise NotApplicableError("this release line's hosts do not check signatures (its remote says so, as released)")
+        raise NotApplicableError(
+            "this release line's hosts do not check signatures (its remote says so, as released)"
+        )
     offer = journey.refused()
     assert offer.answer.status not in (0, 77), "the host deploys a commit that nobody signed"
     said = (offer.answer.complaint + offer.answer.output).lower()
-    assert "gpg" in said or "signature" in said, f"the unsigned upgrade failed, but not for its signature: {said.strip()[-300:]}"
-    assert offer.after == offer.before, f"the refused upgrade changed the host's deployments to {[each.commit for each in offer.after]}"
+    assert "gpg" in said or "signature" in said, (
+        f"the unsigned upgrade failed, but not for its signature: {said.strip()[-300:]}"
+    )
+    assert offer.after == offer.before, (
+        f"the refused upgrade changed the host's deployments to {[each.commit for each in offer.after]}"
+    )
 
 
 def test_upgrades_from_the_previous_release(fresh_journey: Journey, first_release: str) -> None:
     if first_release:
         raise NotApplicableError(first_release)
     stop = fresh_journey.from_previous()
-    assert stop.booted.commit == fresh_journey.expected.commit, f"from the previous release the host came to {stop.booted.commit}"
-    assert stop.booted.version == fresh_journey.expected.version, f"from the previous release the host came to {stop.booted.version!r}"
-    assert stop.booted.origin == fresh_journey.expected.refspec, f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    assert stop.booted.commit == fresh_journey.expected.commit, (
+        f"from the previous release the host came to {stop.booted.commit}"
+    )
+    assert stop.booted.version == fresh_journey.expected.version, (
+        f"from the previous release the host came to {stop.booted.version!r}"
+    )
+    assert stop.booted.origin == fresh_journey.expected.refspec, (
+        f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    )
     assert not (other := other_kernel(stop, fresh_journey.releases.candidate)), other
     assert not stop.failed_units, f"after the upgrade these units have failed: {', '.join(stop.failed_units)}"

@@ -1,4 +1,6 @@
-"""The host takes what its release line signs, with the keys it came with: a tree with a wrong key would refuse every later upgrade."""
+"""The host takes what its release line signs, with the keys it came with: a tree with a wrong key would
+refuse every later upgrade.
+"""
 
 from collections.abc import Callable
 
@@ -6,15 +8,24 @@ from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedE
 from imagebuild.tools.ssh import Answer
 
 
-def test_the_images_own_keys_verify_the_release(host: Host, expected: Expected, own_pull: Callable[[], Answer]) -> None:
+def test_the_images_own_keys_verify_the_release(
+    host: Host, expected: Expected, own_pull: Callable[[], Answer]
+) -> None:
     name = expected.refspec.partition(":")[0]
     remote = host.remote(name)
     assert remote, f"the host has no remote {name}: whatever keys it has, they are asked for no upgrade"
     # ostree.repo-config(5): signatures are checked unless that is switched off
     if remote.get("gpg-verify", "true") != "true":
         if expected.update_verify:
-            raise NotTestedError(f"the host checks no signatures of upgrades from {name}, which is a failure of its own")
-        raise NotApplicableError("this release line's hosts do not check signatures (its remote says so, as released)")
+            raise NotTestedError(
+                f"the host checks no signatures of upgrades from {name}, which is a failure of its own"
+            )
+        raise NotApplicableError(
+            "this release line's hosts do not check signatures (its remote says so, as released)"
+        )
     answer = own_pull()
     said = " ".join((answer.complaint or answer.output).split())[-500:]
-    assert answer.status == 0, f"with the keys it came with, the host refuses the released commit itself, and would every later one: {said}"
+    assert answer.status == 0, (
+        "with the keys it came with, the host refuses the released commit itself, and would every later one:"
+        f" {said}"
+    )

@@ -1,4 +1,6 @@
-"""How a kind of host does what a criterion asks for: plain ostree, rpm-ostree, and `atomic host`, which passes on to rpm-ostree."""
+"""How a kind of host does what a criterion asks for: plain ostree, rpm-ostree, and `atomic host`, which
+passes on to rpm-ostree.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +8,8 @@ from typing import Protocol
 
 from imagebuild.tools.ssh import Answer
 
-# seconds at native speed for what writes a deployment: it checks out a tree, merges /etc and writes the boot loader's menu
+# seconds at native speed for what writes a deployment: it checks out a tree, merges /etc and writes the boot
+# loader's menu
 DEPLOY_SECONDS = 150.0
 
 
@@ -26,7 +29,9 @@ class Shell(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A deployment of a host. `commit` is the tree's, also below layered packages; `requested` are those packages."""
+    """A deployment of a host. `commit` is the tree's, also below layered packages; `requested` are those
+    packages.
+    """
 
     commit: str
     version: str

@@ -1,4 +1,6 @@
-"""A plain ostree host. Before ostree 2023 there is no JSON, so facts are read where libostree keeps them, not from human text."""
+"""A plain ostree host. Before ostree 2023 there is no JSON, so facts are read where libostree keeps them, not
+from human text.
+"""
 
 import configparser
 import re
@@ -15,7 +17,8 @@ HISTORY = 20
 # ostree(1), "Deployments": .../deploy/OSNAME/deploy/COMMIT.SERIAL
 PLACE = re.compile(r"/deploy/[0-9a-f]{64}\.\d+$")
 NO_LAYERING = "a plain ostree host cannot layer packages"
-# what `set-default 1` does, through libostree's own API; `ostree admin deploy SHA` would make the origin a bare checksum
+# what `set-default 1` does, through libostree's own API; `ostree admin deploy SHA` would make the origin a
+# bare checksum
 SWAP = """
 import gi
 gi.require_version("OSTree", "1.0")
@@ -40,13 +43,20 @@ class OstreeHost:
         return "ostree admin"
 
     def deployments(self, shell: Shell) -> Sequence[Deployment]:
-        """Read the boot loader's entries (the highest `version` is the default one) and what their `ostree=` links lead to."""
+        """Read the boot loader's entries (the highest `version` is the default one) and what their `ostree=`
+        links lead to.
+        """
         entries = shell.succeeds("sh", "-c", "cat /boot/loader/entries/*.conf")
-        # every entry has one `version` and one `options` (tests/data/fedora/ostree-2022.7-measured.csv, bls-entry)
+        # every entry has one `version` and one `options` (tests/data/fedora/ostree-2022.7-measured.csv, bls-
+        # entry)
         versions = [int(each) for each in re.findall(r"^version (\d+)$", entries, re.MULTILINE)]
-        options = [_words(each).get("ostree", "") for each in re.findall(r"^options (.*)$", entries, re.MULTILINE)]
+        options = [
+            _words(each).get("ostree", "") for each in re.findall(r"^options (.*)$", entries, re.MULTILINE)
+        ]
         assert len(versions) == len(options), f"the boot loader's entries are not whole: {entries}"
-        links = [f"/sysroot{link}" for _, link in sorted(zip(versions, options, strict=True), reverse=True) if link]
+        links = [
+            f"/sysroot{link}" for _, link in sorted(zip(versions, options, strict=True), reverse=True) if link
+        ]
         places = shell.succeeds("readlink", "-f", *links).split() if links else []
         running = _running(shell)
         return [_deployment(shell, place, booted=place == running) for place in places if PLACE.search(place)]
@@ -56,7 +66,9 @@ class OstreeHost:
         before = self.deployments(shell)
         answer = shell.run("ostree", "admin", "upgrade", seconds=DEPLOY_SECONDS)
         if answer.status == 0 and self.deployments(shell) == before:
-            return Answer(status=NOTHING, output=answer.output, complaint=answer.complaint, seconds=answer.seconds)
+            return Answer(
+                status=NOTHING, output=answer.output, complaint=answer.complaint, seconds=answer.seconds
+            )
         return answer
 
     def rollback(self, shell: Shell) -> None:
@@ -71,13 +83,22 @@ class OstreeHost:
     def deploy(self, shell: Shell, *, commit: str = "", version: str = "") -> None:
         """Deploy through the upgrader with an override: it pulls the commit, and the origin keeps the ref."""
         wanted = commit or self._find(shell, version)
-        shell.succeeds("ostree", "admin", "upgrade", f"--override-commit={wanted}", "--allow-downgrade", seconds=DEPLOY_SECONDS)
+        shell.succeeds(
+            "ostree",
+            "admin",
+            "upgrade",
+            f"--override-commit={wanted}",
+            "--allow-downgrade",
+            seconds=DEPLOY_SECONDS,
+        )
 
     def _find(self, shell: Shell, version: str) -> str:
         """Return the commit of a version in the history of the remote's ref."""
         refspec = self.deployments(shell)[0].origin
         for depth in range(1, HISTORY):
-            shell.succeeds("ostree", REPO, "pull", "--commit-metadata-only", f"--depth={depth}", *refspec.split(":"))
+            shell.succeeds(
+                "ostree", REPO, "pull", "--commit-metadata-only", f"--depth={depth}", *refspec.split(":")
+            )
             commit = shell.succeeds("ostree", REPO, "rev-parse", refspec + "^" * depth).strip()
             if _version(shell, commit) == version:
                 return commit
@@ -103,8 +124,12 @@ def _words(line: str) -> dict[str, str]:
 
 
 def _running(shell: Shell) -> str:
-    """Return the deployment that / is: the same directory, as libostree finds it (ostree-sysroot.c); the kernel's link may be gone by now."""
-    listing = shell.succeeds("sh", "-c", 'stat -L -c "%d:%i %n" / /sysroot/ostree/deploy/*/deploy/*.*').splitlines()
+    """Return the deployment that / is: the same directory, as libostree finds it (ostree-sysroot.c); the
+    kernel's link may be gone by now.
+    """
+    listing = shell.succeeds(
+        "sh", "-c", 'stat -L -c "%d:%i %n" / /sysroot/ostree/deploy/*/deploy/*.*'
+    ).splitlines()
     rows = [line.partition(" ")[::2] for line in listing]
     found = [name for identity, name in rows[1:] if identity == rows[0][0] and PLACE.search(name)]
     if found:
@@ -118,7 +143,12 @@ def _deployment(shell: Shell, place: str, *, booted: bool) -> Deployment:
     commit = place.rpartition("/")[2].partition(".")[0]
     origin = configparser.ConfigParser()
     origin.read_string(shell.succeeds("cat", f"{place}.origin"))
-    return Deployment(commit=commit, version=_version(shell, commit), origin=origin.get("origin", "refspec", fallback=""), booted=booted)
+    return Deployment(
+        commit=commit,
+        version=_version(shell, commit),
+        origin=origin.get("origin", "refspec", fallback=""),
+        booted=booted,
+    )
 
 
 def _version(shell: Shell, commit: str) -> str:

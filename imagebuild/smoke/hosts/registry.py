@@ -9,7 +9,9 @@ ATOMIC = RpmOstreeHost("atomic host", ("atomic", "host"))
 
 
 def commands_of(kind: HostKind, *, atomic: bool = False) -> list[HostCommands]:
-    """Return the ways in which a host is told what to do, its own first; `atomic`: the tree has that command, too."""
+    """Return the ways in which a host is told what to do, its own first; `atomic`: the tree has that command,
+    too.
+    """
     if kind is HostKind.OSTREE:
         return [OstreeHost()]
     return [RpmOstreeHost(), ATOMIC] if atomic else [RpmOstreeHost()]

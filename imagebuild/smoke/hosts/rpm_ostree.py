@@ -1,4 +1,6 @@
-"""An rpm-ostree host, driven by `rpm-ostree` itself or by `atomic host`, which passes on to it (measured on rpm-ostree 2018.7)."""
+"""An rpm-ostree host, driven by `rpm-ostree` itself or by `atomic host`, which passes on to it (measured on
+rpm-ostree 2018.7).
+"""
 
 import json
 import time
@@ -17,7 +19,9 @@ ATTEMPTS, PAUSE_SECONDS = 4, 10.0
 
 @dataclass(frozen=True)
 class RpmOstreeHost:
-    """Commands of a host that is upgraded with `rpm-ostree`; `client` begins a command that changes something."""
+    """Commands of a host that is upgraded with `rpm-ostree`; `client` begins a command that changes
+    something.
+    """
 
     name: str = "rpm-ostree"
     client: tuple[str, ...] = ("rpm-ostree",)
@@ -77,12 +81,16 @@ def _words(answer: Answer) -> str:
 
 
 def _deployment(found: dict[str, Any]) -> Deployment:
-    """Return what one entry says; with layered packages `checksum` is the client's own commit and `base-checksum` the tree's."""
+    """Return what one entry says; with layered packages `checksum` is the client's own commit and
+    `base-checksum` the tree's.
+    """
     return Deployment(
         commit=found.get("base-checksum") or found.get("checksum") or "",
         version=found.get("base-version") or found.get("version") or "",
         # hosts of container images have no refspec
-        origin=(found.get("origin") or found.get("container-image-reference") or "").removeprefix("ostree://"),
+        origin=(found.get("origin") or found.get("container-image-reference") or "").removeprefix(
+            "ostree://"
+        ),
         booted=bool(found.get("booted")),
         requested=tuple(found.get("requested-packages") or found.get("packages") or ()),
     )

@@ -1,4 +1,6 @@
-"""Fedora 25: devicemapper on the thin pool `docker-pool` in the root volume group (tests/data/fedora/storage.yaml, layouts.f25)."""
+"""Fedora 25: devicemapper on the thin pool `docker-pool` in the root volume group
+(tests/data/fedora/storage.yaml, layouts.f25).
+"""
 
 from imagebuild.smoke.storage import Run, setup_unit
 
@@ -22,7 +24,10 @@ class Devicemapper:
         if pool.attributes[0] != "t" or pool.attributes[4] != "a":
             return f"{POOL} is no active thin pool: its attributes are {pool.attributes}"
         if pool.size < MIN_DATA_SIZE:
-            return f"{POOL} has {pool.size} bytes, less than container-storage-setup's MIN_DATA_SIZE of {MIN_DATA_SIZE}"
+            return (
+                f"{POOL} has {pool.size} bytes, less than container-storage-setup's MIN_DATA_SIZE of"
+                f" {MIN_DATA_SIZE}"
+            )
         return setup_unit.driver_problem(run, "devicemapper", pool=POOL)
 
 

@@ -1,4 +1,6 @@
-"""Fedora 26: overlay2 on a volume of its own, `docker-root-lv`, xfs, at /var/lib/docker (tests/data/fedora/storage.yaml, layouts.f26)."""
+"""Fedora 26: overlay2 on a volume of its own, `docker-root-lv`, xfs, at /var/lib/docker
+(tests/data/fedora/storage.yaml, layouts.f26).
+"""
 
 from imagebuild.smoke.storage import Run, setup_unit
 from imagebuild.smoke.storage.setup_unit import EXTENT
@@ -9,7 +11,9 @@ SHARE = 0.4  # CONTAINER_ROOT_LV_SIZE=40%FREE
 
 
 class Overlay2Volume:
-    """Driver overlay2; the volume has 40 % of what the group had free, and is mounted where docker keeps its images."""
+    """Driver overlay2; the volume has 40 % of what the group had free, and is mounted where docker keeps its
+    images.
+    """
 
     def problem(self, run: Run) -> str:
         """Return what is wrong, as a sentence; empty when the storage is as promised."""

@@ -1,4 +1,6 @@
-"""What the profiles of container-storage-setup have in common: its unit, its volume group, the driver docker ended up with."""
+"""What the profiles of container-storage-setup have in common: its unit, its volume group, the driver docker
+ended up with.
+"""
 
 import json
 from dataclasses import dataclass
@@ -20,10 +22,13 @@ class Volume:
 
 
 def unit_problem(run: Run) -> str:
-    """Return why storage was not set up at boot; empty when it was. The unit is a oneshot: a good one is dead, not active."""
+    """Return why storage was not set up at boot; empty when it was. The unit is a oneshot: a good one is
+    dead, not active.
+    """
     wanted = ("LoadState", "ConditionResult", "ExecMainStartTimestampMonotonic", "Result", "ExecMainStatus")
     found = dict(
-        line.partition("=")[::2] for line in run(["systemctl", "show", UNIT, *[f"--property={name}" for name in wanted]]).splitlines()
+        line.partition("=")[::2]
+        for line in run(["systemctl", "show", UNIT, *[f"--property={name}" for name in wanted]]).splitlines()
     )
     if found.get("LoadState") != "loaded":
         return f"{UNIT} is {found.get('LoadState') or 'unknown'}: nothing sets container storage up"
@@ -38,13 +43,18 @@ def unit_problem(run: Run) -> str:
 
 
 def driver_problem(run: Run, driver: str, *, pool: str = "") -> str:
-    """Return what is wrong with docker's storage driver (docker info); empty when it is `driver` (on the thin pool `pool`)."""
+    """Return what is wrong with docker's storage driver (docker info); empty when it is `driver` (on the thin
+    pool `pool`).
+    """
     info = json.loads(run(["docker", "info", "--format", "{{json .}}"]))
     if info.get("Driver") != driver:
         return f"docker's storage driver is {info.get('Driver')!r}, not {driver!r}"
     status = {str(name).lower(): str(value) for name, value in info.get("DriverStatus") or []}
     if "data loop file" in status:
-        return f"docker keeps its data in the loopback file {status['data loop file']}: storage setup did not run before it"
+        return (
+            f"docker keeps its data in the loopback file {status['data loop file']}: storage setup did not"
+            " run before it"
+        )
     # device-mapper doubles a hyphen inside of a name
     if pool and not status.get("pool name", "").endswith("-" + pool.replace("-", "--")):
         return f"docker keeps its data in the pool {status.get('pool name', '(none)')!r}, not in {pool}"
@@ -60,7 +70,10 @@ def volumes(run: Run) -> tuple[dict[str, Volume], int]:
     report = ["--reportformat", "json", "--units", "b", "--nosuffix"]
     rows = json.loads(run(["lvs", *report, "-o", "lv_name,lv_attr,lv_size", group]))["report"][0]["lv"]
     free = json.loads(run(["vgs", *report, "-o", "vg_free", group]))["report"][0]["vg"][0]["vg_free"]
-    found = [Volume(name=row["lv_name"], attributes=row["lv_attr"], size=int(float(row["lv_size"]))) for row in rows]
+    found = [
+        Volume(name=row["lv_name"], attributes=row["lv_attr"], size=int(float(row["lv_size"])))
+        for row in rows
+    ]
     return {each.name: each for each in found}, int(float(free))
 
 

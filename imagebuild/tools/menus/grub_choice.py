@@ -1,6 +1,7 @@
 """How GRUB 2 reads the options of its commands, and which entry of a menu it boots by itself, and when.
 
-lib/arg.c (`grub_arg_parse`), commands/menuentry.c (keys) and normal/menu.c (`get_entry_number`, `grub_menu_get_timeout`) of GRUB 2.06.
+lib/arg.c (`grub_arg_parse`), commands/menuentry.c (keys) and normal/menu.c (`get_entry_number`,
+`grub_menu_get_timeout`) of GRUB 2.06.
 """
 
 import re
@@ -10,7 +11,15 @@ from imagebuild.tools.menus.menu import Entry
 
 SHORT = {
     "menuentry": {"c": "class", "u": "users", "h": "hotkey", "s": "source"},
-    "search": {"f": "file", "l": "label", "u": "fs-uuid", "s": "set", "n": "no-floppy", "r": "root-dev-only", "h": "hint"},
+    "search": {
+        "f": "file",
+        "l": "label",
+        "u": "fs-uuid",
+        "s": "set",
+        "n": "no-floppy",
+        "r": "root-dev-only",
+        "h": "hint",
+    },
 }
 FLAGS = {
     "menuentry": ("unrestricted",),
@@ -36,7 +45,12 @@ def options(command: str, words: Sequence[str]) -> tuple[dict[str, list[str]], l
             names.append(word)
             continue
         # a value that follows is taken unless it looks like another option
-        if name in WITH_VALUE[command] and value is None and rest and not (rest[0].startswith("-") and len(rest[0]) > 1):
+        if (
+            name in WITH_VALUE[command]
+            and value is None
+            and rest
+            and not (rest[0].startswith("-") and len(rest[0]) > 1)
+        ):
             value = rest.pop(0)
         found.setdefault(name, []).append(value or "")
         for flag in word[1:-1] if not word.startswith("--") else "":
@@ -45,7 +59,9 @@ def options(command: str, words: Sequence[str]) -> tuple[dict[str, list[str]], l
 
 
 def _option(command: str, word: str) -> tuple[str, str | None]:
-    """Return the name of the (last) option that a word is, and its value if that is in the word; no name when it is no option."""
+    """Return the name of the (last) option that a word is, and its value if that is in the word; no name when
+    it is no option.
+    """
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
         known = name in FLAGS[command] or name in WITH_VALUE[command]
@@ -94,7 +110,9 @@ def _number(text: str) -> int | None:
     if match is None:
         return None
     digits = match.group(1)
-    return int(digits, 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") and len(digits) > 1 else 10)
+    return int(
+        digits, 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") and len(digits) > 1 else 10
+    )
 
 
 def timeout(variables: Mapping[str, str]) -> float | None:

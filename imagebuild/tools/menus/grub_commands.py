@@ -1,7 +1,9 @@
-"""GRUB's commands, as far as a menu needs them: settings, conditions, files, volumes, and the entries that are defined.
+"""GRUB's commands, as far as a menu needs them: settings, conditions, files, volumes, and the entries that
+are defined.
 
-What they do follows rhboot's GRUB 2.06 (commands/{menuentry,search_wrap,test,configfile,loadenv}.c, script/execute.c). What only a machine knows
-(its time, its memory, a held key) is taken for untrue, and said in `unsure`.
+What they do follows rhboot's GRUB 2.06 (commands/{menuentry,search_wrap,test,configfile,loadenv}.c,
+script/execute.c). What only a machine knows (its time, its memory, a held key) is taken for untrue, and said
+in `unsure`.
 """
 
 import re
@@ -10,14 +12,38 @@ from dataclasses import replace
 
 from imagebuild.errors import BuildError
 from imagebuild.tools.menus import grub_choice, grub_script, grub_test
-from imagebuild.tools.menus.grub_machine import Defined, Here, Loaded, LoopEndError, Machine, ReturnError, Scope, ShownError
+from imagebuild.tools.menus.grub_machine import (
+    Defined,
+    Here,
+    Loaded,
+    LoopEndError,
+    Machine,
+    ReturnError,
+    Scope,
+    ShownError,
+)
 from imagebuild.tools.menus.menu import Entry, Spot, Volume
 
 KERNELS = ("linux", "linux16", "linuxefi", "linux32")
 INITRDS = ("initrd", "initrd16", "initrdefi")
 DEFINING = re.compile(r"(menuentry|submenu)\b")
 # they ask what only the machine knows, and are untrue on most
-ASKING = frozenset({"keystatus", "cpuid", "probe", "smbios", "regexp", "sleep", "read", "getenv", "rdmsr", "hashsum", "cmp", "nativedisk"})
+ASKING = frozenset(
+    {
+        "keystatus",
+        "cpuid",
+        "probe",
+        "smbios",
+        "regexp",
+        "sleep",
+        "read",
+        "getenv",
+        "rdmsr",
+        "hashsum",
+        "cmp",
+        "nativedisk",
+    }
+)
 SEARCHES = {"search.fs_label": "--label", "search.fs_uuid": "--fs-uuid", "search.file": "--file"}
 SHOWING = ("configfile", "normal", "extract_entries_configfile")
 SOURCING = ("source", ".", "extract_entries_source")
@@ -47,13 +73,25 @@ class Grub(Machine):
             return False
         body = block.statements if block is not None else grub_script.parse((source or [""])[-1]).statements
         label = (options.get("id") or [names[0]])[-1]
-        entry = Entry(title=names[0], label=label, key=grub_choice.key(options), submenu=name == "submenu", spot=here.spot)
-        here.scope.entries.append(Defined(entry=entry, names=tuple(names), body=body, statement=here.statement, siblings=here.siblings))
+        entry = Entry(
+            title=names[0],
+            label=label,
+            key=grub_choice.key(options),
+            submenu=name == "submenu",
+            spot=here.spot,
+        )
+        here.scope.entries.append(
+            Defined(
+                entry=entry, names=tuple(names), body=body, statement=here.statement, siblings=here.siblings
+            )
+        )
         return True
 
     def _kernel(self, name: str, words: list[str], here: Here) -> bool:
         if here.statement is not None:
-            here.scope.kernels.append(Loaded(spot=here.spot, statement=here.statement, name=name, words=tuple(words)))
+            here.scope.kernels.append(
+                Loaded(spot=here.spot, statement=here.statement, name=name, words=tuple(words))
+            )
         return True
 
     def _call(self, name: str, words: list[str], here: Here) -> bool:
@@ -152,7 +190,9 @@ class Grub(Machine):
         return text is not None
 
     def _search(self, name: str, words: list[str], here: Here) -> bool:
-        options, names = grub_choice.options("search", [SEARCHES[name], *words] if name in SEARCHES else words)
+        options, names = grub_choice.options(
+            "search", [SEARCHES[name], *words] if name in SEARCHES else words
+        )
         variable = options.get("set", [])
         wanted = names[0] if names else ""
         target = (variable[-1] or "root") if variable else (names[1] if len(names) > 1 else "")
@@ -167,7 +207,11 @@ class Grub(Machine):
         return found is not None
 
     def _file(self, name: str, words: list[str], here: Here) -> bool:
-        path = words[0] if words else (f"{here.scope.variables.get('prefix', '')}/grub.cfg" if name == "normal" else "")
+        path = (
+            words[0]
+            if words
+            else (f"{here.scope.variables.get('prefix', '')}/grub.cfg" if name == "normal" else "")
+        )
         volume, file = self.locate(path, here.scope)
         # a file's name that begins with no slash is a list of blocks for GRUB (kern/file.c, `grub_file_open`)
         named = path.rpartition(")")[2].startswith("/")
@@ -195,11 +239,25 @@ def _matches(volume: Volume, options: Mapping[str, list[str]], wanted: str) -> b
 
 _Handler = Callable[[Grub, str, list[str], Here], bool]
 COMMANDS: Mapping[str, _Handler] = {
-    "set": Grub._set, "unset": Grub._unset, "export": Grub._export, "eval": Grub._eval, "load_env": Grub._load_env,
-    "true": Grub._truth, "false": Grub._truth, "test": Grub._test, "[": Grub._test,
-    "return": Grub._leave, "break": Grub._leave, "continue": Grub._leave,
-    "setparams": Grub._parameters, "shift": Grub._parameters, "loadfont": Grub._there, "background_image": Grub._there,
-    **dict.fromkeys(("menuentry", "submenu"), Grub._define), **dict.fromkeys(KERNELS, Grub._kernel), **dict.fromkeys(INITRDS, Grub._initrd),
+    "set": Grub._set,
+    "unset": Grub._unset,
+    "export": Grub._export,
+    "eval": Grub._eval,
+    "load_env": Grub._load_env,
+    "true": Grub._truth,
+    "false": Grub._truth,
+    "test": Grub._test,
+    "[": Grub._test,
+    "return": Grub._leave,
+    "break": Grub._leave,
+    "continue": Grub._leave,
+    "setparams": Grub._parameters,
+    "shift": Grub._parameters,
+    "loadfont": Grub._there,
+    "background_image": Grub._there,
+    **dict.fromkeys(("menuentry", "submenu"), Grub._define),
+    **dict.fromkeys(KERNELS, Grub._kernel),
+    **dict.fromkeys(INITRDS, Grub._initrd),
     **dict.fromkeys(("search", *SEARCHES), Grub._search),
     **dict.fromkeys((*SHOWING, *SOURCING), Grub._file),
-}  # fmt: skip
+}

@@ -60,7 +60,9 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Here:
-    """Where a statement is run: the context, the line, how much deeper it may go, the command and the statements that it stands among."""
+    """Where a statement is run: the context, the line, how much deeper it may go, the command and the
+    statements that it stands among.
+    """
 
     scope: Scope
     spot: Spot
@@ -82,7 +84,9 @@ class LoopEndError(Exception):
 
 
 class ShownError(Exception):
-    """A file that was given to `configfile` has entries: its menu is shown, and what follows is run by nobody."""
+    """A file that was given to `configfile` has entries: its menu is shown, and what follows is run by
+    nobody.
+    """
 
     def __init__(self, spot: Spot, scope: Scope) -> None:
         super().__init__()
@@ -91,7 +95,9 @@ class ShownError(Exception):
 
 
 class Machine:
-    """GRUB with its volumes; `files` are those that it has read, `unsure` sentences' rests about what cannot be known."""
+    """GRUB with its volumes; `files` are those that it has read, `unsure` sentences' rests about what cannot
+    be known.
+    """
 
     def __init__(self, volumes: Sequence[Volume]) -> None:
         self.volumes = {volume.name: volume for volume in volumes}
@@ -107,7 +113,9 @@ class Machine:
     # --- files ---
 
     def locate(self, path: str, scope: Scope) -> tuple[Volume | None, str]:
-        """Return the volume and the path on it that a name of GRUB's means: `(device)/path`, or one on `root`."""
+        """Return the volume and the path on it that a name of GRUB's means: `(device)/path`, or one on
+        `root`.
+        """
         device = scope.variables.get("root", "")
         if path.startswith("(") and ")" in path:
             device, _, path = path[1:].partition(")")
@@ -117,7 +125,9 @@ class Machine:
         return self.volumes.get(device), "/" + "/".join(parts)
 
     def run_file(self, spot: Spot, scope: Scope, depth: int) -> bool:
-        """Run a file in a context; return whether there is one. Raises ShownError for a menu that it leads to, BuildError."""
+        """Run a file in a context; return whether there is one. Raises ShownError for a menu that it leads
+        to, BuildError.
+        """
         text = self.volumes[spot.volume].read(spot.file)
         if text is None:
             return False
@@ -150,14 +160,21 @@ class Machine:
                         return self.run(body, here)
                 return self.run(statement.otherwise, here)
             case For():
-                return self._loop(statement.body, here, ((statement.name, value) for value in self.expand(statement.words, here.scope)))
+                return self._loop(
+                    statement.body,
+                    here,
+                    ((statement.name, value) for value in self.expand(statement.words, here.scope)),
+                )
             case While():
                 return self._loop(statement.body, here, self._rounds(statement, here))
             case Function():
                 self._functions[statement.name] = (statement, here.spot)
                 return True
             case Command():
-                return self._command(replace(here, spot=replace(here.spot, line=statement.line), statement=statement), statement.words)
+                return self._command(
+                    replace(here, spot=replace(here.spot, line=statement.line), statement=statement),
+                    statement.words,
+                )
 
     def _rounds(self, statement: While, here: Here) -> Iterable[tuple[str, str]]:
         while self.run(statement.condition, here) is not statement.until:
@@ -189,7 +206,9 @@ class Machine:
         return found
 
     def _expanded(self, word: Word, scope: Scope) -> list[str]:
-        """Return the words that one becomes: a variable without quotes is split at its blanks, and is nothing when it is empty."""
+        """Return the words that one becomes: a variable without quotes is split at its blanks, and is nothing
+        when it is empty.
+        """
         found: list[str] | None = None
         room = LONGEST
         for kind, text in word.pieces:

@@ -1,7 +1,8 @@
-"""GRUB 2's menu, read as GRUB reads it: its scripts are run, then each entry is tried, in variables of its own.
+"""GRUB 2's menu, read as GRUB reads it: its scripts are run, then each entry is tried, in variables of its
+own.
 
-Menus and submenus follow normal/menu.c of rhboot's GRUB 2.06 (`grub_menu_execute_entry`): a submenu that is booted by itself goes on at once with
-its own default, which is what follows `>` in that of the menu above.
+Menus and submenus follow normal/menu.c of rhboot's GRUB 2.06 (`grub_menu_execute_entry`): a submenu that is
+booted by itself goes on at once with its own default, which is what follows `>` in that of the menu above.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +18,27 @@ from imagebuild.tools.menus.menu import DEPTH, Entry, Loader, Menu, Spot, Volume
 
 # normal/main.c, `features`
 FEATURES = (
-    "feature_chainloader_bpb", "feature_ntldr", "feature_platform_search_hint", "feature_default_font_path", "feature_all_video_module",
-    "feature_menuentry_id", "feature_menuentry_options", "feature_200_final", "feature_nativedisk_cmd", "feature_timeout_style",
-)  # fmt: skip
-EXPORTED = frozenset({"root", "prefix", "cmdpath", "fw_path", "pager", "lang", "grub_cpu", "grub_platform", *FEATURES})
+    "feature_chainloader_bpb",
+    "feature_ntldr",
+    "feature_platform_search_hint",
+    "feature_default_font_path",
+    "feature_all_video_module",
+    "feature_menuentry_id",
+    "feature_menuentry_options",
+    "feature_200_final",
+    "feature_nativedisk_cmd",
+    "feature_timeout_style",
+)
+EXPORTED = frozenset(
+    {"root", "prefix", "cmdpath", "fw_path", "pager", "lang", "grub_cpu", "grub_platform", *FEATURES}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """Where an entry is written: its statement, those that it stands among, and the commands that loaded a kernel when it was tried."""
+    """Where an entry is written: its statement, those that it stands among, and the commands that loaded a
+    kernel when it was tried.
+    """
 
     statement: Command
     siblings: tuple[Statement, ...]
@@ -58,12 +71,16 @@ _NOTHING = _Tried(definitions={})
 
 
 def read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Menu:
-    """Return the menu of a grub.cfg on the first of the volumes, where GRUB itself lies. Raises BuildError (file and line)."""
+    """Return the menu of a grub.cfg on the first of the volumes, where GRUB itself lies. Raises BuildError
+    (file and line).
+    """
     return read_all(volumes, path, firmware).menu
 
 
 def read_all(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
-    """Return the same, with where every entry is written. Raises BuildError for a file that is not there, or never ends."""
+    """Return the same, with where every entry is written. Raises BuildError for a file that is not there, or
+    never ends.
+    """
     try:
         return _read(volumes, path, firmware)
     except RecursionError as error:
@@ -82,9 +99,14 @@ def _read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
         spot, scope = shown.spot, shown.scope
     tried = _try_all(machine, scope, (), (spot,))
     menu = Menu(
-        loader=Loader.GRUB, spot=spot, entries=tried.entries, default=tried.way, timeout=grub_choice.timeout(scope.variables),
-        files=tuple(dict.fromkeys(machine.files)), unsure=tuple(dict.fromkeys(machine.unsure)),
-    )  # fmt: skip
+        loader=Loader.GRUB,
+        spot=spot,
+        entries=tried.entries,
+        default=tried.way,
+        timeout=grub_choice.timeout(scope.variables),
+        files=tuple(dict.fromkeys(machine.files)),
+        unsure=tuple(dict.fromkeys(machine.unsure)),
+    )
     return Reading(menu=menu, definitions=tried.definitions)
 
 
@@ -92,8 +114,12 @@ def _variables(device: str, path: str, firmware: Firmware) -> dict[str, str]:
     directory = f"({device}){path.rpartition('/')[0]}"
     uefi = firmware is Firmware.UEFI
     return dict.fromkeys(FEATURES, "y") | {
-        "root": device, "prefix": directory, "cmdpath": directory, "grub_platform": "efi" if uefi else "pc", "grub_cpu": "x86_64" if uefi else "i386",
-    }  # fmt: skip
+        "root": device,
+        "prefix": directory,
+        "cmdpath": directory,
+        "grub_platform": "efi" if uefi else "pc",
+        "grub_cpu": "x86_64" if uefi else "i386",
+    }
 
 
 def _try_all(machine: Grub, scope: Scope, way: tuple[int, ...], above: tuple[Spot, ...]) -> _Tried:
@@ -103,7 +129,9 @@ def _try_all(machine: Grub, scope: Scope, way: tuple[int, ...], above: tuple[Spo
     entries, definitions, further = [], dict[tuple[int, ...], Definition](), tuple[int, ...]()
     for index, defined in enumerate(scope.entries):
         here = (*way, index)
-        entry, definition, below = _try(machine, defined, scope, here, above, grub_choice.rest(default) if index == chosen else "")
+        entry, definition, below = _try(
+            machine, defined, scope, here, above, grub_choice.rest(default) if index == chosen else ""
+        )
         definitions |= {here: definition, **below.definitions}
         further = below.way if index == chosen else further
         entries.append(entry)
@@ -136,7 +164,13 @@ def _try(
     tried = _try_all(machine, below, way, above) if entry.submenu and not again else _NOTHING
     kernel, *words = inner.kernels[-1].words if inner.kernels and inner.kernels[-1].words else ("",)
     definition = Definition(
-        statement=defined.statement, siblings=defined.siblings, spot=entry.spot, kernels=tuple(inner.kernels), initrds=inner.initrds
+        statement=defined.statement,
+        siblings=defined.siblings,
+        spot=entry.spot,
+        kernels=tuple(inner.kernels),
+        initrds=inner.initrds,
     )
-    entry = replace(entry, kernel=kernel, arguments=tuple(words), initrds=inner.initrds, entries=tried.entries)
+    entry = replace(
+        entry, kernel=kernel, arguments=tuple(words), initrds=inner.initrds, entries=tried.entries
+    )
     return entry, definition, replace(tried, way=() if waits else tried.way)

@@ -1,7 +1,9 @@
-"""GRUB's scripting language, parsed: statements with the place of every word in the text, so that it can be changed there.
+"""GRUB's scripting language, parsed: statements with the place of every word in the text, so that it can be
+changed there.
 
-Grammar and quoting: grub-core/script/{yylex.l,parser.y} and normal/main.c of GRUB 2.06 (rhboot's, which Fedora's media carry). GRUB reads
-a file statement by statement; what it cannot parse it complains of and skips, and so is it done here.
+Grammar and quoting: grub-core/script/{yylex.l,parser.y} and normal/main.c of GRUB 2.06 (rhboot's, which
+Fedora's media carry). GRUB reads a file statement by statement; what it cannot parse it complains of and
+skips, and so is it done here.
 """
 
 from collections.abc import Iterator
@@ -135,7 +137,9 @@ class _Parser(Words):
                 return self._for(depth)
             case "while" | "until":
                 condition = self.statements(("do",), depth)
-                return While(until=first == "until", condition=condition, body=self.statements(("done",), depth))
+                return While(
+                    until=first == "until", condition=condition, body=self.statements(("done",), depth)
+                )
             case "function":
                 name = self.word().text
                 self.skip_ends()
@@ -185,7 +189,9 @@ class _Parser(Words):
             end = self.position
         if self.operator() not in ("\n", ";", "}"):
             raise GrubSyntaxError(self.position)
-        return Command(words=tuple(words), block=block, start=start, end=end, line=self.text.count("\n", 0, start) + 1)
+        return Command(
+            words=tuple(words), block=block, start=start, end=end, line=self.text.count("\n", 0, start) + 1
+        )
 
     def _block(self, depth: int) -> Block:
         self.expect("{")

@@ -12,7 +12,9 @@ def holds(words: Sequence[str], has: Callable[[str], bool]) -> bool:
 
 
 def _expression(words: list[str], has: Callable[[str], bool], depth: int) -> bool:
-    """Evaluate up to the end or a closing parenthesis, and take that many words: `or` holds if anything before it did."""
+    """Evaluate up to the end or a closing parenthesis, and take that many words: `or` holds if anything
+    before it did.
+    """
     so_far, either, inverted = True, False, False
     while words:
         word = words[0]
@@ -57,18 +59,29 @@ def _number(text: str) -> int:
 
 def _versions(left: str, right: str) -> int:
     """Compare numbers after what is the same before them (-pgt, -plt)."""
-    same = next((index for index, (one, other) in enumerate(zip(left, right, strict=False)) if one != other), min(len(left), len(right)))
+    same = next(
+        (index for index, (one, other) in enumerate(zip(left, right, strict=False)) if one != other),
+        min(len(left), len(right)),
+    )
     while same and left[same - 1].isdigit():
         same -= 1
     return _number(left[same:]) - _number(right[same:])
 
 
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
-    "=": lambda left, right: left == right, "==": lambda left, right: left == right, "!=": lambda left, right: left != right,
-    "<": lambda left, right: left < right, "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right, ">=": lambda left, right: left >= right,
-    "-eq": lambda left, right: _number(left) == _number(right), "-ne": lambda left, right: _number(left) != _number(right),
-    "-lt": lambda left, right: _number(left) < _number(right), "-le": lambda left, right: _number(left) <= _number(right),
-    "-gt": lambda left, right: _number(left) > _number(right), "-ge": lambda left, right: _number(left) >= _number(right),
-    "-pgt": lambda left, right: _versions(left, right) > 0, "-plt": lambda left, right: _versions(left, right) < 0,
-}  # fmt: skip
+    "=": lambda left, right: left == right,
+    "==": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "<": lambda left, right: left < right,
+    "<=": lambda left, right: left <= right,
+    ">": lambda left, right: left > right,
+    ">=": lambda left, right: left >= right,
+    "-eq": lambda left, right: _number(left) == _number(right),
+    "-ne": lambda left, right: _number(left) != _number(right),
+    "-lt": lambda left, right: _number(left) < _number(right),
+    "-le": lambda left, right: _number(left) <= _number(right),
+    "-gt": lambda left, right: _number(left) > _number(right),
+    "-ge": lambda left, right: _number(left) >= _number(right),
+    "-pgt": lambda left, right: _versions(left, right) > 0,
+    "-plt": lambda left, right: _versions(left, right) < 0,
+}

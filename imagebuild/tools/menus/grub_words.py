@@ -1,4 +1,6 @@
-"""GRUB's words: quotes, escapes, variables, each with its place in the text (grub-core/script/yylex.l of GRUB 2.06)."""
+"""GRUB's words: quotes, escapes, variables, each with its place in the text (grub-core/script/yylex.l of GRUB
+2.06).
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -99,7 +101,11 @@ class Words:
         start, pieces = self.position, list[tuple[Kind, str]]()
         while self.position < len(self.text):
             character = self.text[self.position]
-            if character in BLANKS or any(self.text.startswith(known, self.position) for known in OPERATORS) or character == "\r":
+            if (
+                character in BLANKS
+                or any(self.text.startswith(known, self.position) for known in OPERATORS)
+                or character == "\r"
+            ):
                 break
             pieces += self._piece(character)
         if not pieces:
@@ -126,7 +132,11 @@ class Words:
             return []
         # rhboot's GRUB leaves \x20 alone, for labels with blanks (execute.c: wildcard_unescape)
         digits = self.text[self.position : self.position + 2]
-        if following == "x" and len(digits) == 2 and all(digit in "0123456789abcdefABCDEF" for digit in digits):
+        if (
+            following == "x"
+            and len(digits) == 2
+            and all(digit in "0123456789abcdefABCDEF" for digit in digits)
+        ):
             self.position += 2
             return [(Kind.TEXT, f"\\x{digits}")]
         return [(Kind.QUOTED, following)]
@@ -148,7 +158,12 @@ class Words:
                 return pieces
             if character == "$":
                 pieces.append((Kind.QUOTED_VARIABLE, self._variable()))
-            elif character == "\\" and self.text[self.position + 1 : self.position + 2] in ("$", "\\", '"', "\n"):
+            elif character == "\\" and self.text[self.position + 1 : self.position + 2] in (
+                "$",
+                "\\",
+                '"',
+                "\n",
+            ):
                 following = self.text[self.position + 1]
                 pieces.append((Kind.QUOTED, "" if following == "\n" else following))
                 self.position += 2

@@ -1,7 +1,7 @@
 """isolinux' configuration files, read to the end as its menu programs read them: labels, menus, settings.
 
-Sources: com32/menu/readconfig.c and com32/elflink/ldlinux/readconfig.c of syslinux 6.04, doc/menu.txt. Words are case-insensitive; included
-files are as if they stood in the place of the line.
+Sources: com32/menu/readconfig.c and com32/elflink/ldlinux/readconfig.c of syslinux 6.04, doc/menu.txt. Words
+are case-insensitive; included files are as if they stood in the place of the line.
 """
 
 import re
@@ -66,7 +66,9 @@ class Line:
 
 
 class Place:
-    """Where isolinux reads: the volume and its working directory; what it has read there, and what was missing."""
+    """Where isolinux reads: the volume and its working directory; what it has read there, and what was
+    missing.
+    """
 
     def __init__(self, volume: Volume, directory: str) -> None:
         self.volume = volume
@@ -100,7 +102,9 @@ class Configuration:
     # --- reading ---
 
     def file(self, path: str, depth: int) -> None:
-        """Read a file, in the place where it is included. Raises BuildError for files that include each other for ever."""
+        """Read a file, in the place where it is included. Raises BuildError for files that include each other
+        for ever.
+        """
         path = self.owner.volume.actual(path)
         text = self.owner.volume.read(path)
         if text is None:
@@ -126,7 +130,9 @@ class Configuration:
             word = f"menu {second}"
         if not word or word.startswith("#"):
             return
-        self.lines.append(Line(word=word, rest=rest, spot=spot, label=self.label.name if self.label is not None else ""))
+        self.lines.append(
+            Line(word=word, rest=rest, spot=spot, label=self.label.name if self.label is not None else "")
+        )
         if word in ("include", "menu include"):
             self._include(rest, spot, depth)
         elif word.startswith("menu "):
@@ -199,8 +205,21 @@ class Configuration:
             self._menu_of_submenu(word, rest)
         elif word in ("immediate", "noimmediate"):
             self.label.said["immediate"] = "yes" if word == "immediate" else "no"
-        elif word in ("label", "default", "hide", "disable", "disabled", "quit", "goto", "exit", "help", "indent"):
-            self.label.said["disabled" if word == "disable" else f"menu {word}" if word in ("label", "default") else word] = rest
+        elif word in (
+            "label",
+            "default",
+            "hide",
+            "disable",
+            "disabled",
+            "quit",
+            "goto",
+            "exit",
+            "help",
+            "indent",
+        ):
+            self.label.said[
+                "disabled" if word == "disable" else f"menu {word}" if word in ("label", "default") else word
+            ] = rest
 
     def _menu_of_submenu(self, word: str, rest: str) -> None:
         item, parent = self.current.item, self.current.parent
@@ -240,7 +259,12 @@ class Configuration:
         said["append"] = "" if said["append"].strip() == "-" else said["append"]
         self.labels.setdefault(label.name, label)
         menu = self.hidden if "hide" in said else self.current
-        item = Item(label=label, title=said.get("menu label", label.name), spot=label.spot, disabled="disabled" in said)
+        item = Item(
+            label=label,
+            title=said.get("menu label", label.name),
+            spot=label.spot,
+            disabled="disabled" in said,
+        )
         menu.items.append(item)
         if "menu label" in said and not item.disabled:
             _take_key(menu, item)
@@ -250,7 +274,9 @@ class Configuration:
     # --- what was read ---
 
     def resolve(self, command: str) -> tuple[Label | None, str, list[str]]:
-        """Return the label that a command line names, the program that is started and the words that it is given."""
+        """Return the label that a command line names, the program that is started and the words that it is
+        given.
+        """
         words = command.split()
         label = self.labels.get(words[0]) if words else None
         if label is not None:
@@ -261,7 +287,9 @@ class Configuration:
         return label, program, words[1:]
 
     def started(self, *, has_ui: bool) -> List:
-        """Return the menu that is shown first, its default that of `default` where a `ui` is (readconfig.c, `parse_configs`)."""
+        """Return the menu that is shown first, its default that of `default` where a `ui` is (readconfig.c,
+        `parse_configs`).
+        """
         label = self.labels.get(self.default.split()[0]) if has_ui and self.default.split() else None
         for menu, item in self._items():
             if label is not None and item.label is label:
@@ -298,14 +326,27 @@ class Configuration:
         words += [f"initrd={label.said['initrd']}"] if "initrd" in label.said else []
         program = words[0] if words else ""
         other = {"quit", "goto", "exit", "help"} & set(label.said)
-        boots = label.kind in ("kernel", "linux") and not other and not (label.kind == "kernel" and program.lower().endswith(NO_KERNEL))
+        boots = (
+            label.kind in ("kernel", "linux")
+            and not other
+            and not (label.kind == "kernel" and program.lower().endswith(NO_KERNEL))
+        )
         # only the first counts (kernel.c: strstr)
-        initrds = next((word.removeprefix("initrd=") for word in words[1:] if word.startswith("initrd=")), "") if boots else ""
+        initrds = (
+            next((word.removeprefix("initrd=") for word in words[1:] if word.startswith("initrd=")), "")
+            if boots
+            else ""
+        )
         return Entry(
-            title=title, label=label.name, key=key, at_once=at_once, kernel=self.owner.absolute(program) if boots and program else "",
+            title=title,
+            label=label.name,
+            key=key,
+            at_once=at_once,
+            kernel=self.owner.absolute(program) if boots and program else "",
             initrds=tuple(self.owner.absolute(name) for name in initrds.split(",") if name),
-            arguments=tuple(word for word in words[1:] if not word.startswith("initrd=")) if boots else (), spot=label.spot,
-        )  # fmt: skip
+            arguments=tuple(word for word in words[1:] if not word.startswith("initrd=")) if boots else (),
+            spot=label.spot,
+        )
 
 
 def split_line(line: str) -> tuple[str, str]:

@@ -1,8 +1,10 @@
-"""isolinux' menu, read as isolinux reads it: its own configuration first, then by the menu program that this starts.
+"""isolinux' menu, read as isolinux reads it: its own configuration first, then by the menu program that this
+starts.
 
-Sources: com32/elflink/ldlinux/{readconfig,ldlinux}.c and com32/menu/{readconfig,menumain}.c of syslinux 6.04 (the two parsers differ in
-little), core/fs/iso9660/iso9660.c (where it looks), doc/menu.txt. Words are case-insensitive, names of files are not; included files are
-as if they stood in the place of the line, relative paths start at the directory of the configuration that was found.
+Sources: com32/elflink/ldlinux/{readconfig,ldlinux}.c and com32/menu/{readconfig,menumain}.c of syslinux 6.04
+(the two parsers differ in little), core/fs/iso9660/iso9660.c (where it looks), doc/menu.txt. Words are
+case-insensitive, names of files are not; included files are as if they stood in the place of the line,
+relative paths start at the directory of the configuration that was found.
 """
 
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ class Reading:
 
 
 def read(volume: Volume, path: str | None = None) -> Menu | None:
-    """Return the menu that isolinux shows (not given: of the configuration that it looks for); None when there is none. Raises BuildError."""
+    """Return the menu that isolinux shows (not given: of the configuration that it looks for); None when
+    there is none. Raises BuildError.
+    """
     found = read_all(volume, path)
     return found.menu if found is not None else None
 
@@ -37,7 +41,9 @@ def configuration(volume: Volume) -> str | None:
 
 
 def read_all(volume: Volume, path: str | None = None) -> Reading | None:
-    """Return the same with the lines that it was made of. Raises BuildError for files that include each other for ever."""
+    """Return the same with the lines that it was made of. Raises BuildError for files that include each other
+    for ever.
+    """
     start = path or configuration(volume)
     return _Isolinux(volume, start.rpartition("/")[0]).boot((start,), 0) if start is not None else None
 
@@ -85,9 +91,15 @@ class _Isolinux(Place):
         top = core.all_entries() if prompt else self._entries(core, core.root)
         way, timeout = self._shell_default(core, top) if prompt else self._menu_default(core, root)
         menu = Menu(
-            loader=Loader.ISOLINUX, spot=Spot(volume=self.volume.name, file=path, line=1), entries=top, default=way, timeout=timeout, prompt=prompt,
-            files=tuple(dict.fromkeys(self.files)), unsure=tuple(dict.fromkeys(self.unsure)),
-        )  # fmt: skip
+            loader=Loader.ISOLINUX,
+            spot=Spot(volume=self.volume.name, file=path, line=1),
+            entries=top,
+            default=way,
+            timeout=timeout,
+            prompt=prompt,
+            files=tuple(dict.fromkeys(self.files)),
+            unsure=tuple(dict.fromkeys(self.unsure)),
+        )
         return Reading(menu=menu, lines=tuple(core.lines))
 
     def _entries(self, core: Configuration, menu: List) -> tuple[Entry, ...]:
@@ -108,7 +120,14 @@ class _Isolinux(Place):
                 found.append(entry)
             elif item.label is not None:
                 own = item.label.said.get("immediate")
-                found.append(core.entry(item.label, shown(item.title), key, at_once=menu.at_once if own is None else own == "yes"))
+                found.append(
+                    core.entry(
+                        item.label,
+                        shown(item.title),
+                        key,
+                        at_once=menu.at_once if own is None else own == "yes",
+                    )
+                )
         return tuple(found)
 
     def _menu_default(self, core: Configuration, menu: List) -> tuple[tuple[int, ...], float | None]:
@@ -117,7 +136,10 @@ class _Isolinux(Place):
         seconds = first_time(menu.timeout, core.total)
         if chosen is not None and chosen.disabled:
             # the cursor goes to the first that can be chosen, and that ends the timeout
-            chosen, seconds = next((item for item in menu.items if not item.disabled), None), first_time(core.total)
+            chosen, seconds = (
+                next((item for item in menu.items if not item.disabled), None),
+                first_time(core.total),
+            )
         if menu.on_timeout and seconds is not None:
             label = core.labels.get(menu.on_timeout.split()[0])
             chosen = next((item for item in core.items() if label is not None and item.label is label), None)
@@ -125,8 +147,12 @@ class _Isolinux(Place):
             seconds = 0.0
         return (core.way(chosen) if chosen is not None else ()), seconds
 
-    def _shell_default(self, core: Configuration, entries: tuple[Entry, ...]) -> tuple[tuple[int, ...], float | None]:
-        """Return what isolinux boots when there is no menu: at once without `prompt`, else after its timeout (ldlinux.c, `main`)."""
+    def _shell_default(
+        self, core: Configuration, entries: tuple[Entry, ...]
+    ) -> tuple[tuple[int, ...], float | None]:
+        """Return what isolinux boots when there is no menu: at once without `prompt`, else after its timeout
+        (ldlinux.c, `main`).
+        """
         command = core.on_timeout if core.prompt and core.on_timeout else core.default
         name = command.split()[0] if command.split() else ""
         index = next((number for number, entry in enumerate(entries) if entry.label == name), None)

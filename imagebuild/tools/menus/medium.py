@@ -1,7 +1,8 @@
 """The boot menus of an installer ISO, found and read as each firmware does.
 
-Under BIOS the boot image of the El Torito catalogue says which loader it is; under UEFI firmware reads the ESP that the catalogue names (UEFI
-2.10, 13.3.2.1): a file of the ISO, or a partition appended to it. What lies beside these is read by nobody.
+Under BIOS the boot image of the El Torito catalogue says which loader it is; under UEFI firmware reads the
+ESP that the catalogue names (UEFI 2.10, 13.3.2.1): a file of the ISO, or a partition appended to it. What
+lies beside these is read by nobody.
 """
 
 import re
@@ -15,7 +16,8 @@ from imagebuild.tools import command, iso
 from imagebuild.tools.menus import grub_menu, isolinux_menu
 from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Spot, Volume
 
-# where GRUB looks for its menu: Fedora's and Debian's prefix under BIOS; the directory of the program and the vendor's under UEFI
+# where GRUB looks for its menu: Fedora's and Debian's prefix under BIOS; the directory of the program and the
+# vendor's under UEFI
 BIOS_MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg")
 ESP_MENUS = ("/EFI/BOOT/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
 LARGEST_MENU = 1 << 20
@@ -39,7 +41,9 @@ class Esp:
 
 @dataclass(frozen=True, kw_only=True)
 class Medium:
-    """An ISO's volumes and the way in under each firmware that it boots under: which loader, and its first file."""
+    """An ISO's volumes and the way in under each firmware that it boots under: which loader, and its first
+    file.
+    """
 
     iso: Volume
     esp: Volume | None
@@ -53,16 +57,22 @@ class Medium:
 
 
 def menus(image: Path, work: Path) -> dict[Firmware, Menu]:
-    """Return the menu under each firmware that the ISO boots under; `work` is a directory for what must be extracted. Raises BuildError."""
+    """Return the menu under each firmware that the ISO boots under; `work` is a directory for what must be
+    extracted. Raises BuildError.
+    """
     medium = opened(image, work)
     return {firmware: menu_of(medium, firmware) for firmware in medium.starts}
 
 
 def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], str] | None = None) -> Menu:
-    """Return the menu under a firmware that the medium boots under; `texts` of files stand for what is on it. Raises BuildError."""
+    """Return the menu under a firmware that the medium boots under; `texts` of files stand for what is on it.
+    Raises BuildError.
+    """
     loader, spot = medium.starts[firmware]
     if loader is Loader.GRUB:
-        return grub_menu.read([volume.changed(texts or {}) for volume in medium.volumes(spot.volume)], spot.file, firmware)
+        return grub_menu.read(
+            [volume.changed(texts or {}) for volume in medium.volumes(spot.volume)], spot.file, firmware
+        )
     found = isolinux_menu.read(medium.iso.changed(texts or {}), spot.file)
     if found is None:
         raise BuildError(f"isolinux' configuration {spot.file} is not there")
@@ -70,11 +80,17 @@ def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], 
 
 
 def opened(image: Path, work: Path) -> Medium:
-    """Open an ISO; `work` is a directory for what must be extracted. Raises BuildError, as for a firmware under which it boots into no menu."""
+    """Open an ISO; `work` is a directory for what must be extracted. Raises BuildError, as for a firmware
+    under which it boots into no menu.
+    """
     content = iso.content(image)
     files = content.files
     volume = _volume(
-        ISO, iso.volume_id(image), iso.identifier(image), _reader(image, content), [*files, *content.links, *content.directories]
+        ISO,
+        iso.volume_id(image),
+        iso.identifier(image),
+        _reader(image, content),
+        [*files, *content.links, *content.directories],
     )
     entries = iso.boot_entries(image)
     place = _esp(image, entries, files, work)
@@ -86,7 +102,9 @@ def opened(image: Path, work: Path) -> Medium:
     if esp is not None:
         starts[Firmware.UEFI] = _uefi_start(esp, paths)
     elif any(entry.platform == "UEFI" for entry in entries):
-        raise BuildError(f"{image.name} boots under UEFI, but its ESP cannot be found", hint="is it a whole download?")
+        raise BuildError(
+            f"{image.name} boots under UEFI, but its ESP cannot be found", hint="is it a whole download?"
+        )
     return Medium(iso=volume, esp=esp, esp_place=place, starts=starts)
 
 
@@ -94,8 +112,12 @@ def opened(image: Path, work: Path) -> Medium:
 
 
 def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None], paths: list[str]) -> Volume:
-    """Make a volume whose names are found as boot loaders find them: as they are, otherwise whatever their case."""
-    there = {path: path for path in paths} | {path.lower(): path for path in reversed(paths) if path.lower() not in paths}
+    """Make a volume whose names are found as boot loaders find them: as they are, otherwise whatever their
+    case.
+    """
+    there = {path: path for path in paths} | {
+        path.lower(): path for path in reversed(paths) if path.lower() not in paths
+    }
 
     def actual(path: str) -> str | None:
         return path if path in there else there.get(path.lower())
@@ -105,15 +127,21 @@ def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None],
         return read(known) if known is not None else None
 
     return Volume(
-        name=name, label=label, uuid=uuid, read=text, has=lambda path: actual(path.rstrip("/") or "/") is not None,
+        name=name,
+        label=label,
+        uuid=uuid,
+        read=text,
+        has=lambda path: actual(path.rstrip("/") or "/") is not None,
         actual=lambda path: actual(path) or path,
-    )  # fmt: skip
+    )
 
 
 def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
     def read(path: str) -> str | None:
         if path in content.links:
-            raise BuildError(f"{path} of {image.name} is a symbolic link", hint="where did you get that image?")
+            raise BuildError(
+                f"{path} of {image.name} is a symbolic link", hint="where did you get that image?"
+            )
         extent = content.files.get(path)
         if extent is None:
             return None
@@ -138,12 +166,17 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
         head = stream.read(512)
     # the FAT's serial number and label (Microsoft's FAT specification 1.03, BS_VolID and BS_VolLab)
     place = 67 if head[82:87] == b"FAT32" else 39
-    serial, label = int.from_bytes(head[place : place + 4], "little"), head[place + 4 : place + 15].decode("ascii", "replace").strip()
+    serial, label = (
+        int.from_bytes(head[place : place + 4], "little"),
+        head[place + 4 : place + 15].decode("ascii", "replace").strip(),
+    )
 
     def read(path: str) -> str | None:
         target = work / "esp-file"
         target.unlink(missing_ok=True)
-        status, _ = command.status(["mcopy", "-n", "-i", file.name, f"::{path}", target.absolute()], env=MTOOLS, cwd=file.parent)
+        status, _ = command.status(
+            ["mcopy", "-n", "-i", file.name, f"::{path}", target.absolute()], env=MTOOLS, cwd=file.parent
+        )
         if status != 0 or not target.is_file():
             return None
         if target.stat().st_size > LARGEST_MENU:
@@ -156,7 +189,9 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
 # --- where each firmware begins ---------------------------------------------------------------------------------------
 
 
-def _bios_start(image: Path, volume: Volume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]) -> tuple[Loader, Spot]:
+def _bios_start(
+    image: Path, volume: Volume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]
+) -> tuple[Loader, Spot]:
     # of a boot image that is no file of the ISO (El Torito) only the start is known
     extent = files.get(entry.path, iso.Extent(start=entry.start, size=SECTORS_OF_BIOS))
     with image.open("rb") as stream:
@@ -164,12 +199,17 @@ def _bios_start(image: Path, volume: Volume, entry: iso.BootEntry, files: Mappin
         head = stream.read(min(extent.size, LARGEST_MENU))
     isolinux = isolinux_menu.configuration(volume)
     grub = next((path for path in BIOS_MENUS if volume.has(path)), None)
-    is_isolinux = b"isolinux" in head.lower() or (b"GRUB" not in head and ("linux" in entry.path.lower() or grub is None))
+    is_isolinux = b"isolinux" in head.lower() or (
+        b"GRUB" not in head and ("linux" in entry.path.lower() or grub is None)
+    )
     found = isolinux if is_isolinux else grub
     if found is None:
         raise BuildError(
             f"{image.name} has no boot menu that is known here for BIOS ({entry.path or 'its boot image'})",
-            hint=f"{UNKNOWN_HINT}: {', '.join(BIOS_MENUS) if not is_isolinux else ', '.join(isolinux_menu.DIRECTORIES)}",
+            hint=(
+                f"{UNKNOWN_HINT}:"
+                f" {', '.join(BIOS_MENUS) if not is_isolinux else ', '.join(isolinux_menu.DIRECTORIES)}"
+            ),
         )
     return (Loader.ISOLINUX if is_isolinux else Loader.GRUB), Spot(volume=ISO, file=found, line=1)
 
@@ -185,13 +225,17 @@ def _uefi_start(esp: Volume, paths: Sequence[str]) -> tuple[Loader, Spot]:
     return Loader.GRUB, Spot(volume=ESP, file=found, line=1)
 
 
-def _esp(image: Path, entries: tuple[iso.BootEntry, ...], files: Mapping[str, iso.Extent], work: Path) -> Esp | None:
+def _esp(
+    image: Path, entries: tuple[iso.BootEntry, ...], files: Mapping[str, iso.Extent], work: Path
+) -> Esp | None:
     """Return a copy of the ESP that firmware reads; None when there is none."""
     uefi = next((entry for entry in entries if entry.platform == "UEFI"), None)
     if uefi is not None and uefi.path in files:
         target = _copied(image, files[uefi.path].start, files[uefi.path].size, work / "esp-of-a-file.img")
         return Esp(file=target, path=uefi.path)
-    partition = _partition(image, uefi.start if uefi is not None else 0, {extent.start for extent in files.values()})
+    partition = _partition(
+        image, uefi.start if uefi is not None else 0, {extent.start for extent in files.values()}
+    )
     if partition is None:
         return None
     number, start, size = partition
@@ -207,11 +251,17 @@ def appended_esp(image: Path, work: Path) -> Path | None:
 
 
 def _partition(image: Path, start: int, files: set[int]) -> tuple[int, int, int] | None:
-    """Return (number, first byte, bytes) of the partition that begins where El Torito says, or of the second one that is no file's."""
+    """Return (number, first byte, bytes) of the partition that begins where El Torito says, or of the second
+    one that is no file's.
+    """
     said = command.run(["xorriso", "-indev", image, "-report_system_area", "plain"], quiet=True)
     gpt = re.findall(r"^GPT start and size\s*:\s+(\d+)\s+(\d+)\s+(\d+)", said, re.MULTILINE)
     mbr = re.findall(r"^MBR partition\s*:\s+(\d+)\s+\S+\s+0xef\s+(\d+)\s+(\d+)", said, re.MULTILINE)
-    known = [(int(number), int(first) * 512, int(count) * 512) for number, first, count in (*gpt, *mbr) if int(count)]
+    known = [
+        (int(number), int(first) * 512, int(count) * 512)
+        for number, first, count in (*gpt, *mbr)
+        if int(count)
+    ]
     outside = [partition for partition in known if partition[1] not in files]
     wanted = [partition for partition in outside if start and partition[1] == start]
     return next(iter(wanted or [partition for partition in outside if partition[0] == 2]), None)

@@ -1,4 +1,5 @@
-"""What a boot menu offers, whichever boot loader reads it: entries, which of them is booted by itself, and when.
+"""What a boot menu offers, whichever boot loader reads it: entries, which of them is booted by itself, and
+when.
 
 `grub_menu` and `isolinux_menu` make these of files; `medium` finds the files of an ISO as its firmware would.
 """
@@ -23,8 +24,8 @@ class Loader(StrEnum):
 class Volume:
     """A file system that a boot loader reads: ISO or ESP. `uuid` as GRUB writes it; paths begin with a slash.
 
-    `read` returns a file's text, and None when there is no such file; `has` says whether there is one, of any kind. `actual` returns a path as
-    it is written on the volume, where names are found whatever their case.
+    `read` returns a file's text, and None when there is no such file; `has` says whether there is one, of any
+    kind. `actual` returns a path as it is written on the volume, where names are found whatever their case.
     """
 
     name: str
@@ -56,9 +57,10 @@ class Spot:
 class Entry:
     """One line of a menu that can be chosen; a submenu has `entries`.
 
-    `title` is what is on the screen. `key` is the character (lower case) that chooses it, or GRUB's name of a key (`f1`, `backspace`), or
-    empty: it starts the entry if `at_once`, and else it moves the cursor there, and Return starts it. `label` is isolinux' label, which can be
-    typed at its prompt, or GRUB's id. `kernel` is empty for what boots no kernel; `arguments` are its words, without initrd=.
+    `title` is what is on the screen. `key` is the character (lower case) that chooses it, or GRUB's name of a
+    key (`f1`, `backspace`), or empty: it starts the entry if `at_once`, and else it moves the cursor there,
+    and Return starts it. `label` is isolinux' label, which can be typed at its prompt, or GRUB's id. `kernel`
+    is empty for what boots no kernel; `arguments` are its words, without initrd=.
     """
 
     title: str
@@ -77,9 +79,10 @@ class Entry:
 class Menu:
     """A menu as the boot loader shows it, its entries in the order in which the cursor goes over them.
 
-    `default` is the way to the entry that is booted by itself and at which the cursor stands: an index for each level of submenus; empty
-    when none is. `timeout` in seconds: 0 boots at once and shows no menu, None waits for ever. `prompt`: there is no menu, but isolinux'
-    `boot:`, where labels are typed. `files` are all that were read. `unsure` says what could not be known, a sentence's rest each.
+    `default` is the way to the entry that is booted by itself and at which the cursor stands: an index for
+    each level of submenus; empty when none is. `timeout` in seconds: 0 boots at once and shows no menu, None
+    waits for ever. `prompt`: there is no menu, but isolinux' `boot:`, where labels are typed. `files` are all
+    that were read. `unsure` says what could not be known, a sentence's rest each.
     """
 
     loader: Loader
@@ -103,7 +106,9 @@ class Menu:
 
     @property
     def booted(self) -> Entry | None:
-        """The entry that is booted when nobody touches a key; None when none is, or when it boots no kernel of its own."""
+        """The entry that is booted when nobody touches a key; None when none is, or when it boots no kernel
+        of its own.
+        """
         found = self.at(self.default) if self.default and self.timeout is not None else None
         return None if found is None or found.submenu else found
 

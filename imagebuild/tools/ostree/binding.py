@@ -1,7 +1,8 @@
 """What a commit says of itself: its parent, and the refs and the collection it is bound to.
 
-Hosts refuse a commit under a ref that it is not bound to (ostree-repo.c, 2022.7: _ostree_repo_verify_bindings); `ostree commit` binds
-each one (ot-builtin-commit.c: fill_bindings), libostree's own API none.
+Hosts refuse a commit under a ref that it is not bound to (ostree-repo.c, 2022.7:
+_ostree_repo_verify_bindings); `ostree commit` binds each one (ot-builtin-commit.c: fill_bindings),
+libostree's own API none.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ REFS, COLLECTION = "ostree.ref-binding", "ostree.collection-binding"
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """The refs under which a commit may be pulled (None: all, nothing binds it) and the collection of the repositories (empty: none)."""
+    """The refs under which a commit may be pulled (None: all, nothing binds it) and the collection of the
+    repositories (empty: none).
+    """
 
     refs: tuple[str, ...] | None
     collection: str
@@ -25,14 +28,22 @@ class Binding:
     def refusal(self, ref: str, *, collection: str = "") -> str:
         """Return why hosts would not take the commit under a ref; empty when they do.
 
-        `collection` is the collection id of the repository they pull from: with one, both bindings must be there, and right.
+        `collection` is the collection id of the repository they pull from: with one, both bindings must be
+        there, and right.
         """
         if self.refs is None:
-            return f"is bound to no ref, which a repository with the collection id {collection} asks for" if collection else ""
+            return (
+                f"is bound to no ref, which a repository with the collection id {collection} asks for"
+                if collection
+                else ""
+            )
         if ref not in self.refs:
             return f"is bound to {', '.join(self.refs) or 'no ref at all'} (metadata {REFS}), not to {ref}"
         if collection and self.collection != collection:
-            return f"is bound to {self.collection or 'no collection'} (metadata {COLLECTION}), not to the repository's collection id {collection}"
+            return (
+                f"is bound to {self.collection or 'no collection'} (metadata {COLLECTION}), not to the"
+                f" repository's collection id {collection}"
+            )
         return ""
 
 
@@ -42,17 +53,22 @@ def binding_of(commit: bytes) -> Binding:
     refs = metadata.lookup_value(REFS, GLib.VariantType("as"))
     collection = metadata.lookup_value(COLLECTION, GLib.VariantType("s"))
     return Binding(
-        refs=tuple(refs.unpack()) if refs is not None else None, collection=collection.get_string() if collection is not None else ""
+        refs=tuple(refs.unpack()) if refs is not None else None,
+        collection=collection.get_string() if collection is not None else "",
     )
 
 
 def parent_of(commit: bytes) -> str | None:
-    """Return the parent of a serialised commit object; None when it has none. Raises BuildError when it is no commit."""
+    """Return the parent of a serialised commit object; None when it has none. Raises BuildError when it is no
+    commit.
+    """
     return bytes(_commit(commit).get_child_value(1).unpack()).hex() or None
 
 
 def _commit(data: bytes) -> GLib.Variant:
     variant = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[COMMIT]), GLib.Bytes.new(data), False)
     if not variant.is_normal_form():
-        raise BuildError("that is no commit object of OSTree", hint="the repository must be repaired (ostree fsck)")
+        raise BuildError(
+            "that is no commit object of OSTree", hint="the repository must be repaired (ostree fsck)"
+        )
     return variant

@@ -1,8 +1,8 @@
 """A commit's history, as clients of its repository walk it: from parent to parent.
 
-Hosts are told an older release by version or checksum, and look for it from where their ref points (rpm-ostree 2018.7,
-src/daemon/rpmostreed-utils.c, rpmostreed_repo_pull_ancestry; "Version … not found"). A commit that was composed in an empty repository
-has no parent, whatever was released before it.
+Hosts are told an older release by version or checksum, and look for it from where their ref points
+(rpm-ostree 2018.7, src/daemon/rpmostreed-utils.c, rpmostreed_repo_pull_ancestry; "Version … not found"). A
+commit that was composed in an empty repository has no parent, whatever was released before it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,8 @@ DEPTH = 400
 
 
 def between(parent: Callable[[str], str | None], commit: str, older: str) -> tuple[list[str], str]:
-    """Return the commits between one and an older one, and where its history ends without having met that: the last commit, empty when it has.
+    """Return the commits between one and an older one, and where its history ends without having met that:
+    the last commit, empty when it has.
 
     `parent` returns a commit's parent; None when it has none.
     """
@@ -35,13 +36,21 @@ def parents(repo: Repo) -> Callable[[str], str | None]:
 
 
 def lost(repo: Repo, commit: str, older: str) -> str:
-    """Return why whoever walks a commit's history in a repository does not come to an older one; empty when they do."""
+    """Return why whoever walks a commit's history in a repository does not come to an older one; empty when
+    they do.
+    """
     walked, end = between(parents(repo), commit, older)
     return ending(commit, older, walked, there=repo.has_commit_object(end)) if end else ""
 
 
 def ending(commit: str, older: str, walked: Sequence[str], *, there: bool) -> str:
-    """Return the sentence about a history that was `walked` and does not come to the older one; its last commit is `there`, or not."""
+    """Return the sentence about a history that was `walked` and does not come to the older one; its last
+    commit is `there`, or not.
+    """
     end = walked[-1] if walked else commit
-    why = f"it is not among the last {DEPTH}" if len(walked) >= DEPTH else f"{end} {'has no parent' if there else 'is not in the repository'}"
+    why = (
+        f"it is not among the last {DEPTH}"
+        if len(walked) >= DEPTH
+        else f"{end} {'has no parent' if there else 'is not in the repository'}"
+    )
     return f"the history of {commit} does not lead to {older}, the release before: {why}"

@@ -1,7 +1,9 @@
-"""Where a tree keeps the kernel and the initramfs that its hosts boot: every layout that `ostree admin deploy` takes.
+"""Where a tree keeps the kernel and the initramfs that its hosts boot: every layout that `ostree admin
+deploy` takes.
 
-libostree 2022.7, ostree-sysroot-deploy.c: get_kernel_from_tree and what it calls. rpm-ostree before 2017.9 (all of Fedora 25, Fedora 26
-until September 2017, CentOS 7) left the initramfs in /usr/lib/ostree-boot and /boot only.
+libostree 2022.7, ostree-sysroot-deploy.c: get_kernel_from_tree and what it calls. rpm-ostree before 2017.9
+(all of Fedora 25, Fedora 26 until September 2017, CentOS 7) left the initramfs in /usr/lib/ostree-boot and
+/boot only.
 """
 
 import re
@@ -24,7 +26,9 @@ HINT = "correct the compose: one kernel and its initramfs in /usr/lib/modules/VE
 
 @dataclass(frozen=True, kw_only=True)
 class BootFiles:
-    """What a tree boots: the kernel's release string, and the paths of both files in the commit; not every kernel needs an initramfs."""
+    """What a tree boots: the kernel's release string, and the paths of both files in the commit; not every
+    kernel needs an initramfs.
+    """
 
     version: str
     kernel: PurePosixPath
@@ -32,7 +36,8 @@ class BootFiles:
 
 
 def boot_files(repo: Repo, commit: str) -> BootFiles:
-    """Return what `ostree admin deploy` would copy to /boot of a commit's hosts. No file is read, and no directory but those named above.
+    """Return what `ostree admin deploy` would copy to /boot of a commit's hosts. No file is read, and no
+    directory but those named above.
 
     Raises BuildError: no kernel, several of which libostree takes any, names that cannot belong together.
     """
@@ -42,8 +47,8 @@ def boot_files(repo: Repo, commit: str) -> BootFiles:
         return _only(repo, commit, legacy)
     if not legacy and not in_modules:
         raise BuildError(
-            "the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but it has none (nor one with a checksum in its name in "
-            f"/{LEGACY[0]} or /{LEGACY[1]})",
+            "the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but it has none (nor one with a"
+            f" checksum in its name in /{LEGACY[0]} or /{LEGACY[1]})",
             hint=HINT,
         )
     return _only(repo, commit, in_modules or legacy)
@@ -53,15 +58,23 @@ def _only(repo: Repo, commit: str, kernels: list[BootFiles]) -> BootFiles:
     if len(kernels) > 1:
         paths = ", ".join(str(one.kernel) for one in kernels)
         raise BuildError(
-            f"the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but it has {paths}: hosts would boot any", hint=HINT
+            f"the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but it has {paths}: hosts would"
+            " boot any",
+            hint=HINT,
         )
     found = kernels[0]
     if not found.version:
         # a name with a checksum and nothing else: the modules say what it is a kernel of
         found = replace(found, version="".join(repo.listing(commit, MODULES)))
     if not VERSION.fullmatch(found.version):
-        raise BuildError(f"the tree's kernel {str(found.kernel)!r} has no usable version: {found.version!r}", hint=HINT)
-    missing = [str(path) for path in (found.kernel, found.initramfs) if path is not None and not repo.has_file(commit, str(path))]
+        raise BuildError(
+            f"the tree's kernel {str(found.kernel)!r} has no usable version: {found.version!r}", hint=HINT
+        )
+    missing = [
+        str(path)
+        for path in (found.kernel, found.initramfs)
+        if path is not None and not repo.has_file(commit, str(path))
+    ]
     if missing:
         raise BuildError(f"the tree's {missing[0]} is not a file", hint=HINT)
     return found
@@ -74,15 +87,21 @@ def _in_modules(repo: Repo, commit: str) -> list[BootFiles]:
         # a link to another version's directory is not followed; one in it is
         directory = repo.entry(commit, str(place)).is_directory
         if directory and repo.has_file(commit, f"{place}/vmlinuz"):
-            initramfs = next((place / name for name in INITRAMFS if repo.has_file(commit, f"{place}/{name}")), None)
+            initramfs = next(
+                (place / name for name in INITRAMFS if repo.has_file(commit, f"{place}/{name}")), None
+            )
             found.append(BootFiles(version=version, kernel=place / "vmlinuz", initramfs=initramfs))
     return found
 
 
 def _in_legacy(repo: Repo, commit: str) -> list[BootFiles]:
-    """Return the kernels with a checksum in their names. Raises BuildError when such names do not belong together."""
+    """Return the kernels with a checksum in their names. Raises BuildError when such names do not belong
+    together.
+    """
     entries = ((directory, repo.find(commit, directory)) for directory in LEGACY)
-    directory = next((directory for directory, entry in entries if entry is not None and entry.is_directory), None)
+    directory = next(
+        (directory for directory, entry in entries if entry is not None and entry.is_directory), None
+    )
     listing = repo.listing(commit, directory) if directory is not None else []
     names = [name for name in map(CHECKSUMMED.fullmatch, listing) if name is not None]
     kernels = [name for name in names if name[1] == "vmlinuz"]
@@ -90,12 +109,16 @@ def _in_legacy(repo: Repo, commit: str) -> list[BootFiles]:
     if kernels and len(names) > len(kernels) and len({name[3] for name in names}) > 1:
         # libostree takes the first that the directory lists, and refuses them if they differ
         raise BuildError(
-            f"the tree's /{directory} has {', '.join(name[0] for name in names)}: kernel and initramfs have the same checksum in their "
-            "names, or no host can deploy them",
+            f"the tree's /{directory} has {', '.join(name[0] for name in names)}: kernel and initramfs have"
+            " the same checksum in their names, or no host can deploy them",
             hint=HINT,
         )
     # of several for one kernel any would be taken, too: they have the same checksum
     return [
-        BootFiles(version=name[2] or "", kernel=PurePosixPath(f"/{directory}", name[0]), initramfs=next(iter(initramfs), None))
+        BootFiles(
+            version=name[2] or "",
+            kernel=PurePosixPath(f"/{directory}", name[0]),
+            initramfs=next(iter(initramfs), None),
+        )
         for name in kernels
     ]

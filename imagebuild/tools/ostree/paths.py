@@ -21,8 +21,9 @@ class Resolved:
 def resolve(root: Any, path: str, *, follow: bool = True) -> Resolved | None:
     """Return what a path of a commit leads to; None when nothing is there, or links lead in a circle.
 
-    Absolute links begin at the commit's root directory, and `..` does not leave it. Without `follow` the last name of the path may be
-    a link itself (lstat(2)). Raises GLib.Error when an object that the path leads through cannot be read.
+    Absolute links begin at the commit's root directory, and `..` does not leave it. Without `follow` the last
+    name of the path may be a link itself (lstat(2)). Raises GLib.Error when an object that the path leads
+    through cannot be read.
     """
     if "\0" in path:
         return None
@@ -60,7 +61,8 @@ class _Walk:
     def _enter(self, name: str, *, follow: bool) -> bool:
         directory = self.files[-1]
         directory.ensure_resolved()
-        # asked of the directory: a file's own answer is the same for a name that is not there, and for an object that was lost
+        # asked of the directory: a file's own answer is the same for a name that is not there, and for an
+        # object that was lost
         if directory.tree_find_child(name)[0] < 0:
             return False
         file = directory.get_child(name)

@@ -41,7 +41,8 @@ ATOMIC = "usr/bin/atomic"
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """Where commits come from and which keys sign them. Without keys nothing is verified: the caller must have been told so.
+    """Where commits come from and which keys sign them. Without keys nothing is verified: the caller must
+    have been told so.
 
     `commits_only`: nothing of their trees is pulled, only what those need who walk a history.
     """
@@ -55,7 +56,9 @@ class Remote:
 
 @dataclass(frozen=True)
 class Entry:
-    """One path of a commit. `checksum` names the file object (empty for directories), `tree` and `meta` those of a directory."""
+    """One path of a commit. `checksum` names the file object (empty for directories), `tree` and `meta` those
+    of a directory.
+    """
 
     path: PurePosixPath
     is_directory: bool
@@ -96,7 +99,9 @@ class Repo:
         return cls(path)
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
-        """Be the only writer of this repository for the length of the block; whoever writes here is by itself, for programs it must be said."""
+        """Be the only writer of this repository for the length of the block; whoever writes here is by
+        itself, for programs it must be said.
+        """
         return ostree_writer.writing(self.path)
 
     @property
@@ -128,10 +133,12 @@ class Repo:
             self._repo.set_ref_immediate(None, ref, commit, None)
 
     def update_summary(self, *, key: str | None = None, homedir: Path | None = None) -> bool:
-        """Write the summary file, from which clients learn refs and static deltas; return whether it was written now.
+        """Write the summary file, from which clients learn refs and static deltas; return whether it was
+        written now.
 
-        With a key (of a GnuPG home directory) it is signed, made elsewhere and put in its place together with its signature: the two are
-        never apart for longer than two renames take. One that says the same and is signed by this key stays.
+        With a key (of a GnuPG home directory) it is signed, made elsewhere and put in its place together with
+        its signature: the two are never apart for longer than two renames take. One that says the same and is
+        signed by this key stays.
         """
         if key is None:
             with self.writing(), readable(f"the summary of {self.path} cannot be written"):
@@ -156,7 +163,9 @@ class Repo:
 
     @contextlib.contextmanager
     def view(self) -> Iterator["Repo"]:
-        """Yield another repository that has the objects and deltas of this one, and refs that can be moved without moving those."""
+        """Yield another repository that has the objects and deltas of this one, and refs that can be moved
+        without moving those.
+        """
         with temporary.directory("repo") as work:
             place = work / "repo"
             place.mkdir()
@@ -176,19 +185,32 @@ class Repo:
         if f"{old}-{new}" in names:
             return False
         with self.writing():
-            command.run(["ostree", f"--repo={self.path}", "static-delta", "generate", f"--from={old}", f"--to={new}"])
+            command.run(
+                ["ostree", f"--repo={self.path}", "static-delta", "generate", f"--from={old}", f"--to={new}"]
+            )
         return True
 
     def prune(self, *, depth: int, really: bool) -> tuple[int, int]:
-        """Remove objects that no ref needs (`depth` commits of each ref's history are needed); return how many go, and their bytes."""
-        flags = OSTree.RepoPruneFlags.REFS_ONLY | (OSTree.RepoPruneFlags.NONE if really else OSTree.RepoPruneFlags.NO_PRUNE)
+        """Remove objects that no ref needs (`depth` commits of each ref's history are needed); return how
+        many go, and their bytes.
+        """
+        flags = OSTree.RepoPruneFlags.REFS_ONLY | (
+            OSTree.RepoPruneFlags.NONE if really else OSTree.RepoPruneFlags.NO_PRUNE
+        )
         with self.writing(), readable(f"{self.path} cannot be pruned"):
             _, _, count, size = self._repo.prune(flags, depth - 1, None)
         return int(count), int(size)
 
     # --- pull -----------------------------------------------------------------------------------------------------------
 
-    def pull(self, remote: Remote, commit: str, *, patience: Patience = PATIENT, progress: Callable[[str], None] = lambda _: None) -> None:
+    def pull(
+        self,
+        remote: Remote,
+        commit: str,
+        *,
+        patience: Patience = PATIENT,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Pull exactly one commit (no history) and verify its signature and the checksum of every object.
 
         What an interrupted pull left is used. Raises BuildError naming the object or the server.
@@ -216,7 +238,14 @@ class Repo:
                 self._check_whole(commit)
 
     def _pull_patiently(
-        self, name: str, remote: Remote, commit: str, patience: Patience, progress: Callable[[str], None], *, deltas: bool
+        self,
+        name: str,
+        remote: Remote,
+        commit: str,
+        patience: Patience,
+        progress: Callable[[str], None],
+        *,
+        deltas: bool,
     ) -> None:
         for attempt in range(1, patience.attempts + 1):
             try:
@@ -225,7 +254,10 @@ class Repo:
                 if attempt == patience.attempts:
                     raise self._diagnosed(error, remote, commit, patience) from error
                 pause = patience.pause * 2 ** (attempt - 1)
-                steplog.note(f"attempt {attempt} of {patience.attempts} failed: {error.message}; again in {pause:.0f} s")
+                steplog.note(
+                    f"attempt {attempt} of {patience.attempts} failed: {error.message}; again in"
+                    f" {pause:.0f} s"
+                )
                 time.sleep(pause)
             except BuildError as error:
                 raise self._diagnosed(error, remote, commit, patience) from error
@@ -234,7 +266,10 @@ class Repo:
 
     def _set_remote(self, name: str, remote: Remote) -> None:
         reached = {name: GLib.Variant("s", value) for name, value in remote.access.options().items()}
-        verified = {"gpg-verify": GLib.Variant("b", remote.verify), "gpg-verify-summary": GLib.Variant("b", False)}
+        verified = {
+            "gpg-verify": GLib.Variant("b", remote.verify),
+            "gpg-verify-summary": GLib.Variant("b", False),
+        }
         options = GLib.Variant("a{sv}", verified | reached)
         with readable(f"the remote {remote.url} cannot be configured"):
             # another handle may have written the configuration since this one read it
@@ -246,13 +281,22 @@ class Repo:
                 stream = Gio.File.new_for_path(str(key)).read(None)
                 _, imported = self._repo.remote_gpg_import(name, stream, None, None)
             except GLib.Error as error:
-                raise BuildError(f"the signing key {key} cannot be read: {error.message}", hint="check tree.gpg_keys") from error
+                raise BuildError(
+                    f"the signing key {key} cannot be read: {error.message}", hint="check tree.gpg_keys"
+                ) from error
             # none is imported of keys that are there already: two files may hold the same ones
             if not imported and not gpg.fingerprints(key):
                 raise BuildError(f"the file {key} holds no OpenPGP public key", hint="check tree.gpg_keys")
 
     def _pull_once(
-        self, name: str, remote: Remote, commit: str, patience: Patience, progress: Callable[[str], None], *, deltas: bool
+        self,
+        name: str,
+        remote: Remote,
+        commit: str,
+        patience: Patience,
+        progress: Callable[[str], None],
+        *,
+        deltas: bool,
     ) -> None:
         flags = OSTree.RepoPullFlags.MIRROR | OSTree.RepoPullFlags.UNTRUSTED
         if remote.commits_only:
@@ -274,15 +318,24 @@ class Repo:
                 self._repo.pull_with_options(name, options, watched, cancellable)
             except GLib.Error as error:
                 if stalled.is_set():
-                    slow = f"fewer than {patience.low_speed_bytes} bytes/s for {patience.low_speed_seconds:.0f} s"
+                    slow = (
+                        f"fewer than {patience.low_speed_bytes} bytes/s for"
+                        f" {patience.low_speed_seconds:.0f} s"
+                    )
                     raise TransferError(f"the server {remote.url} stalled: {slow}") from error
                 raise _pull_error(error, remote, commit) from error
 
     def _diagnosed(self, error: BuildError, remote: Remote, commit: str, patience: Patience) -> BuildError:
-        """Add the name of the object to blame: over HTTP libostree says what is wrong but not always with what."""
-        if not remote.url.startswith("http") or not re.search(r"HTTP 40\d|more input|[Nn]ot found", error.message):
+        """Add the name of the object to blame: over HTTP libostree says what is wrong but not always with
+        what.
+        """
+        if not remote.url.startswith("http") or not re.search(
+            r"HTTP 40\d|more input|[Nn]ot found", error.message
+        ):
             return error
-        found = ostree_server.find_damaged(remote.url, commit, patience, has_file=self._has_file, access=remote.access)
+        found = ostree_server.find_damaged(
+            remote.url, commit, patience, has_file=self._has_file, access=remote.access
+        )
         hint = "the object must be repaired on the server (ostree fsck)"
         return BuildError(f"object {found} ({error.message})", hint=hint) if found else error
 
@@ -298,13 +351,17 @@ class Repo:
             raise _signature_error(error, commit) from error
 
     def pull_local(self, source: "Repo", commit: str) -> None:
-        """Copy a commit, whole, with its signatures, from another repository of this machine; refs stay. Raises CommandError."""
+        """Copy a commit, whole, with its signatures, from another repository of this machine; refs stay.
+        Raises CommandError.
+        """
         # it makes an address of the path by itself (ot-builtin-pull-local.c), and libostree unquotes that
         quoted = files.url(source.path.absolute()).removeprefix(files.FILE_URL)
         command.run(["ostree", f"--repo={self.path}", "pull-local", quoted, commit])
 
     def fsck(self, commit: str) -> int:
-        """Read every object of a commit and check it against its name; return how many. Raises BuildError naming the bad one."""
+        """Read every object of a commit and check it against its name; return how many. Raises BuildError
+        naming the bad one.
+        """
         objects = self.objects(commit)
         for kind, checksum in objects:
             try:
@@ -325,18 +382,25 @@ class Repo:
         return sorted((int(kind), checksum) for checksum, kind in names)
 
     def _forget_damage(self, commit: str) -> bool:
-        """Return whether a commit passes for whole, but is not; it does not any more then: the next pull looks for all that it lacks.
+        """Return whether a commit passes for whole, but is not; it does not any more then: the next pull
+        looks for all that it lacks.
 
-        A commit that is being pulled (partial) may lack what it likes; what is there must be what its name says.
+        A commit that is being pulled (partial) may lack what it likes; what is there must be what its name
+        says.
         """
         if not self._repo.has_object(OSTree.ObjectType.COMMIT, commit, None)[1]:
             return False
         whole = self.has(commit)
-        damaged = [each for each in ostree_damage.damage(self._repo, commit) if whole or self.object_path(*each).exists()]
+        damaged = [
+            each
+            for each in ostree_damage.damage(self._repo, commit)
+            if whole or self.object_path(*each).exists()
+        ]
         if not damaged:
             return False
         steplog.note(
-            f"{len(damaged)} objects of {commit} are missing in {self.path}, or damaged, such as {_named(damaged[0])}: pulling again"
+            f"{len(damaged)} objects of {commit} are missing in {self.path}, or damaged, such as"
+            f" {_named(damaged[0])}: pulling again"
         )
         for each in damaged:
             self.object_path(*each).unlink(missing_ok=True)
@@ -346,7 +410,9 @@ class Repo:
         return True
 
     def _forget_damaged_metadata(self) -> bool:
-        """Remove every directory's object that is not what its name says, whatever it belongs to; return whether there was one."""
+        """Remove every directory's object that is not what its name says, whatever it belongs to; return
+        whether there was one.
+        """
         damaged = ostree_damage.damaged_metadata(self.path)
         for file in damaged:
             steplog.note(f"{file} is damaged: it is removed, and pulled again")
@@ -357,8 +423,11 @@ class Repo:
         damaged = ostree_damage.damage(self._repo, commit)
         if damaged:
             raise BuildError(
-                f"commit {commit} is not whole in {self.path}: object {_named(damaged[0])} is missing or damaged, also after another pull",
-                hint=f"check the file system; then remove {self.path} and run again: everything is pulled anew",
+                f"commit {commit} is not whole in {self.path}: object {_named(damaged[0])} is missing or"
+                " damaged, also after another pull",
+                hint=(
+                    f"check the file system; then remove {self.path} and run again: everything is pulled anew"
+                ),
             )
 
     def object_path(self, kind: int, checksum: str) -> Path:
@@ -408,7 +477,9 @@ class Repo:
         return root
 
     def has_atomic(self, commit: str) -> bool:
-        """Whether hosts of a commit have the `atomic` command: what changes their releases is then asked of it, too."""
+        """Whether hosts of a commit have the `atomic` command: what changes their releases is then asked of
+        it, too.
+        """
         return self.has_file(commit, ATOMIC)
 
     def _resolved(self, commit: str, path: str, *, follow: bool = True) -> ostree_paths.Resolved | None:
@@ -417,18 +488,26 @@ class Repo:
             return ostree_paths.resolve(root, path, follow=follow)
 
     def listing(self, commit: str, path: str) -> list[str]:
-        """Return the names in one directory of a commit, links followed, sorted; empty when there is no such directory."""
+        """Return the names in one directory of a commit, links followed, sorted; empty when there is no such
+        directory.
+        """
         found = self._resolved(commit, path)
         if found is None:
             return []
         with readable(f"the directory {path} of commit {commit} cannot be read from {self.path}"):
-            if found.file.query_file_type(Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None) != Gio.FileType.DIRECTORY:
+            if (
+                found.file.query_file_type(Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+                != Gio.FileType.DIRECTORY
+            ):
                 return []
-            children = found.file.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+            children = found.file.enumerate_children(
+                "standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None
+            )
             return sorted(info.get_name() for info in children)
 
     def read(self, commit: str, path: str, *, most: int = -1) -> bytes | None:
-        """Return a file's content (`most` bytes of it), links followed inside of the commit; None when it has no such regular file.
+        """Return a file's content (`most` bytes of it), links followed inside of the commit; None when it has
+        no such regular file.
 
         Raises BuildError when the file is damaged.
         """
@@ -443,7 +522,8 @@ class Repo:
         return entry is not None and entry.is_file
 
     def find(self, commit: str, path: str, *, follow: bool = True) -> Entry | None:
-        """Return what a path of a commit leads to, under its path without links; None when it leads to nothing.
+        """Return what a path of a commit leads to, under its path without links; None when it leads to
+        nothing.
 
         Without `follow` that may be a link itself (lstat(2)).
         """
@@ -454,10 +534,15 @@ class Repo:
             return _entry(found.path, found.file)
 
     def entry(self, commit: str, path: str) -> Entry:
-        """Return what a commit has at a path, which may be a link itself. Raises BuildError when that is nothing."""
+        """Return what a commit has at a path, which may be a link itself. Raises BuildError when that is
+        nothing.
+        """
         found = self.find(commit, path, follow=False)
         if found is None:
-            raise BuildError(f"commit {commit} has no {path}", hint=f"`ostree --repo={self.path} ls -R {commit}` lists what it has")
+            raise BuildError(
+                f"commit {commit} has no {path}",
+                hint=f"`ostree --repo={self.path} ls -R {commit}` lists what it has",
+            )
         return found
 
     def walk(self, commit: str) -> Iterator[Entry]:
@@ -471,15 +556,21 @@ class Repo:
                 entry = _entry(path, file)
                 yield entry
                 if entry.is_directory:
-                    children = file.enumerate_children("standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+                    children = file.enumerate_children(
+                        "standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None
+                    )
                     names = sorted((info.get_name() for info in children), reverse=True)
                     todo += [(path / name, file.get_child(name)) for name in names]
 
     def open_file(self, checksum: str) -> tuple["ObjectStream", dict[str, bytes]]:
-        """Return a file object's content, uncompressed and checked against nothing (fsck did), and its extended attributes."""
+        """Return a file object's content, uncompressed and checked against nothing (fsck did), and its
+        extended attributes.
+        """
         with readable(f"object {checksum}.file in {self.path} cannot be read"):
             _, stream, _, xattrs = self._repo.load_file(checksum, None)
-        return ObjectStream(stream), {bytes(name).rstrip(b"\0").decode(): bytes(value) for name, value in xattrs.unpack()}
+        return ObjectStream(stream), {
+            bytes(name).rstrip(b"\0").decode(): bytes(value) for name, value in xattrs.unpack()
+        }
 
     def metadata_object(self, kind: int, checksum: str) -> bytes:
         """Return a commit, dirtree or dirmeta object, serialised as it lies in every kind of repository."""
@@ -519,9 +610,11 @@ class Repo:
         return Staged(staged.mtree, root.tree_get_contents_checksum())
 
     def without(self, staged: "Staged", paths: Iterable[str], replaced: Mapping[str, bytes]) -> "Staged":
-        """Return a staged tree less some files, with others' content replaced; `staged` itself stays as it is. Raises BuildError.
+        """Return a staged tree less some files, with others' content replaced; `staged` itself stays as it
+        is. Raises BuildError.
 
-        Paths are relative to the root of the tree; directories and what is not there are passed over. Nothing that stays is written again.
+        Paths are relative to the root of the tree; directories and what is not there are passed over. Nothing
+        that stays is written again.
         """
         with readable(f"no part of a tree can be taken in {self.path}"), self.transaction():
             _, root = self._repo.write_mtree(staged.mtree, None)
@@ -540,7 +633,9 @@ class Repo:
         return Staged(tree, root.tree_get_contents_checksum())
 
     def staged_names(self, staged: "Staged", directory: str) -> list[str]:
-        """Return the names of files and links in one directory of a staged tree, sorted; empty when there is no such directory."""
+        """Return the names of files and links in one directory of a staged tree, sorted; empty when there is
+        no such directory.
+        """
         there = _directory_of(staged.mtree, f"{directory}/.")
         return sorted(there.get_files()) if there is not None else []
 
@@ -551,7 +646,9 @@ class Repo:
         return self.open_file(checksum)[0].readall() if checksum is not None else None
 
     def _add(self, mtree: Any, overlays: Sequence[Path]) -> Any:
-        modifier = OSTree.RepoCommitModifier.new(OSTree.RepoCommitModifierFlags.CANONICAL_PERMISSIONS, None, None)
+        modifier = OSTree.RepoCommitModifier.new(
+            OSTree.RepoCommitModifierFlags.CANONICAL_PERMISSIONS, None, None
+        )
         for overlay in overlays:
             self._repo.write_directory_to_mtree(Gio.File.new_for_path(str(overlay)), mtree, modifier, None)
         _, root = self._repo.write_mtree(mtree, None)
@@ -564,12 +661,23 @@ class Repo:
         found: str = root.tree_get_contents_checksum()
         return found
 
-    def commit(self, staged: "Staged", ref: str, *, parent: str | None, metadata: Mapping[str, str], subject: str, timestamp: int) -> str:
+    def commit(
+        self,
+        staged: "Staged",
+        ref: str,
+        *,
+        parent: str | None,
+        metadata: Mapping[str, str],
+        subject: str,
+        timestamp: int,
+    ) -> str:
         """Commit a staged tree to a ref and return the new commit."""
         values = GLib.Variant("a{sv}", {key: GLib.Variant("s", value) for key, value in metadata.items()})
         with readable(f"cannot commit into {self.path}"), self.transaction():
             _, root = self._repo.write_mtree(staged.mtree, None)
-            _, commit = self._repo.write_commit_with_time(parent, subject, None, values, root, timestamp, None)
+            _, commit = self._repo.write_commit_with_time(
+                parent, subject, None, values, root, timestamp, None
+            )
             self._repo.transaction_set_ref(None, ref, commit)
         found: str = commit
         return found
@@ -577,7 +685,8 @@ class Repo:
     def sign(self, commit: str, key_id: str, homedir: Path) -> bool:
         """Sign a commit with a GPG key, unless it is signed by it; return whether it was signed now.
 
-        libostree's own check needs the key in the user's keyring, and else adds one more signature each time (measured with 2022.7).
+        libostree's own check needs the key in the user's keyring, and else adds one more signature each time
+        (measured with 2022.7).
         """
         detached = self.detached_metadata(commit)
         file = self.path / "objects" / commit[:2] / f"{commit[2:]}.commit"
@@ -588,7 +697,9 @@ class Repo:
                 self._repo.sign_commit(commit, key_id, str(homedir), None)
         except GLib.Error as error:
             if not error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.EXISTS):
-                raise BuildError(f"commit {commit} cannot be signed with key {key_id}: {error.message}") from error
+                raise BuildError(
+                    f"commit {commit} cannot be signed with key {key_id}: {error.message}"
+                ) from error
             return False
         return True
 
@@ -672,7 +783,8 @@ def _following(
 ) -> Iterator[tuple[Any, threading.Event]]:
     """Report a pull's progress once a second and cancel it when a network transfer stalls.
 
-    The pull reports through its own main context, in the thread that pulls; a second thread watches the clock.
+    The pull reports through its own main context, in the thread that pulls; a second thread watches the
+    clock.
     """
     stalled, done = threading.Event(), threading.Event()
     seen = _Seen()
@@ -681,7 +793,8 @@ def _following(
         seen.transferred = watched.get_uint64("bytes-transferred")
         metadata = watched.get_uint("metadata-fetched")
         seen.text = (
-            f"{watched.get_uint('fetched')}/{watched.get_uint('requested')} objects ({metadata} metadata), {seen.transferred / 1e6:.1f} MB"
+            f"{watched.get_uint('fetched')}/{watched.get_uint('requested')} objects ({metadata} metadata),"
+            f" {seen.transferred / 1e6:.1f} MB"
         )
 
     def watch() -> None:
@@ -721,13 +834,20 @@ def _as_libostree_reads(url: str) -> str:
 
 
 def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
-    """Say what a failed pull means: the network (try again), a signature, a damaged object, or a commit that is not there."""
+    """Say what a failed pull means: the network (try again), a signature, a damaged object, or a commit that
+    is not there.
+    """
     text = error.message
     if "GPG" in text or "signature" in text.lower():
         return _signature_error(error, commit)
-    if "orrupt" in text or "hecksum" in text or error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_DATA):
+    if (
+        "orrupt" in text
+        or "hecksum" in text
+        or error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_DATA)
+    ):
         return BuildError(
-            f"damaged content from {remote.url}: {text}", hint="the object named above must be repaired on the server (ostree fsck)"
+            f"damaged content from {remote.url}: {text}",
+            hint="the object named above must be repaired on the server (ostree fsck)",
         )
     network = (
         Gio.IOErrorEnum.TIMED_OUT,
@@ -739,7 +859,9 @@ def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
         Gio.IOErrorEnum.CONNECTION_CLOSED,
         Gio.IOErrorEnum.BUSY,
     )
-    if any(error.matches(Gio.io_error_quark(), code) for code in network) or re.search(r"HTTP 5\d\d|While fetching .*\[\d+\]", text):
+    if any(error.matches(Gio.io_error_quark(), code) for code in network) or re.search(
+        r"HTTP 5\d\d|While fetching .*\[\d+\]", text
+    ):
         advice = remote.access.blame(remote.url, text) or "check the network and tree.url"
         return TransferError(f"cannot fetch from {remote.url}: {text}", hint=advice)
     return BuildError(
@@ -751,11 +873,15 @@ def _pull_error(error: Any, remote: Remote, commit: str) -> BuildError:
 def _signature_error(error: Any, commit: str) -> BuildError:
     return BuildError(
         f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
-        hint="sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go without",
+        hint=(
+            "sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go"
+            " without"
+        ),
     )
 
 
-# ostree-core.h, OSTREE_SUMMARY_GVARIANT_STRING: refs with size, checksum and metadata of their commits; then what there is besides
+# ostree-core.h, OSTREE_SUMMARY_GVARIANT_STRING: refs with size, checksum and metadata of their commits; then
+# what there is besides
 SUMMARY = "(a(s(taya{sv}))a{sv})"
 # OSTree's repo-summary: when it was written is no news
 WRITTEN = "ostree.summary.last-modified"
@@ -763,7 +889,9 @@ WRITTEN = "ostree.summary.last-modified"
 
 def _said_by(summary: Path) -> tuple[str, str]:
     """Return what a summary says, but for when."""
-    content = GLib.Variant.new_from_bytes(GLib.VariantType(SUMMARY), GLib.Bytes.new(summary.read_bytes()), False)
+    content = GLib.Variant.new_from_bytes(
+        GLib.VariantType(SUMMARY), GLib.Bytes.new(summary.read_bytes()), False
+    )
     besides = content.get_child_value(1)
     entries = [besides.get_child_value(number) for number in range(besides.n_children())]
     return content.get_child_value(0).print_(True), " ".join(
@@ -785,15 +913,21 @@ def _is_signed(file: Path, detached: Sequence[bytes], key: str, homedir: Path | 
 
 
 def signatures(detached: bytes) -> list[bytes]:
-    """Return the OpenPGP signatures in a commit's detached metadata (ostree-core.h: `ostree.gpgsigs`, aay in a{sv})."""
+    """Return the OpenPGP signatures in a commit's detached metadata (ostree-core.h: `ostree.gpgsigs`, aay in
+    a{sv}).
+    """
     variant = GLib.Variant.new_from_bytes(GLib.VariantType("a{sv}"), GLib.Bytes.new(detached), False)
-    found = variant.lookup_value("ostree.gpgsigs", GLib.VariantType("aay")) if variant.is_normal_form() else None
+    found = (
+        variant.lookup_value("ostree.gpgsigs", GLib.VariantType("aay")) if variant.is_normal_form() else None
+    )
     return [bytes(each) for each in found.unpack()] if found is not None else []
 
 
 def commit_version(commit: bytes) -> str:
     """Return the version in a serialised commit object; empty when it is none, or has none."""
-    variant = GLib.Variant.new_from_bytes(GLib.VariantType("(a{sv}aya(say)sstayay)"), GLib.Bytes.new(commit), False)
+    variant = GLib.Variant.new_from_bytes(
+        GLib.VariantType("(a{sv}aya(say)sstayay)"), GLib.Bytes.new(commit), False
+    )
     if not variant.is_normal_form():
         return ""
     found = variant.get_child_value(0).lookup_value("version", GLib.VariantType("s"))

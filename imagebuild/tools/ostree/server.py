@@ -25,7 +25,8 @@ COMMIT = 4
 OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
 SUMMARY = "(a(s(taya{sv}))a{sv})"
-# HTTP: object stores say 403 for what is not there, unless its reader may list them; libostree takes all three for "not found"
+# HTTP: object stores say 403 for what is not there, unless its reader may list them; libostree takes all
+# three for "not found"
 # (ostree-fetcher-util.c, 2022.7: _ostree_fetcher_http_status_code_to_io_error)
 NOT_THERE = (403, 404, 410)
 NOT_ALLOWED = (401, 403)
@@ -39,7 +40,9 @@ DIAGNOSIS_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How hard to try: attempts in all, seconds before the second (doubled each time), and the slowest transfer that is waited for."""
+    """How hard to try: attempts in all, seconds before the second (doubled each time), and the slowest
+    transfer that is waited for.
+    """
 
     attempts: int = 4
     pause: float = 1.0
@@ -55,17 +58,27 @@ class TransferError(BuildError):
 
 
 def resolve(
-    url: str, ref: str, *, patience: Patience = PATIENT, access: Access = DIRECT, say: Callable[[str], None] = lambda _: None
+    url: str,
+    ref: str,
+    *,
+    patience: Patience = PATIENT,
+    access: Access = DIRECT,
+    say: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Return the commit a ref points at now, in the repository at an http(s):// or file:// URL.
 
-    libostree takes the summary's word where there is a summary, and asks for `refs/heads/REF` only where there is none
-    (ostree-repo-pull.c, 2022.7: lookup_commit_checksum_and_collection_from_summary, fetch_ref_contents): so do we, but in a repository of
-    this machine, where a compose moves the ref and writes the summary later. `say` is told when the two disagree. Raises BuildError:
-    unreachable (after all attempts), not allowed, no repository, or an unknown ref with the nearest names there are.
+    libostree takes the summary's word where there is a summary, and asks for `refs/heads/REF` only where
+    there is none (ostree-repo-pull.c, 2022.7: lookup_commit_checksum_and_collection_from_summary,
+    fetch_ref_contents): so do we, but in a repository of this machine, where a compose moves the ref and
+    writes the summary later. `say` is told when the two disagree. Raises BuildError: unreachable (after all
+    attempts), not allowed, no repository, or an unknown ref with the nearest names there are.
     """
-    if not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*", ref) or ".." in ref.split("/"):
-        raise UsageError(f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'")
+    if not re.fullmatch(
+        r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*", ref
+    ) or ".." in ref.split("/"):
+        raise UsageError(
+            f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'"
+        )
     told = _summary(url, patience, access)
     data = _get(f"{url.rstrip('/')}/refs/heads/{ref}", patience, access).content
     text = data.decode("ascii", "replace").strip() if data is not None else ""
@@ -76,7 +89,8 @@ def resolve(
         if data is None or told is not None:
             raise _unknown_ref(url, ref, told, patience, access)
         raise BuildError(
-            f"{url}: refs/heads/{ref} does not hold a checksum but {text[:80]!r}", hint="is tree.url the root of an OSTree repository?"
+            f"{url}: refs/heads/{ref} does not hold a checksum but {text[:80]!r}",
+            hint="is tree.url the root of an OSTree repository?",
         )
     taken = text if url.startswith(files.FILE_URL) else commit or text
     if told is not None and commit != text:
@@ -87,12 +101,21 @@ def resolve(
 def _disagreement(url: str, ref: str, told: str, head: str, taken: str) -> str:
     mend = "`ostree summary --update` mends it there"
     if not told:
-        return f"{url}: {ref} is {head} in refs/heads, which is taken, but the summary does not name it: hosts would not find it; {mend}"
-    why = "as hosts would take it" if taken == told else "as it was composed here, but hosts would take the summary's"
+        return (
+            f"{url}: {ref} is {head} in refs/heads, which is taken, but the summary does not name it: hosts"
+            f" would not find it; {mend}"
+        )
+    why = (
+        "as hosts would take it"
+        if taken == told
+        else "as it was composed here, but hosts would take the summary's"
+    )
     return f"{url}: {ref} is {told} in the summary, and {head} in refs/heads: {taken} is taken, {why}; {mend}"
 
 
-def _unknown_ref(url: str, ref: str, told: Mapping[str, str] | None, patience: Patience, access: Access) -> BuildError:
+def _unknown_ref(
+    url: str, ref: str, told: Mapping[str, str] | None, patience: Patience, access: Access
+) -> BuildError:
     known = sorted({*(told or {}), *_local_refs(url)} - {ref})
     near = difflib.get_close_matches(ref, known, n=3, cutoff=0.5)
     config = _get(f"{url.rstrip('/')}/config", patience, access)
@@ -100,20 +123,34 @@ def _unknown_ref(url: str, ref: str, told: Mapping[str, str] | None, patience: P
         if config.status in NOT_ALLOWED:
             advice = access.blame_client() if url.startswith("https:") else "may this machine read it?"
             return BuildError(
-                f"there is no OSTree repository at {url}, or it may not be read: HTTP {config.status}", hint=f"check tree.url; {advice}"
+                f"there is no OSTree repository at {url}, or it may not be read: HTTP {config.status}",
+                hint=f"check tree.url; {advice}",
             )
-        return BuildError(f"there is no OSTree repository at {url}", hint="check tree.url; a repository has a file `config` at its root")
-    hint = f"near names there: {', '.join(near)}" if near else f"it has {len(known)} refs" + (f", such as {known[0]}" if known else "")
+        return BuildError(
+            f"there is no OSTree repository at {url}",
+            hint="check tree.url; a repository has a file `config` at its root",
+        )
+    hint = (
+        f"near names there: {', '.join(near)}"
+        if near
+        else f"it has {len(known)} refs" + (f", such as {known[0]}" if known else "")
+    )
     return UsageError(f"no ref {ref} in {url}", hint=hint)
 
 
 def _local_refs(url: str) -> set[str]:
     heads = files.path_of(url) / "refs" / "heads"
-    return {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()} if url.startswith(files.FILE_URL) else set()
+    return (
+        {str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file()}
+        if url.startswith(files.FILE_URL)
+        else set()
+    )
 
 
 def _summary(url: str, patience: Patience, access: Access) -> dict[str, str] | None:
-    """Return the refs that a repository's summary names, and their commits; None when it has no summary. Raises BuildError for a broken one."""
+    """Return the refs that a repository's summary names, and their commits; None when it has no summary.
+    Raises BuildError for a broken one.
+    """
     data = _get(f"{url.rstrip('/')}/summary", patience, access).content
     if data is None:
         return None
@@ -121,9 +158,16 @@ def _summary(url: str, patience: Patience, access: Access) -> dict[str, str] | N
     if not summary.is_normal_form():
         raise BuildError(
             f"{url}/summary is no summary of an OSTree repository: libostree refuses it",
-            hint="check tree.url; `ostree summary --update` writes it anew; a server must answer 404 for a file that it does not have",
+            hint=(
+                "check tree.url; `ostree summary --update` writes it anew; a server must answer 404 for a"
+                " file that it does not have"
+            ),
         )
-    return {ref: commit for ref, (_, checksum, _) in summary.unpack()[0] if CHECKSUM.fullmatch(commit := bytes(checksum).hex())}
+    return {
+        ref: commit
+        for ref, (_, checksum, _) in summary.unpack()[0]
+        if CHECKSUM.fullmatch(commit := bytes(checksum).hex())
+    }
 
 
 @dataclass(frozen=True)
@@ -135,7 +179,9 @@ class _Answer:
 
 
 def _get(url: str, patience: Patience, access: Access) -> _Answer:
-    """Return what lies at a URL. Raises TransferError after all attempts, BuildError when others would not help."""
+    """Return what lies at a URL. Raises TransferError after all attempts, BuildError when others would not
+    help.
+    """
     if url.startswith(files.FILE_URL):
         file = files.path_of(url)
         return _Answer(file.read_bytes() if file.is_file() else None)
@@ -155,13 +201,18 @@ def _get(url: str, patience: Patience, access: Access) -> _Answer:
                 raise BuildError(f"cannot reach {url}: {problem}", hint=advice) from error
         if attempt < patience.attempts:
             time.sleep(patience.pause * 2 ** (attempt - 1))
-    raise TransferError(f"cannot reach {url}: {problem}", hint=access.blame(url, problem) or "check the network and tree.url")
+    raise TransferError(
+        f"cannot reach {url}: {problem}", hint=access.blame(url, problem) or "check the network and tree.url"
+    )
 
 
 def _check_refusal(url: str, status: int, access: Access) -> None:
     """Raise BuildError when a server (or a proxy) says that it will not, however often it is asked."""
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        raise BuildError(f"the proxy does not let {url} through: HTTP {status}", hint="check tree.proxy, or http_proxy in the environment")
+        raise BuildError(
+            f"the proxy does not let {url} through: HTTP {status}",
+            hint="check tree.proxy, or http_proxy in the environment",
+        )
     if 400 <= status < 500 and status not in TRY_AGAIN:
         advice = access.blame_client() if url.startswith("https:") else "may this machine read it?"
         raise BuildError(f"the server refuses {url}: HTTP {status}", hint=f"check tree.url; {advice}")
@@ -172,15 +223,25 @@ def _content(url: str, answer: requests.Response) -> bytes:
     for block in answer.iter_content(1 << 20):
         content += block
         if len(content) > LARGEST:
-            raise BuildError(f"{url} is larger than {LARGEST} bytes: it is not of an OSTree repository", hint="check tree.url")
+            raise BuildError(
+                f"{url} is larger than {LARGEST} bytes: it is not of an OSTree repository",
+                hint="check tree.url",
+            )
     return content
 
 
-def commit_object(url: str, commit: str, *, patience: Patience = PATIENT, access: Access = DIRECT) -> bytes | None:
-    """Return the commit object of the repository at a URL, serialised; None when it is not there. Raises BuildError when it is damaged."""
+def commit_object(
+    url: str, commit: str, *, patience: Patience = PATIENT, access: Access = DIRECT
+) -> bytes | None:
+    """Return the commit object of the repository at a URL, serialised; None when it is not there. Raises
+    BuildError when it is damaged.
+    """
     data = _get(_object(url, commit, "commit"), patience, access).content
     if data is not None and hashlib.sha256(data).hexdigest() != commit:
-        raise BuildError(f"the commit object {commit} of {url} is damaged", hint="it must be repaired on the server (ostree fsck)")
+        raise BuildError(
+            f"the commit object {commit} of {url} is damaged",
+            hint="it must be repaired on the server (ostree fsck)",
+        )
     return data
 
 
@@ -188,8 +249,11 @@ def _object(url: str, checksum: str, suffix: str) -> str:
     return f"{url.rstrip('/')}/objects/{checksum[:2]}/{checksum[2:]}.{suffix}"
 
 
-def find_damaged(url: str, commit: str, patience: Patience, *, has_file: Callable[[str], bool], access: Access = DIRECT) -> str:
-    """Return which object of a commit is missing or cut short on a server, as a phrase; empty when none is found in time.
+def find_damaged(
+    url: str, commit: str, patience: Patience, *, has_file: Callable[[str], bool], access: Access = DIRECT
+) -> str:
+    """Return which object of a commit is missing or cut short on a server, as a phrase; empty when none is
+    found in time.
 
     Files that `has_file` knows are not looked at again.
     """
@@ -209,18 +273,26 @@ def find_damaged(url: str, commit: str, patience: Patience, *, has_file: Callabl
 
 
 def _children(kind: int, content: bytes) -> list[tuple[int, str]]:
-    """Return what a commit or a dirtree object names (ostree-core.h, OSTREE_COMMIT_GVARIANT_FORMAT, OSTREE_TREE_GVARIANT_FORMAT)."""
+    """Return what a commit or a dirtree object names (ostree-core.h, OSTREE_COMMIT_GVARIANT_FORMAT,
+    OSTREE_TREE_GVARIANT_FORMAT).
+    """
     if kind not in FORMATS or not content:
         return []
-    found = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[kind]), GLib.Bytes.new(content), False).unpack()
+    found = GLib.Variant.new_from_bytes(
+        GLib.VariantType.new(FORMATS[kind]), GLib.Bytes.new(content), False
+    ).unpack()
     if kind == 4:
         return [(2, bytes(found[6]).hex()), (3, bytes(found[7]).hex())]
     files = [(1, bytes(checksum).hex()) for _, checksum in found[0]]
-    return files + [pair for _, tree, meta in found[1] for pair in ((2, bytes(tree).hex()), (3, bytes(meta).hex()))]
+    return files + [
+        pair for _, tree, meta in found[1] for pair in ((2, bytes(tree).hex()), (3, bytes(meta).hex()))
+    ]
 
 
 def _examine(url: str, kind: int, patience: Patience, access: Access) -> tuple[bytes, str]:
-    """Return an object of a server and what is wrong with it; nothing when it seems whole (its checksum is libostree's business)."""
+    """Return an object of a server and what is wrong with it; nothing when it seems whole (its checksum is
+    libostree's business).
+    """
     try:
         with access.get(url, seconds=patience.low_speed_seconds) as answer:
             content = answer.content
@@ -230,7 +302,8 @@ def _examine(url: str, kind: int, patience: Patience, access: Access) -> tuple[b
         return b"", f"not there (HTTP {answer.status_code})"
     if kind != 1:
         return content, ""
-    # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header, raw deflate
+    # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header,
+    # raw deflate
     inflater = zlib.decompressobj(-15)
     try:
         inflater.decompress(content[8 + int.from_bytes(content[:4], "big") :])

@@ -1,4 +1,5 @@
-"""Commits that come before or after another one, made only for tests: the same tree with one changed file in /usr, and another initramfs.
+"""Commits that come before or after another one, made only for tests: the same tree with one changed file in
+/usr, and another initramfs.
 
 They lie in a small repository of their own whose parent repository has everything else, so nothing is copied.
 """
@@ -22,8 +23,10 @@ from imagebuild.tools.ostree.repository import Entry, Repo, readable
 CHANGED = "/usr/lib/os-release"
 # digests and sizes of the whole tree, which is another one now
 STALE = ("ostree.composefs", "ostree.sizes")
-# where libostree looks for kernels: in MODULES the first name of an initramfs, and in the first of CHECKSUMMED that there is, whose
-# names end with what tells one kernel and initramfs from another. Before 2017.11 only the latter; since then the former, if it has an
+# where libostree looks for kernels: in MODULES the first name of an initramfs, and in the first of
+# CHECKSUMMED that there is, whose
+# names end with what tells one kernel and initramfs from another. Before 2017.11 only the latter; since then
+# the former, if it has an
 # initramfs (libostree 2016.15 and 2022.7, ostree-sysroot-deploy.c, get_kernel_from_tree)
 MODULES, INITRAMFS = "/usr/lib/modules", ("initramfs.img", "initramfs")
 CHECKSUMMED = ("/usr/lib/ostree-boot", "/boot")
@@ -32,7 +35,9 @@ DRACUT = "/usr/lib/dracut"
 
 
 def beside(path: Path, parent: Path) -> Repo:
-    """Make a repository at `path` that finds in the repository `parent` what it does not have itself (ostree.repo-config(5), parent)."""
+    """Make a repository at `path` that finds in the repository `parent` what it does not have itself
+    (ostree.repo-config(5), parent).
+    """
     made = Repo.ensure(path)
     config = made.handle.copy_config()
     config.set_string("core", "parent", str(parent.absolute()))
@@ -41,13 +46,24 @@ def beside(path: Path, parent: Path) -> Repo:
     return Repo(path)
 
 
-def relative(repo: Repo, commit: str, *, version: str, parent: str | None, timestamp: int, mark: str = "", ref: str = "") -> tuple[str, bool]:
-    """Return a new, unsigned commit: `commit` with a line more in its os-release, under another version; and whether it has the mark.
+def relative(
+    repo: Repo,
+    commit: str,
+    *,
+    version: str,
+    parent: str | None,
+    timestamp: int,
+    mark: str = "",
+    ref: str = "",
+) -> tuple[str, bool]:
+    """Return a new, unsigned commit: `commit` with a line more in its os-release, under another version; and
+    whether it has the mark.
 
-    With a `mark` (a word) it has an initramfs of its own, which leaves it on the running host (`initramfs.marked`), so that a host that
-    is upgraded has another kernel to write and to boot; without dracut in the tree nobody knows how, and it is left as it is.
-    All other metadata is kept, but for digests of the tree: rpm-ostree reads package lists from there. What is bound to refs
-    is bound to `ref` (empty: nothing more), under which the test serves it. Raises BuildError.
+    With a `mark` (a word) it has an initramfs of its own, which leaves it on the running host
+    (`initramfs.marked`), so that a host that is upgraded has another kernel to write and to boot; without
+    dracut in the tree nobody knows how, and it is left as it is. All other metadata is kept, but for digests
+    of the tree: rpm-ostree reads package lists from there. What is bound to refs is bound to `ref` (empty:
+    nothing more), under which the test serves it. Raises BuildError.
     """
     handle = repo.handle
     with readable(f"no relative of {commit} can be made in {repo.path}"), repo.transaction():
@@ -58,13 +74,20 @@ def relative(repo: Repo, commit: str, *, version: str, parent: str | None, times
         _directory(tree, release.path.parent).replace_file(release.path.name, _written(repo, release, text))
         has_mark = bool(mark) and _mark(repo, commit, tree, mark)
         _, root = handle.write_mtree(tree, None)
-        metadata = _with(old.get_child_value(0), {"version": GLib.Variant("s", version)} | _bound_to(old.get_child_value(0), ref))
-        _, made = handle.write_commit_with_time(parent, f"for a test: {version}", None, metadata, root, timestamp, None)
+        metadata = _with(
+            old.get_child_value(0),
+            {"version": GLib.Variant("s", version)} | _bound_to(old.get_child_value(0), ref),
+        )
+        _, made = handle.write_commit_with_time(
+            parent, f"for a test: {version}", None, metadata, root, timestamp, None
+        )
     return str(made), has_mark
 
 
 def _mark(repo: Repo, commit: str, tree: Any, mark: str) -> bool:
-    """Give a tree an initramfs with a mark, in each layout of it that the tree has; return whether it has any."""
+    """Give a tree an initramfs with a mark, in each layout of it that the tree has; return whether it has
+    any.
+    """
     if not repo.listing(commit, DRACUT):
         return False
     found = False
@@ -74,17 +97,27 @@ def _mark(repo: Repo, commit: str, tree: Any, mark: str) -> bool:
         name = next((each for each in INITRAMFS if each in names), None)
         if name is not None and "vmlinuz" in names:
             entry = _regular(repo, commit, f"{place}/{name}")
-            _directory(tree, entry.path.parent).replace_file(entry.path.name, _written(repo, entry, _marked(repo, entry, mark)))
+            _directory(tree, entry.path.parent).replace_file(
+                entry.path.name, _written(repo, entry, _marked(repo, entry, mark))
+            )
             found = True
     return _mark_checksummed(repo, commit, tree, mark) or found
 
 
 def _mark_checksummed(repo: Repo, commit: str, tree: Any, mark: str) -> bool:
-    """The same where kernel and initramfs have the checksum of both at the end of their names: another initramfs changes all names."""
-    place = next((each for each in CHECKSUMMED if any(map(KERNEL_FILE.fullmatch, repo.listing(commit, each)))), None)
+    """The same where kernel and initramfs have the checksum of both at the end of their names: another
+    initramfs changes all names.
+    """
+    place = next(
+        (each for each in CHECKSUMMED if any(map(KERNEL_FILE.fullmatch, repo.listing(commit, each)))), None
+    )
     if place is None:
         return False
-    old = {match[2]: match for match in map(KERNEL_FILE.fullmatch, repo.listing(commit, place)) if match is not None}
+    old = {
+        match[2]: match
+        for match in map(KERNEL_FILE.fullmatch, repo.listing(commit, place))
+        if match is not None
+    }
     if not {"vmlinuz", "initramfs"} <= old.keys():
         return False
     entries = {kind: _regular(repo, commit, f"{place}/{match[0]}") for kind, match in old.items()}
@@ -94,7 +127,10 @@ def _mark_checksummed(repo: Repo, commit: str, tree: Any, mark: str) -> bool:
     directory = _directory(tree, PurePosixPath(place))
     for kind, match in old.items():
         directory.remove(match[0], False)
-        directory.replace_file(match[1] + checksum, _written(repo, entries[kind], changed) if kind == "initramfs" else entries[kind].checksum)
+        directory.replace_file(
+            match[1] + checksum,
+            _written(repo, entries[kind], changed) if kind == "initramfs" else entries[kind].checksum,
+        )
     return True
 
 
@@ -109,7 +145,9 @@ def _directory(tree: Any, path: PurePosixPath) -> Any:
 
 
 def _regular(repo: Repo, commit: str, path: str) -> Entry:
-    """Follow symbolic links to a regular file of a commit (os-release is a link in many trees). Raises BuildError."""
+    """Follow symbolic links to a regular file of a commit (os-release is a link in many trees). Raises
+    BuildError.
+    """
     found = repo.find(commit, path)
     if found is None or not found.is_file:
         raise BuildError(f"commit {commit} has no file {path}, nor a link that leads to one")
@@ -121,7 +159,9 @@ def _content(repo: Repo, entry: Entry) -> bytes:
 
 
 def _written(repo: Repo, entry: Entry, data: bytes) -> str:
-    """Write a changed file, with owner, mode and extended attributes (SELinux' label) of the old one; return its checksum."""
+    """Write a changed file, with owner, mode and extended attributes (SELinux' label) of the old one; return
+    its checksum.
+    """
     _, _, _, xattrs = repo.handle.load_file(entry.checksum, None)
     found: str = repo.handle.write_regfile_inline(None, entry.uid, entry.gid, entry.mode, xattrs, data, None)
     return found

@@ -1,7 +1,9 @@
-"""One writer at a time for each OSTree repository, between threads and between processes, with a main context of its own.
+"""One writer at a time for each OSTree repository, between threads and between processes, with a main context
+of its own.
 
-libostree's own lock is shared by all who write: it keeps them from `prune`, not from each other (ostree-repo.c, ostree_repo_lock_push).
-Two who set the same remote, or write the configuration that each has read earlier, undo each other's work.
+libostree's own lock is shared by all who write: it keeps them from `prune`, not from each other
+(ostree-repo.c, ostree_repo_lock_push). Two who set the same remote, or write the configuration that each has
+read earlier, undo each other's work.
 """
 
 import contextlib
@@ -33,7 +35,8 @@ _held = _Held()
 
 @contextlib.contextmanager
 def writing(repository: Path) -> Iterator[None]:
-    """Be the only writer of a repository until the block ends (flock(2): it ends with its process, too); wait for another one.
+    """Be the only writer of a repository until the block ends (flock(2): it ends with its process, too); wait
+    for another one.
 
     Whoever is it already just goes on. Raises BuildError when the directory cannot be written to.
     """
@@ -56,7 +59,8 @@ def _opened(place: Path) -> IO[str]:
         return (place / LOCK).open("a")
     except OSError as error:
         raise BuildError(
-            f"the OSTree repository {place} cannot be written to: {error.strerror}", hint="check its owner and its file system"
+            f"the OSTree repository {place} cannot be written to: {error.strerror}",
+            hint="check its owner and its file system",
         ) from error
 
 
@@ -78,8 +82,9 @@ def _wait(stream: IO[str], place: Path) -> None:
 def own_main_context() -> Iterator[None]:
     """Have what libostree calls back in this thread called in no other one.
 
-    A pull iterates the thread's default main context, which is the whole process's unless the thread has pushed another
-    (documentation of ostree_repo_pull): of two at once each runs what belongs to the other, and the process dies.
+    A pull iterates the thread's default main context, which is the whole process's unless the thread has
+    pushed another (documentation of ostree_repo_pull): of two at once each runs what belongs to the other,
+    and the process dies.
     """
     context = GLib.MainContext.new()
     context.push_thread_default()

@@ -1,4 +1,6 @@
-"""The live initramfs: an archive that cpio reads, the same bytes each time, with the modules that are needed and all they need."""
+"""The live initramfs: an archive that cpio reads, the same bytes each time, with the modules that are needed
+and all they need.
+"""
 
 import gzip
 import lzma
@@ -26,12 +28,15 @@ def tree() -> dict[str, bytes]:
     zst = subprocess.run(["zstd", "-q", "-c"], input=b"common", capture_output=True, check=True).stdout
     place = f"usr/lib/modules/{KERNEL}"
     return {
-        f"{place}/modules.dep": DEP.encode(), f"{place}/modules.alias": ALIAS.encode(),
-        f"{place}/kernel/fs/isofs/isofs.ko": b"isofs", f"{place}/kernel/lib/cdrom.ko": b"cdrom",
+        f"{place}/modules.dep": DEP.encode(),
+        f"{place}/modules.alias": ALIAS.encode(),
+        f"{place}/kernel/fs/isofs/isofs.ko": b"isofs",
+        f"{place}/kernel/lib/cdrom.ko": b"cdrom",
         f"{place}/kernel/drivers/usb/storage/usb-storage.ko.xz": lzma.compress(b"storage"),
-        f"{place}/kernel/drivers/usb/usbcore.ko.gz": gzip.compress(b"core"), f"{place}/kernel/drivers/usb/usb-common.ko.zst": zst,
+        f"{place}/kernel/drivers/usb/usbcore.ko.gz": gzip.compress(b"core"),
+        f"{place}/kernel/drivers/usb/usb-common.ko.zst": zst,
         f"{place}/kernel/net/bluetooth/bluetooth.ko": b"bluetooth",
-    }  # fmt: skip
+    }
 
 
 def build(files: dict[str, bytes]) -> bytes:
@@ -55,7 +60,10 @@ def test_the_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
         "usbcore.ko": b"core",
         "usb-common.ko": b"common",
     }
-    assert "kernel/drivers/usb/storage/usb-storage.ko: kernel/drivers/usb/usbcore.ko\n" in (modules / "modules.dep").read_text()
+    assert (
+        "kernel/drivers/usb/storage/usb-storage.ko: kernel/drivers/usb/usbcore.ko\n"
+        in (modules / "modules.dep").read_text()
+    )
     assert (modules / "modules.alias").read_text() == "alias iso9660 isofs\nalias usb:v0* usb_storage\n"
     assert (tmp_path / "volume-id").read_text() == "VOLUME\n"
     assert (tmp_path / "sums").read_text() == f"{'a' * 64}  install.img\n{'b' * 64}  product.img\n"
@@ -104,9 +112,38 @@ def test_every_program_that_the_scripts_use_is_an_applet() -> None:
     assert set(initramfs.APPLETS) <= set(there)
     known = {*initramfs.APPLETS, "sh"}
     builtin = {
-        *("say", "fail", "read_arguments", "coldplug", "find_device", "wait_for_device", "check_medium", "whole_disk", "is_iso", "number_of", "open_medium", "start_network"),
-        *("fetch_medium", "mount_image", "make_root", "for", "case", "while", "until", "if", "local", "exec", "export", "set", "return", "read", "exit"),
-    }  # fmt: skip
+        *(
+            "say",
+            "fail",
+            "read_arguments",
+            "coldplug",
+            "find_device",
+            "wait_for_device",
+            "check_medium",
+            "whole_disk",
+            "is_iso",
+            "number_of",
+            "open_medium",
+            "start_network",
+        ),
+        *(
+            "fetch_medium",
+            "mount_image",
+            "make_root",
+            "for",
+            "case",
+            "while",
+            "until",
+            "if",
+            "local",
+            "exec",
+            "export",
+            "set",
+            "return",
+            "read",
+            "exit",
+        ),
+    }
     for script in ("live_init.sh", "udhcpc.sh"):
         file = Path(initramfs.__file__).parent / script
         subprocess.run(["busybox", "sh", "-n", file], check=True)

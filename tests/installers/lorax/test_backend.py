@@ -1,4 +1,6 @@
-"""The lorax backend: its child's protocol, every generation's arguments, templates that Mako renders, and what it made, looked into."""
+"""The lorax backend: its child's protocol, every generation's arguments, templates that Mako renders, and
+what it made, looked into.
+"""
 
 import argparse
 import inspect
@@ -42,16 +44,27 @@ def installer(place: Path, **more: Any) -> InstallerConfig:
         **more,
     }
     return InstallerConfig.model_validate(
-        {"backend": "lorax", "name": "Fedora-Atomic-ostree", "volume_id": "Fedora-27", "defaults": "d", "unattended": "u", "lorax": options}
+        {
+            "backend": "lorax",
+            "name": "Fedora-Atomic-ostree",
+            "volume_id": "Fedora-27",
+            "defaults": "d",
+            "unattended": "u",
+            "lorax": options,
+        }
     )
 
 
 SOURCE = TreeConfig.model_validate(
     {
-        "url": "https://example.org/", "allow_unsigned": True, "osname": "fedora-atomic", "remote": "fedora-atomic",
-        "update_url": "https://ostree.example.org/", "update_gpg_key": "/etc/key",
+        "url": "https://example.org/",
+        "allow_unsigned": True,
+        "osname": "fedora-atomic",
+        "remote": "fedora-atomic",
+        "update_url": "https://ostree.example.org/",
+        "update_gpg_key": "/etc/key",
     }
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -60,27 +73,56 @@ def tree(tmp_path: Path) -> Tree:
     repo, content = tmp_path / "repo", tmp_path / "content"
     (content / "usr").mkdir(parents=True)
     (content / "usr" / "file").write_text("content")
-    for argv in (["init", "--mode=archive"], ["commit", "-b", REF, f"--tree=dir={content}", "--owner-uid=0", "--owner-gid=0"]):
+    for argv in (
+        ["init", "--mode=archive"],
+        ["commit", "-b", REF, f"--tree=dir={content}", "--owner-uid=0", "--owner-gid=0"],
+    ):
         subprocess.run(["ostree", f"--repo={repo}", *argv], check=True, capture_output=True)
-    commit = subprocess.run(["ostree", f"--repo={repo}", "rev-parse", REF], check=True, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["ostree", f"--repo={repo}", "rev-parse", REF], check=True, capture_output=True, text=True
+    ).stdout.strip()
     return Tree(
-        repo=repo, ref=REF, commit=commit, version="29.20190101.0", arch="x86_64", kernel="4.19", host_kind=HostKind.RPM_OSTREE,
-        pretty_name="Fedora Atomic Host 29", os_id="fedora", files=1, size=700 << 20, timestamp=1546300800,
-    )  # fmt: skip
+        repo=repo,
+        ref=REF,
+        commit=commit,
+        version="29.20190101.0",
+        arch="x86_64",
+        kernel="4.19",
+        host_kind=HostKind.RPM_OSTREE,
+        pretty_name="Fedora Atomic Host 29",
+        os_id="fedora",
+        files=1,
+        size=700 << 20,
+        timestamp=1546300800,
+    )
 
 
 def kickstarts(tmp_path: Path) -> tuple[Kickstart, Kickstart]:
     (tmp_path / "defaults.ks").write_text("text\n# größe\n")
     (tmp_path / "unattended.ks").write_text("text\nrootpw --lock\nautopart\nclearpart --all\n")
-    return Kickstart(file=tmp_path / "defaults.ks", syntax="F28"), Kickstart(file=tmp_path / "unattended.ks", syntax="F28")
+    return Kickstart(file=tmp_path / "defaults.ks", syntax="F28"), Kickstart(
+        file=tmp_path / "unattended.ks", syntax="F28"
+    )
 
 
 def request(tmp_path: Path, tree: Tree, config: InstallerConfig) -> Request:
     defaults, unattended = kickstarts(tmp_path)
     return Request(
-        name="name", title="Fedora", product="Fedora", release="29", tree=tree, toolbox=Toolbox(image=tmp_path / "none", size=0), source=SOURCE,
-        config=config, defaults=defaults, unattended=unattended, keys=(), ways=("native",), epoch=1, treeinfo=tmp_path / "treeinfo",
-    )  # fmt: skip
+        name="name",
+        title="Fedora",
+        product="Fedora",
+        release="29",
+        tree=tree,
+        toolbox=Toolbox(image=tmp_path / "none", size=0),
+        source=SOURCE,
+        config=config,
+        defaults=defaults,
+        unattended=unattended,
+        keys=(),
+        ways=("native",),
+        epoch=1,
+        treeinfo=tmp_path / "treeinfo",
+    )
 
 
 def fake(tmp_path: Path, generation: str = "46.0", behaviour: str = "") -> Path:
@@ -96,7 +138,10 @@ def test_every_generation_is_driven(tmp_path: Path, tree: Tree, generation: str)
     place = fake(tmp_path, generation)
     known = fake_lorax.GENERATIONS[generation]
     config = installer(
-        place, installpkgs=["fedora-productimg-atomic"], variables={"mine": "x y"}, buildarch="x86_64" if known.base is not None else None
+        place,
+        installpkgs=["fedora-productimg-atomic"],
+        variables={"mine": "x y"},
+        buildarch="x86_64" if known.base is not None else None,
     )
     out = tmp_path / "out"
     out.mkdir()
@@ -110,9 +155,16 @@ def test_every_generation_is_driven(tmp_path: Path, tree: Tree, generation: str)
     # whoever does not know SOURCE_DATE_EPOCH has its times set; on the medium only those have it that know it
     assert made.treeinfo.read_text() == f"[general]\ntimestamp = {tree.timestamp}\nfamily = Fedora\n"
     facts = json.loads((out / "facts.json").read_text())
-    assert facts["discinfo"] == ([] if known.medium == "isolinux" else [f"{tree.timestamp}.000000", tree.version, "x86_64"])
+    assert facts["discinfo"] == (
+        [] if known.medium == "isolinux" else [f"{tree.timestamp}.000000", tree.version, "x86_64"]
+    )
     told = json.loads((place / "told.json").read_text())
-    assert (told["product"], told["version"], told["release"], told["variant"]) == ("Fedora", "29", "29.20190101.0", "Atomic")
+    assert (told["product"], told["version"], told["release"], told["variant"]) == (
+        "Fedora",
+        "29",
+        "29.20190101.0",
+        "Atomic",
+    )
     assert (told["volid"], told["domacboot"], told["isfinal"]) == ("Fedora-27", False, True)
     # 24 has no way to say so
     assert told["size"] == (2 if generation == "24.22" else 3)
@@ -135,8 +187,10 @@ def test_every_generation_is_driven(tmp_path: Path, tree: Tree, generation: str)
     lines = (tmp_path / "log").read_text().splitlines()
     assert [line for line in lines if "checking for root privileges" in line]
     assert [line for line in lines if line.startswith(steplog.STAGE)][-3:] == [
-        "==> installing runtime packages", "==> creating the runtime image", "==> populating output tree and building boot images"
-    ]  # fmt: skip
+        "==> installing runtime packages",
+        "==> creating the runtime image",
+        "==> populating output tree and building boot images",
+    ]
 
 
 @needs_root
@@ -148,19 +202,33 @@ def test_paths_of_the_configuration_are_from_where_it_was_read(
     fake(tmp_path, generation)
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path)
-    options: dict[str, Any] = {"sharedir": "lorax/share", "python_path": ["lorax"], "path": ["lorax/bin"], "tmp": "lorax/tmp", "conf_file": "my.conf", "repos": ["my.repo"]}
+    options: dict[str, Any] = {
+        "sharedir": "lorax/share",
+        "python_path": ["lorax"],
+        "path": ["lorax/bin"],
+        "tmp": "lorax/tmp",
+        "conf_file": "my.conf",
+        "repos": ["my.repo"],
+    }
     config = installer(tmp_path, **options, python=os.path.relpath(sys.executable, tmp_path))
     with steplog.writing_to(tmp_path / "log"):
         lorax.build(tmp_path / "out", request(tmp_path, tree, config))
     told = json.loads((tmp_path / "lorax" / "told.json").read_text())
-    assert (told["conf"]["sharedir"], told["conf"]["conf_file"]) == (f"{tmp_path}/lorax/share", f"{tmp_path}/my.conf")
+    assert (told["conf"]["sharedir"], told["conf"]["conf_file"]) == (
+        f"{tmp_path}/lorax/share",
+        f"{tmp_path}/my.conf",
+    )
     assert told["dbo"]["repos"] == [f"{tmp_path}/my.repo"]
 
 
 @needs_root
 @pytest.mark.parametrize("generation", ["26.9", "39.5"])
-def test_lorax_is_given_plain_paths_wherever_the_store_is(tmp_path: Path, tree: Tree, generation: str) -> None:
-    """28.14 and 40.5.19 refused a `%` in their log's path ("invalid interpolation syntax"), and their templates quote no blanks."""
+def test_lorax_is_given_plain_paths_wherever_the_store_is(
+    tmp_path: Path, tree: Tree, generation: str
+) -> None:
+    """28.14 and 40.5.19 refused a `%` in their log's path ("invalid interpolation syntax"), and their
+    templates quote no blanks.
+    """
     place, odd = fake(tmp_path, generation), tmp_path / "feature%2Fx@2 (1) \u00fc {a,b}"
     (out := odd / "out").mkdir(parents=True)
     (odd / "share").symlink_to(place / "share")
@@ -201,9 +269,13 @@ def test_the_root_file_system_is_asked_for_in_the_words_of_the_generation(
     generation: str, rootfs_type: str | None, expected: dict[str, Any]
 ) -> None:
     found = lorax_child.adapt(
-        parameters(fake_lorax.GENERATIONS[generation].tail), {"product": "P", "size": 3, "skip_branding": False}, rootfs_type
+        parameters(fake_lorax.GENERATIONS[generation].tail),
+        {"product": "P", "size": 3, "skip_branding": False},
+        rootfs_type,
     )
-    assert {name: value for name, value in found.items() if name not in ("product", "size", "skip_branding")} == expected
+    assert {
+        name: value for name, value in found.items() if name not in ("product", "size", "skip_branding")
+    } == expected
 
 
 @pytest.mark.parametrize(
@@ -225,12 +297,24 @@ def test_what_a_generation_cannot_do_is_said_not_left_out(
 def test_the_command_line_of_the_oldest_generations(tmp_path: Path, tree: Tree) -> None:
     config = installer(tmp_path, installpkgs=["a", "b"], verify=False, variables={"x": "1"})
     asked = request(tmp_path, tree, config)
-    told = lorax_request.child_request(asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked))
+    told = lorax_request.child_request(
+        asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked)
+    )
     help_text = " ".join(name for name, _ in told["command"]) + " --unknown"
     argv = lorax_child.command_line(told["command"], help_text)
     text = " ".join(argv)
-    for words in ("--product Fedora --version 29 --release 29.20190101.0", "--installpkgs a --installpkgs b", "--nomacboot", "--noverify", "--isfinal",
-                  "--add-template /t.tmpl", "--add-template-var x=1", "--rootfs-size 3", "--volid Fedora-27", "--source https://example.org/os"):  # fmt: skip
+    for words in (
+        "--product Fedora --version 29 --release 29.20190101.0",
+        "--installpkgs a --installpkgs b",
+        "--nomacboot",
+        "--noverify",
+        "--isfinal",
+        "--add-template /t.tmpl",
+        "--add-template-var x=1",
+        "--rootfs-size 3",
+        "--volid Fedora-27",
+        "--source https://example.org/os",
+    ):
         assert words in text, words
     assert "--proxy" not in argv
     with pytest.raises(lorax_child.CannotError, match="has no option --product"):
@@ -239,12 +323,18 @@ def test_the_command_line_of_the_oldest_generations(tmp_path: Path, tree: Tree) 
 
 def test_values_that_look_like_options_are_values() -> None:
     """As lorax reads them (28.14, src/pylorax/cmdline.py: argparse, `append`)."""
-    options = [("--dracut-arg", ["--xz", "--install /.buildstamp", "-v"]), ("--bugurl", ["https://example.org"])]
+    options = [
+        ("--dracut-arg", ["--xz", "--install /.buildstamp", "-v"]),
+        ("--bugurl", ["https://example.org"]),
+    ]
     parser = argparse.ArgumentParser()
     parser.add_argument("--dracut-arg", action="append")
     parser.add_argument("--bugurl")
     found = parser.parse_args(lorax_child.command_line(options, parser.format_help()))
-    assert (found.dracut_arg, found.bugurl) == (["--xz", "--install /.buildstamp", "-v"], "https://example.org")
+    assert (found.dracut_arg, found.bugurl) == (
+        ["--xz", "--install /.buildstamp", "-v"],
+        "https://example.org",
+    )
 
 
 def test_the_child_runs_under_old_interpreters() -> None:
@@ -255,8 +345,15 @@ def test_the_child_runs_under_old_interpreters() -> None:
     # what Python 3.6 does not know
     tree_of = ast.parse(text, feature_version=(3, 6))
     assert not [node for node in ast.walk(tree_of) if isinstance(node, ast.NamedExpr | ast.Match)]
-    imported = {alias.name.partition(".")[0] for node in ast.walk(tree_of) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {str(node.module).partition(".")[0] for node in ast.walk(tree_of) if isinstance(node, ast.ImportFrom)}
+    imported = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree_of)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    imported |= {
+        str(node.module).partition(".")[0] for node in ast.walk(tree_of) if isinstance(node, ast.ImportFrom)
+    }
     assert imported <= set(sys.stdlib_module_names)
 
 
@@ -273,7 +370,9 @@ def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
 def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) -> None:
     asked = request(tmp_path, tree, installer(tmp_path))
     templates, _ = lorax_inputs.paths(asked.config.lorax)
-    lorax.check_templates(templates, lorax.GIVEN | set(lorax.template_variables(asked)), "installer.lorax.templates")
+    lorax.check_templates(
+        templates, lorax.GIVEN | set(lorax.template_variables(asked)), "installer.lorax.templates"
+    )
 
 
 @pytest.mark.parametrize(
@@ -288,7 +387,9 @@ def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) 
         ('<%def name="line(a)">${a}${b}</%def>\n${line(1)}\n', "uses b,"),
     ],
 )
-def test_a_variable_that_nobody_gives_is_found_before_the_packages(tmp_path: Path, text: str, message: str) -> None:
+def test_a_variable_that_nobody_gives_is_found_before_the_packages(
+    tmp_path: Path, text: str, message: str
+) -> None:
     file = tmp_path / "x.tmpl"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(BuildError, match=message):
@@ -304,8 +405,11 @@ def test_a_template_that_is_not_there_is_found_before_the_packages(tmp_path: Pat
 @pytest.mark.parametrize(
     "text",
     [
-        '<%page args="root"/>\n<%! import os %>\n<% a = root %>\n% for b in range(3):\nruncmd echo ${a} ${b} ${loop.index} ${os.sep}\n% endfor\n',
-        '<%page args="root, mine=\'x\', *more, other=2, **rest"/>\n${root}${mine}${more}${other}${rest}\n',
+        (
+            '<%page args="root"/>\n<%! import os %>\n<% a = root %>\n% for b in range(3):\nruncmd echo ${a}'
+            " ${b} ${loop.index} ${os.sep}\n% endfor\n"
+        ),
+        "<%page args=\"root, mine='x', *more, other=2, **rest\"/>\n${root}${mine}${more}${other}${rest}\n",
         '<%def name="line(a, b=1)">runcmd echo ${a} ${b} ${root}</%def>\n${line(1)}\n',
         '${line()}\n<%def name="line()">${inner()}<%def name="inner()">x</%def></%def>\n',
     ],
@@ -342,22 +446,39 @@ for template in wanted["run"]["add_templates"]:
 
 @pytest.mark.lorax
 def test_the_real_library_takes_what_we_give_it(tmp_path: Path, tree: Tree) -> None:
-    """Wherever lorax is installed: its own signatures, and our templates through its own runner; the repository that they make is looked into."""
-    status, said = command.status(["/usr/bin/python3", "-c", "import pylorax, pylorax.dnfbase, pylorax.ltmpl"])
+    """Wherever lorax is installed: its own signatures, and our templates through its own runner; the
+    repository that they make is looked into.
+    """
+    status, said = command.status(
+        ["/usr/bin/python3", "-c", "import pylorax, pylorax.dnfbase, pylorax.ltmpl"]
+    )
     if status != 0:
-        pytest.skip(f"NOT RUN: the lorax library does not import on this machine (dnf install lorax): {said.strip().splitlines()[-1]}")
+        pytest.skip(
+            "NOT RUN: the lorax library does not import on this machine (dnf install lorax):"
+            f" {said.strip().splitlines()[-1]}"
+        )
     asked = request(tmp_path, tree, installer(tmp_path))
     templates, _ = lorax_inputs.paths(asked.config.lorax)
     key = tmp_path / "00.gpg"
     key.write_bytes(b"key")
-    told = lorax_request.child_request(asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key]))
+    told = lorax_request.child_request(
+        asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key])
+    )
     (tmp_path / "root").mkdir()
     told["root"] = str(tmp_path / "root")
-    command.run(["/usr/bin/python3", "-c", REAL, Path(lorax_child.__file__).parent, json.dumps(told)], env={"PYTHONUTF8": "1"})
+    command.run(
+        ["/usr/bin/python3", "-c", REAL, Path(lorax_child.__file__).parent, json.dumps(told)],
+        env={"PYTHONUTF8": "1"},
+    )
     stage2 = tmp_path / "install.img"
     command.run(["mksquashfs", tmp_path / "root", stage2, "-quiet", "-no-progress"])
     facts = check.embedded(stage2, 0, tmp_path)
-    assert (facts["commits"], facts["refs"], facts["mode"], facts["remotes"]) == ([tree.commit], {f"heads/{REF}": tree.commit}, "bare", [])
+    assert (facts["commits"], facts["refs"], facts["mode"], facts["remotes"]) == (
+        [tree.commit],
+        {f"heads/{REF}": tree.commit},
+        "bare",
+        [],
+    )
     # extended, without the `text` that a person decides
     assert (tmp_path / "root/usr/share/anaconda/interactive-defaults.ks").read_text() == "\n# größe\n"
     assert (tmp_path / "root/usr/share/ostree/trusted.gpg.d/00.gpg").read_bytes() == b"key"

@@ -1,4 +1,6 @@
-"""What decides what lorax makes: everything of it is in the step's key, read before anything is built; and which lorax is the right one."""
+"""What decides what lorax makes: everything of it is in the step's key, read before anything is built; and
+which lorax is the right one.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -30,7 +32,8 @@ REPOMD = """<?xml version="1.0" encoding="UTF-8"?>
   <data type="updateinfo"><checksum type="sha256">{updateinfo}</checksum></data>
 </repomd>
 """
-# the shape of what MirrorManager answers: the newest file's hashes, then those that mirrors may still have, as mm0:alternates
+# the shape of what MirrorManager answers: the newest file's hashes, then those that mirrors may still have,
+# as mm0:alternates
 METALINK = """<?xml version="1.0" encoding="utf-8"?>
 <metalink version="3.0" xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager">
  <files><file name="repomd.xml"><size>1</size>
@@ -44,7 +47,9 @@ METALINK = """<?xml version="1.0" encoding="utf-8"?>
 
 def repository(place: Path, primary: str = "11", revision: int = 1, updateinfo: str = "22") -> str:
     (place / "repodata").mkdir(parents=True, exist_ok=True)
-    (place / "repodata" / "repomd.xml").write_text(REPOMD.format(primary=primary, revision=revision, updateinfo=updateinfo))
+    (place / "repodata" / "repomd.xml").write_text(
+        REPOMD.format(primary=primary, revision=revision, updateinfo=updateinfo)
+    )
     return f"file://{place}"
 
 
@@ -80,7 +85,9 @@ def test_new_packages_are_other_content_and_nothing_else_is(tmp_path: Path) -> N
         ("x" * (9 << 20), "larger than 8 MiB"),
     ],
 )
-def test_a_source_that_cannot_be_read_is_an_error_with_its_url(tmp_path: Path, text: str | None, why: str) -> None:
+def test_a_source_that_cannot_be_read_is_an_error_with_its_url(
+    tmp_path: Path, text: str | None, why: str
+) -> None:
     url = repository(tmp_path)
     file = tmp_path / "repodata" / "repomd.xml"
     file.unlink() if text is None else file.write_text(text)
@@ -157,7 +164,10 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time(
     with pytest.raises(BuildError, match="it took too long"):
         contents(sources=["https://example.org/os"], proxy="proxy.example.org:3128", ssl_verify=False)
     assert asked["timeout"] == (10.0, 30.0)
-    assert asked["proxies"] == {"http": "http://proxy.example.org:3128", "https": "http://proxy.example.org:3128"}
+    assert asked["proxies"] == {
+        "http": "http://proxy.example.org:3128",
+        "https": "http://proxy.example.org:3128",
+    }
     assert asked["verify"] is False
 
 
@@ -169,19 +179,35 @@ def test_a_server_that_does_not_answer_costs_a_bounded_time(
         ("[a]\nbaseurl=@/$releasever_major/$basearch\n", {}, ["a"]),
         ("[a]\nbaseurl=@/none, @/26/x86_64\nenabled=1\n[b]\nbaseurl=@/none\nenabled = 0\n", {}, ["a"]),
         ("[main]\ngpgcheck=0\n[a]\nbaseurl=@/26/x86_64\nenabled=0\n", {"enable_repos": ["a"]}, ["a"]),
-        ("[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n", {"disable_repos": ["b-debuginfo"]}, ["a"]),
-        ("[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n", {"disable_repos": ["*-debuginfo"]}, ["a"]),
-        ("[copr:h.org:u:p]\nbaseurl=@/26/x86_64\nenabled=0\n[b]\nbaseurl=@/none\n", {"enable_repos": ["copr:*"], "disable_repos": ["[!c]"]}, ["copr:h.org:u:p"]),
+        (
+            "[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n",
+            {"disable_repos": ["b-debuginfo"]},
+            ["a"],
+        ),
+        (
+            "[a]\nbaseurl=@/26/x86_64\n[b-debuginfo]\nbaseurl=@/none\n",
+            {"disable_repos": ["*-debuginfo"]},
+            ["a"],
+        ),
+        (
+            "[copr:h.org:u:p]\nbaseurl=@/26/x86_64\nenabled=0\n[b]\nbaseurl=@/none\n",
+            {"enable_repos": ["copr:*"], "disable_repos": ["[!c]"]},
+            ["copr:h.org:u:p"],
+        ),
         ("[a]\nmetalink=@/none\nbaseurl=@/26/x86_64\n", {}, ["a"]),
         ("[a]\nbaseurl=@/none\nskip_if_unavailable=True\n", {}, ["a"]),
         ("[a]\nbaseurl=@/26/$arch\nname=100% of it; %(x)s\n", {}, ["a"]),
     ],
 )
-def test_repo_files_are_read_as_dnf_does(tmp_path: Path, text: str, options: dict[str, Any], expected: list[str]) -> None:
+def test_repo_files_are_read_as_dnf_does(
+    tmp_path: Path, text: str, options: dict[str, Any], expected: list[str]
+) -> None:
     repository(tmp_path / "26" / "x86_64")
     file = tmp_path / "mine.repo"
     file.write_text(text.replace("@", f"file://{tmp_path}"))
-    assert list(contents(repos=[str(file)], **options)) == [f"packages of [{name}] of mine.repo" for name in expected]
+    assert list(contents(repos=[str(file)], **options)) == [
+        f"packages of [{name}] of mine.repo" for name in expected
+    ]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +224,9 @@ def test_repo_files_are_read_as_dnf_does(tmp_path: Path, text: str, options: dic
         ("[a]\nmirrorlist=http://[half/list\n", r"http://\[half/list"),
     ],
 )
-def test_a_repo_file_that_is_none_is_said(tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repo_file_that_is_none_is_said(
+    tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(requests, "get", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))
     file = tmp_path / "mine.repo"
     file.write_bytes(text.encode("latin-1"))
@@ -235,7 +263,12 @@ def test_everything_that_decides_is_in_the_key(tmp_path: Path, monkeypatch: pyte
     repo_file.write_text(f"[a]\nbaseurl={url}\n")
     conf.write_text("[lorax]\n")
     config = installer(
-        place, sources=[url], templates=[str(template)], arch_templates=[str(template)], repos=[str(repo_file)], conf_file=str(conf)
+        place,
+        sources=[url],
+        templates=[str(template)],
+        arch_templates=[str(template)],
+        repos=[str(repo_file)],
+        conf_file=str(conf),
     )
 
     def key() -> dict[str, str]:
@@ -270,8 +303,15 @@ def test_the_iso_is_made_again_when_packages_change_and_does_not_wait_for_the_to
     settings = configuration.load(ROOT / "configs" / "fedora-29.yaml", tmp_path)
     place = fake(tmp_path, "29.28")
     url = repository(tmp_path / "os")
-    plain = settings.model_copy(update={"installer": installer(place, sources=[url], sharedir=None).model_copy(
-        update={"defaults": "interactive", "unattended": "installer"})})  # fmt: skip
+    plain = settings.model_copy(
+        update={
+            "installer": (
+                installer(place, sources=[url], sharedir=None).model_copy(
+                    update={"defaults": "interactive", "unattended": "installer"}
+                )
+            )
+        }
+    )
     before = wired(plain)
     iso = next(iter(before.isos))
     from imagebuild.engine.steps import inputs
@@ -296,7 +336,9 @@ def test_the_iso_is_made_again_when_packages_change_and_does_not_wait_for_the_to
         ({"repos": ["/nowhere/x.repo"]}, "/nowhere/x.repo cannot be read"),
     ],
 )
-def test_what_is_not_there_is_said_before_anything(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_what_is_not_there_is_said_before_anything(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     config = installer(tmp_path, **{"sharedir": None, "sources": [repository(tmp_path / "os")], **options})
     with pytest.raises(UsageError, match=message):
         lorax_inputs.inputs(config, "29", "x86_64")
@@ -319,7 +361,11 @@ def test_lorax_conf_says_where_the_templates_are(tmp_path: Path) -> None:
         ({"templates.d/99-generic/x86.tmpl": "  .discinfo=${outroot}/.discinfo"}, "x86_64", True),
         ({"templates.d/99-generic/x86.tmpl": "runcmd mkisofs"}, "x86_64", False),
         # the first directory counts: 80-rhel is before 99-generic
-        ({"templates.d/80-rhel/x86.tmpl": "runcmd", "templates.d/99-generic/x86.tmpl": ".discinfo=x"}, "x86_64", False),
+        (
+            {"templates.d/80-rhel/x86.tmpl": "runcmd", "templates.d/99-generic/x86.tmpl": ".discinfo=x"},
+            "x86_64",
+            False,
+        ),
         # what an editor or a version control system has there does not
         ({"templates.d/.git/config": "x", "templates.d/99-generic/x86.tmpl": ".discinfo=x"}, "x86_64", True),
         ({"x86.tmpl": ".discinfo=x"}, "x86_64", True),
@@ -327,7 +373,9 @@ def test_lorax_conf_says_where_the_templates_are(tmp_path: Path) -> None:
         ({}, "x86_64", False),
     ],
 )
-def test_discinfo_is_wanted_where_the_templates_put_it(tmp_path: Path, files: dict[str, str], arch: str, puts: bool) -> None:
+def test_discinfo_is_wanted_where_the_templates_put_it(
+    tmp_path: Path, files: dict[str, str], arch: str, puts: bool
+) -> None:
     for name, text in files.items():
         (tmp_path / "share" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "share" / name).write_text(text)
@@ -367,7 +415,8 @@ def test_lorax_that_is_missing_names_the_distributions_package(tmp_path: Path) -
     assert "there is no interpreter" in lorax.unavailable(installer(tmp_path, python="/nowhere/python"))
 
 
-# how each generation really fails to be imported: 46's __init__.py imports libdnf5, older ones' dnf and selinux
+# how each generation really fails to be imported: 46's __init__.py imports libdnf5, older ones' dnf and
+# selinux
 @pytest.mark.parametrize(
     ("generation", "line", "error"),
     [
@@ -390,7 +439,9 @@ def test_a_lorax_that_is_found_but_does_not_import_is_not_working(
     with pytest.raises(UsageError, match="does not work"):
         choose(installer(place))
     findings = doctor.release_line(
-        configuration.load(ROOT / "configs" / "fedora-29.yaml", tmp_path).model_copy(update={"installer": auto(installer(place))})
+        configuration.load(ROOT / "configs" / "fedora-29.yaml", tmp_path).model_copy(
+            update={"installer": auto(installer(place))}
+        )
     )
     found = next(each for each in findings if each.what == "lorax")
     assert error in found.says
@@ -447,7 +498,9 @@ def test_another_releases_lorax_is_said_before_anything_unless_it_has_the_templa
     assert "installer.lorax.sharedir" in caught.value.hint
     assert choose(installer(place), "Fedora", "26")[0] == "lorax"
     assert choose(without, "Fedora", "46")[0] == "lorax"
-    settings = configuration.load(ROOT / "configs" / "fedora-26.yaml", tmp_path).model_copy(update={"installer": auto(without)})
+    settings = configuration.load(ROOT / "configs" / "fedora-26.yaml", tmp_path).model_copy(
+        update={"installer": auto(without)}
+    )
     found = next(each for each in doctor.release_line(settings) if each.what == "lorax")
     assert "is not that of Fedora 26" in found.says
     assert "installer.lorax.sharedir" in found.fix

@@ -1,4 +1,6 @@
-"""How lorax ends: interrupted, killed, with a disk full, with an error of its own; what is left then, and what is said."""
+"""How lorax ends: interrupted, killed, with a disk full, with an error of its own; what is left then, and
+what is said.
+"""
 
 import contextlib
 import os
@@ -46,7 +48,10 @@ def failure(tmp_path: Path, tree: Tree, generation: str, behaviour: str, **optio
         lorax.build(out, request(tmp_path, tree, installer(place, **options)))
     # nothing of what it made is left but its own logs, which are where they are said to be
     assert caught.value.evidence == out / "work" / "logs"
-    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_dir()) == ["work", "work/logs"]
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_dir()) == [
+        "work",
+        "work/logs",
+    ]
     for name in re.findall(r"\w+\.log", caught.value.hint):
         assert (caught.value.evidence / name).is_file(), name
     assert not list((place / "tmp").rglob("lorax-*"))
@@ -65,11 +70,15 @@ def failure(tmp_path: Path, tree: Tree, generation: str, behaviour: str, **optio
         ("crash", ["No space left on device"]),
     ],
 )  # fmt: skip
-def test_a_failure_quotes_what_lorax_said(tmp_path: Path, tree: Tree, generation: str, behaviour: str, words: list[str]) -> None:
+def test_a_failure_quotes_what_lorax_said(
+    tmp_path: Path, tree: Tree, generation: str, behaviour: str, words: list[str]
+) -> None:
     error = failure(tmp_path, tree, generation, behaviour)
     assert error.message.startswith("lorax failed (exit status 1)")
     for each in words:
-        assert f"    {each}" in error.message or (behaviour == "crash" and each in error.message), error.message
+        assert f"    {each}" in error.message or (behaviour == "crash" and each in error.message), (
+            error.message
+        )
     for unwanted in ("Traceback", "^^^", 'File "', "template line 1"):
         assert unwanted not in error.message
     # once is enough
@@ -101,7 +110,9 @@ def test_a_bad_source_is_named_by_its_url(tmp_path: Path, tree: Tree, generation
         ("28.14.64", {"dnfplugins": ["x"]}, "knows no dnfplugins"),
     ],
 )
-def test_what_a_generation_cannot_do_is_said(tmp_path: Path, tree: Tree, generation: str, options: dict[str, object], message: str) -> None:
+def test_what_a_generation_cannot_do_is_said(
+    tmp_path: Path, tree: Tree, generation: str, options: dict[str, object], message: str
+) -> None:
     error = failure(tmp_path, tree, generation, "", **options)
     assert "exit status 3" in error.message
     assert message in error.message
@@ -122,7 +133,9 @@ def test_what_a_generation_cannot_do_is_said(tmp_path: Path, tree: Tree, generat
         ("Curl error (6): Couldn't resolve host name", False),
     ],
 )
-def test_a_full_disk_is_known_by_everybodys_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, full: bool) -> None:
+def test_a_full_disk_is_known_by_everybodys_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, full: bool
+) -> None:
     usage = namedtuple("usage", "total used free")
     for free, said in (
         (1 << 20, f"the file system of installer.lorax.tmp ({tmp_path}) is full"),
@@ -140,7 +153,10 @@ def test_room_is_looked_for_before(tmp_path: Path, tree: Tree, monkeypatch: pyte
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 3 << 30))
     with pytest.raises(
         BuildError,
-        match=r"lorax needs \d+\.\d GiB in installer\.lorax\.tmp .* and the store .*, where 3\.0 GiB are free: 1\.0 GiB for its packages,",
+        match=(
+            r"lorax needs \d+\.\d GiB in installer\.lorax\.tmp .* and the store .*, where 3\.0 GiB are free:"
+            r" 1\.0 GiB for its packages,"
+        ),
     ):
         lorax.build(out, request(tmp_path, tree, installer(place)))
     assert not (place / "told.json").exists()
@@ -152,13 +168,20 @@ def test_room_is_looked_for_before(tmp_path: Path, tree: Tree, monkeypatch: pyte
 def test_continuation_lines_belong_to_their_record(records: str) -> None:
     when = "2017-07-07 10:00:00,123 " if records == "dated" else ""
     text = (
-        f"{when}INFO pylorax: not this\n  nor this\n{when}ERROR pylorax.ltmpl: Dependency check failed: \n Problem: package a\n  - nothing provides b\n"
-        f"{when}DEBUG pylorax.ltmpl:   Traceback\n  nor that\n{when}CRITICAL pylorax: the end\n"
+        f"{when}INFO pylorax: not this\n  nor this\n{when}ERROR pylorax.ltmpl: Dependency check failed: \n"
+        f" Problem: package a\n  - nothing provides b\n{when}DEBUG pylorax.ltmpl:   Traceback\n  nor"
+        f" that\n{when}CRITICAL pylorax: the end\n"
     )
-    assert lorax_failure.errors_in(text) == ["Dependency check failed: ", " Problem: package a", "  - nothing provides b", "the end"]
+    assert lorax_failure.errors_in(text) == [
+        "Dependency check failed: ",
+        " Problem: package a",
+        "  - nothing provides b",
+        "the end",
+    ]
 
 
-# written by pylorax.executils of 26.9 when the image of the root file system is too small (mkrootfsimg: cp within a mount)
+# written by pylorax.executils of 26.9 when the image of the root file system is too small (mkrootfsimg: cp
+# within a mount)
 PROGRAMS = """2017-07-07 10:00:00,123 INFO program: Running... mkfs.ext4 -L Anaconda /dev/loop0
 2017-07-07 10:00:00,123 DEBUG program: Return code: 0
 2017-07-07 10:00:00,123 INFO program: Running... cp -a /root/. /var/tmp/lorax.imgutils.x
@@ -174,7 +197,10 @@ PROGRAMS = """2017-07-07 10:00:00,123 INFO program: Running... mkfs.ext4 -L Anac
 def test_the_program_that_failed_is_quoted_not_those_that_tidied_up(tmp_path: Path) -> None:
     (tmp_path / "program.log").write_text(PROGRAMS)
     (tmp_path / "lorax.log").write_text("2017-07-07 10:00:00,123 ERROR pylorax: could not get the release\n")
-    said = 'Traceback (most recent call last):\n  File "x", line 1, in main\n    run()\n    ^^^^^\nsubprocess.CalledProcessError: Command returned 1\n'
+    said = (
+        'Traceback (most recent call last):\n  File "x", line 1, in main\n    run()\n   '
+        " ^^^^^\nsubprocess.CalledProcessError: Command returned 1\n"
+    )
     assert lorax_failure.reason(tmp_path, said).splitlines() == [
         "    could not get the release",
         "    subprocess.CalledProcessError: Command returned 1",
@@ -186,10 +212,16 @@ def test_the_program_that_failed_is_quoted_not_those_that_tidied_up(tmp_path: Pa
 
 def test_times_are_set_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".discinfo").write_text("1501000000.123456\n26\nx86_64\n")
-    (tmp_path / ".treeinfo").write_text("[general]\ntimestamp = 1501000000.12\nfamily = Fedora\n\n[stage2]\nmainimage = images/install.img\n\n")
+    (tmp_path / ".treeinfo").write_text(
+        "[general]\ntimestamp = 1501000000.12\nfamily = Fedora\n\n[stage2]\nmainimage ="
+        " images/install.img\n\n"
+    )
     lorax.set_times(tmp_path, 7)
     assert (tmp_path / ".discinfo").read_text() == "7.000000\n26\nx86_64\n"
-    assert (tmp_path / ".treeinfo").read_text() == "[general]\ntimestamp = 7\nfamily = Fedora\n\n[stage2]\nmainimage = images/install.img\n\n"
+    assert (
+        (tmp_path / ".treeinfo").read_text()
+        == "[general]\ntimestamp = 7\nfamily = Fedora\n\n[stage2]\nmainimage = images/install.img\n\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,7 +233,11 @@ def test_times_are_set_and_nothing_else(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_no_password_is_quoted_wherever_it_stands(text: str) -> None:
     """Of .repo files, too, which only dnf reads."""
-    said = lorax_sources.without_logins(text, ["http://[half", "https://example.org/a@b"] + (["me:secret@proxy.example.org:3128"] if "via" in text else []))
+    said = lorax_sources.without_logins(
+        text,
+        ["http://[half", "https://example.org/a@b"]
+        + (["me:secret@proxy.example.org:3128"] if "via" in text else []),
+    )
     assert "secret" not in said
     assert said == text.replace(text[text.index("me:") : text.rindex("@") + 1], "")
 
@@ -236,7 +272,9 @@ except KeyboardInterrupt:
 
 
 @contextlib.contextmanager
-def started(tmp_path: Path, tree: Tree, generation: str, clean_up: float) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def started(
+    tmp_path: Path, tree: Tree, generation: str, clean_up: float
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Start a build as a process of its own; yield when its lorax has something mounted, so to speak."""
     import json
 
@@ -245,9 +283,13 @@ def started(tmp_path: Path, tree: Tree, generation: str, clean_up: float) -> Ite
     (tmp_path / "tree.json").write_text(json.dumps(fields))
     (tmp_path / "temporary").mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", BUILD.format(root=str(ROOT)), str(tmp_path)], stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        env={**os.environ, "FAKE_CLEAN_UP": str(clean_up), "TMPDIR": str(tmp_path / "temporary")}, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-c", BUILD.format(root=str(ROOT)), str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "FAKE_CLEAN_UP": str(clean_up), "TMPDIR": str(tmp_path / "temporary")},
+        start_new_session=True,
+    )
     with process:
         try:
             wait_for(place / "mounted")
@@ -286,7 +328,9 @@ def running(place: Path) -> list[str]:
 @needs_root
 @BOTH
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_lorax_cleans_up_and_leaves_nothing(tmp_path: Path, tree: Tree, generation: str, number: signal.Signals) -> None:
+def test_an_interrupted_lorax_cleans_up_and_leaves_nothing(
+    tmp_path: Path, tree: Tree, generation: str, number: signal.Signals
+) -> None:
     """Longer than everybody else is waited for, and what it waits for is said at once."""
     with started(tmp_path, tree, generation, clean_up=4) as (process, place):
         process.send_signal(number)
@@ -306,7 +350,13 @@ def test_an_interrupted_lorax_cleans_up_and_leaves_nothing(tmp_path: Path, tree:
 @needs_root
 def test_a_signal_to_the_whole_group_reaches_the_command_once(tmp_path: Path, tree: Tree) -> None:
     with started(tmp_path, tree, "26.9", clean_up=2) as (process, place):
-        group = os.getpgid(next(int(each.parent.name) for each in Path("/proc").glob("[0-9]*/cmdline") if _is_child(each, tmp_path)))
+        group = os.getpgid(
+            next(
+                int(each.parent.name)
+                for each in Path("/proc").glob("[0-9]*/cmdline")
+                if _is_child(each, tmp_path)
+            )
+        )
         for _ in range(3):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGINT)
@@ -346,7 +396,9 @@ def test_a_killed_build_leaves_what_the_next_run_sweeps(
 
 
 def begin_to_count_when_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a minute be a moment, but not before lorax is in the middle of its work, however long that takes here."""
+    """Let a minute be a moment, but not before lorax is in the middle of its work, however long that takes
+    here.
+    """
     wait = command.Process.wait
 
     def patient(process: command.Process, seconds: float | None = None) -> int:
@@ -361,7 +413,9 @@ def begin_to_count_when_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @needs_root
 @BOTH
-def test_one_that_takes_too_long_is_interrupted(tmp_path: Path, tree: Tree, generation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_takes_too_long_is_interrupted(
+    tmp_path: Path, tree: Tree, generation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin_to_count_when_mounted(tmp_path, monkeypatch)
     error = failure(tmp_path, tree, generation, "hang", timeout_minutes=30)
     assert "lorax did not end within 30 minutes" in error.message
@@ -390,9 +444,18 @@ def test_the_child_and_the_log_mean_the_same_by_a_stage() -> None:
 
 def test_stages_are_said_once_each(capsys: pytest.CaptureFixture[str]) -> None:
     stages = lorax_child.Stages()
-    for message in ("Checking dependencies", "Checking dependencies", "something", "Downloading packages", "Checking dependencies"):
+    for message in (
+        "Checking dependencies",
+        "Checking dependencies",
+        "something",
+        "Downloading packages",
+        "Checking dependencies",
+    ):
         stages.look(message)
-    assert capsys.readouterr().out == "==> Checking dependencies\n==> Downloading packages\n==> Checking dependencies\n"
+    assert (
+        capsys.readouterr().out
+        == "==> Checking dependencies\n==> Downloading packages\n==> Checking dependencies\n"
+    )
 
 
 def test_the_next_failure_is_moved_with_its_logs(tmp_path: Path) -> None:
@@ -400,7 +463,9 @@ def test_the_next_failure_is_moved_with_its_logs(tmp_path: Path) -> None:
     from imagebuild.engine.graph import _run_step, _Task
 
     store = Store(tmp_path / "store")
-    task = _Task(kind="installer.make", key="k", components={}, function=broken, arguments=(), guests=0, without=())
+    task = _Task(
+        kind="installer.make", key="k", components={}, function=broken, arguments=(), guests=0, without=()
+    )
     with pytest.raises(EvidenceError) as caught:
         _run_step(store, task)
     assert caught.value.evidence == tmp_path / "store/failed/installer.make-k/out/work/logs"
@@ -414,10 +479,16 @@ def test_a_refused_iso_stays_as_evidence(tmp_path: Path, tree: Tree, monkeypatch
     out.mkdir()
     spec = InstallerSpec(backend="lorax", product="Fedora", release="29", ways=("native",))
     config = installer(place).model_copy(update={"volume_id": "Fedora_29"})
-    # whatever is wrong with it: here the label (lorax's x86.tmpl replaces what is neither letter, digit nor underscore)
+    # whatever is wrong with it: here the label (lorax's x86.tmpl replaces what is neither letter, digit nor
+    # underscore)
     medium = place / "pylorax" / "__init__.py"
-    medium.write_text(medium.read_text().replace("outputdir, volid, 'grub'", "outputdir, volid.replace('_', '-'), 'grub'"))
-    with pytest.raises(EvidenceError, match="its volume id is 'Fedora-29', not 'Fedora_29'") as caught, steplog.writing_to(tmp_path / "log"):
+    medium.write_text(
+        medium.read_text().replace("outputdir, volid, 'grub'", "outputdir, volid.replace('_', '-'), 'grub'")
+    )
+    with (
+        pytest.raises(EvidenceError, match="its volume id is 'Fedora-29', not 'Fedora_29'") as caught,
+        steplog.writing_to(tmp_path / "log"),
+    ):
         make_iso(out, tree, None, kickstarts(tmp_path), SOURCE, config, spec)
     image = out / f"{config.name}-{tree.version}.x86_64.iso"
     assert caught.value.evidence == image
@@ -446,7 +517,11 @@ def test_progress_off_a_terminal_names_the_stages(tmp_path: Path, monkeypatch: p
         stream.write("ne\nafter\n==> \x1b[31mred\x07\n")
     view.look()
     view.look()
-    assert said == ["installer iso: installing runtime packages", "installer iso: half a line", "installer iso: red"]
+    assert said == [
+        "installer iso: installing runtime packages",
+        "installer iso: half a line",
+        "installer iso: red",
+    ]
     log.unlink()
     view.look()
 

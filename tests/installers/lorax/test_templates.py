@@ -1,4 +1,6 @@
-"""Our templates for lorax, run line by line as lorax runs them, and the variables that its versions give to templates."""
+"""Our templates for lorax, run line by line as lorax runs them, and the variables that its versions give to
+templates.
+"""
 
 import shlex
 import subprocess
@@ -16,14 +18,26 @@ from imagebuild.kickstart import source as language
 from imagebuild.model import Tree
 from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
-from tests.installers.lorax.test_backend import fake, installer, needs_root, request, tree  # noqa: F401  # a fixture
+from tests.installers.lorax.test_backend import (
+    fake,
+    installer,
+    needs_root,
+    request,
+)  # a fixture
 from tests.test_evil_paths import NAMES, origin  # noqa: F401  # a fixture
 
 TEMPLATES = ROOT / "templates" / "lorax"
-# Anaconda's data/interactive-defaults.ks of the branches f25-release … f29-release, and of main (45.21): what is to stay
-POLICY = "pwpolicy root --notstrict --minlen=6 --minquality=1 --nochanges --{root}\npwpolicy user --notstrict --minlen=6 --minquality=1 --nochanges --emptyok"
+# Anaconda's data/interactive-defaults.ks of the branches f25-release … f29-release, and of main (45.21): what
+# is to stay
+POLICY = (
+    "pwpolicy root --notstrict --minlen=6 --minquality=1 --nochanges --{root}\npwpolicy user --notstrict"
+    " --minlen=6 --minquality=1 --nochanges --emptyok"
+)
 SHIPPED = {
-    "F26": f"auth --enableshadow --passalgo=sha512\nfirstboot --enable\n\n%anaconda\n{POLICY.format(root='emptyok')}\n%end\n",
+    "F26": (
+        "auth --enableshadow --passalgo=sha512\nfirstboot"
+        f" --enable\n\n%anaconda\n{POLICY.format(root='emptyok')}\n%end\n"
+    ),
     "F28": f"firstboot --enable\n\n%anaconda\n{POLICY.format(root='notempty')}\n%end\n",
     "F40": "# Kickstart defaults file for an interactive install.\n",
 }
@@ -41,7 +55,9 @@ def expanded(word: str) -> Iterator[str]:
 
 
 def run_template(name: str, variables: Mapping[str, str]) -> None:
-    """Run a template as lorax does: rendered, split at whatever ends a line, each line's words by shlex, then braces (ltmpl.py)."""
+    """Run a template as lorax does: rendered, split at whatever ends a line, each line's words by shlex, then
+    braces (ltmpl.py).
+    """
     text = TemplateLookup(directories=["/"]).get_template(str(TEMPLATES / name)).render(**variables)
     for line in [line.strip() for line in text.splitlines()]:
         if line and not line.startswith("#"):
@@ -51,7 +67,9 @@ def run_template(name: str, variables: Mapping[str, str]) -> None:
 
 
 def defaults(place: Path, text: str, shipped: str | None) -> str:
-    """Return interactive-defaults.ks of an installer's root after our template; `shipped` is what was there before."""
+    """Return interactive-defaults.ks of an installer's root after our template; `shipped` is what was there
+    before.
+    """
     root = place / "root"
     file = root / "usr/share/anaconda/interactive-defaults.ks"
     if shipped is not None:
@@ -60,15 +78,26 @@ def defaults(place: Path, text: str, shipped: str | None) -> str:
     (place / "ours.ks").write_text(text)
     for number in range(2):
         (place / f"0{number}.gpg").write_text("key")
-    run_template("interactive-defaults.tmpl", {"root": str(root), "ostree_defaults": str(place / "ours.ks"), "ostree_keys": f"{place}/00.gpg\n{place}/01.gpg"})
-    assert [(file.name, file.read_text()) for file in sorted((root / "usr/share/ostree/trusted.gpg.d").iterdir())] == [("00.gpg", "key"), ("01.gpg", "key")]
+    run_template(
+        "interactive-defaults.tmpl",
+        {
+            "root": str(root),
+            "ostree_defaults": str(place / "ours.ks"),
+            "ostree_keys": f"{place}/00.gpg\n{place}/01.gpg",
+        },
+    )
+    assert [
+        (file.name, file.read_text()) for file in sorted((root / "usr/share/ostree/trusted.gpg.d").iterdir())
+    ] == [("00.gpg", "key"), ("01.gpg", "key")]
     return file.read_text()
 
 
 @pytest.mark.parametrize("release", [25, 26, 27, 28, 29])
 def test_the_releases_defaults_are_extended(tmp_path: Path, release: int) -> None:
     shipped = SHIPPED["F26" if release < 28 else "F28"]
-    made = defaults(tmp_path, (ROOT / "tests" / "golden" / f"fedora-{release}-interactive.ks").read_text(), shipped)
+    made = defaults(
+        tmp_path, (ROOT / "tests" / "golden" / f"fedora-{release}-interactive.ks").read_text(), shipped
+    )
     assert made.startswith(shipped)
     # as Anaconda reads it
     handler = language.parse(made, f"F{release}", "interactive-defaults.ks")
@@ -77,7 +106,10 @@ def test_the_releases_defaults_are_extended(tmp_path: Path, release: int) -> Non
     assert "cloud-init" in handler.services.disabled
     # nothing is erased, chosen or ended without a person
     assert not handler.zerombr.zerombr
-    assert not any(getattr(handler, name).seen for name in ("clearpart", "autopart", "reboot", "partition", "logvol", "volgroup", "reqpart"))
+    assert not any(
+        getattr(handler, name).seen
+        for name in ("clearpart", "autopart", "reboot", "partition", "logvol", "volgroup", "reqpart")
+    )
     assert not handler.displaymode.seen
     assert made.count("%post --erroronfail") == 2
     assert made.count("ostree remote add") == 1
@@ -109,7 +141,9 @@ def test_everything_else_is_kept_as_it_is(tmp_path: Path, text: str) -> None:
     assert defaults(tmp_path, text, SHIPPED["F40"]) == SHIPPED["F40"] + "\n" + text
 
 
-@pytest.mark.parametrize("shipped", [None, "", "firstboot --enable"], ids=["none", "empty", "without an end of its last line"])
+@pytest.mark.parametrize(
+    "shipped", [None, "", "firstboot --enable"], ids=["none", "empty", "without an end of its last line"]
+)
 def test_whatever_the_release_ships(tmp_path: Path, shipped: str | None) -> None:
     made = defaults(tmp_path, "%include /tmp/a\nreboot\nlang de_DE\n", shipped)
     assert made == (shipped or "") + "\n%include /tmp/a\nlang de_DE\n"
@@ -120,7 +154,12 @@ def test_templates_work_wherever_the_store_is(tmp_path: Path, origin: tuple[Path
     place = tmp_path / name
     place.mkdir()
     subprocess.run(["cp", "-r", origin[0], place / "source"], check=True)
-    variables = {"root": f"{place}/root", "ostree_source": f"{place}/source", "ostree_ref": "a/b", "ostree_commit": origin[1]}
+    variables = {
+        "root": f"{place}/root",
+        "ostree_source": f"{place}/source",
+        "ostree_ref": "a/b",
+        "ostree_commit": origin[1],
+    }
     run_template("embed-repo.tmpl", variables)
     repo = Repo(place / "root" / "ostree" / "repo")
     assert (repo.refs(), repo.mode, repo.has(origin[1])) == ({"a/b": origin[1]}, "bare", True)
@@ -146,7 +185,12 @@ def test_templates_work_wherever_the_store_is(tmp_path: Path, origin: tuple[Path
 def test_what_a_version_gives(version: str, branding: bool, libdir: bool, extra: bool) -> None:
     known = lorax_variables.version_of(f"num = '{version}-1'\n")
     runtime, arch = lorax_variables.given(known), lorax_variables.given(known, arch=True)
-    assert ("branding" in runtime, "libdir" in runtime, "libdir" in arch, "extra_boot_args" in arch) == (branding, libdir, libdir, extra)
+    assert ("branding" in runtime, "libdir" in runtime, "libdir" in arch, "extra_boot_args" in arch) == (
+        branding,
+        libdir,
+        libdir,
+        extra,
+    )
     assert {"root", "product", "arch", "dbo", "basearch", "exists", "glob"} <= runtime
     assert {"inroot", "outroot", "isolabel", "workdir", "lower"} <= arch
 
@@ -167,9 +211,14 @@ def test_other_names_are_taken() -> None:
 
 
 @needs_root
-@pytest.mark.parametrize(("version", "name"), [("26.9", "branding"), ("33.11", "branding"), ("46.0", "libdir")])
+@pytest.mark.parametrize(
+    ("version", "name"), [("26.9", "branding"), ("33.11", "branding"), ("46.0", "libdir")]
+)
 def test_what_this_lorax_does_not_give_is_said_before_it_runs(
-    tmp_path: Path, tree: Tree, version: str, name: str  # noqa: F811
+    tmp_path: Path,
+    tree: Tree,
+    version: str,
+    name: str,
 ) -> None:
     place = fake(tmp_path, version)
     (tmp_path / "own.tmpl").write_text(f"runcmd echo ${{{name}}}\n")

@@ -29,15 +29,44 @@ def test_fixture_broke(broken): pass
 
 def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1,
-        host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u", accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
-    )  # fmt: skip
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.OSTREE,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        evidence=tmp_path,
+    )
     (tmp_path / "rig.json").write_text(rig_to_json(rig))
     (tmp_path / "test_criteria.py").write_text(CRITERIA)
-    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.smoke.criteria.plugin", "-p", "no:cacheprovider", "-v", "-rN", "--color=no"]
+    argv: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "imagebuild.smoke.criteria.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-v",
+        "-rN",
+        "--color=no",
+    ]
     finished = subprocess.run(
-        [*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 1, finished.stdout
     cells = {cell.criterion: (str(cell.state), cell.reason) for cell in read_cells(tmp_path)}
@@ -62,7 +91,13 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
     assert "not tested: not-testable: no network here\n" in said
     assert "failed: product-is-wrong: the product is wrong\n" in said
     assert "1 failed, 1 passed, 3 errors, 2 not tested, 1 not applicable" in said
-    for quiet in ("NotApplicableError", "NotTestedError", "_ test_not_applicable _", "_ test_not_testable _", "FAILED test_criteria.py::test_not"):
+    for quiet in (
+        "NotApplicableError",
+        "NotTestedError",
+        "_ test_not_applicable _",
+        "_ test_not_testable _",
+        "FAILED test_criteria.py::test_not",
+    ):
         assert quiet not in said
     assert "_ test_product_is_wrong _" in said
     assert "_ ERROR at call of test_rig_broke _" in said
@@ -88,14 +123,43 @@ def test_c_fine(suite): pass
 
 def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -> None:
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path, cells=tmp_path / "cells",
-    )  # fmt: skip
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.OSTREE,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        evidence=tmp_path,
+        cells=tmp_path / "cells",
+    )
     (tmp_path / "rig.json").write_text(rig_to_json(rig))
     (tmp_path / "test_starved.py").write_text(STARVED)
-    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.smoke.criteria.plugin", "-p", "no:cacheprovider", "-q"]
-    subprocess.run([*argv, "--rig", tmp_path / "rig.json", "test_starved.py"], cwd=tmp_path, capture_output=True, check=False)
+    argv: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "imagebuild.smoke.criteria.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+    ]
+    subprocess.run(
+        [*argv, "--rig", tmp_path / "rig.json", "test_starved.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
     cells = {cell.criterion: (str(cell.state), cell.reason) for cell in read_cells(tmp_path)}
     assert cells == {
         "a-quiet": ("failed", "the unit failed; the first boot hung and was started again by another QEMU"),
@@ -122,14 +186,43 @@ def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path)
         evidence = tmp_path / name
         evidence.mkdir()
         rig = Rig(
-            disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-            commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.OSTREE, memory=1, storage="s", update_url="u",
-            accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=evidence, cells=cells,
-        )  # fmt: skip
+            disk=Path("/none"),
+            disk_format="raw",
+            controller=Controller.VIRTIO,
+            login=Login.CLOUD_INIT,
+            artifact="a",
+            firmware=Firmware.BIOS,
+            commit="c",
+            version="1",
+            refspec="r",
+            user="u",
+            cores=1,
+            host_kind=HostKind.OSTREE,
+            memory=1,
+            storage="s",
+            update_url="u",
+            accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+            evidence=evidence,
+            cells=cells,
+        )
         (tmp_path / "rig.json").write_text(rig_to_json(rig))
         (tmp_path / "test_criteria.py").write_text(BOOTS)
-        argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.smoke.criteria.plugin", "-p", "no:cacheprovider", "-q"]
-        subprocess.run([*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"], cwd=tmp_path, capture_output=True, check=False)
+        argv: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "imagebuild.smoke.criteria.plugin",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+        ]
+        subprocess.run(
+            [*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
         assert (evidence / "boots.json").is_file()
         return {cell.criterion for cell in read_cells(evidence) if "kept" in cell.reason}
 
@@ -143,28 +236,61 @@ def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path)
 
 def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(tmp_path: Path) -> None:
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.RPM_OSTREE, atomic=True, memory=1, storage="s",
-        update_url="u", accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path,
-    )  # fmt: skip
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.RPM_OSTREE,
+        atomic=True,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        evidence=tmp_path,
+    )
     (tmp_path / "rig.json").write_text(rig_to_json(rig))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [
-        sys.executable, "-m", "pytest", "-p", "imagebuild.smoke.criteria.plugin", "-p", "no:cacheprovider", "-c", tmp_path / "pytest.ini",
-        "--collect-only", "-q", "--pyargs", "imagebuild.smoke.criteria", "--rig", tmp_path / "rig.json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "imagebuild.smoke.criteria.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        tmp_path / "pytest.ini",
+        "--collect-only",
+        "-q",
+        "--pyargs",
+        "imagebuild.smoke.criteria",
+        "--rig",
+        tmp_path / "rig.json",
+    ]
     listed = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     names = [line.rpartition("::")[2] for line in listed.splitlines() if "::" in line]
     assert names[0] == "test_artifact_boots"
     assert names[-1] == "test_nothing_fatal_was_logged"
     journeys = [name for name in names if "[" in name]
-    assert [name.rpartition("[")[2] for name in journeys] == ["rpm-ostree]"] * (len(journeys) // 2) + ["atomic host]"] * (
-        len(journeys) // 2
-    )
+    assert [name.rpartition("[")[2] for name in journeys] == ["rpm-ostree]"] * (len(journeys) // 2) + [
+        "atomic host]"
+    ] * (len(journeys) // 2)
     # within one way: the first guest's journey, the fresh one's, layering
     native = [name.partition("[")[0] for name in journeys[: len(journeys) // 2]]
     places = [
-        native.index(f"test_{name}") for name in ("upgrades_to_the_next_release", "deploys_an_older_release_when_fresh", "layers_a_package")
+        native.index(f"test_{name}")
+        for name in (
+            "upgrades_to_the_next_release",
+            "deploys_an_older_release_when_fresh",
+            "layers_a_package",
+        )
     ]
     assert places == sorted(places)
     assert len(names) == len(criteria.required(atomic=True))
@@ -173,16 +299,43 @@ def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(t
 def test_what_only_atomic_hosts_are_asked_is_not_applicable_to_others(tmp_path: Path) -> None:
     name = "upgrades-to-the-next-release-by-atomic-host"
     rig = Rig(
-        disk=Path("/none"), disk_format="raw", controller=Controller.VIRTIO, login=Login.CLOUD_INIT, artifact="a", firmware=Firmware.BIOS,
-        commit="c", version="1", refspec="r", user="u", cores=1, host_kind=HostKind.RPM_OSTREE, memory=1, storage="s", update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""), evidence=tmp_path, criteria=(name,),
-    )  # fmt: skip
+        disk=Path("/none"),
+        disk_format="raw",
+        controller=Controller.VIRTIO,
+        login=Login.CLOUD_INIT,
+        artifact="a",
+        firmware=Firmware.BIOS,
+        commit="c",
+        version="1",
+        refspec="r",
+        user="u",
+        cores=1,
+        host_kind=HostKind.RPM_OSTREE,
+        memory=1,
+        storage="s",
+        update_url="u",
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        evidence=tmp_path,
+        criteria=(name,),
+    )
     (tmp_path / "rig.json").write_text(rig_to_json(rig))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [
-        sys.executable, "-m", "pytest", "-p", "imagebuild.smoke.criteria.plugin", "-p", "no:cacheprovider", "-c", tmp_path / "pytest.ini", "-q",
-        "--pyargs", "imagebuild.smoke.criteria", "--rig", tmp_path / "rig.json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "imagebuild.smoke.criteria.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        tmp_path / "pytest.ini",
+        "-q",
+        "--pyargs",
+        "imagebuild.smoke.criteria",
+        "--rig",
+        tmp_path / "rig.json",
+    ]
     finished = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert finished.returncode in FINE, finished.stdout
     (cell,) = read_cells(tmp_path)

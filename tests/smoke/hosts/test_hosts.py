@@ -1,4 +1,6 @@
-"""What each kind of host is told, and how what it says is understood (rpm-ostree 2018.7, tests/data/fedora/ostree-2022.7-measured.csv)."""
+"""What each kind of host is told, and how what it says is understood (rpm-ostree 2018.7,
+tests/data/fedora/ostree-2022.7-measured.csv).
+"""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +28,13 @@ DEPLOYED_2017 = {
     "osname": "fedora-atomic",
     "serial": 0,
 }
-LAYERED = {**DEPLOYED_2017, "checksum": "ee" * 32, "base-checksum": COMMIT, "packages": ["wget"], "requested-packages": ["wget"]}
+LAYERED = {
+    **DEPLOYED_2017,
+    "checksum": "ee" * 32,
+    "base-checksum": COMMIT,
+    "packages": ["wget"],
+    "requested-packages": ["wget"],
+}
 CONTAINER = {
     "booted": True,
     "checksum": COMMIT,
@@ -47,7 +55,9 @@ TODAY = {
 class Scripted(FakeTransport):
     """Answers a command with one answer after the other; the last one stays."""
 
-    def __init__(self, scripts: dict[str, Sequence[Answer]], answers: dict[str, str | None] | None = None) -> None:
+    def __init__(
+        self, scripts: dict[str, Sequence[Answer]], answers: dict[str, str | None] | None = None
+    ) -> None:
         super().__init__(dict(answers or {}))
         self._scripts = {line: list(script) for line, script in scripts.items()}
 
@@ -61,7 +71,9 @@ class Scripted(FakeTransport):
 
 
 def says(status: int, text: str = "") -> Answer:
-    return Answer(status=status, output=text if status == 0 else "", complaint="" if status == 0 else text, seconds=0.0)
+    return Answer(
+        status=status, output=text if status == 0 else "", complaint="" if status == 0 else text, seconds=0.0
+    )
 
 
 def host_of(transport: FakeTransport, commands: HostCommands) -> Host:
@@ -81,7 +93,9 @@ def status(*deployments: dict[str, Any]) -> Answer:
         (CONTAINER, "ostree-unverified-registry:quay.io/x", ()),
     ],
 )
-def test_every_age_of_status_is_understood(found: dict[str, Any], origin: str, requested: tuple[str, ...]) -> None:
+def test_every_age_of_status_is_understood(
+    found: dict[str, Any], origin: str, requested: tuple[str, ...]
+) -> None:
     other = {"booted": False, "checksum": "dd" * 32}
     fedora = host_of(Scripted({"rpm-ostree status --json": [status(other, found)]}), RpmOstreeHost())
     here = booted(fedora.commands.deployments(fedora))
@@ -90,13 +104,17 @@ def test_every_age_of_status_is_understood(found: dict[str, Any], origin: str, r
 
 
 def test_a_daemon_that_is_starting_is_asked_again() -> None:
-    transport = Scripted({"rpm-ostree status --json": [says(1, "error: Timeout was reached"), status(DEPLOYED_2017)]})
+    transport = Scripted(
+        {"rpm-ostree status --json": [says(1, "error: Timeout was reached"), status(DEPLOYED_2017)]}
+    )
     fedora = host_of(transport, RpmOstreeHost())
     assert fedora.booted().commit == COMMIT
     assert len(transport.ran) == 2
 
 
-@pytest.mark.parametrize(("commands", "line"), [(RpmOstreeHost(), "rpm-ostree upgrade --"), (ATOMIC, "atomic host upgrade -- --")])
+@pytest.mark.parametrize(
+    ("commands", "line"), [(RpmOstreeHost(), "rpm-ostree upgrade --"), (ATOMIC, "atomic host upgrade -- --")]
+)
 def test_nothing_to_upgrade_to_is_77(commands: RpmOstreeHost, line: str) -> None:
     transport = Scripted({line + "upgrade-unchanged-exit-77": [says(77, "No upgrade available.")]})
     assert commands.upgrade(host_of(transport, commands)).status == 77
@@ -116,7 +134,10 @@ def test_what_rpm_ostree_refuses_is_said() -> None:
 
 
 def test_the_table_has_both_ways_where_atomic_is() -> None:
-    assert [each.name for each in commands_of(HostKind.RPM_OSTREE, atomic=True)] == ["rpm-ostree", "atomic host"]
+    assert [each.name for each in commands_of(HostKind.RPM_OSTREE, atomic=True)] == [
+        "rpm-ostree",
+        "atomic host",
+    ]
     assert [each.name for each in commands_of(HostKind.RPM_OSTREE)] == ["rpm-ostree"]
     assert [each.name for each in commands_of(HostKind.OSTREE, atomic=True)] == ["ostree admin"]
 
@@ -125,7 +146,9 @@ def test_the_table_has_both_ways_where_atomic_is() -> None:
 
 NEXT_LINK, NEXT_PLACE = BOOT_LINK.replace("/0", "/1"), DEPLOYED.replace(COMMIT, NEXT)
 UPGRADED: dict[str, str | None] = {
-    "sh -c cat /boot/loader/entries/": f"version 1\noptions a ostree={BOOT_LINK}\nversion 2\noptions b ostree={NEXT_LINK}\n",
+    "sh -c cat /boot/loader/entries/": (
+        f"version 1\noptions a ostree={BOOT_LINK}\nversion 2\noptions b ostree={NEXT_LINK}\n"
+    ),
     "readlink -f": f"{NEXT_PLACE}\n{DEPLOYED}\n",
     f"readlink -f /sysroot{BOOT_LINK}": None,
     f"cat {NEXT_PLACE}.origin": HEALTHY[f"cat {DEPLOYED}.origin"],
@@ -149,15 +172,29 @@ def test_an_upgrade_that_changes_nothing_is_77_although_ostree_says_0() -> None:
 
 
 def test_a_refused_upgrade_is_told() -> None:
-    transport = Scripted({"ostree admin upgrade": [says(1, "error: GPG verification enabled, but no signatures found")]}, HEALTHY)
+    transport = Scripted(
+        {"ostree admin upgrade": [says(1, "error: GPG verification enabled, but no signatures found")]},
+        HEALTHY,
+    )
     assert OstreeHost().upgrade(debian(transport)).status == 1
 
 
 @pytest.mark.parametrize(
-    ("version", "told"), [("2022.7", "python3 -"), ("2023.6", "ostree admin set-default 1"), ("2026.4", "ostree admin set-default 1")]
+    ("version", "told"),
+    [
+        ("2022.7", "python3 -"),
+        ("2023.6", "ostree admin set-default 1"),
+        ("2026.4", "ostree admin set-default 1"),
+    ],
 )
 def test_a_rollback_never_deploys_a_checksum(version: str, told: str) -> None:
-    transport = FakeTransport({"ostree --version": f"libostree:\n Version: '{version}'\n", "python3 -": "", "ostree admin set-default": ""})
+    transport = FakeTransport(
+        {
+            "ostree --version": f"libostree:\n Version: '{version}'\n",
+            "python3 -": "",
+            "ostree admin set-default": "",
+        }
+    )
     OstreeHost().rollback(debian(transport))
     assert transport.ran[-1] == told
     assert not [line for line in transport.ran if line.startswith("ostree admin deploy")]
@@ -167,16 +204,23 @@ def test_an_older_version_is_found_in_the_history() -> None:
     ref = "debian-atomic:debian/12/x86_64/atomic-host"
     show = "ostree --repo=/sysroot/ostree/repo show --print-metadata-key=version"
     answers = HEALTHY | {
-        "ostree --repo=/sysroot/ostree/repo pull": "", f"ostree --repo=/sysroot/ostree/repo rev-parse {ref}^": "b1\n",
-        f"ostree --repo=/sysroot/ostree/repo rev-parse {ref}^^": "a1\n", f"{show} b1": "'12.2'\n", f"{show} a1": "'12.1'\n", "ostree admin upgrade": "",
-    }  # fmt: skip
+        "ostree --repo=/sysroot/ostree/repo pull": "",
+        f"ostree --repo=/sysroot/ostree/repo rev-parse {ref}^": "b1\n",
+        f"ostree --repo=/sysroot/ostree/repo rev-parse {ref}^^": "a1\n",
+        f"{show} b1": "'12.2'\n",
+        f"{show} a1": "'12.1'\n",
+        "ostree admin upgrade": "",
+    }
     transport = FakeTransport(answers)
     OstreeHost().deploy(debian(transport), version="12.1")
     assert transport.ran[-1] == "ostree admin upgrade --override-commit=a1 --allow-downgrade"
 
 
 def test_a_version_that_is_not_there_is_said() -> None:
-    answers = HEALTHY | {"ostree --repo=/sysroot/ostree/repo pull": "", "ostree --repo=/sysroot/ostree/repo rev-parse": "b1\n"}
+    answers = HEALTHY | {
+        "ostree --repo=/sysroot/ostree/repo pull": "",
+        "ostree --repo=/sysroot/ostree/repo rev-parse": "b1\n",
+    }
     with pytest.raises(AssertionError, match=r"has no version 11\.1"):
         OstreeHost().deploy(debian(FakeTransport(answers)), version="11.1")
 

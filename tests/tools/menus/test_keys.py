@@ -14,19 +14,39 @@ SPOT = Spot(volume="cd0", file="/menu", line=7)
 OURS = ("inst.stage2=hd:LABEL=Demo-26", "inst.ks=hd:LABEL=Demo-26:/ks.cfg", "quiet")
 
 
-def entry(title: str, *arguments: str, key: str = "", at_once: bool = False, label: str = "", inside: tuple[Entry, ...] = ()) -> Entry:
+def entry(
+    title: str,
+    *arguments: str,
+    key: str = "",
+    at_once: bool = False,
+    label: str = "",
+    inside: tuple[Entry, ...] = (),
+) -> Entry:
     return Entry(
-        title=title, label=label, key=key, at_once=at_once, kernel="vmlinuz" if arguments else "", arguments=arguments, entries=inside,
-        submenu=bool(inside), spot=SPOT,
-    )  # fmt: skip
+        title=title,
+        label=label,
+        key=key,
+        at_once=at_once,
+        kernel="vmlinuz" if arguments else "",
+        arguments=arguments,
+        entries=inside,
+        submenu=bool(inside),
+        spot=SPOT,
+    )
 
 
 INSTALL = entry("Install Demo 26", "quiet", key="i")
 CHECK = entry("Test this media & install Demo 26", "rd.live.check", key="m")
-TROUBLE = entry("Troubleshooting", key="t", inside=(entry("Rescue", "rescue", key="r"), entry("Return to main menu", key="m")))
+TROUBLE = entry(
+    "Troubleshooting",
+    key="t",
+    inside=(entry("Rescue", "rescue", key="r"), entry("Return to main menu", key="m")),
+)
 
 
-def isolinux(*entries: Entry, timeout: float | None = 60, prompt: bool = False, unsure: tuple[str, ...] = ()) -> Menu:
+def isolinux(
+    *entries: Entry, timeout: float | None = 60, prompt: bool = False, unsure: tuple[str, ...] = ()
+) -> Menu:
     return Menu(
         loader=Loader.ISOLINUX,
         spot=SPOT,
@@ -39,10 +59,19 @@ def isolinux(*entries: Entry, timeout: float | None = 60, prompt: bool = False, 
 
 
 def grub(*entries: Entry, timeout: float | None = 60, unsure: tuple[str, ...] = ()) -> Menu:
-    return Menu(loader=Loader.GRUB, spot=SPOT, entries=entries, default=(1,) if len(entries) > 1 else (0,), timeout=timeout, unsure=unsure)
+    return Menu(
+        loader=Loader.GRUB,
+        spot=SPOT,
+        entries=entries,
+        default=(1,) if len(entries) > 1 else (0,),
+        timeout=timeout,
+        unsure=unsure,
+    )
 
 
-def unattended(key: str = "", *, at_once: bool = False, label: str = "", title: str = "Install unattended") -> Entry:
+def unattended(
+    key: str = "", *, at_once: bool = False, label: str = "", title: str = "Install unattended"
+) -> Entry:
     return entry(title, *OURS, key=key, at_once=at_once, label=label)
 
 
@@ -99,12 +128,17 @@ def test_the_keys_follow_from_the_menu(menu: Menu, keys: str, typed: str) -> Non
         ((entry("none", "inst.ks.sendmac"), entry("twice", "inst.ks=http://192.0.2.1/a.ks", "inst.ks=hd:LABEL=Demo-26:/ks.cfg")), "twice"),
     ],
 )  # fmt: skip
-def test_the_unattended_entry_is_the_one_with_the_mediums_own_kickstart(entries: tuple[Entry, ...], title: str) -> None:
+def test_the_unattended_entry_is_the_one_with_the_mediums_own_kickstart(
+    entries: tuple[Entry, ...], title: str
+) -> None:
     assert menu_keys.unattended(grub(*entries), "Demo-26").title == title
 
 
 def test_a_label_with_blanks_is_written_as_udev_does() -> None:
-    entries = (entry("net", "inst.ks=http://192.0.2.1/a.ks"), entry("own", r"inst.ks=hd:LABEL=A\x20B:/ks.cfg"))
+    entries = (
+        entry("net", "inst.ks=http://192.0.2.1/a.ks"),
+        entry("own", r"inst.ks=hd:LABEL=A\x20B:/ks.cfg"),
+    )
     assert menu_keys.unattended(grub(*entries), "A B").title == "own"
 
 
@@ -136,7 +170,12 @@ def test_what_cannot_be_known_is_not_guessed(menu: Menu, message: str) -> None:
     ],
 )
 def test_a_menu_is_recognised_by_its_own_titles(text: str, seen: bool) -> None:
-    menu = grub(INSTALL, entry("Install a very long product name that the screen cuts off", "quiet"), unattended(), entry("linux", "quiet"))
+    menu = grub(
+        INSTALL,
+        entry("Install a very long product name that the screen cuts off", "quiet"),
+        unattended(),
+        entry("linux", "quiet"),
+    )
     assert menu_keys.unattended(menu, "Demo-26").seen_in(text) is seen
 
 
@@ -163,10 +202,19 @@ TROUBLESHOOTING = "# utilities submenu\n"
 
 def volume(text: str) -> Volume:
     def has(path: str) -> bool:
-        return path in ("/isolinux/isolinux.cfg", "/EFI/BOOT/grub.cfg", "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img")
+        return path in (
+            "/isolinux/isolinux.cfg",
+            "/EFI/BOOT/grub.cfg",
+            "/images/pxeboot/vmlinuz",
+            "/images/pxeboot/initrd.img",
+        )
 
     return Volume(
-        name="cd0", label="Demo-26-x86_64", uuid="", read=lambda path: text if path.endswith(".cfg") and has(path) else None, has=has
+        name="cd0",
+        label="Demo-26-x86_64",
+        uuid="",
+        read=lambda path: text if path.endswith(".cfg") and has(path) else None,
+        has=has,
     )
 
 
@@ -185,7 +233,9 @@ def volume(text: str) -> Volume:
 )  # fmt: skip
 def test_the_keys_of_loraxs_isolinux_menu(title: str, more: str, keys: str) -> None:
     before, after = lorax_medium.ISOLINUX_MENU.format(volume="Demo-26-x86_64").split(TROUBLESHOOTING)
-    menu = isolinux_menu.read(volume(f"{more}\n{before}{ENTRY.format(title=title)}\n{TROUBLESHOOTING}{after}"))
+    menu = isolinux_menu.read(
+        volume(f"{more}\n{before}{ENTRY.format(title=title)}\n{TROUBLESHOOTING}{after}")
+    )
     assert menu is not None
     plan = menu_keys.unattended(menu, "Demo-26-x86_64")
     assert " ".join(plan.keys) == keys

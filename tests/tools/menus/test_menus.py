@@ -1,4 +1,6 @@
-"""Boot menus are read as their loaders read them: what is booted by itself, what a key chooses, where it is written."""
+"""Boot menus are read as their loaders read them: what is booted by itself, what a key chooses, where it is
+written.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,9 @@ def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V", uuid:
 
 def grub(text: str, files: Mapping[str, str] | None = None, firmware: Firmware = Firmware.BIOS) -> Menu:
     more = {GRUB_PLACE + name: content for name, content in (files or {}).items()}
-    return grub_menu.read([volume({f"{GRUB_PLACE}grub.cfg": text, **more})], f"{GRUB_PLACE}grub.cfg", firmware)
+    return grub_menu.read(
+        [volume({f"{GRUB_PLACE}grub.cfg": text, **more})], f"{GRUB_PLACE}grub.cfg", firmware
+    )
 
 
 def isolinux(text: str, files: Mapping[str, str] | None = None) -> Menu:
@@ -72,7 +76,9 @@ def test_what_is_nested_too_deep_is_left_out_as_if_grub_could_not_read_it() -> N
     assert "cannot be parsed" in menu.unsure[0]
 
 
-@pytest.mark.parametrize("text", ["include isolinux.cfg\n", "default x\nlabel x\n  config isolinux.cfg\n", "menu begin a\n" * 100])
+@pytest.mark.parametrize(
+    "text", ["include isolinux.cfg\n", "default x\nlabel x\n  config isolinux.cfg\n", "menu begin a\n" * 100]
+)
 def test_an_isolinux_menu_without_end_is_refused(text: str) -> None:
     with pytest.raises(BuildError, match="isolinux"):
         isolinux(text)
@@ -90,10 +96,9 @@ def test_an_entry_that_leads_back_is_no_menu_without_end() -> None:
 
 def test_an_entry_of_grub_is_what_it_boots() -> None:
     menu = grub(
-        "set number=9\nfunction load {\n\tlinux16 $1 $2 quiet\n}\n"
-        'menuentry "Install $number" --hotkey=i {\n\tset args="inst.stage2=hd:LABEL=My\\\\x20Disk inst.text"\n'
-        "\tload /images/vmlinuz $args\n\tinitrd16 /a.img /b.img\n}\n"
-        "menuentry Local --hotkey f9 {\nexit\n}\n"
+        'set number=9\nfunction load {\n\tlinux16 $1 $2 quiet\n}\nmenuentry "Install $number" --hotkey=i'
+        ' {\n\tset args="inst.stage2=hd:LABEL=My\\\\x20Disk inst.text"\n\tload /images/vmlinuz'
+        " $args\n\tinitrd16 /a.img /b.img\n}\nmenuentry Local --hotkey f9 {\nexit\n}\n"
     )
     first, second = menu.entries
     assert (first.title, first.key, first.kernel) == ("Install 9", "i", "/images/vmlinuz")
@@ -112,7 +117,12 @@ def test_an_entry_may_be_of_one_firmware(firmware: Firmware, title: str) -> None
 @pytest.mark.parametrize(
     ("lines", "kernel", "initrds", "arguments"),
     [
-        ("kernel vmlinuz\n append initrd=initrd.img quiet", "/isolinux/vmlinuz", ("/isolinux/initrd.img",), ("quiet",)),
+        (
+            "kernel vmlinuz\n append initrd=initrd.img quiet",
+            "/isolinux/vmlinuz",
+            ("/isolinux/initrd.img",),
+            ("quiet",),
+        ),
         ("linux /k\n initrd /i\n append quiet", "/k", ("/i",), ("quiet",)),
         ("KERNEL /k initrd=/i,../j inst.text\nAPPEND quiet", "/k", ("/i", "/j"), ("inst.text", "quiet")),
         ("linux /k\ninitrd /i", "/k", ("/i",), ("of", "all")),
@@ -123,14 +133,21 @@ def test_an_entry_may_be_of_one_firmware(firmware: Firmware, title: str) -> None
         ("menu goto other", "", (), ()),
     ],
 )
-def test_a_label_of_isolinux_is_what_it_boots(lines: str, kernel: str, initrds: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+def test_a_label_of_isolinux_is_what_it_boots(
+    lines: str, kernel: str, initrds: tuple[str, ...], arguments: tuple[str, ...]
+) -> None:
     menu = isolinux(f"{MENU}append of all\nlabel it\n {lines}\n")
     (found,) = menu.entries
     assert (found.kernel, found.initrds, found.arguments) == (kernel, initrds, arguments)
 
 
 def test_keys_of_isolinux_only_move_the_cursor() -> None:
-    text = MENU + label("a", "menu label ^Install") + label("b", "menu label Install ^unattended") + label("c", "menu label ^Update")
+    text = (
+        MENU
+        + label("a", "menu label ^Install")
+        + label("b", "menu label Install ^unattended")
+        + label("c", "menu label ^Update")
+    )
     assert [(found.title, found.key, found.at_once) for found in isolinux(text).entries] == [
         ("Install", "i", False), ("Install unattended", "u", False), ("Update", "", False),
     ]  # fmt: skip
@@ -138,9 +155,16 @@ def test_keys_of_isolinux_only_move_the_cursor() -> None:
 
 
 def test_lines_that_cannot_be_chosen_are_no_entries() -> None:
-    text = f"{MENU}menu separator\n{label('a')}menu separator\n{label('b', 'menu disable')}menu begin ^More\nmenu title Others\n{label('c')}menu end\n"
+    text = (
+        f"{MENU}menu separator\n{label('a')}menu separator\n{label('b', 'menu disable')}menu begin"
+        f" ^More\nmenu title Others\n{label('c')}menu end\n"
+    )
     menu = isolinux(text)
-    assert [(way, found.title, found.submenu) for way, found in menu.walk()] == [((0,), "a", False), ((1,), "Others", True), ((1, 0), "c", False)]
+    assert [(way, found.title, found.submenu) for way, found in menu.walk()] == [
+        ((0,), "a", False),
+        ((1,), "Others", True),
+        ((1, 0), "c", False),
+    ]
 
 
 def test_at_the_prompt_every_label_can_be_typed() -> None:
@@ -180,11 +204,17 @@ def test_isolinux_looks_where_it_looks(files: tuple[str, ...], found: str) -> No
         "search --set=root --fs-uuid 2026-01-02-03-04-05-00 --hint cd0\nnormal ($root)/boot/grub2/grub.cfg",
         "search.fs_uuid 2026-01-02-03-04-05-00 root\nset root=($root)\nconfigfile /boot/grub2/grub.cfg",
         "configfile (cd0)/boot/grub2/../grub2//grub.cfg",
-        "if search --set=x -l NONE; then configfile ($x)/a; else search -nls root V; fi\nconfigfile ($root)/boot/grub2/grub.cfg",
+        (
+            "if search --set=x -l NONE; then configfile ($x)/a; else search -nls root V; fi\nconfigfile"
+            " ($root)/boot/grub2/grub.cfg"
+        ),
     ],
 )
 def test_a_trampoline_in_the_esp_is_followed(lines: str) -> None:
-    cd = volume({"/boot/grub2/grub.cfg": f"default=1\ntimeout=5\n{A}{B}", "/images/pxeboot/vmlinuz": ""}, uuid="2026-01-02-03-04-05-00")
+    cd = volume(
+        {"/boot/grub2/grub.cfg": f"default=1\ntimeout=5\n{A}{B}", "/images/pxeboot/vmlinuz": ""},
+        uuid="2026-01-02-03-04-05-00",
+    )
     esp = volume({"/EFI/BOOT/grub.cfg": lines + "\n"}, name=ESP, label="ESP")
     menu = grub_menu.read([esp, cd], "/EFI/BOOT/grub.cfg", Firmware.UEFI)
     assert menu.booted is not None
@@ -192,11 +222,16 @@ def test_a_trampoline_in_the_esp_is_followed(lines: str) -> None:
     assert [str(spot) for spot in menu.files] == ["the ESP, /EFI/BOOT/grub.cfg:1", "/boot/grub2/grub.cfg:1"]
 
 
-@pytest.mark.parametrize("lines", ["set root=cd0\nconfigfile boot/grub2/grub.cfg", "source (cd0)boot/grub2/grub.cfg", "configfile (cd0)"])
+@pytest.mark.parametrize(
+    "lines",
+    ["set root=cd0\nconfigfile boot/grub2/grub.cfg", "source (cd0)boot/grub2/grub.cfg", "configfile (cd0)"],
+)
 def test_a_name_without_a_slash_is_a_list_of_blocks_and_no_menu(lines: str) -> None:
     """rhboot's GRUB 2.12, grub-core/kern/file.c, `grub_file_open`."""
     cd = volume({"/boot/grub2/grub.cfg": f"default=1\ntimeout=5\n{A}{B}"})
-    menu = grub_menu.read([volume({"/EFI/BOOT/grub.cfg": lines + "\n"}, name=ESP), cd], "/EFI/BOOT/grub.cfg", Firmware.UEFI)
+    menu = grub_menu.read(
+        [volume({"/EFI/BOOT/grub.cfg": lines + "\n"}, name=ESP), cd], "/EFI/BOOT/grub.cfg", Firmware.UEFI
+    )
     assert menu.entries == ()
     assert "which is not on the medium" in menu.unsure[0]
 
@@ -215,10 +250,16 @@ def test_the_menus_of_a_medium_are_those_that_firmware_reads(tmp_path: Path, app
     }  # fmt: skip
     for menu in found.values():
         assert menu.booted is not None
-        assert (menu.booted.title, menu.timeout, menu.loader) == ("Test this media & install Fedora 27", 60, Loader.GRUB)
+        assert (menu.booted.title, menu.timeout, menu.loader) == (
+            "Test this media & install Fedora 27",
+            60,
+            Loader.GRUB,
+        )
 
 
-@pytest.mark.parametrize("path", ["/EFI/BOOT/grub.cfg", "/efi/boot/Grub.cfg", "/EFI/debian/grub.cfg", "/boot/grub/grub.cfg"])
+@pytest.mark.parametrize(
+    "path", ["/EFI/BOOT/grub.cfg", "/efi/boot/Grub.cfg", "/EFI/debian/grub.cfg", "/boot/grub/grub.cfg"]
+)
 def test_the_esps_menu_is_where_grub_looks(tmp_path: Path, path: str) -> None:
     image = medium_of(tmp_path, {"/boot/grub2/grub.cfg": A}, {path: A + B}, bios="images/eltorito.img")
     menu = medium.menus(image, tmp_path)[Firmware.UEFI]
@@ -226,7 +267,9 @@ def test_the_esps_menu_is_where_grub_looks(tmp_path: Path, path: str) -> None:
 
 
 def test_an_esp_that_is_no_file_system_is_said(tmp_path: Path) -> None:
-    image = medium_of(tmp_path, {"/boot/grub2/grub.cfg": A}, {"/EFI/BOOT/grub.cfg": A}, bios="images/eltorito.img")
+    image = medium_of(
+        tmp_path, {"/boot/grub2/grub.cfg": A}, {"/EFI/BOOT/grub.cfg": A}, bios="images/eltorito.img"
+    )
     with image.open("r+b") as stream:
         stream.seek(iso.content(image).files["/images/efiboot.img"].start)
         stream.write(bytes(65536))

@@ -1,4 +1,6 @@
-"""Paths in a commit lead where a kernel would go with the commit as its root; held against the kernel itself where a test may chroot."""
+"""Paths in a commit lead where a kernel would go with the commit as its root; held against the kernel itself
+where a test may chroot.
+"""
 
 import os
 from pathlib import Path
@@ -11,7 +13,12 @@ from imagebuild.tools.ostree.paths import LINKS
 from imagebuild.tools.ostree.repository import Repo
 from tests.tools.ostree.test_repository import make_commit
 
-FILES = {"usr/share/atomic/atomic": b"atomic", "usr/bin/plain": b"plain", "usr/lib/sub/deep/file": b"deep", "top": b"top"}
+FILES = {
+    "usr/share/atomic/atomic": b"atomic",
+    "usr/bin/plain": b"plain",
+    "usr/lib/sub/deep/file": b"deep",
+    "top": b"top",
+}
 CHAIN = {f"usr/chain/{number}": f"{number + 1}" for number in range(1, 60)}
 LINKED = {
     "usr/bin/atomic": "../share/atomic/atomic",
@@ -62,9 +69,21 @@ READS = {
     f"usr/chain/{61 - LINKS}": b"plain",
 }
 LEADS_NOWHERE = (
-    "usr/bin/plain/", "usr/bin/plain/..", "usr/bin/slash", "usr/bin/through-file", "usr/bin/nothing", "usr/bin/self", "usr/bin/ring",
-    f"usr/chain/{60 - LINKS}", "usr/chain/1", "usr/etc/os-release", "not-there", "not-there/../top", "top/file", "usr/bin/\0",
-)  # fmt: skip
+    "usr/bin/plain/",
+    "usr/bin/plain/..",
+    "usr/bin/slash",
+    "usr/bin/through-file",
+    "usr/bin/nothing",
+    "usr/bin/self",
+    "usr/bin/ring",
+    f"usr/chain/{60 - LINKS}",
+    "usr/chain/1",
+    "usr/etc/os-release",
+    "not-there",
+    "not-there/../top",
+    "top/file",
+    "usr/bin/\0",
+)
 NO_FILES = ("", "/", ".", "usr", "bin", "usr/bin/directory", "usr/bin/root", "..")
 
 
@@ -107,7 +126,12 @@ def test_a_directory_is_no_file(commit: tuple[Repo, str], path: str) -> None:
 
 def test_listings_follow_links_to_directories(commit: tuple[Repo, str]) -> None:
     repo, made = commit
-    assert repo.listing(made, "usr/lib/sub") == repo.listing(made, "bin/directory") == repo.listing(made, "lib/sub/") == ["deep"]
+    assert (
+        repo.listing(made, "usr/lib/sub")
+        == repo.listing(made, "bin/directory")
+        == repo.listing(made, "lib/sub/")
+        == ["deep"]
+    )
     assert (
         repo.listing(made, "bin")
         == repo.listing(made, "usr/bin")

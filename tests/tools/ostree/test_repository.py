@@ -1,4 +1,6 @@
-"""Pulling: exactly one commit, checked; what is damaged, unsigned or unreachable is refused with its name. Real repositories, real keys."""
+"""Pulling: exactly one commit, checked; what is damaged, unsigned or unreachable is refused with its name.
+Real repositories, real keys.
+"""
 
 import functools
 import http.server
@@ -74,7 +76,9 @@ def make_commit(
             tar.addfile(link)
     staged = repo.commit_tree(archive, [])
     metadata = {"version": version} if version else {}
-    return repo.commit(staged, REF, parent=repo.refs().get(REF), metadata=metadata, subject="test", timestamp=timestamp)
+    return repo.commit(
+        staged, REF, parent=repo.refs().get(REF), metadata=metadata, subject="test", timestamp=timestamp
+    )
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +103,14 @@ def source(tmp_path: Path, homedir: Path) -> Source:
 
 def config(source: Source, **changes: object) -> TreeConfig:
     known: dict[str, object] = {
-        "url": source.url, "gpg_keys": (str(source.key),), "osname": "os", "remote": "os", "update_url": "https://example.org",
-        "update_gpg_key": "/k", "attempts": 1,
-    }  # fmt: skip
+        "url": source.url,
+        "gpg_keys": (str(source.key),),
+        "osname": "os",
+        "remote": "os",
+        "update_url": "https://example.org",
+        "update_gpg_key": "/k",
+        "attempts": 1,
+    }
     return TreeConfig.model_validate(known | changes)
 
 
@@ -169,7 +178,9 @@ def test_an_unreachable_server_is_said_after_all_attempts(source: Source, tmp_pa
     with pytest.raises(BuildError, match=r"cannot reach http://127\.0\.0\.1:9/"):
         ostree_server.resolve("http://127.0.0.1:9", REF, patience=QUICK)
     with pytest.raises(BuildError, match=r"cannot fetch from http://127\.0\.0\.1:9"):
-        Repo.ensure(tmp_path / "repo").pull(remote(source, "http://127.0.0.1:9"), source.commit, patience=QUICK)
+        Repo.ensure(tmp_path / "repo").pull(
+            remote(source, "http://127.0.0.1:9"), source.commit, patience=QUICK
+        )
 
 
 def test_a_directory_that_is_no_repository_is_said(tmp_path: Path) -> None:
@@ -192,7 +203,9 @@ def test_a_commit_signed_by_another_key_is_refused(source: Source, tmp_path: Pat
     wrong = tmp_path / "wrong.asc"
     gpg.export_key(source.homedir, other, wrong)
     with pytest.raises(BuildError, match=f"commit {source.commit} is not signed by a key"):
-        Repo.ensure(tmp_path / "repo").pull(Remote(url=source.url, keys=(wrong,), verify=True), source.commit, patience=QUICK)
+        Repo.ensure(tmp_path / "repo").pull(
+            Remote(url=source.url, keys=(wrong,), verify=True), source.commit, patience=QUICK
+        )
 
 
 def test_unsigned_content_that_is_here_already_is_refused_too(source: Source, tmp_path: Path) -> None:
@@ -210,7 +223,9 @@ def _object_of(source: Source, path: str) -> tuple[str, Path]:
 
 @pytest.mark.parametrize("way", ["file", "http"])
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "missing"])
-def test_damaged_content_is_refused_and_the_object_named(source: Source, served: str, tmp_path: Path, way: str, harm: str) -> None:
+def test_damaged_content_is_refused_and_the_object_named(
+    source: Source, served: str, tmp_path: Path, way: str, harm: str
+) -> None:
     checksum, file = _object_of(source, "/usr/share/large")
     data = bytearray(file.read_bytes())
     if harm == "flipped":
@@ -220,8 +235,12 @@ def test_damaged_content_is_refused_and_the_object_named(source: Source, served:
     else:
         file.write_bytes(data[: len(data) // 2] if harm == "truncated" else data)
     with pytest.raises(BuildError) as caught:
-        Repo.ensure(tmp_path / "repo").pull(remote(source, served if way == "http" else None), source.commit, patience=QUICK)
-    assert checksum in caught.value.message or f"{checksum[:2]}/{checksum[2:]}" in caught.value.message, caught.value.message
+        Repo.ensure(tmp_path / "repo").pull(
+            remote(source, served if way == "http" else None), source.commit, patience=QUICK
+        )
+    assert checksum in caught.value.message or f"{checksum[:2]}/{checksum[2:]}" in caught.value.message, (
+        caught.value.message
+    )
 
 
 def test_fsck_names_a_damaged_object_and_its_file(source: Source, tmp_path: Path) -> None:
@@ -281,8 +300,12 @@ def test_a_server_that_stalls_is_given_up(source: Source, tmp_path: Path) -> Non
         ("usr/bin/ostree", "is it a host"),
     ],
 )
-def test_a_tree_that_cannot_be_a_host_says_what_it_lacks(source: Source, tmp_path: Path, lost: str, complaint: str) -> None:
-    commit = make_commit(source.repo, tmp_path / "work", {name: data for name, data in FILES.items() if name != lost})
+def test_a_tree_that_cannot_be_a_host_says_what_it_lacks(
+    source: Source, tmp_path: Path, lost: str, complaint: str
+) -> None:
+    commit = make_commit(
+        source.repo, tmp_path / "work", {name: data for name, data in FILES.items() if name != lost}
+    )
     with pytest.raises(BuildError, match=complaint):
         stage.describe_tree(source.repo, stage.Pin(ref=REF, commit=commit))
 
@@ -337,7 +360,12 @@ def test_a_damaged_file_is_said_when_it_is_read(source: Source, harm: str) -> No
 
 
 def test_a_commit_that_is_not_there_is_said(source: Source) -> None:
-    for ask in (source.repo.parent, source.repo.timestamp, source.repo.metadata, lambda commit: source.repo.read(commit, "usr/bin/ostree")):
+    for ask in (
+        source.repo.parent,
+        source.repo.timestamp,
+        source.repo.metadata,
+        lambda commit: source.repo.read(commit, "usr/bin/ostree"),
+    ):
         with pytest.raises(BuildError, match=f"commit {'0' * 64} cannot be read"):
             ask("0" * 64)
 
@@ -356,11 +384,17 @@ def test_the_toolbox_holds_the_tree_and_a_whole_bare_repo(source: Source, tmp_pa
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         results.append(make_toolbox(tmp_path / name, tree).image)
-    assert results[0].read_bytes() == results[1].read_bytes(), "the toolbox depends on something else than the commit"
+    assert results[0].read_bytes() == results[1].read_bytes(), (
+        "the toolbox depends on something else than the commit"
+    )
     root = tmp_path / "mounted"
     command.run(["unsquashfs", "-quiet", "-no-progress", "-d", root, results[0]])
     repo = Repo(root / "imagebuild" / "repo")
     assert repo.fsck(source.commit) == source.repo.fsck(source.commit)
     assert (root / "usr/lib/ostree/ostree-prepare-root").stat().st_mode & 0o7777 == 0o4755
-    inodes = {file.stat().st_ino for file in (root / "imagebuild/repo/objects").rglob("*.file") if not file.is_symlink()}
+    inodes = {
+        file.stat().st_ino
+        for file in (root / "imagebuild/repo/objects").rglob("*.file")
+        if not file.is_symlink()
+    }
     assert (root / "usr/share/large").stat().st_ino in inodes, "the content is stored twice"

@@ -1,4 +1,6 @@
-"""Servers as they are: what is not there is 403 at object stores, summaries and refs disagree, pages stand in for files. Beside real libostree."""
+"""Servers as they are: what is not there is 403 at object stores, summaries and refs disagree, pages stand in
+for files. Beside real libostree.
+"""
 
 import subprocess
 from pathlib import Path
@@ -36,11 +38,17 @@ def as_a_host(url: str, tmp_path: Path, ref: str = REF) -> str:
     place = tmp_path / "host"
     run = ["ostree", f"--repo={place}"]
     subprocess.run([*run, "init", "--mode=bare-user"], check=True, capture_output=True)
-    subprocess.run([*run, "remote", "add", "--force", "--no-gpg-verify", "o", url], check=True, capture_output=True)
-    pulled = subprocess.run([*run, "pull", "--commit-metadata-only", "o", ref], check=False, capture_output=True, text=True)
+    subprocess.run(
+        [*run, "remote", "add", "--force", "--no-gpg-verify", "o", url], check=True, capture_output=True
+    )
+    pulled = subprocess.run(
+        [*run, "pull", "--commit-metadata-only", "o", ref], check=False, capture_output=True, text=True
+    )
     if pulled.returncode:
         return pulled.stderr
-    return subprocess.run([*run, "rev-parse", f"o:{ref}"], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [*run, "rev-parse", f"o:{ref}"], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def resolved(url: str, ref: str = REF) -> tuple[str, str]:
@@ -52,7 +60,9 @@ def resolved(url: str, ref: str = REF) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("missing", [403, 404, 410])
-def test_a_pruned_parent_is_not_there_however_the_server_says_so(repo: Repo, tmp_path: Path, missing: int) -> None:
+def test_a_pruned_parent_is_not_there_however_the_server_says_so(
+    repo: Repo, tmp_path: Path, missing: int
+) -> None:
     parent = repo.parent(repo.refs()[REF])
     assert parent is not None
     repo.object_path(4, parent).unlink()
@@ -72,15 +82,21 @@ def test_a_missing_object_is_named(repo: Repo, tmp_path: Path, missing: int) -> 
     commit = repo.refs()[REF]
     entry = next(entry for entry in repo.walk(commit) if entry.path.name == "large")
     repo.object_path(1, entry.checksum).unlink()
-    with serving(repo.path, missing=missing) as url, pytest.raises(BuildError, match=f"{entry.checksum}.* not there") as caught:
+    with (
+        serving(repo.path, missing=missing) as url,
+        pytest.raises(BuildError, match=f"{entry.checksum}.* not there") as caught,
+    ):
         Repo.ensure(tmp_path / "store").pull(Remote(url=url, keys=(), verify=False), commit, patience=QUICK)
     assert str(missing) in caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("refused", "complaint"), [(403, "may not be read: HTTP 403"), (401, "refuses .*HTTP 401"), (404, "there is no OSTree repository")]
+    ("refused", "complaint"),
+    [(403, "may not be read: HTTP 403"), (401, "refuses .*HTTP 401"), (404, "there is no OSTree repository")],
 )
-def test_a_server_that_gives_nothing_is_no_matter_of_the_ref(repo: Repo, refused: int, complaint: str) -> None:
+def test_a_server_that_gives_nothing_is_no_matter_of_the_ref(
+    repo: Repo, refused: int, complaint: str
+) -> None:
     with serving(repo.path, refused=refused) as url, pytest.raises(BuildError, match=complaint) as caught:
         resolved(url)
     assert not isinstance(caught.value, UsageError)
@@ -89,7 +105,10 @@ def test_a_server_that_gives_nothing_is_no_matter_of_the_ref(repo: Repo, refused
 
 @pytest.mark.parametrize("missing", [403, 404])
 def test_an_unknown_ref_is_one_also_at_an_object_store(repo: Repo, missing: int) -> None:
-    with serving(repo.path, missing=missing) as url, pytest.raises(UsageError, match="no ref test/1/x86_64/hots") as caught:
+    with (
+        serving(repo.path, missing=missing) as url,
+        pytest.raises(UsageError, match="no ref test/1/x86_64/hots") as caught,
+    ):
         resolved(url, "test/1/x86_64/hots")
     assert REF in caught.value.hint
 
@@ -127,7 +146,12 @@ def test_of_a_repository_of_this_machine_the_ref_is_taken_and_said(repo: Repo, t
     head = newer(repo, tmp_path)
     commit, said = resolved(f"file://{repo.path}")
     assert commit == head
-    for words in (f"{told} in the summary", f"{head} in refs/heads", f"{head} is taken", "hosts would take the summary's"):
+    for words in (
+        f"{told} in the summary",
+        f"{head} in refs/heads",
+        f"{head} is taken",
+        "hosts would take the summary's",
+    ):
         assert words in said
     # which is true
     assert as_a_host(f"file://{repo.path}", tmp_path) == told
@@ -186,7 +210,9 @@ def test_a_page_for_everything_is_no_repository(repo: Repo) -> None:
 # --- patience ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "again"), [(503, True), (429, True), (408, True), (400, False), (401, False), (451, False)])
+@pytest.mark.parametrize(
+    ("status", "again"), [(503, True), (429, True), (408, True), (400, False), (401, False), (451, False)]
+)
 def test_only_what_may_change_is_asked_again(repo: Repo, status: int, again: bool) -> None:
     asked: list[str] = []
     with serving(repo.path, first=status, asked=asked) as url:
@@ -212,5 +238,8 @@ def test_a_damaged_commit_is_said(repo: Repo) -> None:
     data[-1] ^= 1
     file.unlink()
     file.write_bytes(data)
-    with serving(repo.path) as url, pytest.raises(BuildError, match=f"the commit object {commit} of .* is damaged"):
+    with (
+        serving(repo.path) as url,
+        pytest.raises(BuildError, match=f"the commit object {commit} of .* is damaged"),
+    ):
         ostree_server.commit_object(url, commit, patience=QUICK)

@@ -1,4 +1,6 @@
-"""Releases made for a test have an initramfs of their own, wherever libostree finds it: real repositories, an archive as the kernel reads it."""
+"""Releases made for a test have an initramfs of their own, wherever libostree finds it: real repositories, an
+archive as the kernel reads it.
+"""
 
 import gzip
 import hashlib
@@ -19,14 +21,19 @@ COMMON = {"usr/lib/os-release": b"ID=test\n", "usr/lib/dracut/dracut.conf.d/x.co
 MODULES = {"usr/lib/modules/6.1/vmlinuz": KERNEL, "usr/lib/modules/6.1/initramfs.img": OLD}
 # as rpm-ostree before 2017.9 wrote them (rpm-ostree 2017.8, src/libpriv/rpmostree-postprocess.c)
 LEGACY = {
-    "usr/lib/modules/4.11/vmlinuz": KERNEL, f"usr/lib/ostree-boot/vmlinuz-4.11-{SUM}": KERNEL,
-    f"usr/lib/ostree-boot/initramfs-4.11.img-{SUM}": OLD, f"boot/vmlinuz-4.11-{SUM}": KERNEL, f"boot/initramfs-4.11.img-{SUM}": OLD,
-}  # fmt: skip
+    "usr/lib/modules/4.11/vmlinuz": KERNEL,
+    f"usr/lib/ostree-boot/vmlinuz-4.11-{SUM}": KERNEL,
+    f"usr/lib/ostree-boot/initramfs-4.11.img-{SUM}": OLD,
+    f"boot/vmlinuz-4.11-{SUM}": KERNEL,
+    f"boot/initramfs-4.11.img-{SUM}": OLD,
+}
 BOOT = {path: data for path, data in LEGACY.items() if path.startswith("boot/")}
 
 
 def unpacked(archive: bytes) -> dict[str, bytes]:
-    """Read a newc archive by its definition (Linux, Documentation/driver-api/early-userspace/buffer-format.rst)."""
+    """Read a newc archive by its definition (Linux,
+    Documentation/driver-api/early-userspace/buffer-format.rst).
+    """
     found: dict[str, bytes] = {}
     place = 0
     while True:
@@ -51,7 +58,9 @@ def test_a_second_archive_follows_where_the_kernel_looks_for_it(length: int) -> 
     assert whole.startswith(first)
     assert begin % 4 == 0
     assert begin - len(first) >= 4, "an lz4 stream ends with a word of zeros"
-    assert unpacked(rest) == {"lib/dracut/hooks/cmdline/01-imagebuild.sh": b"echo next > /run/imagebuild-initramfs\n"}
+    assert unpacked(rest) == {
+        "lib/dracut/hooks/cmdline/01-imagebuild.sh": b"echo next > /run/imagebuild-initramfs\n"
+    }
 
 
 def test_cpio_reads_the_archive_and_a_shell_the_hook(tmp_path: Path) -> None:
@@ -66,7 +75,9 @@ def test_cpio_reads_the_archive_and_a_shell_the_hook(tmp_path: Path) -> None:
 def related(tmp_path: Path, files: dict[str, bytes], mark: str = "next") -> tuple[Repo, str, bool]:
     repo = Repo.ensure(tmp_path / "repo")
     commit = make_commit(repo, tmp_path, files)
-    made, has_mark = succession.relative(repo, commit, version="2", parent=commit, timestamp=1_700_000_200, mark=mark)
+    made, has_mark = succession.relative(
+        repo, commit, version="2", parent=commit, timestamp=1_700_000_200, mark=mark
+    )
     return repo, made, has_mark
 
 
@@ -81,7 +92,9 @@ def test_the_initramfs_beside_the_kernel_is_another(tmp_path: Path, name: str) -
 
 
 @pytest.mark.parametrize(("files", "place"), [(LEGACY, "usr/lib/ostree-boot"), (BOOT, "boot")])
-def test_where_names_have_checksums_all_of_them_change(tmp_path: Path, files: dict[str, bytes], place: str) -> None:
+def test_where_names_have_checksums_all_of_them_change(
+    tmp_path: Path, files: dict[str, bytes], place: str
+) -> None:
     repo, made, has_mark = related(tmp_path, COMMON | files)
     assert has_mark
     changed = initramfs.marked(OLD, "next")
@@ -108,7 +121,9 @@ def test_what_nobody_knows_how_to_mark_stays_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a deployment's files belong to root")
 def test_libostree_itself_writes_another_kernel_for_it(tmp_path: Path) -> None:
-    """`ostree admin deploy` of the candidate and its successor: two kernels in /boot, each named by its checksum."""
+    """`ostree admin deploy` of the candidate and its successor: two kernels in /boot, each named by its
+    checksum.
+    """
     userland = {"usr/etc/passwd": b"root:x:0:0::/:/bin/sh\n"}
     # what cannot be removed would stay behind
     environment = os.environ | {"OSTREE_SYSROOT_DEBUG": "mutable-deployments"}
@@ -121,9 +136,19 @@ def test_libostree_itself_writes_another_kernel_for_it(tmp_path: Path) -> None:
         root.mkdir()
         subprocess.run(["ostree", "admin", "init-fs", root], check=True)
         subprocess.run(["ostree", "admin", f"--sysroot={root}", "os-init", "test"], check=True)
-        deploy: list[str | Path] = ["ostree", "admin", f"--sysroot={root}", "deploy", "--os=test", "--karg=root=x"]
+        deploy: list[str | Path] = [
+            "ostree",
+            "admin",
+            f"--sysroot={root}",
+            "deploy",
+            "--os=test",
+            "--karg=root=x",
+        ]
         for release in (commit, made):
-            subprocess.run(["ostree", f"--repo={root}/ostree/repo", "pull-local", "--disable-fsync", repo.path, release], check=True)
+            subprocess.run(
+                ["ostree", f"--repo={root}/ostree/repo", "pull-local", "--disable-fsync", repo.path, release],
+                check=True,
+            )
             subprocess.run([*deploy, release], check=True, env=environment)
         held = sorted(file.read_bytes() for file in root.glob("boot/ostree/*/initramfs-*"))
         assert held == sorted([OLD, initramfs.marked(OLD, "next")])

@@ -1,4 +1,6 @@
-"""Several who write to one repository: two pulls at once, handles whose configuration is stale, one writer at a time. Real libostree."""
+"""Several who write to one repository: two pulls at once, handles whose configuration is stale, one writer at
+a time. Real libostree.
+"""
 
 import contextlib
 import functools
@@ -71,7 +73,16 @@ def test_two_releases_are_pulled_at_once_twenty_times_without_a_crash(server: Se
     def run(url: str, number: int) -> None:
         remotes, place = ("same", "own")[number % 2], tmp_path / str(number)
         place.mkdir()
-        argv: list[str | Path] = [sys.executable, "-m", "tests.pull_together", remotes, place, *pairs, f"file://{server.repo.path}", url]
+        argv: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "tests.pull_together",
+            remotes,
+            place,
+            *pairs,
+            f"file://{server.repo.path}",
+            url,
+        ]
         command.run(argv, cwd=ROOT)
 
     with served(server.repo) as url, ThreadPoolExecutor(2) as threads:
@@ -84,7 +95,11 @@ def test_a_stale_handle_sets_its_remote_beside_the_other_one(server: Server, tmp
     one, other = (Remote(url=server.remote.url, keys=(key,), verify=True) for key in server.keys)
     first.pull(one, server.commits[0], patience=QUICK)
     second.pull(other, server.commits[1], patience=QUICK)
-    names = [line for line in (tmp_path / "repo" / "config").read_text().splitlines() if line.startswith("[remote ")]
+    names = [
+        line
+        for line in (tmp_path / "repo" / "config").read_text().splitlines()
+        if line.startswith("[remote ")
+    ]
     assert len(set(names)) == 2, "the second handle wrote a configuration that it had read before"
     first.pull(one, server.commits[0], patience=QUICK)
 
@@ -98,16 +113,25 @@ def test_keys_that_are_there_already_are_keys(server: Server, tmp_path: Path, ar
     else:
         gpg.dearmored(server.keys[0], twin)
     repo = Repo.ensure(tmp_path / "repo")
-    repo.pull(Remote(url=server.remote.url, keys=(server.keys[0], twin), verify=True), server.commits[0], patience=QUICK)
+    repo.pull(
+        Remote(url=server.remote.url, keys=(server.keys[0], twin), verify=True),
+        server.commits[0],
+        patience=QUICK,
+    )
     assert repo.has(server.commits[0])
 
 
-@pytest.mark.parametrize("content", [b"", b"no key\n", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no key\n", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----\n"],
+)
 def test_a_file_without_a_key_is_named(server: Server, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     for keys in ((tmp_path / "key",), (server.keys[0], tmp_path / "key")):
         with pytest.raises(BuildError, match=f"{tmp_path / 'key'}") as caught:
-            Repo.ensure(tmp_path / "repo").pull(Remote(url=server.remote.url, keys=keys, verify=True), server.commits[0], patience=QUICK)
+            Repo.ensure(tmp_path / "repo").pull(
+                Remote(url=server.remote.url, keys=keys, verify=True), server.commits[0], patience=QUICK
+            )
         assert "tree.gpg_keys" in caught.value.hint
 
 
@@ -131,7 +155,9 @@ def test_a_second_writer_waits_for_the_first_and_says_so(tmp_path: Path) -> None
         for result in [threads.submit(first), threads.submit(second)]:
             result.result()
     assert order == ["first", "second"]
-    assert log.read_text() == f"waiting: another step, or another program, is writing to {tmp_path / 'repo'}\n"
+    assert (
+        log.read_text() == f"waiting: another step, or another program, is writing to {tmp_path / 'repo'}\n"
+    )
 
 
 def test_a_writer_in_another_process_is_waited_for_and_a_killed_one_is_not(tmp_path: Path) -> None:
@@ -140,7 +166,9 @@ def test_a_writer_in_another_process_is_waited_for_and_a_killed_one_is_not(tmp_p
         "import sys, time\nfrom pathlib import Path\nfrom imagebuild.tools.ostree.repository import Repo\n"
         "with Repo(Path(sys.argv[1])).writing():\n    print('inside', flush=True)\n    time.sleep(60)\n"
     )
-    program = subprocess.Popen([sys.executable, "-c", text, tmp_path / "repo"], stdout=subprocess.PIPE, cwd=ROOT)
+    program = subprocess.Popen(
+        [sys.executable, "-c", text, tmp_path / "repo"], stdout=subprocess.PIPE, cwd=ROOT
+    )
     assert program.stdout is not None
     assert program.stdout.readline() == b"inside\n"
     entered = threading.Event()
@@ -188,10 +216,19 @@ def objects(repo: Repo, suffix: str) -> list[Path]:
 @pytest.mark.parametrize(
     ("suffix", "harm"),
     # what is in files is read by fsck
-    [*((suffix, harm) for suffix in ("dirtree", "dirmeta", "commit") for harm in ("missing", "empty", "cut")), ("filez", "missing")],
+    [
+        *(
+            (suffix, harm)
+            for suffix in ("dirtree", "dirmeta", "commit")
+            for harm in ("missing", "empty", "cut")
+        ),
+        ("filez", "missing"),
+    ],
 )
 @pytest.mark.parametrize("partial", [False, True])
-def test_a_commit_that_only_passes_for_whole_is_pulled_again(server: Server, tmp_path: Path, suffix: str, harm: str, partial: bool) -> None:
+def test_a_commit_that_only_passes_for_whole_is_pulled_again(
+    server: Server, tmp_path: Path, suffix: str, harm: str, partial: bool
+) -> None:
     repo, commit = Repo.ensure(tmp_path / "repo"), server.commits[0]
     repo.pull(server.remote, commit, patience=QUICK)
     count = repo.fsck(commit)
@@ -231,11 +268,16 @@ def test_what_an_interrupted_pull_left_damaged_is_pulled_again(server: Server, t
     assert repo.fsck(commit)
 
 
-def test_damage_that_a_pull_does_not_mend_is_said(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_that_a_pull_does_not_mend_is_said(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repo, commit = Repo.ensure(tmp_path / "repo"), server.commits[0]
     repo.pull(server.remote, commit, patience=QUICK)
     lost = objects(repo, "dirmeta")[0]
     lost.unlink()
     monkeypatch.setattr(Repo, "_pull_once", lambda *_, **__: repo.handle.mark_commit_partial(commit, False))
-    with pytest.raises(BuildError, match=f"commit {commit} is not whole in .*: object {lost.parent.name}{lost.name} is missing"):
+    with pytest.raises(
+        BuildError,
+        match=f"commit {commit} is not whole in .*: object {lost.parent.name}{lost.name} is missing",
+    ):
         repo.pull(server.remote, commit, patience=QUICK)
