@@ -1,8 +1,8 @@
-"""How a kind of thing is told: one frozen record per thing, and one registry per kind that holds them by name.
+"""How a kind of thing is told: one frozen record per thing, one registry per kind that holds them by name.
 
-A new format, kind of host, backend, destination, profile or composer is a module with its record and a line in
-its package's `registry.py`. A record that lacks something is refused where it is registered, which is when the
-package is imported, and the error names the record and the field.
+A new format, kind of host, backend, destination, profile or composer is a module with its record and a
+line in its package's `registry.py`. A record that lacks something is refused where it is registered, which
+is when the package is imported, and the error names the record and the field.
 """
 
 import re
@@ -47,7 +47,8 @@ class Registry(Mapping[str, R], Generic[R]):
         for field in fields(record):
             required = field.default is MISSING and field.default_factory is MISSING
             if required and getattr(record, field.name) in (None, "", ()):
-                raise IncompleteRecordError(f"{self._kind} {record.name or '?'}: the field {field.name} is empty")
+                who = f"{self._kind} {record.name or '?'}"
+                raise IncompleteRecordError(f"{who}: the field {field.name} is empty")
         if NAME.fullmatch(record.name) is None:
             raise IncompleteRecordError(
                 f"{self._kind} {record.name}: a name is lower-case words and digits, joined by '-' or '.'"

@@ -4,6 +4,7 @@ what a page is refused for.
 
 import json
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
@@ -45,12 +46,12 @@ def releases(tmp_path_factory: pytest.TempPathFactory, homedir: Path) -> tuple[L
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_the_page_in_a_browser(
-    releases: tuple[Line, Path], browser: Browser, scheme: str, width: int
+    releases: tuple[Line, Path], browser: Browser, scheme: Literal["light", "dark"], width: int
 ) -> None:
     _, place = releases
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=True
-    )  # type: ignore[arg-type]
+    )
     shown = context.new_page()
     said: list[str] = []
     shown.on("console", lambda message: said.append(message.text))
