@@ -195,7 +195,9 @@ class Waiver:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the criteria said of one artifact under one firmware; `evidence` is for the reader who doubts it."""
+    """What the criteria said of one artifact under one firmware; `evidence` is for the reader who doubts
+    it.
+    """
 
     cells: tuple[Cell, ...]
     evidence: ArtifactPath

@@ -99,7 +99,9 @@ class Space:
 
 
 def plain_disk(toolbox: Path, work: Path) -> None:
-    """cp -a of the tree's checkout onto a fresh file system, and qemu-img convert: the floor of a disk stage."""
+    """cp -a of the tree's checkout onto a fresh file system, and qemu-img convert: the floor of a disk
+    stage.
+    """
     source, target, image = work / "source", work / "target", work / "plain.raw"
     for place in (source, target):
         place.mkdir()
@@ -368,7 +370,9 @@ def live_boot() -> float | None:
 
 
 def second_build() -> float | None:
-    """Compare a second `imagebuild all` of the demo with what the first took; None when there was no first."""
+    """Compare a second `imagebuild all` of the demo with what the first took; None when there was no
+    first.
+    """
     store = ROOT / "build" / "demo" / "store"
     builds = sorted((store / "builds").glob("*.json")) if store.is_dir() else []
     if not builds:

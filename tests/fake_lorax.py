@@ -206,7 +206,7 @@ class Lorax:
             stream.write("[general]\\ntimestamp = %s\\nfamily = %s\\n" % (now(), product))
         if remove_temp:
             shutil.rmtree(workdir)
-"""
+"""  # noqa: E501
 DNFBASE = """
 import logging, os
 def get_dnf_base_object(installroot, sources, mirrorlists=None, repos=None, enablerepos=None, disablerepos=None, tempdir="/var/tmp", proxy=None,
@@ -218,7 +218,7 @@ def get_dnf_base_object(installroot, sources, mirrorlists=None, repos=None, enab
             logging.getLogger({logger!r}).error("Error fetching metadata for lorax-repo-%d: Cannot download %s/repodata/repomd.xml", number, url)
             return None
     return told
-"""
+"""  # noqa: E501
 COMMAND = """#!{python}
 import sys
 sys.path.insert(0, {place!r})
@@ -286,7 +286,7 @@ def main():
               add_templates=opts["add_template"], add_template_vars=dict(each.split("=", 1) for each in opts["add_template_var"]), remove_temp=True)
 
 main()
-"""
+"""  # noqa: E501
 
 
 def write(place: Path, version: str, behaviour: str = "") -> None:

@@ -110,7 +110,10 @@ HEALTHY_BOX: dict[str, str | None] = {
 }
 
 GIB = 1024**3
-UNIT_FINE = "LoadState=loaded\nConditionResult=yes\nExecMainStartTimestampMonotonic=12345\nResult=success\nExecMainStatus=0\n"
+UNIT_FINE = (
+    "LoadState=loaded\nConditionResult=yes\nExecMainStartTimestampMonotonic=12345\n"
+    "Result=success\nExecMainStatus=0\n"
+)
 
 UNIT_FAILED = UNIT_FINE.replace("success", "exit-code").replace("Status=0", "Status=1")
 

@@ -79,7 +79,7 @@ def hosts_pull(place: Path, url: str, ref: str) -> str:
     ).stderr.strip()
 
 
-# --- what hosts take --------------------------------------------------------------------------------------------------
+# --- what hosts take ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,19 @@ def hosts_pull(place: Path, url: str, ref: str) -> str:
         (("--bind-ref=a/b", "--bind-ref=c/d"), "", "is bound to a/b, c/d, test/1/x86_64/host"),
         (("--orphan",), "", "is bound to no ref at all"),
         ((f"--bind-ref={STABLE}",), COLLECTION, "is bound to no collection"),
-        ((f"--bind-ref={STABLE}", "--add-metadata-string=ostree.collection-binding=org.Other"), COLLECTION, "is bound to org.Other"),
-        ((f"--bind-ref={STABLE}", f"--add-metadata-string=ostree.collection-binding={COLLECTION}"), COLLECTION, ""),
+        (
+            (f"--bind-ref={STABLE}", "--add-metadata-string=ostree.collection-binding=org.Other"),
+            COLLECTION,
+            "is bound to org.Other",
+        ),
+        (
+            (f"--bind-ref={STABLE}", f"--add-metadata-string=ostree.collection-binding={COLLECTION}"),
+            COLLECTION,
+            "",
+        ),
         ((f"--bind-ref={STABLE}", "--add-metadata-string=ostree.collection-binding=org.Other"), "", ""),
     ],
-)  # fmt: skip
+)
 def test_hosts_are_of_the_same_opinion(
     repo: Repo, tmp_path: Path, options: tuple[str, ...], collection: str, complaint: str
 ) -> None:
@@ -128,7 +136,7 @@ def test_what_is_no_commit_is_said() -> None:
         binding_of(b"<html>")
 
 
-# --- the plan ---------------------------------------------------------------------------------------------------------
+# --- the plan -----------------------------------------------------------------------------------------------
 
 
 def plan(repo: Repo, tmp_path: Path, publish: str) -> subprocess.CompletedProcess[str]:
@@ -195,7 +203,7 @@ def test_a_release_before_that_no_host_can_have_is_said(repo: Repo) -> None:
     assert found.pin == Pin(ref=BUILT, commit=old)
 
 
-# --- promotion --------------------------------------------------------------------------------------------------------
+# --- promotion ----------------------------------------------------------------------------------------------
 
 
 def binding_to(*refs: str) -> Callable[..., str]:
@@ -245,8 +253,10 @@ def test_promotion_refuses_before_anything_is_sent(
 
 
 def test_what_is_bound_to_the_stable_ref_is_promoted_and_pulled(
-    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
-) -> None:  # fmt: skip
+    line: Line,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     place = release_bound_to(line, monkeypatch, release_lab.REF, STABLE)
     go(line, place)
     assert Repo(tmp_path / "stable").refs() == {STABLE: line.trees[0].commit}
@@ -254,8 +264,10 @@ def test_what_is_bound_to_the_stable_ref_is_promoted_and_pulled(
 
 
 def test_a_stable_repository_with_a_collection_wants_its_binding(
-    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
-) -> None:  # fmt: skip
+    line: Line,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     place = release_bound_to(line, monkeypatch, STABLE)
     Repo.ensure(tmp_path / "stable")
     subprocess.run(
@@ -266,7 +278,7 @@ def test_a_stable_repository_with_a_collection_wants_its_binding(
     assert "--collection-id" in caught.value.hint
 
 
-# --- hosts and their test ---------------------------------------------------------------------------------------------
+# --- hosts and their test -----------------------------------------------------------------------------------
 
 
 def test_installed_hosts_follow_the_stable_ref(repo: Repo, tmp_path: Path) -> None:

@@ -71,12 +71,19 @@ def test_a_path_becomes_an_address_and_a_path_again(place: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "path"),
     [
-        ("file:///srv/repo", "/srv/repo"), ("file:///srv/a%20b", "/srv/a b"), ("file:///srv/a%2Fb", "/srv/a/b"), ("file:///srv/a%252Fb", "/srv/a%2Fb"),
+        ("file:///srv/repo", "/srv/repo"),
+        ("file:///srv/a%20b", "/srv/a b"),
+        ("file:///srv/a%2Fb", "/srv/a/b"),
+        ("file:///srv/a%252Fb", "/srv/a%2Fb"),
         # nothing else can be meant than the path's
-        ("file:///srv/a#b", "/srv/a#b"), ("file:///srv/a?b=c", "/srv/a?b=c"), ("file:///srv/50%", "/srv/50%"), ("file:///srv/a;b", "/srv/a;b"),
-        ("file:///srv/%C3%A4", "/srv/\u00e4"), ("file:///srv/\u00e4", "/srv/\u00e4"),
+        ("file:///srv/a#b", "/srv/a#b"),
+        ("file:///srv/a?b=c", "/srv/a?b=c"),
+        ("file:///srv/50%", "/srv/50%"),
+        ("file:///srv/a;b", "/srv/a;b"),
+        ("file:///srv/%C3%A4", "/srv/\u00e4"),
+        ("file:///srv/\u00e4", "/srv/\u00e4"),
     ],
-)  # fmt: skip
+)
 def test_an_address_that_a_person_wrote(address: str, path: str) -> None:
     assert files.path_of(address) == Path(path)
 
@@ -84,10 +91,15 @@ def test_an_address_that_a_person_wrote(address: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("written", "path"),
     [
-        ("file:///srv/Nightly Build/repo", "/srv/Nightly Build/repo"), ("file:///srv/a#b", "/srv/a#b"), ("file:///srv/it's", "/srv/it's"),
-        ("file:///srv/a%20b", "/srv/a b"), ("file:///srv/50%", "/srv/50%"), ("file:///srv/a`b$c", "/srv/a`b$c"), ("file:///srv/a:b=c,d@e+f", "/srv/a:b=c,d@e+f"),
+        ("file:///srv/Nightly Build/repo", "/srv/Nightly Build/repo"),
+        ("file:///srv/a#b", "/srv/a#b"),
+        ("file:///srv/it's", "/srv/it's"),
+        ("file:///srv/a%20b", "/srv/a b"),
+        ("file:///srv/50%", "/srv/50%"),
+        ("file:///srv/a`b$c", "/srv/a`b$c"),
+        ("file:///srv/a:b=c,d@e+f", "/srv/a:b=c,d@e+f"),
     ],
-)  # fmt: skip
+)
 def test_an_address_in_a_configuration(tmp_path: Path, written: str, path: str) -> None:
     data = yaml.safe_load((ROOT / "configs" / "debian-12.yaml").read_text())
     data["tree"]["url"] = data["publish"]["repo"] = data["publish"]["destination"] = written
@@ -102,9 +114,18 @@ def test_an_address_in_a_configuration(tmp_path: Path, written: str, path: str) 
 
 @pytest.mark.parametrize(
     "written",
-    ["file://srv/repo", "file:///a\nb", "https://example.org/a b", "https://example.org/'$x", "ftp://example.org", "https://[half/x", "http://", "http://:80/",
-     "http://h:x/"],
-)  # fmt: skip
+    [
+        "file://srv/repo",
+        "file:///a\nb",
+        "https://example.org/a b",
+        "https://example.org/'$x",
+        "ftp://example.org",
+        "https://[half/x",
+        "http://",
+        "http://:80/",
+        "http://h:x/",
+    ],
+)
 def test_other_addresses_are_refused_as_before(tmp_path: Path, written: str) -> None:
     data = yaml.safe_load((ROOT / "configs" / "debian-12.yaml").read_text())
     data["tree"]["url"] = written
@@ -256,7 +277,7 @@ def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch
     assert f"root {str(place)!a}" in said[0]
 
 
-# --- other programs ---------------------------------------------------------------------------------------------------
+# --- other programs -----------------------------------------------------------------------------------------
 
 
 def test_images_are_made_and_read_there(place: Path) -> None:

@@ -177,7 +177,9 @@ def _previous(wanted: Wanted) -> tuple[Tree, ...]:
 
 
 def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> Tree:
-    """Return what the image should be: of the commit that was given, and otherwise of the one that it boots."""
+    """Return what the image should be: of the commit that was given, and otherwise of the one that it
+    boots.
+    """
     known = _from_repo(wanted, wanted.commit) if wanted.commit is not None else None
     if known is not None:
         return known

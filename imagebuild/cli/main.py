@@ -241,7 +241,9 @@ def release(
     date: DateOption = None,
     respin: RespinOption = None,
 ) -> None:
-    """Release what was built and tested already; nothing is built, and nothing is signed that was not tested."""
+    """Release what was built and tested already; nothing is built, and nothing is signed that was not
+    tested.
+    """
     wanted = Wish(output=output, day=date, respin=respin, nightly=nightly)
     ready = _prepare(ref, config, store, wanted, populate)
     missing = [
@@ -422,7 +424,9 @@ def compose(
         ),
     ] = False,
 ) -> None:
-    """Make the next commit of a ref, if anything changed (the embedded default; release lines pull theirs)."""
+    """Make the next commit of a ref, if anything changed (the embedded default; release lines pull
+    theirs).
+    """
     settings, chosen = _load(ref, config, store)
     spec = settings.compose
     if spec is None:
@@ -583,9 +587,17 @@ def boot_copy(
 
 
 def _wanted(
-    image: Path, ref: str | None, config: Path | None, firmware: Firmware, commit: str | None, previous: str | None, repo: Path | None,
-    *, vagrant: bool, store: Path,
-) -> Wanted:  # fmt: skip
+    image: Path,
+    ref: str | None,
+    config: Path | None,
+    firmware: Firmware,
+    commit: str | None,
+    previous: str | None,
+    repo: Path | None,
+    *,
+    vagrant: bool,
+    store: Path,
+) -> Wanted:
     settings, chosen = _load(ref, config, store)
     place = (repo or store / "repo").absolute()
     return Wanted(

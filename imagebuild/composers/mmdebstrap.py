@@ -165,7 +165,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-# --- packages -> tar --------------------------------------------------------------------------------------------------
+# --- packages -> tar ----------------------------------------------------------------------------------------
 
 
 def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> Path:

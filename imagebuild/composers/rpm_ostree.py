@@ -98,7 +98,7 @@ def _compose(directory: Path, archive: Repo, ref: str, spec: RpmOstreeConfig, kn
     return archive
 
 
-# --- options ----------------------------------------------------------------------------------------------------------
+# --- options ------------------------------------------------------------------------------------------------
 
 
 def _unified(spec: RpmOstreeConfig, known: frozenset[str]) -> list[str]:
@@ -157,7 +157,7 @@ def _version_of(repo: Repo, commit: str) -> str:
     return str(repo.metadata(commit).get("version", ""))
 
 
-# --- composing --------------------------------------------------------------------------------------------------------
+# --- composing ----------------------------------------------------------------------------------------------
 
 
 def _run(
@@ -211,7 +211,7 @@ def _other_ref(treefile: Path, made: str, ref: str) -> BuildError:
     )
 
 
-# --- the build repository ---------------------------------------------------------------------------------------------
+# --- the build repository -----------------------------------------------------------------------------------
 
 
 def _build_repo(directory: Path, archive: Repo, ref: str) -> Repo:
@@ -233,7 +233,7 @@ def _publish(build: Repo, archive: Repo, commit: str) -> None:
         archive.pull_local(build, each)
 
 
-# --- signing ----------------------------------------------------------------------------------------------------------
+# --- signing ------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -25,7 +25,9 @@ def mebibytes(value: object) -> object:
 
 
 def plain(value: str) -> str:
-    """Return plain text as it is. Raises ValueError for what a path, a shell or a page would take otherwise."""
+    """Return plain text as it is. Raises ValueError for what a path, a shell or a page would take
+    otherwise.
+    """
     if re.search(r"[\x00-\x1f\x7f/<>&\"'`$\\]", value) or value.startswith("-") or not value.strip():
         raise ValueError(
             "must be plain text: no path separator, quotes, control or markup characters, and no '-' in front"

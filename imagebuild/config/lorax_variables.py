@@ -92,6 +92,8 @@ def given(version: Version | None, *, arch: bool = False) -> frozenset[str]:
 
 
 def version_of(text: str) -> Version | None:
-    """Return the version in pylorax/version.py (`num = '26.9-1'`; Makefile of 26.9); None when there is none."""
+    """Return the version in pylorax/version.py (`num = '26.9-1'`; Makefile of 26.9); None when there is
+    none.
+    """
     match = re.search(r"(\d+(?:\.\d+)*)", text)
     return tuple(int(number) for number in match[1].split(".")) if match else None

@@ -147,7 +147,7 @@ def _unknown(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tupl
     return tuple(f"byte {block - area.start} of {area.name} and on" for block in blocks[:SHOWN])
 
 
-# --- ext4 -------------------------------------------------------------------------------------------------------------
+# --- ext4 ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +254,7 @@ def _names(disk: Path, area: Area, inodes: Sequence[int]) -> Iterator[tuple[int,
                 yield int(number), name
 
 
-# --- xfs and FAT ------------------------------------------------------------------------------------------------------
+# --- xfs and FAT --------------------------------------------------------------------------------------------
 
 
 def _xfs(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[str, ...]:
@@ -303,7 +303,9 @@ def _xfs_inodes(left: Path, right: Path, area: Area, offset: int) -> list[int]:
 
 
 def _clusters(disk: Path, place: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what mshowfat says of every file; `place` is `disk@@OFFSET`, seen from where both programs run."""
+    """Return what mshowfat says of every file; `place` is `disk@@OFFSET`, seen from where both programs
+    run.
+    """
     with _linked(disk) as work:
         names = command.run(
             ["mdir", "-/", "-b", "-i", place, "::"], env=environment, cwd=work, quiet=True

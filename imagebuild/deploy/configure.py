@@ -32,13 +32,13 @@ VAR_DIRECTORIES = (
 SYSIMAGE, SYSIMAGE_ROOT = PurePosixPath("/mnt/sysimage"), PurePosixPath("/mnt/sysroot")
 # NetworkManager asks for an address by itself; networkd wants to be told. cloud-init's own file comes before
 # this one
-NETWORKD = """if [ -e /usr/lib/systemd/system/systemd-networkd.service ] && ! [ -e /usr/lib/systemd/system/NetworkManager.service ]; then
-printf '[Match]\\nType=ether\\nKind=!*\\n\\n[Network]\\nDHCP=yes\\n' > /etc/systemd/network/80-kickstart.network
+NETWORKD = """units=/usr/lib/systemd/system file=/etc/systemd/network/80-kickstart.network
+if [ -e $units/systemd-networkd.service ] && ! [ -e $units/NetworkManager.service ]; then
+printf '[Match]\\nType=ether\\nKind=!*\\n\\n[Network]\\nDHCP=yes\\n' > $file
 fi"""
 # a line of tmpfiles.d that it does not understand (65, EX_DATAERR) or cannot make (73, EX_CANTCREAT) stops no
-# host: systemd's own unit has
-# SuccessExitStatus=DATAERR CANTCREAT (systemd 252, units/systemd-tmpfiles-setup.service; systemd-tmpfiles(8),
-# "Exit status")
+# host: systemd's own unit has SuccessExitStatus=DATAERR CANTCREAT (systemd 252,
+# units/systemd-tmpfiles-setup.service; systemd-tmpfiles(8), "Exit status")
 TMPFILES = """status=0
 said=$("$@" 2>&1) || status=$?
 case $status in
@@ -46,7 +46,9 @@ case $status in
 *) printf '%s\\n' "$said" >&2; exit "$status" ;;
 esac
 [ -z "$said" ] || printf '%s\\n' "$said"
-if [ "$status" != 0 ]; then echo "systemd-tmpfiles ended with $status: what it could not do is left out, as when a host boots"; fi"""
+if [ "$status" != 0 ]; then
+echo "systemd-tmpfiles ended with $status: what it could not do is left out, as when a host boots"
+fi"""
 LOGGED = """log=$1; shift; mkdir -p "${log%/*}/" 2>/dev/null
 if ! true 2>/dev/null > "$log"; then echo "no log can be written to $log"; exec "$@"; fi
 "$@" > "$log" 2>&1; status=$?; cat "$log"; exit $status"""
@@ -251,8 +253,7 @@ def run_script(script: Script, target: Sandbox, root: PurePosixPath | None, sect
     steplog.note(f"{section} of line {script.line}")
     interpreter = shlex.split(script.interpreter)
     # a file, as under Anaconda: what a program in it reads from standard input is not the rest of the script.
-    # And no `-e`: the last
-    # command's status counts, unless the section itself begins with `set -e`
+    # And no `-e`: the last command's status counts, unless the section itself begins with `set -e`
     file = PurePosixPath("/run/kickstart-script")
     target.write(
         {(root or PurePosixPath("/")) / file.relative_to("/"): File(data=script.text.encode(), mode=0o700)}

@@ -15,8 +15,7 @@ from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target,
 from imagebuild.kickstart.plan import Plan
 
 # a tree's own cheap menu generator. Under its other name, grub-mkconfig, libostree would run it in the
-# deployment as root
-# directory, where nothing is mounted yet (ostree-bootloader-grub2.c)
+# deployment as root directory, where nothing is mounted yet (ostree-bootloader-grub2.c)
 GENERATOR = "/usr/libexec/ostree-grub-menu"
 
 

@@ -127,7 +127,7 @@ def grow(target: BlockTarget, name: str, fstype: str, place: PurePosixPath) -> N
     target.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", target.device(name)])
 
 
-# --- volumes that device-mapper maps ------------------------------------------------------------------------------------
+# --- volumes that device-mapper maps ------------------------------------------------------------------------
 
 
 def make_mapped(plan: Plan, target: MappedTarget) -> None:

@@ -26,37 +26,51 @@ SCRIPT = r"""
 set -u
 cd "$1/etc"; var=$2; boot=$3
 say() { printf '%s\t' "$1"; base64 -w0; echo; }
-names() { word=$1; shift; for each; do if [ -e "$each" ] || [ -L "$each" ]; then printf '%s\n' "$each"; fi; done | say "$word"; }
+names() {
+    word=$1; shift
+    for each; do if [ -e "$each" ] || [ -L "$each" ]; then printf '%s\n' "$each"; fi; done | say "$word"
+}
 ls -1 "${1%/*}" | say deployments
 if [ -f machine-id ]; then head -c 64 machine-id | say machine-id; fi
 names host-keys ssh/ssh_host_*key*
 names random-seed "$var/lib/systemd/random-seed" "$var/lib/random-seed"
-names cloud-state "$var/lib/cloud/instance" "$var"/lib/cloud/instances/* "$var"/lib/cloud/data/* "$var"/lib/cloud/sem/* "$var"/lib/cloud/seed/* "$var"/log/cloud-init*.log
+cloud=$var/lib/cloud
+names cloud-state "$cloud/instance" "$cloud"/instances/* "$cloud"/data/* "$cloud"/sem/* "$cloud"/seed/* "$var"/log/cloud-init*.log
 names leases "$var"/lib/dhclient/*lease* "$var"/lib/NetworkManager/*lease* "$var"/lib/systemd/network/*lease*
 names journals "$var"/log/journal/*
 names histories "$var"/roothome/.bash_history "$var"/home/*/.bash_history
 names net-rules udev/rules.d/*persistent-net*.rules
 names masked systemd/system/cloud-*.service
-for each in systemd/system/cloud-*.service; do if [ -L "$each" ]; then printf '%s %s\n' "${each##*/}" "$(readlink "$each")"; fi; done | say unit-links
-if [ -L resolv.conf ]; then readlink resolv.conf | say resolv-link; elif [ -f resolv.conf ]; then head -c 4096 resolv.conf | say resolv-conf; fi
+for each in systemd/system/cloud-*.service; do
+    if [ -L "$each" ]; then printf '%s %s\n' "${each##*/}" "$(readlink "$each")"; fi
+done | say unit-links
+if [ -L resolv.conf ]; then
+    readlink resolv.conf | say resolv-link
+elif [ -f resolv.conf ]; then
+    head -c 4096 resolv.conf | say resolv-conf
+fi
 if [ -f sysconfig/docker-storage ]; then head -c 4096 sysconfig/docker-storage | say docker-storage; fi
-if [ -f sysconfig/docker-storage-setup ]; then head -c 65536 sysconfig/docker-storage-setup | say docker-storage-setup; fi
-for each in cloud/cloud.cfg cloud/cloud.cfg.d/*.cfg; do if [ -f "$each" ]; then head -c 65536 "$each" | say cloud-config; fi; done
+if [ -f sysconfig/docker-storage-setup ]; then
+    head -c 65536 sysconfig/docker-storage-setup | say docker-storage-setup
+fi
+for each in cloud/cloud.cfg cloud/cloud.cfg.d/*.cfg; do
+    if [ -f "$each" ]; then head -c 65536 "$each" | say cloud-config; fi
+done
 names remotes ostree/remotes.d/*
 ls -1 "$boot/loader/entries" | say entries
 stat -f -c '%S %f' "$boot" | say boot-room
-for each in "$boot"/ostree/*/*; do if [ -f "$each" ] && [ ! -L "$each" ]; then stat -c '%s %n' "$each"; fi; done | say kernels
+for each in "$boot"/ostree/*/*; do
+    if [ -f "$each" ] && [ ! -L "$each" ]; then stat -c '%s %n' "$each"; fi
+done | say kernels
 for each in ../usr/lib*/libostree-1.so.1.* ../usr/lib/*/libostree-1.so.1.*; do
     if [ -f "$each" ] && [ ! -L "$each" ] && grep -qF no-early-prune "$each"; then echo "$each"; fi
 done | say early-prune
-"""
+"""  # noqa: E501
 # kernels, each with its initramfs, that /boot holds at an upgrade's worst. The one that runs stays; the new
-# one is written; and the one
-# before goes only when that is done (libostree 2022.7, ostree-sysroot.c, simple_write_deployment, and ostree-
-# sysroot-deploy.c,
-# write_deployments_with_options: the clean-up comes last). From 2023.8 on it goes first, when the room does
-# not do otherwise
-# (auto_early_prune_old_deployments; `no-early-prune` switches that off)
+# one is written; and the one before goes only when that is done (libostree 2022.7, ostree-sysroot.c,
+# simple_write_deployment, and ostree-sysroot-deploy.c, write_deployments_with_options: the clean-up comes
+# last). From 2023.8 on it goes first, when the room does not do otherwise (auto_early_prune_old_deployments;
+# `no-early-prune` switches that off)
 AT_WORST, PRUNED_EARLY = 3, 2
 MIB = 1 << 20
 # bytes for the menu's entries beside them, as libostree itself asks for (EARLY_PRUNE_SAFETY_MARGIN_SIZE)
@@ -184,7 +198,9 @@ def _cloud(facts: Mapping[str, list[str]], kind: str) -> list[str]:
 
 
 def datasources(facts: Mapping[str, list[str]]) -> list[str] | None:
-    """Return cloud-init's configured datasource list: of the last file that has one. None when there is none."""
+    """Return cloud-init's configured datasource list: of the last file that has one. None when there is
+    none.
+    """
     found: list[str] | None = None
     for text in facts.get("cloud-config", []):
         try:

@@ -138,7 +138,9 @@ def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kerne
 
 
 def _wipe(live: LiveSystem, disk: str) -> None:
-    """Take every signature away: file systems, RAID, LVM, partition tables. wipefs(8) refuses what is in use."""
+    """Take every signature away: file systems, RAID, LVM, partition tables. wipefs(8) refuses what is in
+    use.
+    """
     refuse_protected(live, disk)
     for name in [*partitions_of(disk).values(), disk]:
         command.run(["wipefs", "--all", Path("/dev") / name])
@@ -180,7 +182,9 @@ def _stays(disk: str, wanted: dict[int, tuple[int, int]]) -> bool:
 
 
 def _known_places(disk: str) -> dict[int, tuple[int, int]]:
-    """Return number -> (start, size) in bytes of the partitions that the kernel knows and that have a device."""
+    """Return number -> (start, size) in bytes of the partitions that the kernel knows and that have a
+    device.
+    """
     found = {}
     for number, name in partitions_of(disk).items():
         place = guard.SYS / "class/block" / name

@@ -12,8 +12,7 @@ from imagebuild.kickstart.plan import Plan
 from imagebuild.tools.namespace import Namespace
 
 # all that %pre and %post may do as root (capabilities(7)): own files, become their owners. Nothing that
-# reaches devices, modules,
-# mounts, files by handle, or out of a chroot
+# reaches devices, modules, mounts, files by handle, or out of a chroot
 CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setfcap,+audit_write"
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 
@@ -60,7 +59,9 @@ class NamespaceSandbox:
             )
 
     def read(self, path: PurePosixPath) -> bytes:
-        """Return a file's content, passed through the toolbox's base64: what programs print is kept as text."""
+        """Return a file's content, passed through the toolbox's base64: what programs print is kept as
+        text.
+        """
         return base64.b64decode(self._space.run(["base64", str(path)], root=self._root, quiet=True))
 
     def make_node(self, device: Path) -> str:

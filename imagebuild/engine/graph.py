@@ -36,7 +36,7 @@ T = TypeVar("T")
 WAKE_SECONDS = 0.5
 
 
-# --- plan -------------------------------------------------------------------------------------------------------------
+# --- plan ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def plan(goals: Sequence[Step[Any]], store: Store) -> list[Planned]:
 
 
 def _needed(goals: Sequence[Step[Any]], store: Store) -> set[Step[Any]]:
-    """Return the steps that must be built: a goal, or the input of such a step, without a finished artifact."""
+    """Return the steps that must be built: a goal, or the input of such a step, without a finished
+    artifact.
+    """
     todo, missing, seen = list(goals), set[Step[Any]](), set[Step[Any]]()
     while todo:
         one = todo.pop()
@@ -122,7 +124,7 @@ def _never_finished(mine: Sequence[Remembered]) -> str:
     )
 
 
-# --- build ------------------------------------------------------------------------------------------------------------
+# --- build --------------------------------------------------------------------------------------------------
 
 
 class Listener(Protocol):
@@ -323,7 +325,9 @@ class _Task:
 
 
 def _run_step(store: Store, task: _Task) -> Record:
-    """Build one step; everything handed over can be pickled, so this may run on another machine of a cluster."""
+    """Build one step; everything handed over can be pickled, so this may run on another machine of a
+    cluster.
+    """
     kind, key, function = task.kind, task.key, task.function
     with store.lock(kind, key):
         winner = store.find(kind, key)

@@ -34,8 +34,7 @@ GIB = 1024**3
 DISK, SCSI = "17", "6"
 METADATA, OVF = "metadata.json", ".ovf"
 # where the disks are that the OVF of an oVirt storage domain names, as Image Factory 1.1.16 packs it
-# (ovfcommon.py, RHEVOVFPackage); what a
-# XenServer's XVA has beside its disks, which are in pieces of 1 MiB
+# (ovfcommon.py, RHEVOVFPackage); what a XenServer's XVA has beside its disks, which are in pieces of 1 MiB
 DOMAIN, XVA = "images", "ova.xml"
 DAMAGE = (
     tarfile.TarError,
@@ -202,7 +201,7 @@ def _encoding(file: Path) -> str:
     )
 
 
-# --- boxes ------------------------------------------------------------------------------------------------------------
+# --- boxes --------------------------------------------------------------------------------------------------
 
 
 def _libvirt(metadata: Mapping[str, Any], found: Mapping[str, Path], name: str) -> Found:
@@ -233,7 +232,7 @@ def _libvirt(metadata: Mapping[str, Any], found: Mapping[str, Path], name: str) 
     return Found(file=file, controller=Controller.VIRTIO, size=size * GIB if size is not None else None)
 
 
-# --- OVF --------------------------------------------------------------------------------------------------------------
+# --- OVF ----------------------------------------------------------------------------------------------------
 
 
 def _of_ovf(description: str, found: Mapping[str, Path], name: str, controller: Controller | None) -> Found:
@@ -305,7 +304,7 @@ def _attribute(element: ElementTree.Element, name: str) -> str:
     return next((value for key, value in element.attrib.items() if _local(key) == name), "")
 
 
-# --- anything else ----------------------------------------------------------------------------------------------------
+# --- anything else ------------------------------------------------------------------------------------------
 
 
 def _only_one(found: Mapping[str, Path], name: str) -> Found:

@@ -17,7 +17,9 @@ STORED, DEFLATED = 0, 6
 
 
 def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
-    """Write NAME.vagrant-libvirt.box. What is compressed inside of the qcow2 is not compressed again by gzip."""
+    """Write NAME.vagrant-libvirt.box. What is compressed inside of the qcow2 is not compressed again by
+    gzip.
+    """
     file = out / f"{name}.vagrant-libvirt.box"
     # imagefactory's size (ovfcommon.py): the next whole GiB above, 41 for 40 GiB; Vagrant makes volumes of
     # that size

@@ -1,4 +1,6 @@
-"""vmdk, subformat streamOptimized (VMware's "Virtual Disk Format 5.0"): what vSphere and VirtualBox import."""
+"""vmdk, subformat streamOptimized (VMware's "Virtual Disk Format 5.0"): what vSphere and VirtualBox
+import.
+"""
 
 import re
 import struct

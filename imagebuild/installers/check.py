@@ -119,8 +119,14 @@ def _described(place: str, repo: Path, commits: list[str]) -> dict[str, object]:
 
 
 def problems(
-    facts: Mapping[str, object], *, volume_id: str, commit: str, ref: str, unattended: bool, discinfo: bool = True
-) -> list[str]:  # fmt: skip
+    facts: Mapping[str, object],
+    *,
+    volume_id: str,
+    commit: str,
+    ref: str,
+    unattended: bool,
+    discinfo: bool = True,
+) -> list[str]:
     """Return what is wrong with an installer ISO, a sentence's rest each; `discinfo`: it must have
     /.discinfo, which lorax has put there since 30.13.
     """

@@ -222,7 +222,7 @@ def refused_source(reading: Reading) -> Problems:
     return problems
 
 
-# --- commands and options ---------------------------------------------------------------------------------------------
+# --- commands and options -----------------------------------------------------------------------------------
 
 
 def _refuse_command(reading: Reading, command: Any, problems: Problems) -> None:
@@ -271,7 +271,7 @@ def _keyboard_of_x(handler: Any) -> bool:
     return bool(seen(handler, "keyboard") and handler.keyboard.vc_keymap and handler.keyboard.x_layouts)
 
 
-# --- sections ---------------------------------------------------------------------------------------------------------
+# --- sections -----------------------------------------------------------------------------------------------
 
 
 def _refuse_sections(reading: Reading, problems: Problems) -> None:
@@ -305,7 +305,7 @@ def _section_has_nothing_to_do(name: str, words: tuple[str, ...], body: list[str
     return name == "%addon" and "--disable" in words and not body
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
+# --- values -------------------------------------------------------------------------------------------------
 
 
 def _refuse_mode(reading: Reading, problems: Problems) -> None:
@@ -364,7 +364,9 @@ def _refuse_loader(reading: Reading, problems: Problems) -> None:
 
 
 def _refuse_names(reading: Reading, problems: Problems) -> None:
-    """Refuse what the installed system could make nothing of: locale, time zone, key map, names of accounts."""
+    """Refuse what the installed system could make nothing of: locale, time zone, key map, names of
+    accounts.
+    """
     handler = reading.handler
     for command, value, pattern, what in (
         (handler.lang, handler.lang.lang, LOCALE, "locale"),

@@ -40,8 +40,7 @@ BIOSBOOT_SIZE = MIB
 AUTO_GROUP = "atomicos"
 AUTO_POOL = "pool00"
 # the Atomic install class of 2016, and of RHEL 7: root 1 … 3 GiB; from Fedora 28 on it follows Server: 2 … 15
-# GiB
-# (anaconda, pyanaconda/installclasses)
+# GiB (anaconda, pyanaconda/installclasses)
 AUTO_ROOT = {"atomic": (GIB, 3 * GIB), "server": (2 * GIB, 15 * GIB)}
 # blivet.autopart.swap_suggestion: as much as the memory of 2 … 8 GiB machines, but a tenth of the disk at
 # most
@@ -162,7 +161,7 @@ def _table(
     return "mbr"
 
 
-# --- what is asked for ------------------------------------------------------------------------------------------------
+# --- what is asked for --------------------------------------------------------------------------------------
 
 
 def _asked(handler: Any, name: str) -> tuple[list[_Request], str, list[_Request]]:
@@ -223,7 +222,9 @@ def _part(part: Any, name: str) -> _Request:
 
 
 def _role(mount: str) -> str:
-    """Return the name of the partition that is mounted there; `root` is what is mounted at /, not at /root."""
+    """Return the name of the partition that is mounted there; `root` is what is mounted at /, not at
+    /root.
+    """
     word = mount.strip("/").replace("/", "-") or "root"
     return f"at-{word}" if word in ("root", "biosboot", "efi", "swap") and mount.strip("/") else word
 
@@ -326,7 +327,7 @@ def _autopart(handler: Any, disk_size: int, name: str) -> tuple[list[_Request], 
     return physical, AUTO_GROUP, [*more, pool, replace(root, kind="thin", pool=AUTO_POOL)]
 
 
-# --- sizes ------------------------------------------------------------------------------------------------------------
+# --- sizes --------------------------------------------------------------------------------------------------
 
 
 def _place(parts: Sequence[_Request], table: str, disk_size: int, name: str) -> tuple[Partition, ...]:

@@ -163,9 +163,19 @@ class Plan:
 
 
 def read(
-    text: str, syntax: str, *, disk_size: int, firmware: frozenset[Firmware], seed: str, epoch: int = 0, name: str = "kickstart",
-    origin: Origin = (), refs: Sequence[str] = (), signed: bool = False, tree: Tree | None = None,
-) -> Plan:  # fmt: skip
+    text: str,
+    syntax: str,
+    *,
+    disk_size: int,
+    firmware: frozenset[Firmware],
+    seed: str,
+    epoch: int = 0,
+    name: str = "kickstart",
+    origin: Origin = (),
+    refs: Sequence[str] = (),
+    signed: bool = False,
+    tree: Tree | None = None,
+) -> Plan:
     """Turn a kickstart into a plan for a disk of `disk_size` bytes.
 
     `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # what argparse makes of store, store_const, store_true and store_false: each overwrites (CPython 3.11,
-# Lib/argparse.py); pykickstart 3.78
-# has classes of its own for what gathers (options.py, ExtendAction)
+# Lib/argparse.py); pykickstart 3.78 has classes of its own for what gathers (options.py, ExtendAction)
 OVERWRITES = ("_StoreAction", "_StoreConstAction", "_StoreTrueAction", "_StoreFalseAction")
 
 
@@ -35,7 +34,9 @@ def lost(command: Any, words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _meant(option: str, actions: Mapping[str, argparse.Action]) -> argparse.Action | None:
-    """Return what an option sets; argparse takes one that is cut short, too, where it is still the only one."""
+    """Return what an option sets; argparse takes one that is cut short, too, where it is still the only
+    one.
+    """
     longer = {
         id(action): action
         for name, action in actions.items()

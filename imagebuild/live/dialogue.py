@@ -57,7 +57,9 @@ def choose_disk(person: Person, found: Sequence[Candidate]) -> Candidate:
 
 
 def confirm(person: Person, disk: Candidate, parts: Sequence[str]) -> None:
-    """Show what is lost and what is made, and ask. Raises BuildError when the answer is anything but `yes`."""
+    """Show what is lost and what is made, and ask. Raises BuildError when the answer is anything but
+    `yes`.
+    """
     lost = "\n".join(f"  {line}" for line in disk.content) or "  (nothing that is known)"
     person.say(
         f"Everything on {disk.shown} will be erased:\n{lost}\nIt will have:\n"

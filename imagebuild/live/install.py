@@ -209,7 +209,9 @@ def summary(plan: Plan) -> list[str]:
 
 
 def verify(live: LiveSystem, release: Release) -> None:
-    """Check the embedded commit's signature and every object, before anything is written. Raises BuildError."""
+    """Check the embedded commit's signature and every object, before anything is written. Raises
+    BuildError.
+    """
     config = (
         "[core]\nrepo_version=1\nmode=bare\n[remote"
         f' "embedded"]\nurl=file://{REPO}\ngpg-verify=true\ngpgkeypath=/run/keys\n'

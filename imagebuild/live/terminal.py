@@ -37,7 +37,9 @@ def _is_terminal(device: Path) -> bool:
 
 
 class Terminal:
-    """All consoles at once. Without a prefix for the reader to find, a line would drown in the kernel's own."""
+    """All consoles at once. Without a prefix for the reader to find, a line would drown in the kernel's
+    own.
+    """
 
     PREFIX = "imagebuild: "
 
@@ -59,7 +61,9 @@ class Terminal:
                 os.write(descriptor, text.encode())
 
     def ask(self, prompt: str, *, secret: bool = False) -> str:
-        """Return the line that was typed first, on any console. Raises EOFError when no console can be read."""
+        """Return the line that was typed first, on any console. Raises EOFError when no console can be
+        read.
+        """
         with self._echo(on=not secret):
             for descriptor in self.descriptors:
                 # what was typed before the question does not answer it

@@ -188,7 +188,7 @@ def _extracted(repo: Repo, commit: str, path: str, names: Sequence[str]) -> Iter
         yield place
 
 
-# --- comparing --------------------------------------------------------------------------------------------------------
+# --- comparing ----------------------------------------------------------------------------------------------
 
 
 def compare_rpm(one: str, other: str) -> int:

@@ -33,7 +33,7 @@ BUILD_TYPE = "https://github.com/imagebuild/imagebuild/release/v1"
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 
 
-# --- productmd --------------------------------------------------------------------------------------------------------
+# --- productmd ----------------------------------------------------------------------------------------------
 
 
 def composeinfo(config: Config, names: Names, *, os_tree: str = "") -> str:
@@ -171,7 +171,7 @@ def _dumped(document: Any, name: str) -> str:
         return file.read_text()
 
 
-# --- coreos-assembler -------------------------------------------------------------------------------------------------
+# --- coreos-assembler ---------------------------------------------------------------------------------------
 
 
 class CosaArtifact(BaseModel):
@@ -229,7 +229,7 @@ def cosa_meta(facts: Facts, names: Names, *, commit_object: CosaArtifact, commit
     return json.dumps(meta.model_dump(by_alias=True), indent=1) + "\n"
 
 
-# --- provenance -------------------------------------------------------------------------------------------------------
+# --- provenance ---------------------------------------------------------------------------------------------
 
 
 def provenance(

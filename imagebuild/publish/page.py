@@ -255,7 +255,7 @@ def _shown(cell: Cell | None, places: Mapping[str, Path], base: Path) -> dict[st
     return {"state": cell.state, "href": href, "reason": cell.reason, "carried": cell.carried}
 
 
-# --- charts -----------------------------------------------------------------------------------------------------------
+# --- charts -------------------------------------------------------------------------------------------------
 
 
 def _charts(releases: Sequence[Facts]) -> list[dict[str, Any]]:

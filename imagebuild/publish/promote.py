@@ -110,7 +110,7 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
     return said
 
 
-# --- before anything is done ------------------------------------------------------------------------------------------
+# --- before anything is done --------------------------------------------------------------------------------
 
 
 def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
@@ -207,7 +207,7 @@ def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
         )
 
 
-# --- the stable repository --------------------------------------------------------------------------------------------
+# --- the stable repository ----------------------------------------------------------------------------------
 
 
 def stable_ref(config: Config, ref: str) -> str:
@@ -346,7 +346,7 @@ def demote(wanted: Promotion, place: Path, mark: str) -> None:
         wanted.pointers.write(wanted.pointers.listed(but=[known.compose_id]))
 
 
-# --- what went out ----------------------------------------------------------------------------------------------------
+# --- what went out ------------------------------------------------------------------------------------------
 
 
 def _record(place: Path, state: str) -> None:

@@ -303,7 +303,7 @@ def _check_commit(known: Facts, fetched: dict[str, Path | None], trust: Trust, f
     found.add(Kind.SIGNATURE, path, "; ".join(complaints))
 
 
-# --- images -----------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

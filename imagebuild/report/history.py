@@ -17,12 +17,18 @@ from imagebuild.engine.store import Store
 # columns of a bar
 WIDTH = 48
 HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Builds</title><link rel="icon" href="data:,"><style>
-:root { color-scheme: light dark } body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
 .row { display: grid; grid-template-columns: minmax(8rem, 16rem) 1fr 5rem; gap: .5rem; font-size: .85rem; }
-.lane { position: relative; background: rgb(128 128 128 / .15); } .lane i { position: absolute; top: 15%; height: 70%; min-width: 2px; background: #1a7f37; }
-.lane i.failed { background: #cf222e; } .lane i.running { background: #0969da; } .lane i.interrupted { background: #bf8700; } .lane i.background { opacity: .5; }
+.lane { position: relative; background: rgb(128 128 128 / .15); }
+.lane i { position: absolute; top: 15%; height: 70%; min-width: 2px; background: #1a7f37; }
+.lane i.failed { background: #cf222e; }
+.lane i.running { background: #0969da; }
+.lane i.interrupted { background: #bf8700; }
+.lane i.background { opacity: .5; }
 </style></head><body><h1>Builds</h1>
 """
 

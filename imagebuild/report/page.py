@@ -1,4 +1,6 @@
-"""The report as one HTML page that needs nothing else (but the evidence it links to), and as one JUnit file."""
+"""The report as one HTML page that needs nothing else (but the evidence it links to), and as one JUnit
+file.
+"""
 
 import hashlib
 import json

@@ -132,7 +132,9 @@ class CellStore:
         return (self._boot() / "boots.json").is_file()
 
     def find_boot(self) -> None:
-        """Copy what an earlier run's first boot left into the rig's evidence; nothing when it has just gone."""
+        """Copy what an earlier run's first boot left into the rig's evidence; nothing when it has just
+        gone.
+        """
         with contextlib.suppress(FileNotFoundError):
             for file in self._boot().iterdir():
                 shutil.copyfile(file, self._rig.evidence / file.name)
@@ -156,7 +158,9 @@ class CellStore:
             new.rename(self._boot())
 
     def find(self, criterion: str, module: str) -> Cell | None:
-        """Return the cell of an earlier run, its log copied to the rig's evidence; None when there is none."""
+        """Return the cell of an earlier run, its log copied to the rig's evidence; None when there is
+        none.
+        """
         directory = self._directory(criterion, module)
         try:
             cell: Cell = TypeAdapter(Cell).validate_json((directory / "cell.json").read_text())

@@ -33,8 +33,7 @@ CONTAINER_SECONDS = 60.0
 REMOTES = "/etc/ostree/remotes.d"
 SCRIPT_LOG, RUNCMD_LOG = "/var/tmp/imagebuild-user-script", "/var/tmp/imagebuild-runcmd"
 # what sudo says before anything else where the host's own name is neither in /etc/hosts nor known to a name
-# server (sudo 1.8,
-# plugins/sudoers/sudoers.c, set_fqdn; newer ones add a colon and the resolver's words)
+# server (sudo 1.8, plugins/sudoers/sudoers.c, set_fqdn; newer ones add a colon and the resolver's words)
 UNRESOLVED = re.compile(r"\A(?:sudo: unable to resolve host [^\n]*\n?)+")
 # longer answers in JSON are logged without their long lists: each `rpm-ostree status --json` has every
 # package of every deployment

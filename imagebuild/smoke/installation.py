@@ -198,7 +198,9 @@ class Looker:
         return time.monotonic() - self.since
 
     def came_later(self) -> bool:
-        """Whether the menu can be read now for the first time: keys were pressed at what was only looked at."""
+        """Whether the menu can be read now for the first time: keys were pressed at what was only looked
+        at.
+        """
         before, self.read = (
             self.read,
             self.read

@@ -65,7 +65,9 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """How a host took an upgrade that it should not take: its answer, and its deployments before and after."""
+    """How a host took an upgrade that it should not take: its answer, and its deployments before and
+    after.
+    """
 
     answer: Answer
     before: tuple[Deployment, ...]
@@ -86,7 +88,7 @@ class Journey:
         # here
         self.over = False
 
-    # --- the legs ---------------------------------------------------------------------------------------------------------
+    # --- the legs -------------------------------------------------------------------------------------------
 
     def start(self) -> Stop:
         """The first boot: what must survive is put there, and the remote points at the test's server."""
@@ -165,7 +167,7 @@ class Journey:
 
         return self._leg("unlayering", remove, after=lambda: self.layered_upgraded(url, package))
 
-    # --- how they are gone ------------------------------------------------------------------------------------------------
+    # --- how they are gone ----------------------------------------------------------------------------------
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:

@@ -8,11 +8,9 @@ PULL_SECONDS = 120.0
 # at the test's server
 CHECKS, NOT_SERVED = ("gpg", "sign-", "verification-"), ("gpg-verify-summary", "sign-verify-summary")
 # $1: a repository that is made for this and goes again; $2: the remote; $3: the ref. Of a commit only its
-# metadata is pulled, and its
-# signature is checked as in every pull: with the remote's own keyring, which lies in the host's repository,
-# with its `gpgkeypath` and,
-# without such a keyring, with the tree's global keys (libostree 2016.15 and 2022.7, ostree-repo.c). Every
-# ostree knows these options
+# metadata is pulled, and its signature is checked as in every pull: with the remote's own keyring, which lies
+# in the host's repository, with its `gpgkeypath` and, without such a keyring, with the tree's global keys
+# (libostree 2016.15 and 2022.7, ostree-repo.c). Every ostree knows these options
 SCRIPT = """
 set -eu
 rm -rf "$1"
@@ -22,7 +20,11 @@ ostree --repo="$1" init --mode=archive-z2
 cat >> "$1/config"
 keyring=$4/$2.trustedkeys.gpg
 if [ -e "$keyring" ]; then cp "$keyring" "$1/"; fi
-ostree --repo="$1" pull --commit-metadata-only "$2" "$3" > "$1/said" 2>&1 || { status=$?; cat "$1/said" >&2; exit $status; }
+ostree --repo="$1" pull --commit-metadata-only "$2" "$3" > "$1/said" 2>&1 || {
+    status=$?
+    cat "$1/said" >&2
+    exit $status
+}
 """
 # (a host whose disk is full has keys all the same)
 PLACE, REPO = "/run/imagebuild-keys", "/sysroot/ostree/repo"

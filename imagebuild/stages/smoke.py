@@ -109,8 +109,15 @@ class Subject:
 
 
 def smoke_test(
-    out: Path, tree: Tree, image: Image, disk: Disk, references: tuple[Verdict, ...], previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench
-) -> Verdict:  # fmt: skip
+    out: Path,
+    tree: Tree,
+    image: Image,
+    disk: Disk,
+    references: tuple[Verdict, ...],
+    previous: tuple[Tree, ...],
+    spec: SmokeSpec,
+    bench: Bench,
+) -> Verdict:
     """Unpack a download as its users would, boot it and run the criteria under pytest in a process of its
     own.
 
@@ -218,9 +225,15 @@ def _proof(boot: Unpacked, disk: Disk) -> str:
 
 
 def _test(
-    out: Path, subject: Subject, tree: Tree, previous: tuple[Tree, ...], spec: SmokeSpec, bench: Bench,
-    references: Sequence[Verdict] = (), proof: str = "",
-) -> Verdict:  # fmt: skip
+    out: Path,
+    subject: Subject,
+    tree: Tree,
+    previous: tuple[Tree, ...],
+    spec: SmokeSpec,
+    bench: Bench,
+    references: Sequence[Verdict] = (),
+    proof: str = "",
+) -> Verdict:
     evidence = out / "evidence"
     evidence.mkdir()
     rig = _rig(subject, tree, previous, spec, bench, evidence)

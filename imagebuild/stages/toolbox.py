@@ -34,8 +34,7 @@ def make_toolbox(out: Path, tree: Tree) -> Toolbox:
         thread = threading.Thread(target=writer.run, daemon=True)
         thread.start()
         # content uncompressed: the file never leaves the build host, and each disk (and each emulated
-        # appliance) would pay for
-        # unpacking it again: 5.9 of 9.5 CPU seconds of a native installation
+        # appliance) would pay for unpacking it again: 5.9 of 9.5 CPU seconds of a native installation
         options = ["-comp", "zstd", "-noD", "-noF", "-no-fragments"]
         command.run(squashfs.from_tar(image, options), stdin=source)
         thread.join()

@@ -79,7 +79,9 @@ def pin(
 
 
 def commit_object(tree: TreeConfig, commit: str) -> bytes:
-    """Return a commit object of the source, serialised. Raises BuildError when it is not there, or damaged."""
+    """Return a commit object of the source, serialised. Raises BuildError when it is not there, or
+    damaged.
+    """
     data = ostree_server.commit_object(tree.url, commit, patience=patience(tree), access=access_to(tree))
     if data is None:
         raise BuildError(
@@ -294,7 +296,9 @@ def _os_id(release: Mapping[str, str]) -> str:
 
 
 def _isa(repo: Repo, commit: str) -> int:
-    """Return the x86-64 level that a tree is built for: its C library says so, and what was linked with it."""
+    """Return the x86-64 level that a tree is built for: its C library says so, and what was linked with
+    it.
+    """
     found = [repo.read(commit, path) for path in (*LIBC, "usr/bin/ostree", "usr/bin/bash")]
     return max(isa.level(program) for program in (b"", *filter(None, found)))
 

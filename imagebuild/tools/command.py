@@ -72,7 +72,9 @@ _ended = threading.Event()
 
 
 class CommandError(BuildError):
-    """A program ended badly; `output` is everything it printed, `returncode` negative when a signal ended it."""
+    """A program ended badly; `output` is everything it printed, `returncode` negative when a signal ended
+    it.
+    """
 
     def __init__(
         self, message: str, *, returncode: int, output: str, hint: str = "", log: Path | None = None
@@ -109,7 +111,9 @@ def require(program: str) -> Path:
 
 @functools.cache
 def version(program: str) -> str:
-    """Return the first version number that `program --version` prints (it belongs into keys), or "unknown"."""
+    """Return the first version number that `program --version` prints (it belongs into keys), or
+    "unknown".
+    """
     finished = subprocess.run(
         [require(program), "--version"],
         capture_output=True,

@@ -57,17 +57,14 @@ TIMELESS = (
     "the kernel panicked",
 )
 # An emulator delivers the timer's interrupts in a thread of its own, which may come too late for a kernel
-# that checks them (Linux,
-# arch/x86/kernel/apic/io_apic.c, check_timer; seen with QEMU 10.0 beside other work). `no_timer_check` spares
-# guests the check: clouds'
-# kickstarts have it, installer media do not.
+# that checks them (Linux, arch/x86/kernel/apic/io_apic.c, check_timer; seen with QEMU 10.0 beside other
+# work). `no_timer_check` spares guests the check: clouds' kickstarts have it, installer media do not.
 TIMER = "IO-APIC + timer doesn't work"
 # before these a processor that is busy is no progress: only the console and the disk are
 EARLY = ("firmware", "bootloader", "kernel", "initramfs")
 
 # what a kernel says when it does not get its processors, or one of them spins (Linux:
-# kernel/rcu/tree_stall.h, kernel/watchdog.c,
-# kernel/time/clocksource.c, kernel/time/timekeeping.c)
+# kernel/rcu/tree_stall.h, kernel/watchdog.c, kernel/time/clocksource.c, kernel/time/timekeeping.c)
 STALLS = re.compile(
     r"[^\r\n]*(rcu_\w+ kthread (starved for|timer wakeup didn't happen)|rcu: INFO: rcu_\w+ (self-)?detected"
     r" stall|soft lockup - CPU#\d+ stuck"
@@ -117,7 +114,9 @@ def installer_phase(console: str) -> str:
 
 
 def fatal_line(console: str, patterns: Patterns = FATAL) -> str:
-    """Return a sentence for the first fatal pattern on the console, with the line; empty when there is none."""
+    """Return a sentence for the first fatal pattern on the console, with the line; empty when there is
+    none.
+    """
     text = plain(console)
     for pattern, sentence in patterns:
         match = pattern.search(text)

@@ -139,7 +139,7 @@ def dearmored(file: Path, target: Path) -> None:
         target.write_bytes(data)
 
 
-# --- signatures -------------------------------------------------------------------------------------------------------
+# --- signatures ---------------------------------------------------------------------------------------------
 
 BEGIN, SIGNATURE, END = (
     b"-----BEGIN PGP SIGNED MESSAGE-----",

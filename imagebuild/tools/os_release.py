@@ -45,7 +45,9 @@ def _value(text: str) -> str:
 
 
 def _quoted(text: str, quote: str) -> tuple[str, str]:
-    """Return what is in the quotes, and what comes after them; of quotes that never end, all that there is."""
+    """Return what is in the quotes, and what comes after them; of quotes that never end, all that there
+    is.
+    """
     match = re.match(r'((?:\\.|[^"\\])*)"' if quote == '"' else "([^']*)'", text)
     inside, rest = (match[1], text[match.end() :]) if match is not None else (text, "")
     return (QUOTED.sub(r"\1", inside) if quote == '"' else inside), rest

@@ -170,7 +170,8 @@ def _firmware(machine: Machine, places: Places, ovmf: tuple[str, str] | None) ->
 def _serial(machine: Machine, places: Places) -> list[str]:
     if not machine.typed:
         return ["-serial", f"file:{places.serial}"]
-    keyboard = f"socket,id=serial,path={_escape(str(places.keyboard))},server=on,wait=off,logfile={_escape(str(places.serial))}"
+    socket, log = _escape(str(places.keyboard)), _escape(str(places.serial))
+    keyboard = f"socket,id=serial,path={socket},server=on,wait=off,logfile={log}"
     return ["-chardev", keyboard, "-serial", "chardev:serial"]
 
 
@@ -448,7 +449,7 @@ def _ovmf() -> tuple[str, str]:
     )
 
 
-# --- images -----------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------
 
 
 def make_overlay(overlay: Path, backing: Path, backing_format: str, *, size: int | None = None) -> None:
@@ -550,7 +551,8 @@ def exported(
             *[
                 "--export",
                 (
-                    f"type=fuse,id=export,node-name={'part' if part else 'disk'},mountpoint={_escape(str(place))},writable={'on' if writable else 'off'}"
+                    f"type=fuse,id=export,node-name={'part' if part else 'disk'},"
+                    f"mountpoint={_escape(str(place))},writable={'on' if writable else 'off'}"
                 ),
             ],
             *["--pidfile", str(pid)],
@@ -572,7 +574,9 @@ def _unmount(place: Path) -> None:
 
 
 def _end_export(process: command.Process, place: Path, *, writable: bool) -> None:
-    """End an export so that everything written is in the image. Raises BuildError when it did not end well."""
+    """End an export so that everything written is in the image. Raises BuildError when it did not end
+    well.
+    """
     if writable:
         with place.open("rb+") as stream:
             os.fsync(stream.fileno())

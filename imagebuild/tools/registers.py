@@ -14,7 +14,9 @@ REGION = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
-    """A processor at one moment: at which instruction, and whether it is halted (it waits for an interrupt)."""
+    """A processor at one moment: at which instruction, and whether it is halted (it waits for an
+    interrupt).
+    """
 
     number: int
     address: int

@@ -40,7 +40,8 @@ echo '{in_etc}' > %{{buildroot}}{etc}
 echo '{in_data}' > %{{buildroot}}{needed}
 %pre
 getent group {user} > /dev/null || groupadd -r {user} || exit 1
-getent passwd {user} > /dev/null || useradd -r -M -g {user} -d / -s /sbin/nologin -c 'of a test' {user} || exit 1
+getent passwd {user} > /dev/null || \\
+    useradd -r -M -g {user} -d / -s /sbin/nologin -c 'of a test' {user} || exit 1
 %post
 echo '{by_post}' > {mark}
 %files

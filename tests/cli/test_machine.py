@@ -121,7 +121,8 @@ def say():
     command.run(["sleep", "60"], quiet=True)
 t.say = say
 with ThreadPoolExecutor(2) as executor:
-    graph.build([step("second", t.linger, step("first", t.make, 1))], Store(Path(sys.argv[1])), executor, budget=t.BUDGET, listener=t.Silent())
+    steps = [step("second", t.linger, step("first", t.make, 1))]
+    graph.build(steps, Store(Path(sys.argv[1])), executor, budget=t.BUDGET, listener=t.Silent())
 """
 
 

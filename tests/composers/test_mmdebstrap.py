@@ -42,7 +42,9 @@ def spec(*packages: str, text: str = "VERSION=${version}") -> MmdebstrapConfig:
 
 @pytest.fixture(autouse=True)
 def _packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The installed packages: what mmdebstrap would make, in a moment. The real one runs in the `vm` tests."""
+    """The installed packages: what mmdebstrap would make, in a moment. The real one runs in the `vm`
+    tests.
+    """
 
     def archive(spec: MmdebstrapConfig, target: Path) -> None:
         with tarfile.open(target, "w") as tar:

@@ -118,7 +118,9 @@ def only(*versions: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 
 def verified(lab: Lab, commit: str) -> Repo:
-    """Pull a commit as whoever trusts the compose's key does. Raises BuildError when it is not signed by it."""
+    """Pull a commit as whoever trusts the compose's key does. Raises BuildError when it is not signed by
+    it.
+    """
     target = Repo.ensure(lab.place / f"pulled-{time.monotonic_ns()}")
     target.pull(
         Remote(url=f"file://{lab.repo.path}", keys=(lab.directory / "signing-key.asc",), verify=True), commit
@@ -126,7 +128,7 @@ def verified(lab: Lab, commit: str) -> Repo:
     return target
 
 
-# --- options ----------------------------------------------------------------------------------------------------------
+# --- options ------------------------------------------------------------------------------------------------
 
 
 def test_a_tree_is_composed_by_every_version(lab: Lab) -> None:
@@ -226,7 +228,7 @@ def test_the_fake_refuses_what_the_real_one_refuses(version: str, tmp_path: Path
     }.get(version, (0, ""))
 
 
-# --- version ----------------------------------------------------------------------------------------------------------
+# --- version ------------------------------------------------------------------------------------------------
 
 
 @only("2016.13", "2018.7")
@@ -257,7 +259,7 @@ def test_a_version_that_tells_no_commits_apart_is_refused(version: str) -> None:
         RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json", version=version)
 
 
-# --- the key ----------------------------------------------------------------------------------------------------------
+# --- the key ------------------------------------------------------------------------------------------------
 
 
 @only("2016.13", "2018.7")
@@ -282,7 +284,7 @@ def test_a_public_key_needs_somebody_who_signs() -> None:
         RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json", public_key="/k")
 
 
-# --- runs that ended too early ----------------------------------------------------------------------------------------
+# --- runs that ended too early ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -383,7 +385,7 @@ def test_a_new_key_signs_the_head_and_leaves_older_signatures_alone(lab: Lab) ->
     ] == [1, 2]
 
 
-# --- repositories -----------------------------------------------------------------------------------------------------
+# --- repositories -------------------------------------------------------------------------------------------
 
 
 @only("2018.7", "2026.2")
@@ -416,7 +418,7 @@ def test_a_lost_build_repository_is_made_again(lab: Lab) -> None:
     assert (second.version, lab.repo.parent(second.commit)) == ("26.1", first.commit)
 
 
-# --- what cannot be composed ------------------------------------------------------------------------------------------
+# --- what cannot be composed --------------------------------------------------------------------------------
 
 
 @only("2018.7", "2026.2")

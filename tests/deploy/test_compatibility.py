@@ -29,20 +29,40 @@ def formatted(tmp_path: Path, *argv: str) -> bytes:
     ("argv", "grub", "kernel", "said"),
     [
         (["mkfs.ext4", "-q", "-F"], (2, 2), (4, 4), ""),
-        (["mkfs.ext4", "-q", "-F", "-O", "metadata_csum_seed"], (2, 6), (6, 1), "metadata_csum_seed, which GRUB 2.12 and newer can read, but the tree's GRUB is 2.6"),
+        (
+            ["mkfs.ext4", "-q", "-F", "-O", "metadata_csum_seed"],
+            (2, 6),
+            (6, 1),
+            "metadata_csum_seed, which GRUB 2.12 and newer can read, but the tree's GRUB is 2.6",
+        ),
         (["mkfs.ext4", "-q", "-F", "-O", "metadata_csum_seed"], (2, 12), (6, 1), ""),
-        (["mkfs.ext4", "-q", "-F", "-O", "inline_data"], (2, 12), (6, 1), "inline_data, which no release of GRUB can read"),
+        (
+            ["mkfs.ext4", "-q", "-F", "-O", "inline_data"],
+            (2, 12),
+            (6, 1),
+            "inline_data, which no release of GRUB can read",
+        ),
         (["mkfs.ext4", "-q", "-F", "-O", "inline_data"], None, (6, 1), ""),
-        (["mkfs.ext4", "-q", "-F", "-O", "casefold"], None, (4, 18), "casefold, which Linux 5.2 and newer mounts, but the tree's is 4.18"),
+        (
+            ["mkfs.ext4", "-q", "-F", "-O", "casefold"],
+            None,
+            (4, 18),
+            "casefold, which Linux 5.2 and newer mounts, but the tree's is 4.18",
+        ),
         (["mkfs.xfs", "-q", "-f"], (2, 6), (6, 1), ""),
         (["mkfs.xfs", "-q", "-f"], (2, 4), (6, 1), "bigtime, which GRUB 2.06 and newer can read"),
         (["mkfs.xfs", "-q", "-f", "-m", "bigtime=0,inobtcount=0"], (2, 4), (5, 4), ""),
-        (["mkfs.xfs", "-q", "-f", "-m", "bigtime=0,inobtcount=0"], (2, 2), (5, 4), "sparse inodes, which GRUB 2.04"),
+        (
+            ["mkfs.xfs", "-q", "-f", "-m", "bigtime=0,inobtcount=0"],
+            (2, 2),
+            (5, 4),
+            "sparse inodes, which GRUB 2.04",
+        ),
         (["mkfs.xfs", "-q", "-f", "-m", "bigtime=0"], None, (5, 4), "inobtcount, which Linux 5.10"),
         (["mkfs.xfs", "-q", "-f", "-i", "nrext64=1"], (2, 6), (6, 1), "nrext64, which GRUB 2.12"),
         (["mkfs.xfs", "-q", "-f", "-m", "crc=0"], (2, 2), (4, 0), ""),
     ],
-)  # fmt: skip
+)
 def test_what_the_tree_cannot_read_is_named(
     tmp_path: Path, argv: list[str], grub: tuple[int, int] | None, kernel: tuple[int, int], said: str
 ) -> None:

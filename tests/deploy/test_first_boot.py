@@ -50,7 +50,10 @@ def test_a_clean_disk_has_no_problems(kind: str) -> None:
         ({"deployments": [f"{'cd' * 32}.0\n"]}, "it holds the deployments cdcd"),
         ({"deployments": [f"{COMMIT}.0\n{COMMIT}.1\n"]}, "not just"),
         ({"machine-id": ["0123456789abcdef0123456789abcdef\n"]}, "/etc/machine-id is not empty"),
-        ({"host-keys": ["ssh/ssh_host_rsa_key\nssh/ssh_host_rsa_key.pub\n"]}, "ssh host keys, which all copies would share: ssh/ssh_host_rsa_key"),
+        (
+            {"host-keys": ["ssh/ssh_host_rsa_key\nssh/ssh_host_rsa_key.pub\n"]},
+            "ssh host keys, which all copies would share: ssh/ssh_host_rsa_key",
+        ),
         ({"random-seed": ["/var/lib/systemd/random-seed\n"]}, "a random seed"),
         ({"cloud-state": ["/var/lib/cloud/instances/iid\n"]}, "state of cloud-init"),
         ({"leases": ["x.lease\n"]}, "leases"),
@@ -58,16 +61,31 @@ def test_a_clean_disk_has_no_problems(kind: str) -> None:
         ({"histories": [".bash_history\n"]}, "shell history"),
         ({"net-rules": ["udev/rules.d/70-persistent-net.rules\n"]}, "network cards"),
         ({"resolv-conf": ["nameserver 10.0.2.3\n"]}, "name servers"),
-        ({"docker-storage": ['DOCKER_STORAGE_OPTIONS="--storage-driver overlay2 "\n']}, "the storage driver is frozen"),
+        (
+            {"docker-storage": ['DOCKER_STORAGE_OPTIONS="--storage-driver overlay2 "\n']},
+            "the storage driver is frozen",
+        ),
         ({"entries": [""]}, "no boot loader entry"),
-        ({"boot-room": ["4096 33023\n"]}, "/boot has 129 MiB free beside its kernel, and an upgrade holds 3 kernels there at its worst, each 64 MiB"),
-        ({"boot-room": ["4096 16639\n"], "early-prune": ["../usr/lib64/libostree-1.so.1.0.0\n"]}, "holds 2 kernels there"),
+        (
+            {"boot-room": ["4096 33023\n"]},
+            (
+                "/boot has 129 MiB free beside its kernel, and an upgrade holds 3 kernels there at its worst,"
+                " each 64 MiB"
+            ),
+        ),
+        (
+            {"boot-room": ["4096 16639\n"], "early-prune": ["../usr/lib64/libostree-1.so.1.0.0\n"]},
+            "holds 2 kernels there",
+        ),
         ({"boot-room": [""]}, "its size is not known"),
         ({"kernels": [""]}, "it holds none"),
-        ({"cloud-config": ["datasource_list: [NoCloud, None]\n"]}, "as qcow2 cloud-init must look for ConfigDrive or OpenStack, Ec2, but its list is NoCloud, None"),
+        (
+            {"cloud-config": ["datasource_list: [NoCloud, None]\n"]},
+            "as qcow2 cloud-init must look for ConfigDrive or OpenStack, Ec2, but its list is NoCloud, None",
+        ),
         (MASKED, "cloud-init is masked"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(wrong: dict[str, list[str]], said: str) -> None:
     found = problems(FINE | wrong, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT)
     assert len(found) == 1, found

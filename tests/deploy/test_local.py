@@ -1,4 +1,6 @@
-"""The local target refuses to run anywhere but inside the live system: a mistake here erases the build host."""
+"""The local target refuses to run anywhere but inside the live system: a mistake here erases the build
+host.
+"""
 
 import json
 from collections.abc import Callable

@@ -269,7 +269,7 @@ def test_compare_names_partition_file_and_inode(tmp_path: Path) -> None:
     assert "the size" in compare(images[0], tmp_path / "short.raw")[0].area
 
 
-# --- comparing anything -------------------------------------------------------------------------------------------------
+# --- comparing anything -------------------------------------------------------------------------------------
 
 
 def status(*files: Path) -> int:

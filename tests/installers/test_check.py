@@ -226,11 +226,13 @@ def test_treeinfo_is_what_productmd_reads(tmp_path: Path) -> None:
     assert read.stage2.mainimage == "images/install.img"
 
 
-# --- the program on the medium ------------------------------------------------------------------------------------------------
+# --- the program on the medium ------------------------------------------------------------------------------
 
 
 def test_the_program_needs_nothing_that_a_tree_may_lack() -> None:
-    """Only the standard library, pykickstart and our own modules: in the live system nothing else is there."""
+    """Only the standard library, pykickstart and our own modules: in the live system nothing else is
+    there.
+    """
     import ast
     import sys
 
@@ -324,7 +326,7 @@ def test_a_tree_whose_python_is_too_old_is_told_to_use_lorax(version: str, shown
     assert "lorax" in caught.value.hint
 
 
-# --- the installation as a stage ------------------------------------------------------------------------------------------------
+# --- the installation as a stage ----------------------------------------------------------------------------
 
 
 def image(tmp_path: Path, *, unattended: bool = True) -> IsoImage:

@@ -64,7 +64,7 @@ def refused(text: str, syntax: str = "F28", **more: object) -> list[str]:
     return caught.value.message.split("\n")
 
 
-# --- versions ---------------------------------------------------------------------------------------------------------
+# --- versions -----------------------------------------------------------------------------------------------
 
 
 def test_the_versions_are_those_of_the_fedora_and_red_hat_releases_with_ostreesetup() -> None:
@@ -117,10 +117,17 @@ def test_autopart_has_the_root_of_its_release(syntax: str, root: int) -> None:
     assert next(each.size for each in made.volumes if each.name == "root") == root * GIB
 
 
-@pytest.mark.parametrize(("syntax", "complaint"), [
-    ("F20", "has no `ostreesetup`.*F21 and newer, RHEL7 and newer"), ("RHEL6", "has no `ostreesetup`"), ("F99", "knows no version 'F99'"),
-    ("f28", "knows no version"), ("CentOS7", "there are: F21, F22, "), ("", "knows no version"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("syntax", "complaint"),
+    [
+        ("F20", "has no `ostreesetup`.*F21 and newer, RHEL7 and newer"),
+        ("RHEL6", "has no `ostreesetup`"),
+        ("F99", "knows no version 'F99'"),
+        ("f28", "knows no version"),
+        ("CentOS7", "there are: F21, F22, "),
+        ("", "knows no version"),
+    ],
+)
 def test_a_configuration_names_the_versions_that_there_are(
     syntax: str, complaint: str, tmp_path: Path
 ) -> None:
@@ -188,7 +195,7 @@ def test_versions_before_the_end_of_sections_are_read_for_iso_add_kickstart(synt
     assert [script.script for script in handler.scripts] == ["echo one\n", "echo two\n"]
 
 
-# --- nothing is silently not executed ---------------------------------------------------------------------------------
+# --- nothing is silently not executed -----------------------------------------------------------------------
 
 SCRIPT = "%post\ncat > /root/x <<EOF\n"
 
@@ -198,15 +205,39 @@ SCRIPT = "%post\ncat > /root/x <<EOF\n"
     [
         pytest.param("%ksappend http://ks.example.org/x.ks\n", 1, "%ksappend http", id="appended"),
         pytest.param("  %ksappend /tmp/x.ks\n", 1, "%ksappend /tmp/x.ks", id="appended, indented"),
-        pytest.param(SCRIPT + "%ksappend http://x/\nEOF\n%end\n", 3, "%ksappend http://x/", id="appended inside of a script, where pykickstart does it too"),
+        pytest.param(
+            SCRIPT + "%ksappend http://x/\nEOF\n%end\n",
+            3,
+            "%ksappend http://x/",
+            id="appended inside of a script, where pykickstart does it too",
+        ),
         pytest.param("%include /tmp/x\n", 1, "%include /tmp/x: there is no such file", id="included"),
         pytest.param("%include\n", 1, "%include", id="included, nothing"),
-        pytest.param(SCRIPT + "%include /etc/passwd\nEOF\n%end\n", 3, "%include /etc/passwd", id="included inside of a script"),
-        pytest.param("%packages\n%include /tmp/x\n%end\n", 2, "%include /tmp/x", id="included inside of %packages"),
+        pytest.param(
+            SCRIPT + "%include /etc/passwd\nEOF\n%end\n",
+            3,
+            "%include /etc/passwd",
+            id="included inside of a script",
+        ),
+        pytest.param(
+            "%packages\n%include /tmp/x\n%end\n", 2, "%include /tmp/x", id="included inside of %packages"
+        ),
         pytest.param("%packages\n@core\n%end\n", 1, "%packages: the section is not executed", id="packages"),
-        pytest.param("%packages --ignoremissing\nvim\n%end\n", 1, "%packages --ignoremissing: the section", id="packages with options"),
-        pytest.param("%addon com_redhat_kdump --enable\n%end\n", 1, "%addon com_redhat_kdump --enable", id="kdump switched on"),
-        pytest.param("%addon org_fedora_oscap\nprofile = x\n%end\n", 1, "%addon org_fedora_oscap", id="another addon"),
+        pytest.param(
+            "%packages --ignoremissing\nvim\n%end\n",
+            1,
+            "%packages --ignoremissing: the section",
+            id="packages with options",
+        ),
+        pytest.param(
+            "%addon com_redhat_kdump --enable\n%end\n",
+            1,
+            "%addon com_redhat_kdump --enable",
+            id="kdump switched on",
+        ),
+        pytest.param(
+            "%addon org_fedora_oscap\nprofile = x\n%end\n", 1, "%addon org_fedora_oscap", id="another addon"
+        ),
         pytest.param("%anaconda\nsomething else\n%end\n", 1, "%anaconda", id="anaconda"),
         pytest.param("%certificate --filename=x --dir=/etc\nx\n%end\n", 1, "%certificate", id="certificate"),
         pytest.param("%pre-install\ntrue\n%end\n", 1, "executes %pre and %post", id="pre-install"),
@@ -221,45 +252,164 @@ SCRIPT = "%post\ncat > /root/x <<EOF\n"
         pytest.param("mount /dev/sda1 /data\n", 1, "`mount` is not executed", id="mount"),
         pytest.param("raid / --device=0 --level=1 raid.1 raid.2\n", 1, "`raid` is not executed", id="raid"),
         pytest.param("btrfs none --label=x pv.01\n", 1, "`btrfs` is not executed", id="btrfs"),
-        pytest.param("keyboard --xlayouts=de\n", 1, "option `x_layouts` is not executed", id="keyboard of X only"),
-        pytest.param("timezone --ntpservers=x Etc/UTC\n", 1, "option `ntpservers` is not executed", id="time servers"),
+        pytest.param(
+            "keyboard --xlayouts=de\n", 1, "option `x_layouts` is not executed", id="keyboard of X only"
+        ),
+        pytest.param(
+            "timezone --ntpservers=x Etc/UTC\n", 1, "option `ntpservers` is not executed", id="time servers"
+        ),
         pytest.param("rootpw --plaintext 'a\n", 1, "quotes do not match", id="open quote"),
         pytest.param('"" x\n', 1, "Unknown command ``", id="no command"),
         pytest.param("network \\\n  --bootproto=dhcp\n", 1, "ends with its line", id="continued line"),
-        pytest.param("user --name=ann --groups=wheel(10)\n", 1, "wheel(10) is not a name", id="group with a number"),
+        pytest.param(
+            "user --name=ann --groups=wheel(10)\n", 1, "wheel(10) is not a name", id="group with a number"
+        ),
         pytest.param("lang ../../etc\n", 1, "../../etc is not a locale", id="locale"),
         pytest.param("timezone --utc ../../../etc/passwd\n", 1, "is not a time zone", id="time zone"),
-        pytest.param("volgroup vg2 --pesize=32768 pv.02\n", 1, "option `pesize` is not executed", id="extents of another size"),
+        pytest.param(
+            "volgroup vg2 --pesize=32768 pv.02\n",
+            1,
+            "option `pesize` is not executed",
+            id="extents of another size",
+        ),
         pytest.param("reboot --kexec\n", 1, "option `kexec` is not executed", id="kexec"),
         pytest.param("network --hostname=\n", 1, "--hostname has no value", id="empty host name"),
-        pytest.param("network --hostname=a --device=eth0\nnetwork --hostname=b --device=eth1\n", 2, "it is a already", id="two host names"),
-        pytest.param("part biosboot --size=1 --fstype=biosboot --label=x\n", 1, "--label is only executed", id="label of what has none"),
-        pytest.param("part /boot/efi --size=64 --fstype=efi --label=x\n", 1, "--label is only executed", id="label of an ESP"),
-        pytest.param("logvol none --size=8 --name=p --vgname=vg --thinpool --label=x\n", 1, "--label is only", id="label of a pool"),
-        pytest.param("part /x --size=64 --fstype=xfs --label=thirteen-long\n", 1, "room for 12 bytes", id="label that XFS would refuse"),
-        pytest.param("part /x --size=64 --fstype=ext4 --label=seventeen-letters\n", 1, "room for 16 bytes", id="label that ext4 would cut off"),
-        pytest.param("part /var --size=64 --fstype=swap\n", 1, "part /var --fstype=swap is not executed", id="swap with a mount point"),
-        pytest.param("part /var --size=64 --fstype=biosboot\n", 1, "part /var --fstype=biosboot is not", id="a mounted BIOS boot partition"),
-        pytest.param("part /var --size=64 --fstype=lvmpv\n", 1, "part /var --fstype=lvmpv is not executed", id="a mounted physical volume"),
-        pytest.param("logvol /var --size=64 --name=v --vgname=vg --fstype=swap\n", 1, "swap cannot be mounted at /var", id="a mounted swap volume"),
-        pytest.param("logvol swap --size=64 --name=v --vgname=vg --fstype=xfs\n", 1, "--fstype=xfs is not swap", id="swap that is XFS"),
-        pytest.param("part pv.02 --size=64\n", 1, "part pv.02: no volgroup is made of it", id="a physical volume of no group"),
-        pytest.param("clearpart --all --disklabel=dasd\n", 1, "--disklabel=dasd is not executed", id="a table of another kind"),
-        pytest.param('services --enabled="sshd chronyd"\n', 1, "sshd chronyd is not a name of a unit", id="services without commas"),
-        pytest.param("services --disabled=../x\n", 1, "../x is not a name of a unit", id="a path for a service"),
+        pytest.param(
+            "network --hostname=a --device=eth0\nnetwork --hostname=b --device=eth1\n",
+            2,
+            "it is a already",
+            id="two host names",
+        ),
+        pytest.param(
+            "part biosboot --size=1 --fstype=biosboot --label=x\n",
+            1,
+            "--label is only executed",
+            id="label of what has none",
+        ),
+        pytest.param(
+            "part /boot/efi --size=64 --fstype=efi --label=x\n",
+            1,
+            "--label is only executed",
+            id="label of an ESP",
+        ),
+        pytest.param(
+            "logvol none --size=8 --name=p --vgname=vg --thinpool --label=x\n",
+            1,
+            "--label is only",
+            id="label of a pool",
+        ),
+        pytest.param(
+            "part /x --size=64 --fstype=xfs --label=thirteen-long\n",
+            1,
+            "room for 12 bytes",
+            id="label that XFS would refuse",
+        ),
+        pytest.param(
+            "part /x --size=64 --fstype=ext4 --label=seventeen-letters\n",
+            1,
+            "room for 16 bytes",
+            id="label that ext4 would cut off",
+        ),
+        pytest.param(
+            "part /var --size=64 --fstype=swap\n",
+            1,
+            "part /var --fstype=swap is not executed",
+            id="swap with a mount point",
+        ),
+        pytest.param(
+            "part /var --size=64 --fstype=biosboot\n",
+            1,
+            "part /var --fstype=biosboot is not",
+            id="a mounted BIOS boot partition",
+        ),
+        pytest.param(
+            "part /var --size=64 --fstype=lvmpv\n",
+            1,
+            "part /var --fstype=lvmpv is not executed",
+            id="a mounted physical volume",
+        ),
+        pytest.param(
+            "logvol /var --size=64 --name=v --vgname=vg --fstype=swap\n",
+            1,
+            "swap cannot be mounted at /var",
+            id="a mounted swap volume",
+        ),
+        pytest.param(
+            "logvol swap --size=64 --name=v --vgname=vg --fstype=xfs\n",
+            1,
+            "--fstype=xfs is not swap",
+            id="swap that is XFS",
+        ),
+        pytest.param(
+            "part pv.02 --size=64\n",
+            1,
+            "part pv.02: no volgroup is made of it",
+            id="a physical volume of no group",
+        ),
+        pytest.param(
+            "clearpart --all --disklabel=dasd\n",
+            1,
+            "--disklabel=dasd is not executed",
+            id="a table of another kind",
+        ),
+        pytest.param(
+            'services --enabled="sshd chronyd"\n',
+            1,
+            "sshd chronyd is not a name of a unit",
+            id="services without commas",
+        ),
+        pytest.param(
+            "services --disabled=../x\n", 1, "../x is not a name of a unit", id="a path for a service"
+        ),
         pytest.param('sshkey --username=root ""\n', 1, "the key is empty", id="an empty key"),
-        pytest.param("services --enabled=a --enabled=b\n", 1, "--enabled overwrites the --enabled before it", id="an option twice"),
-        pytest.param("services --enable=a --enabled=b\n", 1, "--enabled overwrites the --enable ", id="an option twice, once cut short"),
-        pytest.param("bootloader --append=“quiet”\n", 1, "“quiet” has quotes that are none", id="quotes of a web page"),
-        pytest.param("bootloader --append=a --append b\n", 1, "--append overwrites the --append", id="an option twice, in two spellings"),
-        pytest.param("rootpw --iscrypted --plaintext x\n", 1, "--plaintext overwrites the --iscrypted", id="options that exclude each other"),
-        pytest.param("clearpart --linux --all\n", 1, "--all overwrites the --linux", id="which partitions go, twice"),
-        pytest.param("part /x --size=8 --fstype=ext4 --ondisk=sda --ondrive=sdb\n", 1, "--ondrive overwrites the --ondisk", id="two names of an option"),
-        pytest.param("  --ref=a/b\n", 1, "--ref: an option without its command", id="options in a line of their own"),
+        pytest.param(
+            "services --enabled=a --enabled=b\n",
+            1,
+            "--enabled overwrites the --enabled before it",
+            id="an option twice",
+        ),
+        pytest.param(
+            "services --enable=a --enabled=b\n",
+            1,
+            "--enabled overwrites the --enable ",
+            id="an option twice, once cut short",
+        ),
+        pytest.param(
+            "bootloader --append=“quiet”\n", 1, "“quiet” has quotes that are none", id="quotes of a web page"
+        ),
+        pytest.param(
+            "bootloader --append=a --append b\n",
+            1,
+            "--append overwrites the --append",
+            id="an option twice, in two spellings",
+        ),
+        pytest.param(
+            "rootpw --iscrypted --plaintext x\n",
+            1,
+            "--plaintext overwrites the --iscrypted",
+            id="options that exclude each other",
+        ),
+        pytest.param(
+            "clearpart --linux --all\n", 1, "--all overwrites the --linux", id="which partitions go, twice"
+        ),
+        pytest.param(
+            "part /x --size=8 --fstype=ext4 --ondisk=sda --ondrive=sdb\n",
+            1,
+            "--ondrive overwrites the --ondisk",
+            id="two names of an option",
+        ),
+        pytest.param(
+            "  --ref=a/b\n", 1, "--ref: an option without its command", id="options in a line of their own"
+        ),
         pytest.param("%end\n", 1, "there is no section that it ends", id="an end without a section"),
-        pytest.param("%packages\n-\n%end\n", 2, "pykickstart cannot read this line", id="what pykickstart itself stumbles over"),
+        pytest.param(
+            "%packages\n-\n%end\n",
+            2,
+            "pykickstart cannot read this line",
+            id="what pykickstart itself stumbles over",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_executed_is_refused_with_its_line(text: str, line: int, complaint: str) -> None:
     messages = refused(WHOLE + text)
     assert any(each.startswith(f"test.ks:{LAST + line}: ") and complaint in each for each in messages), (
@@ -312,11 +462,15 @@ def test_a_second_key_of_an_account_is_executed_too() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "services --enabled=a --disabled=b", "services --enabled=a --enabled=a", "timezone Etc/UTC --utc --isUtc", "clearpart --all --initlabel",
-        "rootpw --lock --iscrypted locked", "user --name=ann --iscrypted --password=x --lock",
+        "services --enabled=a --disabled=b",
+        "services --enabled=a --enabled=a",
+        "timezone Etc/UTC --utc --isUtc",
+        "clearpart --all --initlabel",
+        "rootpw --lock --iscrypted locked",
+        "user --name=ann --iscrypted --password=x --lock",
         "user --name=ann --group=wheel --gecos 'Ann O\u2019Hara'",
     ],
-)  # fmt: skip
+)
 def test_options_that_overwrite_nothing_are_taken(line: str) -> None:
     assert read(WHOLE + line + "\n").osname == "os"
 
@@ -374,10 +528,12 @@ def test_the_variable_that_anaconda_replaces_is_replaced() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "ostreesetup --osname=os --url=https://x/ --ref=a/${basearch}/b", "url --url=https://x/$basearch/os/", "services --enabled=a --enabled=b",
+        "ostreesetup --osname=os --url=https://x/ --ref=a/${basearch}/b",
+        "url --url=https://x/$basearch/os/",
+        "services --enabled=a --enabled=b",
         "repo --name=x --baseurl=https://x/$releasever/${basearch}/",
     ],
-)  # fmt: skip
+)
 def test_what_anaconda_does_by_itself_is_left_to_it(line: str) -> None:
     """`iso add-kickstart`: lorax's own tests have `$basearch` in `url` (tests/mkksiso/ks/extra-repo.ks)."""
     language.parse(line + "\n", "F40", "x.ks", complete=False)
@@ -385,7 +541,9 @@ def test_what_anaconda_does_by_itself_is_left_to_it(line: str) -> None:
 
 @pytest.mark.parametrize("syntax", syntaxes.usable())
 def test_storage_is_said_once(syntax: str) -> None:
-    """pykickstart refuses autopart beside part, volgroup and logvol: otherwise one of them would be left out."""
+    """pykickstart refuses autopart beside part, volgroup and logvol: otherwise one of them would be left
+    out.
+    """
     for lines in ("part / --size=3000\n", "volgroup vg pv.01\n", "logvol /x --size=8 --name=x --vgname=vg\n"):
         assert any(
             "can't be used at the same time" in message
@@ -405,18 +563,57 @@ def test_an_option_is_refused_at_the_line_that_has_it() -> None:
 @pytest.mark.parametrize(
     ("parts", "line", "complaint"),
     [
-        pytest.param("part /boot --size=300 --ondisk=sdb\npart / --size=3000", 1, "other parts name no disk (/)", id="one of two"),
-        pytest.param("part /boot --size=300\npart / --size=3000 --ondrive=sdb", 2, "other parts name no disk (/boot)", id="the other, --ondrive"),
-        pytest.param("part /boot --size=300 --ondisk=sda\npart / --size=3000 --ondisk=sdb", 2, "several disks are named (sda, sdb)", id="two disks"),
-        pytest.param("part /boot --size=300\npart / --size=3000\nclearpart --all --drives=sda,sdb", 3, "several disks", id="clearpart"),
-        pytest.param("part /boot --size=300\npart / --size=3000\nignoredisk --only-use=sda,sdb", 3, "several disks", id="ignoredisk"),
-        pytest.param("part /boot --size=300\npart / --size=3000\nbootloader --driveorder=sda,sdb", 3, "several disks", id="driveorder"),
         pytest.param(
-            "part /boot --size=300 --ondisk=sda\npart / --size=3000 --ondisk=sda\nbootloader --boot-drive=sdb", 3, "several disks", id="boot drive"
+            "part /boot --size=300 --ondisk=sdb\npart / --size=3000",
+            1,
+            "other parts name no disk (/)",
+            id="one of two",
         ),
-        pytest.param("part /boot --size=300 --onbiosdisk=80\npart / --size=3000", 1, "option `onbiosdisk` is not executed", id="BIOS disk"),
+        pytest.param(
+            "part /boot --size=300\npart / --size=3000 --ondrive=sdb",
+            2,
+            "other parts name no disk (/boot)",
+            id="the other, --ondrive",
+        ),
+        pytest.param(
+            "part /boot --size=300 --ondisk=sda\npart / --size=3000 --ondisk=sdb",
+            2,
+            "several disks are named (sda, sdb)",
+            id="two disks",
+        ),
+        pytest.param(
+            "part /boot --size=300\npart / --size=3000\nclearpart --all --drives=sda,sdb",
+            3,
+            "several disks",
+            id="clearpart",
+        ),
+        pytest.param(
+            "part /boot --size=300\npart / --size=3000\nignoredisk --only-use=sda,sdb",
+            3,
+            "several disks",
+            id="ignoredisk",
+        ),
+        pytest.param(
+            "part /boot --size=300\npart / --size=3000\nbootloader --driveorder=sda,sdb",
+            3,
+            "several disks",
+            id="driveorder",
+        ),
+        pytest.param(
+            "part /boot --size=300 --ondisk=sda\npart / --size=3000 --ondisk=sda\nbootloader"
+            " --boot-drive=sdb",
+            3,
+            "several disks",
+            id="boot drive",
+        ),
+        pytest.param(
+            "part /boot --size=300 --onbiosdisk=80\npart / --size=3000",
+            1,
+            "option `onbiosdisk` is not executed",
+            id="BIOS disk",
+        ),
     ],
-)  # fmt: skip
+)
 def test_partitions_of_several_disks_are_refused(parts: str, line: int, complaint: str) -> None:
     messages = refused(parts + "\n" + SOURCE)
     assert any(each.startswith(f"test.ks:{line}: ") and complaint in each for each in messages), messages
@@ -444,18 +641,50 @@ def test_one_disk_may_be_named_in_every_way(parts: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "network --hostname=$hostname", "network --hostname=${hostname}", "network --hostname=${HOSTNAME}", "network --hostname={{ hostname }}",
-        "network --hostname={{hostname}}", "network --hostname=<%= @host %>", "network --hostname=<%= host_param('name') %>",
-        "network --hostname=@hostname@", "network --hostname=@@hostname@@", "network --hostname=%(hostname)s", "network --hostname=[% host %]",
-        "network --hostname=$(hostname)", "network --hostname=__HOSTNAME__", "network --hostname=%HOSTNAME%", "network --hostname $hostname",
-        "network --hostname={% if x %}y{% endif %}", "network --hostname=$getVar('hostname')", "rootpw --iscrypted $default_password_crypted",
-        "rootpw --iscrypted {{ root_password }}", "rootpw --plaintext <%= root_pass %>", "user --name=ann --password={{ pw }}",
-        "user --name=$user", "timezone --utc $timezone", "lang @lang@", "$SNIPPET('network_config')", "<% if @x %>", "{% if x %}",
-        'bootloader --append="console=tty0 $kernel_options_post"', "url --url=$tree", "services --enabled=${services}",
-        "%>", "-%>", "%}", "%{ if x }", "%{ endif ~}", "network --hostname=%{host}", "network --hostname=%%HOSTNAME%%",
-        "#set $name = 'x'", "#if $getVar('x', '')", "#end if", "  # end if", "#raw",
+        "network --hostname=$hostname",
+        "network --hostname=${hostname}",
+        "network --hostname=${HOSTNAME}",
+        "network --hostname={{ hostname }}",
+        "network --hostname={{hostname}}",
+        "network --hostname=<%= @host %>",
+        "network --hostname=<%= host_param('name') %>",
+        "network --hostname=@hostname@",
+        "network --hostname=@@hostname@@",
+        "network --hostname=%(hostname)s",
+        "network --hostname=[% host %]",
+        "network --hostname=$(hostname)",
+        "network --hostname=__HOSTNAME__",
+        "network --hostname=%HOSTNAME%",
+        "network --hostname $hostname",
+        "network --hostname={% if x %}y{% endif %}",
+        "network --hostname=$getVar('hostname')",
+        "rootpw --iscrypted $default_password_crypted",
+        "rootpw --iscrypted {{ root_password }}",
+        "rootpw --plaintext <%= root_pass %>",
+        "user --name=ann --password={{ pw }}",
+        "user --name=$user",
+        "timezone --utc $timezone",
+        "lang @lang@",
+        "$SNIPPET('network_config')",
+        "<% if @x %>",
+        "{% if x %}",
+        'bootloader --append="console=tty0 $kernel_options_post"',
+        "url --url=$tree",
+        "services --enabled=${services}",
+        "%>",
+        "-%>",
+        "%}",
+        "%{ if x }",
+        "%{ endif ~}",
+        "network --hostname=%{host}",
+        "network --hostname=%%HOSTNAME%%",
+        "#set $name = 'x'",
+        "#if $getVar('x', '')",
+        "#end if",
+        "  # end if",
+        "#raw",
     ],
-)  # fmt: skip
+)
 def test_what_a_template_left_is_refused(line: str) -> None:
     """Cobbler's sample of RHEL's Atomic Host has `network --hostname=$hostname`; Foreman's are ERB, Ansible's
     Jinja.
@@ -471,13 +700,23 @@ def test_what_a_template_left_is_refused(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "rootpw --iscrypted $6$salt$hash.of/it", "rootpw --iscrypted $y$j9T$salt$hash", "rootpw --plaintext pa$word", "rootpw --plaintext a{{b",
-        "user --name=ann --iscrypted --password=$y$j9T$salt$hash", "user --name=ann --iscrypted --password $2b$05$saltandhash",
-        "bootloader --iscrypted --password=grub.pbkdf2.sha512.10000.AA.BB", 'bootloader --append="memmap=64M$0x18000000 a=b@c"',
-        "# if you want $more, change it", "# a {{ comment }} is none", "#version=DEVEL", "network --hostname=a-1.example.org", "user --name=svc.a_b-c",
-        'user --name=ann --gecos="Ann {a} 100% @home"', "%post\necho ${x} $(y) {{ z }} <%= a %> @b@\n%end",
+        "rootpw --iscrypted $6$salt$hash.of/it",
+        "rootpw --iscrypted $y$j9T$salt$hash",
+        "rootpw --plaintext pa$word",
+        "rootpw --plaintext a{{b",
+        "user --name=ann --iscrypted --password=$y$j9T$salt$hash",
+        "user --name=ann --iscrypted --password $2b$05$saltandhash",
+        "bootloader --iscrypted --password=grub.pbkdf2.sha512.10000.AA.BB",
+        'bootloader --append="memmap=64M$0x18000000 a=b@c"',
+        "# if you want $more, change it",
+        "# a {{ comment }} is none",
+        "#version=DEVEL",
+        "network --hostname=a-1.example.org",
+        "user --name=svc.a_b-c",
+        'user --name=ann --gecos="Ann {a} 100% @home"',
+        "%post\necho ${x} $(y) {{ z }} <%= a %> @b@\n%end",
     ],
-)  # fmt: skip
+)
 def test_what_only_looks_like_a_template_is_taken(line: str) -> None:
     assert read(WHOLE + line + "\n").osname == "os"
 
@@ -526,7 +765,7 @@ def test_what_has_nothing_to_do_is_noted_with_its_line(lines: str, words: list[s
     assert all(line.startswith("test.ks:") for line in noted.splitlines()), noted
 
 
-# --- what means the same is the same ----------------------------------------------------------------------------------
+# --- what means the same is the same ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -536,14 +775,19 @@ def test_what_has_nothing_to_do_is_noted_with_its_line(lines: str, words: list[s
         ("auth --useshadow --passalgo=sha512", "authconfig --passalgo=sha512 --enableshadow"),
         ("auth --useshadow --passalgo=sha512", "authconfig --enableshadow --passalgo sha512"),
         ("auth --useshadow", "authselect --enableshadow --passalgo=sha512"),
-        ("firewall --disabled", "firewall --disable"), ("firewall --enabled", "firewall --enable"),
+        ("firewall --disabled", "firewall --disable"),
+        ("firewall --enabled", "firewall --enable"),
         ("timezone --utc Europe/Berlin", "timezone Europe/Berlin --isUtc"),
-        ("keyboard de", "keyboard --vckeymap=de"), ("keyboard --vckeymap=fr\nkeyboard de", "keyboard us\nkeyboard --vckeymap=de --xlayouts=fr"), ("poweroff", "shutdown"),
-        ("network --bootproto=dhcp --onboot=yes", "network --onboot=on --ipv6=auto"), ("network --bootproto=dhcp --onboot=no", "network --onboot=off"),
+        ("keyboard de", "keyboard --vckeymap=de"),
+        ("keyboard --vckeymap=fr\nkeyboard de", "keyboard us\nkeyboard --vckeymap=de --xlayouts=fr"),
+        ("poweroff", "shutdown"),
+        ("network --bootproto=dhcp --onboot=yes", "network --onboot=on --ipv6=auto"),
+        ("network --bootproto=dhcp --onboot=no", "network --onboot=off"),
         ("%post --log=/root/x\ntrue\n%end", "%post --logfile=/root/x\ntrue\n%end"),
-        ("rootpw secret", "rootpw --plaintext secret"), ("user --name=ann", "user --name ann"),
+        ("rootpw secret", "rootpw --plaintext secret"),
+        ("user --name=ann", "user --name ann"),
     ],
-)  # fmt: skip
+)
 def test_options_that_mean_the_same_are_the_same(one: str, other: str) -> None:
     assert read(WHOLE + one + "\n") == read(WHOLE + other + "\n")
 
@@ -551,11 +795,12 @@ def test_options_that_mean_the_same_are_the_same(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("part / --size=3000", "partition / --size=3000"), ("part / --fstype=ext4 --size=3000", "part / --type=ext4 --size 3000"),
+        ("part / --size=3000", "partition / --size=3000"),
+        ("part / --fstype=ext4 --size=3000", "part / --type=ext4 --size 3000"),
         ("part / --size=3000 --grow --maxsize=4000", "part / --maxsize=4000 --grow --size=3000"),
         ("autopart --type=plain", "autopart --nolvm"),
     ],
-)  # fmt: skip
+)
 def test_storage_that_means_the_same_is_the_same(one: str, other: str) -> None:
     boot = "part /boot --size=300\n" if "autopart" not in one else ""
     assert read(boot + one + "\n" + SOURCE) == read(boot + other + "\n" + SOURCE)
@@ -578,7 +823,7 @@ def test_other_authentication_is_refused(line: str) -> None:
     assert any(each.startswith(f"test.ks:{LAST + 1}: ") for each in refused(WHOLE + line + "\n"))
 
 
-# --- everything at once -----------------------------------------------------------------------------------------------
+# --- everything at once -------------------------------------------------------------------------------------
 
 # as Anaconda writes it (anaconda, pyanaconda/kickstart.py; the lines of Fedora 26's installer), with what an
 # image cannot have
@@ -609,7 +854,7 @@ true
 %anaconda
 pwpolicy root --minlen=6 --minquality=1 --notstrict --nochanges --notempty
 %end
-"""
+"""  # noqa: E501
 
 
 def test_everything_that_is_wrong_is_said_at_once_with_its_line() -> None:
@@ -702,7 +947,7 @@ def test_lines_of_windows_are_lines() -> None:
     ]
 
 
-# --- what %pre writes -------------------------------------------------------------------------------------------------
+# --- what %pre writes ---------------------------------------------------------------------------------------
 
 NO_SOURCE = WHOLE.replace(SOURCE, "%include /tmp/source\n")
 WRITES = "%pre\necho 'ostreesetup --osname=os' > /tmp/source\n%end\n"
@@ -818,16 +1063,19 @@ def test_an_include_without_a_pre_section_is_looked_for_too(tmp_path: Path) -> N
     assert read(found.text).ref == "a/b"
 
 
-# --- the command's name in a script -----------------------------------------------------------------------------------
+# --- the command's name in a script -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "script",
     [
-        "%post\ncat > /root/README <<EOF\nostreesetup --osname=x was used\n\nEOF\n%end\n", "%pre\nostreesetup() { true; }\n%end\n",
-        "%post\n  ostreesetup\n%end\n", "# ostreesetup --osname=x\n", "  # ostreesetup\n",
+        "%post\ncat > /root/README <<EOF\nostreesetup --osname=x was used\n\nEOF\n%end\n",
+        "%pre\nostreesetup() { true; }\n%end\n",
+        "%post\n  ostreesetup\n%end\n",
+        "# ostreesetup --osname=x\n",
+        "  # ostreesetup\n",
     ],
-)  # fmt: skip
+)
 def test_a_script_may_have_a_line_that_begins_with_a_command(script: str) -> None:
     handler = language.parse(prescript.without_includes(WHOLE + script), "F28", "test.ks")
     language.checks(handler, WHOLE + script, ["a/b"], signed=False, name="test.ks")
@@ -841,7 +1089,7 @@ def test_ostreesetup_may_be_indented_and_quoted() -> None:
     )
 
 
-# --- placeholders of ours ---------------------------------------------------------------------------------------------
+# --- placeholders of ours -----------------------------------------------------------------------------------
 
 KNOWN = {"osname": "os", "remote": "up", "ref": "a/b", "url": "https://x/", "basearch": "x86_64", "nogpg": ""}
 
@@ -964,7 +1212,7 @@ def test_an_error_names_the_templates_own_file_and_line(
     assert PurePosixPath(filled.origin[1][0]).name == "part.ks"
 
 
-# --- from the template to the plan ------------------------------------------------------------------------------------
+# --- from the template to the plan --------------------------------------------------------------------------
 
 TREE = dataclasses.replace(RELEASED, ref="a/b", update_ref="")
 PRE = (
@@ -976,7 +1224,9 @@ PRE = (
 
 
 def made(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **answers: str) -> Plan:
-    """The plan of a template, as the pipeline makes it; `answers` are what its %pre sections leave in /tmp."""
+    """The plan of a template, as the pipeline makes it; `answers` are what its %pre sections leave in
+    /tmp.
+    """
     sandbox = FakeSandbox(answers={f"/tmp/{name}": data.encode() for name, data in answers.items()})
     monkeypatch.setattr(kickstart, "shared_directory", lambda _: tmp_path)
     monkeypatch.setitem(

@@ -102,7 +102,7 @@ def places(plan: Plan) -> list[str]:
     return host_var.mounts(plan)
 
 
-# --- which a host can have --------------------------------------------------------------------------------------------------
+# --- which a host can have ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,35 @@ def places(plan: Plan) -> list[str]:
 @pytest.mark.parametrize(
     ("mount", "why"),
     [
-        *[(mount, "the commit's own files") for mount in ("/usr", "/usr/", "//usr", "/./usr", "/usr/share", "/usr/lib/modules", "/usr/localx")],
-        *[(mount, "the commit's own files") for mount in ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32", "/lib/modules")],
+        *[
+            (mount, "the commit's own files")
+            for mount in ("/usr", "/usr/", "//usr", "/./usr", "/usr/share", "/usr/lib/modules", "/usr/localx")
+        ],
+        *[
+            (mount, "the commit's own files")
+            for mount in ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32", "/lib/modules")
+        ],
         *[(mount, "each deployment has its own") for mount in ("/etc", "/etc/ssh")],
-        *[(mount, "the physical root") for mount in ("/sysroot", "/sysroot/tmp", "/sysroot/ostree/repo", "/ostree", "/ostree/repo")],
-        *[(mount, "at every boot") for mount in ("/proc", "/sys", "/dev", "/dev/shm", "/run", "/run/media/x", "/var/run", "/var/lock/x")],
+        *[
+            (mount, "the physical root")
+            for mount in ("/sysroot", "/sysroot/tmp", "/sysroot/ostree/repo", "/ostree", "/ostree/repo")
+        ],
+        *[
+            (mount, "at every boot")
+            for mount in (
+                "/proc",
+                "/sys",
+                "/dev",
+                "/dev/shm",
+                "/run",
+                "/run/media/x",
+                "/var/run",
+                "/var/lock/x",
+            )
+        ],
         *[(mount, "all of /boot on one") for mount in ("/boot/loader", "/boot/grub2", "/boot/ostree")],
     ],
-)  # fmt: skip
+)
 def test_what_no_host_can_have_is_refused_with_its_line(mount: str, why: str, command: str) -> None:
     text = SMALL + command.format(mount) + "\n"
     with pytest.raises(BadKickstartError) as caught:
@@ -180,7 +201,7 @@ def test_a_boot_loaders_own_are_as_they_were() -> None:
     assert [mount for mount, _, _ in plan.file_systems()] == ["/", "/boot", "/var", "/boot/efi"]
 
 
-# --- where they lead ----------------------------------------------------------------------------------------------------------
+# --- where they lead ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["table", "commit", "running"])
@@ -277,7 +298,7 @@ def test_roots_home_and_the_root_are_two_partitions() -> None:
     }
 
 
-# --- what is done ---------------------------------------------------------------------------------------------------------------
+# --- what is done -------------------------------------------------------------------------------------------
 
 
 NESTED = asked("/var/lib/docker", "/home", "/home/ada", "/var", "/tmp", "/exports")
@@ -437,9 +458,13 @@ def test_a_home_on_a_file_system_of_its_own_is_the_users(tmp_path: Path) -> None
     commands, said = tmp_path / "bin", tmp_path / "said"
     commands.mkdir()
     stubs = {
-        "getent": "exit 2", "useradd": ":", "grep": ":", "realpath": 'echo "/var$2"',
-        "cp": f'echo "cp $*" >> {said}', "find": f'echo "find $*" >> {said}',
-    }  # fmt: skip
+        "getent": "exit 2",
+        "useradd": ":",
+        "grep": ":",
+        "realpath": 'echo "/var$2"',
+        "cp": f'echo "cp $*" >> {said}',
+        "find": f'echo "find $*" >> {said}',
+    }
     for name, body in stubs.items():
         (commands / name).write_text(f"#!/bin/sh\n{body}\n")
         (commands / name).chmod(0o755)

@@ -1,4 +1,6 @@
-"""The dialogue asks what the kickstart does not say, shows what is lost, and takes nothing but `yes` for yes."""
+"""The dialogue asks what the kickstart does not say, shows what is lost, and takes nothing but `yes` for
+yes.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -149,7 +151,9 @@ ERASES = "rootpw --lock\nzerombr\nclearpart --all\nautopart\nreboot\n"
 def test_the_mediums_own_defaults_never_erase_without_a_person(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: bool
 ) -> None:
-    """They say `clearpart --all`, and may say who logs in: whoever gave no kickstart is asked all the same."""
+    """They say `clearpart --all`, and may say who logs in: whoever gave no kickstart is asked all the
+    same.
+    """
     monkeypatch.setattr(disks, "candidates", lambda _: [VDA])
     live = LiveSystem(tree=tmp_path, medium=frozenset())
     release = install.Release(

@@ -148,7 +148,7 @@ def test_a_change_of_kernel_arguments_is_told(line: Line) -> None:
     )
 
 
-# --- numbers ----------------------------------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------------------
 
 
 def test_respin_numbers_are_taken_once(line: Line) -> None:
@@ -184,7 +184,7 @@ def test_a_release_directory_that_exists_is_left_alone(line: Line) -> None:
     assert not list((line.output / "Debian-Atomic-12-20261126.0").iterdir())
 
 
-# --- what holds it ----------------------------------------------------------------------------------------------------
+# --- what holds it ------------------------------------------------------------------------------------------
 
 
 def test_a_download_that_was_changed_since_it_was_tested(line: Line) -> None:
@@ -318,7 +318,7 @@ def test_evidence_with_odd_names(line: Line) -> None:
     assert "<script>" not in (made / "index.html").read_text()
 
 
-# --- packages ---------------------------------------------------------------------------------------------------------
+# --- packages -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

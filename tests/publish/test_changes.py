@@ -142,7 +142,7 @@ def test_a_tree_without_a_database(tmp_path: Path) -> None:
         packages_of(repo, commit(repo, tmp_path, {}))
 
 
-# --- what a tree says is not to be trusted ----------------------------------------------------------------------------
+# --- what a tree says is not to be trusted ------------------------------------------------------------------
 
 
 STATUS = b"""Package: good
@@ -194,10 +194,14 @@ def test_dpkg_databases_by_other_pens(tmp_path: Path, status: bytes, names: list
 @pytest.mark.parametrize(
     "listed",
     [
-        GLib.Variant("s", "bash 1.0"), GLib.Variant("i", 5), GLib.Variant("as", ["bash", "1"]), GLib.Variant("a(ss)", [("bash", "1")]),
-        GLib.Variant("a{sv}", {"a": GLib.Variant("i", 1)}), GLib.Variant("aas", [["a", "b", "c", "d", "e"]]),
+        GLib.Variant("s", "bash 1.0"),
+        GLib.Variant("i", 5),
+        GLib.Variant("as", ["bash", "1"]),
+        GLib.Variant("a(ss)", [("bash", "1")]),
+        GLib.Variant("a{sv}", {"a": GLib.Variant("i", 1)}),
+        GLib.Variant("aas", [["a", "b", "c", "d", "e"]]),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_list_of_packages_is_none(tmp_path: Path, listed: GLib.Variant) -> None:
     repo = Repo.ensure(tmp_path / "repo")
     first = dpkg_tree(repo, tmp_path, STATUS.replace(b"{version}", b"1"))

@@ -88,11 +88,17 @@ def test_numbers_that_are_none(day: str, respin: int, arch: str | None) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("compose", "Fedora/../x-${date}.${respin}"), ("compose", "Fedora-${date}"), ("compose", "Fedora\n${date}.${respin}"),
-        ("compose", "<b>${date}.${respin}"), ("nightly", "Fedora-Atomic-${release}-${date}.${respin}"), ("subvariant", "a/b"),
-        ("url", "https://example.org"), ("repo", "https://example.org/repo/"), ("signing", {"user": "x", "generate": True}),
+        ("compose", "Fedora/../x-${date}.${respin}"),
+        ("compose", "Fedora-${date}"),
+        ("compose", "Fedora\n${date}.${respin}"),
+        ("compose", "<b>${date}.${respin}"),
+        ("nightly", "Fedora-Atomic-${release}-${date}.${respin}"),
+        ("subvariant", "a/b"),
+        ("url", "https://example.org"),
+        ("repo", "https://example.org/repo/"),
+        ("signing", {"user": "x", "generate": True}),
     ],
-)  # fmt: skip
+)
 def test_names_that_would_break_out_are_refused(key: str, value: object, tmp_path: Path) -> None:
     data = yaml.safe_load((CONFIGS / "fedora-26.yaml").read_text())
     data["publish"][key] = value

@@ -196,16 +196,30 @@ def swap(text: str, old: str, new: str) -> str:
     [
         (lambda text: swap(text, "sha256:", "sha256:0"), "its checksum of images/install.img is not that"),
         (lambda text: swap(text, "sha256:", "md5:"), "its checksum of images/pxeboot/vmlinuz is not that"),
-        (lambda text: swap(text, "images/pxeboot/vmlinuz", "images/pxeboot/other"), "names images/pxeboot/other, which is in no CHECKSUM"),
-        (lambda text: swap(text, "images/pxeboot/vmlinuz", "images/pxeboot/other"), "does not name images/pxeboot/vmlinuz"),
+        (
+            lambda text: swap(text, "images/pxeboot/vmlinuz", "images/pxeboot/other"),
+            "names images/pxeboot/other, which is in no CHECKSUM",
+        ),
+        (
+            lambda text: swap(text, "images/pxeboot/vmlinuz", "images/pxeboot/other"),
+            "does not name images/pxeboot/vmlinuz",
+        ),
         (lambda text: swap(text, "mainimage = images/install.img", ""), "does not name images/install.img"),
-        (lambda text: swap(text, "images/pxeboot/initrd.img = sha256", "images/more.img = sha256"), "no checksum of images/pxeboot/initrd.img"),
-        (lambda text: swap(text, "version = 12", "version = 11"), "it is of Debian 11 x86_64, not of Debian 12 x86_64"),
+        (
+            lambda text: swap(text, "images/pxeboot/initrd.img = sha256", "images/more.img = sha256"),
+            "no checksum of images/pxeboot/initrd.img",
+        ),
+        (
+            lambda text: swap(text, "version = 12", "version = 11"),
+            "it is of Debian 11 x86_64, not of Debian 12 x86_64",
+        ),
         (lambda text: swap(text, "kernel = ", "kernel = ../../../"), "which is in no CHECKSUM"),
-        (lambda text: text[:40], "productmd does not take it"), (lambda _: "", "productmd does not take it"),
-        (lambda text: swap(text, "version = 12", "version = %(x)s"), "productmd does not take it"), (lambda _: "\0\1", "productmd does not take it"),
+        (lambda text: text[:40], "productmd does not take it"),
+        (lambda _: "", "productmd does not take it"),
+        (lambda text: swap(text, "version = 12", "version = %(x)s"), "productmd does not take it"),
+        (lambda _: "\0\1", "productmd does not take it"),
     ],
-)  # fmt: skip
+)
 def test_a_treeinfo_that_is_not_true_is_found(change: Callable[[str], str], says: str) -> None:
     listed = {f"{DIRECTORY}/{path}": digest_of(path) for path in (*os_tree.NEEDED, ".treeinfo")}
     text = change(TREEINFO)

@@ -32,7 +32,7 @@ CONTRAST = """() => {
     if (ratio < (large ? 3 : 4.5)) bad.add(element.tagName + '.' + element.className + ' ' + ratio.toFixed(2));
   }
   return [...bad];
-}"""
+}"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_index_feed_and_latest(releases: tuple[Line, Path], browser: Browser) ->
     assert latest["compose_id"] == latest["refs"]["debian/12/x86_64/atomic-host"] == place.name
 
 
-# --- what a page is refused for ---------------------------------------------------------------------------------------
+# --- what a page is refused for -----------------------------------------------------------------------------
 
 
 def found_in(releases: tuple[Line, Path], *changes: tuple[str, str]) -> list[str]:
@@ -136,19 +136,29 @@ def test_the_real_page_is_right(releases: tuple[Line, Path]) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ([('content="Debian-Atomic-12-20261126.0"', 'content="Debian-Atomic-12-20261112.0"')], "it is the page of 'Debian-Atomic-12-20261112.0'"),
+        (
+            [('content="Debian-Atomic-12-20261126.0"', 'content="Debian-Atomic-12-20261112.0"')],
+            "it is the page of 'Debian-Atomic-12-20261112.0'",
+        ),
         ([(f'href="{QCOW2}"', 'href="../Debian-Atomic-12-20261112.0/x.qcow2"')], "leads out of this compose"),
         ([(f'href="{QCOW2}"', 'href="https://example.org/x.qcow2"')], "leads out of this compose"),
         ([(f'href="{QCOW2}"', 'href="%2e%2e/x.qcow2"')], "leads out of this compose"),
         ([(f'href="{QCOW2}"', f'href="{RAW}"')], "swapped"),
-        ([(f'href="{QCOW2}"', 'href="x"'), (f'href="{RAW}"', f'href="{QCOW2}"'), ('href="x"', f'href="{RAW}"')], "swapped"),
+        (
+            [
+                (f'href="{QCOW2}"', 'href="x"'),
+                (f'href="{RAW}"', f'href="{QCOW2}"'),
+                ('href="x"', f'href="{RAW}"'),
+            ],
+            "swapped",
+        ),
         ([(f'href="{CHECKSUM.format("iso")}"', f'href="{CHECKSUM.format("images")}"')], "is linked 2 times"),
         ([('href="report.html"', 'href="reports.html"')], "is in no CHECKSUM"),
         ([('href="#verify"', 'href="#verified"')], "leads nowhere"),
         ([("</main>", "<script>1</script></main>")], "has scripts"),
         ([("</main>", '<img src="https://example.org/x.png"></main>')], "leads out of this compose"),
     ],
-)  # fmt: skip
+)
 def test_pages_that_are_refused(
     releases: tuple[Line, Path], changes: list[tuple[str, str]], says: str
 ) -> None:

@@ -98,7 +98,7 @@ def mark_bad(line: Line, place: Path, reason: str) -> None:
         demote(asked, place, marks.text_of(facts.read(place), reason, "2026-11-26T00:00:00Z", signer))
 
 
-# --- a client ---------------------------------------------------------------------------------------------------------
+# --- a client -----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -256,7 +256,7 @@ def test_hosts_find_delta_and_signed_summary(line: Line, tmp_path: Path) -> None
     assert not [each for each in again if "delta" in each or "ref" in each]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- what is refused ----------------------------------------------------------------------------------------
 
 
 def refused(line: Line, *places: Path, **changes: Any) -> str:
@@ -537,7 +537,7 @@ def test_a_key_that_was_replaced(line: Line, tmp_path: Path) -> None:
     del second
 
 
-# --- destinations -----------------------------------------------------------------------------------------------------
+# --- destinations -------------------------------------------------------------------------------------------
 
 
 def free_port() -> int:

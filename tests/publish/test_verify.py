@@ -74,7 +74,7 @@ def test_over_http_every_file_is_fetched_once(made: tuple[Line, Path]) -> None:
     assert all(asked.count(path) == 1 for path in downloads)
 
 
-# --- what is wrong ----------------------------------------------------------------------------------------------------
+# --- what is wrong ------------------------------------------------------------------------------------------
 
 IMAGES = "AtomicHost/x86_64/images"
 QCOW2 = f"{IMAGES}/Debian-AtomicHost-12-20261126.0.x86_64.qcow2"
@@ -152,33 +152,99 @@ def half_uploaded(place: Path, _: Line) -> None:
     [
         pytest.param(flipped(QCOW2), Kind.CHANGED, "another SHA-256", id="a flipped bit"),
         pytest.param(unlinked(QCOW2), Kind.MISSING, "not there", id="a dropped file"),
-        pytest.param(lambda place, _: (place / QCOW2).write_bytes(b"x" * 9999999), Kind.CHANGED, "more bytes", id="a longer file"),
+        pytest.param(
+            lambda place, _: (place / QCOW2).write_bytes(b"x" * 9999999),
+            Kind.CHANGED,
+            "more bytes",
+            id="a longer file",
+        ),
         pytest.param(half_uploaded, Kind.MISSING, "not there", id="a half-uploaded mirror"),
-        pytest.param(lambda place, _: (place / IMAGES / "more.qcow2").write_bytes(b"x"), Kind.EXTRA, "in no CHECKSUM", id="an extra file"),
+        pytest.param(
+            lambda place, _: (place / IMAGES / "more.qcow2").write_bytes(b"x"),
+            Kind.EXTRA,
+            "in no CHECKSUM",
+            id="an extra file",
+        ),
         pytest.param(linked_out, Kind.MISSING, "not there", id="a link to elsewhere"),
-        pytest.param(replaced("index.html", "Downloads", "Download"), Kind.CHANGED, "not what was signed", id="an edited page"),
+        pytest.param(
+            replaced("index.html", "Downloads", "Download"),
+            Kind.CHANGED,
+            "not what was signed",
+            id="an edited page",
+        ),
         pytest.param(unsigned_lines, Kind.SIGNATURE, "nothing else", id="unsigned lines before the block"),
         pytest.param(replaced(LIST, "qcow2", "qcow3"), Kind.SIGNATURE, "was changed", id="an edited list"),
         pytest.param(flipped("RELEASE-KEY.asc"), Kind.CHANGED, "SHA-256", id="another key on the mirror"),
         pytest.param(unlinked(MANIFEST), Kind.MISSING, MANIFEST, id="no list at all"),
         pytest.param(unlinked("metadata/release.json"), Kind.MISSING, "release.json", id="no description"),
-        pytest.param(lambda place, _: (place / "metadata/release.json").write_text("[]"), Kind.UNREADABLE, "description", id="a description that is none"),
         pytest.param(
-            replaced("metadata/release.json", "Debian-Atomic-12-20261126.0", "../../x"), Kind.UNREADABLE, "no such names", id="a name that leads out"
+            lambda place, _: (place / "metadata/release.json").write_text("[]"),
+            Kind.UNREADABLE,
+            "description",
+            id="a description that is none",
         ),
-        pytest.param(resigned(replaced("metadata/images.json", "raw.xz", "qcow2")), Kind.METADATA, "", id="type and format disagree"),
-        pytest.param(resigned(replaced("metadata/composeinfo.json", '"short": "Debian"', '"short": "debian"')), Kind.METADATA, "release.short", id="another short name"),
-        pytest.param(resigned(replaced("COMPOSE_ID", "1126", "1125")), Kind.METADATA, "COMPOSE_ID", id="another compose id"),
-        pytest.param(resigned(replaced("STATUS", "FINISHED", "DOOMED")), Kind.METADATA, "FINISHED", id="a doomed compose"),
-        pytest.param(resigned(replaced("metadata/provenance.json", "in-toto.io", "example.org")), Kind.METADATA, "provenance", id="no provenance"),
         pytest.param(
-            resigned(replaced("index.html", 'content="Debian-Atomic-12-20261126.0"', 'content="Debian-Atomic-12-20261112.0"')), Kind.PAGE, "20261112",
+            replaced("metadata/release.json", "Debian-Atomic-12-20261126.0", "../../x"),
+            Kind.UNREADABLE,
+            "no such names",
+            id="a name that leads out",
+        ),
+        pytest.param(
+            resigned(replaced("metadata/images.json", "raw.xz", "qcow2")),
+            Kind.METADATA,
+            "",
+            id="type and format disagree",
+        ),
+        pytest.param(
+            resigned(replaced("metadata/composeinfo.json", '"short": "Debian"', '"short": "debian"')),
+            Kind.METADATA,
+            "release.short",
+            id="another short name",
+        ),
+        pytest.param(
+            resigned(replaced("COMPOSE_ID", "1126", "1125")),
+            Kind.METADATA,
+            "COMPOSE_ID",
+            id="another compose id",
+        ),
+        pytest.param(
+            resigned(replaced("STATUS", "FINISHED", "DOOMED")),
+            Kind.METADATA,
+            "FINISHED",
+            id="a doomed compose",
+        ),
+        pytest.param(
+            resigned(replaced("metadata/provenance.json", "in-toto.io", "example.org")),
+            Kind.METADATA,
+            "provenance",
+            id="no provenance",
+        ),
+        pytest.param(
+            resigned(
+                replaced(
+                    "index.html",
+                    'content="Debian-Atomic-12-20261126.0"',
+                    'content="Debian-Atomic-12-20261112.0"',
+                )
+            ),
+            Kind.PAGE,
+            "20261112",
             id="a stale compose id",
         ),
-        pytest.param(resigned(replaced("index.html", f'href="{QCOW2}"', 'href="https://example.org/x"')), Kind.PAGE, "out of this compose", id="a link to elsewhere on the page"),
-        pytest.param(resigned(flipped(QCOW2)), Kind.METADATA, "not that of its CHECKSUM", id="an image that was not tested"),
+        pytest.param(
+            resigned(replaced("index.html", f'href="{QCOW2}"', 'href="https://example.org/x"')),
+            Kind.PAGE,
+            "out of this compose",
+            id="a link to elsewhere on the page",
+        ),
+        pytest.param(
+            resigned(flipped(QCOW2)),
+            Kind.METADATA,
+            "not that of its CHECKSUM",
+            id="an image that was not tested",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(copy: tuple[Line, Path], change: Change, kind: Kind, says: str) -> None:
     line, place = copy
     change(place, line)

@@ -1,4 +1,6 @@
-"""Any image file: known by its content, refused when it reads from elsewhere; and the two commands about one."""
+"""Any image file: known by its content, refused when it reads from elsewhere; and the two commands about
+one.
+"""
 
 import io
 import os
@@ -56,7 +58,7 @@ def test_images_are_known_by_their_content(tmp_path: Path) -> None:
     assert recognise(iso) == "iso"
 
 
-# --- what others publish ------------------------------------------------------------------------------------------------
+# --- what others publish ------------------------------------------------------------------------------------
 
 
 def run(*argv: str | Path, cwd: Path | None = None) -> None:
@@ -323,7 +325,7 @@ OVIRT = """<ovf:Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1/" xml
 <Content ovf:id="out" xsi:type="ovf:VirtualSystem_Type"><Section xsi:type="ovf:VirtualHardwareSection_Type"><Item><rasd:InstanceId>vol</rasd:InstanceId>
 <rasd:ResourceType>17</rasd:ResourceType><rasd:HostResource>
 img/vol</rasd:HostResource></Item></Section></Content></ovf:Envelope>
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -422,7 +424,7 @@ def test_an_archive_with_two_images_says_which(tmp_path: Path) -> None:
         opens(tmp_path / "x.tar", tmp_path)
 
 
-# --- hostile ones -------------------------------------------------------------------------------------------------------
+# --- hostile ones -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

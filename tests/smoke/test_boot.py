@@ -246,8 +246,13 @@ def test_a_busy_machine_makes_a_boot_long_not_wrong_and_not_endless(
 
 
 @pytest.mark.parametrize(
-    ("broken", "rig"), [("QEMU failed with exit status 1: Could not set up host forwarding rule", True), ("QEMU was killed by SIGKILL: ", True), ("", False)]
-)  # fmt: skip
+    ("broken", "rig"),
+    [
+        ("QEMU failed with exit status 1: Could not set up host forwarding rule", True),
+        ("QEMU was killed by SIGKILL: ", True),
+        ("", False),
+    ],
+)
 def test_a_qemu_that_breaks_is_no_failure_of_the_image(
     broken: str, rig: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

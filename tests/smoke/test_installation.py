@@ -140,18 +140,42 @@ def start(machine: Any, plan: Plan = PLAN) -> None:
     ("shows", "earliest"),
     [
         # isolinux' vesamenu.c32: graphics, and a countdown that changes a line each second
-        ({"picture_at": lambda now: BLANK if now < 5 else MENU if int(now) % 2 else COUNTING}, 5 + installation.SETTLED_SECONDS),
+        (
+            {"picture_at": lambda now: BLANK if now < 5 else MENU if int(now) % 2 else COUNTING},
+            5 + installation.SETTLED_SECONDS,
+        ),
         # menu.c32, and GRUB under BIOS: the text screen; SeaBIOS' own text before is no menu, however long it
         # stands
-        ({"text_at": after(8, " Install Demo 26", "SeaBIOS\nBooting from DVD/CD..."), "picture_at": always(MENU)}, 8),
+        (
+            {
+                "text_at": after(8, " Install Demo 26", "SeaBIOS\nBooting from DVD/CD..."),
+                "picture_at": always(MENU),
+            },
+            8,
+        ),
         # GRUB under UEFI: the firmware's console is the serial one, too, but it does not read a key there
-        ({"console_at": after(4, GRUB_ON_SERIAL, "BdsDxe: starting Boot0001"), "picture_at": always(MENU)}, 4),
+        (
+            {"console_at": after(4, GRUB_ON_SERIAL, "BdsDxe: starting Boot0001"), "picture_at": always(MENU)},
+            4,
+        ),
         # its graphical menu is not there: a logo stands longer than a second look
-        ({"console_at": always("BdsDxe: starting Boot0001"), "picture_at": always(MENU)}, SLOWNESS * installation.SETTLED_SECONDS),
+        (
+            {"console_at": always("BdsDxe: starting Boot0001"), "picture_at": always(MENU)},
+            SLOWNESS * installation.SETTLED_SECONDS,
+        ),
         # something is drawn all the time until the menu is there
-        ({"picture_at": lambda now: MENU if now > 9 else Picture(width=1, rows=(bytes((int(now * 10), 0, 0)),) * 99 + (b"\3\3\3",))}, 9),
+        (
+            {
+                "picture_at": lambda now: (
+                    MENU
+                    if now > 9
+                    else Picture(width=1, rows=(bytes((int(now * 10), 0, 0)),) * 99 + (b"\3\3\3",))
+                )
+            },
+            9,
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_menu_is_waited_for_wherever_it_is_shown(
     shows: dict[str, Any], earliest: float, tmp_path: Path, clock: Clock
 ) -> None:
@@ -221,12 +245,15 @@ def test_keys_that_were_kept_for_the_menu_may_have_started_the_entry(tmp_path: P
 @pytest.mark.parametrize(
     ("shows", "message"),
     [
-        ({"picture_at": always(MENU), "reacts": 0}, r"the start of 'Install unattended' by its keys \(home u ret\) did not come within"),
+        (
+            {"picture_at": always(MENU), "reacts": 0},
+            r"the start of 'Install unattended' by its keys \(home u ret\) did not come within",
+        ),
         ({"picture_at": always(BLANK)}, "the boot menu did not come within"),
         ({"text_at": always("Boot failed: could not read from CDROM (code 0003)")}, "found nothing to boot"),
         ({"off": 3.0}, "the machine went off before the boot menu came"),
     ],
-)  # fmt: skip
+)
 def test_a_menu_that_does_not_come_or_react_is_said(
     shows: dict[str, Any], message: str, tmp_path: Path, clock: Clock
 ) -> None:
@@ -234,7 +261,7 @@ def test_a_menu_that_does_not_come_or_react_is_said(
         start(clock(FakeMachine(tmp_path / "serial.log", **shows)))
 
 
-# --- followed by the log --------------------------------------------------------------------------------------------------
+# --- followed by the log ------------------------------------------------------------------------------------
 
 
 def bench(file: Path = Path("x.iso"), firmware: Firmware = Firmware.BIOS) -> Bench:
@@ -270,14 +297,38 @@ def test_an_installation_is_followed_by_anacondas_log_alone(word: str, tmp_path:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"off": 60.0, "last_word": "the guest restarted it, or crashed"}, r"went off before .* complete \(the guest restarted it, or crashed\)"),
-        ({"off": 60.0, "last_word": "the guest switched it off"}, r"went off before .* complete \(the guest switched it off\)"),
+        (
+            {"off": 60.0, "last_word": "the guest restarted it, or crashed"},
+            r"went off before .* complete \(the guest restarted it, or crashed\)",
+        ),
+        (
+            {"off": 60.0, "last_word": "the guest switched it off"},
+            r"went off before .* complete \(the guest switched it off\)",
+        ),
         ({"off": 60.0}, "went off before the installation was complete"),
         # it was complete, and yet something had gone wrong
-        ({"off": 90.0, "log": logged(*written(F29), "06:13:00,1 INFO anaconda:Running kickstart %%onerror script(s)\n", every=3.0)}, "Anaconda gave up"),
-        ({"log": logged(*written(F29[:3]), "06:13:00,1 CRIT anaconda:anaconda: exception: Traceback (most recent call last):#012\n")}, "Anaconda gave up"),
+        (
+            {
+                "off": 90.0,
+                "log": logged(
+                    *written(F29),
+                    "06:13:00,1 INFO anaconda:Running kickstart %%onerror script(s)\n",
+                    every=3.0,
+                ),
+            },
+            "Anaconda gave up",
+        ),
+        (
+            {
+                "log": logged(
+                    *written(F29[:3]),
+                    "06:13:00,1 CRIT anaconda:anaconda: exception: Traceback (most recent call last):#012\n",
+                )
+            },
+            "Anaconda gave up",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_installation_that_ends_too_early_is_no_installation(
     more: dict[str, Any], message: str, tmp_path: Path, clock: Clock
 ) -> None:
@@ -297,7 +348,7 @@ def test_a_medium_that_never_speaks_is_given_up(tmp_path: Path, clock: Clock) ->
     assert (tmp_path / "screen.png").exists()
 
 
-# --- the plan, from the medium ----------------------------------------------------------------------------------------------
+# --- the plan, from the medium ------------------------------------------------------------------------------
 
 
 def test_a_medium_without_a_menu_or_an_entry_does_not_install(

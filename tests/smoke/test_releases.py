@@ -182,7 +182,7 @@ def test_a_system_container_says_how_it_is_started() -> None:
             assert "trap exit TERM" in json.loads(template.read())["process"]["args"][-1]
 
 
-# --- the history that hosts walk ---------------------------------------------------------------------------------------
+# --- the history that hosts walk ----------------------------------------------------------------------------
 
 
 def with_previous(tmp_path: Path, repo: Path, commit: str, previous: str) -> Releases:
@@ -264,7 +264,7 @@ def test_without_a_release_before_nothing_is_lost(tmp_path: Path, candidate: tup
     )
 
 
-# --- the release before -----------------------------------------------------------------------------------------------
+# --- the release before -------------------------------------------------------------------------------------
 
 
 def config_of(repo: Path) -> TreeConfig:

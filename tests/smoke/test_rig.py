@@ -66,7 +66,7 @@ def host(*given: Answer, dead: str = "") -> Host:
     return Host(transport=Answers(list(given)), commands=OstreeHost(), slowness=0.0, power=FakePower(dead))
 
 
-# --- whose fault it is that nothing is answered ---------------------------------------------------------------------------
+# --- whose fault it is that nothing is answered -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,14 @@ def test_a_program_that_ssh_did_not_get_in_to_run_is_begun_again(complaint: str)
 @pytest.mark.parametrize(
     "complaint",
     [
-        BANNER, REFUSED, BROKEN, "", "Timeout, server 127.0.0.1 not responding.",
+        BANNER,
+        REFUSED,
+        BROKEN,
+        "",
+        "Timeout, server 127.0.0.1 not responding.",
         "mux_client_request_session: read from master failed: Broken pipe",
     ],
-)  # fmt: skip
+)
 def test_a_connection_that_broke_is_the_rigs_fault_even_when_the_host_answers_again(complaint: str) -> None:
     # long enough that it is not begun again for ever, and then it answers
     silent = [answer(255, complaint)] * 4
@@ -117,7 +121,7 @@ def test_an_artifact_that_the_rig_could_not_boot_is_an_error() -> None:
         )
 
 
-# --- guests ---------------------------------------------------------------------------------------------------------------
+# --- guests -------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -297,7 +301,7 @@ def test_a_program_is_waited_for_as_long_as_something_happens(
     assert ("neither printed" in why) is (given_up < 1000)
 
 
-# --- installations --------------------------------------------------------------------------------------------------------
+# --- installations ------------------------------------------------------------------------------------------
 
 
 def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
@@ -329,11 +333,13 @@ def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
 @pytest.mark.parametrize(
     ("problem", "again", "error"),
     [
-        (Problem(text="x", rig=True, hung=True), False, HangError), (Problem(text="x", rig=True, hung=True), True, RigError),
-        (Problem(text="x", hung=True), True, InstallationError), (Problem(text="x", rig=True), False, RigError),
+        (Problem(text="x", rig=True, hung=True), False, HangError),
+        (Problem(text="x", rig=True, hung=True), True, RigError),
+        (Problem(text="x", hung=True), True, InstallationError),
+        (Problem(text="x", rig=True), False, RigError),
         (Problem(text="x"), False, InstallationError),
     ],
-)  # fmt: skip
+)
 def test_whose_fault_an_installation_is(
     problem: Problem, again: bool, error: type[Exception], tmp_path: Path
 ) -> None:

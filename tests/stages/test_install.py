@@ -30,10 +30,14 @@ BUSY, BROKE, WRONG = (
 @pytest.mark.parametrize(
     ("ends", "state", "quiet"),
     [
-        ((None,), "", 0), ((BUSY, None), "", 1), ((BROKE, None), "", 0), ((BUSY, WRONG), "failed", 1), ((BUSY, BUSY), "error", 1),
+        ((None,), "", 0),
+        ((BUSY, None), "", 1),
+        ((BROKE, None), "", 0),
+        ((BUSY, WRONG), "failed", 1),
+        ((BUSY, BUSY), "error", 1),
         ((WRONG,), "failed", 0),
     ],
-)  # fmt: skip
+)
 def test_a_rig_that_broke_is_no_failure_of_the_medium(
     ends: tuple[Exception | None, ...],
     state: str,

@@ -84,7 +84,7 @@ def pulled(source: TreeConfig, origin: Origin, tmp_path: Path) -> None:
     assert stage.pull_tree(out, pinned, source, tmp_path / "repo").commit == origin.commit
 
 
-# --- an authority -----------------------------------------------------------------------------------------------------
+# --- an authority -------------------------------------------------------------------------------------------
 
 
 def test_a_server_with_an_authority_of_its_own(origin: Origin, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_certificate_that_is_out_of_date_is_said(origin: Origin, tmp_path: Pat
     assert "not valid today" in caught.value.hint
 
 
-# --- a client certificate ---------------------------------------------------------------------------------------------
+# --- a client certificate -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
@@ -188,7 +188,7 @@ def test_a_client_that_the_server_does_not_know_is_told_which_file(
     assert f"tree.tls.certificate ({certificate})" in caught.value.hint
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------
 
 
 def encrypted(origin: Origin, tmp_path: Path) -> Path:
@@ -299,7 +299,7 @@ def test_how_the_server_is_reached_is_nobody_elses_business(origin: Origin) -> N
     )
 
 
-# --- a proxy ----------------------------------------------------------------------------------------------------------
+# --- a proxy ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])

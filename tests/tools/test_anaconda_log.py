@@ -51,7 +51,7 @@ F40 = (
     ("INFO anaconda:anaconda: threading: Running Thread: AnaInstallThread (140214)", "installation"),
     (
         (
-            "INFO org.fedoraproject.Anaconda.Modules.Payloads:INFO:anaconda.modules.payloads.payload.rpm_ostree:ostree"
+            "INFO org.fedoraproject.Anaconda.Modules.Payloads:INFO:anaconda.modules.payloads.payload.rpm_ostree:ostree"  # noqa: E501
             " admin deploy starting"
         ),
         "deployment",
@@ -104,18 +104,39 @@ def test_the_phases_of_each_anaconda(lines: tuple[tuple[str, str], ...]) -> None
     [
         # 25.20.9, exception.py: log.critical of the whole traceback; syslog's name of that level, and
         # rsyslog's of a line end
-        ("CRIT anaconda:Traceback (most recent call last):#012#012  File \"/usr/lib64/python3.5/site-packages/pyanaconda/threads.py\"", "gave up"),
+        (
+            (
+                "CRIT anaconda:Traceback (most recent call last):#012#012  File"
+                ' "/usr/lib64/python3.5/site-packages/pyanaconda/threads.py"'
+            ),
+            "gave up",
+        ),
         ("CRIT anaconda:anaconda: exception: Traceback (most recent call last):#012", "gave up"),
         ("INFO anaconda:anaconda: threading: Thread Failed: AnaInstallThread (140214)", "gave up"),
         ("INFO anaconda:anaconda: threading: Thread Failed: AnaConfigurationThread (1)", "gave up"),
-        ("ERR org.fedoraproject.Anaconda.Boss:ERROR:anaconda.modules.boss.boss:The installation has failed.", "gave up"),
+        (
+            (
+                "ERR org.fedoraproject.Anaconda.Boss:ERROR:anaconda.modules.boss.boss:The installation has"
+                " failed."
+            ),
+            "gave up",
+        ),
         ("INFO anaconda:Running kickstart %%onerror script(s)", "gave up"),
         ("INFO anaconda:anaconda: kickstart.script: Running kickstart %%traceback script(s)", "gave up"),
-        ("ERR packaging:Failed to pull from repository: GPG signatures found, but none are in trusted keyring", "cannot install"),
-        ("CRIT kernel:Out of memory: Kill process 1422 (anaconda) score 301 or sacrifice child", "out of memory"),
+        (
+            (
+                "ERR packaging:Failed to pull from repository: GPG signatures found, but none are in trusted"
+                " keyring"
+            ),
+            "cannot install",
+        ),
+        (
+            "CRIT kernel:Out of memory: Kill process 1422 (anaconda) score 301 or sacrifice child",
+            "out of memory",
+        ),
         ("ERR kernel:Out of memory: Killed process 1422 (anaconda), UID 0", "out of memory"),
     ],
-)  # fmt: skip
+)
 def test_what_ends_an_installation(line: str, sentence: str) -> None:
     assert sentence in fatal_line(f"06:12:01,123 INFO anaconda:x\n06:12:01,123 {line}\n", COURSE.fatal)
 

@@ -1,4 +1,6 @@
-"""Nothing temporary outlives its run: real processes are interrupted and killed while they hold such places."""
+"""Nothing temporary outlives its run: real processes are interrupted and killed while they hold such
+places.
+"""
 
 import contextlib
 import errno
@@ -32,11 +34,13 @@ from imagebuild.tools import command, gpg, temporary
 
 @cli.app.command("hold")
 def hold(said: Path, stubborn: bool = False) -> None:
-    with temporary.directory("gpg", secret=True, sockets=True) as keys, temporary.directory("guest") as work, temporary.within(said, "box"):
+    made = temporary.directory
+    with made("gpg", secret=True, sockets=True) as keys, made("guest") as work, temporary.within(said, "box"):
         gpg.ensure_key(keys, "somebody")
         (work / "overlay").write_bytes(bytes(1 << 20))
         with temporary.for_child("criteria") as environment:
-            inner = [sys.executable, Path(__file__).with_name("inner.py"), said, "stubborn" if stubborn else ""]
+            program = Path(__file__).with_name("inner.py")
+            inner = [sys.executable, program, said, "stubborn" if stubborn else ""]
             command.run(inner, env=environment)
 
 cli.main()
@@ -291,7 +295,10 @@ with temporary.directory("ssh", sockets=True) as mine, temporary.for_child("crit
     for short in (os.environ["TMPDIR"], child["TMPDIR"]):
         assert len(short + "/ostree-gpg-XXXXXX/S.gpg-agent.browser") <= 107
         assert os.path.realpath(short).startswith(sys.argv[1])
-    inner = "from imagebuild.tools import temporary\\nwith temporary.directory('ssh', sockets=True) as x: print(x)"
+    inner = (
+        "from imagebuild.tools import temporary\\n"
+        "with temporary.directory('ssh', sockets=True) as x: print(x)"
+    )
     print(mine, flush=True)
     subprocess.run([sys.executable, "-c", inner], env={**os.environ, **child}, check=True)
 """
@@ -464,7 +471,9 @@ def test_a_loop_device_keeps_nothing_that_is_removed(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_is_just_ending_stops_no_removal(elsewhere: Path) -> None:
-    """It accepts, greets perhaps, and says no more: two threads that tidy up tell it to end at the same time."""
+    """It accepts, greets perhaps, and says no more: two threads that tidy up tell it to end at the same
+    time.
+    """
     for answers in ([], [b"OK Pleased to meet you\n"], [b"OK\n", b"D\n"]):
         place = elsewhere / f"home{len(answers)}"
         place.mkdir()

@@ -39,8 +39,9 @@ o/WMBgEA+LV0XT5TDWOe8HmQEQQXJMO6N+Vk7KuzvhOwkv2rlLQBAIuTN/PT0DK6
 =G0A+
 -----END PGP PUBLIC KEY BLOCK-----
 """
-UNIT = """printf '[Service]\\nType=oneshot\\nExecStart=%s\\n[Install]\\nWantedBy=multi-user.target\\n' > $D/etc/systemd/system/fault.service
-ln -s ../fault.service $D/etc/systemd/system/multi-user.target.wants/fault.service"""
+UNIT = """units=$D/etc/systemd/system
+printf '[Service]\\nType=oneshot\\nExecStart=%s\\n[Install]\\nWantedBy=multi-user.target\\n' > $units/fault.service
+ln -s ../fault.service $units/multi-user.target.wants/fault.service"""  # noqa: E501
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def unit(command: str) -> str:
 
 
 FAULTS: dict[str, Fault] = {
-    # --- it does not even boot -----------------------------------------------------------------------------------------
+    # --- it does not even boot ------------------------------------------------------------------------------
     "the ESP is empty": Fault(
         script=":", esp=True, caught=(ARTIFACT,), says="the firmware found nothing to boot", dead=True
     ),
@@ -108,7 +109,7 @@ FAULTS: dict[str, Fault] = {
         says="emergency shell",
         dead=True,
     ),
-    # --- it boots ------------------------------------------------------------------------------------------------------
+    # --- it boots -------------------------------------------------------------------------------------------
     "an older commit is inside": Fault(
         script=(
             "R=$S/ostree/repo; ostree --repo=$R commit -b fault --tree=ref=$(basename $D .0)"
@@ -230,7 +231,7 @@ FAULTS: dict[str, Fault] = {
         caught=("the-disk-grows",),
         says="were not grown",
     ),
-    # --- it does not survive its journeys --------------------------------------------------------------------------------
+    # --- it does not survive its journeys -------------------------------------------------------------------
     "/etc is not kept": Fault(
         script="printf 'r! /etc/imagebuild-before\\n' > $D/etc/tmpfiles.d/fault.conf",
         caught=("etc-follows-the-deployment",),

@@ -152,7 +152,7 @@ submenu 'Troubleshooting -->' {{
 		initrdefi /images/pxeboot/initrd.img
 	}}
 }}
-"""
+"""  # noqa: E501
 
 
 def make(tree: Tree, target: Path, work: Path) -> None:

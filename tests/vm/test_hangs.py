@@ -1,4 +1,6 @@
-"""A real kernel that says nothing any more, and a QEMU that cannot start: both are told from a broken image."""
+"""A real kernel that says nothing any more, and a QEMU that cannot start: both are told from a broken
+image.
+"""
 
 import os
 import socket

@@ -112,7 +112,7 @@ def untouched(disk: Path) -> bool:
     return int(found["actual-size"]) < (1 << 20)
 
 
-# --- the image ------------------------------------------------------------------------------------------------------------
+# --- the image ----------------------------------------------------------------------------------------------
 
 
 def test_the_iso_is_the_same_each_time(lab: Lab, image: IsoImage) -> None:
@@ -137,7 +137,7 @@ def test_the_tree_is_on_the_medium_once(lab: Lab, image: IsoImage, tree: Tree, t
     assert image.size <= 1.15 * parts, f"{image.size / parts:.3f}"
 
 
-# --- boot arguments -----------------------------------------------------------------------------------------------------
+# --- boot arguments -----------------------------------------------------------------------------------------
 
 
 def test_kickstart_over_http_static_address_media_check_and_sshd(
@@ -200,7 +200,7 @@ def test_the_installer_over_http_is_checked(lab: Lab, image: IsoImage, tmp_path:
             said(running, lab, "does not belong to this kernel and initramfs", native=120)
 
 
-# --- machines that are not as they should be ----------------------------------------------------------------------------
+# --- machines that are not as they should be ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_an_odd_machine_is_told_in_a_sentence(
     assert untouched(second)
 
 
-# --- a person, a power cut, an older system, and what comes out --------------------------------------------------------------
+# --- a person, a power cut, an older system, and what comes out ---------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +400,7 @@ def test_ids_are_of_each_installation_alone(lab: Lab, tree: Tree, installed: Pat
     assert planned.uuid("disk").upper() not in said, "the ids of the disk images were used"
 
 
-# --- remastered -------------------------------------------------------------------------------------------------------------
+# --- remastered ---------------------------------------------------------------------------------------------
 
 
 def test_a_remastered_iso_boots_into_its_kickstart_by_itself(

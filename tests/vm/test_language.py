@@ -71,7 +71,7 @@ open("/etc/python", "w").write("yes")
 %post
 false
 %end
-"""
+"""  # noqa: E501
 
 
 def kickstart(lab: Lab, more: str = EVERYTHING) -> str:

@@ -157,7 +157,9 @@ def _entry(path: Path) -> tuple[object, ...]:
 
 
 def _boot_areas(disk: Disk, made: Plan) -> str:
-    """Return a digest of what is outside of file systems: table, boot loader, ESP, LVM header, backup table."""
+    """Return a digest of what is outside of file systems: table, boot loader, ESP, LVM header, backup
+    table.
+    """
     boot = next(each for each in made.partitions if each.mount == "/boot")
     physical = lvm.physical_volume(made)
     with disk.file.open("rb") as stream:

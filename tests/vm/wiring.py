@@ -1,4 +1,6 @@
-"""Steps that only tests wire: disks of other kickstarts, and guests booted without the whole set of criteria."""
+"""Steps that only tests wire: disks of other kickstarts, and guests booted without the whole set of
+criteria.
+"""
 
 import contextlib
 import dataclasses
@@ -94,9 +96,17 @@ class Lab:
 
     @contextlib.contextmanager
     def booted(
-        self, tree: Tree, disk: Path, evidence: Path, *, form: str = "raw", storage: str = "podman-overlay", firmware: Firmware = Firmware.BIOS,
-        controller: Controller = Controller.VIRTIO, login: Login = Login.CLOUD_INIT,
-    ) -> Iterator[Boot]:  # fmt: skip
+        self,
+        tree: Tree,
+        disk: Path,
+        evidence: Path,
+        *,
+        form: str = "raw",
+        storage: str = "podman-overlay",
+        firmware: Firmware = Firmware.BIOS,
+        controller: Controller = Controller.VIRTIO,
+        login: Login = Login.CLOUD_INIT,
+    ) -> Iterator[Boot]:
         """Boot a disk on an overlay, for a criterion or two."""
         evidence.mkdir(parents=True, exist_ok=True)
         guest = self.settings.smoke

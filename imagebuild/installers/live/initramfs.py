@@ -219,9 +219,8 @@ def _add_modules(archive: Archive, read: Callable[[str], bytes | None], kernel: 
         archive.add(
             f"lib/modules/{kernel}/{SUFFIX.sub('.ko', path)}", stat.S_IFREG | 0o644, _unpacked(path, content)
         )
-        lines.append(
-            f"{SUFFIX.sub('.ko', path)}: {' '.join(SUFFIX.sub('.ko', each) for each in needed[path])}".rstrip()
-        )
+        dependencies = " ".join(SUFFIX.sub(".ko", dependency) for dependency in needed[path])
+        lines.append(f"{SUFFIX.sub('.ko', path)}: {dependencies}".rstrip())
     names = {module_name(path) for path in needed}
     aliases = [
         line

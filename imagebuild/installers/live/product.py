@@ -52,7 +52,8 @@ AllowIsolate=yes
 SERVICE = f"""[Unit]
 Description=Installer
 DefaultDependencies=no
-Wants=dbus.socket systemd-networkd.service systemd-resolved.service NetworkManager.service imagebuild-network.service
+Wants=dbus.socket systemd-networkd.service systemd-resolved.service
+Wants=NetworkManager.service imagebuild-network.service
 After=sysinit.target
 Conflicts=shutdown.target
 Before=shutdown.target
@@ -71,7 +72,8 @@ Before=systemd-networkd.service NetworkManager.service
 [Service]
 Type=oneshot
 ExecStart=-/usr/lib/systemd/systemd-network-generator
-ExecStart=-/bin/sh -c 'x=/usr/libexec/nm-initrd-generator; if [ -x $x ] && grep -q ip= /proc/cmdline; then $x -- $(cat /proc/cmdline); fi'
+ExecStart=-/bin/sh -c 'x=/usr/libexec/nm-initrd-generator; \\
+  if [ -x $x ] && grep -q ip= /proc/cmdline; then $x -- $(cat /proc/cmdline); fi'
 """
 DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
 
@@ -148,7 +150,9 @@ def program_files() -> dict[PurePosixPath, bytes]:
 
 
 def closure(entry: str, package: Path) -> list[Path]:
-    """Return the source files of a module and of everything in the package that it imports, directly or not."""
+    """Return the source files of a module and of everything in the package that it imports, directly or
+    not.
+    """
     todo, found = [entry], set[Path]()
     while todo:
         name = todo.pop()

@@ -35,9 +35,8 @@ from imagebuild.tools import command, gpg, temporary
 
 GIB = 1 << 30
 # of an installer's packages as downloaded, xz or zstd (Fedora 26's anaconda needs some 450 packages); what
-# squashfs leaves of a root
-# file system; and how many images of it lie beside each other: install.img, boot.iso, the one with the
-# kickstart
+# squashfs leaves of a root file system; and how many images of it lie beside each other: install.img,
+# boot.iso, the one with the kickstart
 PACKAGES_SIZE, COMPRESSED, COPIES = GIB, 0.55, 3
 CANNOT = 3
 MINUTE = 60

@@ -66,7 +66,7 @@ class CannotError(Exception):
     """This lorax has no way to do what was asked."""
 
 
-# --- what there is --------------------------------------------------------------------------------------------------------
+# --- what there is ------------------------------------------------------------------------------------------
 
 
 def about() -> Any:
@@ -121,7 +121,7 @@ def _command_help() -> Any:
     return said.stdout
 
 
-# --- generations ----------------------------------------------------------------------------------------------------------
+# --- generations --------------------------------------------------------------------------------------------
 
 
 def adapt(parameters: Any, wanted: Any, rootfs_type: Any) -> Any:
@@ -188,7 +188,7 @@ def _words(name: str, value: str) -> Any:
     return ["%s=%s" % (name, value)] if value.startswith("-") else [name, value]
 
 
-# --- what it says ---------------------------------------------------------------------------------------------------------
+# --- what it says -------------------------------------------------------------------------------------------
 
 
 class Stages(logging.Handler):
@@ -225,11 +225,13 @@ def set_up_logging(logdir: str) -> None:
     logging.getLogger("pylorax").addHandler(Stages())
 
 
-# --- doing it -------------------------------------------------------------------------------------------------------------
+# --- doing it -----------------------------------------------------------------------------------------------
 
 
 def interrupt_once() -> None:
-    """Let the first signal that ends programs be a KeyboardInterrupt, and all that come after it be nothing."""
+    """Let the first signal that ends programs be a KeyboardInterrupt, and all that come after it be
+    nothing.
+    """
 
     def interrupted(*_: Any) -> None:
         for each in SIGNALS:

@@ -1,4 +1,6 @@
-"""Why lorax failed: what it and its programs said, with every continuation line; and whether a disk was full."""
+"""Why lorax failed: what it and its programs said, with every continuation line; and whether a disk was
+full.
+"""
 
 import re
 import shutil

@@ -19,9 +19,15 @@ PATIENCE_SECONDS = CLEAN_UP_SECONDS + 5.0
 
 
 def child_request(
-    request: Request, work: Path, made: Path, templates: Sequence[Path], arch_templates: Sequence[Path], variables: Mapping[str, str],
-    *, place: Path | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    request: Request,
+    work: Path,
+    made: Path,
+    templates: Sequence[Path],
+    arch_templates: Sequence[Path],
+    variables: Mapping[str, str],
+    *,
+    place: Path | None = None,
+) -> dict[str, Any]:
     """Return the request for the child: every directory is new, since a reused cache serves stale metadata.
 
     `place` is the directory for everything temporary (not given: `work`), `made` the output directory, which
@@ -92,8 +98,13 @@ def child_request(
 
 
 def command_options(
-    run: Mapping[str, Any], dnf: Mapping[str, Any], options: LoraxConfig, tmp: Path, logs: Path, sharedir: str | None
-) -> list[tuple[str, Any]]:  # fmt: skip
+    run: Mapping[str, Any],
+    dnf: Mapping[str, Any],
+    options: LoraxConfig,
+    tmp: Path,
+    logs: Path,
+    sharedir: str | None,
+) -> list[tuple[str, Any]]:
     """Return the same as options of the command, for generations whose library cannot be driven: name ->
     True, or a list of values.
     """

@@ -79,7 +79,7 @@ def _proxy(given: str) -> str:
     return given if "://" in given or not given else f"http://{given}"
 
 
-# --- .repo files (dnf.conf(5)) --------------------------------------------------------------------------------------------
+# --- .repo files (dnf.conf(5)) ------------------------------------------------------------------------------
 
 
 def _of_file(file: Path, options: LoraxConfig, variables: Mapping[str, str]) -> Iterator[Source]:

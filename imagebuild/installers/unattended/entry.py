@@ -33,7 +33,9 @@ def ask(volume: str) -> str:
 
 
 def has(entry: Entry, wanted: str) -> bool:
-    """Whether an entry installs with the kickstart that is asked for, and with nothing that contradicts it."""
+    """Whether an entry installs with the kickstart that is asked for, and with nothing that contradicts
+    it.
+    """
     others = [word for word in entry.arguments if word != wanted and DROPPED.fullmatch(word)]
     return bool(entry.kernel) and wanted in entry.arguments and not others and not _takes_none(entry)
 

@@ -98,7 +98,7 @@ def _in_submenus(volumes: Sequence[Volume], reading: Reading, texts: Texts, way:
     return new
 
 
-# --- the entry --------------------------------------------------------------------------------------------------------
+# --- the entry ----------------------------------------------------------------------------------------------
 
 
 def _with_entry(
@@ -222,7 +222,7 @@ def _quoted(word: str) -> str:
     return '"' + re.sub(r'([$"\\])', r"\\\1", word) + '"'
 
 
-# --- the default ------------------------------------------------------------------------------------------------------
+# --- the default --------------------------------------------------------------------------------------------
 
 
 def _value(entries: Sequence[Entry], way: tuple[int, ...]) -> str:
@@ -250,7 +250,8 @@ def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value:
         commands = [command for command in grub_script.parse(text).statements if isinstance(command, Command)]
         found = [written for command in commands if (written := _assignment(text, command)) is not None]
         for start, end, name in reversed(found):
-            text = f"{text[:start]}{name}={_quoted(value) if name == 'default' else unattended.SECONDS}{text[end:]}"
+            assigned = _quoted(value) if name == "default" else unattended.SECONDS
+            text = f"{text[:start]}{name}={assigned}{text[end:]}"
         missing -= {name for _, _, name in found}
         new |= {(spot.volume, spot.file): text} if found else {}
     lines = [f"set default={_quoted(value)}\n"] * ("default" in missing) + [

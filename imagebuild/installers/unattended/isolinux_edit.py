@@ -59,7 +59,7 @@ def _label(reading: Reading, wanted: str) -> str | None:
     return next((entry.label for entry in reading.menu.entries if unattended.has(entry, wanted)), None)
 
 
-# --- the label --------------------------------------------------------------------------------------------------------
+# --- the label ----------------------------------------------------------------------------------------------
 
 
 def _with_label(volume: Volume, reading: Reading, label: str, wanted: str, *, default: bool) -> Texts:
@@ -145,7 +145,7 @@ def _marked(volume: Volume, reading: Reading, label: str) -> Texts:
     return {(volume.name, spot.file): "\n".join([*lines[: spot.line], "  menu default", *lines[spot.line :]])}
 
 
-# --- the default ------------------------------------------------------------------------------------------------------
+# --- the default --------------------------------------------------------------------------------------------
 
 
 def _by_itself(volume: Volume, start: str, texts: Texts, label: str) -> Texts:

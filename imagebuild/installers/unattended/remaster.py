@@ -127,7 +127,7 @@ def _without_includes(text: str, name: str) -> str:
     return "\n".join(lines)
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *, default: bool) -> None:
@@ -206,7 +206,7 @@ def _copy(there: Medium, spot: Spot, texts: Texts, wanted: str, *, default: bool
         return {}
 
 
-# --- reading back -----------------------------------------------------------------------------------------------------
+# --- reading back -------------------------------------------------------------------------------------------
 
 
 def _look_back(

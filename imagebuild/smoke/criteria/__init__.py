@@ -28,7 +28,9 @@ def _sentence(function: ast.FunctionDef) -> str:
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """Return the names of all criteria, as the verdict's cells have them, without running or importing any."""
+    """Return the names of all criteria, as the verdict's cells have them, without running or importing
+    any.
+    """
     return tuple(_sentence(function) for function in _functions())
 
 

@@ -64,7 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have what changes the host's releases tested in each way the host offers: rpm-ostree and atomic host."""
+    """Have what changes the host's releases tested in each way the host offers: rpm-ostree and atomic
+    host.
+    """
     rig = metafunc.config.stash.get(RIG, None)
     if rig is not None and "way" in metafunc.fixturenames:
         metafunc.parametrize(

@@ -7,8 +7,7 @@ import pytest
 from imagebuild.smoke.host import Expected, NotTestedError, Records
 
 # what each kernel or systemd says when something broke: a pattern, and its name. Not `watchdog: BUG: soft
-# lockup`: that a processor
-# made no progress for 20 s says of an emulated one that the build host was busy
+# lockup`: that a processor made no progress for 20 s says of an emulated one that the build host was busy
 FATAL = (
     (
         r"(^\[ *\d+\.\d+\] |kernel: )(Oops|BUG: |kernel BUG at|general protection fault)",

@@ -41,7 +41,9 @@ class Deployment:
 
 
 class HostCommands(Protocol):
-    """What differs between kinds of host. Whatever the host refuses is an AssertionError with its own words."""
+    """What differs between kinds of host. Whatever the host refuses is an AssertionError with its own
+    words.
+    """
 
     @property
     def name(self) -> str:

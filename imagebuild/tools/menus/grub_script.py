@@ -82,7 +82,9 @@ class Script:
 
 
 def inside(statements: tuple[Statement, ...]) -> Iterator[Command]:
-    """Yield the commands of statements and of what is nested in them, but not those in a command's own block."""
+    """Yield the commands of statements and of what is nested in them, but not those in a command's own
+    block.
+    """
     for statement in statements:
         match statement:
             case Command():

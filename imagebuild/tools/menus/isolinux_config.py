@@ -57,7 +57,9 @@ class List:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line as it takes effect: its words, where it is, and the label that it belongs to (empty: to none)."""
+    """A line as it takes effect: its words, where it is, and the label that it belongs to (empty: to
+    none).
+    """
 
     word: str
     rest: str

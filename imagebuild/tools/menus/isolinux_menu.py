@@ -131,7 +131,9 @@ class _Isolinux(Place):
         return tuple(found)
 
     def _menu_default(self, core: Configuration, menu: List) -> tuple[tuple[int, ...], float | None]:
-        """Return the way of what a menu program boots by itself, and after how long (menumain.c, `run_menu`)."""
+        """Return the way of what a menu program boots by itself, and after how long (menumain.c,
+        `run_menu`).
+        """
         chosen = menu.items[menu.default] if menu.default < len(menu.items) else None
         seconds = first_time(menu.timeout, core.total)
         if chosen is not None and chosen.disabled:

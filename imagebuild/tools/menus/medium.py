@@ -108,7 +108,7 @@ def opened(image: Path, work: Path) -> Medium:
     return Medium(iso=volume, esp=esp, esp_place=place, starts=starts)
 
 
-# --- volumes ----------------------------------------------------------------------------------------------------------
+# --- volumes ------------------------------------------------------------------------------------------------
 
 
 def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None], paths: list[str]) -> Volume:
@@ -186,7 +186,7 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
     return _volume(ESP, label, f"{serial >> 16:04X}-{serial & 0xFFFF:04X}", read, paths), paths
 
 
-# --- where each firmware begins ---------------------------------------------------------------------------------------
+# --- where each firmware begins -----------------------------------------------------------------------------
 
 
 def _bios_start(

@@ -119,7 +119,7 @@ class Repo:
         """The id of the collection that this repository is one of; empty when it has none."""
         return str(self._repo.get_collection_id() or "")
 
-    # --- refs -----------------------------------------------------------------------------------------------------------
+    # --- refs -----------------------------------------------------------------------------------------------
 
     def refs(self) -> dict[str, str]:
         """Return every ref of this repository and its commit."""
@@ -201,7 +201,7 @@ class Repo:
             _, _, count, size = self._repo.prune(flags, depth - 1, None)
         return int(count), int(size)
 
-    # --- pull -----------------------------------------------------------------------------------------------------------
+    # --- pull -----------------------------------------------------------------------------------------------
 
     def pull(
         self,
@@ -374,7 +374,9 @@ class Repo:
         return len(objects)
 
     def objects(self, commit: str) -> list[tuple[int, str]]:
-        """Return (object type, checksum) of everything a commit needs. Raises BuildError when one is missing."""
+        """Return (object type, checksum) of everything a commit needs. Raises BuildError when one is
+        missing.
+        """
         with readable(f"commit {commit} is not whole in {self.path}"):
             ok, found = self._repo.traverse_commit(commit, 0, None)
         assert ok
@@ -435,7 +437,7 @@ class Repo:
         suffix = {1: "filez"}.get(kind, OBJECT_SUFFIX[kind])
         return self.path / "objects" / checksum[:2] / f"{checksum[2:]}.{suffix}"
 
-    # --- reading --------------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------
 
     def has(self, commit: str) -> bool:
         """Whether the commit is here, whole and not partial."""
@@ -581,7 +583,7 @@ class Repo:
         file = self.path / "objects" / commit[:2] / f"{commit[2:]}.commitmeta"
         return file.read_bytes() if file.exists() else None
 
-    # --- writing --------------------------------------------------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -596,7 +598,9 @@ class Repo:
                 raise
 
     def commit_tree(self, tar: Path, overlays: Sequence[Path]) -> "Staged":
-        """Write a tar archive, then directories over it, into the repository; return what can be committed."""
+        """Write a tar archive, then directories over it, into the repository; return what can be
+        committed.
+        """
         mtree = OSTree.MutableTree.new()
         with readable(f"{tar} cannot be written into {self.path}"), self.transaction():
             self._repo.write_archive_to_mtree(Gio.File.new_for_path(str(tar)), mtree, None, True, None)

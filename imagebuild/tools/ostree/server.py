@@ -26,8 +26,7 @@ OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
 SUMMARY = "(a(s(taya{sv}))a{sv})"
 # HTTP: object stores say 403 for what is not there, unless its reader may list them; libostree takes all
-# three for "not found"
-# (ostree-fetcher-util.c, 2022.7: _ostree_fetcher_http_status_code_to_io_error)
+# three for "not found" (ostree-fetcher-util.c, 2022.7: _ostree_fetcher_http_status_code_to_io_error)
 NOT_THERE = (403, 404, 410)
 NOT_ALLOWED = (401, 403)
 # RFC 9110, 6585: time-out, too early, too many requests

@@ -24,10 +24,9 @@ CHANGED = "/usr/lib/os-release"
 # digests and sizes of the whole tree, which is another one now
 STALE = ("ostree.composefs", "ostree.sizes")
 # where libostree looks for kernels: in MODULES the first name of an initramfs, and in the first of
-# CHECKSUMMED that there is, whose
-# names end with what tells one kernel and initramfs from another. Before 2017.11 only the latter; since then
-# the former, if it has an
-# initramfs (libostree 2016.15 and 2022.7, ostree-sysroot-deploy.c, get_kernel_from_tree)
+# CHECKSUMMED that there is, whose names end with what tells one kernel and initramfs from another. Before
+# 2017.11 only the latter; since then the former, if it has an initramfs (libostree 2016.15 and 2022.7,
+# ostree-sysroot-deploy.c, get_kernel_from_tree)
 MODULES, INITRAMFS = "/usr/lib/modules", ("initramfs.img", "initramfs")
 CHECKSUMMED = ("/usr/lib/ostree-boot", "/boot")
 KERNEL_FILE = re.compile(r"((vmlinuz|initramfs|devicetree)-.+-)[0-9a-f]{64}")

@@ -244,7 +244,7 @@ def test_lorax_is_given_plain_paths_wherever_the_store_is(
         lorax.build(out, request(tmp_path, tree, installer(place, tmp=str(place / "tmp of it"))))
 
 
-# --- arguments ---------------------------------------------------------------------------------------------------------
+# --- arguments ----------------------------------------------------------------------------------------------
 
 
 def parameters(tail: str) -> Any:
@@ -364,7 +364,7 @@ def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
     assert lorax_request.rootfs_size(5 << 30) == 8
 
 
-# --- templates ----------------------------------------------------------------------------------------------------------
+# --- templates ----------------------------------------------------------------------------------------------
 
 
 def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) -> None:
@@ -438,7 +438,10 @@ root, arch = wanted["root"], ArchData("x86_64")
 arguments = {"inroot": root, "outroot": root, "templatedir": "/", "basearch": arch.basearch}
 known = inspect.signature(LoraxTemplateRunner.__init__).parameters
 runner = LoraxTemplateRunner(**{name: value for name, value in arguments.items() if name in known})
-runner.defaults = DataHolder(arch=arch, product=DataHolder(name="fedora"), dbo=None, root=root, basearch=arch.basearch, libdir="lib64")
+product = DataHolder(name="fedora")
+runner.defaults = DataHolder(
+    arch=arch, product=product, dbo=None, root=root, basearch=arch.basearch, libdir="lib64"
+)
 for template in wanted["run"]["add_templates"]:
     runner.run(template, **wanted["run"]["add_template_vars"])
 """

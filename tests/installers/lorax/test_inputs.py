@@ -42,7 +42,7 @@ METALINK = """<?xml version="1.0" encoding="utf-8"?>
   <resources maxconnections="1"><url protocol="https">https://mirror.example.org/repodata/repomd.xml</url></resources>
  </file></files>
 </metalink>
-"""
+"""  # noqa: E501
 
 
 def repository(place: Path, primary: str = "11", revision: int = 1, updateinfo: str = "22") -> str:
@@ -57,7 +57,7 @@ def contents(**options: Any) -> dict[str, str]:
     return lorax_sources.contents(LoraxConfig.model_validate(options), release="26", arch="x86_64")
 
 
-# --- repositories ---------------------------------------------------------------------------------------------------------
+# --- repositories -------------------------------------------------------------------------------------------
 
 
 def test_new_packages_are_other_content_and_nothing_else_is(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_what_lorax_would_skip_is_refused(key: str) -> None:
         LoraxConfig.model_validate({key: ["https://example.org/mirrorlist?repo=updates-srpm"]})
 
 
-# --- the key ----------------------------------------------------------------------------------------------------------------
+# --- the key ------------------------------------------------------------------------------------------------
 
 
 @needs_root
@@ -382,7 +382,7 @@ def test_discinfo_is_wanted_where_the_templates_put_it(
     assert lorax_inputs.puts_discinfo(installer(tmp_path), arch) is puts
 
 
-# --- which lorax ------------------------------------------------------------------------------------------------------------
+# --- which lorax --------------------------------------------------------------------------------------------
 
 
 def auto(config: InstallerConfig) -> InstallerConfig:

@@ -37,7 +37,7 @@ __all__ = ["tree"]
 # a library that can be driven, and the command of one that cannot
 BOTH = pytest.mark.parametrize("generation", ["39.5", "26.9"])
 
-# --- failures -----------------------------------------------------------------------------------------------------------
+# --- failures -----------------------------------------------------------------------------------------------
 
 
 def failure(tmp_path: Path, tree: Tree, generation: str, behaviour: str, **options: object) -> EvidenceError:
@@ -64,12 +64,25 @@ def failure(tmp_path: Path, tree: Tree, generation: str, behaviour: str, **optio
     ("behaviour", "words"),
     [
         ("exit", ["the volume id cannot be longer than 32 characters"]),
-        ("raise", ["template command error in runtime-install.tmpl:", "  RuntimeError: Required installpkg failed.", "dracut: the last words of a program"]),
-        ("full", ["  installing package a needs 20MB on the / filesystem", "   At least 213MB more space needed on the / filesystem.",
-                  "template command error in"]),
+        (
+            "raise",
+            [
+                "template command error in runtime-install.tmpl:",
+                "  RuntimeError: Required installpkg failed.",
+                "dracut: the last words of a program",
+            ],
+        ),
+        (
+            "full",
+            [
+                "  installing package a needs 20MB on the / filesystem",
+                "   At least 213MB more space needed on the / filesystem.",
+                "template command error in",
+            ],
+        ),
         ("crash", ["No space left on device"]),
     ],
-)  # fmt: skip
+)
 def test_a_failure_quotes_what_lorax_said(
     tmp_path: Path, tree: Tree, generation: str, behaviour: str, words: list[str]
 ) -> None:
@@ -227,10 +240,13 @@ def test_times_are_set_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Cannot download https://me:secret@example.org/os/repodata/repomd.xml", "for http://me:secret@h:80?x", "via me:secret@proxy.example.org:3128",
-        "repo: 'https://me:se%40secret@x/'", "https://me:s@secret@example.org/os",
+        "Cannot download https://me:secret@example.org/os/repodata/repomd.xml",
+        "for http://me:secret@h:80?x",
+        "via me:secret@proxy.example.org:3128",
+        "repo: 'https://me:se%40secret@x/'",
+        "https://me:s@secret@example.org/os",
     ],
-)  # fmt: skip
+)
 def test_no_password_is_quoted_wherever_it_stands(text: str) -> None:
     """Of .repo files, too, which only dnf reads."""
     said = lorax_sources.without_logins(
@@ -242,7 +258,7 @@ def test_no_password_is_quoted_wherever_it_stands(text: str) -> None:
     assert said == text.replace(text[text.index("me:") : text.rindex("@") + 1], "")
 
 
-# --- interrupts -----------------------------------------------------------------------------------------------------------
+# --- interrupts ---------------------------------------------------------------------------------------------
 
 BUILD = """
 import signal, sys
@@ -261,7 +277,8 @@ for number in (signal.SIGTERM, signal.SIGINT):
 temporary.adopt()
 out = place / "out"
 out.mkdir()
-thread = threading.Thread(target=lorax.build, args=(out, request(place, tree, installer(place / "lorax"))), daemon=True)
+asked = request(place, tree, installer(place / "lorax"))
+thread = threading.Thread(target=lorax.build, args=(out, asked), daemon=True)
 thread.start()
 try:
     thread.join()
@@ -435,7 +452,7 @@ def test_one_that_does_not_end_is_killed(tmp_path: Path, tree: Tree, monkeypatch
     assert still_running(tmp_path / "lorax") == []
 
 
-# --- what is shown ----------------------------------------------------------------------------------------------------------
+# --- what is shown ------------------------------------------------------------------------------------------
 
 
 def test_the_child_and_the_log_mean_the_same_by_a_stage() -> None:

@@ -118,12 +118,35 @@ def test_the_releases_defaults_are_extended(tmp_path: Path, release: int) -> Non
 @pytest.mark.parametrize(
     "line",
     [
-        "zerombr", "clearpart --all --initlabel", "  clearpart --linux", "\tautopart --type=lvm", "part / --size=1", "partition / --size=1", "reqpart --add-boot",
-        "volgroup a pv.01", "logvol / --vgname=a --name=b --size=1", "raid / --level=1 --device=0 raid.01", "btrfs none --label=a x", "mount /dev/sda1 /",
-        "snapshot a/b --name=c --when=post-install", "nvdimm reconfigure --namespace=a --mode=sector", "reboot --eject", "halt", "poweroff", "shutdown",
-        "text", "text --non-interactive", "cmdline", "graphical", "autostep", "auth --enablemd5", "authselect select sssd", '"clearpart" --all', "'zerombr'",
+        "zerombr",
+        "clearpart --all --initlabel",
+        "  clearpart --linux",
+        "\tautopart --type=lvm",
+        "part / --size=1",
+        "partition / --size=1",
+        "reqpart --add-boot",
+        "volgroup a pv.01",
+        "logvol / --vgname=a --name=b --size=1",
+        "raid / --level=1 --device=0 raid.01",
+        "btrfs none --label=a x",
+        "mount /dev/sda1 /",
+        "snapshot a/b --name=c --when=post-install",
+        "nvdimm reconfigure --namespace=a --mode=sector",
+        "reboot --eject",
+        "halt",
+        "poweroff",
+        "shutdown",
+        "text",
+        "text --non-interactive",
+        "cmdline",
+        "graphical",
+        "autostep",
+        "auth --enablemd5",
+        "authselect select sssd",
+        '"clearpart" --all',
+        "'zerombr'",
     ],
-)  # fmt: skip
+)
 def test_what_a_person_decides_is_left_out(tmp_path: Path, line: str) -> None:
     made = defaults(tmp_path, f"{line}\nkeyboard de\n", SHIPPED["F40"])
     assert made == SHIPPED["F40"] + "\nkeyboard de\n"
@@ -132,11 +155,20 @@ def test_what_a_person_decides_is_left_out(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "ignoredisk --drives=sda\n", "firstboot --disable\n", "rootpw --lock\n", "user --name=ada\n", "bootloader --append='reboot=bios'\n",
-        "%post\nreboot\nclearpart --all\n%end\n", "%pre\n  zerombr\n%end\nlang de_DE\n", "%addon org_fedora_oscap\n  text\n%end\n", "%include /tmp/parts\n",
-        "  %post --interpreter=/bin/sh\nhalt\n  %end\n", "timezone Europe/Berlin\n# zerombr\n", "%post\necho 'a\\nb' \u00e4 ${x,,} \"$(y)\" `z`\n%end\n",
+        "ignoredisk --drives=sda\n",
+        "firstboot --disable\n",
+        "rootpw --lock\n",
+        "user --name=ada\n",
+        "bootloader --append='reboot=bios'\n",
+        "%post\nreboot\nclearpart --all\n%end\n",
+        "%pre\n  zerombr\n%end\nlang de_DE\n",
+        "%addon org_fedora_oscap\n  text\n%end\n",
+        "%include /tmp/parts\n",
+        "  %post --interpreter=/bin/sh\nhalt\n  %end\n",
+        "timezone Europe/Berlin\n# zerombr\n",
+        "%post\necho 'a\\nb' \u00e4 ${x,,} \"$(y)\" `z`\n%end\n",
     ],
-)  # fmt: skip
+)
 def test_everything_else_is_kept_as_it_is(tmp_path: Path, text: str) -> None:
     assert defaults(tmp_path, text, SHIPPED["F40"]) == SHIPPED["F40"] + "\n" + text
 
@@ -167,21 +199,35 @@ def test_templates_work_wherever_the_store_is(tmp_path: Path, origin: tuple[Path
     assert defaults(place, "lang de_DE\n", "") == "\nlang de_DE\n"
 
 
-# --- variables --------------------------------------------------------------------------------------------------------
+# --- variables ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("version", "branding", "libdir", "extra"),
     [
         # tags lorax-VERSION-1 in which src/pylorax/treebuilder.py was read
-        ("24.22", False, True, False), ("26.9", False, True, False), ("28.27", False, True, False), ("29.27", False, True, False), ("29.28", False, True, True),
-        ("33.11", False, True, True), ("34.10", False, True, True), ("34.11", True, True, True), ("39.5", True, True, True), ("43.4", True, True, True),
-        ("43.5", True, False, True), ("46.0", True, False, True),
+        ("24.22", False, True, False),
+        ("26.9", False, True, False),
+        ("28.27", False, True, False),
+        ("29.27", False, True, False),
+        ("29.28", False, True, True),
+        ("33.11", False, True, True),
+        ("34.10", False, True, True),
+        ("34.11", True, True, True),
+        ("39.5", True, True, True),
+        ("43.4", True, True, True),
+        ("43.5", True, False, True),
+        ("46.0", True, False, True),
         # RHEL 8 and 9
-        ("28.14.24", False, True, False), ("28.14.25", False, True, True), ("28.14.68", False, True, True), ("28.14.69", True, True, True),
-        ("34.9.0", False, True, True), ("34.9.1", True, True, True), ("40.5.19", True, True, True),
+        ("28.14.24", False, True, False),
+        ("28.14.25", False, True, True),
+        ("28.14.68", False, True, True),
+        ("28.14.69", True, True, True),
+        ("34.9.0", False, True, True),
+        ("34.9.1", True, True, True),
+        ("40.5.19", True, True, True),
     ],
-)  # fmt: skip
+)
 def test_what_a_version_gives(version: str, branding: bool, libdir: bool, extra: bool) -> None:
     known = lorax_variables.version_of(f"num = '{version}-1'\n")
     runtime, arch = lorax_variables.given(known), lorax_variables.given(known, arch=True)

@@ -342,7 +342,7 @@ def test_an_iso_becomes_an_unattended_one(tmp_path: Path, appended: bool) -> Non
     assert set(iso.listing(target)) == {*iso.listing(source), "/ks.cfg"}
 
 
-# --- media of others ------------------------------------------------------------------------------------------------------
+# --- media of others ----------------------------------------------------------------------------------------
 
 TRAMPOLINE = (
     "search --no-floppy --set=root -l 'TEST-1'\nset prefix=($root)/boot/grub2\nconfigfile $prefix/grub.cfg\n"
@@ -565,8 +565,7 @@ def test_a_medium_of_grub_is_changed_where_it_is(tmp_path: Path, head: str, esp:
 
 
 # livecd-tools 31.0 (imgcreate/kickstart.py, tools/editliveos: `liveimg` is its older name), lorax 46.0
-# (live/config_files/x86), casper, live-boot,
-# debian-installer, archiso
+# (live/config_files/x86), casper, live-boot, debian-installer, archiso
 NO_KICKSTART = (
     "root=live:CDLABEL=V rd.live.image quiet",
     "root=live:CDLABEL=V rootfstype=auto ro liveimg quiet rhgb rd.luks=0",

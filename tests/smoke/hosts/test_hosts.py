@@ -142,7 +142,7 @@ def test_the_table_has_both_ways_where_atomic_is() -> None:
     assert [each.name for each in commands_of(HostKind.OSTREE, atomic=True)] == ["ostree admin"]
 
 
-# --- plain ostree -----------------------------------------------------------------------------------------------------
+# --- plain ostree -------------------------------------------------------------------------------------------
 
 NEXT_LINK, NEXT_PLACE = BOOT_LINK.replace("/0", "/1"), DEPLOYED.replace(COMMIT, NEXT)
 UPGRADED: dict[str, str | None] = {

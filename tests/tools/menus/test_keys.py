@@ -89,8 +89,16 @@ def unattended(
         # a hidden menu (the same keys: the first one brings it up), and one that waits for ever
         (isolinux(INSTALL, CHECK, unattended(), timeout=None), "home home down down ret", ""),
         # in a submenu: opened by its own hot key, or by the cursor
-        (isolinux(INSTALL, entry("More", key="o", inside=(INSTALL, unattended("u")))), "home o ret u ret", ""),
-        (isolinux(INSTALL, entry("More", inside=(INSTALL, unattended()))), "home home down ret home down ret", ""),
+        (
+            isolinux(INSTALL, entry("More", key="o", inside=(INSTALL, unattended("u")))),
+            "home o ret u ret",
+            "",
+        ),
+        (
+            isolinux(INSTALL, entry("More", inside=(INSTALL, unattended()))),
+            "home home down ret home down ret",
+            "",
+        ),
         # no menu, but a prompt
         (isolinux(INSTALL, unattended(label="ks-1"), prompt=True), "k s minus 1 ret", ""),
         (isolinux(INSTALL, unattended(label="Ks_1.x"), prompt=True), "shift-k s shift-minus 1 dot x ret", ""),
@@ -100,7 +108,13 @@ def unattended(
         (grub(INSTALL, CHECK, unattended("backspace", at_once=True)), "backspace", ""),
         (grub(INSTALL, CHECK, unattended()), "home down down ret", ""),
         (grub(INSTALL, CHECK, unattended("é", at_once=True)), "home down down ret", ""),
-        (grub(INSTALL, entry("More", key="m", at_once=True, inside=(CHECK, unattended("u", at_once=True)))), "m u", ""),
+        (
+            grub(
+                INSTALL, entry("More", key="m", at_once=True, inside=(CHECK, unattended("u", at_once=True)))
+            ),
+            "m u",
+            "",
+        ),
         (grub(INSTALL, entry("More", inside=(CHECK, unattended()))), "home down ret home down ret", ""),
         # nothing is shown, and it is started by itself
         (isolinux(unattended("u"), timeout=0), "", ""),
@@ -108,7 +122,7 @@ def unattended(
         # what cannot be known about a menu does not matter where a hot key is
         (grub(INSTALL, unattended("u", at_once=True), unsure=("line 3 depends on the machine",)), "u", "u"),
     ],
-)  # fmt: skip
+)
 def test_the_keys_follow_from_the_menu(menu: Menu, keys: str, typed: str) -> None:
     plan = menu_keys.unattended(menu, "Demo-26")
     assert (" ".join(plan.keys), plan.typed) == (keys, typed)
@@ -119,15 +133,35 @@ def test_the_keys_follow_from_the_menu(menu: Menu, keys: str, typed: str) -> Non
     ("entries", "title"),
     [
         # mkksiso (lorax 39, src/bin/mkksiso) gives the kickstart to every entry: the plain one is taken
-        ((entry("check", *OURS, "rd.live.check"), entry("vga", *OURS, "nomodeset"), entry("install", *OURS)), "install"),
-        ((entry("rescue", *OURS, "inst.rescue"), entry("old rescue", *OURS, "rescue"), entry("check", *OURS, "rd.live.check")), "check"),
+        (
+            (
+                entry("check", *OURS, "rd.live.check"),
+                entry("vga", *OURS, "nomodeset"),
+                entry("install", *OURS),
+            ),
+            "install",
+        ),
+        (
+            (
+                entry("rescue", *OURS, "inst.rescue"),
+                entry("old rescue", *OURS, "rescue"),
+                entry("check", *OURS, "rd.live.check"),
+            ),
+            "check",
+        ),
         # the medium's own kickstart before one from elsewhere, and Anaconda's older option
         ((entry("net", "inst.ks=http://192.0.2.1/a.ks"), entry("own", *OURS)), "own"),
         ((entry("net", "ks=http://192.0.2.1/a.ks"), entry("none", "quiet")), "net"),
         # what is said last counts (Anaconda 29.24.7, data: the last inst.ks=)
-        ((entry("none", "inst.ks.sendmac"), entry("twice", "inst.ks=http://192.0.2.1/a.ks", "inst.ks=hd:LABEL=Demo-26:/ks.cfg")), "twice"),
+        (
+            (
+                entry("none", "inst.ks.sendmac"),
+                entry("twice", "inst.ks=http://192.0.2.1/a.ks", "inst.ks=hd:LABEL=Demo-26:/ks.cfg"),
+            ),
+            "twice",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_unattended_entry_is_the_one_with_the_mediums_own_kickstart(
     entries: tuple[Entry, ...], title: str
 ) -> None:
@@ -147,12 +181,21 @@ def test_a_label_with_blanks_is_written_as_udev_does() -> None:
     [
         (grub(INSTALL, CHECK), "no entry of the boot menu /menu:7 asks for a kickstart"),
         (grub(entry("rescue", "inst.ks=hd:LABEL=Demo-26:/ks.cfg", "inst.rescue")), "asks for a kickstart"),
-        (grub(entry("a", "inst.ks=http://192.0.2.1/a"), entry("b", "inst.ks=http://192.0.2.1/b")), "different kickstarts: http://192.0.2.1/a"),
-        (grub(INSTALL, unattended(), unsure=("an `if` of line 3 depends on the machine",)), "where 'Install unattended' stands .*line 3"),
-        (isolinux(INSTALL, CHECK, unattended("u"), timeout=0), "is not shown: another entry is started at once"),
+        (
+            grub(entry("a", "inst.ks=http://192.0.2.1/a"), entry("b", "inst.ks=http://192.0.2.1/b")),
+            "different kickstarts: http://192.0.2.1/a",
+        ),
+        (
+            grub(INSTALL, unattended(), unsure=("an `if` of line 3 depends on the machine",)),
+            "where 'Install unattended' stands .*line 3",
+        ),
+        (
+            isolinux(INSTALL, CHECK, unattended("u"), timeout=0),
+            "is not shown: another entry is started at once",
+        ),
         (isolinux(INSTALL, unattended(label="ä"), prompt=True), "the label 'ä' of /menu:7 cannot be typed"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_known_is_not_guessed(menu: Menu, message: str) -> None:
     with pytest.raises(BuildError, match=message) as caught:
         menu_keys.unattended(menu, "Demo-26")
@@ -185,7 +228,7 @@ def test_a_title_with_a_variable_is_known_up_to_it() -> None:
     assert not Plan(title="x", keys=(), shown=()).seen_in("x")
 
 
-# --- from the files of a medium, read as its boot loader reads them ----------------------------------------------------------
+# --- from the files of a medium, read as its boot loader reads them -----------------------------------------
 
 ENTRY = """label unattended
   menu label {title}
@@ -230,7 +273,7 @@ def volume(text: str) -> Volume:
         ("Install unattended", "menu hidden", "home home down down ret"),
         ("Install ^unattended", "prompt 1", "home u ret"),  # a menu program is started all the same
     ],
-)  # fmt: skip
+)
 def test_the_keys_of_loraxs_isolinux_menu(title: str, more: str, keys: str) -> None:
     before, after = lorax_medium.ISOLINUX_MENU.format(volume="Demo-26-x86_64").split(TROUBLESHOOTING)
     menu = isolinux_menu.read(

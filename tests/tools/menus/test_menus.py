@@ -91,7 +91,7 @@ def test_an_entry_that_leads_back_is_no_menu_without_end() -> None:
     assert menu.booted.title == "A"
 
 
-# --- entries ------------------------------------------------------------------------------------------------------------
+# --- entries ------------------------------------------------------------------------------------------------
 
 
 def test_an_entry_of_grub_is_what_it_boots() -> None:
@@ -189,7 +189,7 @@ def test_isolinux_looks_where_it_looks(files: tuple[str, ...], found: str) -> No
     assert isolinux_menu.configuration(volume(dict.fromkeys(files, ""))) == found
 
 
-# --- volumes ------------------------------------------------------------------------------------------------------------
+# --- volumes ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

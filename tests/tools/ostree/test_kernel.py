@@ -130,7 +130,9 @@ def repo(tmp_path: Path) -> Repo:
 
 
 def deploys(repo: Repo, place: Path) -> tuple[str, list[str]]:
-    """Deploy as a host would; return what was complained of, and the files in its /boot, without directories."""
+    """Deploy as a host would; return what was complained of, and the files in its /boot, without
+    directories.
+    """
     place.mkdir()
     command.run(["ostree", "admin", "init-fs", place])
     command.run(["ostree", "admin", f"--sysroot={place}", "os-init", "x"])

@@ -56,7 +56,7 @@ def resolved(url: str, ref: str = REF) -> tuple[str, str]:
     return ostree_server.resolve(url, ref, patience=QUICK, say=said.append), "\n".join(said)
 
 
-# --- what is not there ------------------------------------------------------------------------------------------------
+# --- what is not there --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("missing", [403, 404, 410])
@@ -113,7 +113,7 @@ def test_an_unknown_ref_is_one_also_at_an_object_store(repo: Repo, missing: int)
     assert REF in caught.value.hint
 
 
-# --- the summary ------------------------------------------------------------------------------------------------------
+# --- the summary --------------------------------------------------------------------------------------------
 
 
 def test_a_ref_that_only_the_summary_names_is_found(repo: Repo, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_broken_summary_is_said_where_libostree_refuses_it(repo: Repo, tmp_pat
         assert "Not normal form" in as_a_host(url, tmp_path)
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["http", "file"])
@@ -207,7 +207,7 @@ def test_a_page_for_everything_is_no_repository(repo: Repo) -> None:
     assert "tree.url" in caught.value.hint
 
 
-# --- patience ---------------------------------------------------------------------------------------------------------
+# --- patience -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_a_repository_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
         repo.set_ref("a/b", None)
 
 
-# --- damage -----------------------------------------------------------------------------------------------------------
+# --- damage -------------------------------------------------------------------------------------------------
 
 
 def objects(repo: Repo, suffix: str) -> list[Path]:
