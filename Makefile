@@ -1,14 +1,15 @@
 # Two commands: `make demo` and `make test`. Both install what they need on a bare Debian 12.
 REF ?= debian/12/x86_64/atomic-host
 DEMO ?= build/demo
+QUICK ?=
 IMAGEBUILD = .venv/bin/imagebuild
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: demo test test-all lint bench bootstrap
+.PHONY: demo test test-all lint bench lock
 
-demo: bootstrap
-	$(IMAGEBUILD) compose --ref $(REF) --store $(DEMO)/store
-	$(IMAGEBUILD) all --ref $(REF) --store $(DEMO)/store --output $(DEMO)/release
+# QUICK=1: one qcow2, booted under UEFI
+demo:
+	@.ci/demo "$(REF)" "$(DEMO)" "$(QUICK)"
 
 # linters are tests (tests/test_linters.py); `vm` tests boot real guests
 test: bootstrap
@@ -18,11 +19,16 @@ test-all: bootstrap
 	$(PYTEST)
 
 lint: bootstrap
-	$(PYTEST) tests/test_linters.py
+	$(PYTEST) tests/test_linters.py tests/test_house.py
 
 bench: bootstrap
 	.venv/bin/python -m tests.bench
 	.venv/bin/python -m tests.bench_guests boots
 
+# .ci/locked: the newest releases of everything that is installed from PyPI, with their hashes
+lock: bootstrap
+	@.ci/lock
+
+.PHONY: bootstrap
 bootstrap:
-	@.ci/bootstrap
+	@.ci/bootstrap test
