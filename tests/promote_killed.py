@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from imagebuild.cli.publish import signer_of
+from imagebuild.session.releases import signer_of
 from imagebuild.destinations.access import open_destination
 from imagebuild.publish.promote import Promotion, promote
 from imagebuild.release_line import reading as config

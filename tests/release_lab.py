@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from imagebuild.cli.publish import signer_of
+from imagebuild.session.releases import signer_of
 from imagebuild.formats.registry import wanted
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, IsoImage, Tree

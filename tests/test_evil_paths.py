@@ -28,7 +28,7 @@ from imagebuild.installers.unattended import menu_facts, remaster
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.release_line import reading as config
-from imagebuild.session import outcome as report
+from imagebuild.cli import showing as report
 from imagebuild.smoke.rig import Rig
 from imagebuild.stages import kickstart, smoke
 from imagebuild.tools import command, iso, qemu, rpm, ssh, temporary
@@ -226,8 +226,8 @@ def test_a_whole_release_in_such_a_place(tmp_path: Path) -> None:
 
 
 def test_a_path_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show_error(cli.complaints, BuildError("/srv/[red]a[/b]/x is not there", hint="/srv/[red]a[/b]/x"))
-    cli.console.print("/srv/[red]a[/b]/x", highlight=False)
+    report.show_error(report.complaints, BuildError("/srv/[red]a[/b]/x is not there", hint="/srv/[red]a[/b]/x"))
+    report.console.print("/srv/[red]a[/b]/x", highlight=False)
     said = capsys.readouterr()
     assert said.out.strip() == "/srv/[red]a[/b]/x"
     assert said.err.count("/srv/[red]a[/b]/x") == 2

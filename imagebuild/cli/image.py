@@ -1,266 +1,159 @@
-"""The commands about one image file: `imagebuild test` and `imagebuild boot`."""
+"""The commands about one image file: test, boot, compare, iso add-kickstart."""
 
-import os
-import shutil
-import time
-from dataclasses import dataclass
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from imagebuild import files, steplog
-from imagebuild.config.places import cache_directory
-from imagebuild.config.smoke import SmokeConfig
-from imagebuild.engine import guest_slots
-from imagebuild.errors import BuildError, CriteriaError, UsageError
-from imagebuild.formats import Unpacked
-from imagebuild.kinds import Firmware, HostKind, Login, State
-from imagebuild.model import Cell, Tree
-from imagebuild.release_line.model import Config
-from imagebuild.report import page as report_page
-from imagebuild.session import outcome as report
-from imagebuild.smoke import any_image, criteria
-from imagebuild.smoke.rig import Rig, guest
-from imagebuild.stages.smoke import GROWN, Bench, SmokeSpec, Subject, cells_in, smoke_file
-from imagebuild.stages.tree import Pin, describe_tree
-from imagebuild.tools import accelerator, temporary
-from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.ostree.repository import Repo
+from imagebuild.cli import options
+from imagebuild.cli.showing import console, say, show_criteria
+from imagebuild.errors import UsageError
+from imagebuild.kinds import Firmware, Login
 
-MIB = 1024 * 1024
-POLL_SECONDS = 1.0
+if TYPE_CHECKING:
+    from imagebuild.session.images import Wanted
+
+Commit = Annotated[
+    str | None, typer.Option("--commit", help="commit that the image should hold; default: the one it boots")
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What a person wants of an image: under which firmware, with whose log-in, which commit it should be,
-    where releases lie.
-    """
+def try_image(
+    image: Annotated[
+        Path,
+        typer.Argument(
+            help="any image, ours or not: a disk (compressed or not), Vagrant box, OVA, archive of one,"
+            " installer ISO"
+        ),
+    ],
+    ref: options.Ref = None,
+    config: options.Config = None,
+    criteria: Annotated[str, typer.Option("--criteria", help="only these, separated by commas")] = "",
+    firmware: options.OneFirmware = Firmware.UEFI,
+    commit: Commit = None,
+    previous: Annotated[
+        str | None, typer.Option("--previous", help="commit of the release before, from which hosts upgrade")
+    ] = None,
+    repo: Annotated[
+        Path | None,
+        typer.Option("--repo", help="OSTree repository that has these commits; default: the store's"),
+    ] = None,
+    vagrant: options.Vagrant = False,
+    store: options.Store = options.DEFAULT_STORE,
+    output: Annotated[Path, typer.Option("--output", help="where the report is written")] = Path(
+        "build/test"
+    ),
+) -> None:
+    """Test any image by the release criteria, or some of them."""
+    from imagebuild.session import images
 
-    image: Path
-    settings: Config
-    ref: str
-    firmware: Firmware
-    login: Login
-    commit: str | None
-    previous: str | None
-    repo: Path | None
-
-
-def _accelerator(settings: Config) -> Accelerator:
-    """Return the accelerator with a processor on which any tree can run: nobody knows yet what is in the
-    image.
-    """
-    return accelerator.probe(cache_directory()).suited(0, settings.smoke.cpu)
-
-
-def hold_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, console: Console) -> None:
-    """Hold an image against the criteria, or the chosen ones, and write the report to `output`. Raises
-    CriteriaError, BuildError.
-    """
-    _check_names(wanted.image, chosen)
-    speed = _accelerator(wanted.settings)
-    output.mkdir(parents=True, exist_ok=True)
-    out = files.new_directory(output, "run").absolute()
-    with (
-        temporary.directory("image") as work, steplog.writing_to(out / "log"),
-        guest_slots.taken(wanted.settings.smoke.cores or speed.cores, say=console.print),
-        any_image.opened(wanted.image, work, wanted.firmware, speed) as (unpacked, installed),
-    ):  # fmt: skip
-        tree = _tree(wanted, unpacked, speed, out)
-        console.print(
-            f"{wanted.image.name}: {unpacked.format}, commit {tree.commit}, a {tree.host_kind} host",
-            highlight=False,
-            soft_wrap=True,
-        )
-        cells, problem = _held(
-            wanted,
-            tree,
-            Subject(
-                artifact=wanted.image.name,
-                boot=unpacked,
-                criteria=tuple(name for name in chosen if name != criteria.INSTALLS),
-                grow=0 if installed else GROWN,
-                commit_given=wanted.commit is not None,
-            ),
-            speed,
-            out,
-            only=chosen,
-        )
-        if installed and (not chosen or criteria.INSTALLS in chosen):
-            cells = (_installed(wanted, Path(work), out), *cells)
-    found = [(cell, out / "evidence") for cell in cells]
-    report.write_verdict(output / "verdict.json", found)
-    report_page.write_junit(output / "junit.xml", found)
-    report_page.write_page(output / "report.html", wanted.image.name, found)
-    report.show_criteria(console, found)
-    console.print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
-    if problem is not None:
-        raise problem
+    wanted = _wanted(image, ref, config, firmware, commit, previous, repo, vagrant=vagrant, store=store)
+    tried = images.try_image(wanted, tuple(filter(None, criteria.split(","))), output, say)
+    show_criteria(console, tried.cells)
+    say(f"report: {tried.report}")
+    if tried.problem is not None:
+        raise tried.problem
 
 
-def _check_names(image: Path, chosen: tuple[str, ...]) -> None:
-    """Raise UsageError for a criterion that there is not, or not for this image."""
-    known = criteria.required(atomic=True, installer=True)
-    unknown = sorted(set(chosen) - set(known))
-    if unknown:
-        raise UsageError(f"there is no criterion {', '.join(unknown)}", hint=f"there are: {', '.join(known)}")
-    if criteria.INSTALLS in chosen and not (found := any_image.recognise(image)).startswith("iso"):
-        raise UsageError(
-            f"{criteria.INSTALLS} is asked of installer ISOs only, and {image.name} is {found}",
-            hint="leave it out, or give the ISO",
-        )
+def boot(
+    image: Annotated[Path, typer.Argument(help="any image")],
+    command_line: Annotated[
+        list[str] | None,
+        typer.Argument(help="a command to run in it (after --); then it is switched off"),
+    ] = None,
+    ref: options.Ref = None,
+    config: options.Config = None,
+    firmware: options.OneFirmware = Firmware.UEFI,
+    vagrant: options.Vagrant = False,
+    network: Annotated[
+        bool,
+        typer.Option(
+            "--network", help="let it reach this machine and the world; an image from elsewhere should not"
+        ),
+    ] = False,
+    store: options.Store = options.DEFAULT_STORE,
+) -> None:
+    """Boot a throw-away copy of an image, with a console and ssh."""
+    from imagebuild.session import images
+
+    wanted = _wanted(image, ref, config, firmware, None, None, None, vagrant=vagrant, store=store)
+    raise typer.Exit(images.boot_image(wanted, tuple(command_line or ()), network=network, say=say))
 
 
-def _installed(wanted: Wanted, work: Path, out: Path) -> Cell:
-    """Return the cell of an installation, which has gone well by now, and keep its consoles beside the other
-    evidence.
-    """
-    evidence = out / "evidence"
-    evidence.mkdir(exist_ok=True)
-    for file in sorted((work / "installation").glob("*")):
-        if file.is_file():
-            shutil.copyfile(file, evidence / f"installer-{file.name}")
-    return Cell(
-        criterion=criteria.INSTALLS,
-        artifact=wanted.image.name,
-        firmware=wanted.firmware,
-        state=State.PASSED,
-        reason="",
-        evidence="installer-serial.log",
-        seconds=0.0,
-    )
+def _wanted(
+    image: Path,
+    ref: str | None,
+    config: Path | None,
+    firmware: Firmware,
+    commit: str | None,
+    previous: str | None,
+    repo: Path | None,
+    *,
+    vagrant: bool,
+    store: Path,
+) -> "Wanted":
+    from imagebuild.session import lines
+    from imagebuild.session.images import Wanted
 
-
-def _held(
-    wanted: Wanted, tree: Tree, subject: Subject, speed: Accelerator, out: Path, *, only: tuple[str, ...]
-) -> tuple[tuple[Cell, ...], BuildError | None]:
-    if set(only) == {criteria.INSTALLS}:
-        return (), None
-    settings = wanted.settings
-    spec = SmokeSpec(
-        firmware=wanted.firmware,
-        login=wanted.login,
-        storage=settings.storage,
-        remote=settings.tree.remote,
-        update_url=settings.tree.update_url,
-        update_verify=settings.tree.update_verify,
-        guest=settings.smoke,
-        why_no_previous="none was given (--previous)",
-    )
-    try:
-        return smoke_file(out, tree, subject, _previous(wanted), spec, Bench(accelerator=speed)).cells, None
-    except CriteriaError as error:
-        return cells_in(out), error
-
-
-def _from_repo(wanted: Wanted, commit: str) -> Tree | None:
-    """Describe a commit of the repository; None when there is no repository, or no such commit in it."""
-    if wanted.repo is None or not Repo(wanted.repo).has(commit):
-        return None
-    return describe_tree(
-        Repo(wanted.repo),
-        Pin(ref=wanted.ref, commit=commit, update_ref=wanted.settings.stable_ref(wanted.ref)),
-    )
-
-
-def _previous(wanted: Wanted) -> tuple[Tree, ...]:
-    if wanted.previous is None:
-        return ()
-    found = _from_repo(wanted, wanted.previous)
-    if found is None:
-        raise UsageError(
-            f"{wanted.repo or 'no repository'} has no commit {wanted.previous}",
-            hint="--repo names one that has the previous release",
-        )
-    return (found,)
-
-
-def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> Tree:
-    """Return what the image should be: of the commit that was given, and otherwise of the one that it
-    boots.
-    """
-    known = _from_repo(wanted, wanted.commit) if wanted.commit is not None else None
-    if known is not None:
-        return known
-    place = out / "peek"
-    place.mkdir()
-    peeked = any_image.peek(_rig(wanted, unpacked, speed, place))
-    commit = wanted.commit or peeked.deployment.commit
-    # what no repository has cannot be described: only the image's own word is known
-    return _from_repo(wanted, commit) or Tree(
-        repo=wanted.repo or Path("/nonexistent"),
-        ref=wanted.ref,
+    settings, chosen = lines.load(ref, config, store)
+    place = (repo or store / "repo").absolute()
+    return Wanted(
+        image=image.absolute(),
+        settings=settings,
+        ref=chosen,
+        firmware=firmware,
+        login=Login.VAGRANT if vagrant else Login.CLOUD_INIT,
         commit=commit,
-        version=peeked.deployment.version,
-        arch=wanted.settings.arch,
-        kernel="",
-        host_kind=peeked.kind,
-        pretty_name=wanted.image.name,
-        os_id="",
-        files=0,
-        size=0,
-        timestamp=0,
-        update_ref=wanted.settings.stable_ref(wanted.ref),
+        previous=previous,
+        repo=place if place.is_dir() else None,
     )
 
 
-def _rig(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, evidence: Path) -> Rig:
-    smoke: SmokeConfig = wanted.settings.smoke
-    return Rig(
-        disk=unpacked.disk,
-        disk_format=unpacked.format,
-        controller=unpacked.controller,
-        artifact=wanted.image.name,
-        firmware=wanted.firmware,
-        login=wanted.login,
-        commit="",
-        version="",
-        refspec="",
-        host_kind=HostKind.OSTREE,
-        user=smoke.user,
-        cores=smoke.cores or speed.cores,
-        memory=smoke.memory * MIB,
-        storage=wanted.settings.storage,
-        update_url="",
-        accelerator=speed,
-        evidence=evidence,
-        disk_size=unpacked.size,
-    )
+def compare(
+    one: Annotated[Path, typer.Argument(help="disk image: raw, qcow2, vmdk")],
+    other: Annotated[Path, typer.Argument(help="disk image to compare it with")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Say where two disk images differ: partition, file and inode.
 
-
-def boot_image(wanted: Wanted, console: Console, command: tuple[str, ...], *, network: bool) -> int:
-    """Boot a throw-away copy of an image and say how to reach it, until Ctrl-C or its own shutdown; or run
-    one command in it.
-
-    Returns the command's exit status. Raises BuildError when it does not come up.
+    Exit status 0 when every byte is the same, 1 when they differ, 2 when that cannot be told.
     """
-    speed = _accelerator(wanted.settings)
-    with temporary.directory("boot") as work:
-        (work / "unpacked").mkdir()
-        with any_image.opened(wanted.image, work / "unpacked", wanted.firmware, speed) as (unpacked, _):
-            rig = _rig(wanted, unpacked, speed, work / "evidence")
-            console.print(
-                f"booting a copy of {wanted.image} under {wanted.firmware}; console:"
-                f" {rig.evidence / 'serial.log'}",
-                highlight=False,
-                soft_wrap=True,
-            )
-            with guest(rig, rig.evidence, isolated=not network) as (machine, boot):
-                if boot.host is None:
-                    kept = files.new_directory(cache_directory() / "consoles", time.strftime("%Y%m%dT%H%M%S"))
-                    shutil.copytree(rig.evidence, kept, dirs_exist_ok=True)
-                    raise BuildError(boot.problem, hint=f"the console is kept in {kept}")
-                if command:
-                    answer = boot.host.run(*command, seconds=600, root=False)
-                    console.print(answer.output + answer.complaint, end="", highlight=False, markup=False)
-                    return answer.status
-                console.print(
-                    f"ssh: {machine.ssh_command()}\nconsole: tail -f {rig.evidence / 'serial.log'}\nCtrl-C"
-                    " ends it; nothing is kept",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-                while machine.alive:
-                    time.sleep(POLL_SECONDS)
-    return os.EX_OK
+    from imagebuild.session.images import compare_disks
+
+    for file in (one, other):
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+    areas = compare_disks(one, other)
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(area) for area in areas], indent=1, default=str) + "\n")
+    else:
+        for area in areas:
+            say(f"{area.area}: {area.blocks} blocks of 4 KiB differ, the first at byte {area.first}")
+            for owner in area.owners:
+                say(f"  {owner}")
+        if not areas:
+            say("identical")
+    if areas:
+        raise typer.Exit(1)
+
+
+def add_kickstart(
+    source: Annotated[Path, typer.Argument(help="installer ISO: ours, lorax's, Fedora's")],
+    kickstart: Annotated[Path, typer.Argument(help="kickstart to put on it")],
+    target: Annotated[Path, typer.Argument(help="ISO to be written")],
+    syntax: Annotated[
+        str, typer.Option("--syntax", help="pykickstart's version of the release, such as F28")
+    ] = "F28",
+) -> None:
+    """Turn an installer ISO into an unattended one: the kickstart on it, a boot entry for it, the media
+    checksum anew.
+    """
+    from imagebuild.session.images import add_kickstart_to_iso
+
+    if not source.is_file():
+        raise UsageError(f"there is no file {source}")
+    for change in add_kickstart_to_iso(source, kickstart, target, syntax=syntax):
+        say(f"{target}: {change}")

@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Record
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.steplog import STAGE
-from imagebuild.tools.command import GRACE_SECONDS
 
 TAIL_BYTES = 2000
 LOOK_SECONDS = 1.0
@@ -49,16 +48,6 @@ def _clean(text: str) -> str:
 def duration(seconds: float) -> str:
     """Return seconds as people say them: 3.2 s, 4:05."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def ending(signal: str, steps: list[str], programs: list[str], seconds: float = GRACE_SECONDS) -> str:
-    """Return what an interrupted run says at once: what it ends, and for what it waits how many seconds."""
-    counted = [
-        f"{programs.count(name)} {name}" if programs.count(name) > 1 else name
-        for name in dict.fromkeys(programs)
-    ]
-    said = f"{signal}: ending {', '.join(steps) or 'what runs'}"
-    return f"{said}; waiting up to {seconds:.0f} s for {', '.join(counted)}" if counted else said
 
 
 @dataclass
@@ -91,11 +80,14 @@ def _new_stages(row: _Row) -> list[str]:
 
 
 class View:
-    """Listens to a build and shows it; also the one for a pipe: one line per event."""
+    """Listens to a build and shows it; also the one for a pipe: one line per event. `heard` are told which
+    stage of a step begins (name of the step, text).
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.rows: dict[str, _Row] = {}
+        self.heard: list[Callable[[str, str], None]] = []
 
     def expect(self, names: list[str]) -> None:
         """Name the steps to come, in order."""
@@ -131,6 +123,8 @@ class View:
             for stage in _new_stages(row) if row.state == "running" and row.log is not None else []:
                 row.stage = stage
                 self.say(f"{name}: {stage}")
+                for hear in self.heard:
+                    hear(name, stage)
 
     def running(self) -> list[str]:
         """Return the names of the steps that run now."""

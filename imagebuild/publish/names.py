@@ -8,7 +8,7 @@ Source: tests/data/fedora/naming-rules.yaml (seen to hold for 200 published path
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from string import Template
 
 from imagebuild.config import naming
@@ -164,6 +164,13 @@ def pattern_of(config: Config, *, nightly: bool) -> re.Pattern[str]:
     return re.compile(
         Template(template).substitute(values, date=r"(?P<date>[0-9]{8})", respin=r"(?P<respin>[0-9]+)")
     )
+
+
+def day_of(text: str | None) -> str:
+    """Return a day as compose ids have it: the given one, or today's (UTC). Raises UsageError."""
+    day = text or datetime.now(UTC).strftime("%Y%m%d")
+    check_day(day)
+    return day
 
 
 def check_day(day: str) -> None:

@@ -215,3 +215,13 @@ def page(builds: Sequence[Build]) -> str:
                 " s</span></div>"
             )
     return "".join(parts) + "</body></html>\n"
+
+
+def usual_seconds(store: Store, builds: int = 20) -> dict[str, float]:
+    """Return step name -> seconds that it took the last time, from the newest builds on this machine."""
+    seconds: dict[str, float] = {}
+    for remembered in store.builds()[-builds:]:
+        for span in remembered.spans:
+            if span["state"] == "done":
+                seconds[span["step"]] = float(span["end"]) - float(span["begin"])
+    return seconds

@@ -1,4 +1,6 @@
-"""What the user sees when a build is over: artifacts, criteria, and for each failure what to do next."""
+"""What is known when a build is over: every cell with its evidence; and the reports that are written of
+them.
+"""
 
 import json
 from collections.abc import Sequence
@@ -6,27 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Step
-from imagebuild.errors import BuildError, CriteriaError, EvidenceError
-from imagebuild.kinds import State
-from imagebuild.model import Cell, Image, IsoImage, Verdict
+from imagebuild.errors import CriteriaError
+from imagebuild.model import Cell, Verdict
 from imagebuild.pipeline import Pipeline
+from imagebuild.report import page
 from imagebuild.stages.smoke import cells_in
-
-STYLES = {
-    State.PASSED: "green",
-    State.WAIVED: "yellow",
-    State.FLAKY: "yellow",
-    State.NOT_TESTED: "yellow",
-    State.NOT_APPLICABLE: "dim",
-    State.FAILED: "red",
-    State.ERROR: "magenta",
-}
 
 
 def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
@@ -55,58 +44,8 @@ def write_verdict(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
     file.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def show_artifacts(console: Console, images: Sequence[tuple[Image | IsoImage, Path]]) -> None:
-    """Print the downloads: where, how large, which hash."""
-    if not images:
-        return
-    table = Table(title="Artifacts", title_justify="left", show_edge=False)
-    for heading in ("path", "size", "sha256"):
-        table.add_column(heading, overflow="fold")
-    for image, path in images:
-        table.add_row(str(path), f"{image.size / 1e6:.1f} MB", image.sha256)
-    console.print(table)
-
-
-def show_criteria(console: Console, cells: Sequence[tuple[Cell, Path]]) -> None:
-    """Print the matrix: a row per criterion and artifact, a column per firmware; then the reason of whatever
-    did not pass.
-    """
-    if not cells:
-        return
-    firmwares = sorted({cell.firmware for cell, _ in cells})
-    table = Table(title="Release criteria", title_justify="left", show_edge=False)
-    for heading in ("artifact", "criterion", *firmwares):
-        table.add_column(heading, overflow="fold")
-    by_place = {(cell.artifact, cell.criterion, cell.firmware): cell for cell, _ in cells}
-    for artifact, criterion in dict.fromkeys((cell.artifact, cell.criterion) for cell, _ in cells):
-        row = [by_place.get((artifact, criterion, firmware)) for firmware in firmwares]
-        table.add_row(artifact, criterion, *[_state(cell) for cell in row])
-    console.print(table)
-    for cell, place in cells:
-        if cell.state not in (State.PASSED, State.NOT_APPLICABLE):
-            console.print(
-                Text(
-                    f"{cell.artifact}, {cell.firmware}: {cell.criterion}: {cell.state}: {cell.reason}",
-                    style=STYLES[cell.state],
-                )
-            )
-            console.print(f"  evidence: {place / cell.evidence}", highlight=False, soft_wrap=True)
-    for place in dict.fromkeys(place for _, place in cells):
-        console.print(f"evidence: {place}", highlight=False, soft_wrap=True)
-
-
-def _state(cell: Cell | None) -> Text:
-    return Text(cell.state, style=STYLES[cell.state]) if cell else Text("not run", style="yellow")
-
-
-def show_error(console: Console, error: BuildError, *, where: str = "") -> None:
-    """Print an error: what happened, what to do next, where to read more."""
-    console.print(
-        Text(f"imagebuild: {where + ': ' if where else ''}{error.message}", style="red"), soft_wrap=True
-    )
-    if error.hint:
-        console.print(Text(f"  try: {error.hint}"), soft_wrap=True)
-    if error.log is not None:
-        console.print(Text(f"  log: {error.log}"), soft_wrap=True)
-    if isinstance(error, EvidenceError) and error.evidence is not None:
-        console.print(Text(f"  see: {error.evidence}"), soft_wrap=True)
+def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]]) -> None:
+    """Write the verdict as data, as JUnit and as a page: also of a build that is not released."""
+    write_verdict(place / "verdict.json", verdict)
+    page.write_junit(place / "junit.xml", verdict)
+    page.write_page(place / "report.html", title, verdict)

@@ -16,9 +16,10 @@ from typing import Any, cast
 
 import pytest
 
-from imagebuild.cli import main as cli
-from imagebuild.cli import progress
+from imagebuild.cli import ending
 from imagebuild.engine import graph
+from imagebuild.session import build as session_build
+from imagebuild.session.build import Build, Quiet
 from imagebuild.engine.steps import step
 from imagebuild.engine.store import Store
 from tests.data import ROOT
@@ -84,14 +85,14 @@ def test_the_kickstart_is_printed(tmp_path: Path) -> None:
             ["kickstart", "--ref", "debian/12/x86_64/atomic-host", "--variant", "desktop"],
             "no kickstart for desktop",
         ),
-        (["all"], "which ref?"),
+        (["all"], "neither a ref nor a configuration is given"),
         (["all", "--ref", "nothing/1"], "no configuration builds the ref nothing/1"),
         (
             ["all", "--ref", "debian/12/x86_64/atomic-host", "--populate", "magic"],
             "--populate=magic is not possible here",
         ),
         (["config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"),
-        (["config"], "what?"),
+        (["config"], "there is nothing to check"),
         (["frobnicate"], "No such command"),
         (["compose", "--ref", "fedora/26/x86_64/atomic-host"], "has no `compose`"),
     ],
@@ -133,11 +134,11 @@ def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
         asked.update(options, threads=executor._max_workers)
 
     monkeypatch.setattr(graph, "build", build)
-    monkeypatch.setattr(cli, "_report", lambda *_: None)
-    ready = SimpleNamespace(
+    monkeypatch.setattr(session_build, "_result", lambda *_: None)
+    wired = SimpleNamespace(
         pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=Store(tmp_path)
     )
-    cli._build(cast("Any", ready), cast("Any", None), jobs, tmp_path)
+    Build.run(cast("Any", wired), Quiet(), jobs=jobs)
     assert (asked["one_at_a_time"], asked["threads"]) == ((True, 1) if jobs == 1 else (False, 4))
 
 
@@ -259,8 +260,8 @@ def test_an_interrupt_says_within_a_second_what_it_ends(
 
 
 def test_what_an_interrupt_says() -> None:
-    assert progress.ending("SIGTERM", [], []) == "SIGTERM: ending what runs"
+    assert ending.sentence("SIGTERM", [], []) == "SIGTERM: ending what runs"
     assert (
-        progress.ending("SIGINT", ["smoke a", "pull"], ["qemu-img", "pytest", "qemu-img"])
+        ending.sentence("SIGINT", ["smoke a", "pull"], ["qemu-img", "pytest", "qemu-img"])
         == "SIGINT: ending smoke a, pull; waiting up to 3 s for 2 qemu-img, pytest"
     )

@@ -15,7 +15,8 @@ from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image
-from imagebuild.session import outcome as report
+from imagebuild.cli import showing as report
+from imagebuild.session.outcome import write_verdict
 from tests.engine.test_graph import fail, join, shout, write
 
 
@@ -95,7 +96,7 @@ def test_the_report_shows_artifacts_criteria_and_reasons(tmp_path: Path) -> None
         "try: try again",
     ):
         assert part in text, part
-    report.write_verdict(tmp_path / "out" / "verdict.json", cells)
+    write_verdict(tmp_path / "out" / "verdict.json", cells)
     rows = json.loads((tmp_path / "out" / "verdict.json").read_text())
     assert rows[1] == {
         "criterion": "containers-run",

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from imagebuild.cli.publish import signer_of
+from imagebuild.session.releases import signer_of
 from imagebuild.destinations.access import Destination, Directory, open_destination
 from imagebuild.destinations.source import DirectorySource, open_source
 from imagebuild.errors import BuildError, UsageError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.cli.publish import signer_of
+from imagebuild.session.releases import signer_of
 from imagebuild.destinations.source import WebSource, open_source
 from imagebuild.errors import UsageError
 from imagebuild.publish import facts

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from imagebuild.cli.publish import Wish, day_of, nothing_new, publish
+from imagebuild.publish.names import day_of
+from imagebuild.session.releases import Published, Wish, composed_before, publish
 from imagebuild.engine import graph
 from imagebuild.engine.steps import Cost, Step, gather, step
 from imagebuild.engine.store import Store
@@ -127,9 +128,20 @@ def build(
     *,
     nightly: bool = False,
     day: str | None = "20261126",
-    console: Console | None = None,
     **wish: Any,
 ) -> Path:
+    return published(line, tree, before, day=day, nightly=nightly, **wish).place
+
+
+def published(
+    line: Line,
+    tree: Tree,
+    before: Tree | None,
+    *,
+    day: str | None = "20261126",
+    nightly: bool = False,
+    **wish: Any,
+) -> Published:
     pipeline, store = wired(line, tree, before), Store(line.place / "store")
     with ThreadPoolExecutor(2) as executor:
         outcome = graph.build([pipeline.release], store, executor, budget=BUDGET, listener=Silent())
@@ -147,12 +159,7 @@ def build(
     material = material_of(
         line.config, pipeline, outcome, host, known, 1_790_000_000 + line.trees.index(tree)
     )
-    with Path(os.devnull).open("w") as nowhere:
-        return publish(
-            material,
-            Wish(output=line.output, day=day, nightly=nightly, **wish),
-            console or Console(file=nowhere),
-        )
+    return publish(material, Wish(output=line.output, day=day, nightly=nightly, **wish))
 
 
 def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
@@ -173,10 +180,8 @@ def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
     # the same, as a nightly: another kind of compose, of the same artifacts
     nightly = build(line, second, first, nightly=True)
     assert nightly.name == "Debian-12-20261126.n.0"
-    console = Console(record=True, width=200)
-    assert nothing_new(line.config, line.output, REF, second.commit, console)
-    assert "was composed already" in console.export_text()
-    assert not nothing_new(line.config, line.output, REF, "f" * 64, console)
+    assert composed_before(line.config, line.output, REF, second.commit) == nightly.name
+    assert composed_before(line.config, line.output, REF, "f" * 64) is None
 
 
 def test_what_is_asked_for_by_name_is_made_though_the_same_was_released(
@@ -246,17 +251,16 @@ def test_an_index_that_an_interruption_left_old_is_mended_by_the_next_night(
     first = line.commit("12.1", FIRST)
     place = build(line, first, None)
     (line.output / "index.html").unlink()
-    assert nothing_new(line.config, line.output, REF, first.commit, Console(record=True))
+    assert composed_before(line.config, line.output, REF, first.commit) == place.name
     assert place.name in (line.output / "index.html").read_text()
 
 
-def test_an_unsigned_commit_is_told(
-    tmp_path: Path, homedir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unsigned_commit_is_told(tmp_path: Path, homedir: Path) -> None:
     line = Line(tmp_path / "line", homedir)
     line.changes["tree"] = {**TREE, "allow_unsigned": True}
-    build(line, line.commit("12.1", FIRST), None, console=Console(width=200))
-    assert "nobody can verify this release" in capsys.readouterr().out
+    release = published(line, line.commit("12.1", FIRST), None)
+    assert release.new
+    assert release.unsigned
 
 
 def test_a_missing_key_is_said_before_anything_is_made(tmp_path: Path, homedir: Path) -> None:

@@ -34,6 +34,15 @@ def names() -> tuple[str, ...]:
     return tuple(_sentence(function) for function in _functions())
 
 
+@functools.cache
+def sentences() -> tuple[tuple[str, str], ...]:
+    """Return the name of each criterion and what its docstring says (empty: the name says it all)."""
+    return tuple(
+        (_sentence(function), " ".join((ast.get_docstring(function) or "").split()))
+        for function in _functions()
+    )
+
+
 def required(*, atomic: bool, installer: bool = False) -> tuple[str, ...]:
     """Return the names of all cells that a verdict must have; `atomic`: the tree has that command, and is
     tested through it, too.

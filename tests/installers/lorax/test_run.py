@@ -264,7 +264,7 @@ BUILD = """
 import signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from imagebuild.cli import main as cli, progress
+from imagebuild.cli import ending, progress
 from imagebuild.installers.lorax import backend as lorax
 from imagebuild.tools import command, temporary
 from tests.installers.lorax.test_backend import *
@@ -273,7 +273,7 @@ place = Path(sys.argv[1])
 made = json.loads((place / "tree.json").read_text())
 tree = Tree(**{{**made, "repo": Path(made["repo"]), "host_kind": HostKind(made["host_kind"])}})
 for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, cli._interrupt)
+    signal.signal(number, ending.interrupt)
 temporary.adopt()
 out = place / "out"
 out.mkdir()
@@ -283,7 +283,7 @@ thread.start()
 try:
     thread.join()
 except KeyboardInterrupt:
-    cli._end_everything()
+    ending.end_everything()
     os._exit(130)
 """
 

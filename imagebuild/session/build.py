@@ -1,0 +1,298 @@
+"""A build: prepare → plan → run → release. What `imagebuild all` does, for programs.
+
+    order = Order(ref="debian/12/x86_64/atomic-host", store=Path("build/store"))
+    build = prepare(order)
+    for step in build.plan():
+        print("build" if step.todo else "keep", step.name, step.reason)
+    result = build.run(listener=Quiet())
+    for cell, evidence in result.cells:
+        print(cell.criterion, cell.artifact, cell.firmware, cell.state)
+    if not result.failed:
+        print(build.release(result, Wish(output=Path("build/release"))).place)
+
+Nothing here prints. A failed step does not raise: `Result.failed` has it. Raised are UsageError for what is
+asked wrongly and BuildError for what fails before the first step runs.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuild.config.places import cache_directory, source_date_epoch
+from imagebuild.deploy.ways import choose_ways
+from imagebuild.engine import graph, steps
+from imagebuild.engine.graph import Listener, Outcome
+from imagebuild.engine.steps import Cost, Step
+from imagebuild.engine.store import Record, Store
+from imagebuild.errors import BuildError, CriteriaError, UsageError
+from imagebuild.installers.registry import choose as choose_installer
+from imagebuild.kinds import Firmware
+from imagebuild.model import Cell, Image, IsoImage, Tree
+from imagebuild.pipeline import Host, Pipeline, space_needed, wire
+from imagebuild.publish import binding
+from imagebuild.publish import promote as promoting
+from imagebuild.release_line.model import Config
+from imagebuild.release_line.narrow import narrow
+from imagebuild.report.history import usual_seconds
+from imagebuild.session import lines
+from imagebuild.session.material import material_of
+from imagebuild.session.outcome import cells_of
+from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
+from imagebuild.stages.tree import Before, commit_object, pin, release_before
+from imagebuild.tools import accelerator
+
+GIB = 1024**3
+# size of a tree's content when nothing is known of it yet
+ASSUMED_TREE = 1_500_000_000
+
+
+def say_nothing(_: str) -> None:
+    """Say nothing: for whoever does not want to know how preparing goes."""
+
+
+class Quiet:
+    """A listener that does not listen."""
+
+    def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
+        """A step runs."""
+
+    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+        """A step's artifact is there."""
+
+    def failed(self, one: Step[Any], error: BuildError) -> None:
+        """A step failed."""
+
+    def not_started(self, one: Step[Any], because: Step[Any]) -> None:
+        """A step was never started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be built: a ref, or the only ref of a configuration, and where its artifacts lie.
+
+    `output` is where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
+    appliance; None: the best that works. `only` (formats) and `firmware` make a build of a part, which cannot
+    be released.
+    """
+
+    ref: str | None = None
+    config: Path | None = None
+    store: Path = Path("build/store")
+    output: Path = Path("build/release")
+    populate: str | None = None
+    only: Collection[str] = ()
+    firmware: Firmware | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether less than the whole release line is asked for."""
+        return bool(self.only) or self.firmware is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """A step: whether it must be built, why or why not, and the seconds that it took the last time (None:
+    never).
+    """
+
+    name: str
+    todo: bool
+    reason: str
+    usual_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a build ended: the downloads, the cells with the directory of each one's evidence, and what failed.
+
+    `not_started`: name of a step -> name of the step whose failure kept it from being built.
+    """
+
+    outcome: Outcome
+    tree: Tree | None
+    downloads: tuple[Image | IsoImage, ...]
+    cells: tuple[tuple[Cell, Path], ...]
+    failed: dict[str, BuildError]
+    not_started: dict[str, str]
+
+    @property
+    def only_criteria_failed(self) -> bool:
+        """Whether everything could be built, and release criteria do not hold."""
+        return bool(self.failed) and all(isinstance(error, CriteriaError) for error in self.failed.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """A wired graph, and what there is of it in the store. `remarks` are what a person wants to know of it."""
+
+    order: Order
+    config: Config
+    ref: str
+    commit: str
+    builder: Host
+    before: Before
+    pipeline: Pipeline
+    store: Store
+    planned: tuple[graph.Planned, ...]
+    remarks: tuple[str, ...]
+
+    def plan(self) -> list[PlannedStep]:
+        """Return every step in the order of building, and why it must be built or not."""
+        seconds = usual_seconds(self.store)
+        return [
+            PlannedStep(
+                name=planned.step.name,
+                todo=planned.todo,
+                reason=planned.reason,
+                usual_seconds=seconds.get(planned.step.name),
+            )
+            for planned in self.planned
+        ]
+
+    def check(self) -> None:
+        """Raise BuildError for what would end the build after hours: a commit that is marked bad, too little
+        space, a key that cannot sign.
+        """
+        check_commit(self.order.output, self.commit)
+        _check_space(self)
+        check_signer(self.config)
+
+    def run(
+        self,
+        listener: Listener,
+        *,
+        jobs: int | None = None,
+        interrupted: Callable[[], None] = lambda: None,
+    ) -> Result:
+        """Build what is missing, at most `jobs` steps at a time (None: as many as there are cores).
+
+        On KeyboardInterrupt `interrupted` is called to end the programs that run; threads are not waited for.
+        """
+        goals = [self.pipeline.release]
+        count = jobs or max(2, os.cpu_count() or 2)
+        budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
+        # beside the steps as many for what is compressed in the background, unless one at a time is wanted
+        executor = ThreadPoolExecutor(max_workers=1 if count == 1 else 2 * count)
+        try:
+            outcome = graph.build(
+                goals, self.store, executor, budget=budget, listener=listener, one_at_a_time=count == 1
+            )
+        except KeyboardInterrupt:
+            # not waited for: a thread may be inside a library that cannot be interrupted
+            interrupted()
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        return _result(self.pipeline, outcome)
+
+    def release(self, result: Result, wish: Wish) -> Published:
+        """Name, sign and lay out what was built and tested. Raises BuildError: it has holes, nobody signs."""
+        if self.order.partial:
+            raise UsageError(
+                "a part of a release line is not released", hint="build it without --only and --firmware"
+            )
+        created = source_date_epoch() or int(time.time())
+        material = material_of(self.config, self.pipeline, result.outcome, self.builder, self.before, created)
+        return publish(material, wish)
+
+    def release_finished(self, wish: Wish) -> tuple[Result, Published]:
+        """Release what was built and tested before. Raises BuildError when anything is missing."""
+        missing = [
+            planned.step.name
+            for planned in self.planned
+            if planned.todo and planned.step is not self.pipeline.release
+        ]
+        if missing:
+            raise BuildError(
+                f"not finished: {', '.join(missing)}", hint="imagebuild all builds and tests what is missing"
+            )
+        result = self.run(Quiet(), jobs=1)
+        return result, self.release(result, wish)
+
+
+def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
+    """Find the release line, pin its ref to a commit, and wire the graph. `say` hears of what takes long.
+
+    Raises UsageError for what is asked wrongly, BuildError when the commit cannot be had.
+    """
+    config, ref = lines.load(order.ref, order.config, order.store)
+    if order.partial:
+        config = narrow(config, order.only, order.firmware)
+    ways, why = choose_ways(order.populate)
+    speed = accelerator.probe(cache_directory())
+    pinned = pin(config.tree, ref, update_ref=config.stable_ref(ref), say=say)
+    binding.check(config, ref, pinned.commit, commit_object(config.tree, pinned.commit))
+    released = promoting.last_commit(config, order.output, ref, but=pinned.commit)
+    before = release_before(config.tree, pinned, given=config.previous, released=released)
+    place = order.store.absolute()
+    builder = Host(
+        repo=place / "repo",
+        populate=ways,
+        accelerator=speed,
+        epoch=source_date_epoch(),
+        cells=place / "cells",
+    )
+    pipeline, store = wire(config, pinned, builder, before), Store(order.store)
+    remarks = [
+        f"{ref} is {pinned.commit}",
+        *_about_upgrades(before),
+        f"populating disks: {' or '.join(ways)} ({why})",
+        f"guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
+    ]
+    if config.installer is not None:
+        backend, reason = choose_installer(config.installer, config.product, config.release)
+        remarks.append(f"installer ISO: {backend} ({reason})")
+    return Build(
+        order=order,
+        config=config,
+        ref=ref,
+        commit=pinned.commit,
+        builder=builder,
+        before=before,
+        pipeline=pipeline,
+        store=store,
+        planned=tuple(graph.plan([pipeline.release], store)),
+        remarks=tuple(remarks),
+    )
+
+
+def _about_upgrades(before: Before) -> list[str]:
+    if before.pin is None:
+        return [f"no previous release: {before.why_not}"]
+    lost = f"hosts will not find that release by its version: {before.lost} (compose with it as the parent)"
+    return [f"hosts upgrade from {before.pin.commit}", *([lost] if before.lost else [])]
+
+
+def _check_space(build: Build) -> None:
+    missing = frozenset(planned.step.name for planned in build.planned if planned.todo)
+    pull = next(planned.step for planned in build.planned if planned.step is build.pipeline.tree)
+    record = build.store.find(steps.kind_of(pull), steps.key_of(pull))
+    needed = space_needed(build.config, int(record.value["size"]) if record else ASSUMED_TREE, missing)
+    free = shutil.disk_usage(build.store.root).free
+    if needed > free:
+        raise BuildError(
+            f"not enough space in {build.store.root}: this build needs about {needed / GIB:.1f} GiB,"
+            f" {free / GIB:.1f} GiB are free",
+            hint="imagebuild gc frees what older builds left; or give --store a larger file system",
+        )
+
+
+def _available_memory() -> int:
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _result(pipeline: Pipeline, outcome: Outcome) -> Result:
+    downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
+    return Result(
+        outcome=outcome,
+        tree=outcome.values.get(pipeline.tree),
+        downloads=tuple(outcome.values[step] for step in downloads if step in outcome.values),
+        cells=tuple(cells_of(pipeline, outcome)),
+        failed={step.name: error for step, error in outcome.failed.items()},
+        not_started={step.name: because.name for step, because in outcome.not_started.items()},
+    )

@@ -1,0 +1,245 @@
+"""From tested downloads to a release, and what becomes of releases: made, promoted, marked bad, pruned.
+
+Nothing here prints: what there is to tell is returned, or handed to `say`.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imagebuild.config.places import cache_directory
+from imagebuild.destinations.access import Destination, open_destination
+from imagebuild.engine.store import Store
+from imagebuild.errors import BuildError, UsageError
+from imagebuild.publish import facts, marks, page
+from imagebuild.publish import promote as promoting
+from imagebuild.publish import prune as pruning
+from imagebuild.publish.assemble import assemble
+from imagebuild.publish.material import Material
+from imagebuild.publish.names import check_day, day_of
+from imagebuild.publish.numbers import at_work, numbers_taken, released_as, take_names
+from imagebuild.publish.pointers import names_listed
+from imagebuild.publish.promote import Promotion
+from imagebuild.release_line.model import Config
+from imagebuild.smoke import cells
+from imagebuild.tools import gpg, temporary
+from imagebuild.tools.gpg import Signer
+from imagebuild.tools.ostree.repository import Repo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a release is to be called: its day (YYYYMMDD; None: today), a respin number or the next one, a
+    nightly or not; and where it goes.
+
+    `again`: a new one, also when the same was released before. Raises UsageError for what is not a day.
+    """
+
+    output: Path
+    day: str | None = None
+    respin: int | None = None
+    nightly: bool = False
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        if self.day is not None:
+            check_day(self.day)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Where a release lies; `new` says whether it was made now, `unsigned` that its commit need not be
+    signed.
+    """
+
+    place: Path
+    new: bool
+    unsigned: bool = False
+
+
+def composed_before(config: Config, output: Path, ref: str, commit: str) -> str | None:
+    """Return the compose id of the newest release of a commit; None when there is none."""
+    for release in reversed(facts.history(output, ref)):
+        if release.tree.commit == commit:
+            with at_work(output):
+                # that may have been interrupted just before this
+                page.write_index(output, config)
+            return release.compose_id
+    return None
+
+
+@contextlib.contextmanager
+def signer_of(config: Config) -> Iterator[Signer]:
+    """Yield the signer of a release line. Raises BuildError when nobody is configured, or the key is not
+    there.
+    """
+    signing = config.publish.signing
+    if signing is None:
+        raise BuildError(
+            "nobody signs: the configuration has no publish.signing",
+            hint="name the key: publish: {signing: {user: FINGERPRINT}}",
+        )
+    homedir = Path(signing.homedir) if signing.homedir is not None else None
+    key_file = Path(signing.key_file) if signing.key_file is not None else None
+    with gpg.signer(signing.user, homedir=homedir, key_file=key_file, generate=signing.generate) as signer:
+        yield signer
+
+
+def check_signer(config: Config) -> None:
+    """Raise BuildError now, not after an hour of tests, when the configured key cannot sign. Without one it
+    is all built, and not released.
+    """
+    if config.publish.signing is not None:
+        with signer_of(config) as signer:
+            signer.clearsign("imagebuild\n")
+
+
+def check_commit(output: Path, commit: str) -> None:
+    """Raise BuildError for a commit that is marked bad: no release of it could be promoted, under no name."""
+    if marks.is_marked(output, commit):
+        raise BuildError(
+            f"the commit {commit} is marked bad: {output / marks.name_of(commit)} says why",
+            hint="the next commit makes the next release",
+        )
+
+
+def publish(material: Material, wish: Wish) -> Published:
+    """Make the release, unless it was made of exactly this already. Raises BuildError."""
+    check_commit(wish.output, material.tree.commit)
+    day = wish.day if wish.respin is None else day_of(wish.day)
+    with at_work(wish.output):
+        before = (
+            None
+            if wish.again
+            else released_as(wish.output, material, nightly=wish.nightly, day=day, respin=wish.respin)
+        )
+        if before is not None:
+            # it may have been interrupted just before this
+            page.write_index(wish.output, material.config)
+            return Published(place=wish.output / before.compose_id, new=False)
+        with signer_of(material.config) as signer:
+            names = take_names(
+                wish.output, material, day=day_of(wish.day), nightly=wish.nightly, respin=wish.respin
+            )
+            place = assemble(wish.output, material, names, signer)
+    return Published(place=place, new=True, unsigned=material.config.tree.allow_unsigned)
+
+
+# --- where releases go ------------------------------------------------------------------------------------
+
+
+def destination_of(config: Config, to: str | None) -> Destination:
+    """Open the given destination, or the configuration's. Raises UsageError when there is neither."""
+    url = to or config.publish.destination
+    if url is None:
+        raise UsageError(
+            "there is no destination for releases",
+            hint="give --to, or publish.destination in the configuration",
+        )
+    return open_destination(url)
+
+
+@contextlib.contextmanager
+def _promotion(
+    config: Config, store: Path, to: str | None, places: Sequence[Path]
+) -> Iterator[tuple[Promotion, Signer]]:
+    with signer_of(config) as signer, temporary.file("key.asc") as key:
+        key.write_text(signer.public_key())
+        promotion = Promotion(
+            config=config,
+            places=tuple(place.resolve() for place in places),
+            destination=destination_of(config, to),
+            source=store.absolute() / "repo",
+            keys=(key,),
+            cache=cache_directory(),
+        )
+        yield promotion, signer
+
+
+def promote(
+    config: Config, store: Path, places: Sequence[Path], to: str | None, say: Callable[[str], None]
+) -> None:
+    """Publish releases, one of each architecture: upload and verify, static deltas, ref, signed summary,
+    index.
+
+    Run again, it goes on where it was interrupted. Raises BuildError.
+    """
+    with _promotion(config, store, to, places) as (promotion, signer):
+        for line in promoting.promote(promotion, signer, step=lambda name: say(f"{name} …")):
+            say(line)
+
+
+def demote(config: Config, store: Path, place: Path, reason: str, to: str | None) -> str:
+    """Mark a release bad, with a signed reason, and return its compose id. Raises BuildError."""
+    release = facts.read(place)
+    with (
+        _promotion(config, store, to, [place]) as (promotion, signer),
+        at_work(promotion.places[0].parent),
+    ):
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        promoting.demote(promotion, promotion.places[0], marks.text_of(release, reason, now, signer))
+    return release.compose_id
+
+
+# --- what goes --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """Something that went, or would go: what it is, and why (empty: it needs no reason)."""
+
+    what: str
+    why: str = ""
+
+
+def prune(
+    config: Config, ref: str, store: Path, output: Path, to: str | None, *, really: bool
+) -> list[Pruned]:
+    """Remove old nightlies, superseded releases, artifacts and commits that nothing needs (publish.keep).
+
+    Returns what went, or with `really` unset what would. Raises BuildError while a build is at work.
+    """
+    opened = Store(store)
+    if opened.at_work():
+        raise BuildError(
+            f"a build is at work in {store}",
+            hint="wait until it is over: it needs what nothing refers to yet",
+        )
+    if not output.is_dir():
+        raise UsageError(f"there is no directory of releases at {output}", hint="give --output")
+    there = names_listed(destination_of(config, to)) if to or config.publish.destination else []
+    with at_work(output, wait=False):
+        return _prune(config, opened, output, ref, there, really=really)
+
+
+def _prune(
+    config: Config, store: Store, output: Path, ref: str, there: Sequence[str], *, really: bool
+) -> list[Pruned]:
+    keep, releases, went = config.publish.keep, facts.history(output, ref), promoting.promoted(output)
+    doomed = pruning.superseded(
+        releases, [*there, *(name for name, done in went.items() if done)], list(went), keep.nightlies
+    )
+    pruned = [
+        Pruned(what=str(output / superseded.facts.compose_id), why=superseded.why) for superseded in doomed
+    ]
+    pruned += [
+        Pruned(what=str(place), why="a release that was interrupted") for place in pruning.leftovers(output)
+    ]
+    if really:
+        pruning.remove_releases(output, config, doomed)
+    here = {release.compose_id for release in releases} - {gone.facts.compose_id for gone in doomed}
+    # also what an interrupted prune had removed: whatever was made here, and is not here
+    gone = [name for name in numbers_taken(output) if name not in here]
+    place = store.root / "repo"
+    if (place / "config").is_file():
+        kept = [release for release in releases if release.compose_id in here]
+        count, size = pruning.prune_repo(Repo(place), ref, kept, gone, depth=keep.commits, really=really)
+        pruned.append(Pruned(what=f"{count} objects of {place} ({facts.megabytes(size)})"))
+    older = f"artifacts of builds older than the newest {keep.builds}"
+    if not really:
+        return [*pruned, Pruned(what=older)]
+    freed, _ = store.collect(keep.builds)
+    freed += cells.collect(store.root / "cells")
+    return [*pruned, Pruned(what=f"{older} ({facts.megabytes(freed)})")]
