@@ -9,6 +9,12 @@ from playwright.sync_api import Browser, sync_playwright
 
 from imagebuild.tools import command
 
+# fixtures that several rooms share
+from tests.evil_names import origin
+from tests.installers.lorax.lab import tree
+from tests.publish.promoting import line
+from tests.tools.ostree.commits import commit_keys, source
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let golden files be written anew."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 
-from imagebuild.session.releases import signer_of
 from imagebuild.formats.registry import wanted
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, IsoImage, Tree
@@ -24,12 +23,13 @@ from imagebuild.publish.names import suffix
 from imagebuild.publish.numbers import take_names
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
+from imagebuild.session.releases import signer_of
 from imagebuild.smoke import criteria
 from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
-from tests.tools.ostree.test_repository import FILES
+from tests.tools.ostree.commits import FILES
 
 REF = "debian/12/x86_64/atomic-host"
 USER = "imagebuild demo <imagebuild-demo@example.org>"

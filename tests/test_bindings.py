@@ -27,13 +27,13 @@ from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree.binding import binding_of
 from imagebuild.tools.ostree.repository import Repo, Staged
 from tests import release_lab
-from tests.cli.test_main import CONFIG, run
-from tests.installers.lorax.test_backend import installer, request
-from tests.publish.test_promote import go, line  # noqa: F401  # a fixture
+from tests.cli.running import CONFIG, run
+from tests.installers.lorax.lab import installer, request
+from tests.publish.promoting import go
 from tests.release_lab import FIRST, Line
-from tests.tools.ostree.test_repository import FILES, make_commit
-from tests.tools.ostree.test_repository import REF as BUILT
-from tests.tools.test_access import settings
+from tests.tools.ostree.commits import FILES, make_commit
+from tests.tools.ostree.commits import REF as BUILT
+from tests.tools.settings import settings
 
 STABLE = "test/1/x86_64/stable"
 NIGHTLY = "debian/12/x86_64/updates/atomic-host"
@@ -179,7 +179,7 @@ def test_the_plan_says_when_summary_and_refs_disagree(repo: Repo, tmp_path: Path
     assert f"{told} in the summary" in planned.stdout
 
 
-def test_a_nightly_ref_is_bound_to_the_stable_one_too(repo: Repo, line: Line) -> None:  # noqa: F811
+def test_a_nightly_ref_is_bound_to_the_stable_one_too(repo: Repo, line: Line) -> None:
     loaded, stable = line.config, "debian/12/x86_64/atomic-host"
     assert loaded.stable_ref(NIGHTLY) == stable
     commit = bound(repo, ref=NIGHTLY)
@@ -233,14 +233,14 @@ def binding_to(*refs: str) -> Callable[..., str]:
     return commit
 
 
-def release_bound_to(line: Line, monkeypatch: pytest.MonkeyPatch, *refs: str) -> Path:  # noqa: F811
+def release_bound_to(line: Line, monkeypatch: pytest.MonkeyPatch, *refs: str) -> Path:
     line.changes["publish"] |= {"ref": STABLE}
     monkeypatch.setattr(Repo, "commit", binding_to(*refs))
     return line.release(line.material(line.commit("12.1", FIRST)))
 
 
 def test_promotion_refuses_before_anything_is_sent(
-    line: Line,  # noqa: F811
+    line: Line,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -253,7 +253,7 @@ def test_promotion_refuses_before_anything_is_sent(
 
 
 def test_what_is_bound_to_the_stable_ref_is_promoted_and_pulled(
-    line: Line,  # noqa: F811
+    line: Line,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -264,7 +264,7 @@ def test_what_is_bound_to_the_stable_ref_is_promoted_and_pulled(
 
 
 def test_a_stable_repository_with_a_collection_wants_its_binding(
-    line: Line,  # noqa: F811
+    line: Line,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from imagebuild import files
-from imagebuild.cli import main as cli
+from imagebuild.cli import showing as report
 from imagebuild.config.installer import LoraxConfig
 from imagebuild.deploy import bootloader, compare
 from imagebuild.deploy.disk_map import Area
@@ -28,30 +28,17 @@ from imagebuild.installers.unattended import menu_facts, remaster
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.release_line import reading as config
-from imagebuild.cli import showing as report
 from imagebuild.smoke.rig import Rig
 from imagebuild.stages import kickstart, smoke
 from imagebuild.tools import command, iso, qemu, rpm, ssh, temporary
 from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.repository import Remote, Repo
 from tests.data import ROOT
-from tests.installers.unattended.test_remaster import make_iso
-from tests.publish.test_promote import go
+from tests.evil_names import NAMES
+from tests.installers.unattended.media import make_iso
+from tests.publish.promoting import go
 from tests.release_lab import FIRST, REF, SECOND, Line
-from tests.tools.test_qemu import PLACES, TCG
-
-NAMES = (
-    "feature%2Fx",
-    "Nightly Build",
-    "a#b?c",
-    "50%",
-    "%zz;a&b'c\"d",
-    "\u00e4\u2028a\\b",
-    "{a,b}$HOME`c`",
-    "a=b:c,d@@e",
-    "(a)<b>|*[c]!",
-    "-x ~a+b ",
-)
+from tests.tools.machines import PLACES, TCG
 
 
 @pytest.fixture(params=NAMES)
@@ -163,19 +150,6 @@ def test_a_store_with_control_characters_is_refused(tmp_path: Path, name: str) -
     assert "--store" in caught.value.hint
 
 
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Return a repository with one small commit, to be copied."""
-    made = tmp_path_factory.mktemp("origin")
-    (made / "tree").mkdir()
-    (made / "tree" / "file").write_text("x")
-    Repo.ensure(made / "repo")
-    commit = command.run(
-        ["ostree", f"--repo={made / 'repo'}", "commit", f"--branch={REF}", f"--tree=dir={made / 'tree'}"]
-    ).strip()
-    return made / "repo", commit
-
-
 @pytest.mark.parametrize("raw", [False, True], ids=["quoted", "as a person writes it"])
 def test_ostree_pulls_from_there_and_into_it(place: Path, origin: tuple[Path, str], raw: bool) -> None:
     command.run(["cp", "-r", origin[0], place / "repo"])
@@ -226,7 +200,9 @@ def test_a_whole_release_in_such_a_place(tmp_path: Path) -> None:
 
 
 def test_a_path_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show_error(report.complaints, BuildError("/srv/[red]a[/b]/x is not there", hint="/srv/[red]a[/b]/x"))
+    report.show_error(
+        report.complaints, BuildError("/srv/[red]a[/b]/x is not there", hint="/srv/[red]a[/b]/x")
+    )
     report.console.print("/srv/[red]a[/b]/x", highlight=False)
     said = capsys.readouterr()
     assert said.out.strip() == "/srv/[red]a[/b]/x"

@@ -29,6 +29,13 @@ app = typer.Typer(
     help="From an OSTree commit to a release you can trust.",
 )
 iso_app = typer.Typer(no_args_is_help=True, help="Installer ISOs.")
+# what comes from the distribution, or with an extra
+MODULES = {
+    "gi": "apt-get install python3-gi gir1.2-ostree-1.0, or dnf install python3-gobject ostree-libs",
+    "guestfs": "apt-get install python3-guestfs guestfs-tools, or dnf install python3-libguestfs guestfs-tools",
+    "s3fs": "pip install 'imagebuild[s3]'",
+    "mako": "pip install 'imagebuild[lorax]'",
+}
 # what was asked for before the command's name
 _options: dict[str, bool] = {"debug": False}
 
@@ -107,6 +114,13 @@ def _run() -> int:
     except (typer.Exit, SystemExit) as error:
         status: Any = getattr(error, "exit_code", None) or getattr(error, "code", 0) or 0
         return int(status)
+    except ModuleNotFoundError as error:
+        if error.name not in MODULES:
+            _report_bug(error)
+            return 1
+        message = f"the Python module {error.name} is not installed"
+        show_error(complaints, BuildError(message, hint=MODULES[error.name]))
+        return 1
     except Exception as error:  # the last line of defence
         if hasattr(error, "format_message"):
             complaints.print(f"imagebuild: {error.format_message()}", highlight=False, soft_wrap=True)

@@ -128,7 +128,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """A wired graph, and what there is of it in the store. `remarks` are what a person wants to know of it."""
+    """A wired graph, and what the store has of it. `remarks` are what a person wants to know of it."""
 
     order: Order
     config: Config

@@ -11,7 +11,7 @@ from pathlib import Path
 from imagebuild.config.places import cache_directory
 from imagebuild.config.tree import TreeConfig
 from imagebuild.deploy.ways import WAYS
-from imagebuild.errors import BuildError
+from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.installers.registry import INSTALLERS, choose
 from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
@@ -84,7 +84,11 @@ def examine(config: Config | None, store: Path) -> Iterator[Finding]:
     yield _space(store)
     yield _memory()
     if config is not None:
-        yield from release_line(config)
+        try:
+            yield from release_line(config)
+        except MissingToolError as error:
+            # what a release line needs is asked by programs that may be missing themselves
+            yield Finding(what="the release line", says=error.message, fix=error.hint)
 
 
 def _accelerator() -> Finding:

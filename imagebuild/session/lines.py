@@ -61,7 +61,7 @@ def compose(
 
 
 def kickstart_text(config: Config, ref: str, variant: str) -> str:
-    """Return a variant's kickstart with its values filled in, checked. Raises UsageError, BadKickstartError."""
+    """Return a variant's kickstart, its values filled in, checked. Raises UsageError, BadKickstartError."""
     # what it needs of pykickstart takes longer than everything else here
     from imagebuild.stages import kickstart  # noqa: PLC0415
 

@@ -19,24 +19,15 @@ from playwright.sync_api import Browser
 
 from imagebuild.cli.main import app
 from imagebuild.engine import graph
-from imagebuild.engine.steps import Cost, Step, step
-from imagebuild.engine.store import Record, Store
+from imagebuild.engine.steps import Cost, step
+from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from imagebuild.report import history as build_history
+from tests.cli.quiet import Silent
 from tests.data import ROOT
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"
 BUDGET = Cost(cores=2, memory=1 << 30)
-
-
-class Silent:
-    def started(self, one: Step[object], log: Path, *, busy: bool) -> None: ...
-
-    def finished(self, one: Step[object], record: Record, *, cached: bool) -> None: ...
-
-    def failed(self, one: Step[object], error: BuildError) -> None: ...
-
-    def not_started(self, one: Step[object], because: Step[object]) -> None: ...
 
 
 @dataclass(frozen=True)

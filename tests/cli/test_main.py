@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,50 +17,17 @@ import pytest
 
 from imagebuild.cli import ending
 from imagebuild.engine import graph
-from imagebuild.session import build as session_build
-from imagebuild.session.build import Build, Quiet
 from imagebuild.engine.steps import step
 from imagebuild.engine.store import Store
+from imagebuild.session import build as session_build
+from imagebuild.session.build import Build, Quiet
+from tests.cli.running import CONFIG, PROGRAM, run
 from tests.data import ROOT
 from tests.deadline import read_line
-from tests.tools.ostree.test_repository import (
+from tests.tools.ostree.commits import (
     Source,
     make_commit,
 )  # fixtures
-
-PROGRAM = Path(sys.executable).parent / "imagebuild"
-CONFIG = """product: Test
-release: "1"
-refs: [test/1/x86_64/host]
-tree:
-  url: {url}
-  gpg_keys: [{key}]
-  osname: os
-  remote: os
-  update_url: https://example.org/repo
-  update_gpg_key: /usr/share/key.asc
-kickstarts:
-  cloud: {{template: debian-12-cloud.ks, syntax: F28}}
-images:
-  cloud:
-    kickstart: cloud
-    name: Test
-    disk_size: {size}
-    formats: {{qcow2: {{}}}}
-storage: podman-overlay
-smoke: {{user: test}}
-"""
-
-
-def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from imagebuild.cli import progress
+from imagebuild.cli import showing as report
 from imagebuild.cli.progress import showing
 from imagebuild.engine import graph
 from imagebuild.engine.steps import Cost, gather, step
@@ -15,9 +16,8 @@ from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image
-from imagebuild.cli import showing as report
 from imagebuild.session.outcome import write_verdict
-from tests.engine.test_graph import fail, join, shout, write
+from tests.engine.sample_steps import fail, join, shout, write
 
 
 def build(tmp_path: Path, *, terminal: bool) -> str:

@@ -13,7 +13,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, loop
-from tests.kickstart.test_plan import BIOS, BOTH, SMALL, read, rendered
+from tests.kickstart.samples import BIOS, BOTH, SMALL, read, rendered
 
 BOOT = bytes(range(256)) * 2
 CORE = b"\xee" * 30_000

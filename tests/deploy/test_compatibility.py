@@ -11,8 +11,8 @@ import pytest
 from imagebuild.deploy import compatibility, lvm
 from imagebuild.deploy.compatibility import EXT4, XFS, superblock, unreadable, version_of
 from imagebuild.errors import BuildError
-from tests.deploy.test_lvm import made
-from tests.kickstart.test_plan import SMALL, read
+from tests.deploy.disks import made
+from tests.kickstart.samples import SMALL, read
 
 NEW_GRUB, NEW_KERNEL = (2, 12), (6, 12)
 

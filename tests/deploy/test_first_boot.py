@@ -13,7 +13,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Login
 from imagebuild.tools import command
 from tests.fakes import FakeSandbox
-from tests.kickstart.test_plan import SMALL, read
+from tests.kickstart.samples import SMALL, read
 
 COMMIT = "ab" * 32
 FINE = {

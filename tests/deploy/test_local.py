@@ -15,8 +15,8 @@ from imagebuild.deploy.live_system import LiveSystem, NotLiveError, live_system
 from imagebuild.deploy.local import install_local, local_target
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
-from tests.kickstart.test_plan import BIOS, SMALL, read
-from tests.live.test_disks import sysfs
+from tests.kickstart.samples import BIOS, SMALL, read
+from tests.live.sysfs import sysfs
 
 LIVE = LiveSystem(tree=Path("/dev/loop0"), medium=frozenset({"sda"}))
 PLAN = read(SMALL, firmware=BIOS)

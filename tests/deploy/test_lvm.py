@@ -7,23 +7,13 @@ from pathlib import Path
 import pytest
 
 from imagebuild.deploy import lvm
-from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.disk_map import read_map
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import loop
-from tests.kickstart.test_plan import GIB, MIB, SMALL, read
+from tests.deploy.disks import made
+from tests.kickstart.samples import GIB, MIB, SMALL, read
 
 TWO = SMALL.replace("ostreesetup", "logvol /var --size=500 --fstype=ext4 --name=var --vgname=vg\nostreesetup")
-
-
-def made(tmp_path: Path, plan: Plan, name: str = "disk.raw") -> Path:
-    file = tmp_path / name
-    with file.open("wb") as disk:
-        disk.truncate(plan.disk_size)
-    table.write_table(file, plan)
-    lvm.write_group(file, plan)
-    return file
 
 
 def ask(device: Path, *argv: str) -> str:

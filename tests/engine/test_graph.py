@@ -20,38 +20,9 @@ from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, gather_available, step
 from imagebuild.engine.store import Record, Store
 from imagebuild.errors import BuildError
-from imagebuild.model import ArtifactPath
+from tests.engine.sample_steps import Text, calls, fail, join, shout, write
 
 BUDGET = Cost(cores=4, memory=1000)
-calls: list[str] = []
-
-
-@dataclass(frozen=True)
-class Text:
-    file: ArtifactPath
-
-
-def write(out: Path, text: str) -> Text:
-    calls.append(f"write {text}")
-    (out / "text").write_text(text)
-    return Text(out / "text")
-
-
-def join(out: Path, texts: tuple[Text, ...], separator: str) -> Text:
-    calls.append("join")
-    (out / "text").write_text(separator.join(text.file.read_text() for text in texts))
-    return Text(out / "text")
-
-
-def shout(out: Path, text: Text) -> Text:
-    calls.append("shout")
-    (out / "text").write_text(text.file.read_text().upper())
-    return Text(out / "text")
-
-
-def fail(out: Path, text: Text) -> Text:
-    (out / "half").write_text("half an artifact")
-    raise BuildError("no luck", hint="try again")
 
 
 def crash(out: Path, text: str) -> Text:

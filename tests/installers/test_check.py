@@ -30,8 +30,8 @@ from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phase
 from imagebuild.tools.menus.menu import Loader
 from tests.fakes import FakeSandbox
-from tests.installers.unattended.test_remaster import make_iso, medium_of
-from tests.stages.test_release import TREE
+from tests.installers.unattended.media import make_iso, medium_of
+from tests.stages.released import TREE
 
 COMMIT = "ab" * 32
 GOOD: dict[str, object] = {

@@ -18,7 +18,7 @@ from imagebuild.live.dialogue import missing
 from imagebuild.tools import vagrant_key
 from tests.data import ROOT
 from tests.golden import check_golden
-from tests.kickstart.test_plan import GIB, MIB, rendered
+from tests.kickstart.samples import GIB, MIB, rendered
 
 RELEASES = range(25, 30)
 BIOS = frozenset({Firmware.BIOS})

@@ -19,7 +19,7 @@ from imagebuild.kickstart.source import BadKickstartError, includes
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command
 from tests.fakes import FakeSandbox
-from tests.kickstart.test_plan import BIOS, BOTH, GIB, MIB, SMALL, read
+from tests.kickstart.samples import BIOS, BOTH, GIB, MIB, SMALL, read
 
 UEFI = frozenset({Firmware.UEFI})
 END = "ostreesetup --osname=os --remote=os --url=https://example.org/ --ref=a/b\n"

@@ -30,8 +30,8 @@ from imagebuild.live.disks import Candidate
 from imagebuild.live.kickstarts import Found
 from imagebuild.tools.ostree.repository import Repo
 from tests.fakes import FakeSandbox
-from tests.kickstart.test_plan import BIOS, GIB, SMALL, read
-from tests.tools.ostree.test_repository import make_commit
+from tests.kickstart.samples import BIOS, GIB, SMALL, read
+from tests.tools.ostree.commits import make_commit
 
 # what rpm-ostree and the demo's compose make of a tree
 LINKS = {

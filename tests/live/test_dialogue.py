@@ -18,7 +18,7 @@ from imagebuild.live import dialogue, disks, install
 from imagebuild.live.disks import Candidate
 from imagebuild.live.kickstarts import Found
 from imagebuild.live.terminal import Terminal
-from tests.kickstart.test_plan import rendered
+from tests.kickstart.samples import rendered
 
 VDA = Candidate(name="vda", size=8 << 30, model="Disk", content=("vda1: ext4 'data'",))
 VDB = Candidate(name="vdb", size=16 << 30, model="")

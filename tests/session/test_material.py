@@ -2,17 +2,13 @@
 made.
 """
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from imagebuild.publish.names import day_of
-from imagebuild.session.releases import Published, Wish, composed_before, publish
 from imagebuild.engine import graph
 from imagebuild.engine.steps import Cost, Step, gather, step
 from imagebuild.engine.store import Store
@@ -21,11 +17,13 @@ from imagebuild.kinds import Firmware
 from imagebuild.model import Image, IsoImage, Kickstart, Release, Tree, Verdict
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.publish import facts
+from imagebuild.publish.names import day_of
 from imagebuild.publish.numbers import at_work
 from imagebuild.session.material import material_of
+from imagebuild.session.releases import Published, Wish, composed_before, publish
 from imagebuild.stages.tree import Before, Pin
 from imagebuild.tools.accelerator import Accelerator
-from tests.cli.test_machine import Silent
+from tests.cli.quiet import Silent
 from tests.release_lab import FIRST, REF, SECOND, Line
 
 TREE = {
@@ -180,7 +178,7 @@ def test_a_graph_becomes_a_release_once(tmp_path: Path, homedir: Path) -> None:
     # the same, as a nightly: another kind of compose, of the same artifacts
     nightly = build(line, second, first, nightly=True)
     assert nightly.name == "Debian-12-20261126.n.0"
-    assert composed_before(line.config, line.output, REF, second.commit) == nightly.name
+    assert composed_before(line.config, line.output, REF, second.commit) == other.name
     assert composed_before(line.config, line.output, REF, "f" * 64) is None
 
 

@@ -22,8 +22,8 @@ from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.keys import Plan
 from imagebuild.tools.picture import Picture
 from imagebuild.tools.qemu import Kernel, Machine, Places, command_line
-from tests.smoke.test_boot import HALTED
-from tests.tools.test_anaconda_log import F29, written
+from tests.smoke.consoles import HALTED
+from tests.tools.anaconda_logs import F29, written
 
 PLAN = Plan(
     title="Install unattended", keys=("home", "u", "ret"), shown=("Install unattended", "Install Demo")

@@ -20,7 +20,7 @@ from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ssh import Answer
 from tests.fakes import EXPECTED
-from tests.tools.ostree.test_repository import FILES, REF, make_commit
+from tests.tools.ostree.commits import FILES, REF, make_commit
 
 NAME = EXPECTED.refspec.partition(":")[0]
 

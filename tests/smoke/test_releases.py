@@ -24,7 +24,7 @@ from imagebuild.tools import gpg, oci, web
 from imagebuild.tools.ostree import history, succession
 from imagebuild.tools.ostree.repository import Remote, Repo
 from imagebuild.tools.rpm import Package
-from tests.tools.ostree.test_repository import FILES, QUICK, REF, make_commit
+from tests.tools.ostree.commits import FILES, QUICK, REF, make_commit
 
 
 @pytest.fixture

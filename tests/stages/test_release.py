@@ -8,28 +8,15 @@ import pytest
 
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, HostKind, State
-from imagebuild.model import Cell, Image, Inspection, Tree, Verdict
+from imagebuild.model import Cell, Image, Inspection, Verdict
 from imagebuild.smoke import criteria
 from imagebuild.stages import tree as stage
 from imagebuild.stages.release import admit
 from imagebuild.tools.ostree.repository import Repo
-from tests.tools.ostree.test_repository import FILES, REF, make_commit
+from tests.stages.released import TREE
+from tests.tools.ostree.commits import FILES, REF, make_commit
 
 BIOS = ((Firmware.BIOS,),)
-TREE = Tree(
-    repo=Path("/repo"),
-    ref="a/b",
-    commit="ab" * 32,
-    version="1.1",
-    arch="x86_64",
-    kernel="6.1",
-    host_kind=HostKind.OSTREE,
-    pretty_name="A",
-    os_id="a",
-    files=1,
-    size=1,
-    timestamp=0,
-)
 
 
 def image(tmp_path: Path) -> Image:

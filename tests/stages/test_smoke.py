@@ -21,7 +21,7 @@ from imagebuild.stages.smoke import Bench, SmokeSpec, Subject
 from imagebuild.tools import command, load, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree.repository import Repo
-from tests.tools.ostree.test_repository import FILES, REF, make_commit
+from tests.tools.ostree.commits import FILES, REF, make_commit
 
 GUEST = SmokeConfig(user="debian")
 

@@ -20,7 +20,8 @@ from imagebuild.tools.access import Access
 from imagebuild.tools.ostree.repository import Remote, Repo
 from tests.data import ROOT
 from tests.origin_lab import Authority, make_authority, proxying, server_tls, serving
-from tests.tools.ostree.test_repository import FILES, QUICK, REF, make_commit
+from tests.tools.ostree.commits import FILES, QUICK, REF, make_commit
+from tests.tools.settings import settings
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,6 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-def settings(url: str, **changes: object) -> TreeConfig:
-    known: dict[str, object] = {
-        "url": url,
-        "allow_unsigned": True,
-        "osname": "os",
-        "remote": "os",
-        "update_url": "https://example.org",
-        "update_gpg_key": "/k",
-        "attempts": 1,
-    }
-    return TreeConfig.model_validate(known | changes)
 
 
 def pulled(source: TreeConfig, origin: Origin, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from imagebuild.smoke.installation import COURSE, phase
 from imagebuild.tools import anaconda_log
 from imagebuild.tools.console import fatal_line
+from tests.tools.anaconda_logs import F29, written
 
 # 25 writes through syslog with the logger's name as the program's; 26 to 28 as 25 or as 29; from 29 on all
 # are `anaconda`
@@ -29,21 +30,6 @@ F25 = (
     ("INFO anaconda:Running kickstart %%post script(s)", "scripts"),
     ("INFO anaconda:All kickstart %%post script(s) have been run", "complete"),
     ("INFO anaconda:Thread Done: AnaConfigurationThread (140215)", "complete"),
-)
-F29 = (
-    ("INFO anaconda:anaconda: main: anaconda called with cmdline = ['/sbin/anaconda']", "installer"),
-    ("INFO anaconda:anaconda: startup_utils: Parsing kickstart: /run/install/ks.cfg", "kickstart"),
-    ("INFO anaconda:anaconda: threading: Running Thread: AnaInstallThread (140214)", "installation"),
-    ("INFO anaconda:anaconda: installation: Queue started: Payload installation (6/9)", "installation"),
-    ("INFO anaconda:packaging: ostree pull: Receiving objects: 71% (9876/13884)", "deployment"),
-    ("INFO anaconda:anaconda: threading: Thread Done: AnaInstallThread (140214)", "deployment"),
-    ("INFO anaconda:anaconda: threading: Running Thread: AnaConfigurationThread (140215)", "configuration"),
-    (
-        "INFO anaconda:anaconda: installation: Queue started: Installed system configuration (1/5)",
-        "configuration",
-    ),
-    ("INFO anaconda:anaconda: installation: Task started: Run post installation scripts (13/15)", "scripts"),
-    ("INFO anaconda:anaconda: threading: Thread Done: AnaConfigurationThread (140215)", "complete"),
 )
 F40 = (
     ("INFO anaconda:anaconda: main: anaconda called with cmdline = ['/sbin/anaconda']", "installer"),
@@ -83,11 +69,6 @@ F45 = (
         "complete",
     ),
 )
-
-
-def written(lines: tuple[tuple[str, str], ...]) -> list[str]:
-    """As rsyslog writes them: lorax 26.9, rsyslog.conf, anaconda_syslog."""
-    return [f"06:12:{number:02},123 {line}\n" for number, (line, _) in enumerate(lines)]
 
 
 @pytest.mark.parametrize("lines", [F25, F29, F40, F45], ids=["25.20.9", "29.24.7", "40.22.3", "45.21"])

@@ -9,7 +9,7 @@ import pytest
 from imagebuild.stages import tree as stage
 from imagebuild.tools import os_release
 from imagebuild.tools.ostree.repository import Repo
-from tests.tools.ostree.test_repository import FILES, REF, make_commit
+from tests.tools.ostree.commits import FILES, REF, make_commit
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ import pytest
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import oci
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.qemu import Machine, Places, command_line
+from imagebuild.tools.qemu import Machine, command_line
 from tests.golden import check_golden
+from tests.tools.machines import PLACES, TCG
 
-PLACES = Places(serial=Path("/evidence/serial.log"), monitor=Path("/tmp/qmp"), variables=Path("/tmp/vars.fd"))
-TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
 KVM = Accelerator(name="kvm", slowness=1.0, reason="test")
 
 

@@ -14,31 +14,18 @@ from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
 from imagebuild.formats import Unpacked
-from imagebuild.kinds import Controller, Firmware, Login, State
+from imagebuild.kinds import Controller, State
 from imagebuild.model import Cell, Disk, Kickstart, Toolbox, Tree
 from imagebuild.smoke import criteria
-from imagebuild.stages.smoke import Bench, SmokeSpec, Subject, cells_in, smoke_file
+from imagebuild.stages.smoke import Bench, Subject, cells_in, smoke_file
 from tests.vm.faults import ARTIFACT, FAULTS, broken
+from tests.vm.specs import spec_of
 from tests.vm.wiring import Lab
 
 # what fails quickly: the rest is for the night
 IN_CI = ("the ESP is empty", "a kernel argument names no disk")
 RED = (State.FAILED, State.ERROR, State.FLAKY)
 ANOTHER = ("f" * 32, "0123456789abcdef0123456789abcdef")
-
-
-def spec_of(lab: Lab) -> SmokeSpec:
-    """What the pipeline asks of the cloud image under UEFI; without a second try: a fault is no chance."""
-    tree = lab.settings.tree
-    return SmokeSpec(
-        firmware=Firmware.UEFI,
-        login=Login.CLOUD_INIT,
-        storage=lab.settings.storage,
-        remote=tree.remote,
-        update_url=tree.update_url,
-        guest=lab.settings.smoke.model_copy(update={"tries": 1}),
-        why_no_previous="a test",
-    )
 
 
 def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -> dict[str, Cell]:

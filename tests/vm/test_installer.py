@@ -27,7 +27,7 @@ from imagebuild.model import Disk, IsoImage, Tree
 from imagebuild.smoke.installation import Bench, choose_entry, follow, powered_on, wait_for
 from imagebuild.tools import command, iso, qemu, ssh
 from imagebuild.tools.qemu import Drive, Kernel, Running
-from tests.vm.test_ways import mounted
+from tests.vm.mounting import mounted
 from tests.vm.wiring import Lab
 
 GIB = 1 << 30

@@ -16,7 +16,7 @@ from imagebuild.kickstart import password, plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, Tree
 from imagebuild.smoke.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
-from tests.vm.test_ways import mounted
+from tests.vm.mounting import mounted
 from tests.vm.wiring import Lab
 
 STORAGE = """clearpart --all --disklabel=gpt

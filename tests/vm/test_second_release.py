@@ -17,7 +17,7 @@ from imagebuild.smoke.criteria import names
 from imagebuild.tools import web
 from imagebuild.tools.ostree.repository import Repo
 from tests.vm.conftest import REF
-from tests.vm.test_whole_way import PROGRAM, small_matrix
+from tests.vm.matrix import PROGRAM, small_matrix
 
 UPGRADE = "upgrades-from-the-previous-release"
 

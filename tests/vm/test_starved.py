@@ -19,7 +19,7 @@ from imagebuild.stages.smoke import Bench, Subject, read_cells, smoke_file
 from imagebuild.tools import command, load
 from imagebuild.tools.accelerator import Accelerator
 from tests.vm.faults import ARTIFACT, Fault, broken
-from tests.vm.test_faults import spec_of
+from tests.vm.specs import spec_of
 from tests.vm.wiring import Lab
 
 # of each processor: a guest gets a twelfth of one, or less

@@ -2,12 +2,10 @@
 attributes.
 """
 
-import contextlib
 import hashlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from imagebuild.kickstart import plan
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, Tree
-from imagebuild.tools import loop
+from tests.vm.mounting import mounted
 from tests.vm.wiring import Lab
 
 pytestmark = pytest.mark.skipif(
@@ -127,18 +125,6 @@ def describe(disk: Disk, made: Plan, work: Path) -> dict[str, tuple[object, ...]
             ).stdout.split()[0]
             found[f"{name}:flags"] = (FS_IMMUTABLE in flags,)
     return found
-
-
-@contextlib.contextmanager
-def mounted(disk: Path, start: int, size: int, options: str, place: Path) -> Iterator[Path]:
-    """Mount a part of a disk read-only."""
-    place.mkdir(parents=True)
-    with loop.attached(disk, offset=start, size=size, read_only=True) as device:
-        subprocess.run(["mount", "-o", options, device, place], check=True)
-        try:
-            yield place
-        finally:
-            subprocess.run(["umount", place], check=True)
 
 
 def _entry(path: Path) -> tuple[object, ...]:

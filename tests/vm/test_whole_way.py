@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +17,9 @@ from imagebuild.kinds import State
 from imagebuild.release_line.model import Config
 from imagebuild.smoke import criteria, seed
 from imagebuild.tools import accelerator, web
-from tests.data import ROOT
 from tests.vm.conftest import REF
+from tests.vm.matrix import PROGRAM, small_matrix
 
-PROGRAM = Path(sys.executable).parent / "imagebuild"
 AWAY = {
     "vagrant-logs-in-with-the-insecure-key",
     "selinux-is-enforcing-and-files-are-labelled",
@@ -33,26 +31,6 @@ AWAY = {
 # the disk is tested while it is converted: this test is to be killed when that is over
 LATER = {"smoke disk cloud uefi": "qcow2 cloud: done"}
 STAGES = ("pull", "toolbox", "disk cloud", "qcow2 cloud", "smoke disk cloud uefi")
-
-
-def small_matrix(tmp_path: Path) -> Path:
-    """The demo's configuration with one disk and one download of it, under UEFI: `make demo` boots all, CI
-    has an hour.
-    """
-    file = tmp_path / "debian-12.yaml"
-    text = (ROOT / "configs" / "debian-12.yaml").read_text()
-    for old, new in (
-        ("firmware: [bios, uefi]", "firmware: [uefi]"),
-        ("      raw.xz: {level: 0}\n      raw.zst: {level: 3}\n      vmdk: {}\n", ""),
-        ("  vagrant: {template: debian-12-vagrant.ks, syntax: F28}\n", ""),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    # no boxes and no ISO: they have tests of their own
-    for begin, end in (("  vagrant:\n    kickstart", "installer:\n"), ("installer:\n", "storage:")):
-        text = text[: text.index(begin)] + text[text.index(end) :]
-    file.write_text(text)
-    return file
 
 
 def run(configuration: Path, store: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -21,8 +21,8 @@ from imagebuild.release_line import reading as configuration
 from imagebuild.session import doctor
 from imagebuild.tools import web
 from tests.data import ROOT
-from tests.installers.lorax.test_backend import fake, installer, needs_root
-from tests.test_pipeline import changed, wired
+from tests.installers.lorax.lab import fake, installer, needs_root
+from tests.wiring import changed, wired
 
 REPOMD = """<?xml version="1.0" encoding="UTF-8"?>
 <repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">

@@ -31,7 +31,7 @@ from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.tools import command, temporary
 from tests.data import ROOT
 from tests.deadline import read_line
-from tests.installers.lorax.test_backend import SOURCE, fake, installer, kickstarts, needs_root, request, tree
+from tests.installers.lorax.lab import SOURCE, fake, installer, kickstarts, needs_root, request, tree
 
 __all__ = ["tree"]
 # a library that can be driven, and the command of one that cannot
@@ -267,7 +267,7 @@ sys.path.insert(0, {root!r})
 from imagebuild.cli import ending, progress
 from imagebuild.installers.lorax import backend as lorax
 from imagebuild.tools import command, temporary
-from tests.installers.lorax.test_backend import *
+from tests.installers.lorax.lab import *
 import threading, contextvars
 place = Path(sys.argv[1])
 made = json.loads((place / "tree.json").read_text())

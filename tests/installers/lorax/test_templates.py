@@ -18,13 +18,13 @@ from imagebuild.kickstart import source as language
 from imagebuild.model import Tree
 from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
-from tests.installers.lorax.test_backend import (
+from tests.evil_names import NAMES
+from tests.installers.lorax.lab import (
     fake,
     installer,
     needs_root,
     request,
 )  # a fixture
-from tests.test_evil_paths import NAMES, origin  # noqa: F401  # a fixture
 
 TEMPLATES = ROOT / "templates" / "lorax"
 # Anaconda's data/interactive-defaults.ks of the branches f25-release … f29-release, and of main (45.21): what
@@ -182,7 +182,7 @@ def test_whatever_the_release_ships(tmp_path: Path, shipped: str | None) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_templates_work_wherever_the_store_is(tmp_path: Path, origin: tuple[Path, str], name: str) -> None:  # noqa: F811
+def test_templates_work_wherever_the_store_is(tmp_path: Path, origin: tuple[Path, str], name: str) -> None:
     place = tmp_path / name
     place.mkdir()
     subprocess.run(["cp", "-r", origin[0], place / "source"], check=True)

@@ -21,7 +21,7 @@ from imagebuild.tools import command
 from imagebuild.tools.ostree.kernel import BootFiles, boot_files
 from imagebuild.tools.ostree.repository import Repo
 from tests.old_layout import in_old_layout
-from tests.tools.ostree.test_repository import FILES, REF, make_commit
+from tests.tools.ostree.commits import FILES, REF, make_commit
 
 # a host's repository (bare) has files of several owners
 AS_ROOT = os.geteuid() == 0

@@ -11,7 +11,7 @@ from imagebuild.errors import BuildError
 from imagebuild.tools import command
 from imagebuild.tools.ostree.paths import LINKS
 from imagebuild.tools.ostree.repository import Repo
-from tests.tools.ostree.test_repository import make_commit
+from tests.tools.ostree.commits import make_commit
 
 FILES = {
     "usr/share/atomic/atomic": b"atomic",

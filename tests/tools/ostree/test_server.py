@@ -12,8 +12,8 @@ from imagebuild.stages import tree as stage
 from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.repository import Remote, Repo
 from tests.origin_lab import serving
-from tests.tools.ostree.test_repository import FILES, QUICK, REF, make_commit
-from tests.tools.test_access import settings
+from tests.tools.ostree.commits import FILES, QUICK, REF, make_commit
+from tests.tools.settings import settings
 
 HEADS = f"/refs/heads/{REF}"
 

@@ -13,7 +13,7 @@ import pytest
 from imagebuild.tools import initramfs
 from imagebuild.tools.ostree import succession
 from imagebuild.tools.ostree.repository import Repo
-from tests.tools.ostree.test_repository import make_commit
+from tests.tools.ostree.commits import make_commit
 
 OLD = gzip.compress(b"what dracut made", mtime=0)
 KERNEL, SUM = b"kernel\n", hashlib.sha256(b"kernel\n" + OLD).hexdigest()

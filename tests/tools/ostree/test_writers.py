@@ -22,7 +22,7 @@ from imagebuild.tools import command, gpg
 from imagebuild.tools.ostree import writer as ostree_writer
 from imagebuild.tools.ostree.repository import Remote, Repo
 from tests.data import ROOT
-from tests.tools.ostree.test_repository import FILES, QUICK, QuietHandler, make_commit
+from tests.tools.ostree.commits import FILES, QUICK, QuietHandler, make_commit
 
 RUNS = 20
 
