@@ -1,5 +1,6 @@
 """Linters are tests: the house stays in order or nothing lands."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,12 +12,15 @@ from tests.data import ROOT
 
 SUFFIXES = {".py", ".md", ".ks", ".sh", ".yaml", ".toml", ".csv"}
 BIN = Path(sys.executable).parent
+SHELL = re.compile(rb"#! ?/(usr/)?bin/(env )?(sh|bash|dash|busybox sh)\b")
 
 
 @pytest.mark.parametrize(
     "argv",
     [
         pytest.param(["ruff", "check", "--no-cache", "imagebuild", "tests"], id="ruff"),
+        pytest.param(["ruff", "format", "--check", "--no-cache", "imagebuild", "tests"], id="format"),
+        pytest.param(["codespell"], id="codespell"),
         pytest.param(["mypy", "--no-error-summary", "--cache-dir=/dev/null"], id="mypy"),
         pytest.param(["lint-imports", "--no-cache"], id="import-linter"),
     ],
@@ -26,6 +30,32 @@ def test_linter(argv: list[str]) -> None:
         [BIN / argv[0], *argv[1:]], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def shell_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    names = [ROOT / os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
+    # a copy of a checkout has no index
+    files = names or [file for file in ROOT.rglob("*") if not {".venv", "build", ".git"} & {*file.parts}]
+    return [file for file in files if file.is_file() and SHELL.match(file.read_bytes()[:40])]
+
+
+def test_every_shell_file_is_clean() -> None:
+    files = shell_files()
+    assert {"bootstrap", "run"} <= {file.name for file in files}
+    finished = subprocess.run(
+        ["shellcheck", "--shell=sh", "--format=gcc", *files],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_every_file_that_ends_in_sh_says_what_runs_it() -> None:
+    texts = {file for place in ("imagebuild", "templates", "tests") for file in (ROOT / place).rglob("*.sh")}
+    assert texts - {*shell_files()} == set()
 
 
 def test_a_wrong_wiring_is_an_error_of_the_type_checker(tmp_path: Path) -> None:

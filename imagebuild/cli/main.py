@@ -32,7 +32,7 @@ iso_app = typer.Typer(no_args_is_help=True, help="Installer ISOs.")
 # what comes from the distribution, or with an extra
 MODULES = {
     "gi": "apt-get install python3-gi gir1.2-ostree-1.0, or dnf install python3-gobject ostree-libs",
-    "guestfs": "apt-get install python3-guestfs guestfs-tools, or dnf install python3-libguestfs guestfs-tools",
+    "guestfs": "apt-get install python3-guestfs, or dnf install python3-libguestfs",
     "s3fs": "pip install 'imagebuild[s3]'",
     "mako": "pip install 'imagebuild[lorax]'",
 }
@@ -114,19 +114,21 @@ def _run() -> int:
     except (typer.Exit, SystemExit) as error:
         status: Any = getattr(error, "exit_code", None) or getattr(error, "code", 0) or 0
         return int(status)
-    except ModuleNotFoundError as error:
-        if error.name not in MODULES:
-            _report_bug(error)
-            return 1
+    except Exception as error:  # the last line of defence
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """Say what is wrong: the usage, the machine, or else the program. Returns the exit code."""
+    if hasattr(error, "format_message"):
+        complaints.print(f"imagebuild: {error.format_message()}", highlight=False, soft_wrap=True)
+        return 2
+    if isinstance(error, ModuleNotFoundError) and error.name in MODULES:
         message = f"the Python module {error.name} is not installed"
         show_error(complaints, BuildError(message, hint=MODULES[error.name]))
         return 1
-    except Exception as error:  # the last line of defence
-        if hasattr(error, "format_message"):
-            complaints.print(f"imagebuild: {error.format_message()}", highlight=False, soft_wrap=True)
-            return 2
-        _report_bug(error)
-        return 1
+    _report_bug(error)
+    return 1
 
 
 def _report_bug(error: Exception) -> None:
