@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from imagebuild.config.images import ImageConfig
+from imagebuild.config.places import template
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, gather_available, step
 from imagebuild.errors import UsageError
@@ -206,6 +207,7 @@ def _installer(
         spec,
         tools=tools,
         cost=cost,
+        reads=map(template, installer.reads),
     )
     tested = {
         firmware: step(
@@ -300,6 +302,7 @@ def _downloads(
             options,
             host.epoch,
             tools=_versions(*FORMATS[kind].tools),
+            reads=map(template, FORMATS[kind].reads),
             cost=Cost(cores=FORMATS[kind].cores, memory=1024 * MIB, background=True),
         )
         for kind, options in wanted(image.formats).items()

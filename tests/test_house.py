@@ -1,7 +1,7 @@
 """The house in figures: `pytest -s tests/test_house.py` prints them.
 
-Good code of this field (osbuild, mkosi, cibuildwheel, pypa/build) has functions of about ten lines at the median
-and at most fifty at the 95th percentile.
+Good code of this field (osbuild, mkosi, cibuildwheel, pypa/build) has functions of about ten lines at the
+median and at most fifty at the 95th percentile.
 """
 
 import ast

@@ -17,6 +17,7 @@ from string import Template
 from imagebuild import steplog
 from imagebuild.composers import Composed, sign_history
 from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.config.places import template
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg, temporary
@@ -172,7 +173,7 @@ def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> 
     """Return a tar archive of the installed packages in OSTree's shape, from the cache when it is young
     enough.
     """
-    recipe = [(Path(__file__).parent / name).read_text() for name in SCRIPTS]
+    recipe = [template(f"compose/{name}").read_text() for name in SCRIPTS]
     key = _digest(
         spec.suite, *spec.packages, "--", *spec.exclude, "--", *recipe, command.version("mmdebstrap")
     )[:32]
@@ -198,7 +199,7 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
     # the hook runs as root of a user namespace, which cannot look into a private directory
     with temporary.open_to_all("compose") as scripts:
         for name in SCRIPTS:
-            shutil.copyfile(Path(__file__).parent / name, scripts / name)
+            shutil.copyfile(template(f"compose/{name}"), scripts / name)
             (scripts / name).chmod(0o755)
         merged = Path("/usr/share/mmdebstrap/hooks/merged-usr")
         argv = [

@@ -16,6 +16,11 @@ def shared_directory(name: str) -> Path:
     return installed if installed.is_dir() else package.parent / name
 
 
+def template(name: str) -> Path:
+    """Return a file below templates/, as `live/init.sh`. A step that reads one names it in `reads`."""
+    return shared_directory("templates") / name
+
+
 def source_date_epoch() -> int | None:
     """Return SOURCE_DATE_EPOCH (reproducible-builds.org): the time that everything made is given. None: the
     commit's.

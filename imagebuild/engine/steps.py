@@ -1,7 +1,8 @@
 """What a graph is made of: typed steps, how they are wired, and their keys. Knows no images.
 
 A step's key is the hash of everything that went in: the function's source and that of every module of its
-package it imports, its parameters, the versions of the tools it runs, and the keys of the steps it reads.
+package it imports, its parameters, the versions of the tools it runs, the data files of the product that it
+opens, and the keys of the steps it reads.
 """
 
 import ast
@@ -53,6 +54,7 @@ class Step(Generic[T]):
     arguments: tuple[object, ...]
     tools: Mapping[str, str]
     cost: Cost
+    reads: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ def step(
     *,
     tools: Mapping[str, str] = ...,
     cost: Cost = ...,
+    reads: Iterable[Path] = ...,
 ) -> Step[T]: ...
 @overload
 def step(
@@ -99,6 +102,7 @@ def step(
     *,
     tools: Mapping[str, str] = ...,
     cost: Cost = ...,
+    reads: Iterable[Path] = ...,
 ) -> Step[T]: ...
 @overload
 def step(
@@ -111,6 +115,7 @@ def step(
     *,
     tools: Mapping[str, str] = ...,
     cost: Cost = ...,
+    reads: Iterable[Path] = ...,
 ) -> Step[T]: ...
 @overload
 def step(
@@ -124,6 +129,7 @@ def step(
     *,
     tools: Mapping[str, str] = ...,
     cost: Cost = ...,
+    reads: Iterable[Path] = ...,
 ) -> Step[T]: ...
 @overload
 def step(
@@ -138,6 +144,7 @@ def step(
     *,
     tools: Mapping[str, str] = ...,
     cost: Cost = ...,
+    reads: Iterable[Path] = ...,
 ) -> Step[T]: ...
 @overload
 def step(
@@ -153,6 +160,7 @@ def step(
     *,
     tools: Mapping[str, str] = ...,
     cost: Cost = ...,
+    reads: Iterable[Path] = ...,
 ) -> Step[T]: ...
 @overload
 def step(
@@ -169,6 +177,7 @@ def step(
     *,
     tools: Mapping[str, str] = ...,
     cost: Cost = ...,
+    reads: Iterable[Path] = ...,
 ) -> Step[T]: ...
 
 
@@ -178,13 +187,15 @@ def step(
     *arguments: object,
     tools: Mapping[str, str] | None = None,
     cost: Cost | None = None,
+    reads: Iterable[Path] = (),
 ) -> Step[Any]:
     """Promise `function(directory, *arguments)`: each argument a step whose artifact is wanted, or a
     parameter.
 
-    A wrong wiring is an error of the type checker. `tools` are the versions of programs the function runs.
+    A wrong wiring is an error of the type checker. `tools` are the versions of programs the function runs,
+    `reads` the data files of the product that it opens: what is in them is part of the key.
     """
-    return Step(name, function, arguments, dict(tools or {}), cost or Cost())
+    return Step(name, function, arguments, dict(tools or {}), cost or Cost(), tuple(sorted(set(reads))))
 
 
 def gather(steps: Iterable[Step[T]]) -> Step[tuple[T, ...]]:
@@ -243,9 +254,6 @@ def source_digest(module: str) -> str:
         text = origin.read_bytes()
         seen[name] = hashlib.sha256(text).hexdigest()
         todo += [found for found in _imports(text, package) if found not in seen]
-        # data that is read at run time lies beside the code: scripts
-        for script in sorted(origin.parent.glob("*.sh")) if name != package else []:
-            seen[str(script)] = hashlib.sha256(script.read_bytes()).hexdigest()
     return hashlib.sha256("\n".join(sorted(seen.values())).encode()).hexdigest()
 
 
@@ -278,6 +286,7 @@ def components(
     names = [name for name in get_type_hints(one.function) if name != "return"][1:]
     parts = {"source": source_digest(one.function.__module__), "function": one.function.__qualname__}
     parts |= {f"tool {tool}": version for tool, version in one.tools.items()}
+    parts |= {f"file {file.name}": _file_digest(file) for file in one.reads}
     for name, argument in zip(names, one.arguments, strict=True):
         if isinstance(argument, Gather):
             known = [each for each in argument.arguments if isinstance(each, Step) and each not in missing]
@@ -287,6 +296,11 @@ def components(
         elif not isinstance(argument, Unkeyed):
             parts[f"parameter {name}"] = TypeAdapter(type(argument)).dump_json(argument).decode()
     return parts
+
+
+@functools.cache
+def _file_digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @functools.cache

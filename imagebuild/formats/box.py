@@ -20,8 +20,8 @@ MEMBERS = 16  # a box has a handful
 
 
 def render(template: str, values: Mapping[str, object]) -> bytes:
-    """Return a template of templates/vagrant with its values."""
-    loader = FileSystemLoader(shared_directory("templates") / "vagrant")
+    """Return a file of templates/ with its values."""
+    loader = FileSystemLoader(shared_directory("templates"))
     # neither XML nor Ruby of ours holds user input: config names are plain text, the rest are numbers and ids
     environment = Environment(
         loader=loader,

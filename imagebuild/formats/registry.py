@@ -12,13 +12,14 @@ from imagebuild.formats import Source, Unpacked, compressed, qcow2, vagrant_libv
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """How a download is written (disk, directory, name, options) and unpacked (file, directory), what that
-    runs, and on how many cores.
+    runs, on how many cores, and which files of templates/ it reads.
     """
 
     write: Callable[[Source, Path, str, Any], Path]
     unpack: Callable[[Path, Path], Unpacked]
     tools: tuple[str, ...]
     cores: int = 2
+    reads: tuple[str, ...] = ()
 
 
 # qemu-img writes vmdk with one thread
@@ -33,13 +34,17 @@ FORMATS = {
         cores=1,
     ),
     "vagrant-libvirt": Format(
-        write=vagrant_libvirt.write, unpack=vagrant_libvirt.unpack, tools=("qemu-img",)
+        write=vagrant_libvirt.write,
+        unpack=vagrant_libvirt.unpack,
+        tools=("qemu-img",),
+        reads=vagrant_libvirt.READS,
     ),
     "vagrant-virtualbox": Format(
         write=lambda source, out, name, _: vagrant_virtualbox.write(source, out, name),
         unpack=vagrant_virtualbox.unpack,
         tools=("qemu-img",),
         cores=1,
+        reads=vagrant_virtualbox.READS,
     ),
 }
 

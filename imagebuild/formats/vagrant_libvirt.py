@@ -14,6 +14,7 @@ from imagebuild.tools import qemu, temporary
 
 GIB = 1024**3
 STORED, DEFLATED = 0, 6
+READS = ("vagrant/libvirt.Vagrantfile",)
 
 
 def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
@@ -28,7 +29,7 @@ def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
         image = qcow2.write(source, place, "box", options)
         members: dict[str, bytes | Path] = {
             "metadata.json": json.dumps(metadata).encode() + b"\n",
-            "Vagrantfile": box.render("libvirt.Vagrantfile", {}),
+            "Vagrantfile": box.render(READS[0], {}),
             "box.img": image,
         }
         level = STORED if options.compression != "none" else DEFLATED

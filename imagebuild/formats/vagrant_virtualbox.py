@@ -20,6 +20,7 @@ OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 VENDOR = "080027"
 OS_TYPES = {"fedora": ("Fedora_64", 80), "debian": ("Debian_64", 96)}
 LARGEST_OVF = 1 << 20
+READS = ("vagrant/box.ovf", "vagrant/virtualbox.Vagrantfile")
 
 
 def write(source: Source, out: Path, name: str) -> Path:
@@ -29,9 +30,9 @@ def write(source: Source, out: Path, name: str) -> Path:
         disk = vmdk.write(source, place, "box-disk1")
         mac = VENDOR + source.seed[:6].upper()
         members: dict[str, bytes | Path] = {
-            "box.ovf": box.render("box.ovf", _values(source, disk)),
+            "box.ovf": box.render(READS[0], _values(source, disk)),
             "metadata.json": json.dumps({"provider": "virtualbox"}).encode() + b"\n",
-            "Vagrantfile": box.render("virtualbox.Vagrantfile", {"mac": mac}),
+            "Vagrantfile": box.render(READS[1], {"mac": mac}),
             disk.name: disk,
         }
         with file.open("wb") as stream:

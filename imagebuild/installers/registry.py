@@ -8,6 +8,7 @@ from imagebuild.config.installer import InstallerConfig
 from imagebuild.errors import UsageError
 from imagebuild.installers import Request
 from imagebuild.installers.live import backend as live
+from imagebuild.installers.live import initramfs, product
 from imagebuild.installers.lorax import backend as lorax
 from imagebuild.installers.lorax import inputs as lorax_inputs
 
@@ -16,9 +17,10 @@ from imagebuild.installers.lorax import inputs as lorax_inputs
 class Installer:
     """A backend: why it cannot be used (empty: it can), and how it makes an ISO; the programs that both run.
 
-    `unavailable` takes the product and release that it is for. `inputs` are what else decides what it makes
-    (configuration, release, architecture -> name -> digest), `toolbox` whether it needs the tree's own
-    programs, `discinfo` whether it puts /.discinfo on the medium.
+    `unavailable` takes the product and release that it is for. `reads` are the files of templates/ that it
+    opens, `inputs` are what else decides what it makes (configuration, release, architecture -> name ->
+    digest), `toolbox` whether it needs the tree's own programs, `discinfo` whether it puts /.discinfo on the
+    medium.
     """
 
     unavailable: Callable[[InstallerConfig, str, str], str]
@@ -27,6 +29,7 @@ class Installer:
     inputs: Callable[[InstallerConfig, str, str], Mapping[str, str]]
     toolbox: bool
     discinfo: Callable[[InstallerConfig, str], bool]
+    reads: tuple[str, ...] = ()
 
 
 INSTALLERS = {
@@ -44,6 +47,7 @@ INSTALLERS = {
         tools=("mksquashfs", "sqfs2tar", "xorriso", "mcopy", "busybox", "implantisomd5"),
         inputs=lambda *_: {},
         toolbox=True,
+        reads=(*product.DATA, *initramfs.DATA),
         discinfo=lambda *_: True,
     ),
 }

@@ -13,8 +13,9 @@ import stat
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from imagebuild.config.places import template
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, temporary
 
@@ -112,6 +113,7 @@ APPLETS = (
 )
 LEVEL = 6
 SUFFIX = re.compile(r"\.ko(\.(xz|gz|zst))?$")
+DATA = ("live/init.sh", "live/udhcpc.sh")
 
 
 @dataclass
@@ -175,8 +177,8 @@ def build(
     archive.add("bin/busybox", stat.S_IFREG | 0o755, busybox if busybox is not None else _busybox())
     for name in APPLETS:
         archive.add(f"bin/{name}", stat.S_IFLNK | 0o777, b"busybox")
-    for script, place in (("live_init.sh", "init"), ("udhcpc.sh", "udhcpc.sh")):
-        archive.add(place, stat.S_IFREG | 0o755, (Path(__file__).parent / script).read_bytes())
+    for script, place in zip(DATA, ("init", "udhcpc.sh"), strict=True):
+        archive.add(place, stat.S_IFREG | 0o755, template(script).read_bytes())
     archive.add("volume-id", stat.S_IFREG | 0o644, volume_id.encode() + b"\n")
     _add_modules(archive, read, kernel)
     return gzip.compress(archive.finish(), compresslevel=LEVEL, mtime=0)

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import pykickstart
 
 import imagebuild
+from imagebuild.config.places import template
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
 
@@ -24,58 +25,12 @@ PLACE = PurePosixPath("usr/lib/imagebuild-live")
 ENTRY = "imagebuild.live.__main__"
 WORK = PurePosixPath("/run/product")
 OLDEST_PYTHON = (3, 11)
-# pykickstart imports requests for %include of a URL, which we refuse before it comes to that
-REQUESTS = '''"""Stands in for requests in the live installer: kickstarts do not include from the network."""
-
-from . import exceptions
-
-
-def get(*_args, **_named):
-    raise exceptions.RequestException("an installation does not include from the network")
-'''
-EXCEPTIONS = '''"""The exceptions that pykickstart names."""
-
-
-class RequestException(IOError):
-    """Nothing is fetched."""
-
-
-class SSLError(RequestException):
-    """Nothing is fetched."""
-'''
-TARGET = """[Unit]
-Description=imagebuild live installer
-Requires=sysinit.target imagebuild-installer.service
-After=sysinit.target
-AllowIsolate=yes
-"""
-SERVICE = f"""[Unit]
-Description=Installer
-DefaultDependencies=no
-Wants=dbus.socket systemd-networkd.service systemd-resolved.service
-Wants=NetworkManager.service imagebuild-network.service
-After=sysinit.target
-Conflicts=shutdown.target
-Before=shutdown.target
-
-[Service]
-Environment=PYTHONPATH=/{PLACE} PYTHONUTF8=1 HOME=/root TMPDIR=/run
-ExecStart=/usr/bin/python3 -S -P -m imagebuild.live
-"""
+UNITS = ("imagebuild-live.target", "imagebuild-installer.service", "imagebuild-network.service")
 # networkd's own generator reads ip= into files that sort before this one; NetworkManager's is asked for it
-NETWORK = """[Unit]
-Description=Addresses of the ip= boot argument
-DefaultDependencies=no
-After=systemd-udevd.service
-Before=systemd-networkd.service NetworkManager.service
-
-[Service]
-Type=oneshot
-ExecStart=-/usr/lib/systemd/systemd-network-generator
-ExecStart=-/bin/sh -c 'x=/usr/libexec/nm-initrd-generator; \\
-  if [ -x $x ] && grep -q ip= /proc/cmdline; then $x -- $(cat /proc/cmdline); fi'
-"""
-DHCP = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"
+LINKS = "99-installer.network"
+# pykickstart imports requests for %include of a URL, which we refuse before it comes to that
+REQUESTS = ("__init__.py", "exceptions.py")
+DATA = (*(f"live/{name}" for name in (*UNITS, LINKS)), *(f"live/requests/{name}" for name in REQUESTS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +56,8 @@ def files(facts: Facts, defaults: str, keys: Sequence[bytes]) -> dict[PurePosixP
     found = {
         PLACE / "release.json": (json.dumps(vars(facts), indent=1, sort_keys=True) + "\n").encode(),
         PLACE / "defaults.ks": defaults.encode(),
-        units / "imagebuild-live.target": TARGET.encode(),
-        units / "imagebuild-installer.service": SERVICE.encode(),
-        units / "imagebuild-network.service": NETWORK.encode(),
-        etc / "systemd/network/99-installer.network": DHCP.encode(),
+        **{units / name: template(f"live/{name}").read_bytes() for name in UNITS},
+        etc / "systemd/network" / LINKS: template(f"live/{LINKS}").read_bytes(),
         etc / "hostname": b"installer\n",
         # not a first boot that somebody is asked about
         etc / "machine-id": b"",
@@ -144,8 +97,8 @@ def program_files() -> dict[PurePosixPath, bytes]:
     library = Path(pykickstart.__file__).parent
     for path in sorted(library.rglob("*.py")):
         found[PurePosixPath("pykickstart") / path.relative_to(library).as_posix()] = path.read_bytes()
-    found[PurePosixPath("requests/__init__.py")] = REQUESTS.encode()
-    found[PurePosixPath("requests/exceptions.py")] = EXCEPTIONS.encode()
+    for name in REQUESTS:
+        found[PurePosixPath("requests") / name] = template(f"live/requests/{name}").read_bytes()
     return found
 
 

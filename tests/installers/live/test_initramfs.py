@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imagebuild.config.places import template
 from imagebuild.errors import BuildError
 from imagebuild.installers.live import initramfs
 
@@ -144,8 +145,8 @@ def test_every_program_that_the_scripts_use_is_an_applet() -> None:
             "exit",
         ),
     }
-    for script in ("live_init.sh", "udhcpc.sh"):
-        file = Path(initramfs.__file__).parent / script
+    for script in initramfs.DATA:
+        file = template(script)
         subprocess.run(["busybox", "sh", "-n", file], check=True)
         for line in file.read_text().replace("\\\n", " ").splitlines():
             word = line.strip().split(" ")[0] if line.strip() else ""

@@ -111,7 +111,7 @@ rm -rf "${root:?}"/var/* "${root:?}"/run/* "${root:?}"/tmp/*
 rm -rf "$root/usr/etc"
 mv "$root/etc" "$root/usr/etc"
 for name in home opt srv mnt root media tmp; do rm -rf "${root:?}/$name"; done
-rm -rf "$root/usr/local"
+rm -rf "${root:?}/usr/local"
 ln -s var/home "$root/home"
 ln -s var/opt "$root/opt"
 ln -s var/srv "$root/srv"

@@ -23,7 +23,7 @@ CONTAINER_ROOT_LV_SIZE=40%FREE
 
 root=$(findmnt -n -o SOURCE /sysroot)
 group=$(lvs --noheadings -o vg_name "$root" | tr -d ' ')
-bytes() { numfmt --from=iec "$(echo "$1" | tr 'a-z' 'A-Z' | sed 's/I\{0,1\}B$//')"; }
+bytes() { numfmt --from=iec "$(echo "$1" | tr '[:lower:]' '[:upper:]' | sed 's/I\{0,1\}B$//')"; }
 free() { vgs --noheadings --nosuffix --units b -o vg_free "$group" | tr -d ' '; }
 size() { case $1 in *%*) echo "--extents=$1" ;; *[0-9]) echo "--size=${1}m" ;; *) echo "--size=$1" ;; esac; }
 has() { lvs "$group/$1" >/dev/null 2>&1; }
