@@ -25,11 +25,9 @@ def names(
     ] = False,
 ) -> None:
     """Print the path of every file of a release, below its directory."""
-    from imagebuild.publish.names import day_of, names_of
-    from imagebuild.release_line import reading
+    from imagebuild.session.names import names as names_of
 
-    settings = reading.load(config, options.DEFAULT_STORE)
-    release = names_of(settings, day_of(date), respin, arch=arch, nightly=nightly)
+    release = names_of(config, options.DEFAULT_STORE, day=date, respin=respin, arch=arch, nightly=nightly)
     if not as_json:
         sys.stdout.write("".join(f"{path}\n" for path in release.paths()))
         return
@@ -73,18 +71,13 @@ def verify(
     9 metadata; 10 an image holds another commit, or cannot be opened; 11 unreadable. Of several problems the
     first of these.
     """
-    from imagebuild.config.places import cache_directory
-    from imagebuild.destinations.source import open_source
-    from imagebuild.publish import verify as verifying
+    from imagebuild.session import verification
 
-    trust = verifying.Trust(
-        keys=tuple(key), commit_keys=tuple(commit_key or key), open_images=images, cache=cache_directory()
-    )
-    verified = verifying.verify(open_source(place), trust)
+    verified = verification.verify(place, key, commit_key, open_images=images)
     if as_json:
         sys.stdout.write(json.dumps(asdict(verified), indent=1) + "\n")
     else:
-        for line in verifying.describe(verified):
+        for line in verification.describe(verified):
             typer.echo(line)
     if verified.problems:
         raise typer.Exit(verified.exit_code())

@@ -13,7 +13,7 @@ from tests.data import ROOT
 # distribution packages, and libraries that take long: none of them is for printing a help text
 HEAVY = (
     *("gi", "guestfs", "pylorax", "s3fs", "moto", "pytest", "_pytest", "playwright"),
-    *("jinja2", "mako", "qemu", "in_toto_attestation", "google"),
+    *("jinja2", "mako", "in_toto_attestation", "google"),
 )
 BLOCKED = """
 import sys
