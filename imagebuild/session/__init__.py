@@ -1,4 +1,4 @@
-"""The library face: what a command, a notebook or another program asks for, from preparing a build to its release.
+"""The library face: what a command, a notebook or another program asks for, from a build to its release.
 
     lines           which release line and ref are meant; compose a commit; print a kickstart
     build           prepare → plan → run → release
@@ -12,6 +12,6 @@
     storage         what nobody needs any more
     outcome, material    what a finished graph knows: cells and evidence, the material of a release
 
-Comes in: paths, names and addresses as a person gives them. Goes out: typed results, or BuildError. Nothing here
-prints or ends the program.
+Comes in: paths, names and addresses as a person gives them. Goes out: typed results, or BuildError. Nothing
+here prints or ends the program.
 """

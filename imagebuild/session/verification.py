@@ -12,7 +12,10 @@ from imagebuild.publish.verify import Found, Trust
 def verify(
     place: str, keys: Sequence[Path], commit_keys: Sequence[Path] | None = None, *, open_images: bool = True
 ) -> Found:
-    """Verify the release in a directory or at an address (http, https) by its public keys."""
+    """Verify the release in a directory, or at an address (http, https), by its public keys.
+
+    `commit_keys` are those that sign commits; None: the same. Raises UsageError for a key that cannot be read.
+    """
     trust = Trust(
         keys=tuple(keys),
         commit_keys=tuple(commit_keys or keys),

@@ -20,6 +20,7 @@ from imagebuild.installers.lorax import backend as lorax
 from imagebuild.installers.lorax import child as lorax_child
 from imagebuild.installers.lorax import inputs as lorax_inputs
 from imagebuild.installers.lorax import request as lorax_request
+from imagebuild.installers.lorax.templates import check_templates
 from imagebuild.model import Tree
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.tools import command, iso
@@ -265,7 +266,7 @@ def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
 def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) -> None:
     asked = request(tmp_path, tree, installer(tmp_path))
     templates, _ = lorax_inputs.paths(asked.config.lorax)
-    lorax.check_templates(
+    check_templates(
         templates, lorax.GIVEN | set(lorax.template_variables(asked)), "installer.lorax.templates"
     )
 
@@ -288,13 +289,13 @@ def test_a_variable_that_nobody_gives_is_found_before_the_packages(
     file = tmp_path / "x.tmpl"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(BuildError, match=message):
-        lorax.check_templates([file], {"root"}, "key")
+        check_templates([file], {"root"}, "key")
 
 
 def test_a_template_that_is_not_there_is_found_before_the_packages(tmp_path: Path) -> None:
     for name in (tmp_path / "none.tmpl", Path("relative.tmpl")):
         with pytest.raises(BuildError, match=rf"there is no lorax template .*{name.name}"):
-            lorax.check_templates([name], set(), "key")
+            check_templates([name], set(), "key")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +313,7 @@ def test_a_template_that_is_not_there_is_found_before_the_packages(tmp_path: Pat
 def test_names_and_loops_of_a_template_are_its_own(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.tmpl"
     file.write_text(text)
-    lorax.check_templates([file], {"root"}, "key")
+    check_templates([file], {"root"}, "key")
     # so says Mako
     Template(text).render(root="/")
 
