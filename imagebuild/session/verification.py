@@ -14,7 +14,7 @@ def verify(
 ) -> Found:
     """Verify the release in a directory, or at an address (http, https), by its public keys.
 
-    `commit_keys` are those that sign commits; None: the same. Raises UsageError for a key that cannot be read.
+    `commit_keys` are those that sign commits; None: the same. Raises UsageError: a key cannot be read.
     """
     trust = Trust(
         keys=tuple(keys),
