@@ -7,12 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
-from imagebuild.config.images import ImageConfig
 from imagebuild.config.places import template
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, gather_available, step
 from imagebuild.errors import UsageError
-from imagebuild.formats.registry import FORMATS, wanted
+from imagebuild.formats.registry import FORMATS
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.registry import choose as choose_installer
 from imagebuild.kinds import Firmware, Login
@@ -29,6 +28,7 @@ from imagebuild.model import (
     Verdict,
     Waiver,
 )
+from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
 from imagebuild.smoke import criteria
 from imagebuild.smoke.waivers import GROWTH
@@ -138,7 +138,7 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
             ]
     isos, installations = _installer(config, host, tree, toolbox, kickstarts)
     verdicts += [_smoke_installation(tests, firmware, one) for firmware, one in installations.items()]
-    required = tuple(image.firmware for image in config.images.values() for _ in wanted(image.formats))
+    required = tuple(image.firmware for image in config.images.values() for _ in image.formats)
     required += (config.installer.firmware,) if config.installer is not None else ()
     release = step(
         "release", admit, tree, gather(images), gather(isos), gather(inspections), gather(verdicts), required
@@ -305,7 +305,7 @@ def _downloads(
             reads=map(template, FORMATS[kind].reads),
             cost=Cost(cores=FORMATS[kind].cores, memory=1024 * MIB, background=True),
         )
-        for kind, options in wanted(image.formats).items()
+        for kind, options in image.formats.items()
     ]
 
 
@@ -416,7 +416,7 @@ def space_needed(config: Config, tree_size: int, missing: frozenset[str]) -> int
     parts = {"pull": 0.6, "toolbox": 1.05}
     for name, image in config.images.items():
         parts |= {f"disk {name}": 0.3 if image.base else 1.3}
-        parts |= {f"{kind} {name}": 0.6 for kind in wanted(image.formats)}
+        parts |= {f"{kind} {name}": FORMATS[kind].size for kind in image.formats}
     if config.installer is not None:
         parts |= {"installer iso": 0.6} | {
             f"install iso {firmware}": 1.3 for firmware in config.installer.firmware

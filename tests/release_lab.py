@@ -14,12 +14,11 @@ from typing import Any
 
 import yaml
 
-from imagebuild.formats.registry import wanted
+from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish.assemble import assemble
 from imagebuild.publish.material import Material
-from imagebuild.publish.names import suffix
 from imagebuild.publish.numbers import take_names
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
@@ -133,8 +132,8 @@ class Line:
         store.mkdir(exist_ok=True)
         downloads: list[Image | IsoImage] = [_iso(store, loaded, tree, grown)]
         for image in loaded.images.values():
-            for kind in wanted(image.formats):
-                file = store / f"{image.name}-{tree.version}.{tree.arch}.{suffix(kind)}"
+            for kind in image.formats:
+                file = store / f"{image.name}-{tree.version}.{tree.arch}.{FORMATS[kind].suffix}"
                 file.write_bytes(f"{kind} of {tree.commit}".encode() * 1000 + bytes(grown))
                 downloads.append(
                     Image(

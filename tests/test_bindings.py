@@ -13,7 +13,7 @@ from gi.repository import GLib
 from imagebuild.config.images import KickstartConfig
 from imagebuild.config.smoke import SmokeConfig
 from imagebuild.errors import BuildError
-from imagebuild.formats import Unpacked
+from imagebuild.formats.format import Unpacked
 from imagebuild.installers.lorax.backend import template_variables
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.publish import binding

@@ -8,7 +8,7 @@ fedora-kickstarts' history of mistakes (fedora-kickstarts, history of fedora-ato
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -75,14 +75,6 @@ AT_WORST, PRUNED_EARLY = 3, 2
 MIB = 1 << 20
 # bytes for the menu's entries beside them, as libostree itself asks for (EARLY_PRUNE_SAFETY_MARGIN_SIZE)
 MARGIN = 1 << 20
-# what a download's users run it on: one of each set must be in cloud-init's list
-CLOUDS = (frozenset({"NoCloud"}), frozenset({"ConfigDrive", "OpenStack"}), frozenset({"Ec2"}))
-DATASOURCES: Mapping[str, tuple[frozenset[str], ...]] = {
-    "qcow2": CLOUDS,
-    "raw.xz": CLOUDS,
-    "raw.zst": CLOUDS,
-    "vmdk": (frozenset({"OVF", "VMware"}),),
-}
 CLOUD_UNITS = (
     "cloud-init-local.service",
     "cloud-init.service",
@@ -109,9 +101,16 @@ def read_facts(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> dict[s
     return facts
 
 
-def problems(facts: Mapping[str, list[str]], *, commit: str, kind: str, login: Login) -> list[str]:
+def problems(
+    facts: Mapping[str, list[str]],
+    *,
+    commit: str,
+    kind: str,
+    login: Login,
+    clouds: Collection[frozenset[str]] = (),
+) -> list[str]:
     """Return what is wrong with a disk that is to be booted for the first time, a sentence each. `kind` is
-    the download's format.
+    the download's format; of each of `clouds` one datasource must be in cloud-init's list.
     """
     found = []
     deployments = [name for name in _words(facts, "deployments") if not name.endswith(".origin")]
@@ -147,7 +146,7 @@ def problems(facts: Mapping[str, list[str]], *, commit: str, kind: str, login: L
     if not _words(facts, "entries"):
         found.append("there is no boot loader entry in /boot/loader/entries")
     found += _kernel_room(facts)
-    return found + (_vagrant(facts) if login is Login.VAGRANT else _cloud(facts, kind))
+    return found + (_vagrant(facts) if login is Login.VAGRANT else _cloud(facts, kind, clouds))
 
 
 def _kernel_room(facts: Mapping[str, list[str]]) -> list[str]:
@@ -181,7 +180,7 @@ def _vagrant(facts: Mapping[str, list[str]]) -> list[str]:
     return [f"a Vagrant box without a cloud must mask {', '.join(awake)}"] if awake else []
 
 
-def _cloud(facts: Mapping[str, list[str]], kind: str) -> list[str]:
+def _cloud(facts: Mapping[str, list[str]], kind: str, clouds: Collection[frozenset[str]]) -> list[str]:
     links = dict(line.split(" ", 1) for line in _words(facts, "unit-links"))
     masked = [unit for unit in CLOUD_UNITS if links.get(unit) == "/dev/null"]
     if masked:
@@ -189,7 +188,7 @@ def _cloud(facts: Mapping[str, list[str]], kind: str) -> list[str]:
     known = datasources(facts)
     if known is None:
         return []  # cloud-init's own list has all of them
-    missing = [" or ".join(sorted(wanted)) for wanted in DATASOURCES.get(kind, ()) if not wanted & set(known)]
+    missing = [" or ".join(sorted(wanted)) for wanted in clouds if not wanted & set(known)]
     return (
         [f"as {kind} cloud-init must look for {', '.join(missing)}, but its list is {', '.join(known)}"]
         if missing

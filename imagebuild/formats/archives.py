@@ -9,33 +9,27 @@ names of our own: nothing can lead out of the directory.
 import contextlib
 import json
 import lzma
-import re
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote
-from xml.etree import ElementTree
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError
 from imagebuild.formats import layers
+from imagebuild.formats.box import METADATA, OVF, describes_machine
+from imagebuild.formats.ovf import HOSTILE, DiskInside, disk_described, read_text
+from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
 from imagebuild.tools import qemu
 
 MOST_MEMBERS = 4096
-LARGEST_TEXT = 1 << 20
 GIB = 1024**3
-# CIM_ResourceAllocationSettingData.ResourceType
-DISK, SCSI = "17", "6"
-METADATA, OVF = "metadata.json", ".ovf"
-# where the disks are that the OVF of an oVirt storage domain names, as Image Factory 1.1.16 packs it
-# (ovfcommon.py, RHEVOVFPackage); what a XenServer's XVA has beside its disks, which are in pieces of 1 MiB
-DOMAIN, XVA = "images", "ova.xml"
+# what a XenServer's XVA has beside its disks, which are in pieces of 1 MiB
+XVA = "ova.xml"
 DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -48,18 +42,6 @@ DAMAGE = (
     NotImplementedError,
     RuntimeError,
 )
-HOSTILE = "where did you get that image?"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """The disk of an archive: its file, the controller that its users have it on (None: what its format
-    says), the size that it is made (bytes).
-    """
-
-    file: Path
-    controller: Controller | None = None
-    size: int | None = None
 
 
 @contextlib.contextmanager
@@ -68,7 +50,9 @@ def usable(name: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise BuildError(f"{name} is no usable archive: {error}", hint="is it a whole download?") from error
+        raise BuildError(
+            f"{name} is not a usable archive: {error}", hint="is it a whole download?"
+        ) from error
 
 
 def members_of(
@@ -120,9 +104,9 @@ def extract(members: Iterator[tuple[str, IO[bytes], int]], name: str, work: Path
     """Write the members into a directory and return path -> file. Raises BuildError for two of one name, or
     what is too large.
     """
-    found = dict[str, Path]()
+    unpacked = dict[str, Path]()
     for path, content, size in members:
-        if path in found:
+        if path in unpacked:
             raise BuildError(f"{name} has {path} twice", hint=HOSTILE)
         if path == XVA:
             raise BuildError(
@@ -132,85 +116,59 @@ def extract(members: Iterator[tuple[str, IO[bytes], int]], name: str, work: Path
         if size > layers.LARGEST:
             raise BuildError(f"{name}: its member {path} has {size} bytes", hint=HOSTILE)
         with usable(name):
-            found[path] = layers.write(content, layers.fresh(work), f"{path} of {name}")
-    return found
+            unpacked[path] = layers.write(content, layers.fresh(work), f"{path} of {name}")
+    return unpacked
 
 
 def name_of(paths: Sequence[str]) -> str | None:
-    """Return which kind of archive has members of these names: vagrant-libvirt, vagrant-virtualbox, ova; None
-    for one that names no disk.
+    """Return which kind of archive has members of these names: a format, or ova; None for one that names no
+    disk.
     """
-    described = any(path.endswith(OVF) and "/" not in path for path in paths)
-    if METADATA in paths:
-        return "vagrant-virtualbox" if described else "vagrant-libvirt"
-    # a box from before Vagrant 1.1 has no metadata (box_collection.rb, `v1_box?`)
-    return ("vagrant-virtualbox" if "box.ovf" in paths else "ova") if described else None
+    names = [record.name for record in FORMATS.values() if record.members and record.members(paths)]
+    return next(iter(names), "ova" if describes_machine(paths) else None)
 
 
-def disk_in(found: Mapping[str, Path], name: str) -> Found:
+def disk_in(unpacked: Mapping[str, Path], name: str) -> DiskInside:
     """Return the disk of an archive's files. Raises BuildError, which says what there is, when there is not
     one.
     """
     provider = ""
-    if METADATA in found:
-        metadata = _json(found[METADATA], name)
+    if METADATA in unpacked:
+        metadata = _json(unpacked[METADATA], name)
         provider = str(metadata.get("provider", ""))
         if provider in ("libvirt", "qemu") or "disks" in metadata:
-            return _libvirt(metadata, found, name)
-    described = sorted((path for path in found if path.endswith(OVF)), key=lambda path: path.count("/"))
+            return _libvirt(metadata, unpacked, name)
+    described = sorted((path for path in unpacked if path.endswith(OVF)), key=lambda path: path.count("/"))
     if described:
-        return _of_ovf(
+        return disk_described(
             described[0],
-            found,
+            unpacked,
             name,
             Controller.IDE if provider == "virtualbox" or described[0] == "box.ovf" else None,
         )
-    return _only_one(found, name)
+    return _only_one(unpacked, name)
 
 
 def _json(file: Path, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(_text(file, f"{METADATA} of {name}"))
+        metadata = json.loads(read_text(file, f"{METADATA} of {name}"))
     except (ValueError, RecursionError) as error:
         raise BuildError(f"{name}: its {METADATA} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise BuildError(f"{name}: its {METADATA} is no object")
-    return found
-
-
-def _text(file: Path, what: str, encoding: str = "utf-8-sig") -> str:
-    if file.stat().st_size > LARGEST_TEXT:
-        raise BuildError(f"{what} has {file.stat().st_size} bytes", hint=HOSTILE)
-    try:
-        return file.read_text(encoding=encoding)
-    except (UnicodeError, LookupError) as error:
-        raise BuildError(f"{what} is no text: {error}") from error
-
-
-def _encoding(file: Path) -> str:
-    """Return the encoding of an XML file, as it says itself (XML 1.0, 4.3.3)."""
-    with file.open("rb") as stream:
-        head = stream.read(256)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    declared = re.match(rb"""<\?xml[^>]*\sencoding\s*=\s*["']([\w.-]+)""", head)
-    return (
-        declared.group(1).decode("ascii", "replace")
-        if declared is not None and declared.group(1).lower() != b"utf-8"
-        else "utf-8-sig"
-    )
+    if not isinstance(metadata, dict):
+        raise BuildError(f"{name}: its {METADATA} is not an object")
+    return metadata
 
 
 # --- boxes --------------------------------------------------------------------------------------------------
 
 
-def _libvirt(metadata: Mapping[str, Any], found: Mapping[str, Path], name: str) -> Found:
+def _libvirt(metadata: Mapping[str, Any], unpacked: Mapping[str, Path], name: str) -> DiskInside:
     """Do what vagrant-libvirt does: the first of `disks`, as large as it is, or box.img, made `virtual_size`
     GiB large.
     """
     disks = metadata.get("disks") or []
     if not isinstance(disks, list) or not all(isinstance(disk, dict) for disk in disks):
-        raise BuildError(f"{name}: `disks` of its {METADATA} is no list of disks")
+        raise BuildError(f"{name}: `disks` of its {METADATA} is not a list of disks")
     path, size = "box.img", metadata.get("virtual_size")
     if disks:
         path, size = str(disks[0].get("path", "")), None
@@ -221,100 +179,30 @@ def _libvirt(metadata: Mapping[str, Any], found: Mapping[str, Path], name: str) 
             f"{name}: its {METADATA} does not say that box.img is qcow2 and how large its disk is (format,"
             " virtual_size in GiB)"
         )
-    file = found.get("/".join(part for part in path.split("/") if part not in ("", ".")))
+    file = unpacked.get("/".join(part for part in path.split("/") if part not in ("", ".")))
     if file is None or layers.kind_of(layers.head_of(file)) != "qcow2":
-        raise BuildError(f"{name}: its disk {path!r} is {'not in the box' if file is None else 'no qcow2'}")
+        raise BuildError(
+            f"{name}: its disk {path!r} is {'not in the box' if file is None else 'not a qcow2'}"
+        )
     if size is not None and qemu.virtual_size(file, "qcow2") > size * GIB:
         raise BuildError(
             f"{name}: its disk of {qemu.virtual_size(file, 'qcow2')} bytes is larger than the {size} GiB it"
             " names"
         )
-    return Found(file=file, controller=Controller.VIRTIO, size=size * GIB if size is not None else None)
-
-
-# --- OVF ----------------------------------------------------------------------------------------------------
-
-
-def _of_ovf(description: str, found: Mapping[str, Path], name: str, controller: Controller | None) -> Found:
-    """Return the first disk that an OVF describes, on the kind of controller that it describes; it names it
-    as seen from its own directory.
-    """
-    text = _text(found[description], f"the OVF of {name}", _encoding(found[description]))
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise BuildError(f"{name}: its OVF has a document type", hint=HOSTILE)
-    try:
-        root = ElementTree.fromstring(text)  # noqa: S314  # no document type, so no entities
-    except (ElementTree.ParseError, ValueError) as error:
-        raise BuildError(f"{name}: its OVF is not XML: {error}") from error
-    files = {
-        _attribute(element, "id"): unquote(_attribute(element, "href")) for element in _all(root, "File")
-    }
-    # oVirt's disks name the file itself
-    files = {path: path for path in files.values()} | files
-    disks = {
-        _attribute(element, "diskId"): files.get(_attribute(element, "fileRef"), "")
-        for element in _all(root, "Disk")
-    }
-    identifier, path = next(
-        ((identifier, path) for identifier, path in disks.items() if path),
-        ("", next(iter(files.values()), "")),
-    )
-    plain = "/".join(part for part in path.split("/") if part not in ("", "."))
-    directories = (description.rpartition("/")[0], "", DOMAIN)
-    file = next(
-        (found[there] for directory in directories if (there := f"{directory}/{plain}".lstrip("/")) in found),
-        None,
-    )
-    if file is None:
-        raise BuildError(f"{name}: its OVF names the disk {path!r}, which is not in the archive")
-    return Found(file=file, controller=controller or _controller(root, identifier))
-
-
-def _controller(root: ElementTree.Element, disk: str) -> Controller:
-    # oVirt says it in an attribute of its own
-    if any(
-        _attribute(element, "disk-interface").lower().startswith("virtio") for element in _all(root, "Disk")
-    ):
-        return Controller.VIRTIO
-    items = [
-        {_local(field.tag): (field.text or "").strip() for field in element}
-        for element in (*_all(root, "Item"), *_all(root, "StorageItem"))
-    ]
-    kinds = {item.get("InstanceID", ""): item.get("ResourceType", "") for item in items}
-    mine = [
-        item
-        for item in items
-        if item.get("ResourceType") == DISK and item.get("HostResource", "").endswith(f"/{disk}")
-    ]
-    return Controller.PVSCSI if mine and kinds.get(mine[0].get("Parent", "")) == SCSI else Controller.IDE
-
-
-def _all(root: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    """Return the elements of a name, whichever version's namespace they are in."""
-    return [
-        element for element in root.iter() if isinstance(element.tag, str) and _local(element.tag) == name
-    ]
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
-
-
-def _attribute(element: ElementTree.Element, name: str) -> str:
-    return next((value for key, value in element.attrib.items() if _local(key) == name), "")
+    return DiskInside(file=file, controller=Controller.VIRTIO, size=size * GIB if size is not None else None)
 
 
 # --- anything else ------------------------------------------------------------------------------------------
 
 
-def _only_one(found: Mapping[str, Path], name: str) -> Found:
+def _only_one(unpacked: Mapping[str, Path], name: str) -> DiskInside:
     """Return the one member that is an image, or has one in it."""
-    kinds = {path: layers.recognise(file)[1] for path, file in found.items()}
+    kinds = {path: layers.recognise(file)[1] for path, file in unpacked.items()}
     images = [path for path, kind in kinds.items() if kind is not None]
     if len(images) != 1:
         raise BuildError(
             f"{name} has"
             f" {'no disk image' if not images else 'more than one disk image: ' + ', '.join(images[:5])}",
-            hint=f"it has: {', '.join(list(found)[:10]) or 'no plain files'}",
+            hint=f"it has: {', '.join(list(unpacked)[:10]) or 'no plain files'}",
         )
-    return Found(file=found[images[0]])
+    return DiskInside(file=unpacked[images[0]])

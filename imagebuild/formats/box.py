@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +17,14 @@ from imagebuild.config.places import shared_directory
 from imagebuild.errors import BuildError
 
 MEMBERS = 16  # a box has a handful
+METADATA, OVF = "metadata.json", ".ovf"
+# aarch64 and ppc64le had no boxes (naming-rules.yaml, vagrant_arches)
+ARCHES = frozenset({"x86_64"})
+
+
+def describes_machine(members: Collection[str]) -> bool:
+    """Whether an archive with these members describes a virtual machine at its top."""
+    return any(path.endswith(OVF) and "/" not in path for path in members)
 
 
 def render(template: str, values: Mapping[str, object]) -> bytes:
@@ -54,7 +62,7 @@ def unpack(file: Path, out: Path, provider: str) -> dict[str, Any]:
     try:
         return _unpacked(file, out, provider)
     except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
-        raise BuildError(f"{file.name} is no usable box: {error}") from error
+        raise BuildError(f"{file.name} is not a usable box: {error}") from error
 
 
 def _unpacked(file: Path, out: Path, provider: str) -> dict[str, Any]:
@@ -67,12 +75,12 @@ def _unpacked(file: Path, out: Path, provider: str) -> dict[str, Any]:
             raise BuildError(f"{file.name} has {len(members)} members, or one twice")
         for member in members:
             tar.extract(member, out, set_attrs=False)
-    metadata = out / "metadata.json"
-    if not metadata.exists():
-        raise BuildError(f"{file.name} has no metadata.json")
-    found = json.loads(metadata.read_text())
-    if not isinstance(found, dict):
-        raise BuildError(f"{file.name}: its metadata.json is no object")
-    if found.get("provider") != provider:
-        raise BuildError(f"{file.name} is for the provider {found.get('provider')!r}, not {provider}")
-    return found
+    file_of_metadata = out / METADATA
+    if not file_of_metadata.exists():
+        raise BuildError(f"{file.name} has no {METADATA}")
+    metadata = json.loads(file_of_metadata.read_text())
+    if not isinstance(metadata, dict):
+        raise BuildError(f"{file.name}: its {METADATA} is not an object")
+    if metadata.get("provider") != provider:
+        raise BuildError(f"{file.name} is for the provider {metadata.get('provider')!r}, not {provider}")
+    return metadata

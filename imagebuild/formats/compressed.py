@@ -6,15 +6,29 @@ Both compress in blocks of a fixed size, so that the result does not depend on h
 import os
 from pathlib import Path
 
-from imagebuild.config.images import CompressionConfig
-from imagebuild.formats import Source, Unpacked
+from pydantic import Field
+
+from imagebuild.config.fields import Model
+from imagebuild.formats.format import CLOUDS, Format, Source, Unpacked
 from imagebuild.kinds import Controller
 from imagebuild.tools import command, qemu
 
 XZ_BLOCK = "--block-size=24MiB"
 
 
-def write_xz(source: Source, out: Path, name: str, options: CompressionConfig) -> Path:
+class XzConfig(Model):
+    """How hard a raw disk is compressed with xz. Each step costs about half as much again."""
+
+    level: int = Field(default=6, ge=0, le=9)
+
+
+class ZstdConfig(Model):
+    """How hard a raw disk is compressed with zstd. Each step costs about half as much again."""
+
+    level: int = Field(default=6, ge=1, le=19)
+
+
+def write_xz(source: Source, out: Path, name: str, options: XzConfig) -> Path:
     """Write NAME.raw.xz. At least two threads: with one, xz writes block headers without sizes."""
     threads = max(2, os.cpu_count() or 2)
     return _write(
@@ -24,7 +38,7 @@ def write_xz(source: Source, out: Path, name: str, options: CompressionConfig) -
     )
 
 
-def write_zst(source: Source, out: Path, name: str, options: CompressionConfig) -> Path:
+def write_zst(source: Source, out: Path, name: str, options: ZstdConfig) -> Path:
     """Write NAME.raw.zst, with the content's checksum and size in the frame."""
     return _write(
         source,
@@ -60,3 +74,32 @@ def _unpack(argv: list[str | Path], out: Path) -> Unpacked:
         end = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
         stream.truncate(max(end, target.stat().st_size))
     return Unpacked(disk=target, format="raw", controller=Controller.VIRTIO)
+
+
+XZ = Format(
+    name="raw.xz",
+    options=XzConfig,
+    write=write_xz,
+    unpack=unpack_xz,
+    suffix="raw.xz",
+    tools=("xz",),
+    productmd=("raw-xz", "raw.xz"),
+    # its `metal` is a raw disk
+    cosa="metal",
+    clouds=CLOUDS,
+    title="Raw disk (xz)",
+    text="For other clouds and bare metal.",
+    command="xz -dc {name} > disk.raw",
+)
+ZST = Format(
+    name="raw.zst",
+    options=ZstdConfig,
+    write=write_zst,
+    unpack=unpack_zst,
+    suffix="raw.zst",
+    tools=("zstd",),
+    clouds=CLOUDS,
+    title="Raw disk (zstd)",
+    text="As raw.xz, unpacked in a fraction of the time.",
+    command="zstd -d {name} -o disk.raw",
+)

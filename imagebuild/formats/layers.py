@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import IO
 
 from imagebuild.errors import BuildError
+from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.tools import command
 
-# the first bytes of each kind, at an offset (file(1)'s magic; ISO 9660: the volume descriptor at sector 16;
-# "vpc" is QEMU's name of VHD)
-MAGIC = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "vmdk"),
+# the first bytes of kinds that are not written here, at an offset (file(1)'s magic; "vpc" is QEMU's name of
+# VHD)
+OTHERS = (
     (0, b"vhdxfile", "vhdx"),
     (0, b"conectix", "vpc"),
     (64, b"\x7f\x10\xda\xbe", "vdi"),
@@ -35,11 +34,12 @@ MAGIC = (
     (0, b"\x02\x21\x4c\x18", "lz4"),
     (0, b"PK\x03\x04", "zip"),
     (257, b"ustar", "tar"),
-    (32769, b"CD001", "iso"),
-    (510, b"\x55\xaa", "raw"),
 )
-# what QEMU opens as a disk, and what one boots from
-DISKS = ("raw", "qcow2", "vmdk", "vpc", "vhdx", "vdi")
+WRITTEN = tuple(
+    (kind.magic.offset, kind.magic.data, kind.name) for kind in FILE_KINDS.values() if kind.magic is not None
+)
+# what comes first in a file decides; a boot sector is in many of the others, too
+MAGIC = (*sorted((*WRITTEN, *OTHERS), key=lambda row: row[0]), (510, b"\x55\xaa", "raw"))
 # an .xz may ask for a dictionary of 4 GiB
 COMPRESSIONS = {
     "xz": ("xz", "--decompress", "--stdout", "--threads=0", "--memlimit-decompress=1GiB"),
@@ -58,13 +58,13 @@ RESERVE, BETWEEN = 256 << 20, 64 << 20
 
 def kind_of(head: bytes) -> str | None:
     """Return what something is whose first 64 KiB are given; None for what is not known."""
-    found = next((name for offset, magic, name in MAGIC if head[offset : offset + len(magic)] == magic), None)
-    if found is None and len(head) >= tarfile.BLOCKSIZE:
+    kind = next((name for offset, magic, name in MAGIC if head[offset : offset + len(magic)] == magic), None)
+    if kind is None and len(head) >= tarfile.BLOCKSIZE:
         # archives from before POSIX have a checksum only
         with contextlib.suppress(tarfile.TarError):
             tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
             return "tar"
-    return found
+    return kind
 
 
 def head_of(file: Path, packed: Sequence[str] = ()) -> bytes:

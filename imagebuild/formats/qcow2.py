@@ -3,13 +3,29 @@ before 2012.
 """
 
 from pathlib import Path
+from typing import Literal
 
-from imagebuild.config.images import Qcow2Config
-from imagebuild.formats import Source, Unpacked
+from pydantic import model_validator
+
+from imagebuild.config.fields import Model
+from imagebuild.formats.format import CLOUDS, Format, Magic, Source, Unpacked
 from imagebuild.kinds import Controller
 from imagebuild.tools import qemu
 
 SUFFIX = "qcow2"
+
+
+class Qcow2Config(Model):
+    """How qcow2 files are written (qemu-img(1), qcow2)."""
+
+    compat: Literal["0.10", "1.1"] = "1.1"
+    compression: Literal["zlib", "zstd", "none"] = "zlib"
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Qcow2Config":
+        if self.compat == "0.10" and self.compression == "zstd":
+            raise ValueError("zstd needs compat 1.1: readers of 0.10 know zlib only")
+        return self
 
 
 def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
@@ -35,3 +51,23 @@ def unpack(file: Path, out: Path) -> Unpacked:
     """Return the file itself: it is booted as it is."""
     del out
     return Unpacked(disk=file, format="qcow2", controller=Controller.VIRTIO)
+
+
+FORMAT = Format(
+    name="qcow2",
+    options=Qcow2Config,
+    write=write,
+    unpack=unpack,
+    suffix=SUFFIX,
+    tools=("qemu-img",),
+    magic=Magic(data=b"QFI\xfb"),
+    productmd=("qcow2", "qcow2"),
+    cosa="qemu",
+    clouds=CLOUDS,
+    title="Cloud image (qcow2)",
+    text="For OpenStack, libvirt and QEMU; cloud-init takes a key from a seed.",
+    command=(
+        "qemu-system-x86_64 -accel kvm -m 2048 -drive file={name},if=virtio -drive"
+        " file=seed.iso,if=virtio,format=raw -nographic"
+    ),
+)

@@ -4,11 +4,13 @@
 
 import gzip
 import json
+from collections.abc import Collection
 from pathlib import Path
 
-from imagebuild.config.images import Qcow2Config
 from imagebuild.errors import BuildError
-from imagebuild.formats import Source, Unpacked, box, qcow2
+from imagebuild.formats import box, qcow2
+from imagebuild.formats.format import Format, Source, Unpacked
+from imagebuild.formats.qcow2 import Qcow2Config
 from imagebuild.kinds import Controller
 from imagebuild.tools import qemu, temporary
 
@@ -25,8 +27,8 @@ def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
     # imagefactory's size (ovfcommon.py): the next whole GiB above, 41 for 40 GiB; Vagrant makes volumes of
     # that size
     metadata = {"provider": "libvirt", "format": "qcow2", "virtual_size": source.disk.size // GIB + 1}
-    with temporary.within(out, "box") as place:
-        image = qcow2.write(source, place, "box", options)
+    with temporary.within(out, "box") as directory:
+        image = qcow2.write(source, directory, "box", options)
         members: dict[str, bytes | Path] = {
             "metadata.json": json.dumps(metadata).encode() + b"\n",
             "Vagrantfile": box.render(READS[0], {}),
@@ -53,17 +55,38 @@ def unpack(file: Path, out: Path) -> Unpacked:
         or not isinstance(metadata.get("virtual_size"), int)
     ):
         raise BuildError(f"{file.name} has no box.img of format qcow2, or does not say how large its disk is")
-    found = qemu.info(image, "qcow2")
-    elsewhere = found.get("backing-filename") or found.get("format-specific", {}).get("data", {}).get(
+    info = qemu.info(image, "qcow2")
+    elsewhere = info.get("backing-filename") or info.get("format-specific", {}).get("data", {}).get(
         "data-file"
     )
     if elsewhere:
         raise BuildError(f"{file.name}: its box.img reads from {elsewhere}")
-    if found["virtual-size"] > metadata["virtual_size"] * GIB:
+    if info["virtual-size"] > metadata["virtual_size"] * GIB:
         raise BuildError(
-            f"{file.name}: its disk of {found['virtual-size']} bytes is larger than the"
+            f"{file.name}: its disk of {info['virtual-size']} bytes is larger than the"
             f" {metadata['virtual_size']} GiB it names"
         )
     return Unpacked(
         disk=image, format="qcow2", controller=Controller.VIRTIO, size=metadata["virtual_size"] * GIB
     )
+
+
+def is_box(members: Collection[str]) -> bool:
+    """Whether an archive with these members is such a box: it has metadata, but describes no machine."""
+    return box.METADATA in members and not box.describes_machine(members)
+
+
+FORMAT = Format(
+    name="vagrant-libvirt",
+    options=Qcow2Config,
+    write=write,
+    unpack=unpack,
+    suffix="vagrant-libvirt.box",
+    tools=("qemu-img",),
+    reads=READS,
+    members=is_box,
+    productmd=("vagrant-libvirt", "vagrant-libvirt.box"),
+    arches=box.ARCHES,
+    title="Vagrant box (libvirt)",
+    command="vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider libvirt",
+)

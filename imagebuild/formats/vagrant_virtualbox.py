@@ -7,11 +7,14 @@ by the schema. Ids and the network card's address follow from the commit.
 
 import json
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from xml.etree import ElementTree
 
 from imagebuild.errors import BuildError
-from imagebuild.formats import Source, Unpacked, box, vmdk
+from imagebuild.formats import box, vmdk
+from imagebuild.formats.format import Format, Source, Unpacked
+from imagebuild.formats.vmdk import VmdkConfig
 from imagebuild.kinds import Controller
 from imagebuild.tools import temporary
 
@@ -23,11 +26,11 @@ LARGEST_OVF = 1 << 20
 READS = ("vagrant/box.ovf", "vagrant/virtualbox.Vagrantfile")
 
 
-def write(source: Source, out: Path, name: str) -> Path:
+def write(source: Source, out: Path, name: str, options: VmdkConfig) -> Path:
     """Write NAME.vagrant-virtualbox.box. The vmdk is compressed already, so the archive is not."""
     file = out / f"{name}.vagrant-virtualbox.box"
-    with temporary.within(out, "box") as place:
-        disk = vmdk.write(source, place, "box-disk1")
+    with temporary.within(out, "box") as directory:
+        disk = vmdk.write(source, directory, "box-disk1", options)
         mac = VENDOR + source.seed[:6].upper()
         members: dict[str, bytes | Path] = {
             "box.ovf": box.render(READS[0], _values(source, disk)),
@@ -71,10 +74,34 @@ def unpack(file: Path, out: Path) -> Unpacked:
         root = ElementTree.fromstring(description.read_bytes().decode("utf-8"))  # noqa: S314  # no document type, so no entities
     except (ElementTree.ParseError, UnicodeDecodeError) as error:
         raise BuildError(f"{file.name}: its box.ovf is not XML: {error}") from error
-    name = next((each.get(f"{OVF}href") for each in root.iter(f"{OVF}File")), None)
+    name = next((element.get(f"{OVF}href") for element in root.iter(f"{OVF}File")), None)
     if name is None or "/" in name or not (out / name).is_file():
         raise BuildError(f"{file.name}: its box.ovf names the disk {name!r}, which is not in the box")
     with (out / name).open("rb") as stream:
-        if stream.read(4) != b"KDMV":  # a descriptor alone could name any file of the host
-            raise BuildError(f"{file.name}: its disk {name} is no sparse vmdk")
+        if stream.read(4) != vmdk.MAGIC:
+            raise BuildError(f"{file.name}: its disk {name} is not a sparse vmdk")
     return Unpacked(disk=out / name, format="vmdk", controller=Controller.IDE)
+
+
+def is_box(members: Collection[str]) -> bool:
+    """Whether an archive with these members is such a box; one from before Vagrant 1.1 has no metadata
+    (box_collection.rb, `v1_box?`).
+    """
+    return box.describes_machine(members) and (box.METADATA in members or "box.ovf" in members)
+
+
+FORMAT = Format(
+    name="vagrant-virtualbox",
+    options=VmdkConfig,
+    write=write,
+    unpack=unpack,
+    suffix="vagrant-virtualbox.box",
+    tools=("qemu-img",),
+    cores=1,
+    reads=READS,
+    members=is_box,
+    productmd=("vagrant-virtualbox", "vagrant-virtualbox.box"),
+    arches=box.ARCHES,
+    title="Vagrant box (VirtualBox)",
+    command="vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider virtualbox",
+)

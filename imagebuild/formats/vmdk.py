@@ -6,18 +6,26 @@ import re
 import struct
 from pathlib import Path
 
+from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
-from imagebuild.formats import Source, Unpacked
+from imagebuild.formats.format import Format, Magic, Source, Unpacked
 from imagebuild.kinds import Controller
 from imagebuild.tools import qemu
 
 OPTIONS = ("adapter_type=lsilogic", "subformat=streamOptimized", "compat6")
 SECTOR = 512
 LARGEST = 1024  # sectors of a descriptor
+# what a sparse extent begins with; a descriptor alone could name any file of the machine
+MAGIC = b"KDMV"
 
 
-def write(source: Source, out: Path, name: str) -> Path:
+class VmdkConfig(Model):
+    """A streamOptimized vmdk has no choices."""
+
+
+def write(source: Source, out: Path, name: str, options: VmdkConfig) -> Path:
     """Convert a disk; the content id follows from the commit instead of from chance."""
+    del options
     file = out / f"{name}.vmdk"
     qemu.convert(source.disk.file, source.disk.format, file, "vmdk", options=OPTIONS)
     set_content_id(file, source.seed[:8])
@@ -34,7 +42,7 @@ def set_content_id(file: Path, identifier: str) -> None:
         header = stream.read(SECTOR)
         # SparseExtentHeader: magic, …, descriptorOffset and descriptorSize in sectors (VMDK 5.0, "Hosted
         # Sparse Extent Header")
-        offset, size = struct.unpack_from("<QQ", header, 28) if header[:4] == b"KDMV" else (0, 0)
+        offset, size = struct.unpack_from("<QQ", header, 28) if header[:4] == MAGIC else (0, 0)
         stream.seek(offset * SECTOR)
         text = stream.read(size * SECTOR if size < LARGEST else 0).rstrip(b"\0")
         text, count = re.subn(rb"(?m)^CID=[0-9a-f]{1,8}$", b"CID=" + identifier.encode(), text)
@@ -50,3 +58,22 @@ def unpack(file: Path, out: Path) -> Unpacked:
     """Return the file itself: it is booted as vmdk, on VMware's paravirtual controller."""
     del out
     return Unpacked(disk=file, format="vmdk", controller=Controller.PVSCSI)
+
+
+FORMAT = Format(
+    name="vmdk",
+    options=VmdkConfig,
+    write=write,
+    unpack=unpack,
+    suffix="vmdk",
+    tools=("qemu-img",),
+    # qemu-img writes it with one thread
+    cores=1,
+    magic=Magic(data=MAGIC),
+    productmd=("vmdk", "vmdk"),
+    cosa="vmware",
+    clouds=(frozenset({"OVF", "VMware"}),),
+    title="VMware disk (vmdk)",
+    text="For vSphere; attach it to a paravirtual SCSI or SATA controller.",
+    command="qemu-img convert -O raw {name} disk.raw",
+)

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.kinds import HostKind
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish import changes, facts, marks, metadata, os_tree, page, page_check
@@ -26,7 +27,7 @@ from imagebuild.publish.changes import Difference
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
 from imagebuild.publish.growth import Growth, growths
 from imagebuild.publish.material import Material
-from imagebuild.publish.names import Download, Names, suffix
+from imagebuild.publish.names import Download, Names
 from imagebuild.release_line.model import Config
 from imagebuild.report import page as report_page
 from imagebuild.smoke import criteria
@@ -161,7 +162,7 @@ def _of(material: Material, download: Download) -> Image | IsoImage | None:
 
 def _store_name(material: Material, download: Download) -> str:
     return (
-        f"{material.config.images[download.image].name}-{material.tree.version}.{material.tree.arch}.{suffix(download.format)}"
+        f"{material.config.images[download.image].name}-{material.tree.version}.{material.tree.arch}.{FILE_KINDS[download.format].suffix}"
         if download.format != "iso"
         else ""
     )

@@ -21,14 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuild.config.naming import short
 from imagebuild.errors import BuildError
+from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.publish.facts import Facts
-from imagebuild.publish.names import ISO, PRODUCTMD, Names
+from imagebuild.publish.names import ISO, Names
 from imagebuild.release_line.model import Config
 from imagebuild.tools import temporary
 
 NIGHTLY, PRODUCTION = "nightly", "production"
-# coreos-assembler's names of what we make; it has none for boxes, and its `metal` is a raw disk
-COSA = {"qcow2": "qemu", "raw.xz": "metal", "vmdk": "vmware", "iso": "live-iso"}
 BUILD_TYPE = "https://github.com/imagebuild/imagebuild/release/v1"
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 
@@ -74,7 +73,7 @@ def images(facts: Facts, names: Names, subvariant: str) -> str:
     found.header.version = "1.2"
     _compose(found.compose, names)
     for download, fact in _pairs(facts, names):
-        known = PRODUCTMD[download.format]
+        known = FILE_KINDS[download.format].productmd
         if known is None:
             continue
         image = ProductmdImage(found)
@@ -207,7 +206,7 @@ def cosa_meta(facts: Facts, names: Names, *, commit_object: CosaArtifact, commit
     """
     artifacts = {"ostree": commit_object}
     for download, fact in _pairs(facts, names):
-        name = COSA.get(download.format)
+        name = FILE_KINDS[download.format].cosa
         if name is not None and name not in artifacts:
             artifacts[name] = CosaArtifact(path=fact.path, sha256=fact.sha256, size=fact.size)
     given = {

@@ -6,35 +6,23 @@ Source: tests/data/fedora/naming-rules.yaml (seen to hold for 200 published path
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from string import Template
 
 from imagebuild.config import naming
 from imagebuild.errors import UsageError
-from imagebuild.formats.registry import FORMATS, wanted
+from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.release_line.model import Config
 
-# productmd/images.py: how a format is called there, (type, format); None: productmd has no word for it
-PRODUCTMD: dict[str, tuple[str, str] | None] = {
-    "qcow2": ("qcow2", "qcow2"),
-    "raw.xz": ("raw-xz", "raw.xz"),
-    "raw.zst": None,
-    "vmdk": ("vmdk", "vmdk"),
-    "vagrant-libvirt": ("vagrant-libvirt", "vagrant-libvirt.box"),
-    "vagrant-virtualbox": ("vagrant-virtualbox", "vagrant-virtualbox.box"),
-    "iso": ("dvd-ostree", "iso"),
-}
-# aarch64 and ppc64le had no boxes (naming-rules.yaml, vagrant_arches)
-VAGRANT_ARCHES = ("x86_64",)
 ISO, IMAGES, OS = "iso", "images", "os"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
     """One file of a release: its path below the release directory, what made it, its format (a key of
-    PRODUCTMD), its variant.
+    FILE_KINDS), its variant.
     """
 
     path: str
@@ -74,75 +62,77 @@ class Names:
         """The directory of the installation tree, VARIANT/ARCH/os (pungi, paths.compose.os_tree); empty when
         there is no ISO.
         """
-        return next((f"{each.variant}/{self.arch}/{OS}" for each in self.downloads if each.format == ISO), "")
+        variants = (download.variant for download in self.downloads if download.format == ISO)
+        return next((f"{variant}/{self.arch}/{OS}" for variant in variants), "")
 
     def paths(self) -> tuple[str, ...]:
         """Return every path of downloads and their CHECKSUM files, sorted."""
-        return tuple(sorted([*(each.path for each in self.downloads), *self.checksums]))
+        return tuple(sorted([*(download.path for download in self.downloads), *self.checksums]))
 
     def checksum_of(self, path: str) -> str:
         """Return the CHECKSUM file that has a path."""
         directory = path.rpartition("/")[0]
-        return next((each for each in self.checksums if each.rpartition("/")[0] == directory), self.manifest)
+        lists = (file for file in self.checksums if file.rpartition("/")[0] == directory)
+        return next(lists, self.manifest)
 
 
 def names_of(
     config: Config, day: str, respin: int, *, arch: str | None = None, nightly: bool = False
 ) -> Names:
-    """Return all names of one compose. Raises UsageError for a day that is none, or a name that would leave
+    """Return all names of one compose. Raises UsageError for what is not a day, or a name that would leave
     its directory.
     """
     check_day(day)
     if respin < 0:
-        raise UsageError(f"{respin} is no respin number", hint="they are 0, 1, 2, …")
+        raise UsageError(f"{respin} is not a respin number", hint="they are 0, 1, 2, …")
     chosen = arch or config.arch
     if not naming.is_arch(chosen):
-        raise UsageError(f"{chosen!r} is no architecture", hint="x86_64, aarch64, ppc64le")
-    label, variants = _label(day, respin, nightly=nightly), config.publish.variants
-    found: list[Download] = []
-    if config.installer is not None:
-        # VARIANT/ARCH/iso/NAME-ARCH-RELEASE-DATE.RESPIN.iso
-        file = f"{config.installer.name}-{chosen}-{config.release}-{label}.iso"
-        found.append(
-            Download(
-                path=f"{variants.iso}/{chosen}/{ISO}/{file}",
-                image="installer",
-                format="iso",
-                variant=variants.iso,
-            )
-        )
-    for name, image in config.images.items():
-        for kind in wanted(image.formats):
-            if kind.startswith("vagrant") and chosen not in VAGRANT_ARCHES:
-                continue
-            # VARIANT/ARCH/images/NAME-RELEASE-DATE.RESPIN.ARCH.SUFFIX
-            file = f"{image.name}-{config.release}-{label}.{chosen}.{suffix(kind)}"
-            found.append(
-                Download(
-                    path=f"{variants.images}/{chosen}/{IMAGES}/{file}",
-                    image=name,
-                    format=kind,
-                    variant=variants.images,
-                )
-            )
-    places = dict.fromkeys((each.variant, each.path.rpartition("/")[0]) for each in found)
-    # PRODUCT-VARIANT-RELEASE-DATE.RESPIN-ARCH-CHECKSUM; with iso and images in one variant two directories
-    # have the same name in them
-    checksums = [
-        f"{place}/{naming.short(config.product)}-{variant}-{config.release}-{label}-{chosen}-CHECKSUM"
-        for variant, place in places
-    ]
+        raise UsageError(f"{chosen!r} is not an architecture", hint="x86_64, aarch64, ppc64le")
+    label = _label(day, respin, nightly=nightly)
+    downloads = [*_installer(config, chosen, label), *_images(config, chosen, label)]
     return Names(
         compose_id=compose_id(config, day, respin, nightly=nightly),
         date=day,
         respin=respin,
         nightly=nightly,
         arch=chosen,
-        downloads=tuple(found),
-        checksums=tuple(checksums),
+        downloads=tuple(downloads),
+        checksums=tuple(_checksums(config, chosen, label, downloads)),
         product=config.product,
         release=config.release,
     )
+
+
+def _installer(config: Config, arch: str, label: str) -> Iterator[Download]:
+    """Yield the ISO: VARIANT/ARCH/iso/NAME-ARCH-RELEASE-DATE.RESPIN.iso."""
+    if config.installer is not None:
+        variant = config.publish.variants.iso
+        file = f"{config.installer.name}-{arch}-{config.release}-{label}.{FILE_KINDS[ISO].suffix}"
+        yield Download(path=f"{variant}/{arch}/{ISO}/{file}", image="installer", format=ISO, variant=variant)
+
+
+def _images(config: Config, arch: str, label: str) -> Iterator[Download]:
+    """Yield what is made of disks: VARIANT/ARCH/images/NAME-RELEASE-DATE.RESPIN.ARCH.SUFFIX."""
+    variant = config.publish.variants.images
+    for name, image in config.images.items():
+        for kind in (FILE_KINDS[key] for key in image.formats):
+            if not kind.arches or arch in kind.arches:
+                file = f"{image.name}-{config.release}-{label}.{arch}.{kind.suffix}"
+                path = f"{variant}/{arch}/{IMAGES}/{file}"
+                yield Download(path=path, image=name, format=kind.name, variant=variant)
+
+
+def _checksums(config: Config, arch: str, label: str, downloads: Iterable[Download]) -> list[str]:
+    """Return the list of each directory: PRODUCT-VARIANT-RELEASE-DATE.RESPIN-ARCH-CHECKSUM; with iso and
+    images in one variant two directories have the same name in them.
+    """
+    directories = dict.fromkeys(
+        (download.variant, download.path.rpartition("/")[0]) for download in downloads
+    )
+    return [
+        f"{directory}/{naming.short(config.product)}-{variant}-{config.release}-{label}-{arch}-CHECKSUM"
+        for variant, directory in directories
+    ]
 
 
 def compose_id(config: Config, day: str, respin: int, *, nightly: bool) -> str:
@@ -174,7 +164,7 @@ def day_of(text: str | None) -> str:
 
 
 def check_day(day: str) -> None:
-    """Raise UsageError when text is no day as compose ids have it."""
+    """Raise UsageError when text is not a day as compose ids have it."""
     try:
         valid = (
             bool(re.fullmatch(r"[0-9]{8}", day))
@@ -183,19 +173,13 @@ def check_day(day: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise UsageError(f"{day!r} is no day", hint="give it as YYYYMMDD, such as 20170707")
-
-
-def suffix(kind: str) -> str:
-    """Return the suffix of a format's files."""
-    assert kind in FORMATS or kind == "iso", kind
-    return f"{kind}.box" if kind.startswith("vagrant") else kind
+        raise UsageError(f"{day!r} is not a day", hint="give it as YYYYMMDD, such as 20170707")
 
 
 def in_order(downloads: Iterable[Download]) -> list[Download]:
     """Return downloads as a page shows them: the ISO, then disks, then boxes."""
-    order = list(PRODUCTMD)
-    return sorted(downloads, key=lambda each: (each.format != "iso", order.index(each.format), each.path))
+    order = list(FILE_KINDS)
+    return sorted(downloads, key=lambda download: (order.index(download.format), download.path))
 
 
 def _label(day: str, respin: int, *, nightly: bool) -> str:

@@ -13,6 +13,7 @@ import jinja2
 from imagebuild import files
 from imagebuild.config.naming import short
 from imagebuild.config.places import shared_directory
+from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.publish.changes import Difference
@@ -34,42 +35,6 @@ FILE, INDEX, FEED, MAIL, LATEST = (
 SHOWN = 12
 # units of a chart's height
 HIGHEST = 40.0
-KINDS = {
-    "iso": (
-        "Installer ISO",
-        "Write it to a USB stick or DVD and boot from it.",
-        "dd if={name} of=/dev/sdX bs=4M oflag=direct status=progress",
-    ),
-    "qcow2": (
-        "Cloud image (qcow2)",
-        "For OpenStack, libvirt and QEMU; cloud-init takes a key from a seed.",
-        (
-            "qemu-system-x86_64 -accel kvm -m 2048 -drive file={name},if=virtio -drive"
-            " file=seed.iso,if=virtio,format=raw -nographic"
-        ),
-    ),
-    "raw.xz": ("Raw disk (xz)", "For other clouds and bare metal.", "xz -dc {name} > disk.raw"),
-    "raw.zst": (
-        "Raw disk (zstd)",
-        "As raw.xz, unpacked in a fraction of the time.",
-        "zstd -d {name} -o disk.raw",
-    ),
-    "vmdk": (
-        "VMware disk (vmdk)",
-        "For vSphere; attach it to a paravirtual SCSI or SATA controller.",
-        "qemu-img convert -O raw {name} disk.raw",
-    ),
-    "vagrant-libvirt": (
-        "Vagrant box (libvirt)",
-        "",
-        "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider libvirt",
-    ),
-    "vagrant-virtualbox": (
-        "Vagrant box (VirtualBox)",
-        "",
-        "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider virtualbox",
-    ),
-}
 HOSTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "rpm-ostree": {
         "Upgrade": ("rpm-ostree upgrade", "systemctl reboot"),
@@ -175,14 +140,14 @@ def _values(release: Release) -> dict[str, Any]:
     downloads = []
     for download in in_order(names.downloads):
         name = download.path.rpartition("/")[2]
-        title, text, command = KINDS[download.format]
+        kind = FILE_KINDS[download.format]
         box = f"{short(facts.product).lower()}/{facts.release}-atomic-host"
         downloads.append(
             {
                 "name": name,
-                "title": title,
-                "text": text,
-                "command": command.format(name=name, box=box),
+                "title": kind.title,
+                "text": kind.text,
+                "command": kind.command.format(name=name, box=box),
                 "fact": by_path[download.path],
                 "path": download.path,
             }

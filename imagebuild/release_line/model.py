@@ -9,12 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from imagebuild.config.compose import MmdebstrapConfig, RpmOstreeConfig
 from imagebuild.config.fields import Model, Name, Word
-from imagebuild.config.images import ImageConfig, KickstartConfig
+from imagebuild.config.images import KickstartConfig
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.publish import PublishConfig
 from imagebuild.config.smoke import SmokeConfig, WaiverConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import UsageError
+from imagebuild.release_line.images import ImageConfig
 
 
 class Config(Model):

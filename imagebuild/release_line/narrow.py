@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from imagebuild.config.images import ImageConfig
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
+from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
 
 ISO = "iso"
@@ -17,7 +17,7 @@ def narrow(config: Config, formats: Collection[str] = (), firmware: Firmware | N
     Raises UsageError for a format that the release line does not make, or a firmware that nothing is tested
     under.
     """
-    made = {name for image in config.images.values() for name in _formats(image)}
+    made = {name for image in config.images.values() for name in image.formats}
     made |= {ISO} if config.installer is not None else set()
     for name in formats:
         if name not in made:
@@ -25,7 +25,7 @@ def narrow(config: Config, formats: Collection[str] = (), firmware: Firmware | N
                 f"this release line makes no {name}", hint=f"--only takes: {', '.join(sorted(made))}"
             )
     images = {key: _image(image, formats, firmware) for key, image in config.images.items()}
-    wanted = {key for key, image in images.items() if _formats(image)}
+    wanted = {key for key, image in images.items() if image.formats}
     wanted |= {base for key in wanted if (base := images[key].base) is not None}
     if not wanted:
         # a release line has one disk at least
@@ -38,19 +38,10 @@ def narrow(config: Config, formats: Collection[str] = (), firmware: Firmware | N
     )
 
 
-def _formats(image: ImageConfig) -> set[str]:
-    return set(image.formats.model_dump(by_alias=True, exclude_none=True))
-
-
 def _image(image: ImageConfig, formats: Collection[str], firmware: Firmware | None) -> ImageConfig:
     changed: dict[str, object] = {}
     if formats:
-        kept = {
-            name: getattr(image.formats, name)
-            for name, field in type(image.formats).model_fields.items()
-            if (field.alias or name) in formats
-        }
-        changed["formats"] = type(image.formats).model_construct(**kept)
+        changed["formats"] = {name: options for name, options in image.formats.items() if name in formats}
     if firmware is not None:
         if firmware not in image.firmware:
             raise UsageError(

@@ -58,10 +58,7 @@ def _names(config: Config) -> naming.Line:
     """Return what the names of a release line are made of, each with the key that says it."""
     installer, publish = config.installer, config.publish
     names = {f"images.{key}.name": image.name for key, image in config.images.items()}
-    formats = {
-        f"images.{key}.name": frozenset(image.formats.model_dump(by_alias=True, exclude_none=True))
-        for key, image in config.images.items()
-    }
+    formats = {f"images.{key}.name": frozenset(image.formats) for key, image in config.images.items()}
     if installer is not None:
         names["installer.name"], formats["installer.name"] = installer.name, frozenset({"iso"})
     return naming.Line(

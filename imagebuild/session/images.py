@@ -14,7 +14,7 @@ from imagebuild.deploy import compare
 from imagebuild.deploy.compare import Difference
 from imagebuild.engine import guest_slots
 from imagebuild.errors import BuildError, CriteriaError, UsageError
-from imagebuild.formats import Unpacked
+from imagebuild.formats.format import Unpacked
 from imagebuild.installers.unattended import remaster
 from imagebuild.kinds import Firmware, HostKind, Login, State
 from imagebuild.model import Cell, Tree

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.formats import Unpacked, archives, layers
+from imagebuild.formats import archives, layers
+from imagebuild.formats.box import describes_machine
+from imagebuild.formats.format import Unpacked
+from imagebuild.formats.ovf import HOSTILE
+from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller, Firmware, HostKind
 from imagebuild.smoke import installation
 from imagebuild.smoke.host import Host
@@ -19,13 +23,8 @@ from imagebuild.smoke.rig import Rig, booted
 from imagebuild.tools import qemu
 from imagebuild.tools.accelerator import Accelerator
 
-# on which controller the users of a disk have it; vmdk is VMware's, the others' firmware emulates IDE
-CONTROLLERS = {
-    "vmdk": Controller.PVSCSI,
-    "vpc": Controller.IDE,
-    "vhdx": Controller.IDE,
-    "vdi": Controller.IDE,
-}
+# on which controller the users of disks that are not written here have them: their firmware emulates IDE
+CONTROLLERS = {"vpc": Controller.IDE, "vhdx": Controller.IDE, "vdi": Controller.IDE}
 KNOWN = (
     "raw, qcow2, vmdk, vhd, vhdx, vdi, an installer ISO; any of them in xz, zst, gz, bz2, lz4; Vagrant boxes,"
     " OVA, and tar or zip archives of one"
@@ -49,7 +48,7 @@ def recognise(file: Path) -> str:
         paths = []
         for path, content, _ in _members(file, packed):
             paths.append(path)
-            if (name := archives.name_of(paths)) in ("vagrant-virtualbox", "ova"):
+            if describes_machine(paths) and (name := archives.name_of(paths)) is not None:
                 return name
             with archives.usable(file.name):
                 inner = layers.kind_of(content.read(layers.HEAD))
@@ -66,7 +65,7 @@ def _look(file: Path) -> tuple[tuple[str, ...], str]:
     packed, kind = layers.recognise(file)
     if kind is None:
         inside = f"what is in {file} ({', '.join(packed)})" if packed else str(file)
-        raise UsageError(f"{inside} is no disk image that is known here", hint=f"known are: {KNOWN}")
+        raise UsageError(f"{inside} is not a disk image that is known here", hint=f"known are: {KNOWN}")
     return packed, kind
 
 
@@ -95,17 +94,19 @@ def _unpacked(file: Path, work: Path, depth: int) -> Unpacked:
     if kind not in ("tar", "zip"):
         disk = layers.unpacked(file, packed, work)
         kind = "vpc" if kind == "raw" and layers.is_fixed_vhd(disk) else kind
+        if kind in FORMATS:
+            return FORMATS[kind].unpack(disk, work)
         return Unpacked(disk=disk, format=kind, controller=CONTROLLERS.get(kind, Controller.VIRTIO))
     if depth == 0:
-        raise BuildError(
-            f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=archives.HOSTILE
-        )
+        raise BuildError(f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=HOSTILE)
     members = (
         _members(file, packed) if kind == "tar" else archives.zipped(layers.unpacked(file, packed, work))
     )
-    found = archives.disk_in(archives.extract(members, file.name, work), file.name)
-    inner = _unpacked(found.file, work, depth - 1)
-    return replace(inner, controller=found.controller or inner.controller, size=found.size or inner.size)
+    disk_inside = archives.disk_in(archives.extract(members, file.name, work), file.name)
+    inner = _unpacked(disk_inside.file, work, depth - 1)
+    return replace(
+        inner, controller=disk_inside.controller or inner.controller, size=disk_inside.size or inner.size
+    )
 
 
 def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerator) -> Unpacked:

@@ -3,17 +3,15 @@
 from pathlib import Path
 
 from imagebuild import files
-from imagebuild.config.images import CompressionConfig, Qcow2Config, VmdkConfig
-from imagebuild.formats import Source
+from imagebuild.config.fields import Model
+from imagebuild.formats.format import Source
 from imagebuild.formats.registry import FORMATS
 from imagebuild.model import Disk, Image, Tree
 from imagebuild.tools import command
 
-Options = Qcow2Config | CompressionConfig | VmdkConfig
-
 
 def convert_disk(
-    out: Path, tree: Tree, disk: Disk, kind: str, name: str, options: Options, epoch: int | None
+    out: Path, tree: Tree, disk: Disk, kind: str, name: str, options: Model, epoch: int | None
 ) -> Image:
     """Write NAME-VERSION.ARCH.SUFFIX and hash it. `epoch` is the time in archives; None: the commit's.
 

@@ -39,7 +39,9 @@ def inspect_image(
         shutil.rmtree(work)
     file = out / "facts.json"
     file.write_text(first_boot.to_json(facts))
-    problems = first_boot.problems(facts, commit=tree.commit, kind=image.format, login=login)
+    problems = first_boot.problems(
+        facts, commit=tree.commit, kind=image.format, clouds=FORMATS[image.format].clouds, login=login
+    )
     if problems:
         raise BuildError(
             f"{image.name} is not in the state that a first boot needs: {'; '.join(problems)}",

@@ -16,7 +16,7 @@ from imagebuild import steplog
 from imagebuild.config.smoke import SmokeConfig
 from imagebuild.engine.steps import source_digest
 from imagebuild.errors import BuildError, CriteriaError
-from imagebuild.formats import Unpacked
+from imagebuild.formats.format import Unpacked
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller, Firmware, Login, State
 from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict, Waiver

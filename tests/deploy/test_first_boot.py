@@ -10,6 +10,7 @@ import pytest
 from imagebuild.deploy import first_boot
 from imagebuild.deploy.first_boot import CLOUD_UNITS, problems
 from imagebuild.errors import BuildError
+from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Login
 from imagebuild.tools import command
 from tests.fakes import FakeSandbox
@@ -36,12 +37,12 @@ MASKED = {"unit-links": ["".join(f"{unit} /dev/null\n" for unit in CLOUD_UNITS)]
 
 @pytest.mark.parametrize("kind", ["qcow2", "raw.xz", "raw.zst", "vmdk"])
 def test_a_clean_disk_has_no_problems(kind: str) -> None:
-    assert problems(FINE, commit=COMMIT, kind=kind, login=Login.CLOUD_INIT) == []
+    assert problems(FINE, commit=COMMIT, kind=kind, clouds=FORMATS[kind].clouds, login=Login.CLOUD_INIT) == []
     assert problems(FINE | MASKED, commit=COMMIT, kind="vagrant-libvirt", login=Login.VAGRANT) == []
     without = {word: texts for word, texts in FINE.items() if word != "cloud-config"}
-    assert problems(without, commit=COMMIT, kind=kind, login=Login.CLOUD_INIT) == [], (
-        "cloud-init's own list has every datasource"
-    )
+    assert (
+        problems(without, commit=COMMIT, kind=kind, clouds=FORMATS[kind].clouds, login=Login.CLOUD_INIT) == []
+    ), "cloud-init's own list has every datasource"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,9 @@ def test_a_clean_disk_has_no_problems(kind: str) -> None:
     ],
 )
 def test_what_is_wrong_is_said(wrong: dict[str, list[str]], said: str) -> None:
-    found = problems(FINE | wrong, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT)
+    found = problems(
+        FINE | wrong, commit=COMMIT, kind="qcow2", clouds=FORMATS["qcow2"].clouds, login=Login.CLOUD_INIT
+    )
     assert len(found) == 1, found
     assert said in found[0]
 
@@ -101,12 +104,20 @@ def test_room_for_just_the_kernels_of_an_upgrade_is_enough(blocks: int, early: l
     for a margin of 1 MiB.
     """
     facts = FINE | {"boot-room": [f"4096 {blocks}\n"], "early-prune": early}
-    assert (problems(facts, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT) == []) is fine
+    assert (
+        problems(facts, commit=COMMIT, kind="qcow2", clouds=FORMATS["qcow2"].clouds, login=Login.CLOUD_INIT)
+        == []
+    ) is fine
 
 
 def test_a_vmdk_wants_vmwares_datasource_and_a_box_wants_none() -> None:
     lacking = FINE | {"cloud-config": ["datasource_list: [NoCloud, ConfigDrive, Ec2]\n"]}
-    assert "OVF or VMware" in problems(lacking, commit=COMMIT, kind="vmdk", login=Login.CLOUD_INIT)[0]
+    assert (
+        "OVF or VMware"
+        in problems(
+            lacking, commit=COMMIT, kind="vmdk", clouds=FORMATS["vmdk"].clouds, login=Login.CLOUD_INIT
+        )[0]
+    )
     half = {"unit-links": [f"{CLOUD_UNITS[0]} /dev/null\n"]}
     assert (
         "must mask cloud-init.service"
@@ -114,13 +125,17 @@ def test_a_vmdk_wants_vmwares_datasource_and_a_box_wants_none() -> None:
     )
     assert (
         problems(
-            {**FINE, "machine-id": ["uninitialized\n"]}, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT
+            {**FINE, "machine-id": ["uninitialized\n"]},
+            commit=COMMIT,
+            kind="qcow2",
+            clouds=FORMATS["qcow2"].clouds,
+            login=Login.CLOUD_INIT,
         )
         == []
     )
     missing = {word: texts for word, texts in FINE.items() if word != "machine-id"}
     assert "/etc/machine-id is missing" in problems(
-        missing, commit=COMMIT, kind="qcow2", login=Login.CLOUD_INIT
+        missing, commit=COMMIT, kind="qcow2", clouds=FORMATS["qcow2"].clouds, login=Login.CLOUD_INIT
     )
 
 

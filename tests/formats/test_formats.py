@@ -14,11 +14,14 @@ from lxml import etree
 from typer.testing import CliRunner
 
 from imagebuild.cli.main import app
-from imagebuild.config.images import CompressionConfig, Qcow2Config, VmdkConfig
 from imagebuild.deploy.compare import ComparisonError, compare
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.formats import Source, box, compressed, vagrant_libvirt, vagrant_virtualbox, vmdk
+from imagebuild.formats import box, compressed, vagrant_libvirt, vagrant_virtualbox, vmdk
+from imagebuild.formats.compressed import XzConfig, ZstdConfig
+from imagebuild.formats.format import Source
+from imagebuild.formats.qcow2 import Qcow2Config
 from imagebuild.formats.registry import FORMATS
+from imagebuild.formats.vmdk import VmdkConfig
 from imagebuild.kinds import Controller
 from imagebuild.model import Disk
 from imagebuild.tools import command, qemu
@@ -29,8 +32,8 @@ MIB = 1 << 20
 DATA = tests_data.DATA / "ovf"
 OPTIONS = {
     "qcow2": Qcow2Config(compat="0.10"),
-    "raw.xz": CompressionConfig(level=0),
-    "raw.zst": CompressionConfig(level=1),
+    "raw.xz": XzConfig(level=0),
+    "raw.zst": ZstdConfig(level=1),
     "vmdk": VmdkConfig(),
     "vagrant-libvirt": Qcow2Config(compression="zstd"),
     "vagrant-virtualbox": VmdkConfig(),
@@ -63,6 +66,7 @@ def test_a_download_holds_the_disk_and_is_the_same_each_time(
 ) -> None:
     one, other = (written(source, kind, tmp_path / name) for name in ("one", "two"))
     assert one.name == f"Test-1.{kind}" + (".box" if "vagrant" in kind else "")
+    assert one.name == f"Test-1.{FORMATS[kind].suffix}"
     assert one.read_bytes() == other.read_bytes(), "two runs differ"
     (tmp_path / "unpacked").mkdir()
     unpacked = FORMATS[kind].unpack(one, tmp_path / "unpacked")

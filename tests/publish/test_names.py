@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from imagebuild.errors import UsageError
-from imagebuild.publish.names import PRODUCTMD, names_of, pattern_of
+from imagebuild.formats.registry import FILE_KINDS
+from imagebuild.publish.names import names_of, pattern_of
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
 from tests import data as tests_data
@@ -39,7 +40,7 @@ def test_published_paths(row: dict[str, str]) -> None:
     assert path in names.paths()
     if row["productmd_format"]:
         (found,) = [each for each in names.downloads if each.path == path]
-        assert PRODUCTMD[found.format] == (row["productmd_type"], row["productmd_format"])
+        assert FILE_KINDS[found.format].productmd == (row["productmd_type"], row["productmd_format"])
         assert found.variant == row["variant"]
 
 

@@ -17,10 +17,7 @@ def made(
     formats: tuple[str, ...] = (), firmware: Firmware | None = None
 ) -> tuple[dict[str, list[str]], bool]:
     config = narrow(DEBIAN, formats, firmware)
-    images = {
-        name: sorted(image.formats.model_dump(by_alias=True, exclude_none=True))
-        for name, image in config.images.items()
-    }
+    images = {name: sorted(image.formats) for name, image in config.images.items()}
     return images, config.installer is not None
 
 

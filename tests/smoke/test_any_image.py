@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from imagebuild.cli.main import app
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.formats import Unpacked, layers
+from imagebuild.formats import layers
+from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke import criteria
 from imagebuild.smoke.any_image import opened, recognise
@@ -210,7 +211,7 @@ def test_a_box_is_opened_as_vagrant_does(tmp_path: Path, metadata: str, how: str
     [
         ("no json", r"its metadata\.json cannot be read"),
         ("[" * 100000, r"its metadata\.json cannot be read"),
-        ("[]", r"its metadata\.json is no object"),
+        ("[]", r"its metadata\.json is not an object"),
         ('{"provider": "libvirt"}', "does not say that box.img is qcow2"),
         ('{"provider": "libvirt", "format": "qcow2", "virtual_size": true}', "does not say"),
         ('{"provider": "libvirt", "format": "raw", "virtual_size": 1}', "does not say"),
@@ -521,7 +522,7 @@ def test_half_a_download_is_said(tmp_path: Path, pack: list[str]) -> None:
 def test_half_a_box_is_said(tmp_path: Path) -> None:
     file = box_of(tmp_path, METADATA, "tar cf {0} metadata.json box.img")
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(BuildError, match="is no usable archive"):
+    with pytest.raises(BuildError, match="is not a usable archive"):
         opens(file, tmp_path)
 
 
@@ -539,7 +540,7 @@ def test_a_vmdk_that_is_a_description_is_no_disk(tmp_path: Path) -> None:
     )
     (place / "vm.ovf").write_text(OVF.format(OVF_1, "d.vmdk", "6"))
     run("tar", "cf", tmp_path / "vm.ova", "vm.ovf", "d.vmdk", cwd=place)
-    with pytest.raises(BuildError, match="no disk image that is known here"):
+    with pytest.raises(BuildError, match="not a disk image that is known here"):
         opens(tmp_path / "vm.ova", tmp_path)
 
 
@@ -552,7 +553,7 @@ def test_an_installer_in_a_compressor_is_an_installer(tmp_path: Path) -> None:
 
 def test_what_is_no_image_is_said(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(UsageError, match="no disk image that is known"):
+    with pytest.raises(UsageError, match="not a disk image that is known"):
         recognise(tmp_path / "text")
     with pytest.raises(UsageError, match="there is no file"):
         recognise(tmp_path / "nothing")

@@ -9,8 +9,8 @@ import pytest
 from imagebuild.config.places import template
 from imagebuild.engine import graph
 from imagebuild.engine.steps import Step, key_of
-from imagebuild.formats import Source
-from imagebuild.formats.registry import FORMATS, wanted
+from imagebuild.formats.format import Source
+from imagebuild.formats.registry import FORMATS
 from imagebuild.installers.live import initramfs, product
 from imagebuild.installers.live.product import Facts
 from imagebuild.installers.registry import INSTALLERS
@@ -39,7 +39,7 @@ def test_what_a_format_reads_is_declared(tmp_path: Path, name: str) -> None:
     (tmp_path / "out").mkdir()
     made = Disk(file=disk, size=1 << 20, firmware=frozenset({Firmware.BIOS}), format="raw", populated="x")
     source = Source(disk=made, title="T", os_id="debian", seed="0" * 64, epoch=0)
-    options = wanted(settings().images["cloud"].formats) | wanted(settings().images["vagrant"].formats)
+    options = {**settings().images["cloud"].formats, **settings().images["vagrant"].formats}
     with opened() as files:
         FORMATS[name].write(source, tmp_path / "out", "a", options[name])
     assert files <= {template(read).resolve() for read in FORMATS[name].reads}

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from imagebuild.config.smoke import SmokeConfig
-from imagebuild.formats import Unpacked
+from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware, HostKind, Login, State
 from imagebuild.model import Cell
 from imagebuild.smoke.boot import STARVED

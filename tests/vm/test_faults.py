@@ -13,7 +13,7 @@ import pytest
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
-from imagebuild.formats import Unpacked
+from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, State
 from imagebuild.model import Cell, Disk, Kickstart, Toolbox, Tree
 from imagebuild.smoke import criteria

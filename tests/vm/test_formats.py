@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.deploy.compare import compare
-from imagebuild.formats import Unpacked
+from imagebuild.formats.format import Unpacked
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
 from imagebuild.model import Disk, Image, Tree

@@ -12,7 +12,7 @@ import pytest
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
-from imagebuild.formats import Unpacked
+from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware, State
 from imagebuild.model import Cell, Disk, Tree
 from imagebuild.stages.smoke import Bench, Subject, read_cells, smoke_file
