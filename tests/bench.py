@@ -25,13 +25,13 @@ from imagebuild import files, steplog
 from imagebuild.cli.progress import View
 from imagebuild.composers import mmdebstrap
 from imagebuild.config.compose import MmdebstrapConfig
-from imagebuild.config.installer import LiveConfig
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import DiskSpec, choose_ways
 from imagebuild.destinations.source import DirectorySource
 from imagebuild.engine import graph
 from imagebuild.engine.steps import Cost, Step
 from imagebuild.engine.store import Store
+from imagebuild.installers.live.options import LiveConfig
 from imagebuild.model import Disk, IsoImage, Toolbox, Tree
 from imagebuild.pipeline import Host, wire
 from imagebuild.publish.verify import Found, Trust, verify
@@ -272,7 +272,8 @@ def installer_iso(settings: Config, work: Path) -> dict[str, float]:
     with loop.attached(toolbox.image, read_only=True) as device:
         command.run(["mount", "-t", "squashfs", "-o", "ro", device, plain / "tree"])
         try:
-            _, floor = measured("mksquashfs and xorriso alone", lambda: _plain_iso(plain, config.live.level))
+            level = config.options(LiveConfig).level
+            _, floor = measured("mksquashfs and xorriso alone", lambda: _plain_iso(plain, level))
             command.run(
                 [
                     "mksquashfs",
@@ -281,7 +282,7 @@ def installer_iso(settings: Config, work: Path) -> dict[str, float]:
                     "-comp",
                     "zstd",
                     "-Xcompression-level",
-                    str(config.live.level),
+                    str(config.options(LiveConfig).level),
                     "-quiet",
                     "-no-progress",
                 ]

@@ -17,13 +17,13 @@ import yaml
 
 from imagebuild import files
 from imagebuild.cli import showing as report
-from imagebuild.config.installer import LoraxConfig
 from imagebuild.deploy import bootloader, compare
 from imagebuild.deploy.disk_map import Area
 from imagebuild.destinations.access import Directory, open_destination
 from imagebuild.destinations.source import DirectorySource, open_source
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.installers import check
+from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.unattended import menu_facts, remaster
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
 from imagebuild.publish.verify import Trust, describe, verify

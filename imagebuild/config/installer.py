@@ -1,113 +1,19 @@
-"""The installer ISO, and what its backends are told."""
+"""The installer ISO; what its backends are told besides is in their records."""
 
-import os
-from typing import Annotated, Literal
+from typing import Annotated, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from imagebuild.config import lorax_variables
-from imagebuild.config.fields import Mebibytes, Model, Name, RepoPattern, Url, Word
+from imagebuild.config.fields import Mebibytes, Model, Name, Word
 from imagebuild.kinds import Firmware
 
-
-class LiveConfig(Model):
-    """How the live installer's squashfs is compressed: zstd 1 … 22 (15 costs thirty times what 3 does, for an
-    eighth less).
-
-    xz is smallest and lz4 quickest to read (emulated machines feel it); both without levels.
-    """
-
-    compression: Literal["zstd", "xz", "lz4"] = "zstd"
-    level: int = Field(default=15, ge=1, le=22)
-
-
-class LoraxConfig(Model):
-    """What the lorax library is told (lorax(1)); `${ostree_…}` variables of our templates are filled in by
-    imagebuild.
-    """
-
-    sources: tuple[Url, ...] = Field(default=(), description="package repositories (baseurl)")
-    mirrors: tuple[Url, ...] = Field(default=(), description="mirror lists")
-    repos: tuple[str, ...] = Field(default=(), description=".repo files")
-    enable_repos: tuple[RepoPattern, ...] = Field(
-        default=(), description="ids of `repos`, or patterns of them"
-    )
-    disable_repos: tuple[RepoPattern, ...] = Field(default=(), description="likewise; they win")
-    installpkgs: tuple[str, ...] = Field(default=(), description="packages for the installer itself")
-    excludepkgs: tuple[str, ...] = ()
-    rootfs_size: int | None = Field(
-        default=None, ge=1, le=64, description="GiB of the root file system; not given: from the tree's size"
-    )
-    rootfs_type: Literal["squashfs", "squashfs-ext4", "erofs", "erofs-ext4"] | None = None
-    sharedir: str | None = Field(
-        default=None,
-        description="lorax's own templates; with the release's, another release's lorax can be used",
-    )
-    conf_file: str = Field(default="/etc/lorax/lorax.conf", description="lorax's own configuration")
-    dracut_args: tuple[str, ...] = ()
-    buildarch: Word | None = None
-    tmp: str = Field(
-        default="/var/tmp",
-        description="directory for the installation root: several GiB; what a killed run left is swept",
-    )
-    proxy: str | None = None
-    bugurl: str = ""
-    final: bool = Field(default=True, description="a release, not a preview")
-    verify: bool = Field(default=True, description="have lorax check the installation root")
-    upgrade: bool = True
-    skip_branding: bool = False
-    ssl_verify: bool = True
-    dnfplugins: tuple[str, ...] = ()
-    timeout_minutes: int = Field(default=240, ge=1)
-    templates: tuple[str, ...] = Field(
-        default=(), description="more templates that run in the installer's root (absolute paths)"
-    )
-    arch_templates: tuple[str, ...] = Field(
-        default=(), description="more templates that run before the architecture's own (absolute paths)"
-    )
-    variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
-        default={}, description="for those templates"
-    )
-    python: str = Field(default="/usr/bin/python3", description="interpreter that has lorax")
-    python_path: tuple[str, ...] = Field(default=(), description="PYTHONPATH of it")
-    path: tuple[str, ...] = Field(
-        default=(), description="directories to look for programs in, before the system's"
-    )
-
-    @field_validator("python_path", "path")
-    @classmethod
-    def _searched(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for directory in value:
-            if os.pathsep in directory:
-                raise ValueError(f"{directory}: is one directory each: a {os.pathsep} would part it in two")
-        return value
-
-    @field_validator("variables")
-    @classmethod
-    def _variables(cls, value: dict[str, str]) -> dict[str, str]:
-        taken = sorted(set(value) & lorax_variables.RESERVED)
-        if taken:
-            raise ValueError(
-                f"{', '.join(taken)}: lorax itself gives templates what is called that: choose another name"
-            )
-        return value
-
-    @field_validator("sources", "mirrors")
-    @classmethod
-    def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for url in value:
-            if "srpm" in url.lower():
-                raise ValueError(f"{url}: lorax silently skips every source with `srpm` in it")
-        return value
+M = TypeVar("M", bound=Model)
 
 
 class InstallerConfig(Model):
-    """The installer ISO."""
+    """The installer ISO, whoever makes it. A configuration has a section for each backend, too."""
 
-    backend: Literal["auto", "lorax", "live"] = Field(
-        default="auto",
-        description="auto: lorax when it imports and a package source is configured, otherwise live",
-    )
+    backend: str = "auto"
     name: Name = Field(description="file name without suffix")
     volume_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,31}$")] = Field(
         description=(
@@ -124,5 +30,7 @@ class InstallerConfig(Model):
     )
     disk_size: Mebibytes = Field(default=8192, description="of the disk that the test installs on")
     timeout: int = Field(default=60, ge=0, le=3600, description="seconds the boot menu waits")
-    live: LiveConfig = LiveConfig()
-    lorax: LoraxConfig = LoraxConfig()
+
+    def options(self, model: type[M]) -> M:
+        """Return the section of a backend, by its model; the defaults when there is none."""
+        return next((value for value in self.__dict__.values() if isinstance(value, model)), model())

@@ -11,8 +11,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from imagebuild.config.places import shared_directory
 from imagebuild.errors import BuildError
 
@@ -29,6 +27,9 @@ def describes_machine(members: Collection[str]) -> bool:
 
 def render(template: str, values: Mapping[str, object]) -> bytes:
     """Return a file of templates/ with its values."""
+    # what only reads a configuration does not need it
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
     loader = FileSystemLoader(shared_directory("templates"))
     # neither XML nor Ruby of ours holds user input: config names are plain text, the rest are numbers and ids
     environment = Environment(

@@ -1,42 +1,8 @@
-"""Ways to make an installer ISO, each with `unavailable` (configuration -> why not) and `build` (directory,
-request -> ISO).
+"""Ways to make an installer ISO: one package per backend, told in one record.
+
+A record (`installer.py`) says everything that others need to know of a backend: its options in a
+configuration, why it cannot be used, how it makes an ISO, what decides what it makes. Whoever adds one writes
+a module with its record and a line in `registry.py`. In goes a request: the tree, the kickstarts, the
+toolbox; out comes an ISO, which is looked into (`check.py`) before it counts. How it boots is not told here:
+that is read from the medium's own menu, since any ISO can be tested.
 """
-
-from dataclasses import dataclass
-from pathlib import Path
-
-from imagebuild.config.installer import InstallerConfig
-from imagebuild.config.tree import TreeConfig
-from imagebuild.model import Kickstart, Toolbox, Tree
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One installer ISO: `name` without suffix, `title` for people, `keys` that sign the commit, `ways` to
-    run the tree's programs.
-
-    `epoch` is the time of everything that is made, `treeinfo` a finished file. `toolbox` is there for a
-    backend that needs it.
-    """
-
-    name: str
-    title: str
-    product: str
-    release: str
-    tree: Tree
-    toolbox: Toolbox | None
-    source: TreeConfig
-    config: InstallerConfig
-    defaults: Kickstart
-    unattended: Kickstart | None
-    keys: tuple[Path, ...]
-    ways: tuple[str, ...]
-    epoch: int
-    treeinfo: Path
-
-
-def discinfo(epoch: int, release: str, arch: str) -> str:
-    """Return .discinfo: time, release, architecture, a line each (pylorax.discinfo; what mkksiso and old
-    Anacondas read).
-    """
-    return f"{epoch}.000000\n{release}\n{arch}\n"

@@ -10,12 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from imagebuild.config.compose import MmdebstrapConfig, RpmOstreeConfig
 from imagebuild.config.fields import Model, Name, Word
 from imagebuild.config.images import KickstartConfig
-from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.publish import PublishConfig
 from imagebuild.config.smoke import SmokeConfig, WaiverConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import UsageError
 from imagebuild.release_line.images import ImageConfig
+from imagebuild.release_line.installer import InstallerSection
 
 
 class Config(Model):
@@ -31,7 +31,7 @@ class Config(Model):
     compose: Annotated[MmdebstrapConfig | RpmOstreeConfig, Field(discriminator="composer")] | None = None
     kickstarts: dict[Word, KickstartConfig]
     images: dict[Word, ImageConfig] = Field(min_length=1)
-    installer: InstallerConfig | None = Field(
+    installer: InstallerSection | None = Field(
         default=None, description="the installer ISO; without it none is made"
     )
     storage: Literal["podman-overlay", "overlay2-volume", "overlay2-root", "devicemapper"]

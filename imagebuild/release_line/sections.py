@@ -39,6 +39,17 @@ class Sections:
         return {name: value for name, value in options.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Mark a model as one that is read with a model which is made of it and has more fields."""
+
+    model: type[Model]
+
+    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check with that model."""
+        return handler.generate_schema(self.model)
+
+
 def _identifier(name: str) -> str:
     return "key_" + name.replace(".", "_").replace("-", "_")
 

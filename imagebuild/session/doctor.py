@@ -202,13 +202,10 @@ def release_line(config: Config) -> Iterator[Finding]:
             yield Finding(what="installer ISO", says=f"{backend} ({why})")
         except BuildError as error:
             yield Finding(what="installer ISO", says=error.message, fix=error.hint or "see installer.backend")
-        reason = INSTALLERS["lorax"].unavailable(config.installer, config.product, config.release)
-        yield Finding(
-            what="lorax",
-            says=reason or "works",
-            fix=_lorax_fix(reason),
-            needed=False,
-        )
+        for name, record in INSTALLERS.items():
+            reason = record.unavailable(config.installer, config.product, config.release)
+            fix = record.advice(reason) if reason is not None else ""
+            yield Finding(what=f"installer backend {name}", says=reason or "works", fix=fix, needed=False)
     for key in config.tree.gpg_keys:
         there = Path(key).is_file()
         yield Finding(
@@ -219,20 +216,6 @@ def release_line(config: Config) -> Iterator[Finding]:
     if config.tree.tls is not None:
         yield _tls(config.tree)
     yield _signing(config)
-
-
-def _lorax_fix(reason: str) -> str:
-    if "is not that of" in reason:
-        return (
-            "run the release's own lorax in a container of it, or give its templates as"
-            " installer.lorax.sharedir"
-        )
-    if "does not work" in reason:
-        return (
-            "install what it lacks (dnf reinstall lorax); installer.lorax.python and python_path say which"
-            " one is meant"
-        )
-    return "dnf install lorax (Fedora), and installer.lorax.sources" if reason else ""
 
 
 def _tls(tree: TreeConfig) -> Finding:

@@ -11,7 +11,8 @@ from imagebuild import files, steplog
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import EvidenceError
-from imagebuild.installers import Request, check
+from imagebuild.installers import check
+from imagebuild.installers.installer import Request
 from imagebuild.installers.live.product import digest as program_digest
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.treeinfo import write_treeinfo

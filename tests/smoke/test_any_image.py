@@ -220,8 +220,8 @@ def test_a_box_is_opened_as_vagrant_does(tmp_path: Path, metadata: str, how: str
             r"its disk 'none\.img' is not in the box",
         ),
         ('{"provider": "libvirt", "disks": [{"path": "../box.img"}]}', "is not in the box"),
-        ('{"provider": "libvirt", "disks": [{"path": "Vagrantfile"}]}', "is no qcow2"),
-        ('{"provider": "libvirt", "disks": ["box.img"]}', "is no list of disks"),
+        ('{"provider": "libvirt", "disks": [{"path": "Vagrantfile"}]}', "is not a qcow2"),
+        ('{"provider": "libvirt", "disks": ["box.img"]}', "is not a list of disks"),
         ('{"provider": "libvirt", "disks": [{}]}', "its disk '' is not in the box"),
     ],
 )

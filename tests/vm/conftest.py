@@ -11,10 +11,10 @@ import pytest
 from imagebuild import steplog
 from imagebuild.composers import mmdebstrap
 from imagebuild.config.compose import MmdebstrapConfig
-from imagebuild.config.installer import LiveConfig
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine.store import remove
+from imagebuild.installers.live.options import LiveConfig
 from imagebuild.pipeline import Host, Pipeline, wire
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config

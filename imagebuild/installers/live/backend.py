@@ -12,14 +12,14 @@ from contextvars import copy_context
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.config.installer import InstallerConfig, LiveConfig
 from imagebuild.deploy import bootloader
 from imagebuild.deploy.bootloader import GrubLayout
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.deploy.ways import WAYS
 from imagebuild.files import sha256
-from imagebuild.installers import Request, discinfo
+from imagebuild.installers.installer import Request, discinfo
 from imagebuild.installers.live import initramfs, menu, product
+from imagebuild.installers.live.options import LiveConfig
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso, squashfs
 from imagebuild.tools.ostree.kernel import boot_files
@@ -70,12 +70,6 @@ ESP_SIZE = 4 * MIB
 KICKSTART = "/ks.cfg"
 
 
-def unavailable(config: InstallerConfig) -> str:
-    """Return why this backend cannot be used: it works anywhere."""
-    del config
-    return ""
-
-
 def build(out: Path, request: Request) -> Path:
     """Write the ISO into `out` and return it. Raises BuildError: a tree without what is needed (GRUB, Python,
     modules).
@@ -84,11 +78,11 @@ def build(out: Path, request: Request) -> Path:
     assert toolbox is not None, "this backend is wired with one"
     work.mkdir()
     volume, firmware = request.config.volume_id, tuple(Firmware)
+    options = request.config.options(LiveConfig)
     with ThreadPoolExecutor(1) as beside:
         # the one long piece of work; everything else is done meanwhile
-        payload = beside.submit(
-            copy_context().run, _compress, toolbox.image, work / "install.img", request.config.live
-        )
+        target = work / "install.img"
+        payload = beside.submit(copy_context().run, _compress, toolbox.image, target, options)
         with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
             layout = bootloader.find_layout(sandbox)
             _make_grub(sandbox, layout, work, volume)
@@ -99,12 +93,12 @@ def build(out: Path, request: Request) -> Path:
         payload.result()
     images = {name: sha256(work / name) for name in ("install.img", "product.img")}
     (work / "initrd.img").write_bytes(beginning + initramfs.sums(images))
-    for one in firmware:
+    for boots_with in firmware:
         kickstart = KICKSTART if request.unattended is not None else None
         text = menu.grub_menu(
-            menu.entries(request.title, volume, one, kickstart), volume, timeout=request.config.timeout
+            menu.entries(request.title, volume, boots_with, kickstart), volume, timeout=request.config.timeout
         )
-        (work / f"grub-{one}.cfg").write_text(text)
+        (work / f"grub-{boots_with}.cfg").write_text(text)
     _make_esp(work, request)
     image = out / f"{request.name}.iso"
     _assemble(image, work, request)

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.config.installer import LoraxConfig
+from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.tools import command
 
 HINT = "dnf install lorax (the distribution's package; the `lorax` on PyPI is an unrelated project)"

@@ -14,16 +14,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.config import lorax_variables
-from imagebuild.config.installer import InstallerConfig
 from imagebuild.errors import BuildError, EvidenceError, MissingToolError
-from imagebuild.installers import Request
+from imagebuild.installers.installer import Request
 from imagebuild.installers.lorax import failure
 from imagebuild.installers.lorax import sources as lorax_sources
-from imagebuild.installers.lorax.about import CHILD, HINT, about, environment, misfit
+from imagebuild.installers.lorax import variables as lorax_variables
+from imagebuild.installers.lorax.about import CHILD, HINT, about, environment
 from imagebuild.installers.lorax.inputs import paths
 from imagebuild.installers.lorax.metadata import shown
-from imagebuild.installers.lorax.request import INSTALLER_SIZE, PATIENCE_SECONDS, PLAIN, child_request
+from imagebuild.installers.lorax.options import LoraxConfig
+from imagebuild.installers.lorax.record import reason_not_root
+from imagebuild.installers.lorax.request import (
+    INSTALLER_SIZE,
+    PATIENCE_SECONDS,
+    PLAIN,
+    Templates,
+    child_request,
+)
 from imagebuild.installers.unattended import remaster
 from imagebuild.tools import command, gpg, temporary
 
@@ -37,23 +44,6 @@ MINUTE = 60
 GIVEN = lorax_variables.given(None)
 
 
-def has_source(config: InstallerConfig) -> bool:
-    """Whether there is anywhere to take packages from."""
-    return bool(config.lorax.sources or config.lorax.mirrors or config.lorax.repos)
-
-
-def unavailable(config: InstallerConfig, product: str = "", release: str = "") -> str:
-    """Return why lorax cannot be used here, for a release if one is given; empty when it can."""
-    found = about(config.lorax)
-    # whose templates are given need not have its own
-    reason = found.error or ("" if config.lorax.sharedir else misfit(found, product, release))
-    return reason or _not_root()
-
-
-def _not_root() -> str:
-    return "" if os.geteuid() == 0 else "lorax needs root"
-
-
 def build(out: Path, request: Request) -> Path:
     """Run lorax, put the unattended kickstart on what it made, and return the ISO. Raises BuildError,
     MissingToolError.
@@ -61,9 +51,9 @@ def build(out: Path, request: Request) -> Path:
     Everything that is made on the way lies in a directory of its own below installer.lorax.tmp, and in one
     beside the ISO.
     """
-    options = request.config.lorax
-    found = about(options)
-    if reason := found.error or _not_root():
+    options = request.config.options(LoraxConfig)
+    lorax = about(options)
+    if reason := lorax.error or reason_not_root():
         raise MissingToolError(f"lorax cannot be used: {reason}", hint=HINT)
     templates, arch_templates = paths(options)
     work = out / "work"
@@ -72,21 +62,22 @@ def build(out: Path, request: Request) -> Path:
     # Mako is there where lorax is used
     from imagebuild.installers.lorax.templates import check_templates  # noqa: PLC0415
 
-    known = lorax_variables.version_of(found.version)
+    known = lorax_variables.version_of(lorax.version)
     check_templates(templates, lorax_variables.given(known) | set(variables), "installer.lorax.templates")
     check_templates(
         arch_templates,
         lorax_variables.given(known, arch=True) | set(variables),
         "installer.lorax.arch_templates",
     )
-    steplog.note(f"lorax {found.version or 'of unknown version'} in {found.path}")
-    _check_space(request, out, nested=not found.library)
+    steplog.note(f"lorax {lorax.version or 'of unknown version'} in {lorax.path}")
+    _check_space(request, out, nested=not lorax.library)
     with (
         temporary.directory("lorax", base=Path(options.tmp)) as place,
         temporary.within(out, "lorax") as beside,
     ):
         made = beside / "made"
-        told = child_request(request, work, made, templates, arch_templates, variables, place=place)
+        given = Templates(runtime=templates, arch=arch_templates, variables=variables)
+        told = child_request(request, work, made, given, place=place)
         (work / "request.json").write_text(json.dumps(told, indent=1))
         _run_child(
             request, work / "request.json", work / "logs", {"installer.lorax.tmp": place, "the store": out}
@@ -131,7 +122,7 @@ def set_times(made: Path, epoch: int) -> None:
 
 def _check_space(request: Request, out: Path, *, nested: bool) -> None:
     """Check that what lorax makes fits where it is made. Raises BuildError, which says what for."""
-    tmp = Path(request.config.lorax.tmp)
+    tmp = Path(request.config.options(LoraxConfig).tmp)
     if not tmp.is_dir() or not os.access(tmp, os.W_OK):
         raise BuildError(
             f"installer.lorax.tmp: {tmp} is no directory that can be written to",
@@ -164,7 +155,7 @@ def _check_space(request: Request, out: Path, *, nested: bool) -> None:
 
 
 def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, Path]) -> None:
-    options = request.config.lorax
+    options = request.config.options(LoraxConfig)
     logs.mkdir()
     # a namespace of its own: what it leaves mounted is gone with it
     argv: list[str | Path] = [
@@ -199,7 +190,7 @@ def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, P
 
 
 def _failed(said: str, status: int, logs: Path, request: Request, places: Mapping[str, Path]) -> BuildError:
-    options = request.config.lorax
+    options = request.config.options(LoraxConfig)
     text = lorax_sources.without_logins(
         failure.reason(logs, said), [*options.sources, *options.mirrors, options.proxy or ""]
     )
@@ -250,5 +241,5 @@ def template_variables(request: Request, keys: Sequence[Path] = ()) -> dict[str,
         "ostree_update_url": request.source.update_url,
         "ostree_defaults": str(request.defaults.file),
         "ostree_keys": "\n".join(str(key) for key in keys),
-        **request.config.lorax.variables,
+        **request.config.options(LoraxConfig).variables,
     }

@@ -7,11 +7,12 @@ import hashlib
 from pathlib import Path
 
 from imagebuild import files
-from imagebuild.config.installer import InstallerConfig, LoraxConfig
+from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.places import shared_directory
 from imagebuild.errors import UsageError
 from imagebuild.installers.lorax import sources as lorax_sources
 from imagebuild.installers.lorax.about import CHILD, about
+from imagebuild.installers.lorax.options import LoraxConfig
 
 DEFAULT_SHAREDIR = "/usr/share/lorax"
 # pylorax.treebuilder: templatemap
@@ -23,7 +24,7 @@ def inputs(config: InstallerConfig, release: str, arch: str) -> dict[str, str]:
     """Return all of it by name, for the step's key. Raises BuildError for a package source that cannot be
     read, UsageError for a file.
     """
-    options = config.lorax
+    options = config.options(LoraxConfig)
     lorax = about(options)
     # what drives it is a program of its own: nobody imports it
     found = {"lorax": f"{lorax.version or 'unknown'} ({lorax.path})", CHILD.name: files.sha256(CHILD)}
@@ -107,10 +108,10 @@ def puts_discinfo(config: InstallerConfig, arch: str) -> bool:
 
     Its output directory has one in every generation.
     """
-    directory = shared(config.lorax)
+    directory = shared(config.options(LoraxConfig))
     # pylorax.find_templates: the first below templates.d, if there is one
     first = next(iter(sorted((directory / "templates.d").glob("[!.]*"))), directory)
-    template = first / ARCHITECTURES.get(config.lorax.buildarch or arch, f"{arch}.tmpl")
+    template = first / ARCHITECTURES.get(config.options(LoraxConfig).buildarch or arch, f"{arch}.tmpl")
     try:
         return ".discinfo=" in template.read_text(errors="replace")
     except OSError:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebuild.config.installer import LoraxConfig
-from imagebuild.installers import Request
+from imagebuild.installers.installer import Request
+from imagebuild.installers.lorax.options import LoraxConfig
 
 GIB = 1 << 30
 PLAIN = re.compile(r"[A-Za-z0-9_@+=:.,/-]+")
@@ -18,39 +19,95 @@ CLEAN_UP_SECONDS = 40
 PATIENCE_SECONDS = CLEAN_UP_SECONDS + 5.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Templates:
+    """Templates that run in the installer's root, those that run before the architecture's, and what both are
+    given.
+    """
+
+    runtime: Sequence[Path]
+    arch: Sequence[Path]
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Where lorax works: `tmp` has everything temporary, `outputs` is made by lorax itself."""
+
+    tmp: Path
+    logs: Path
+    outputs: Path
+    sharedir: str | None
+
+    @property
+    def work(self) -> Path:
+        return self.tmp / "work"
+
+    @property
+    def install_root(self) -> Path:
+        return self.work / "installtree"
+
+    @property
+    def dnf(self) -> Path:
+        return self.work / "dnf"
+
+    @property
+    def cache(self) -> Path:
+        return self.work / "cache"
+
+
 def child_request(
-    request: Request,
-    work: Path,
-    made: Path,
-    templates: Sequence[Path],
-    arch_templates: Sequence[Path],
-    variables: Mapping[str, str],
-    *,
-    place: Path | None = None,
+    request: Request, work: Path, made: Path, templates: Templates, *, place: Path | None = None
 ) -> dict[str, Any]:
     """Return the request for the child: every directory is new, since a reused cache serves stale metadata.
 
     `place` is the directory for everything temporary (not given: `work`), `made` the output directory, which
     lorax makes itself.
     """
-    options, config = request.config.lorax, request.config
+    options = request.config.options(LoraxConfig)
     tmp = place or work
-    temporary = tmp / "work"
-    logs, install_root = plain(work / "logs", tmp, "logs"), temporary / "installtree"
-    outputs = plain(made.parent, tmp, "out") / made.name
-    sharedir = str(plain(Path(options.sharedir), tmp, "share")) if options.sharedir else None
-    run: dict[str, Any] = {
+    places = _Places(
+        tmp=tmp,
+        logs=plain(work / "logs", tmp, "logs"),
+        outputs=plain(made.parent, tmp, "out") / made.name,
+        sharedir=str(plain(Path(options.sharedir), tmp, "share")) if options.sharedir else None,
+    )
+    run, dnf = _run_keywords(request, options, places, templates), _dnf_keywords(request, options, places)
+    return {
+        "configure": {
+            "conf_file": _absolute(options.conf_file),
+            "logdir": str(places.logs),
+            "sharedir": places.sharedir,
+        },
+        "tmp": str(places.tmp),
+        "directories": list(map(str, (places.work, places.install_root, places.dnf, places.cache))),
+        "dnf": dnf,
+        "run": run,
+        "rootfs_type": options.rootfs_type,
+        "command": command_options(run, dnf, options, places.tmp, places.logs, places.sharedir),
+        # 24 makes 2 GiB whatever is wanted (src/sbin/lorax of 24.22): what was not asked for by hand is not
+        # insisted on
+        "dispensable": [] if options.rootfs_size else ["--rootfs-size"],
+        "patience": CLEAN_UP_SECONDS,
+    }
+
+
+def _run_keywords(
+    request: Request, options: LoraxConfig, places: _Places, templates: Templates
+) -> dict[str, Any]:
+    """Return the keywords of pylorax.Lorax.run."""
+    return {
         # version doubles as dnf's releasever; what is built goes into release
         "product": request.product,
         "version": request.release,
         "release": request.tree.version,
-        "variant": config.variant,
+        "variant": request.config.variant,
         "bugurl": options.bugurl,
         "isfinal": options.final,
-        "workdir": str(temporary),
-        "outputdir": str(outputs),
+        "workdir": str(places.work),
+        "outputdir": str(places.outputs),
         "buildarch": options.buildarch,
-        "volid": config.volume_id,
+        "volid": request.config.volume_id,
         # it wants hfsplus-tools, which nobody has
         "domacboot": False,
         "doupgrade": options.upgrade,
@@ -58,42 +115,33 @@ def child_request(
         "installpkgs": list(options.installpkgs),
         "excludepkgs": list(options.excludepkgs),
         "size": options.rootfs_size or rootfs_size(request.tree.size),
-        "add_templates": [str(each) for each in templates],
-        "add_template_vars": dict(variables),
-        "add_arch_templates": [str(each) for each in arch_templates],
-        "add_arch_template_vars": dict(variables),
+        "add_templates": [str(file) for file in templates.runtime],
+        "add_template_vars": dict(templates.variables),
+        "add_arch_templates": [str(file) for file in templates.arch],
+        "add_arch_template_vars": dict(templates.variables),
         "verify": options.verify,
         "user_dracut_args": list(options.dracut_args),
         "skip_branding": options.skip_branding,
     }
-    dnf: dict[str, Any] = {
-        "installroot": str(install_root),
+
+
+def _dnf_keywords(request: Request, options: LoraxConfig, places: _Places) -> dict[str, Any]:
+    """Return the keywords of lorax' get_dnf_base_object."""
+    return {
+        "installroot": str(places.install_root),
         "sources": list(options.sources),
         "mirrorlists": list(options.mirrors),
-        "repos": [_absolute(each) for each in options.repos],
+        "repos": [_absolute(file) for file in options.repos],
         "enablerepos": list(options.enable_repos),
         "disablerepos": list(options.disable_repos),
-        "tempdir": str(temporary / "dnf"),
+        "tempdir": str(places.dnf),
         "proxy": options.proxy,
         "releasever": request.release,
-        "cachedir": str(temporary / "cache"),
-        "logdir": str(logs),
+        "cachedir": str(places.cache),
+        "logdir": str(places.logs),
         "sslverify": options.ssl_verify,
         "dnfplugins": list(options.dnfplugins),
         "basearch": options.buildarch,
-    }
-    return {
-        "configure": {"conf_file": _absolute(options.conf_file), "logdir": str(logs), "sharedir": sharedir},
-        "tmp": str(tmp),
-        "directories": [str(temporary), str(install_root), str(temporary / "dnf"), str(temporary / "cache")],
-        "dnf": dnf,
-        "run": run,
-        "rootfs_type": options.rootfs_type,
-        "command": command_options(run, dnf, options, tmp, logs, sharedir),
-        # 24 makes 2 GiB whatever is wanted (src/sbin/lorax of 24.22): what was not asked for by hand is not
-        # insisted on
-        "dispensable": [] if options.rootfs_size else ["--rootfs-size"],
-        "patience": CLEAN_UP_SECONDS,
     }
 
 
@@ -109,7 +157,7 @@ def command_options(
     True, or a list of values.
     """
     variables = [f"{name}={value}" for name, value in run["add_template_vars"].items()]
-    found: list[tuple[str, Any]] = [
+    named: list[tuple[str, Any]] = [
         ("--product", [run["product"]]),
         ("--version", [run["version"]]),
         ("--release", [run["release"]]),
@@ -139,12 +187,12 @@ def command_options(
         ("--dracut-arg", run["user_dracut_args"]),
         ("--dnfplugin", dnf["dnfplugins"]),
     ]
-    found += [("--isfinal", True)] if run["isfinal"] else []
-    found += [("--noupgrade", True)] if not run["doupgrade"] else []
-    found += [("--noverify", True)] if not run["verify"] else []
-    found += [("--noverifyssl", True)] if not dnf["sslverify"] else []
-    found += [("--skip-branding", True)] if run["skip_branding"] else []
-    return [(name, values) for name, values in found if values]
+    named += [("--isfinal", True)] if run["isfinal"] else []
+    named += [("--noupgrade", True)] if not run["doupgrade"] else []
+    named += [("--noverify", True)] if not run["verify"] else []
+    named += [("--noverifyssl", True)] if not dnf["sslverify"] else []
+    named += [("--skip-branding", True)] if run["skip_branding"] else []
+    return [(name, values) for name, values in named if values]
 
 
 def plain(path: Path, place: Path, name: str) -> Path:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from imagebuild.config.installer import LoraxConfig
 from imagebuild.errors import UsageError
 from imagebuild.installers.lorax.metadata import Source, content, shown
+from imagebuild.installers.lorax.options import LoraxConfig
 
 TRUE = ("1", "yes", "true", "on", "enabled")
 

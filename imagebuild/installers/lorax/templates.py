@@ -9,8 +9,8 @@ from mako import parsetree
 from mako.exceptions import MakoException
 from mako.lexer import Lexer
 
-from imagebuild.config import lorax_variables
 from imagebuild.errors import BuildError
+from imagebuild.installers.lorax import variables as lorax_variables
 
 MAKO = frozenset(
     {"context", "loop", "caller", "self", "parent", "local", "next", "UNDEFINED", "capture", "pageargs"}

@@ -10,9 +10,10 @@ import pytest
 
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.tree import TreeConfig
-from imagebuild.installers import Request
+from imagebuild.installers.installer import Request
 from imagebuild.kinds import HostKind
 from imagebuild.model import Kickstart, Toolbox, Tree
+from imagebuild.release_line.installer import InstallerLine
 from tests import fake_lorax
 
 REF = "fedora/29/x86_64/atomic-host"
@@ -29,7 +30,7 @@ def installer(place: Path, **more: Any) -> InstallerConfig:
         "tmp": str(place / "tmp"),
         **more,
     }
-    return InstallerConfig.model_validate(
+    return InstallerLine.model_validate(
         {
             "backend": "lorax",
             "name": "Fedora-Atomic-ostree",

@@ -20,6 +20,7 @@ from imagebuild.installers.lorax import backend as lorax
 from imagebuild.installers.lorax import child as lorax_child
 from imagebuild.installers.lorax import inputs as lorax_inputs
 from imagebuild.installers.lorax import request as lorax_request
+from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.lorax.templates import check_templates
 from imagebuild.model import Tree
 from imagebuild.stages.installer import InstallerSpec, make_iso
@@ -194,7 +195,12 @@ def test_the_command_line_of_the_oldest_generations(tmp_path: Path, tree: Tree) 
     config = installer(tmp_path, installpkgs=["a", "b"], verify=False, variables={"x": "1"})
     asked = request(tmp_path, tree, config)
     told = lorax_request.child_request(
-        asked, tmp_path, tmp_path / "made", [Path("/t.tmpl")], [], lorax.template_variables(asked)
+        asked,
+        tmp_path,
+        tmp_path / "made",
+        lorax_request.Templates(
+            runtime=[Path("/t.tmpl")], arch=[], variables=lorax.template_variables(asked)
+        ),
     )
     help_text = " ".join(name for name, _ in told["command"]) + " --unknown"
     argv = lorax_child.command_line(told["command"], help_text)
@@ -265,7 +271,7 @@ def test_the_root_file_system_is_large_enough_for_the_tree() -> None:
 
 def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) -> None:
     asked = request(tmp_path, tree, installer(tmp_path))
-    templates, _ = lorax_inputs.paths(asked.config.lorax)
+    templates, _ = lorax_inputs.paths(asked.config.options(LoraxConfig))
     check_templates(
         templates, lorax.GIVEN | set(lorax.template_variables(asked)), "installer.lorax.templates"
     )
@@ -357,11 +363,14 @@ def test_the_real_library_takes_what_we_give_it(tmp_path: Path, tree: Tree) -> N
             f" {said.strip().splitlines()[-1]}"
         )
     asked = request(tmp_path, tree, installer(tmp_path))
-    templates, _ = lorax_inputs.paths(asked.config.lorax)
+    templates, _ = lorax_inputs.paths(asked.config.options(LoraxConfig))
     key = tmp_path / "00.gpg"
     key.write_bytes(b"key")
     told = lorax_request.child_request(
-        asked, tmp_path, tmp_path / "made", templates, [], lorax.template_variables(asked, [key])
+        asked,
+        tmp_path,
+        tmp_path / "made",
+        lorax_request.Templates(runtime=templates, arch=[], variables=lorax.template_variables(asked, [key])),
     )
     (tmp_path / "root").mkdir()
     told["root"] = str(tmp_path / "root")

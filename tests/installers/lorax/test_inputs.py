@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import requests
 
-from imagebuild.config.installer import InstallerConfig, LoraxConfig
+from imagebuild.config.installer import InstallerConfig
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.installers.lorax import backend as lorax
 from imagebuild.installers.lorax import inputs as lorax_inputs
+from imagebuild.installers.lorax import record
 from imagebuild.installers.lorax import sources as lorax_sources
 from imagebuild.installers.lorax.about import About, misfit
+from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.registry import choose
 from imagebuild.release_line import reading as configuration
 from imagebuild.session import doctor
@@ -394,7 +395,9 @@ def test_auto_takes_live_and_says_why(tmp_path: Path) -> None:
     name, why = choose(config)
     assert name == "live"
     assert "lorax is not installed for" in why
-    nowhere = config.model_copy(update={"lorax": config.lorax.model_copy(update={"sources": ()})})
+    nowhere = config.model_copy(
+        update={"lorax": config.options(LoraxConfig).model_copy(update={"sources": ()})}
+    )
     assert choose(nowhere) == ("live", "not lorax: no package source is configured")
 
 
@@ -411,8 +414,8 @@ def test_lorax_that_is_missing_names_the_distributions_package(tmp_path: Path) -
     assert "PyPI is an unrelated project" in caught.value.message
     (tmp_path / "lorax").mkdir()
     (tmp_path / "lorax" / "__init__.py").write_text("")
-    assert "PyPI's is an unrelated project" in lorax.unavailable(installer(tmp_path))
-    assert "there is no interpreter" in lorax.unavailable(installer(tmp_path, python="/nowhere/python"))
+    assert "PyPI's is an unrelated project" in str(record.unavailable(installer(tmp_path)))
+    assert "there is no interpreter" in str(record.unavailable(installer(tmp_path, python="/nowhere/python")))
 
 
 # how each generation really fails to be imported: 46's __init__.py imports libdnf5, older ones' dnf and
@@ -443,7 +446,7 @@ def test_a_lorax_that_is_found_but_does_not_import_is_not_working(
             update={"installer": auto(installer(place))}
         )
     )
-    found = next(each for each in findings if each.what == "lorax")
+    found = next(each for each in findings if each.what == "installer backend lorax")
     assert error in found.says
     assert not found.good
 
@@ -451,10 +454,10 @@ def test_a_lorax_that_is_found_but_does_not_import_is_not_working(
 def test_an_old_lorax_without_its_command_is_not_working(tmp_path: Path) -> None:
     place = fake(tmp_path, "26.9")
     (place / "bin" / "lorax").unlink()
-    assert "there is no program `lorax` in PATH" in lorax.unavailable(installer(place))
+    assert "there is no program `lorax` in PATH" in str(record.unavailable(installer(place)))
     (place / "bin" / "lorax").write_text("#!/bin/sh\necho words\necho its error >&2\nexit 1\n")
     (place / "bin" / "lorax").chmod(0o755)
-    assert "`lorax --help` fails: its error" in lorax.unavailable(installer(place))
+    assert "`lorax --help` fails: its error" in str(record.unavailable(installer(place)))
 
 
 @pytest.mark.parametrize(
@@ -501,6 +504,6 @@ def test_another_releases_lorax_is_said_before_anything_unless_it_has_the_templa
     settings = configuration.load(ROOT / "configs" / "fedora-26.yaml", tmp_path).model_copy(
         update={"installer": auto(without)}
     )
-    found = next(each for each in doctor.release_line(settings) if each.what == "lorax")
+    found = next(each for each in doctor.release_line(settings) if each.what == "installer backend lorax")
     assert "is not that of Fedora 26" in found.says
     assert "installer.lorax.sharedir" in found.fix

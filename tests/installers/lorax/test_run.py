@@ -261,7 +261,7 @@ def test_no_password_is_quoted_wherever_it_stands(text: str) -> None:
 # --- interrupts ---------------------------------------------------------------------------------------------
 
 BUILD = """
-import signal, sys
+import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from imagebuild.cli import ending, progress
@@ -293,7 +293,7 @@ def started(
     tmp_path: Path, tree: Tree, generation: str, clean_up: float
 ) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Start a build as a process of its own; yield when its lorax has something mounted, so to speak."""
-    import json
+    import json  # noqa: PLC0415
 
     place = fake(tmp_path, generation, "hang")
     fields = {**tree.__dict__, "repo": str(tree.repo), "host_kind": tree.host_kind.value}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from mako.lookup import TemplateLookup
 
-from imagebuild.config import lorax_variables
-from imagebuild.config.installer import LoraxConfig
 from imagebuild.errors import BuildError
 from imagebuild.installers.lorax import backend as lorax
+from imagebuild.installers.lorax import variables as lorax_variables
+from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.kickstart import source as language
 from imagebuild.model import Tree
 from imagebuild.tools.ostree.repository import Repo

@@ -13,7 +13,7 @@ import pytest
 
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
-from imagebuild.installers import Request
+from imagebuild.installers.installer import Request
 from imagebuild.installers.live import backend as live
 from imagebuild.publish import assemble
 from imagebuild.stages import tree as stage
