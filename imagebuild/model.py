@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, ValidationInfo
 
-from imagebuild.kinds import Firmware, HostKind, State
+from imagebuild.kinds import Firmware, State
 
 
 def _base(info: ValidationInfo | SerializationInfo) -> Path | None:
@@ -36,7 +36,7 @@ class Tree:
     """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is
     the commit's.
 
-    `kernel` is the release string of its kernel, whose modules are in /usr/lib/modules; `isa` the x86-64
+    `host_kind` is the name of a record in smoke/hosts. `kernel` is the release string of its kernel, whose modules are in /usr/lib/modules; `isa` the x86-64
     level its programs need (1 … 4; 0: not known); `update_ref` the ref of upgrades when it is not `ref`
     (`follows`).
     """
@@ -47,7 +47,7 @@ class Tree:
     version: str
     arch: str
     kernel: str
-    host_kind: HostKind
+    host_kind: str
     pretty_name: str
     os_id: str
     files: int

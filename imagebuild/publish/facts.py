@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuild.errors import BuildError
-from imagebuild.kinds import HostKind
 
 FILE = "metadata/release.json"
 Digest = Field(pattern=r"^[0-9a-f]{64}$")
@@ -64,7 +63,7 @@ class Facts(Frozen):
     ref: str
     remote: str
     arch: str
-    host_kind: HostKind
+    host_kind: str
     created: int
     gate: str
     tree: TreeFacts

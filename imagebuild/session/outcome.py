@@ -1,11 +1,9 @@
 """What the user sees when a build is over: artifacts, criteria, and for each failure what to do next."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +14,7 @@ from imagebuild.errors import BuildError, CriteriaError, EvidenceError
 from imagebuild.kinds import State
 from imagebuild.model import Cell, Image, IsoImage, Verdict
 from imagebuild.pipeline import Pipeline
-from imagebuild.stages.smoke import cells_in
+from imagebuild.smoke import verdict as verdict_file
 
 STYLES = {
     State.PASSED: "green",
@@ -41,18 +39,16 @@ def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
             verdict: Verdict = outcome.value(one)
             found += [(cell, verdict.evidence) for cell in verdict.cells]
         elif isinstance(error, CriteriaError) and error.evidence is not None:
-            found += [(cell, error.evidence / "evidence") for cell in cells_in(error.evidence)]
+            found += [
+                (cell, error.evidence / "evidence")
+                for cell in verdict_file.read(error.evidence / verdict_file.FILE)
+            ]
     return found
 
 
 def write_verdict(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
     """Write the matrix as data; `evidence` becomes an absolute path."""
-    rows = [
-        {**TypeAdapter(Cell).dump_python(cell, mode="json"), "evidence": str(place / cell.evidence)}
-        for cell, place in cells
-    ]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(rows, indent=1) + "\n")
+    verdict_file.write(file, [verdict_file.at(cell, place) for cell, place in cells])
 
 
 def show_artifacts(console: Console, images: Sequence[tuple[Image | IsoImage, Path]]) -> None:

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Login
 from imagebuild.smoke.boot import BOOT_SECONDS, POLL_SECONDS
-from imagebuild.smoke.hosts import Deployment, HostCommands, booted
-from imagebuild.smoke.storage import profile
+from imagebuild.smoke.hosts.commands import Deployment, HostCommands, booted
+from imagebuild.smoke.storage.registry import PROFILES
+from imagebuild.smoke.trial import Promise, Terms
 from imagebuild.tools import command, oci
 from imagebuild.tools.ssh import Answer, Patience, by_the_clock
 
@@ -102,29 +103,24 @@ class Registry:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What the test rig asked of the guest, and what was released: the criteria compare against it.
+    """What the test asked of this guest, and what was promised of it: the criteria compare against it.
 
-    `grown`: the disk is larger than the artifact's by that many bytes; `commit_given`: somebody said which
-    commit it should be; `allowed_messages`: patterns of journal and console that are known.
+    `user` is who logs in, `grown` by how many bytes the disk is larger than the artifact's.
     """
 
-    commit: str
-    version: str
-    refspec: str
+    promise: Promise
     hostname: str
     user: str
     public_key: str
     script_marker: str
-    storage: str
-    update_url: str
-    update_verify: bool = True
-    login: Login = Login.CLOUD_INIT
-    allowed_failed_units: tuple[str, ...] = ()
-    allowed_messages: tuple[str, ...] = ()
     grown: int = 0
-    commit_given: bool = True
     registry: Registry | None = None
     web: str = ""
+
+    @property
+    def terms(self) -> Terms:
+        """The release line's."""
+        return self.promise.terms
 
 
 @dataclass
@@ -331,7 +327,7 @@ class Host:
         """Let cloud-init's criteria go on only where it is at work; a Vagrant box must have it masked, which
         is checked.
         """
-        if expected.login is Login.VAGRANT:
+        if expected.terms.login is Login.VAGRANT:
             units = (
                 "cloud-init-local.service",
                 "cloud-init.service",
@@ -414,12 +410,17 @@ class Host:
             stdin=stdin,
         )
 
-    def storage_problem(self, storage: str) -> str:
-        """Return what is wrong with container storage as a profile promises it; empty when nothing is."""
-        found = profile(storage)
-        if found is None:
+    def storage_problem(self, storage: str) -> str | None:
+        """Return what is wrong with container storage as a profile promises it; None when nothing is."""
+        profile = PROFILES.get(storage)
+        if profile is None:
             raise NotTestedError(f"this imagebuild cannot check the storage profile {storage}")
-        return found.problem(lambda argv: self.succeeds(*argv))
+        return profile.problem(lambda argv: self.succeeds(*argv))
+
+    def root_takes_all(self, storage: str) -> bool:
+        """Whether a profile keeps containers on the root file system, which takes the whole disk."""
+        profile = PROFILES.get(storage)
+        return profile is not None and profile.root_takes_all
 
     def storage_layout(self) -> str:
         """Return what volumes and mounts there are, for a comparison of two boots."""

@@ -21,7 +21,7 @@ from imagebuild.smoke.container_units import (
     start_system_container,
 )
 from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
-from imagebuild.smoke.hosts import Deployment, booted
+from imagebuild.smoke.hosts.commands import Deployment, booted
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.releases import Release, Releases
 from imagebuild.tools.initramfs import MARK
@@ -201,7 +201,9 @@ class Journey:
         self._volume_place = self._try("volume", lambda: _fill_volume(host, self.expected))
         self._try(CONTAINER_UNIT, lambda: start_container_unit(host, self.expected))
         self._try(SYSTEM_UNIT, lambda: start_system_container(host))
-        host.point_remote(self.expected.refspec.partition(":")[0], self.releases.url, self.releases.key)
+        host.point_remote(
+            self.expected.promise.refspec.partition(":")[0], self.releases.url, self.releases.key
+        )
         return self._look()
 
     def _try(self, what: str, go: Callable[[], str]) -> str:
@@ -268,7 +270,7 @@ class Journey:
         failed = tuple(
             unit
             for unit in host.failed_units()
-            if unit not in (*self.expected.allowed_failed_units, *TEST_UNITS)
+            if unit not in (*self.expected.terms.allowed_failed_units, *TEST_UNITS)
         )
         units = {unit: host.unit(unit, "ActiveState").get("ActiveState", "") for unit in TEST_UNITS}
         return Stop(

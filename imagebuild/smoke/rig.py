@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from imagebuild.errors import BuildError
-from imagebuild.kinds import Controller, Firmware, HostKind, Login
+from imagebuild.kinds import Login
 from imagebuild.smoke.boot import BOOT_SECONDS, PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
 from imagebuild.smoke.host import Expected, Host, Registry, RigError
-from imagebuild.smoke.hosts.registry import commands_of
+from imagebuild.smoke.hosts.registry import HOSTS
+from imagebuild.smoke.look import Access
 from imagebuild.smoke.seed import make_seed
+from imagebuild.smoke.trial import Subject, Trial
 from imagebuild.tools import qemu, ssh, temporary, vagrant_key
-from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import fatal_line
 from imagebuild.tools.qemu import Machine, Running
 
@@ -36,60 +35,6 @@ LOGIN_SECONDS = 30.0
 IDLE_SECONDS = 180.0
 # what a guest with nothing to do costs, of one processor
 IDLE_SHARE = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Previous:
-    """The release before this one."""
-
-    commit: str
-    version: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rig:
-    """Everything needed to boot one artifact for its criteria; travels to the test process as JSON.
-
-    `grow` makes the disk larger than the artifact's, in bytes; `repo` has the commit (None: no release can be
-    made from it); `boot_only`: the rest is known from an artifact with the same disk (`bound_too`: but only
-    under another firmware); `machine_ids` are those of its other boots; `cells` is where finished cells are
-    kept, under `identity` among other things; `atomic`: the tree has that command.
-    """
-
-    disk: Path
-    disk_format: str
-    controller: Controller
-    artifact: str
-    firmware: Firmware
-    login: Login
-    commit: str
-    version: str
-    refspec: str
-    host_kind: HostKind
-    user: str
-    cores: int
-    memory: int
-    storage: str
-    update_url: str
-    accelerator: Accelerator
-    evidence: Path
-    update_verify: bool = True
-    allowed_failed_units: tuple[str, ...] = ()
-    allowed_messages: tuple[str, ...] = ()
-    disk_size: int | None = None
-    grow: int = 0
-    repo: Path | None = None
-    previous: Previous | None = None
-    why_no_previous: str = ""
-    first_release: bool = False
-    atomic: bool = False
-    boot_only: bool = False
-    bound_too: bool = False
-    commit_given: bool = True
-    criteria: tuple[str, ...] = ()
-    machine_ids: tuple[str, ...] = ()
-    cells: Path | None = None
-    identity: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +52,13 @@ class Boot:
     rig: bool = False
 
 
+def _size(subject: Subject) -> int | None:
+    """Return how large the disk is to be, when that is not its own size."""
+    if not subject.grow and subject.size is None:
+        return None
+    return (subject.size or qemu.virtual_size(subject.disk, subject.format)) + subject.grow
+
+
 class Guest:
     """One machine with an overlay of its own. Its consoles go to `serial.log`, those of later boots to
     `serial-NAME.log`.
@@ -114,7 +66,7 @@ class Guest:
 
     def __init__(
         self,
-        rig: Rig,
+        trial: Trial,
         work: Path,
         expected: Expected,
         key: Path,
@@ -123,23 +75,23 @@ class Guest:
         *,
         isolated: bool = True,
     ) -> None:
-        self._rig, self._expected, self.evidence = rig, expected, evidence
+        self._trial, self._expected, self.evidence = trial, expected, evidence
+        subject, bench, promise = trial.subject, trial.bench, trial.promise
         overlay = work / "overlay.qcow2"
-        size = (
-            (rig.disk_size or qemu.virtual_size(rig.disk, rig.disk_format)) + rig.grow
-            if rig.grow or rig.disk_size
-            else None
-        )
-        qemu.make_overlay(overlay, rig.disk, rig.disk_format, size=size)
+        qemu.make_overlay(overlay, subject.disk, subject.format, size=_size(subject))
         self._port = ssh.free_port()
-        seed = None if rig.login is Login.VAGRANT else make_seed(work, expected, rig.accelerator.slowness)
+        seed = (
+            None
+            if promise.terms.login is Login.VAGRANT
+            else make_seed(work, expected, bench.accelerator.slowness)
+        )
         self._machine = Machine(
             disk=overlay,
-            controller=rig.controller,
+            controller=subject.controller,
             seed=seed,
-            firmware=rig.firmware,
-            cores=rig.cores,
-            memory=rig.memory,
+            firmware=bench.firmware,
+            cores=bench.cores,
+            memory=bench.memory,
             forward={self._port: 22},
             services=ports,
             isolated=isolated,
@@ -156,8 +108,8 @@ class Guest:
         self.notes: list[str] = []
         self.host = Host(
             transport=self._shell,
-            commands=commands_of(rig.host_kind)[0],
-            slowness=rig.accelerator.slowness,
+            commands=HOSTS[promise.host_kind].commands,
+            slowness=bench.accelerator.slowness,
             power=self,
             patience=self._patience,
         )
@@ -196,13 +148,20 @@ class Guest:
         return watched
 
     def _boot(self, name: str, snapshot: str) -> Watched:
-        serial, slowness = self._serial(name), self._rig.accelerator.slowness
+        serial, slowness = self._serial(name), self._trial.bench.accelerator.slowness
         if serial not in self._serials:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
-        self._running = self._power.enter_context(qemu.started(machine, self._rig.accelerator, serial))
+        self._running = self._power.enter_context(
+            qemu.started(machine, self._trial.bench.accelerator, serial)
+        )
         watched = follow_boot(
-            self._running, self._port, self.evidence, cores=self._rig.cores, slowness=slowness, serial=serial
+            self._running,
+            self._port,
+            self.evidence,
+            cores=self._trial.bench.cores,
+            slowness=slowness,
+            serial=serial,
         )
         if not watched.problem:
             watched = self._logged_in(watched)
@@ -274,7 +233,7 @@ class Guest:
         after sshd.
         """
         assert self._running is not None
-        slowness, meter = self._rig.accelerator.slowness, self._running.meter
+        slowness, meter = self._trial.bench.accelerator.slowness, self._running.meter
         over = ssh.by_the_clock(PATIENCE * LOGIN_SECONDS * slowness)
         until = meter.seconds + LOGIN_SECONDS * slowness
         while (answer := self._shell.run(["true"], timeout=LOGIN_SECONDS * slowness)).status != 0:
@@ -303,7 +262,7 @@ class Guest:
 
     def _wait_for_the_end(self) -> str:
         assert self._running is not None
-        patience = max(STOP_SECONDS, SHUTDOWN_SECONDS * self._rig.accelerator.slowness)
+        patience = max(STOP_SECONDS, SHUTDOWN_SECONDS * self._trial.bench.accelerator.slowness)
         meter, over = self._running.meter, ssh.by_the_clock(PATIENCE * patience)
         meter.look()
         until = meter.seconds + patience
@@ -360,7 +319,7 @@ class Guest:
             stood, self._paused = time.monotonic() - self._paused, None
             # the connection that was kept may be dead by now
             self._shell.drop()
-            over = ssh.by_the_clock(LOGIN_SECONDS * self._rig.accelerator.slowness)
+            over = ssh.by_the_clock(LOGIN_SECONDS * self._trial.bench.accelerator.slowness)
             while not ssh.greets(self._port):
                 if over(0):
                     raise RigError(
@@ -390,6 +349,11 @@ class Guest:
         """Return what a person types to get in."""
         return self._shell.command()
 
+    def access(self) -> Access:
+        """Return how a person gets at it."""
+        console = self._serials[-1] if self._serials else self._serial(FIRST)
+        return Access(console=console, ssh=self.ssh_command(), alive=self.alive)
+
     def close(self) -> None:
         """Switch the machine off; its overlay is nobody's any more."""
         self._shell.close()
@@ -398,7 +362,7 @@ class Guest:
 
 @contextlib.contextmanager
 def guest(
-    rig: Rig,
+    trial: Trial,
     evidence: Path,
     *,
     ports: Mapping[int, int] | None = None,
@@ -411,9 +375,11 @@ def guest(
     """
     evidence.mkdir(exist_ok=True, parents=True)
     with temporary.directory("guest", secret=True) as work:
-        key, public_key = vagrant_key.write(work) if rig.login is Login.VAGRANT else ssh.make_key(work)
-        expected = replace(_expected(rig, public_key), registry=registry, web=web)
-        machine = Guest(rig, work, expected, key, ports or {}, evidence, isolated=isolated)
+        key, public_key = (
+            vagrant_key.write(work) if trial.promise.terms.login is Login.VAGRANT else ssh.make_key(work)
+        )
+        expected = replace(_expected(trial, public_key), registry=registry, web=web)
+        machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated)
         try:
             watched = machine.power_on()
             (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
@@ -438,30 +404,22 @@ def guest(
 
 
 @contextlib.contextmanager
-def booted(rig: Rig) -> Iterator[Boot]:
+def booted(trial: Trial) -> Iterator[Boot]:
     """Boot the artifact once, without anything around it."""
-    with guest(rig, rig.evidence) as (_, boot):
+    with guest(trial, trial.evidence) as (_, boot):
         yield boot
 
 
-def _expected(rig: Rig, public_key: str) -> Expected:
+def _expected(trial: Trial, public_key: str) -> Expected:
     token = secrets.token_hex(4)
+    terms = trial.promise.terms
     return Expected(
-        commit=rig.commit,
-        version=rig.version,
-        refspec=rig.refspec,
+        promise=trial.promise,
         hostname=f"smoke-{token}",
-        user=vagrant_key.USER if rig.login is Login.VAGRANT else rig.user,
+        user=vagrant_key.USER if terms.login is Login.VAGRANT else terms.user,
         public_key=public_key,
         script_marker=f"imagebuild-{token}",
-        storage=rig.storage,
-        update_url=rig.update_url,
-        update_verify=rig.update_verify,
-        login=rig.login,
-        allowed_failed_units=rig.allowed_failed_units,
-        allowed_messages=rig.allowed_messages,
-        grown=rig.grow,
-        commit_given=rig.commit_given,
+        grown=trial.subject.grow,
     )
 
 
@@ -486,13 +444,3 @@ def _collect(host: Host, evidence: Path) -> None:
         ("mounts.txt", ["findmnt"]),
     ):
         (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS, quiet=True).output)
-
-
-def rig_to_json(rig: Rig) -> str:
-    """Return a rig as JSON."""
-    return TypeAdapter(Rig).dump_json(rig, indent=1).decode()
-
-
-def rig_from_json(text: str) -> Rig:
-    """Return the rig that `rig_to_json` wrote."""
-    return TypeAdapter(Rig).validate_json(text)

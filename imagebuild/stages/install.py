@@ -5,16 +5,14 @@ against.
 import json
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from imagebuild import steplog
 from imagebuild.config.smoke import SmokeConfig
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Installation, IsoImage, Tree
-from imagebuild.smoke import installation
+from imagebuild.smoke import installation, verdict
 from imagebuild.smoke.boot import STARVED
-from imagebuild.smoke.criteria import INSTALLS
+from imagebuild.smoke.criterion import INSTALLS
 from imagebuild.smoke.host import RigError
 from imagebuild.smoke.installation import Bench, InstallationError
 from imagebuild.tools import load
@@ -61,7 +59,7 @@ def install_iso(
             criterion=INSTALLS, artifact=iso.name, firmware=firmware, state=state, reason=error.message,
             evidence=installation.main_log(evidence), seconds=0.0,
         )  # fmt: skip
-        (out / "verdict.json").write_text(TypeAdapter(list[Cell]).dump_json([cell], indent=1).decode() + "\n")
+        verdict.write(out / verdict.FILE, [cell])
         raise CriteriaError(
             f"{iso.name} under {firmware}: {error.message}", hint="the evidence says why", evidence=out
         ) from error

@@ -22,7 +22,7 @@ from imagebuild.live import install
 from imagebuild.live.install import Release
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
-from imagebuild.smoke.criteria import INSTALLS
+from imagebuild.smoke.criterion import INSTALLS
 from imagebuild.smoke.installation import InstallationError
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import iso

@@ -17,7 +17,7 @@ from imagebuild.kinds import Firmware, State
 from imagebuild.publish import changes, facts, page
 from imagebuild.publish.numbers import released_as, take_names
 from imagebuild.publish.promote import last_commit
-from imagebuild.smoke import criteria
+from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.tools import gpg
 from imagebuild.tools.checksum import entries_of
 from tests.release_lab import FIRST, REF, SECOND, Line, digest

@@ -11,7 +11,7 @@ import pytest
 
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
 from imagebuild.smoke.host import Host, NotTestedError, RigError
-from imagebuild.smoke.hosts import Deployment
+from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.releases import Release
 from imagebuild.tools.ssh import Answer

@@ -4,7 +4,7 @@ with real signatures.
 
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,11 @@ from imagebuild.smoke.releases import Release, Releases, offering
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ssh import Answer
+from tests import fakes
 from tests.fakes import EXPECTED
 from tests.tools.ostree.test_repository import FILES, REF, make_commit
 
-NAME = EXPECTED.refspec.partition(":")[0]
+NAME = EXPECTED.promise.refspec.partition(":")[0]
 
 
 @dataclass
@@ -139,7 +140,7 @@ def test_who_checks_no_signatures_has_no_keys_to_be_asked() -> None:
         raise AssertionError("nothing is to be pulled")
 
     unchecked = Host(transport=Here(f'[remote "{NAME}"]\nurl=x\ngpg-verify=false\n'), commands=OstreeHost())
-    expected: Expected = replace(EXPECTED, update_verify=False)
+    expected: Expected = fakes.expected(update_verify=False)
     with pytest.raises(NotApplicableError, match="do not check signatures"):
         criterion(unchecked, expected, pull)
     with pytest.raises(NotTestedError, match="a failure of its own"):

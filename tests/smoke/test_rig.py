@@ -14,18 +14,19 @@ from typing import Any
 
 import pytest
 
-from imagebuild.kinds import Controller, Firmware, HostKind, Login
+from imagebuild.kinds import Firmware
 from imagebuild.smoke import installation, rig
 from imagebuild.smoke.boot import Problem, Watched
 from imagebuild.smoke.criteria import test_boots as boots
 from imagebuild.smoke.host import Host, RigError
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.installation import Bench, HangError, InstallationError
-from imagebuild.smoke.rig import Boot, Guest, Rig
+from imagebuild.smoke.rig import Boot, Guest
 from imagebuild.tools import qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
 from imagebuild.tools.ssh import Answer
+from tests import fakes
 from tests.fakes import EXPECTED
 
 BANNER = "Connection timed out during banner exchange"
@@ -170,26 +171,10 @@ class Machines:
         monkeypatch.setattr(rig, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])
         monkeypatch.setattr(time, "sleep", self._sleep)
-        self.rig = Rig(
-            disk=Path("/none"),
-            disk_format="raw",
-            controller=Controller.VIRTIO,
-            login=Login.CLOUD_INIT,
-            artifact="a",
-            firmware=Firmware.BIOS,
-            commit="c",
-            version="1",
-            refspec="r",
-            user="u",
-            cores=2,
-            host_kind=HostKind.OSTREE,
-            memory=1,
-            storage="s",
-            update_url="u",
-            accelerator=Accelerator(name="tcg", slowness=10, reason=""),
-            evidence=tmp_path,
+        self.trial = fakes.trial(
+            tmp_path, cores=2, accelerator=Accelerator(name="tcg", slowness=10, reason="")
         )
-        self.guest = Guest(self.rig, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
+        self.guest = Guest(self.trial, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
         monkeypatch.setattr(self.guest._shell, "run", self.answers.run)
         monkeypatch.setattr(self.guest._shell, "drop", lambda: None)
         self.guest._shell._kept.close()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.kinds import Firmware, HostKind, State
+from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, Inspection, Tree, Verdict
-from imagebuild.smoke import criteria
+from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.stages import tree as stage
 from imagebuild.stages.release import admit
 from imagebuild.tools.ostree.repository import Repo
@@ -23,7 +23,7 @@ TREE = Tree(
     version="1.1",
     arch="x86_64",
     kernel="6.1",
-    host_kind=HostKind.OSTREE,
+    host_kind="ostree",
     pretty_name="A",
     os_id="a",
     files=1,
@@ -164,7 +164,7 @@ def test_a_host_with_atomic_is_released_when_it_was_asked_through_that_too(
         repo, tmp_path / "work", FILES | files | {"usr/bin/rpm-ostree": b"\x7fELF"}, links=links
     )
     tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
-    assert tree.host_kind is HostKind.RPM_OSTREE
+    assert tree.host_kind == "rpm-ostree"
 
     def admitted(names: Sequence[str]) -> None:
         (out := tmp_path / f"out{len(names)}").mkdir()

@@ -1,9 +1,15 @@
 """A host deploys an older release by version and by checksum: freshly installed, and upgraded."""
 
+from imagebuild.smoke.criterion import Asks, Group, criterion
 from imagebuild.smoke.journey import Journey, Stop, other_kernel
 from imagebuild.smoke.releases import Release
 
 
+@criterion(
+    group=Group.UPGRADES,
+    about="A freshly installed host deploys an older release, by checksum and by version.",
+    asks=Asks.FRESH_JOURNEY,
+)
 def test_deploys_an_older_release_when_fresh(fresh_journey: Journey) -> None:
     releases = fresh_journey.releases
     # a history that is made for the test would hide it; the upgrade from there is tested with one all the
@@ -11,11 +17,16 @@ def test_deploys_an_older_release_when_fresh(fresh_journey: Journey) -> None:
     assert not releases.lost, (
         f"hosts of this release would say `Version {releases.older.version} not found`: {releases.lost}"
     )
-    _runs(fresh_journey.older_on_fresh(), releases.older, fresh_journey.expected.refspec)
+    _runs(fresh_journey.older_on_fresh(), releases.older, fresh_journey.expected.promise.refspec)
 
 
+@criterion(
+    group=Group.UPGRADES,
+    about="An upgraded host deploys an older release, by checksum and by version.",
+    asks=Asks.JOURNEY,
+)
 def test_deploys_an_older_release_when_upgraded(journey: Journey) -> None:
-    _runs(journey.older_on_upgraded(), journey.releases.candidate, journey.expected.refspec)
+    _runs(journey.older_on_upgraded(), journey.releases.candidate, journey.expected.promise.refspec)
 
 
 def _runs(stop: Stop, wanted: Release, refspec: str) -> None:

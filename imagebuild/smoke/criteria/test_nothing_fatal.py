@@ -2,8 +2,7 @@
 
 import re
 
-import pytest
-
+from imagebuild.smoke.criterion import Group, criterion
 from imagebuild.smoke.host import Expected, NotTestedError, Records
 
 # what each kernel or systemd says when something broke: a pattern, and its name. Not `watchdog: BUG: soft
@@ -27,12 +26,16 @@ FATAL = (
 )
 
 
-@pytest.mark.boots
-@pytest.mark.last
+@criterion(
+    group=Group.SYSTEM,
+    about="Neither journals nor consoles say that something broke.",
+    boots=True,
+    last=True,
+)
 def test_nothing_fatal_was_logged(records: Records, expected: Expected) -> None:
     found = []
     for line in (records.journals + "\n" + records.consoles).splitlines():
-        if any(re.search(pattern, line) for pattern in expected.allowed_messages):
+        if any(re.search(pattern, line) for pattern in expected.terms.allowed_messages):
             continue
         found += [f"{sentence}: {line.strip()!r}" for pattern, sentence in FATAL if re.search(pattern, line)]
     assert not found, "; ".join(dict.fromkeys(found[:10]))

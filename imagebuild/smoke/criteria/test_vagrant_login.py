@@ -2,16 +2,19 @@
 nothing else.
 """
 
-import pytest
-
 from imagebuild.kinds import Login
+from imagebuild.smoke.criterion import Group, criterion
 from imagebuild.smoke.host import Expected, Host, NotApplicableError
 from imagebuild.tools import vagrant_key
 
 
-@pytest.mark.boots
+@criterion(
+    group=Group.ACCESS,
+    about="Vagrant's well-known key opens a Vagrant box for vagrant, and no other image.",
+    boots=True,
+)
 def test_vagrant_logs_in_with_the_insecure_key(host: Host, expected: Expected) -> None:
-    if expected.login is not Login.VAGRANT:
+    if expected.terms.login is not Login.VAGRANT:
         found = host.run(
             "sh",
             "-c",

@@ -23,7 +23,6 @@ from imagebuild.installers.lorax import backend as lorax
 from imagebuild.installers.lorax import child as lorax_child
 from imagebuild.installers.lorax import inputs as lorax_inputs
 from imagebuild.installers.lorax import request as lorax_request
-from imagebuild.kinds import HostKind
 from imagebuild.model import Kickstart, Toolbox, Tree
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.tools import command, iso
@@ -88,7 +87,7 @@ def tree(tmp_path: Path) -> Tree:
         version="29.20190101.0",
         arch="x86_64",
         kernel="4.19",
-        host_kind=HostKind.RPM_OSTREE,
+        host_kind="rpm-ostree",
         pretty_name="Fedora Atomic Host 29",
         os_id="fedora",
         files=1,

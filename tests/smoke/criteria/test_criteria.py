@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from imagebuild.kinds import Login
-from imagebuild.smoke import criteria
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
-from imagebuild.smoke.criteria import names
+from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.criteria import test_boots as boots
 from imagebuild.smoke.criteria import test_cloud_init_hostname as hostname
 from imagebuild.smoke.criteria import test_cloud_init_ssh_key as ssh_key
@@ -33,6 +32,7 @@ from imagebuild.smoke.criteria import test_upgrade as upgrade
 from imagebuild.smoke.criteria import test_upgrade_keys as upgrade_keys
 from imagebuild.smoke.criteria import test_upgrade_remote as upgrade_remote
 from imagebuild.smoke.criteria import test_vagrant_login as vagrant_login
+from imagebuild.smoke.criteria.registry import names
 from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedError, Records, RigError
 from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.smoke.journey import Stop
@@ -59,6 +59,7 @@ from tests.fakes import (
     FakeTransport,
     broken_host,
     deployment,
+    expected,
     host,
 )
 
@@ -67,7 +68,9 @@ CRITERIA: dict[str, Callable[[Host, Expected], None]] = {
     "upgrades-come-from-the-releases-remote": upgrade_remote.test_upgrades_come_from_the_releases_remote,
     "the-images-own-keys-verify-the-release": lambda host, expected: (
         upgrade_keys.test_the_images_own_keys_verify_the_release(
-            host, expected, lambda: pull_with_own_keys(host, expected.refspec, "http://10.0.2.100/repo")
+            host,
+            expected,
+            lambda: pull_with_own_keys(host, expected.promise.refspec, "http://10.0.2.100/repo"),
         )
     ),
     "cloud-init-passes-an-ssh-key": ssh_key.test_cloud_init_passes_an_ssh_key,
@@ -124,7 +127,7 @@ def _records(host: Host) -> Records:
 REMOTE, KEYS = "upgrades-come-from-the-releases-remote", "the-images-own-keys-verify-the-release"
 REMOTE_FILE = "cat /etc/ostree/remotes.d/debian-atomic.conf"
 AWAY = "vagrant-logs-in-with-the-insecure-key"
-BOX = replace(EXPECTED, login=Login.VAGRANT, user="vagrant", public_key=vagrant_key.PUBLIC)
+BOX = expected(login=Login.VAGRANT, user="vagrant", public_key=vagrant_key.PUBLIC)
 
 SELINUX = "selinux-is-enforcing-and-files-are-labelled"
 LABELLED: dict[str, str | None] = {
@@ -537,9 +540,7 @@ def test_a_busy_build_host_is_no_broken_kernel() -> None:
 
 def test_messages_that_are_known_are_allowed() -> None:
     line = Records(consoles="h kernel: x[1]: segfault at 0 ip 00 sp 00\n", journals="")
-    nothing_fatal.test_nothing_fatal_was_logged(
-        line, replace(EXPECTED, allowed_messages=(r"x\[1\]: segfault",))
-    )
+    nothing_fatal.test_nothing_fatal_was_logged(line, expected(allowed_messages=(r"x\[1\]: segfault",)))
     with pytest.raises(AssertionError, match="segmentation fault"):
         nothing_fatal.test_nothing_fatal_was_logged(line, EXPECTED)
 
@@ -614,14 +615,12 @@ def test_every_criterion_has_a_test_that_it_fails() -> None:
 
 def test_storage_that_cannot_be_checked_is_not_tested() -> None:
     with pytest.raises(NotTestedError, match="btrfs"):
-        storage.test_container_storage_is_set_up(host(), replace(EXPECTED, storage="btrfs"))
+        storage.test_container_storage_is_set_up(host(), expected(storage="btrfs"))
 
 
 @pytest.mark.parametrize("profile", STORAGE)
 def test_each_storage_profile_passes_where_it_is_set_up(profile: str) -> None:
-    storage.test_container_storage_is_set_up(
-        broken_host(dict(STORAGE[profile])), replace(EXPECTED, storage=profile)
-    )
+    storage.test_container_storage_is_set_up(broken_host(dict(STORAGE[profile])), expected(storage=profile))
 
 
 @pytest.mark.parametrize(
@@ -634,7 +633,7 @@ def test_each_storage_profile_fails_where_it_is_not(
 ) -> None:
     with pytest.raises(AssertionError, match=reason):
         storage.test_container_storage_is_set_up(
-            broken_host(dict(STORAGE[profile]) | broken), replace(EXPECTED, storage=profile)
+            broken_host(dict(STORAGE[profile]) | broken), expected(storage=profile)
         )
 
 
@@ -650,7 +649,7 @@ def test_an_rpm_ostree_host_with_layered_packages_is_compared_by_its_base() -> N
     layered = {
         "booted": True,
         "checksum": "ee",
-        "base-checksum": EXPECTED.commit,
+        "base-checksum": EXPECTED.promise.commit,
         "version": "26.1",
         "origin": "fedora-atomic:fedora/26/x86_64/atomic-host",
     }
@@ -658,13 +657,13 @@ def test_an_rpm_ostree_host_with_layered_packages_is_compared_by_its_base() -> N
     fedora = Host(
         transport=FakeTransport({"rpm-ostree status --json": status}), commands=RpmOstreeHost(), slowness=0.0
     )
-    assert fedora.booted().commit == EXPECTED.commit
+    assert fedora.booted().commit == EXPECTED.promise.commit
     assert fedora.booted().origin == "fedora-atomic:fedora/26/x86_64/atomic-host"
 
 
 def test_an_image_of_an_unknown_commit_is_not_tested_for_it() -> None:
     with pytest.raises(NotTestedError, match="nobody said which commit"):
-        boots.test_boots_the_released_commit(host(), replace(EXPECTED, commit_given=False))
+        boots.test_boots_the_released_commit(host(), expected(commit_given=False))
 
 
 def test_a_silent_host_is_no_pass_but_its_console_counts() -> None:
