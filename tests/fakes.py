@@ -15,7 +15,7 @@ from imagebuild.smoke.host import Expected, Host, Registry
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.journey import Offer, Stop
-from imagebuild.smoke.releases import PACKAGE, Release
+from imagebuild.smoke.served import PACKAGE, ServedRelease
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.accelerator import Accelerator
@@ -392,7 +392,7 @@ class FakeJourney:
         )
         self.deployed = False
         release = {
-            name: Release(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
+            name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
             for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
         }
         self.releases = SimpleNamespace(**release, lost="")

@@ -15,7 +15,8 @@ from imagebuild.config.images import KickstartConfig
 from imagebuild.errors import BuildError
 from imagebuild.installers.lorax.backend import template_variables
 from imagebuild.publish import binding
-from imagebuild.smoke.releases import Release, Releases, offering
+from imagebuild.smoke.releases import Releases, offering
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.stages import smoke
 from imagebuild.stages.kickstart import write_kickstart
 from imagebuild.stages.toolbox import make_toolbox
@@ -303,7 +304,7 @@ def test_the_test_serves_releases_under_the_ref_that_hosts_follow(repo: Repo, tm
     assert promise.refspec == f"os:{STABLE}"
     work = tmp_path / "work"
     work.mkdir()
-    releases = Releases(work, repo.path, promise.ref, Release(commit=commit, version="1.2"), None)
+    releases = Releases(work, repo.path, promise.ref, ServedRelease(commit=commit, version="1.2"), None)
     with offering(work, lambda _: releases) as offers:
         url = f"http://127.0.0.1:{offers.ports[80]}/repo"
         for release in (releases.candidate, releases.next, releases.older, releases.after_older):
@@ -319,7 +320,7 @@ def test_releases_of_a_commit_that_is_bound_elsewhere_can_be_pulled_all_the_same
     commit = bound(repo)
     work = tmp_path / "work"
     work.mkdir()
-    releases = Releases(work, repo.path, STABLE, Release(commit=commit, version="1.2"), None)
+    releases = Releases(work, repo.path, STABLE, ServedRelease(commit=commit, version="1.2"), None)
     own = Repo(work / "repo")
     assert own.metadata(releases.next.commit)["ostree.ref-binding"] == sorted([BUILT, STABLE])
     with offering(work, lambda _: releases) as offers:

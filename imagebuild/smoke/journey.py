@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from imagebuild.errors import BuildError
 from imagebuild.smoke.container_units import (
@@ -23,9 +23,13 @@ from imagebuild.smoke.container_units import (
 from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
 from imagebuild.smoke.hosts.commands import Deployment, booted
 from imagebuild.smoke.once import Once
-from imagebuild.smoke.releases import Release, Releases
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
+
+if TYPE_CHECKING:
+    # it needs libostree, which nobody needs who only asks what the criteria are
+    from imagebuild.smoke.releases import Releases
 
 T = TypeVar("T")
 BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
@@ -41,7 +45,7 @@ class Stop:
     """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
 
     `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container
-    kept there; `initramfs` is the mark of the initramfs that was booted (`Release.initramfs`).
+    kept there; `initramfs` is the mark of the initramfs that was booted (`ServedRelease.initramfs`).
     """
 
     deployments: tuple[Deployment, ...]
@@ -76,7 +80,7 @@ class Journey:
     """The way of one host, told what to do in one way (`host.commands`)."""
 
     def __init__(
-        self, host: Host, expected: Expected, releases: Releases, log: Path, *, label: str = ""
+        self, host: Host, expected: Expected, releases: "Releases", log: Path, *, label: str = ""
     ) -> None:
         self.host, self.expected, self.releases, self._log, self._label = host, expected, releases, log, label
         self._gone = Once()
@@ -217,11 +221,11 @@ class Journey:
             self.host.note(f"# {what}: {error}")
             return ""
 
-    def _offered(self, release: Release) -> Answer:
+    def _offered(self, release: ServedRelease) -> Answer:
         self.releases.publish(release)
         return self.host.commands.upgrade(self.host)
 
-    def _upgrade(self, release: Release, name: str) -> Stop:
+    def _upgrade(self, release: ServedRelease, name: str) -> Stop:
         answer = self._offered(release)
         assert answer.status != 77, (
             f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
@@ -236,7 +240,7 @@ class Journey:
         self.host.commands.rollback(self.host)
         return self._arrive("rolled-back")
 
-    def _older(self, release: Release, head: Release, name: str) -> Stop:
+    def _older(self, release: ServedRelease, head: ServedRelease, name: str) -> Stop:
         host = self.host
         self.releases.publish(head)
         host.commands.deploy(host, commit=release.commit)
@@ -292,7 +296,7 @@ class Journey:
         )
 
 
-def other_kernel(stop: Stop, release: Release) -> str:
+def other_kernel(stop: Stop, release: ServedRelease) -> str:
     """Return what says that the kernel and initramfs which run are not those of the release; empty when they
     are.
     """

@@ -11,8 +11,9 @@ from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.look import Access
 from imagebuild.smoke.once import Once
-from imagebuild.smoke.releases import Offers, Release, Releases, make_packages, offering
+from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
 from imagebuild.smoke.rig import Boot, Guest, guest
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain
 
@@ -46,7 +47,7 @@ class Suite:
                 "no repository is known that has the commit: no release can be made to upgrade to (--repo)"
             )
         previous = (
-            Release(commit=promise.previous.commit, version=promise.previous.version)
+            ServedRelease(commit=promise.previous.commit, version=promise.previous.version)
             if promise.previous is not None
             else None
         )
@@ -54,7 +55,7 @@ class Suite:
             work,
             repo,
             promise.ref,
-            Release(commit=promise.commit, version=promise.version),
+            ServedRelease(commit=promise.commit, version=promise.version),
             previous,
         )
 

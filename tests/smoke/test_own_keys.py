@@ -15,7 +15,8 @@ from imagebuild.smoke.criteria.test_upgrade_keys import (
 from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedError
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.releases import Release, Releases, offering
+from imagebuild.smoke.releases import Releases, offering
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ssh import Answer
@@ -60,7 +61,7 @@ class World:
             slowness=1.0,
         )
 
-    def pull(self, host: Host, release: Release | None = None) -> Answer:
+    def pull(self, host: Host, release: ServedRelease | None = None) -> Answer:
         self.releases.publish(release or self.releases.candidate)
         return pull_with_own_keys(
             host, f"{NAME}:{REF}", self.url, place=str(self.work / "keys"), repo=str(self.work / "host")
@@ -84,7 +85,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (tmp_path / "host").mkdir()
     (tmp_path / "served").mkdir()
     releases = Releases(
-        tmp_path / "served", tmp_path / "source", REF, Release(commit=commit, version="1.1"), None
+        tmp_path / "served", tmp_path / "source", REF, ServedRelease(commit=commit, version="1.1"), None
     )
     with offering(tmp_path / "served", lambda _: releases) as offers:
         yield World(

@@ -2,7 +2,7 @@
 
 from imagebuild.smoke.criterion import Asks, Group, criterion
 from imagebuild.smoke.journey import Journey, Stop, other_kernel
-from imagebuild.smoke.releases import Release
+from imagebuild.smoke.served import ServedRelease
 
 
 @criterion(
@@ -29,7 +29,7 @@ def test_deploys_an_older_release_when_upgraded(journey: Journey) -> None:
     _runs(journey.older_on_upgraded(), journey.releases.candidate, journey.expected.promise.refspec)
 
 
-def _runs(stop: Stop, wanted: Release, refspec: str) -> None:
+def _runs(stop: Stop, wanted: ServedRelease, refspec: str) -> None:
     assert stop.booted.commit == wanted.commit, (
         f"deployed {wanted.version}, but {stop.booted.version} ({stop.booted.commit}) runs"
     )

@@ -5,7 +5,7 @@ be removed again.
 from imagebuild.smoke.criterion import Asks, Group, criterion
 from imagebuild.smoke.host import Host
 from imagebuild.smoke.journey import Journey
-from imagebuild.smoke.releases import PACKAGE
+from imagebuild.smoke.served import PACKAGE
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
 
 LAYERING_HOSTS = "hosts that can layer packages"

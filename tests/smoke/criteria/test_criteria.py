@@ -37,8 +37,8 @@ from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedE
 from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.smoke.journey import Stop
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.releases import PACKAGE
 from imagebuild.smoke.rig import Boot
+from imagebuild.smoke.served import PACKAGE
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
 from imagebuild.tools.ssh import Answer
