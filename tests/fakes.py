@@ -11,7 +11,8 @@ from imagebuild.deploy.target import Argv, File
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
-from imagebuild.smoke.host import Expected, Host, Registry
+from imagebuild.smoke.host.expected import ContainerRegistry, Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.journey import Offer, Stop
@@ -38,7 +39,7 @@ EXPECTED = Expected(
     user="debian",
     public_key="ssh-ed25519 AAAAC3Nz test",
     script_marker="imagebuild-1234",
-    registry=Registry(address="10.0.2.100:5000", authority="PEM"),
+    registry=ContainerRegistry(address="10.0.2.100:5000", authority="PEM"),
     web="http://10.0.2.100/hello",
     grown=1 << 30,
 )

@@ -20,7 +20,7 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke.boot import PATIENCE, POLL_SECONDS, Course, Problem, Watcher, starvation
-from imagebuild.smoke.host import RigError
+from imagebuild.smoke.host.errors import RigError
 from imagebuild.tools import anaconda_log, command, iso, qemu, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import (

@@ -20,7 +20,9 @@ from imagebuild.smoke.container_units import (
     start_container_unit,
     start_system_container,
 )
-from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment, booted
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.served import ServedRelease

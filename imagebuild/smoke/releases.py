@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.smoke.host import NotTestedError, Registry
+from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.host.expected import ContainerRegistry
 from imagebuild.smoke.served import PACKAGE, ServedRelease
 from imagebuild.tools import gpg, oci, rpm, web
 from imagebuild.tools.ostree import history, succession
@@ -125,7 +126,7 @@ class Offers:
     """
 
     ports: dict[int, int]
-    registry: Registry
+    registry: ContainerRegistry
     releases: Releases | None
     why_no_releases: str = ""
 
@@ -156,7 +157,7 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
         web.serving(lambda path: ("text/plain", GREETING) if path == "/hello" else files(path)) as plain,
         web.serving(oci.registry().get, certificate) as tls,
     ):
-        registry = Registry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)
+        registry = ContainerRegistry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)
         yield Offers(
             ports={WEB_PORT: plain, REGISTRY_PORT: tls},
             registry=registry,

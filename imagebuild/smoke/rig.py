@@ -10,13 +10,15 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Login
 from imagebuild.smoke.boot import BOOT_SECONDS, PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
-from imagebuild.smoke.host import Expected, Host, Registry, RigError
+from imagebuild.smoke.host.errors import RigError
+from imagebuild.smoke.host.expected import ContainerRegistry, Expected
+from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.look import Access
 from imagebuild.smoke.seed import make_seed
@@ -35,21 +37,6 @@ LOGIN_SECONDS = 30.0
 IDLE_SECONDS = 180.0
 # what a guest with nothing to do costs, of one processor
 IDLE_SHARE = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boot:
-    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`:
-    seconds since power-on.
-
-    `rig`: the problem is the rig's.
-    """
-
-    host: Host | None
-    expected: Expected
-    problem: str
-    phases: dict[str, float]
-    rig: bool = False
 
 
 def _size(subject: Subject) -> int | None:
@@ -366,7 +353,7 @@ def guest(
     evidence: Path,
     *,
     ports: Mapping[int, int] | None = None,
-    registry: Registry | None = None,
+    registry: ContainerRegistry | None = None,
     web: str = "",
     isolated: bool = True,
 ) -> Iterator[tuple[Guest, Boot]]:

@@ -5,14 +5,16 @@ import functools
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.smoke.host import Expected, Host, NotTestedError, Records, RigError
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.expected import Expected, Records
+from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.commands import HostCommands, UnavailableError
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.look import Access
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
-from imagebuild.smoke.rig import Boot, Guest, guest
+from imagebuild.smoke.rig import Guest, guest
 from imagebuild.smoke.served import ServedRelease
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain

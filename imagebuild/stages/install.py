@@ -13,7 +13,7 @@ from imagebuild.model import Cell, Installation, IsoImage, Tree
 from imagebuild.smoke import installation, verdict
 from imagebuild.smoke.boot import STARVED
 from imagebuild.smoke.criterion import INSTALLS
-from imagebuild.smoke.host import RigError
+from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.installation import Bench, InstallationError
 from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator

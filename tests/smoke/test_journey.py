@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
-from imagebuild.smoke.host import Host, NotTestedError, RigError
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.served import ServedRelease
@@ -128,8 +129,13 @@ class Transport(FakeTransport):
 
 class FakeReleases:
     url, key = "http://10.0.2.100/repo", "KEY"
-    candidate, next, older = (ServedRelease(commit=commit, version=commit[:2]) for commit in (COMMIT, NEXT, OLDER))
-    unsigned, after_older = ServedRelease(commit="aa" * 32, version="aa"), ServedRelease(commit="bb" * 32, version="bb")
+    candidate, next, older = (
+        ServedRelease(commit=commit, version=commit[:2]) for commit in (COMMIT, NEXT, OLDER)
+    )
+    unsigned, after_older = (
+        ServedRelease(commit="aa" * 32, version="aa"),
+        ServedRelease(commit="bb" * 32, version="bb"),
+    )
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -12,7 +12,9 @@ import pytest
 from imagebuild.smoke.criteria.test_upgrade_keys import (
     test_the_images_own_keys_verify_the_release as criterion,
 )
-from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.own_keys import pull_with_own_keys
 from imagebuild.smoke.releases import Releases, offering

@@ -18,10 +18,11 @@ from imagebuild.kinds import Firmware
 from imagebuild.smoke import installation, rig
 from imagebuild.smoke.boot import Problem, Watched
 from imagebuild.smoke.criteria import test_boots as boots
-from imagebuild.smoke.host import Host, RigError
+from imagebuild.smoke.host.errors import RigError
+from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.installation import Bench, HangError, InstallationError
-from imagebuild.smoke.rig import Boot, Guest
+from imagebuild.smoke.rig import Guest
 from imagebuild.tools import qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter

@@ -13,7 +13,7 @@ from imagebuild.kinds import Firmware
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
 from imagebuild.smoke.boot import STARVED
-from imagebuild.smoke.host import RigError
+from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.installation import Bench, InstallationError
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import load

@@ -14,7 +14,7 @@ from imagebuild.smoke.criteria.test_boots import test_boots_the_released_commit 
 from imagebuild.smoke.criteria.test_container_storage import (
     test_container_storage_is_set_up as storage_is_set_up,
 )
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 from imagebuild.tools import oci, ssh
 from tests.vm.wiring import Lab
 

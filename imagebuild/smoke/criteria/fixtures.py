@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from imagebuild.smoke.criteria.items import TRIAL, cell_name
-from imagebuild.smoke.host import Expected, Host, NotTestedError, Records
+from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.host.expected import Expected, Records
+from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.rig import Boot
 from imagebuild.smoke.suite import Suite
 from imagebuild.tools import temporary
 from imagebuild.tools.ssh import Answer

@@ -11,7 +11,7 @@ import pytest
 
 from imagebuild.kinds import State
 from imagebuild.model import Cell
-from imagebuild.smoke.host import NotApplicableError, NotTestedError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
 from imagebuild.smoke.hosts.commands import UnavailableError
 from imagebuild.smoke.suite import Suite
 from imagebuild.smoke.trial import Trial

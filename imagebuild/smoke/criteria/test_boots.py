@@ -1,8 +1,9 @@
 """The host boots into exactly the released commit."""
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Expected, Host, NotTestedError, RigError
-from imagebuild.smoke.rig import Boot
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Boot, Host
 
 
 @criterion(

@@ -3,7 +3,8 @@ boot does not run them again.
 """
 
 from imagebuild.smoke.criterion import Asks, Group, criterion
-from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host
+from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.journey import Journey
 
 

@@ -1,7 +1,7 @@
 """The container runtime's service starts."""
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 
 UNITS = {"docker": "docker.service", "podman": "podman.socket"}
 

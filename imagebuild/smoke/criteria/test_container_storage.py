@@ -1,7 +1,8 @@
 """Container storage is set up as the release's profile says, and a second boot leaves it as it is."""
 
 from imagebuild.smoke.criterion import Asks, Group, criterion
-from imagebuild.smoke.host import Expected, Host
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.journey import Journey
 
 

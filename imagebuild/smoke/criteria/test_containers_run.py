@@ -5,7 +5,9 @@ what they write.
 import secrets
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import CONTAINER_SECONDS, Expected, Host
+from imagebuild.smoke.host.containers import CONTAINER_SECONDS
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
 
 @criterion(

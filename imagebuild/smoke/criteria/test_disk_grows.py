@@ -1,7 +1,9 @@
 """On a disk that is larger than the image, the first boot takes all of it."""
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Expected, Host, NotApplicableError
+from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
 # what the partition table's copy, alignment and LVM's metadata may leave unused
 SLACK = 16 << 20

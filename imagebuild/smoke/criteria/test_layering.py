@@ -3,7 +3,7 @@ be removed again.
 """
 
 from imagebuild.smoke.criterion import Asks, Group, criterion
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.served import PACKAGE
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package

@@ -3,7 +3,7 @@
 import re
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 
 
 @criterion(

@@ -2,7 +2,8 @@
 
 from imagebuild.smoke.container_units import TEST_UNITS
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Expected, Host
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
 
 @criterion(

@@ -3,7 +3,8 @@
 import re
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Expected, NotTestedError, Records
+from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.host.expected import Expected, Records
 
 # what each kernel or systemd says when something broke: a pattern, and its name. Not `watchdog: BUG: soft
 # lockup`: that a processor

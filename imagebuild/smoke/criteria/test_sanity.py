@@ -3,7 +3,7 @@
 import time
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 
 # seconds between two reads of clocks, over an emulated host's ssh
 CLOCK_SECONDS = 120

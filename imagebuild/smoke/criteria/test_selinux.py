@@ -1,7 +1,8 @@
 """Where the tree has SELinux it is enforcing, files are labelled, and it has nothing to complain about."""
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Host, NotApplicableError
+from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.host.words import Host
 
 # what restorecon would give to each place (fedora's file_contexts); unlabeled_t means that nobody labelled it
 PLACES = ("/", "/boot", "/boot/efi", "/sysroot")

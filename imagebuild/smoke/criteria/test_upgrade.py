@@ -3,7 +3,7 @@ signed.
 """
 
 from imagebuild.smoke.criterion import Asks, Group, criterion
-from imagebuild.smoke.host import NotApplicableError
+from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.journey import Journey, other_kernel
 
 

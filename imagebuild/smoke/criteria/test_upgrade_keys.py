@@ -5,7 +5,9 @@ refuse every later upgrade.
 from collections.abc import Callable
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.tools.ssh import Answer
 
 

@@ -3,7 +3,8 @@ was installed from.
 """
 
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Expected, Host
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
 
 @criterion(

@@ -4,7 +4,9 @@ nothing else.
 
 from imagebuild.kinds import Login
 from imagebuild.smoke.criterion import Group, criterion
-from imagebuild.smoke.host import Expected, Host, NotApplicableError
+from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.tools import vagrant_key
 
 

@@ -33,11 +33,12 @@ from imagebuild.smoke.criteria import test_upgrade_keys as upgrade_keys
 from imagebuild.smoke.criteria import test_upgrade_remote as upgrade_remote
 from imagebuild.smoke.criteria import test_vagrant_login as vagrant_login
 from imagebuild.smoke.criteria.registry import names
-from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedError, Records, RigError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError, RigError
+from imagebuild.smoke.host.expected import Expected, Records
+from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.smoke.journey import Stop
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.rig import Boot
 from imagebuild.smoke.served import PACKAGE
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package

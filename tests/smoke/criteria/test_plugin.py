@@ -21,7 +21,7 @@ def declared(text: str) -> str:
 
 CRITERIA = """
 import pytest
-from imagebuild.smoke.host import NotApplicableError, NotTestedError, RigError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError, RigError
 def test_good(): pass
 def test_product_is_wrong(): assert 1 == 2, "the product is wrong"
 def test_rig_broke(): raise RigError("the connection broke")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import HostCommands, UnavailableError, booted
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.hosts.registry import HOSTS, recognise
