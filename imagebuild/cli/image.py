@@ -21,7 +21,7 @@ from imagebuild.report import page as report_page
 from imagebuild.session import outcome as report
 from imagebuild.smoke import any_image, verdict
 from imagebuild.smoke.criteria import registry as criteria
-from imagebuild.smoke.rig import guest
+from imagebuild.smoke.first_boot import guest
 from imagebuild.smoke.trial import Bench, Promise, Run, Scope, Subject, Terms, Trial
 from imagebuild.stages.smoke import GROWN, promise_of, smoke_file, subject_of
 from imagebuild.stages.tree import Pin, describe_tree

@@ -12,10 +12,10 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.formats import Unpacked, archives, layers
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke import installation
+from imagebuild.smoke.first_boot import booted
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.registry import recognise as recognise_host
-from imagebuild.smoke.rig import booted
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import qemu
 from imagebuild.tools.accelerator import Accelerator

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from imagebuild.engine.steps import source_digest
 from imagebuild.kinds import State
 from imagebuild.model import Cell
+from imagebuild.smoke import first_boot
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import qemu, temporary
 
@@ -30,7 +31,7 @@ BLOCK = 1 << 22
 UNUSED_DAYS = 90
 # what every criterion is run with; pytest finds these by name
 FIXTURES = ("imagebuild.smoke.criteria.plugin", "imagebuild.smoke.criteria.fixtures")
-# what the first boot leaves beside the criteria's own logs (rig.py, suite.py)
+# what the first boot leaves beside the criteria's own logs (first_boot.py, guest.py, suite.py)
 BOOT = (
     "boots.json",
     "phases.json",
@@ -95,7 +96,7 @@ class CellStore:
         )
 
     def _boot(self) -> Path:
-        return self._directory("first boot", "imagebuild.smoke.rig")
+        return self._directory("first boot", first_boot.__name__)
 
     def knows_boot(self) -> bool:
         """Return whether an earlier run has left its first boot here."""

@@ -5,6 +5,8 @@ import functools
 from pathlib import Path
 
 from imagebuild.errors import BuildError
+from imagebuild.smoke.first_boot import guest
+from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import NotTestedError, RigError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
@@ -14,7 +16,6 @@ from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.look import Access
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
-from imagebuild.smoke.rig import Guest, guest
 from imagebuild.smoke.served import ServedRelease
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain

@@ -20,8 +20,8 @@ from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.release_line.model import Config
+from imagebuild.smoke.first_boot import booted
 from imagebuild.smoke.host.words import Boot
-from imagebuild.smoke.rig import booted
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.kickstart import render, values

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from imagebuild.kinds import Firmware
-from imagebuild.smoke import installation, rig
+from imagebuild.smoke import guest, installation
 from imagebuild.smoke.boot import Problem, Watched
 from imagebuild.smoke.criteria import test_boots as boots
+from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.installation import Bench, HangError, InstallationError
-from imagebuild.smoke.rig import Guest
 from imagebuild.tools import qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
@@ -168,8 +168,8 @@ class Machines:
         self.now = [0.0]
         monkeypatch.setattr(qemu, "started", self._started)
         monkeypatch.setattr(qemu, "make_overlay", lambda *_, **__: None)
-        monkeypatch.setattr(rig, "make_seed", lambda *_: None)
-        monkeypatch.setattr(rig, "follow_boot", lambda *_, **__: self.watched.pop(0))
+        monkeypatch.setattr(guest, "make_seed", lambda *_: None)
+        monkeypatch.setattr(guest, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])
         monkeypatch.setattr(time, "sleep", self._sleep)
         self.trial = fakes.trial(

@@ -1,29 +1,27 @@
-"""The rig: everything needed to boot one artifact, as often as its criteria want, each time on overlays that
-are thrown away.
+"""One machine with one overlay that is thrown away, through all its boots.
 
-`Guest` is one machine with one overlay, through all its boots. Each boot is a new QEMU process on the same
-overlay, because a warm reboot inside one that emulates can hang in GRUB.
+Each boot is a new QEMU process on the same overlay, because a warm reboot inside one that emulates can hang in
+GRUB.
 """
 
 import contextlib
 import json
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from imagebuild.errors import BuildError
 from imagebuild.kinds import Login
-from imagebuild.smoke.boot import BOOT_SECONDS, PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
+from imagebuild.smoke.boot import PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
 from imagebuild.smoke.host.errors import RigError
-from imagebuild.smoke.host.expected import ContainerRegistry, Expected
-from imagebuild.smoke.host.words import Boot, Host
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.look import Access
+from imagebuild.smoke.patience import patience_with
 from imagebuild.smoke.seed import make_seed
 from imagebuild.smoke.trial import Subject, Trial
-from imagebuild.tools import qemu, ssh, temporary, vagrant_key
+from imagebuild.tools import qemu, ssh
 from imagebuild.tools.console import fatal_line
 from imagebuild.tools.qemu import Machine, Running
 
@@ -32,11 +30,6 @@ SETTLED = "settled"
 # a unit may take systemd's own 90 s to stop, whatever the accelerator
 SHUTDOWN_SECONDS, STOP_SECONDS = 60.0, 150.0
 LOGIN_SECONDS = 30.0
-# for so long a program may neither print nor let the guest's processors do anything; what is waited for then
-# does not depend on their speed
-IDLE_SECONDS = 180.0
-# what a guest with nothing to do costs, of one processor
-IDLE_SHARE = 0.1
 
 
 def _size(subject: Subject) -> int | None:
@@ -44,6 +37,29 @@ def _size(subject: Subject) -> int | None:
     if not subject.grow and subject.size is None:
         return None
     return (subject.size or qemu.virtual_size(subject.disk, subject.format)) + subject.grow
+
+
+def _machine(
+    trial: Trial, work: Path, expected: Expected, forward: Mapping[int, int], ports: Mapping[int, int], *,
+    isolated: bool,
+) -> Machine:  # fmt: skip
+    """Return the machine of a trial, with an overlay of its subject and a seed for cloud-init."""
+    subject, bench = trial.subject, trial.bench
+    overlay = work / "overlay.qcow2"
+    qemu.make_overlay(overlay, subject.disk, subject.format, size=_size(subject))
+    boxed = trial.promise.terms.login is Login.VAGRANT
+    return Machine(
+        disk=overlay,
+        controller=subject.controller,
+        seed=None if boxed else make_seed(work, expected, bench.accelerator.slowness),
+        firmware=bench.firmware,
+        cores=bench.cores,
+        memory=bench.memory,
+        forward=dict(forward),
+        services=ports,
+        isolated=isolated,
+        variables=work / "variables.qcow2",
+    )
 
 
 class Guest:
@@ -63,27 +79,8 @@ class Guest:
         isolated: bool = True,
     ) -> None:
         self._trial, self._expected, self.evidence = trial, expected, evidence
-        subject, bench, promise = trial.subject, trial.bench, trial.promise
-        overlay = work / "overlay.qcow2"
-        qemu.make_overlay(overlay, subject.disk, subject.format, size=_size(subject))
         self._port = ssh.free_port()
-        seed = (
-            None
-            if promise.terms.login is Login.VAGRANT
-            else make_seed(work, expected, bench.accelerator.slowness)
-        )
-        self._machine = Machine(
-            disk=overlay,
-            controller=subject.controller,
-            seed=seed,
-            firmware=bench.firmware,
-            cores=bench.cores,
-            memory=bench.memory,
-            forward={self._port: 22},
-            services=ports,
-            isolated=isolated,
-            variables=work / "variables.qcow2",
-        )
+        self._machine = _machine(trial, work, expected, {self._port: 22}, ports, isolated=isolated)
         self._shell = ssh.Shell(user=expected.user, port=self._port, key=key, patience=self._patience)
         self._power = contextlib.ExitStack()
         self._running: Running | None = None
@@ -95,8 +92,8 @@ class Guest:
         self.notes: list[str] = []
         self.host = Host(
             transport=self._shell,
-            commands=HOSTS[promise.host_kind].commands,
-            slowness=bench.accelerator.slowness,
+            commands=HOSTS[trial.promise.host_kind].commands,
+            slowness=trial.bench.accelerator.slowness,
             power=self,
             patience=self._patience,
         )
@@ -180,31 +177,9 @@ class Guest:
         self._power = contextlib.ExitStack()
 
     def _patience(self, timeout: float) -> Callable[[int], str]:
-        """See ssh.Patience: time is what the guest had of its processors, and one that does nothing is given
-        up early.
-        """
-        running = self._running
-        assert running is not None
-        meter, begun = running.meter, time.monotonic()
-        meter.look()
-        since, printed, cpu, until = begun, 0, running.cpu_seconds() + meter.waited, meter.seconds + timeout
-
-        def over(now_printed: int) -> str:
-            nonlocal since, printed, cpu
-            meter.look()
-            # who waits for a processor wants to do something
-            now, used = time.monotonic(), running.cpu_seconds() + meter.waited
-            if now_printed != printed or used - cpu > IDLE_SHARE * (now - since) + 1:
-                since, printed, cpu = now, now_printed, used
-            if now - since > IDLE_SECONDS:
-                return (
-                    f"{ssh.NO_ANSWER}: for {now - since:.0f} s it neither printed anything nor used the"
-                    " guest's processors"
-                )
-            late = meter.seconds > until or now - begun > PATIENCE * timeout
-            return f"{ssh.NO_ANSWER} within {now - begun:.0f} s" if late else ""
-
-        return over
+        """See ssh.Patience."""
+        assert self._running is not None
+        return patience_with(self._running, timeout)
 
     def starved(self) -> str:
         """Return what says that the guest did not get its processors since it was switched on; empty when its
@@ -345,89 +320,3 @@ class Guest:
         """Switch the machine off; its overlay is nobody's any more."""
         self._shell.close()
         self._power.close()
-
-
-@contextlib.contextmanager
-def guest(
-    trial: Trial,
-    evidence: Path,
-    *,
-    ports: Mapping[int, int] | None = None,
-    registry: ContainerRegistry | None = None,
-    web: str = "",
-    isolated: bool = True,
-) -> Iterator[tuple[Guest, Boot]]:
-    """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError
-    when the rig breaks.
-    """
-    evidence.mkdir(exist_ok=True, parents=True)
-    with temporary.directory("guest", secret=True) as work:
-        key, public_key = (
-            vagrant_key.write(work) if trial.promise.terms.login is Login.VAGRANT else ssh.make_key(work)
-        )
-        expected = replace(_expected(trial, public_key), registry=registry, web=web)
-        machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated)
-        try:
-            watched = machine.power_on()
-            (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
-            host = None if watched.problem else machine.host
-            yield (
-                machine,
-                Boot(
-                    host=host,
-                    expected=expected,
-                    problem=watched.problem,
-                    phases=watched.phases,
-                    rig=watched.rig,
-                ),
-            )
-            if host is not None:
-                with contextlib.suppress(RigError, AssertionError, BuildError):
-                    machine.resume()
-                    _collect(host, evidence)
-                machine.screenshot("end")
-        finally:
-            machine.close()
-
-
-@contextlib.contextmanager
-def booted(trial: Trial) -> Iterator[Boot]:
-    """Boot the artifact once, without anything around it."""
-    with guest(trial, trial.evidence) as (_, boot):
-        yield boot
-
-
-def _expected(trial: Trial, public_key: str) -> Expected:
-    token = secrets.token_hex(4)
-    terms = trial.promise.terms
-    return Expected(
-        promise=trial.promise,
-        hostname=f"smoke-{token}",
-        user=vagrant_key.USER if terms.login is Login.VAGRANT else terms.user,
-        public_key=public_key,
-        script_marker=f"imagebuild-{token}",
-        grown=trial.subject.grow,
-    )
-
-
-def _collect(host: Host, evidence: Path) -> None:
-    """Keep what a reader may want to see later."""
-    for name, argv in (
-        ("journal.txt", ["journalctl", "-b", "--no-pager", "-o", "short-monotonic"]),
-        # journal-export-format(5): journalctl --file reads it, after systemd-journal-remote
-        ("journal.export", ["journalctl", "-b", "--no-pager", "-o", "export"]),
-        (
-            "systemd-analyze.txt",
-            [
-                "sh",
-                "-c",
-                (
-                    "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze"
-                    " blame; systemd-analyze critical-chain"
-                ),
-            ],
-        ),
-        ("cloud-init-status.json", ["cat", "/run/cloud-init/status.json"]),
-        ("mounts.txt", ["findmnt"]),
-    ):
-        (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS, quiet=True).output)
