@@ -114,7 +114,9 @@ def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerat
     evidence.mkdir()
     disk = work / "installed.qcow2"
     installation.install(
-        installation.Bench(iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores),
+        installation.InstallerBench(
+            iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores
+        ),
         disk,
         evidence,
     )

@@ -7,7 +7,7 @@ field counts, but for those whose type says that they are `Outside`. The scope i
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -165,13 +165,14 @@ class Trial:
 def keyed(record: Any) -> dict[str, Any]:
     """Return the fields of a record that belong into a key, in JSON's types: those that are not `Outside`."""
     hints = get_type_hints(type(record), include_extras=True)
-    inside = [
-        field.name
-        for field in fields(record)
-        if _OUTSIDE not in getattr(hints[field.name], "__metadata__", ())
-    ]
     data: dict[str, Any] = TypeAdapter(type(record)).dump_python(record, mode="json")
-    return {name: data[name] for name in inside}
+    inside: dict[str, Any] = {}
+    for field in fields(record):
+        if _OUTSIDE in getattr(hints[field.name], "__metadata__", ()):
+            continue
+        value = getattr(record, field.name)
+        inside[field.name] = keyed(value) if is_dataclass(value) else data[field.name]
+    return inside
 
 
 def guest_tools(accelerator: Accelerator, firmware: Firmware) -> dict[str, str]:

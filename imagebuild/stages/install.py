@@ -12,9 +12,10 @@ from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Installation, IsoImage, Tree
 from imagebuild.smoke import installation, verdict
 from imagebuild.smoke.boot import STARVED
+from imagebuild.smoke.boot_menu import InstallationError
 from imagebuild.smoke.criterion import INSTALLS
 from imagebuild.smoke.host.errors import RigError
-from imagebuild.smoke.installation import Bench, InstallationError
+from imagebuild.smoke.installation import InstallerBench
 from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
 
@@ -43,7 +44,7 @@ def install_iso(
     evidence = out / "evidence"
     evidence.mkdir()
     disk = out / "disk.qcow2"
-    bench = Bench(
+    bench = InstallerBench(
         iso=iso.file,
         firmware=firmware,
         accelerator=accelerator.suited(tree.isa, guest.cpu),
@@ -67,7 +68,7 @@ def install_iso(
     return Installation(disk=disk, iso=iso.name, firmware=firmware, phases=phases, evidence=evidence)
 
 
-def _install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
+def _install(bench: InstallerBench, disk: Path, evidence: Path) -> dict[str, float]:
     """Install; when the rig breaks, once more on a quieter machine: that says nothing of the medium. Raises
     InstallationError, RigError.
     """

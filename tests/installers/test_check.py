@@ -22,8 +22,8 @@ from imagebuild.live import install
 from imagebuild.live.install import Release
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
+from imagebuild.smoke.boot_menu import InstallationError
 from imagebuild.smoke.criterion import INSTALLS
-from imagebuild.smoke.installation import InstallationError
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import iso
 from imagebuild.tools.accelerator import Accelerator

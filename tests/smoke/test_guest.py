@@ -17,12 +17,13 @@ import pytest
 from imagebuild.kinds import Firmware
 from imagebuild.smoke import guest, installation
 from imagebuild.smoke.boot import Problem, Watched
+from imagebuild.smoke.boot_menu import InstallationError
 from imagebuild.smoke.criteria import test_boots as boots
 from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.installation import Bench, HangError, InstallationError
+from imagebuild.smoke.installation import HangError, InstallerBench
 from imagebuild.tools import qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
@@ -293,7 +294,9 @@ def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
     evidence.mkdir()
     tries: list[bool] = []
 
-    def install(bench: Bench, disk: Path, evidence: Path, *, again: bool = False) -> dict[str, float]:
+    def install(
+        bench: InstallerBench, disk: Path, evidence: Path, *, again: bool = False
+    ) -> dict[str, float]:
         tries.append(again)
         assert not disk.exists()
         disk.write_text("half")
@@ -303,7 +306,7 @@ def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
         return {"off": 1.0}
 
     monkeypatch.setattr(installation, "_install", install)
-    bench = Bench(
+    bench = InstallerBench(
         iso=Path("x.iso"), firmware=Firmware.BIOS, accelerator=Accelerator(name="tcg", slowness=1, reason="")
     )
     assert installation.install(bench, disk, evidence) == {"off": 1.0}

@@ -12,9 +12,10 @@ import pytest
 
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Firmware
-from imagebuild.smoke import installation
+from imagebuild.smoke import boot_menu, installation
 from imagebuild.smoke.boot import QUIET_SECONDS
-from imagebuild.smoke.installation import Bench, HangError, InstallationError, follow, plan_keys, start_entry
+from imagebuild.smoke.boot_menu import InstallationError, start_entry
+from imagebuild.smoke.installation import HangError, InstallerBench, follow, plan_keys
 from imagebuild.tools import anaconda_log, iso
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
@@ -140,14 +141,14 @@ def start(machine: Any, plan: Plan = PLAN) -> None:
     ("shows", "earliest"),
     [
         # isolinux' vesamenu.c32: graphics, and a countdown that changes a line each second
-        ({"picture_at": lambda now: BLANK if now < 5 else MENU if int(now) % 2 else COUNTING}, 5 + installation.SETTLED_SECONDS),
+        ({"picture_at": lambda now: BLANK if now < 5 else MENU if int(now) % 2 else COUNTING}, 5 + boot_menu.SETTLED_SECONDS),
         # menu.c32, and GRUB under BIOS: the text screen; SeaBIOS' own text before is no menu, however long it
         # stands
         ({"text_at": after(8, " Install Demo 26", "SeaBIOS\nBooting from DVD/CD..."), "picture_at": always(MENU)}, 8),
         # GRUB under UEFI: the firmware's console is the serial one, too, but it does not read a key there
         ({"console_at": after(4, GRUB_ON_SERIAL, "BdsDxe: starting Boot0001"), "picture_at": always(MENU)}, 4),
         # its graphical menu is not there: a logo stands longer than a second look
-        ({"console_at": always("BdsDxe: starting Boot0001"), "picture_at": always(MENU)}, SLOWNESS * installation.SETTLED_SECONDS),
+        ({"console_at": always("BdsDxe: starting Boot0001"), "picture_at": always(MENU)}, SLOWNESS * boot_menu.SETTLED_SECONDS),
         # something is drawn all the time until the menu is there
         ({"picture_at": lambda now: MENU if now > 9 else Picture(width=1, rows=(bytes((int(now * 10), 0, 0)),) * 99 + (b"\3\3\3",))}, 9),
     ],
@@ -237,8 +238,10 @@ def test_a_menu_that_does_not_come_or_react_is_said(
 # --- followed by the log --------------------------------------------------------------------------------------------------
 
 
-def bench(file: Path = Path("x.iso"), firmware: Firmware = Firmware.BIOS) -> Bench:
-    return Bench(iso=file, firmware=firmware, accelerator=Accelerator(name="tcg", slowness=1, reason=""))
+def bench(file: Path = Path("x.iso"), firmware: Firmware = Firmware.BIOS) -> InstallerBench:
+    return InstallerBench(
+        iso=file, firmware=firmware, accelerator=Accelerator(name="tcg", slowness=1, reason="")
+    )
 
 
 def logged(*lines: str, begin: float = 30.0, every: float = 5.0) -> list[tuple[float, str]]:

@@ -13,8 +13,9 @@ from imagebuild.kinds import Firmware
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
 from imagebuild.smoke.boot import STARVED
+from imagebuild.smoke.boot_menu import InstallationError
 from imagebuild.smoke.host.errors import RigError
-from imagebuild.smoke.installation import Bench, InstallationError
+from imagebuild.smoke.installation import InstallerBench
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
@@ -43,7 +44,7 @@ def test_a_rig_that_broke_is_no_failure_of_the_medium(
 ) -> None:
     left, waited = list(ends), list[int]()
 
-    def install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
+    def install(bench: InstallerBench, disk: Path, evidence: Path) -> dict[str, float]:
         assert not disk.exists()
         disk.write_text("half")
         (evidence / "serial.log").write_text(f"{len(left)} left")
