@@ -15,8 +15,8 @@ from imagebuild.smoke.host.expected import ContainerRegistry, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.journey import Offer, Stop
 from imagebuild.smoke.served import PACKAGE, ServedRelease
+from imagebuild.smoke.stops import Offer, Stop
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.accelerator import Accelerator

@@ -29,7 +29,7 @@ from imagebuild.report import page as report_page
 from imagebuild.smoke import verdict
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.hosts.registry import HOSTS
-from imagebuild.smoke.waivers import FIT, unfit
+from imagebuild.smoke.waivers import FIT, reason_not_to_release
 from imagebuild.tools.checksum import Entry, hashed, safe, text_of
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree.kernel import boot_files
@@ -463,7 +463,7 @@ def check_fit(
         owner = config.installer if download.format == "iso" else config.images.get(download.image)
         wanted = criteria.required(atomic=atomic, installer=download.format == "iso")
         says = (
-            unfit(name, owner.firmware, cells, wanted)
+            reason_not_to_release(name, owner.firmware, cells, wanted)
             if owner is not None
             else "the configuration has no such image"
         )

@@ -8,7 +8,6 @@ begun because an earlier one failed is not tested.
 import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,9 +22,9 @@ from imagebuild.smoke.container_units import (
 from imagebuild.smoke.host.errors import NotTestedError, RigError
 from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.smoke.host.words import Host
-from imagebuild.smoke.hosts.commands import Deployment, booted
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.served import ServedRelease
+from imagebuild.smoke.stops import Offer, Stop
 from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
 
@@ -42,42 +41,6 @@ REPOS = "/etc/yum.repos.d"
 REASON = 600
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
-
-    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container
-    kept there; `initramfs` is the mark of the initramfs that was booted (`ServedRelease.initramfs`).
-    """
-
-    deployments: tuple[Deployment, ...]
-    before: bool
-    after: bool
-    var: bool
-    volume: str
-    hostname: str
-    machine_id: str
-    script_runs: tuple[int, int]
-    storage: str
-    units: dict[str, str]
-    failed_units: tuple[str, ...]
-    initramfs: str = ""
-
-    @property
-    def booted(self) -> Deployment:
-        """The deployment that runs."""
-        return booted(self.deployments)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offer:
-    """How a host took an upgrade that it should not take: its answer, and its deployments before and after."""
-
-    answer: Answer
-    before: tuple[Deployment, ...]
-    after: tuple[Deployment, ...]
-
-
 class Journey:
     """The way of one host, told what to do in one way (`host.commands`)."""
 
@@ -92,7 +55,7 @@ class Journey:
         # here
         self.over = False
 
-    # --- the legs ---------------------------------------------------------------------------------------------------------
+    # --- the legs ---
 
     def start(self) -> Stop:
         """The first boot: what must survive is put there, and the remote points at the test's server."""
@@ -171,7 +134,7 @@ class Journey:
 
         return self._leg("unlayering", remove, after=lambda: self.layered_upgraded(url, package))
 
-    # --- how they are gone ------------------------------------------------------------------------------------------------
+    # --- how they are gone ---
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:
@@ -296,22 +259,6 @@ class Journey:
             failed_units=failed,
             initramfs=(host.read(MARK) or "").strip(),
         )
-
-
-def other_kernel(stop: Stop, release: ServedRelease) -> str:
-    """Return what says that the kernel and initramfs which run are not those of the release; empty when they
-    are.
-    """
-    if stop.initramfs == release.initramfs:
-        return ""
-    runs, wanted = (
-        f"the one of release {mark!r}" if mark else "one without a mark"
-        for mark in (stop.initramfs, release.initramfs)
-    )
-    return (
-        f"{release.version} runs with another initramfs, {runs} instead of {wanted}: the boot loader's menu"
-        " or /boot was not changed with it"
-    )
 
 
 def _tail(answer: Answer) -> str:

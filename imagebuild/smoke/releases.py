@@ -41,7 +41,9 @@ class Releases:
         self._repo = succession.beside(work / "repo", repo)
         # nothing is served of it but objects, as they are
         if Repo(repo).mode != "archive":
-            raise NotTestedError(f"{repo} is no archive repository: its objects cannot be served to a host")
+            raise NotTestedError(
+                f"{repo} is not an archive repository: its objects cannot be served to a host"
+            )
         if not self._repo.has(candidate.commit):
             raise NotTestedError(
                 f"no repository has the commit {candidate.commit}: no release can be made to upgrade to"

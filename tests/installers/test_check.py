@@ -31,7 +31,7 @@ from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phas
 from imagebuild.tools.menus.menu import Loader
 from tests.fakes import FakeSandbox
 from tests.installers.unattended.test_remaster import make_iso, medium_of
-from tests.stages.test_release import TREE
+from tests.stages.trees import TREE
 
 COMMIT = "ab" * 32
 GOOD: dict[str, object] = {

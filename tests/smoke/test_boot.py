@@ -17,13 +17,10 @@ from imagebuild.smoke.boot import BOOT_SECONDS, STALL_SECONDS, Watched, follow_b
 from imagebuild.tools import registers, screen
 from imagebuild.tools.load import Meter
 from tests import data as tests_data
+from tests.smoke.registers import HALTED
 
 DATA = tests_data.DATA / "qemu"
 EMPTY = (DATA / "seabios-nothing-to-boot.vga").read_bytes()
-HALTED = (
-    "\nCPU#0\nEIP=0000b7b9 EFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\nCPU#1\nEIP=000fd09a"
-    " EFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=1\n"
-)
 SPINNING = (DATA / "kernel-spins.registers").read_text()
 SLOWNESS = 2.0
 GRUB = "Welcome to GRUB!\nBooting `Debian'\n"

@@ -23,7 +23,7 @@ from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.keys import Plan
 from imagebuild.tools.picture import Picture
 from imagebuild.tools.qemu import Kernel, Machine, Places, command_line
-from tests.smoke.test_boot import HALTED
+from tests.smoke.registers import HALTED
 from tests.tools.test_anaconda_log import F29, written
 
 PLAN = Plan(

@@ -100,7 +100,7 @@ def test_a_commit_that_nobody_has_makes_no_releases(tmp_path: Path, candidate: t
         make(tmp_path, (candidate[0], "ab" * 32))
     bare = Repo.ensure(tmp_path / "bare", "bare-user")
     (tmp_path / "work" / "x").mkdir()
-    with pytest.raises(NotTestedError, match="no archive repository"):
+    with pytest.raises(NotTestedError, match="not an archive repository"):
         Releases(
             tmp_path / "work" / "x", bare.path, REF, ServedRelease(commit=candidate[1], version="1"), None
         )

@@ -19,7 +19,7 @@ from imagebuild.smoke.installation import InstallerBench
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
-from tests.stages.test_release import TREE
+from tests.stages.trees import TREE
 
 BUSY, BROKE, WRONG = (
     RigError(f"{STARVED}: of 900 s …"),

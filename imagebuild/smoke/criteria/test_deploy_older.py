@@ -1,8 +1,9 @@
 """A host deploys an older release by version and by checksum: freshly installed, and upgraded."""
 
 from imagebuild.smoke.criterion import Asks, Group, criterion
-from imagebuild.smoke.journey import Journey, Stop, other_kernel
+from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.served import ServedRelease
+from imagebuild.smoke.stops import Stop, other_kernel
 
 
 @criterion(
@@ -33,7 +34,7 @@ def _runs(stop: Stop, wanted: ServedRelease, refspec: str) -> None:
     assert stop.booted.commit == wanted.commit, (
         f"deployed {wanted.version}, but {stop.booted.version} ({stop.booted.commit}) runs"
     )
-    assert not (other := other_kernel(stop, wanted)), other
+    assert (other := other_kernel(stop, wanted)) is None, other
     assert stop.deployments[0].booted, "what runs is not what the next boot would choose"
     assert len(stop.deployments) > 1, "there is no deployment to go back to"
     # an origin that is a bare checksum would never see an upgrade again

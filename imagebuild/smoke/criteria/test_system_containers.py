@@ -5,7 +5,8 @@ units.
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_NAME, SYSTEM_UNIT, system_containers
 from imagebuild.smoke.criterion import Asks, Group, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
-from imagebuild.smoke.journey import Journey, Stop
+from imagebuild.smoke.journey import Journey
+from imagebuild.smoke.stops import Stop
 
 
 @criterion(

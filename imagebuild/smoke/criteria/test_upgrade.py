@@ -4,7 +4,8 @@ signed.
 
 from imagebuild.smoke.criterion import Asks, Group, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
-from imagebuild.smoke.journey import Journey, other_kernel
+from imagebuild.smoke.journey import Journey
+from imagebuild.smoke.stops import other_kernel
 
 
 @criterion(
@@ -25,7 +26,7 @@ def test_upgrades_to_the_next_release(journey: Journey) -> None:
     assert stop.booted.origin == journey.expected.promise.refspec, (
         f"the upgraded host would upgrade from {stop.booted.origin!r}"
     )
-    assert not (other := other_kernel(stop, wanted)), other
+    assert (other := other_kernel(stop, wanted)) is None, other
     commits = [each.commit for each in stop.deployments]
     assert commits[:2] == [
         wanted.commit,
@@ -66,8 +67,8 @@ def test_refuses_an_unsigned_upgrade(journey: Journey) -> None:
     asks=Asks.FRESH_JOURNEY,
     applies_to="all but first releases",
 )
-def test_upgrades_from_the_previous_release(fresh_journey: Journey, first_release: str) -> None:
-    if first_release:
+def test_upgrades_from_the_previous_release(fresh_journey: Journey, first_release: str | None) -> None:
+    if first_release is not None:
         raise NotApplicableError(first_release)
     stop = fresh_journey.from_previous()
     assert stop.booted.commit == fresh_journey.expected.promise.commit, (
@@ -79,5 +80,5 @@ def test_upgrades_from_the_previous_release(fresh_journey: Journey, first_releas
     assert stop.booted.origin == fresh_journey.expected.promise.refspec, (
         f"the upgraded host would upgrade from {stop.booted.origin!r}"
     )
-    assert not (other := other_kernel(stop, fresh_journey.releases.candidate)), other
+    assert (other := other_kernel(stop, fresh_journey.releases.candidate)) is None, other
     assert not stop.failed_units, f"after the upgrade these units have failed: {', '.join(stop.failed_units)}"

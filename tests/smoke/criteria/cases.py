@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
-from imagebuild.smoke.journey import Stop
 from imagebuild.smoke.served import PACKAGE
+from imagebuild.smoke.stops import Stop
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
 from tests.fakes import HEALTHY_STOPS, REFUSED, FakeJourney, broken_host
 

@@ -117,7 +117,7 @@ def test_passes_or_is_not_applicable_on_a_healthy_box(name: str, monkeypatch: py
 
 
 def test_a_cloud_image_has_no_vagrant_in_it() -> None:
-    with pytest.raises(NotApplicableError, match="no Vagrant box"):
+    with pytest.raises(NotApplicableError, match="not a Vagrant box"):
         ON_HOST[AWAY].run(broken_host({"getent passwd vagrant": None, "sh -c grep": None}), EXPECTED)
 
 

@@ -36,7 +36,7 @@ CASES: dict[str, Case] = {
         ],
     ),
     "upgrades-from-the-previous-release": OnJourney(
-        run=lambda journey: upgrade.test_upgrades_from_the_previous_release(journey, ""),
+        run=lambda journey: upgrade.test_upgrades_from_the_previous_release(journey, None),
         broken=[
             ({"from_previous": HEALTHY_STOPS["older_on_fresh"]}, "the host came to"),
             ({"from_previous": {"initramfs": "older"}}, "runs with another initramfs"),

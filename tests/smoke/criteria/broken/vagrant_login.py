@@ -7,7 +7,10 @@ CASES: dict[str, Case] = {
     "vagrant-logs-in-with-the-insecure-key": OnHost(
         run=vagrant_login.test_vagrant_logs_in_with_the_insecure_key,
         broken=[
-            ({"sh -c grep": "/var/roothome/.ssh/authorized_keys\n"}, "opens an image that is no Vagrant box"),
+            (
+                {"sh -c grep": "/var/roothome/.ssh/authorized_keys\n"},
+                "opens an image that is not a Vagrant box",
+            ),
             (
                 {
                     "sh -c grep": None,
