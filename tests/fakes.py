@@ -101,7 +101,7 @@ HEALTHY: dict[str, str | None] = {
     "findmnt": "/dev/mapper/atomicos-root[/ostree/deploy/debian-atomic/var]\n",
     "docker pull": "x\n",
     "podman pull": "x\n",
-    **{f"{name} run --rm --network=none -v": "hello from the build host\n" for name in ("docker", "podman")},
+    **{f"{name} run --rm --network=none -v": "hello from the builder\n" for name in ("docker", "podman")},
     "docker run": "hello from a container\n",
     "podman run": "hello from a container\n",
 }

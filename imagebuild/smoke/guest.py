@@ -181,12 +181,12 @@ class Guest:
         assert self._running is not None
         return patience_with(self._running, timeout)
 
-    def starved(self) -> str:
-        """Return what says that the guest did not get its processors since it was switched on; empty when its
+    def starved(self) -> str | None:
+        """Return what says that the guest did not get its processors since it was switched on; None when its
         boot was judged already.
         """
         if self._running is None or self._judged:
-            return ""
+            return None
         self._running.meter.look()
         return starvation(self._running.meter, self._running.console())
 
@@ -206,23 +206,23 @@ class Guest:
                 )
                 starved = starvation(meter, self._running.console())
                 # one that lets nobody as far as a log-in says nothing about who is let in
-                rig = bool(starved) or ((answer.never_begun or answer.late) and not self.fatal())
+                rig = starved is not None or ((answer.never_begun or answer.late) and not self.fatal())
                 return replace(watched, problem=f"{starved}; {problem}" if starved else problem, rig=rig)
             time.sleep(POLL_SECONDS)
         return watched
 
-    def restart(self, name: str) -> str:
+    def restart(self, name: str) -> str | None:
         """See Power."""
         problem = self._wait_for_the_end()
         self._end()
-        if problem:
+        if problem is not None:
             return problem
         watched = self.power_on(name)
         if watched.rig:
             raise RigError(f"after the reboot ({name}): {watched.problem}")
-        return watched.problem
+        return watched.problem or None
 
-    def _wait_for_the_end(self) -> str:
+    def _wait_for_the_end(self) -> str | None:
         assert self._running is not None
         patience = max(STOP_SECONDS, SHUTDOWN_SECONDS * self._trial.bench.accelerator.slowness)
         meter, over = self._running.meter, ssh.by_the_clock(PATIENCE * patience)
@@ -231,15 +231,15 @@ class Guest:
         while self._running.alive:
             meter.look()
             problem = self.fatal()
-            if not problem and (meter.seconds > until or over(0)):
+            if problem is None and (meter.seconds > until or over(0)):
                 problem = f"it did not shut down within {patience:.0f} s"
-            if problem:
+            if problem is not None:
                 self._running.screenshot(self.evidence / "screen-failed.png")
                 return problem
             time.sleep(POLL_SECONDS)
         if broke := self._running.broke():
             raise RigError(broke)
-        return ""
+        return None
 
     def save(self) -> None:
         """Keep this moment: `fresh_copy` comes back to it."""
@@ -256,9 +256,9 @@ class Guest:
             raise RigError(f"the snapshot of the first boot does not come back: {problem}")
         self._set_clock()
 
-    def fatal(self) -> str:
+    def fatal(self) -> str | None:
         """See Power."""
-        return fatal_line(self._running.console()) if self._running is not None else ""
+        return (fatal_line(self._running.console()) or None) if self._running is not None else None
 
     def consoles(self) -> str:
         """See Power."""

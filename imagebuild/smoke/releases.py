@@ -23,7 +23,7 @@ from imagebuild.tools.qemu import SERVICES
 
 SIGNER = "imagebuild test <imagebuild-test@localhost>"
 REGISTRY_PORT, WEB_PORT = 5000, 80
-GREETING = b"hello from the build host\n"
+GREETING = b"hello from the builder\n"
 
 
 class Releases:

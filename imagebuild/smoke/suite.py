@@ -191,11 +191,11 @@ class Suite:
         if self._current is not None:
             self._current.screenshot(name)
 
-    def starved(self) -> str:
-        """Return what says that the guest in use did not get its processors; empty when it did, or nobody
+    def starved(self) -> str | None:
+        """Return what says that the guest in use did not get its processors; None when it did, or nobody
         knows.
         """
-        return self._current.starved() if self._current is not None else ""
+        return self._current.starved() if self._current is not None else None
 
     def access(self) -> Access | None:
         """Return how a person gets at the guest in use; None when there is none."""

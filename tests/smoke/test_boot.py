@@ -199,7 +199,7 @@ def test_a_starved_guest_is_the_rigs_fault(
     machine.text += complaint + line
     watched = watch(machine, tmp_path, monkeypatch)
     assert watched.rig is rig, watched.problem
-    assert ("the build host is too busy" in watched.problem) is rig
+    assert ("the build machine is too busy" in watched.problem) is rig
     assert "systemd or dracut gave up" in watched.problem or "did not find the root" in watched.problem
     assert not rig or not complaint or "kthread starved" in watched.problem
 

@@ -56,16 +56,16 @@ class Answers:
 
 @dataclass
 class FakePower:
-    dead: str = ""
+    dead: str | None = None
 
-    def restart(self, name: str) -> str:
-        return ""
+    def restart(self, name: str) -> str | None:
+        return None
 
-    def fatal(self) -> str:
+    def fatal(self) -> str | None:
         return self.dead
 
 
-def host(*given: Answer, dead: str = "") -> Host:
+def host(*given: Answer, dead: str | None = None) -> Host:
     return Host(transport=Answers(list(given)), commands=OstreeHost(), slowness=0.0, power=FakePower(dead))
 
 

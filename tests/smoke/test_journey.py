@@ -82,16 +82,16 @@ class Power:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def restart(self, name: str) -> str:
+    def restart(self, name: str) -> str | None:
         world = self._world
         if world.broken == name:
             return "the kernel panicked"
         world.boots.append(name)
         world.deployments = [replace(each, booted=index == 0) for index, each in enumerate(world.deployments)]
-        return ""
+        return None
 
-    def fatal(self) -> str:
-        return ""
+    def fatal(self) -> str | None:
+        return None
 
     def consoles(self) -> str:
         return ""
@@ -221,7 +221,7 @@ def test_containers_that_do_not_work_do_not_stop_upgrades(tmp_path: Path) -> Non
 def test_a_reboot_that_was_none_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     journey = journey_in(world, tmp_path)
-    monkeypatch.setattr(Power, "restart", lambda *_: "")
+    monkeypatch.setattr(Power, "restart", lambda *_: None)
     with pytest.raises(AssertionError, match="never rebooted"):
         journey.upgraded()
 

@@ -97,7 +97,7 @@ def test_beside_hogs_a_good_image_is_an_error_and_then_passed(
         )
     (first,) = read_cells(tmp_path / "out" / "evidence" / "try-1")
     assert first.state is State.ERROR, first.reason
-    assert "the build host is too busy" in first.reason
+    assert "the build machine is too busy" in first.reason
     assert cell.state is State.PASSED, cell.reason
 
 

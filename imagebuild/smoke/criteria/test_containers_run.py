@@ -65,7 +65,7 @@ def test_containers_have_a_network_and_volumes(host: Host, expected: Expected) -
             "/data/page",
             seconds=CONTAINER_SECONDS,
         )
-        assert kept.strip() == "hello from the build host", (
+        assert kept.strip() == "hello from the builder", (
             f"the next container of {runtime} found {kept.strip()!r} in the volume"
         )
 

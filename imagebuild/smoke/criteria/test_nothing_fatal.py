@@ -8,7 +8,7 @@ from imagebuild.smoke.host.expected import Expected, Records
 
 # what each kernel or systemd says when something broke: a pattern, and its name. Not `watchdog: BUG: soft
 # lockup`: that a processor
-# made no progress for 20 s says of an emulated one that the build host was busy
+# made no progress for 20 s says of an emulated one that the build machine was busy
 FATAL = (
     (
         r"(^\[ *\d+\.\d+\] |kernel: )(Oops|BUG: |kernel BUG at|general protection fault)",

@@ -25,5 +25,5 @@ def test_tmp_is_everybodys(host: Host) -> None:
 def test_the_clock_is_right(host: Host) -> None:
     there = int(host.succeeds("date", "+%s"))
     assert abs(there - time.time()) < CLOCK_SECONDS, (
-        f"the host's clock is {there - time.time():.0f} s away from the build host's"
+        f"the host's clock is {there - time.time():.0f} s away from the builder's"
     )

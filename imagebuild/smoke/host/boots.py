@@ -32,7 +32,7 @@ class Boots(Programs):
         )
         self.note(f"$ systemctl reboot  # {name}")
         problem = self.power.restart(name)
-        assert not problem, f"after the reboot ({name}): {problem}"
+        assert problem is None, f"after the reboot ({name}): {problem}"
         assert self.boot_id() != before, f"the host answers, but it was never rebooted ({name})"
 
     def hostname(self) -> str:

@@ -37,15 +37,15 @@ class Transport(Protocol):
 class Power(Protocol):
     """The machine below the host."""
 
-    def restart(self, name: str) -> str:
+    def restart(self, name: str) -> str | None:
         """Wait for the machine to have shut itself down, boot it again from the same disk, and return what
-        went wrong; empty for nothing.
+        went wrong; None for nothing.
 
         Raises RigError when what went wrong is not the host's fault.
         """
 
-    def fatal(self) -> str:
-        """Return what on the console says that the host is dead; empty for nothing."""
+    def fatal(self) -> str | None:
+        """Return what on the console says that the host is dead; None for nothing."""
 
 
 @dataclass
@@ -112,8 +112,8 @@ class Programs:
         status.
         """
         program = command.describe(argv)
-        dead = self.power.fatal() if self.power is not None else ""
-        assert not dead, f"the host died during {program}: {dead}"
+        dead = self.power.fatal() if self.power is not None else None
+        assert dead is None, f"the host died during {program}: {dead}"
         if answer.cut_off:
             raise RigError(
                 f"the connection to the host broke during {program}:"

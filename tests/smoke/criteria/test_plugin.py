@@ -96,7 +96,7 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
 STARVED = """
 import pytest
 from types import SimpleNamespace
-STATE = SimpleNamespace(starved="", notes="the first boot hung and was started again by another QEMU")
+STATE = SimpleNamespace(starved=None, notes="the first boot hung and was started again by another QEMU")
 def take_notes():
     notes, STATE.notes = STATE.notes, ""
     return notes
@@ -105,7 +105,7 @@ def suite():
     return SimpleNamespace(starved=lambda: STATE.starved, take_notes=take_notes, screenshot=lambda name: None)
 def test_a_quiet(suite): assert 1 == 2, "the unit failed"
 def test_b_starved(suite):
-    STATE.starved = "the build host is too busy: x"
+    STATE.starved = "the build machine is too busy: x"
     assert 1 == 2, "the unit failed"
 def test_c_fine(suite): pass
 """
@@ -134,7 +134,7 @@ def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -
     cells = {cell.criterion: (str(cell.state), cell.reason) for cell in read_cells(tmp_path)}
     assert cells == {
         "a-quiet": ("failed", "the unit failed; the first boot hung and was started again by another QEMU"),
-        "b-starved": ("error", "the build host is too busy: x; seen meanwhile: the unit failed"),
+        "b-starved": ("error", "the build machine is too busy: x; seen meanwhile: the unit failed"),
         "c-fine": ("passed", ""),
     }
     # only what failed by itself is remembered, and makes a later pass a flaky one
