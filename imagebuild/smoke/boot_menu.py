@@ -1,4 +1,4 @@
-"""The boot menu of an installer medium: it is waited for, and the entry is started as a person would start it."""
+"""The boot menu of an installer medium: it is waited for, and an entry is started as a person would do it."""
 
 import time
 from collections.abc import Callable
@@ -90,7 +90,7 @@ class Looker:
         return time.monotonic() - self.since
 
     def came_later(self) -> bool:
-        """Whether the menu can be read now for the first time: keys were pressed at what was only looked at."""
+        """Whether the menu can be read now for the first time: keys were pressed at a mere picture before."""
         before, self.read = (
             self.read,
             self.read

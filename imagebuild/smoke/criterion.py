@@ -28,8 +28,8 @@ class Group(StrEnum):
 
 
 class Asks(StrEnum):
-    """On what a criterion is tested: the settled first boot, a journey from release to release (by the name of
-    its fixture), or an installation.
+    """On what a criterion is tested: the settled first boot, a journey from release to release (by the name
+    of its fixture), or an installation.
     """
 
     FIRST_BOOT = "first boot"
@@ -47,10 +47,10 @@ JOURNEYS = (Asks.JOURNEY, Asks.FRESH_JOURNEY, Asks.LAYERING)
 class Criterion:
     """One criterion; `about` is what it promises, as a sentence, and `applies_to` which hosts it is asked of.
 
-    `asks`: on what it is tested; a journey changes the host's releases, and is gone once for each way in which
-    the host is told to. `boots`: it is about booting this very artifact under this very firmware, the others
-    are about what is on its disk. `firmware_bound`: it boots what was deployed; known under one firmware, it
-    is not known under another. `last`: it looks at what all the others have left.
+    `asks`: on what it is tested; a journey changes the host's releases, and is gone once for each way in
+    which the host is told to. `boots`: it is about booting this very artifact under this very firmware, the
+    others are about what is on its disk. `firmware_bound`: it boots what was deployed; known under one
+    firmware, it is not known under another. `last`: it looks at what all the others have left.
     """
 
     name: str
@@ -69,8 +69,8 @@ class Criterion:
 
 
 def criterion(
-    *, group: Group, about: str, asks: Asks = Asks.FIRST_BOOT, boots: bool = False, firmware_bound: bool = False,
-    last: bool = False, applies_to: str = EVERY_HOST,
+    *, group: Group, about: str, asks: Asks = Asks.FIRST_BOOT, boots: bool = False,
+    firmware_bound: bool = False, last: bool = False, applies_to: str = EVERY_HOST,
 ) -> Callable[[F], F]:  # fmt: skip
     """Make a test function a criterion (`Criterion`)."""
 

@@ -1,7 +1,7 @@
 """One machine with one overlay that is thrown away, through all its boots.
 
-Each boot is a new QEMU process on the same overlay, because a warm reboot inside one that emulates can hang in
-GRUB.
+Each boot is a new QEMU process on the same overlay, because a warm reboot inside one that emulates can hang
+in GRUB.
 """
 
 import contextlib

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How to get at a guest: its serial console so far, the command that gets in by ssh, and whether it is on."""
+    """How to get at a guest: its serial console, the command that gets in by ssh, and whether it is on."""
 
     console: Path
     ssh: str

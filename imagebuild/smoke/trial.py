@@ -125,8 +125,8 @@ class Scope:
     """What is asked in this run: `criteria` by name (none: all), up to `tries` times.
 
     `repo` has the commit (None: no release can be made from it); `cells` is where finished cells are kept
-    between runs (None: nowhere). `terminal` is the device at which a person sits who looks at the guest when a
-    criterion has failed (None: nobody does).
+    between runs (None: nowhere). `terminal` is the device at which a person sits who looks at the guest when
+    a criterion has failed (None: nobody does).
     """
 
     criteria: tuple[str, ...] = ()

@@ -69,7 +69,7 @@ def host(*given: Answer, dead: str | None = None) -> Host:
     return Host(transport=Answers(list(given)), commands=OstreeHost(), slowness=0.0, power=FakePower(dead))
 
 
-# --- whose fault it is that nothing is answered ---------------------------------------------------------------------------
+# --- whose fault it is that nothing is answered ---
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_an_artifact_that_the_rig_could_not_boot_is_an_error() -> None:
         )
 
 
-# --- guests ---------------------------------------------------------------------------------------------------------------
+# --- guests ---
 
 
 @dataclass
@@ -284,7 +284,7 @@ def test_a_program_is_waited_for_as_long_as_something_happens(
     assert ("neither printed" in why) is (given_up < 1000)
 
 
-# --- installations --------------------------------------------------------------------------------------------------------
+# --- installations ---
 
 
 def test_an_installation_that_hung_is_begun_again_with_a_new_disk(

@@ -31,7 +31,8 @@ BUSY, BROKE, WRONG = (
 @pytest.mark.parametrize(
     ("ends", "state", "quiet"),
     [
-        ((None,), "", 0), ((BUSY, None), "", 1), ((BROKE, None), "", 0), ((BUSY, WRONG), "failed", 1), ((BUSY, BUSY), "error", 1),
+        ((None,), "", 0), ((BUSY, None), "", 1), ((BROKE, None), "", 0), ((BUSY, WRONG), "failed", 1),
+        ((BUSY, BUSY), "error", 1),
         ((WRONG,), "failed", 0),
     ],
 )  # fmt: skip

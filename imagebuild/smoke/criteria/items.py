@@ -1,4 +1,4 @@
-"""pytest's items as criteria: their records, the names of their cells, which are wanted, and in which order."""
+"""pytest's items as criteria: their records, the names of their cells, which are wanted, and their order."""
 
 from collections.abc import Collection
 
@@ -33,7 +33,7 @@ def ways_of(trial: Trial) -> list[str]:
 
 
 def cell_name(item: pytest.Item) -> str:
-    """Return the name of an item's cell: the criterion's, and by which way when that is not the host's own."""
+    """Return the name of an item's cell: the criterion's, and by which way where it is not the host's own."""
     name, way = criterion_of(item).name, _way(item)
     trial = item.config.stash.get(TRIAL, None)
     native = ways_of(trial)[0] if trial is not None else None

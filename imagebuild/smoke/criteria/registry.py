@@ -1,8 +1,8 @@
 """The release criteria by name: a new one is a module here, and a line below.
 
 Importing this imports neither pytest nor what runs guests. pytest itself finds the criteria by their files'
-names; nothing that it loads before them may import this module, or it would take them as they are, without its
-words about assertions.
+names; nothing that it loads before them may import this module, or it would take them as they are, without
+its words about assertions.
 """
 
 from imagebuild.records import Registry

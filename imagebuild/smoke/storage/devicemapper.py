@@ -10,7 +10,9 @@ MIN_DATA_SIZE = 2 * 1024**3  # container-storage-setup's default
 
 
 def problem(run: Run) -> str | None:
-    """Return what is wrong; None for: driver devicemapper on an active thin pool of MIN_DATA_SIZE at least; no loopback files."""
+    """Return what is wrong; None for driver devicemapper on an active thin pool of MIN_DATA_SIZE at least,
+    without loopback files.
+    """
     if reason := setup_unit.unit_problem(run):
         return reason
     volumes, _ = setup_unit.volumes(run)

@@ -11,8 +11,8 @@ OVERHEAD = 0.05  # what a file system keeps for itself
 
 
 def problem(run: Run) -> str | None:
-    """Return what is wrong; None for: driver overlay2; nothing is left in the group, the root file system is as large as its volume, and
-    docker's images are on it.
+    """Return what is wrong; None for driver overlay2, nothing left in the group, a root file system as large
+    as its volume, and docker's images on it.
     """
     if reason := setup_unit.unit_problem(run):
         return reason

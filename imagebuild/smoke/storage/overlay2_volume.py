@@ -12,8 +12,8 @@ SHARE = 0.4  # CONTAINER_ROOT_LV_SIZE=40%FREE
 
 
 def problem(run: Run) -> str | None:
-    """Return what is wrong; None for: driver overlay2; the volume has 40 % of what the group had free, and is mounted where docker keeps its
-    images.
+    """Return what is wrong; None for driver overlay2 on a volume that has 40 % of what the group had free,
+    and is mounted where docker keeps its images.
     """
     if reason := setup_unit.unit_problem(run):
         return reason

@@ -10,8 +10,8 @@ GRAPH_ROOT = "/var/lib/containers/storage"
 
 
 def problem(run: Run) -> str | None:
-    """Return what is wrong; None for: driver overlay, on the host's own root file system, which must support d_type (overlayfs.rst, "Upper
-    and Lower").
+    """Return what is wrong; None for driver overlay on the host's own root file system, which must support
+    d_type (overlayfs.rst, "Upper and Lower").
     """
     store = json.loads(run(["podman", "info", "--format", "json"])).get("store", {})
     driver, root = store.get("graphDriverName"), store.get("graphRoot")

@@ -1,4 +1,4 @@
-"""What is told of the criteria without running them: every one has a record, which agrees with its function."""
+"""What is told of the criteria without running them: each has a record, which agrees with its function."""
 
 import inspect
 import subprocess

@@ -11,7 +11,8 @@ CASES: dict[str, Case] = {
             (
                 {
                     "systemctl list-units": (
-                        f"{CONTAINER_UNIT} loaded failed failed A container\nboot.mount loaded failed failed /boot\n"
+                        f"{CONTAINER_UNIT} loaded failed failed A container\n"
+                        "boot.mount loaded failed failed /boot\n"
                     )
                 },
                 "failed: boot.mount",
