@@ -22,7 +22,11 @@ ostree --repo="$1" init --mode=archive-z2
 cat >> "$1/config"
 keyring=$4/$2.trustedkeys.gpg
 if [ -e "$keyring" ]; then cp "$keyring" "$1/"; fi
-ostree --repo="$1" pull --commit-metadata-only "$2" "$3" > "$1/said" 2>&1 || { status=$?; cat "$1/said" >&2; exit $status; }
+ostree --repo="$1" pull --commit-metadata-only "$2" "$3" > "$1/said" 2>&1 || {
+    status=$?
+    cat "$1/said" >&2
+    exit $status
+}
 """
 # (a host whose disk is full has keys all the same)
 PLACE, REPO = "/run/imagebuild-keys", "/sysroot/ostree/repo"

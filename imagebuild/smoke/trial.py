@@ -112,18 +112,17 @@ class Promise:
 class Known:
     """The same disk was tested before: only what is about booting it here is to be tested.
 
-    `other_firmware`: that was under another firmware, so what was deployed on it is booted again, too;
-    `machine_ids` are those of its other boots.
+    `other_firmware`: that was under another firmware, so what was deployed on it is booted again, too.
     """
 
     other_firmware: bool = False
-    machine_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
     """What is asked in this run: `criteria` by name (none: all), up to `tries` times.
 
+    `machine_ids` are those of other hosts made from the same image; without them another one is booted.
     `repo` has the commit (None: no release can be made from it); `cells` is where finished cells are kept
     between runs (None: nowhere). `terminal` is the device at which a person sits who looks at the guest when
     a criterion has failed (None: nobody does).
@@ -131,6 +130,7 @@ class Scope:
 
     criteria: tuple[str, ...] = ()
     known: Known | None = None
+    machine_ids: tuple[str, ...] = ()
     tries: int = 1
     repo: Path | None = None
     cells: Path | None = None

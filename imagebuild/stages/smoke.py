@@ -41,11 +41,9 @@ class References:
             return scope
         cells = [cell for reference in self.verdicts for cell in reference.cells]
         files = [reference.evidence / "machine-id" for reference in self.verdicts]
-        known = Known(
-            other_firmware=all(cell.firmware is not firmware for cell in cells),
-            machine_ids=tuple(file.read_text().strip() for file in files if file.exists()),
-        )
-        return replace(scope, known=known)
+        known = Known(other_firmware=all(cell.firmware is not firmware for cell in cells))
+        ids = tuple(file.read_text().strip() for file in files if file.exists())
+        return replace(scope, known=known, machine_ids=ids)
 
 
 def smoke_test(

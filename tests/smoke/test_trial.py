@@ -49,6 +49,7 @@ def test_every_field_is_keyed_but_where_and_how_fast(record: Any) -> None:
         {"accelerator": Accelerator(name="tcg", slowness=9, reason="x")},
         {"criteria": ("artifact-boots",)},
         {"known": Known(other_firmware=True)},
+        {"machine_ids": ("a",)},
         {"tries": 5},
         {"repo": Path("/repo")},
         {"cells": Path("/cells")},
@@ -83,7 +84,7 @@ def test_what_is_tested_on_what_and_against_what_is_the_key(
 
 
 def test_a_trial_travels_as_json(tmp_path: Path) -> None:
-    trial = fakes.trial(tmp_path, known=Known(machine_ids=("a",)), repo=tmp_path, cpu="max")
+    trial = fakes.trial(tmp_path, known=Known(), machine_ids=("a",), repo=tmp_path, cpu="max")
     write_trial(tmp_path / "trial.json", trial)
     assert read_trial(tmp_path / "trial.json") == trial
     assert trial.scope != Scope()

@@ -38,7 +38,7 @@ def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -
     """Test a qcow2 disk against the criteria under UEFI; without a second try: a fault is not chance."""
     out.mkdir(parents=True, exist_ok=True)
     subject = subject_of("Broken", Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO))
-    scope = Scope(criteria=() if journeys else criteria.at_first_boot())
+    scope = Scope(criteria=() if journeys else criteria.at_first_boot(), machine_ids=ANOTHER)
     bench = lab.bench(Firmware.UEFI)
     with contextlib.suppress(CriteriaError):
         smoke_file(out, tree, subject, promise_on(lab, tree), Run(bench=bench, scope=scope))

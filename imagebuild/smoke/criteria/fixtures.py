@@ -71,10 +71,7 @@ def own_pull(suite: Suite, host: Host, expected: Expected) -> Callable[[], Answe
 @pytest.fixture
 def other_machine_ids(suite: Suite) -> tuple[str, ...]:
     """The machine-ids of other boots of the same image."""
-    known = suite.trial.scope.known
-    if known is not None and known.machine_ids:
-        return known.machine_ids
-    return (suite.other_machine_id,)
+    return suite.trial.scope.machine_ids or (suite.other_machine_id,)
 
 
 @pytest.fixture(scope="session")
