@@ -1,7 +1,7 @@
 """The trial of a host against the release criteria, in the order of use.
 
 `trial` has what goes in: subject, bench, promise and scope. `attempts` runs pytest on it, as often as the
-scope says; in that process `suite` has the guests that criteria ask for: `guest` (one machine, through all its
+scope says; in that process `suite` has the guests that criteria ask for: `guest` (one machine through all its
 boots, watched by `boot`), `first_boot`, `host` (the words of the host under test) and `journey` (from release
 to release, which `releases` serves). `cells` keeps what was found between runs, `verdict` is the file that
 comes out, `waivers` says what may be released all the same.
