@@ -21,6 +21,7 @@ from imagebuild.publish.growth import Growth
 from imagebuild.publish.marks import unmarked
 from imagebuild.publish.names import Names, in_order
 from imagebuild.release_line.model import Config
+from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.tools.checksum import safe
 
 FILE, INDEX, FEED, MAIL, LATEST = (
@@ -69,24 +70,6 @@ KINDS = {
         "",
         "vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider virtualbox",
     ),
-}
-HOSTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "rpm-ostree": {
-        "Upgrade": ("rpm-ostree upgrade", "systemctl reboot"),
-        "Go back": ("rpm-ostree rollback", "systemctl reboot"),
-        "Go to exactly this release": ("rpm-ostree deploy {version}", "systemctl reboot"),
-    },
-    "ostree": {
-        "Upgrade": ("ostree admin upgrade", "systemctl reboot"),
-        "Go back (OSTree 2023.6 and later; or choose the second entry of the boot menu)": (
-            "ostree admin set-default 1",
-            "systemctl reboot",
-        ),
-        "Go to exactly this release": (
-            "ostree admin upgrade --override-commit={commit} --allow-downgrade",
-            "systemctl reboot",
-        ),
-    },
 }
 
 
@@ -189,7 +172,7 @@ def _values(release: Release) -> dict[str, Any]:
         )
     commands = {
         heading: [line.format(version=facts.tree.version, commit=facts.tree.commit) for line in lines]
-        for heading, lines in HOSTS[facts.host_kind].items()
+        for heading, lines in HOSTS[facts.host_kind].page.items()
     }
     shown = [each for each in release.history if each.nightly == facts.nightly][-(SHOWN - 1) :]
     return {

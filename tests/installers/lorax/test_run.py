@@ -271,7 +271,7 @@ from tests.installers.lorax.lab import *
 import threading, contextvars
 place = Path(sys.argv[1])
 made = json.loads((place / "tree.json").read_text())
-tree = Tree(**{{**made, "repo": Path(made["repo"]), "host_kind": HostKind(made["host_kind"])}})
+tree = Tree(**{{**made, "repo": Path(made["repo"]), "host_kind": made["host_kind"]}})
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, ending.interrupt)
 temporary.adopt()
@@ -296,7 +296,7 @@ def started(
     import json
 
     place = fake(tmp_path, generation, "hang")
-    fields = {**tree.__dict__, "repo": str(tree.repo), "host_kind": tree.host_kind.value}
+    fields = {**tree.__dict__, "repo": str(tree.repo), "host_kind": tree.host_kind}
     (tmp_path / "tree.json").write_text(json.dumps(fields))
     (tmp_path / "temporary").mkdir()
     process = subprocess.Popen(
