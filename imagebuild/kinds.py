@@ -5,13 +5,6 @@ the live installer reads it too.
 from enum import StrEnum
 
 
-class HostKind(StrEnum):
-    """Which program upgrades the host; read from the tree itself."""
-
-    RPM_OSTREE = "rpm-ostree"
-    OSTREE = "ostree"
-
-
 class Firmware(StrEnum):
     """What starts the boot loader."""
 

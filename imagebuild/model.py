@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, ValidationInfo
 
-from imagebuild.kinds import Firmware, HostKind, State
+from imagebuild.kinds import Firmware, State
 
 
 def _base(info: ValidationInfo | SerializationInfo) -> Path | None:
@@ -36,9 +36,9 @@ class Tree:
     """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is
     the commit's.
 
-    `kernel` is the release string of its kernel, whose modules are in /usr/lib/modules; `isa` the x86-64
-    level its programs need (1 … 4; 0: not known); `update_ref` the ref of upgrades when it is not `ref`
-    (`follows`).
+    `host_kind` is the name of a record in smoke/hosts. `kernel` is the release string of its kernel, whose
+    modules are in /usr/lib/modules; `isa` the x86-64 level its programs need (1 … 4; 0: not known);
+    `update_ref` the ref of upgrades when it is not `ref` (`follows`).
     """
 
     repo: Path
@@ -47,7 +47,7 @@ class Tree:
     version: str
     arch: str
     kernel: str
-    host_kind: HostKind
+    host_kind: str
     pretty_name: str
     os_id: str
     files: int
@@ -180,7 +180,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """Somebody's word for a criterion that does not hold: `artifact` is a pattern, `until` a day (ISO 8601),
+    """Somebody's word for a criterion that does not pass: `artifact` is a pattern, `until` a day (ISO 8601),
     after which it is `expired`.
     """
 
@@ -195,9 +195,7 @@ class Waiver:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the criteria said of one artifact under one firmware; `evidence` is for the reader who doubts
-    it.
-    """
+    """What the criteria said of one artifact under one firmware; `evidence` is for whoever doubts it."""
 
     cells: tuple[Cell, ...]
     evidence: ArtifactPath

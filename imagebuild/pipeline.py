@@ -30,7 +30,8 @@ from imagebuild.model import (
 )
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
-from imagebuild.smoke import criteria
+from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.trial import Bench, Run, Scope, Terms, bench_facts, guest_tools
 from imagebuild.smoke.waivers import GROWTH
 from imagebuild.stages.convert import convert_disk
 from imagebuild.stages.disk import derive_disk, install_disk
@@ -39,11 +40,11 @@ from imagebuild.stages.install import install_iso
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import digest, write_kickstart
 from imagebuild.stages.release import admit
-from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk, smoke_installation, smoke_test
+from imagebuild.stages.smoke import smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
-from imagebuild.tools import command, qemu
-from imagebuild.tools.accelerator import EMULATED, QEMU, Accelerator
+from imagebuild.tools import command
+from imagebuild.tools.accelerator import EMULATED, Accelerator
 
 MIB = 1024 * 1024
 
@@ -158,10 +159,10 @@ def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BE
 
 
 def _check_waivers(config: Config) -> None:
-    known = {*criteria.required(atomic=True, installer=True), *GROWTH}
+    names = {*criteria.required(atomic=True, installer=True), *GROWTH}
     for number, waiver in enumerate(config.waivers):
-        if waiver.criterion not in known:
-            near = difflib.get_close_matches(waiver.criterion, known, n=1)
+        if waiver.criterion not in names:
+            near = difflib.get_close_matches(waiver.criterion, names, n=1)
             raise UsageError(
                 f"waivers.{number}.criterion: there is no criterion {waiver.criterion}",
                 hint=(
@@ -228,16 +229,15 @@ def _installer(
 
 
 def _smoke_installation(tests: _Tests, firmware: Firmware, one: Step[Installation]) -> Step[Verdict]:
-    spec = _smoke_spec(tests, firmware, Login.CLOUD_INIT)
     return step(
         f"smoke iso {firmware}",
         smoke_installation,
         tests.tree,
         one,
         tests.previous,
-        spec,
-        _bench(tests.host),
-        tools=_guest_tools(tests.host, firmware),
+        _terms(tests, Login.CLOUD_INIT),
+        _run(tests, firmware),
+        tools=_bench_tools(tests, firmware),
         cost=_guest_cost(tests.config, tests.host),
     )
 
@@ -317,7 +317,6 @@ def _smoke(
     references: list[Step[Verdict]],
     firmware: Firmware,
 ) -> Step[Verdict]:
-    spec = _smoke_spec(tests, firmware, image.login)
     return step(
         f"smoke {download.name} {firmware}",
         smoke_test,
@@ -326,9 +325,9 @@ def _smoke(
         disk,
         gather_available(references),
         tests.previous,
-        spec,
-        _bench(tests.host),
-        tools=_guest_tools(tests.host, firmware),
+        _terms(tests, image.login),
+        _run(tests, firmware),
+        tools=_bench_tools(tests, firmware),
         cost=_guest_cost(tests.config, tests.host),
     )
 
@@ -351,50 +350,68 @@ def _smoke_disks(tests: _Tests, disk: Step[Disk], name: str) -> list[Step[Verdic
                     artifact,
                     gather_available(found[:1]),
                     tests.previous,
-                    _smoke_spec(tests, firmware, image.login),
-                    _bench(tests.host),
-                    tools=_guest_tools(tests.host, firmware),
+                    _terms(tests, image.login),
+                    _run(tests, firmware),
+                    tools=_bench_tools(tests, firmware),
                     cost=_guest_cost(tests.config, tests.host),
                 )
             )
     return found
 
 
-def _smoke_spec(tests: _Tests, firmware: Firmware, login: Login) -> SmokeSpec:
+def _terms(tests: _Tests, login: Login) -> Terms:
     config, tree, today = tests.config, tests.config.tree, tests.host.today
-    return SmokeSpec(
-        firmware=firmware,
+    return Terms(
         login=login,
+        user=config.smoke.user,
         storage=config.storage,
         remote=tree.remote,
         update_url=tree.update_url,
         update_verify=tree.update_verify,
-        guest=config.smoke,
+        allowed_failed_units=tuple(config.smoke.failed_units_allowed),
+        allowed_messages=tuple(
+            message.pattern for message in config.smoke.messages_allowed if message.until >= today
+        ),
         why_no_previous=tests.before.why_not,
         first_release=tests.before.first,
         # a day on which one expires is a day on which keys change; what is waived of a release (that it grew,
-        # say) is no matter of a guest
+        # say) does not concern a guest
         waivers=tuple(
-            Waiver(**{**each.model_dump(), "until": str(each.until)}, expired=each.until < today)
-            for each in config.waivers
-            if each.criterion not in GROWTH
+            Waiver(**{**waiver.model_dump(), "until": str(waiver.until)}, expired=waiver.until < today)
+            for waiver in config.waivers
+            if waiver.criterion not in GROWTH
         ),
-        messages=tuple(each.pattern for each in config.smoke.messages_allowed if each.until >= today),
     )
 
 
-def _bench(host: Host) -> Unkeyed[Bench]:
-    return Unkeyed(Bench(accelerator=host.accelerator, cells=host.cells))
+def _bench(tests: _Tests, firmware: Firmware) -> Bench:
+    guest, accelerator = tests.config.smoke, tests.host.accelerator
+    return Bench(
+        firmware=firmware,
+        accelerator=accelerator,
+        cores=guest.cores or accelerator.cores,
+        memory=guest.memory * MIB,
+        cpu=guest.cpu,
+    )
+
+
+def _run(tests: _Tests, firmware: Firmware) -> Unkeyed[Run]:
+    """Return where guests run and how often what fails is tried: of that, `_bench_tools` is in the key."""
+    scope = Scope(tries=tests.config.smoke.tries, cells=tests.host.cells)
+    return Unkeyed(Run(bench=_bench(tests, firmware), scope=scope))
+
+
+def _bench_tools(tests: _Tests, firmware: Firmware) -> dict[str, str]:
+    return bench_facts(_bench(tests, firmware)) | _emulated(tests.host)
 
 
 def _guest_tools(host: Host, firmware: Firmware) -> dict[str, str]:
-    # how fast the guest runs does not change what it is found to be; what runs it does
-    emulated = {"cpu": json.dumps(EMULATED)} if host.accelerator.name == "tcg" else {}
-    return {
-        "qemu": command.version(QEMU),
-        "accelerator": host.accelerator.name,
-        "ovmf": qemu.firmware_digest(firmware),
-    } | emulated
+    return guest_tools(host.accelerator, firmware) | _emulated(host)
+
+
+def _emulated(host: Host) -> dict[str, str]:
+    # which of them a guest has follows from its tree
+    return {"cpu": json.dumps(EMULATED)} if host.accelerator.name == "tcg" else {}
 
 
 def _guest_cost(config: Config, host: Host) -> Cost:

@@ -3,37 +3,47 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
 from imagebuild.deploy.target import Argv, File
 from imagebuild.errors import BuildError
+from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
-from imagebuild.smoke.host import Expected, Host, Registry
-from imagebuild.smoke.hosts import Deployment
+from imagebuild.smoke.host.expected import ContainerRegistry, Expected
+from imagebuild.smoke.host.words import Host
+from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.journey import Offer, Stop
-from imagebuild.smoke.releases import PACKAGE, Release
+from imagebuild.smoke.served import PACKAGE, ServedRelease
+from imagebuild.smoke.stops import Offer, Stop
+from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.tools import vagrant_key
+from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ssh import Answer
 
 COMMIT = "ab" * 32
+TERMS = Terms(
+    login=Login.CLOUD_INIT,
+    user="debian",
+    storage="podman-overlay",
+    remote="debian-atomic",
+    update_url="https://ostree.example.org/debian",
+)
+PROMISE = Promise(
+    terms=TERMS, commit=COMMIT, version="12.3", ref="debian/12/x86_64/atomic-host", host_kind="ostree"
+)
 EXPECTED = Expected(
-    commit=COMMIT,
-    version="12.3",
-    refspec="debian-atomic:debian/12/x86_64/atomic-host",
+    promise=PROMISE,
     hostname="smoke-1234",
     user="debian",
     public_key="ssh-ed25519 AAAAC3Nz test",
     script_marker="imagebuild-1234",
-    storage="podman-overlay",
-    update_url="https://ostree.example.org/debian",
-    registry=Registry(address="10.0.2.100:5000", authority="PEM"),
+    registry=ContainerRegistry(address="10.0.2.100:5000", authority="PEM"),
     web="http://10.0.2.100/hello",
     grown=1 << 30,
 )
-REFSPEC = EXPECTED.refspec
+REFSPEC = PROMISE.refspec
 BOOT_LINK = "/ostree/boot.1/debian-atomic/ffff/0"
 DEPLOYED = f"/sysroot/ostree/deploy/debian-atomic/deploy/{COMMIT}.0"
 PODMAN_INFO = (
@@ -91,7 +101,7 @@ HEALTHY: dict[str, str | None] = {
     "findmnt": "/dev/mapper/atomicos-root[/ostree/deploy/debian-atomic/var]\n",
     "docker pull": "x\n",
     "podman pull": "x\n",
-    **{f"{name} run --rm --network=none -v": "hello from the build host\n" for name in ("docker", "podman")},
+    **{f"{name} run --rm --network=none -v": "hello from the builder\n" for name in ("docker", "podman")},
     "docker run": "hello from a container\n",
     "podman run": "hello from a container\n",
 }
@@ -198,7 +208,7 @@ BROKEN_STORAGE: list[tuple[str, dict[str, str | None], str]] = [
     (
         "devicemapper",
         {"lvs --reportformat": _volumes(docker_pool=("-wi-a-----", 2 * GIB))},
-        "no active thin pool",
+        "not an active thin pool",
     ),
     (
         "devicemapper",
@@ -238,6 +248,48 @@ BROKEN_STORAGE: list[tuple[str, dict[str, str | None], str]] = [
     ),
     ("overlay2-root", {"docker info": _docker("vfs")}, "'vfs', not 'overlay2'"),
 ]
+
+
+TRIAL = Trial(
+    subject=Subject(artifact="a", disk=Path("/none"), format="raw", controller=Controller.VIRTIO),
+    bench=Bench(
+        firmware=Firmware.BIOS,
+        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
+        cores=1,
+        memory=1,
+    ),
+    promise=Promise(
+        terms=Terms(login=Login.CLOUD_INIT, user="u", storage="s", remote="r", update_url="u"),
+        commit="c",
+        version="1",
+        ref="r",
+        host_kind="ostree",
+    ),
+    scope=Scope(),
+    evidence=Path("/none"),
+)
+
+
+def trial(evidence: Path, **changed: Any) -> Trial:
+    """Return a trial of nothing; each change goes to the record that has a field of that name."""
+    made = replace(TRIAL, evidence=evidence)
+    for name, value in changed.items():
+        records = {part: getattr(made, part) for part in ("subject", "bench", "promise", "scope")}
+        (part,) = [part for part, record in records.items() if hasattr(record, name)] or ["terms"]
+        if part == "terms":
+            terms = replace(made.promise.terms, **{name: value})
+            made = replace(made, promise=replace(made.promise, terms=terms))
+        else:
+            made = replace(made, **{part: replace(records[part], **{name: value})})
+    return made
+
+
+def expected(**changed: Any) -> Expected:
+    """Return what is expected of a healthy host, changed like `trial`."""
+    own = {name: value for name, value in changed.items() if hasattr(EXPECTED, name)}
+    promise = {name: value for name, value in changed.items() if name not in own and hasattr(PROMISE, name)}
+    terms = {name: value for name, value in changed.items() if name not in (own | promise)}
+    return replace(EXPECTED, promise=replace(PROMISE, terms=replace(TERMS, **terms), **promise), **own)
 
 
 @dataclass
@@ -344,7 +396,7 @@ class FakeJourney:
         )
         self.deployed = False
         release = {
-            name: Release(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
+            name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
             for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
         }
         self.releases = SimpleNamespace(**release, lost="")

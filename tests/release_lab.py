@@ -23,7 +23,7 @@ from imagebuild.publish.numbers import take_names
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
 from imagebuild.session.releases import signer_of
-from imagebuild.smoke import criteria
+from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo

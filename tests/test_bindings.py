@@ -4,6 +4,7 @@ commit`, real hosts' pulls.
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,20 @@ import pytest
 from gi.repository import GLib
 
 from imagebuild.config.images import KickstartConfig
-from imagebuild.config.smoke import SmokeConfig
 from imagebuild.errors import BuildError
-from imagebuild.formats.format import Unpacked
 from imagebuild.installers.lorax.backend import template_variables
-from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.publish import binding
-from imagebuild.smoke.releases import Release, Releases, offering
+from imagebuild.smoke.releases import Releases, offering
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.stages import smoke
 from imagebuild.stages.kickstart import write_kickstart
-from imagebuild.stages.smoke import Bench, SmokeSpec, Subject
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import Pin, describe_tree, release_before
-from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree.binding import binding_of
 from imagebuild.tools.ostree.repository import Repo, Staged
 from tests import release_lab
 from tests.cli.running import CONFIG, run
+from tests.fakes import TERMS
 from tests.installers.lorax.lab import installer, request
 from tests.publish.promoting import go
 from tests.release_lab import FIRST, Line
@@ -311,37 +309,14 @@ def test_the_kickstart_that_is_printed_has_it_too(repo: Repo, tmp_path: Path) ->
     assert f" --ref={STABLE}\n" in finished.stdout, finished.stderr
 
 
-def rig_of(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pinned: Pin) -> Any:
-    disk = tmp_path / "disk.raw"
-    disk.write_bytes(bytes(1 << 20))
-    monkeypatch.setattr(smoke, "disk_digest", lambda *_: "x")
-    spec = SmokeSpec(
-        firmware=Firmware.BIOS,
-        login=Login.CLOUD_INIT,
-        storage="s",
-        remote="os",
-        update_url="u",
-        guest=SmokeConfig(user="u"),
-        criteria="x",
-    )
-    subject = Subject(artifact="a", boot=Unpacked(disk=disk, format="raw", controller=Controller.VIRTIO))
-    accelerator = Accelerator(name="tcg", slowness=1.0, reason="")
-    return smoke._rig(
-        subject, describe_tree(repo, pinned), (), spec, Bench(accelerator=accelerator), tmp_path / "evidence"
-    )
-
-
-def test_the_test_serves_releases_under_the_ref_that_hosts_follow(
-    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_test_serves_releases_under_the_ref_that_hosts_follow(repo: Repo, tmp_path: Path) -> None:
     commit = bound(repo, f"--bind-ref={STABLE}")
-    rig = rig_of(repo, tmp_path, monkeypatch, Pin(ref=BUILT, commit=commit, update_ref=STABLE))
-    assert rig.refspec == f"os:{STABLE}"
+    tree = describe_tree(repo, Pin(ref=BUILT, commit=commit, update_ref=STABLE))
+    promise = smoke.promise_of(tree, (), replace(TERMS, remote="os"))
+    assert promise.refspec == f"os:{STABLE}"
     work = tmp_path / "work"
     work.mkdir()
-    releases = Releases(
-        work, repo.path, rig.refspec.partition(":")[2], Release(commit=commit, version="1.2"), None
-    )
+    releases = Releases(work, repo.path, promise.ref, ServedRelease(commit=commit, version="1.2"), None)
     with offering(work, lambda _: releases) as offers:
         url = f"http://127.0.0.1:{offers.ports[80]}/repo"
         for release in (releases.candidate, releases.next, releases.older, releases.after_older):
@@ -357,7 +332,7 @@ def test_releases_of_a_commit_that_is_bound_elsewhere_can_be_pulled_all_the_same
     commit = bound(repo)
     work = tmp_path / "work"
     work.mkdir()
-    releases = Releases(work, repo.path, STABLE, Release(commit=commit, version="1.2"), None)
+    releases = Releases(work, repo.path, STABLE, ServedRelease(commit=commit, version="1.2"), None)
     own = Repo(work / "repo")
     assert own.metadata(releases.next.commit)["ostree.ref-binding"] == sorted([BUILT, STABLE])
     with offering(work, lambda _: releases) as offers:

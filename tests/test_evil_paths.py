@@ -25,14 +25,15 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.installers import check
 from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.unattended import menu_facts, remaster
-from imagebuild.kinds import Controller, Firmware, HostKind, Login
+from imagebuild.kinds import Controller, Firmware
 from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.release_line import reading as config
-from imagebuild.smoke.rig import Rig
-from imagebuild.stages import kickstart, smoke
+from imagebuild.smoke import attempts
+from imagebuild.stages import kickstart
 from imagebuild.tools import command, iso, qemu, rpm, ssh, temporary
 from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.repository import Remote, Repo
+from tests import fakes
 from tests.data import ROOT
 from tests.evil_names import NAMES
 from tests.installers.unattended.media import make_iso
@@ -217,25 +218,7 @@ def test_a_directory_that_is_searched_has_no_colon(key: str) -> None:
 
 def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the options of stages/smoke.py, on a test that says what pytest takes for its root directory."""
-    rig = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.OSTREE,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=TCG,
-        evidence=place,
-    )
+    trial = fakes.trial(place, accelerator=TCG)
     (place / "test_here.py").write_text(
         "def test_here(pytestconfig):\n    print('root', ascii(str(pytestconfig.rootpath)))\n"
     )
@@ -249,7 +232,7 @@ def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(command, "run", here)
     with pytest.raises(BuildError, match="the criteria did not run"):
-        smoke._run_once(place, rig)
+        attempts.run_once(place, trial)
     assert f"root {str(place)!a}" in said[0]
 
 

@@ -146,14 +146,19 @@ def _show_now(build: "history.Build") -> None:
 
 def show_criteria(as_json: options.AsJson = False) -> None:
     """List the release criteria: what `test --criteria` and `waivers:` take, and what each one says."""
-    from imagebuild.session.criteria import listed
+    from imagebuild.session.criteria import EVERY_HOST, listed
 
     criteria = listed()
     if as_json:
         sys.stdout.write(json.dumps([asdict(criterion) for criterion in criteria], indent=1) + "\n")
         return
+    group = ""
     for criterion in criteria:
-        say(f"{criterion.name}{': ' if criterion.about else ''}{criterion.about}")
+        if criterion.group != group:
+            group = criterion.group
+            say(f"{group}:")
+        where = "" if criterion.applies_to == EVERY_HOST else f" ({criterion.applies_to})"
+        say(f"    {criterion.name}: {criterion.about}{where}")
 
 
 def collect(

@@ -15,12 +15,9 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.formats.registry import FILE_KINDS
-from imagebuild.kinds import HostKind
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish import changes, facts, marks, metadata, os_tree, page, page_check
 from imagebuild.publish.changes import Difference
@@ -30,8 +27,10 @@ from imagebuild.publish.material import Material
 from imagebuild.publish.names import Download, Names
 from imagebuild.release_line.model import Config
 from imagebuild.report import page as report_page
-from imagebuild.smoke import criteria
-from imagebuild.smoke.waivers import FIT, unfit
+from imagebuild.smoke import verdict
+from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.hosts.registry import HOSTS
+from imagebuild.smoke.waivers import FIT, reason_not_to_release
 from imagebuild.tools.checksum import Entry, hashed, safe, text_of
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree.kernel import boot_files
@@ -352,14 +351,7 @@ def _held_against(
 
 
 def _write_reports(work: Path, found: Facts, cells: Sequence[tuple[Cell, Path]]) -> None:
-    rows = [
-        {
-            **TypeAdapter(Cell).dump_python(cell, mode="json"),
-            "evidence": str((place / cell.evidence).relative_to(work)),
-        }
-        for cell, place in cells
-    ]
-    (work / "verdict.json").write_text(json.dumps(rows, indent=1) + "\n")
+    verdict.write(work / verdict.FILE, [verdict.at(cell, place.relative_to(work)) for cell, place in cells])
     report_page.write_junit(work / "junit.xml", [(cell, place.relative_to(work)) for cell, place in cells])
     report_page.write_page(work / "report.html", f"{found.title}: {found.compose_id}", cells)
 
@@ -450,9 +442,9 @@ def _sync(directory: Path) -> None:
         files.sync_directory(Path(place))
 
 
-def by_atomic_too(repo: Repo, commit: str, kind: HostKind) -> bool:
+def by_atomic_too(repo: Repo, commit: str, kind: str) -> bool:
     """Whether a release must have been held against the criteria by `atomic host`, too: its tree says so."""
-    return kind is HostKind.RPM_OSTREE and repo.has_atomic(commit)
+    return HOSTS[kind].by_atomic is not None and repo.has_atomic(commit)
 
 
 def check_fit(
@@ -472,7 +464,7 @@ def check_fit(
         owner = config.installer if download.format == "iso" else config.images.get(download.image)
         wanted = criteria.required(atomic=atomic, installer=download.format == "iso")
         says = (
-            unfit(name, owner.firmware, cells, wanted)
+            reason_not_to_release(name, owner.firmware, cells, wanted)
             if owner is not None
             else "the configuration has no such image"
         )

@@ -5,10 +5,10 @@ and verification.
 import re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from imagebuild.errors import BuildError
-from imagebuild.kinds import HostKind
+from imagebuild.smoke.hosts.registry import HOSTS
 
 FILE = "metadata/release.json"
 Digest = Field(pattern=r"^[0-9a-f]{64}$")
@@ -64,7 +64,7 @@ class Facts(Frozen):
     ref: str
     remote: str
     arch: str
-    host_kind: HostKind
+    host_kind: str
     created: int
     gate: str
     tree: TreeFacts
@@ -77,6 +77,13 @@ class Facts(Frozen):
     accelerator: str = ""
     slowness: float = 1.0
     signer: str = ""
+
+    @field_validator("host_kind")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in HOSTS:
+            raise ValueError(f"is not one of {', '.join(HOSTS)}")
+        return value
 
 
 def read(directory: Path) -> Facts:

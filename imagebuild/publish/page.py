@@ -22,6 +22,7 @@ from imagebuild.publish.growth import Growth
 from imagebuild.publish.marks import unmarked
 from imagebuild.publish.names import Names, in_order
 from imagebuild.release_line.model import Config
+from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.tools.checksum import safe
 
 FILE, INDEX, FEED, MAIL, LATEST = (
@@ -35,24 +36,6 @@ FILE, INDEX, FEED, MAIL, LATEST = (
 SHOWN = 12
 # units of a chart's height
 HIGHEST = 40.0
-HOSTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "rpm-ostree": {
-        "Upgrade": ("rpm-ostree upgrade", "systemctl reboot"),
-        "Go back": ("rpm-ostree rollback", "systemctl reboot"),
-        "Go to exactly this release": ("rpm-ostree deploy {version}", "systemctl reboot"),
-    },
-    "ostree": {
-        "Upgrade": ("ostree admin upgrade", "systemctl reboot"),
-        "Go back (OSTree 2023.6 and later; or choose the second entry of the boot menu)": (
-            "ostree admin set-default 1",
-            "systemctl reboot",
-        ),
-        "Go to exactly this release": (
-            "ostree admin upgrade --override-commit={commit} --allow-downgrade",
-            "systemctl reboot",
-        ),
-    },
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +137,7 @@ def _values(release: Release) -> dict[str, Any]:
         )
     commands = {
         heading: [line.format(version=facts.tree.version, commit=facts.tree.commit) for line in lines]
-        for heading, lines in HOSTS[facts.host_kind].items()
+        for heading, lines in HOSTS[facts.host_kind].page.items()
     }
     shown = [each for each in release.history if each.nightly == facts.nightly][-(SHOWN - 1) :]
     return {

@@ -10,19 +10,15 @@ done before, so the same command goes on where it was interrupted. (2018's scrip
 media were on the mirror; releng, push-two-week-atomic.py.)
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from imagebuild import files
 from imagebuild.destinations import source
 from imagebuild.destinations.access import Destination, Directory
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.model import Cell
 from imagebuild.publish import binding, facts, marks, page
 from imagebuild.publish.assemble import by_atomic_too, check_fit
 from imagebuild.publish.facts import Facts
@@ -30,6 +26,7 @@ from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Pointers, Step
 from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.release_line.model import Config
+from imagebuild.smoke import verdict
 from imagebuild.tools.checksum import hashed
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import history
@@ -133,11 +130,7 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
                 f"{known.compose_id} is a nightly: those are never promoted",
                 hint="imagebuild all makes a release of the same commit",
             )
-        rows = [
-            {key: value for key, value in row.items() if key != "evidence"} | {"evidence": ""}
-            for row in json.loads((place / "verdict.json").read_text())
-        ]
-        cells = TypeAdapter(list[Cell]).validate_python(rows)
+        cells = verdict.read(place / verdict.FILE)
         downloads = {each.path.rpartition("/")[2]: each for each in known.downloads}
         unfit = check_fit(cells, wanted.config, downloads, atomic=_by_atomic_too(wanted, known))
         if unfit:

@@ -2,19 +2,36 @@
 
 from dataclasses import dataclass
 
-from imagebuild.smoke import criteria
+from imagebuild.smoke.criteria.registry import CRITERIA
+from imagebuild.smoke.criterion import EVERY_HOST as EVERYWHERE
+from imagebuild.smoke.criterion import Group
+
+# what `applies_to` says of a criterion that is asked of every host
+EVERY_HOST = EVERYWHERE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """A release criterion: its name, as cells and waivers have it, and what it says (empty: its name says
-    it).
+class Listed:
+    """A release criterion: its name, as cells and waivers have it, what it is about (`group`), what it
+    promises, and which hosts or media it is asked of.
     """
 
     name: str
+    group: str
     about: str
+    applies_to: str
 
 
-def listed() -> list[Criterion]:
-    """Return all criteria in the order of their files, without running or importing any."""
-    return [Criterion(name=name, about=about) for name, about in criteria.sentences()]
+def listed() -> list[Listed]:
+    """Return all criteria, those that are about the same thing side by side; none is imported by pytest."""
+    order = [*Group]
+    criteria = sorted(CRITERIA.values(), key=lambda criterion: order.index(criterion.group))
+    return [
+        Listed(
+            name=criterion.name,
+            group=criterion.group,
+            about=criterion.about,
+            applies_to=criterion.applies_to,
+        )
+        for criterion in criteria
+    ]

@@ -16,13 +16,15 @@ from imagebuild.engine import guest_slots
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.formats.format import Unpacked
 from imagebuild.installers.unattended import remaster
-from imagebuild.kinds import Firmware, HostKind, Login, State
+from imagebuild.kinds import Firmware, Login, State
 from imagebuild.model import Cell, Tree
 from imagebuild.release_line.model import Config
 from imagebuild.session.outcome import write_reports
-from imagebuild.smoke import any_image, criteria
-from imagebuild.smoke.rig import Rig, guest
-from imagebuild.stages.smoke import GROWN, Bench, SmokeSpec, Subject, cells_in, smoke_file
+from imagebuild.smoke import any_image, verdict
+from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.first_boot import guest
+from imagebuild.smoke.trial import Bench, Promise, Run, Scope, Subject, Terms, Trial
+from imagebuild.stages.smoke import GROWN, promise_of, smoke_file, subject_of
 from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import accelerator, temporary
 from imagebuild.tools.accelerator import Accelerator
@@ -84,13 +86,7 @@ def try_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, say: Callab
         cells, problem = _held(
             wanted,
             tree,
-            Subject(
-                artifact=wanted.image.name,
-                boot=unpacked,
-                criteria=tuple(name for name in chosen if name != criteria.INSTALLS),
-                grow=0 if installed else GROWN,
-                commit_given=wanted.commit is not None,
-            ),
+            subject_of(wanted.image.name, unpacked, grow=0 if installed else GROWN),
             speed,
             out,
             only=chosen,
@@ -140,21 +136,16 @@ def _held(
 ) -> tuple[tuple[Cell, ...], BuildError | None]:
     if set(only) == {criteria.INSTALLS}:
         return (), None
-    settings = wanted.settings
-    spec = SmokeSpec(
-        firmware=wanted.firmware,
-        login=wanted.login,
-        storage=settings.storage,
-        remote=settings.tree.remote,
-        update_url=settings.tree.update_url,
-        update_verify=settings.tree.update_verify,
-        guest=settings.smoke,
-        why_no_previous="none was given (--previous)",
+    promise = promise_of(tree, _previous(wanted), _terms(wanted), commit_given=wanted.commit is not None)
+    scope = Scope(
+        criteria=tuple(name for name in only if name != criteria.INSTALLS), tries=wanted.settings.smoke.tries
     )
     try:
-        return smoke_file(out, tree, subject, _previous(wanted), spec, Bench(accelerator=speed)).cells, None
+        return smoke_file(
+            out, tree, subject, promise, Run(bench=_bench(wanted, speed), scope=scope)
+        ).cells, None
     except CriteriaError as error:
-        return cells_in(out), error
+        return verdict.read(out / verdict.FILE), error
 
 
 def _from_repo(wanted: Wanted, commit: str) -> Tree | None:
@@ -188,7 +179,7 @@ def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> 
         return known
     place = out / "peek"
     place.mkdir()
-    peeked = any_image.peek(_rig(wanted, unpacked, speed, place))
+    peeked = any_image.peek(_trial(wanted, unpacked, speed, place))
     commit = wanted.commit or peeked.deployment.commit
     # what no repository has cannot be described: only the image's own word is known
     return _from_repo(wanted, commit) or Tree(
@@ -208,27 +199,39 @@ def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> 
     )
 
 
-def _rig(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, evidence: Path) -> Rig:
-    smoke: SmokeConfig = wanted.settings.smoke
-    return Rig(
-        disk=unpacked.disk,
-        disk_format=unpacked.format,
-        controller=unpacked.controller,
-        artifact=wanted.image.name,
-        firmware=wanted.firmware,
+def _terms(wanted: Wanted) -> Terms:
+    settings = wanted.settings
+    return Terms(
         login=wanted.login,
-        commit="",
-        version="",
-        refspec="",
-        host_kind=HostKind.OSTREE,
-        user=smoke.user,
+        user=settings.smoke.user,
+        storage=settings.storage,
+        remote=settings.tree.remote,
+        update_url=settings.tree.update_url,
+        update_verify=settings.tree.update_verify,
+        allowed_failed_units=tuple(settings.smoke.failed_units_allowed),
+        why_no_previous="none was given (--previous)",
+    )
+
+
+def _bench(wanted: Wanted, speed: Accelerator) -> Bench:
+    smoke: SmokeConfig = wanted.settings.smoke
+    return Bench(
+        firmware=wanted.firmware,
+        accelerator=speed,
         cores=smoke.cores or speed.cores,
         memory=smoke.memory * MIB,
-        storage=wanted.settings.storage,
-        update_url="",
-        accelerator=speed,
+        cpu=smoke.cpu,
+    )
+
+
+def _trial(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, evidence: Path) -> Trial:
+    """Return a trial of an image of which nothing is known yet."""
+    return Trial(
+        subject=subject_of(wanted.image.name, unpacked, grow=0),
+        bench=_bench(wanted, speed),
+        promise=Promise(terms=_terms(wanted), commit="", version="", ref="", host_kind="ostree"),
+        scope=Scope(),
         evidence=evidence,
-        disk_size=unpacked.size,
     )
 
 
@@ -242,13 +245,13 @@ def boot_image(wanted: Wanted, command: tuple[str, ...], *, network: bool, say: 
     with temporary.directory("boot") as work:
         (work / "unpacked").mkdir()
         with any_image.opened(wanted.image, work / "unpacked", wanted.firmware, speed) as (unpacked, _):
-            rig = _rig(wanted, unpacked, speed, work / "evidence")
-            console = rig.evidence / "serial.log"
+            trial = _trial(wanted, unpacked, speed, work / "evidence")
+            console = trial.evidence / "serial.log"
             say(f"booting a copy of {wanted.image} under {wanted.firmware}; console: {console}")
-            with guest(rig, rig.evidence, isolated=not network) as (machine, boot):
+            with guest(trial, trial.evidence, isolated=not network) as (machine, boot):
                 if boot.host is None:
                     kept = files.new_directory(cache_directory() / "consoles", time.strftime("%Y%m%dT%H%M%S"))
-                    shutil.copytree(rig.evidence, kept, dirs_exist_ok=True)
+                    shutil.copytree(trial.evidence, kept, dirs_exist_ok=True)
                     raise BuildError(boot.problem, hint=f"the console is kept in {kept}")
                 if command:
                     answer = boot.host.run(*command, seconds=600, root=False)

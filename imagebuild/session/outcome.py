@@ -2,12 +2,9 @@
 them.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Step
@@ -15,7 +12,7 @@ from imagebuild.errors import CriteriaError
 from imagebuild.model import Cell, Verdict
 from imagebuild.pipeline import Pipeline
 from imagebuild.report import page
-from imagebuild.stages.smoke import cells_in
+from imagebuild.smoke import verdict as verdict_file
 
 
 def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
@@ -30,18 +27,16 @@ def cells_of(pipeline: Pipeline, outcome: Outcome) -> list[tuple[Cell, Path]]:
             verdict: Verdict = outcome.value(one)
             found += [(cell, verdict.evidence) for cell in verdict.cells]
         elif isinstance(error, CriteriaError) and error.evidence is not None:
-            found += [(cell, error.evidence / "evidence") for cell in cells_in(error.evidence)]
+            found += [
+                (cell, error.evidence / "evidence")
+                for cell in verdict_file.read(error.evidence / verdict_file.FILE)
+            ]
     return found
 
 
 def write_verdict(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
     """Write the matrix as data; `evidence` becomes an absolute path."""
-    rows = [
-        {**TypeAdapter(Cell).dump_python(cell, mode="json"), "evidence": str(place / cell.evidence)}
-        for cell, place in cells
-    ]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(rows, indent=1) + "\n")
+    verdict_file.write(file, [verdict_file.at(cell, place) for cell, place in cells])
 
 
 def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]]) -> None:

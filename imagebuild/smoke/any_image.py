@@ -14,12 +14,13 @@ from imagebuild.formats.box import describes_machine
 from imagebuild.formats.format import Unpacked
 from imagebuild.formats.ovf import HOSTILE
 from imagebuild.formats.registry import FORMATS
-from imagebuild.kinds import Controller, Firmware, HostKind
+from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke import installation
-from imagebuild.smoke.host import Host
-from imagebuild.smoke.hosts import Deployment
-from imagebuild.smoke.hosts.registry import commands_of
-from imagebuild.smoke.rig import Rig, booted
+from imagebuild.smoke.first_boot import booted
+from imagebuild.smoke.host.words import Host
+from imagebuild.smoke.hosts.commands import Deployment
+from imagebuild.smoke.hosts.registry import recognise as recognise_host
+from imagebuild.smoke.trial import Trial
 from imagebuild.tools import qemu
 from imagebuild.tools.accelerator import Accelerator
 
@@ -36,7 +37,7 @@ class Peeked:
     """What a host says of itself: the deployment it has booted, and which programs upgrade it."""
 
     deployment: Deployment
-    kind: HostKind
+    kind: str
 
 
 def recognise(file: Path) -> str:
@@ -114,30 +115,32 @@ def _installed(iso: Path, work: Path, firmware: Firmware, accelerator: Accelerat
     evidence.mkdir()
     disk = work / "installed.qcow2"
     installation.install(
-        installation.Bench(iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores),
+        installation.InstallerBench(
+            iso=iso, firmware=firmware, accelerator=accelerator, cores=accelerator.cores
+        ),
         disk,
         evidence,
     )
     return Unpacked(disk=disk, format="qcow2", controller=Controller.VIRTIO)
 
 
-def peek(rig: Rig) -> Peeked:
+def peek(trial: Trial) -> Peeked:
     """Boot an image once, and ask what it is. Raises BuildError when it does not come up."""
-    with booted(rig) as boot:
+    with booted(trial) as boot:
         if boot.host is None:
             raise BuildError(
-                f"{rig.artifact} does not say what it is: {boot.problem}",
+                f"{trial.subject.artifact} does not say what it is: {boot.problem}",
                 hint="give --commit to test it all the same",
             )
         return _asked(boot.host)
 
 
 def _asked(host: Host) -> Peeked:
-    kind = HostKind.RPM_OSTREE if host.has("rpm-ostree") else HostKind.OSTREE
-    host.commands = commands_of(kind)[0]
+    kind = recognise_host(lambda path: host.is_there(f"/{path}"))
+    host.commands = kind.commands
     deployment = host.booted()
     if not deployment.commit:
         raise BuildError(
             "what is in the image has not booted an OSTree deployment", hint="is it an atomic host?"
         )
-    return Peeked(deployment=deployment, kind=kind)
+    return Peeked(deployment=deployment, kind=kind.name)

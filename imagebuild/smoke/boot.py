@@ -40,7 +40,7 @@ IDLE_BYTES = 4096
 # by how much a busy machine may make waiting longer
 PATIENCE = 3.0
 # a guest that waited less than that for a processor was not held up
-STARVED, STARVED_SECONDS = "the build host is too busy", 30.0
+STARVED, STARVED_SECONDS = "the build machine is too busy", 30.0
 # how much of the time it wanted to run a guest waits when it is starved: by itself, and when its kernel
 # complains, too
 STARVED_SHARE, COMPLAINING_SHARE = 0.5, 0.2
@@ -114,8 +114,8 @@ class Course:
     quiet: bool = False
 
 
-def starvation(meter: Meter, console: str) -> str:
-    """Return what says that a guest did not get its processors, by the machine's own count; empty when it
+def starvation(meter: Meter, console: str) -> str | None:
+    """Return what says that a guest did not get its processors, by the machine's own count; None when it
     did.
 
     The kernel's complaints alone are no proof: one that spins on a quiet machine has them, too.
@@ -124,7 +124,7 @@ def starvation(meter: Meter, console: str) -> str:
     if meter.waited < STARVED_SECONDS or meter.share_waited < (
         COMPLAINING_SHARE if complaint else STARVED_SHARE
     ):
-        return ""
+        return None
     text = (
         f"{STARVED}: of {meter.wall:.0f} s the guest ran {meter.ran:.0f} s and waited {meter.waited:.0f} s"
         " for a processor"
@@ -198,7 +198,7 @@ class Watcher:
                 text=f"QEMU's timer came too late for the kernel's own check: {line}", rig=True, hung=True
             )
         timeless = line.startswith(TIMELESS) and not stalled(line)
-        starved = "" if timeless else starvation(self.running.meter, console)
+        starved = None if timeless else starvation(self.running.meter, console)
         return (
             Problem(text=f"{starved}; what came of it: {line}", rig=True) if starved else Problem(text=line)
         )

@@ -22,14 +22,16 @@ from pydantic import TypeAdapter
 from imagebuild.engine.steps import source_digest
 from imagebuild.kinds import State
 from imagebuild.model import Cell
-from imagebuild.smoke.rig import Rig
-from imagebuild.tools import command, qemu, temporary
-from imagebuild.tools.accelerator import QEMU
+from imagebuild.smoke import first_boot
+from imagebuild.smoke.trial import Trial
+from imagebuild.tools import qemu, temporary
 
 BLOCK = 1 << 22
 # a release line's pause; what is older than that is tested again
 UNUSED_DAYS = 90
-# what the first boot leaves beside the criteria's own logs (rig.py, suite.py)
+# what every criterion is run with; pytest finds these by name
+FIXTURES = ("imagebuild.smoke.criteria.plugin", "imagebuild.smoke.criteria.fixtures")
+# what the first boot leaves beside the criteria's own logs (first_boot.py, guest.py, suite.py)
 BOOT = (
     "boots.json",
     "phases.json",
@@ -45,18 +47,6 @@ BOOT = (
     "registers-hung.txt",
     "cloud-init-status.json",
     "mounts.txt",
-)
-# where the artifact lies, how fast it runs and what is asked now do not change what it is found to be
-OUTSIDE = (
-    "disk",
-    "evidence",
-    "accelerator",
-    "repo",
-    "cells",
-    "criteria",
-    "boot_only",
-    "machine_ids",
-    "cores",
 )
 
 
@@ -90,59 +80,38 @@ def disk_digest(file: Path, image_format: str) -> str:
 
 @functools.cache
 def _used(module: str) -> str:
-    # storage profiles are imported by name
-    storage = sorted((Path(__file__).parent / "storage").glob("*.py"))
-    return hashlib.sha256(
-        (
-            source_digest(module)
-            + source_digest("imagebuild.smoke.criteria.plugin")
-            + "".join(each.read_text() for each in storage)
-        ).encode()
-    ).hexdigest()
+    digests = [source_digest(name) for name in (module, *FIXTURES)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class CellStore:
     """A directory of finished cells, one directory per key."""
 
-    def __init__(self, place: Path, rig: Rig) -> None:
-        self._place, self._rig = place, rig
-        data = TypeAdapter(Rig).dump_python(rig, mode="json")
-        self._context = json.dumps(
-            {name: value for name, value in data.items() if name not in OUTSIDE}
-            | {
-                "qemu": command.version(QEMU),
-                "accelerator": rig.accelerator.name,
-                "cpu": rig.accelerator.model,
-                "ovmf": qemu.firmware_digest(rig.firmware),
-            },
-            sort_keys=True,
-        )
+    def __init__(self, place: Path, trial: Trial) -> None:
+        self._place, self._evidence, self._key = place, trial.evidence, trial.key
 
     def _directory(self, criterion: str, module: str) -> Path:
         return (
-            self._place
-            / hashlib.sha256(f"{criterion} {_used(module)} {self._context}".encode()).hexdigest()[:32]
+            self._place / hashlib.sha256(f"{criterion} {_used(module)} {self._key}".encode()).hexdigest()[:32]
         )
 
     def _boot(self) -> Path:
-        return self._directory("first boot", "imagebuild.smoke.rig")
+        return self._directory("first boot", first_boot.__name__)
 
     def knows_boot(self) -> bool:
         """Return whether an earlier run has left its first boot here."""
         return (self._boot() / "boots.json").is_file()
 
     def find_boot(self) -> None:
-        """Copy what an earlier run's first boot left into the rig's evidence; nothing when it has just
-        gone.
-        """
+        """Copy what an earlier run's first boot left into the evidence; nothing when it has just gone."""
         with contextlib.suppress(FileNotFoundError):
             for file in self._boot().iterdir():
-                shutil.copyfile(file, self._rig.evidence / file.name)
+                shutil.copyfile(file, self._evidence / file.name)
             os.utime(self._boot())
 
     def keep_boot(self) -> None:
         """Remember what a first boot that came up has left."""
-        files = [self._rig.evidence / name for name in BOOT]
+        files = [self._evidence / name for name in BOOT]
         if not files[0].is_file() or "ssh" not in json.loads(files[0].read_text())[0]["phases"]:
             return
         self._place.mkdir(parents=True, exist_ok=True)
@@ -158,16 +127,14 @@ class CellStore:
             new.rename(self._boot())
 
     def find(self, criterion: str, module: str) -> Cell | None:
-        """Return the cell of an earlier run, its log copied to the rig's evidence; None when there is
-        none.
-        """
+        """Return the cell of an earlier run, its log copied to the evidence; None when there is none."""
         directory = self._directory(criterion, module)
         try:
             cell: Cell = TypeAdapter(Cell).validate_json((directory / "cell.json").read_text())
             log = (directory / "log").read_bytes()
         except (OSError, ValueError):
             return None
-        file = self._rig.evidence / f"{criterion}.log"
+        file = self._evidence / f"{criterion}.log"
         file.write_bytes(log)
         with contextlib.suppress(FileNotFoundError):
             os.utime(directory)
@@ -194,7 +161,7 @@ class CellStore:
             )
             cell = replace(cell, state=State.FLAKY, reason=reason)
         if cell.state in (State.PASSED, State.FLAKY, State.NOT_APPLICABLE):
-            log = self._rig.evidence / cell.evidence
+            log = self._evidence / cell.evidence
             (directory / "log").write_bytes(log.read_bytes() if log.exists() else b"")
             partial = directory / f"cell.{os.getpid()}"
             partial.write_bytes(TypeAdapter(Cell).dump_json(cell, indent=1))

@@ -4,7 +4,9 @@ containers.
 
 import json
 
-from imagebuild.smoke.host import CONTAINER_SECONDS, Expected, Host
+from imagebuild.smoke.host.containers import CONTAINER_SECONDS
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.tools import oci
 
 NAME = "imagebuild-container"

@@ -8,9 +8,8 @@ begun because an earlier one failed is not tested.
 import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from imagebuild.errors import BuildError
 from imagebuild.smoke.container_units import (
@@ -20,12 +19,18 @@ from imagebuild.smoke.container_units import (
     start_container_unit,
     start_system_container,
 )
-from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host, NotTestedError, RigError
-from imagebuild.smoke.hosts import Deployment, booted
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.once import Once
-from imagebuild.smoke.releases import Release, Releases
+from imagebuild.smoke.served import ServedRelease
+from imagebuild.smoke.stops import Offer, Stop
 from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
+
+if TYPE_CHECKING:
+    # it needs libostree, which nobody needs who only asks what the criteria are
+    from imagebuild.smoke.releases import Releases
 
 T = TypeVar("T")
 BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
@@ -36,49 +41,11 @@ REPOS = "/etc/yum.repos.d"
 REASON = 600
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
-
-    `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container
-    kept there; `initramfs` is the mark of the initramfs that was booted (`Release.initramfs`).
-    """
-
-    deployments: tuple[Deployment, ...]
-    before: bool
-    after: bool
-    var: bool
-    volume: str
-    hostname: str
-    machine_id: str
-    script_runs: tuple[int, int]
-    storage: str
-    units: dict[str, str]
-    failed_units: tuple[str, ...]
-    initramfs: str = ""
-
-    @property
-    def booted(self) -> Deployment:
-        """The deployment that runs."""
-        return booted(self.deployments)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offer:
-    """How a host took an upgrade that it should not take: its answer, and its deployments before and
-    after.
-    """
-
-    answer: Answer
-    before: tuple[Deployment, ...]
-    after: tuple[Deployment, ...]
-
-
 class Journey:
     """The way of one host, told what to do in one way (`host.commands`)."""
 
     def __init__(
-        self, host: Host, expected: Expected, releases: Releases, log: Path, *, label: str = ""
+        self, host: Host, expected: Expected, releases: "Releases", log: Path, *, label: str = ""
     ) -> None:
         self.host, self.expected, self.releases, self._log, self._label = host, expected, releases, log, label
         self._gone = Once()
@@ -88,7 +55,7 @@ class Journey:
         # here
         self.over = False
 
-    # --- the legs -------------------------------------------------------------------------------------------
+    # --- the legs ---
 
     def start(self) -> Stop:
         """The first boot: what must survive is put there, and the remote points at the test's server."""
@@ -167,7 +134,7 @@ class Journey:
 
         return self._leg("unlayering", remove, after=lambda: self.layered_upgraded(url, package))
 
-    # --- how they are gone ----------------------------------------------------------------------------------
+    # --- how they are gone ---
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:
@@ -203,7 +170,9 @@ class Journey:
         self._volume_place = self._try("volume", lambda: _fill_volume(host, self.expected))
         self._try(CONTAINER_UNIT, lambda: start_container_unit(host, self.expected))
         self._try(SYSTEM_UNIT, lambda: start_system_container(host))
-        host.point_remote(self.expected.refspec.partition(":")[0], self.releases.url, self.releases.key)
+        host.point_remote(
+            self.expected.promise.refspec.partition(":")[0], self.releases.url, self.releases.key
+        )
         return self._look()
 
     def _try(self, what: str, go: Callable[[], str]) -> str:
@@ -217,11 +186,11 @@ class Journey:
             self.host.note(f"# {what}: {error}")
             return ""
 
-    def _offered(self, release: Release) -> Answer:
+    def _offered(self, release: ServedRelease) -> Answer:
         self.releases.publish(release)
         return self.host.commands.upgrade(self.host)
 
-    def _upgrade(self, release: Release, name: str) -> Stop:
+    def _upgrade(self, release: ServedRelease, name: str) -> Stop:
         answer = self._offered(release)
         assert answer.status != 77, (
             f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
@@ -236,7 +205,7 @@ class Journey:
         self.host.commands.rollback(self.host)
         return self._arrive("rolled-back")
 
-    def _older(self, release: Release, head: Release, name: str) -> Stop:
+    def _older(self, release: ServedRelease, head: ServedRelease, name: str) -> Stop:
         host = self.host
         self.releases.publish(head)
         host.commands.deploy(host, commit=release.commit)
@@ -270,7 +239,7 @@ class Journey:
         failed = tuple(
             unit
             for unit in host.failed_units()
-            if unit not in (*self.expected.allowed_failed_units, *TEST_UNITS)
+            if unit not in (*self.expected.terms.allowed_failed_units, *TEST_UNITS)
         )
         units = {unit: host.unit(unit, "ActiveState").get("ActiveState", "") for unit in TEST_UNITS}
         return Stop(
@@ -290,22 +259,6 @@ class Journey:
             failed_units=failed,
             initramfs=(host.read(MARK) or "").strip(),
         )
-
-
-def other_kernel(stop: Stop, release: Release) -> str:
-    """Return what says that the kernel and initramfs which run are not those of the release; empty when they
-    are.
-    """
-    if stop.initramfs == release.initramfs:
-        return ""
-    runs, wanted = (
-        f"the one of release {mark!r}" if mark else "one without a mark"
-        for mark in (stop.initramfs, release.initramfs)
-    )
-    return (
-        f"{release.version} runs with another initramfs, {runs} instead of {wanted}: the boot loader's menu"
-        " or /boot was not changed with it"
-    )
 
 
 def _tail(answer: Answer) -> str:

@@ -1,6 +1,4 @@
-"""What is made at most once in a run, because it is dear; a failure is remembered as well, and raised
-again.
-"""
+"""What is made at most once in a run, because it is dear; a failure is remembered, too, and raised again."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

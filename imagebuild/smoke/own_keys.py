@@ -1,6 +1,6 @@
 """Whether a host takes what its release line signs, with the keys that came with the image and no others."""
 
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 from imagebuild.tools.ssh import Answer
 
 PULL_SECONDS = 120.0

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.smoke.host import NotTestedError, Registry
+from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.host.expected import ContainerRegistry
+from imagebuild.smoke.served import PACKAGE, ServedRelease
 from imagebuild.tools import gpg, oci, rpm, web
 from imagebuild.tools.ostree import history, succession
 from imagebuild.tools.ostree.repository import Repo
@@ -21,19 +23,7 @@ from imagebuild.tools.qemu import SERVICES
 
 SIGNER = "imagebuild test <imagebuild-test@localhost>"
 REGISTRY_PORT, WEB_PORT = 5000, 80
-GREETING = b"hello from the build host\n"
-PACKAGE = "imagebuild-layered"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """A commit that the server can have the ref point at. `initramfs` is the mark that its initramfs leaves;
-    empty for none.
-    """
-
-    commit: str
-    version: str
-    initramfs: str = ""
+GREETING = b"hello from the builder\n"
 
 
 class Releases:
@@ -44,14 +34,16 @@ class Releases:
     url = f"http://{SERVICES}/repo"
 
     def __init__(
-        self, work: Path, repo: Path, ref: str, candidate: Release, previous: Release | None
+        self, work: Path, repo: Path, ref: str, candidate: ServedRelease, previous: ServedRelease | None
     ) -> None:
         self.candidate, self.previous = candidate, previous
         self.parent, self._ref = repo, ref
         self._repo = succession.beside(work / "repo", repo)
         # nothing is served of it but objects, as they are
         if Repo(repo).mode != "archive":
-            raise NotTestedError(f"{repo} is no archive repository: its objects cannot be served to a host")
+            raise NotTestedError(
+                f"{repo} is not an archive repository: its objects cannot be served to a host"
+            )
         if not self._repo.has(candidate.commit):
             raise NotTestedError(
                 f"no repository has the commit {candidate.commit}: no release can be made to upgrade to"
@@ -62,24 +54,24 @@ class Releases:
             gpg.export_key(homedir, self._fingerprint, work / "test-key.asc")
         self.key = (work / "test-key.asc").read_text()
 
-    def publish(self, release: Release) -> None:
+    def publish(self, release: ServedRelease) -> None:
         """Let the ref point at a release."""
         self._repo.set_ref(self._ref, release.commit)
 
     @functools.cached_property
-    def next(self) -> Release:
+    def next(self) -> ServedRelease:
         """The release after the candidate, with an initramfs of its own: an upgrade has a second kernel to
         write and to boot.
         """
         return self._make("next", parent=self.candidate.commit, marked=True)
 
     @functools.cached_property
-    def unsigned(self) -> Release:
+    def unsigned(self) -> ServedRelease:
         """A release after the candidate that nobody signed."""
         return self._make("unsigned", parent=self.candidate.commit, signed=False)
 
     @functools.cached_property
-    def older(self) -> Release:
+    def older(self) -> ServedRelease:
         """The release before the candidate: the real one where there is one, otherwise one made of the
         candidate.
         """
@@ -97,7 +89,7 @@ class Releases:
         )
 
     @functools.cached_property
-    def after_older(self) -> Release:
+    def after_older(self) -> ServedRelease:
         """A release in whose history the older one is: hosts find old versions by walking back from where the
         ref points.
 
@@ -111,7 +103,7 @@ class Releases:
 
     def _make(
         self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False
-    ) -> Release:
+    ) -> ServedRelease:
         version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
         timestamp = self._repo.timestamp(candidate) + age
         commit, has_mark = succession.relative(
@@ -126,7 +118,7 @@ class Releases:
         if signed:
             with gpg.keyring(self._homedir) as homedir:
                 self._repo.sign(commit, self._fingerprint, homedir)
-        return Release(commit=commit, version=version, initramfs=name if has_mark else "")
+        return ServedRelease(commit=commit, version=version, initramfs=name if has_mark else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +128,7 @@ class Offers:
     """
 
     ports: dict[int, int]
-    registry: Registry
+    registry: ContainerRegistry
     releases: Releases | None
     why_no_releases: str = ""
 
@@ -167,7 +159,7 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
         web.serving(lambda path: ("text/plain", GREETING) if path == "/hello" else files(path)) as plain,
         web.serving(oci.registry().get, certificate) as tls,
     ):
-        registry = Registry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)
+        registry = ContainerRegistry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)
         yield Offers(
             ports={WEB_PORT: plain, REGISTRY_PORT: tls},
             registry=registry,

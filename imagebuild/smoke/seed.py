@@ -10,7 +10,7 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from pathlib import Path
 
-from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected
+from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.tools import command
 
 # systemd-system.conf(5): what units get that say nothing themselves

@@ -5,15 +5,19 @@ import functools
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.kinds import HostKind
-from imagebuild.smoke.host import Expected, Host, NotTestedError, Records, RigError
-from imagebuild.smoke.hosts import HostCommands, UnavailableError
-from imagebuild.smoke.hosts.ostree import NO_LAYERING
-from imagebuild.smoke.hosts.registry import commands_of
+from imagebuild.smoke.first_boot import guest
+from imagebuild.smoke.guest import Guest
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.expected import Expected, Records
+from imagebuild.smoke.host.words import Boot, Host
+from imagebuild.smoke.hosts.commands import HostCommands, UnavailableError
+from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.journey import Journey
+from imagebuild.smoke.look import Access
 from imagebuild.smoke.once import Once
-from imagebuild.smoke.releases import Offers, Release, Releases, make_packages, offering
-from imagebuild.smoke.rig import Boot, Guest, Rig, guest
+from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
+from imagebuild.smoke.served import ServedRelease
+from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain
 
 SECOND = "second"
@@ -24,9 +28,10 @@ class Suite:
     their journeys.
     """
 
-    def __init__(self, rig: Rig, work: Path, stack: contextlib.ExitStack) -> None:
-        self.rig, self._work, self._stack = rig, work, stack
-        self.ways: list[HostCommands] = commands_of(rig.host_kind, atomic=rig.atomic)
+    def __init__(self, trial: Trial, work: Path, stack: contextlib.ExitStack) -> None:
+        self.trial, self._work, self._stack = trial, work, stack
+        self._kind = HOSTS[trial.promise.host_kind]
+        self.ways: list[HostCommands] = self._kind.ways(atomic=trial.promise.atomic)
         self._journeys: dict[str, Journey] = {}
         self._saved = False
         self._guests: list[tuple[Guest, Boot]] = []
@@ -39,21 +44,21 @@ class Suite:
         return self._stack.enter_context(offering(self._work, self._make_releases))
 
     def _make_releases(self, work: Path) -> Releases:
-        rig = self.rig
-        if rig.repo is None:
+        promise, repo = self.trial.promise, self.trial.scope.repo
+        if repo is None:
             raise NotTestedError(
                 "no repository is known that has the commit: no release can be made to upgrade to (--repo)"
             )
         previous = (
-            Release(commit=rig.previous.commit, version=rig.previous.version)
-            if rig.previous is not None
+            ServedRelease(commit=promise.previous.commit, version=promise.previous.version)
+            if promise.previous is not None
             else None
         )
         return Releases(
             work,
-            rig.repo,
-            rig.refspec.partition(":")[2],
-            Release(commit=rig.commit, version=rig.version),
+            repo,
+            promise.ref,
+            ServedRelease(commit=promise.commit, version=promise.version),
             previous,
         )
 
@@ -67,7 +72,7 @@ class Suite:
     def _boot(self, evidence: Path) -> tuple[Guest, Boot]:
         offers = self.offers
         found = self._stack.enter_context(
-            guest(self.rig, evidence, ports=offers.ports, registry=offers.registry, web=offers.web)
+            guest(self.trial, evidence, ports=offers.ports, registry=offers.registry, web=offers.web)
         )
         self._guests.append(found)
         self._current = found[0]
@@ -79,10 +84,10 @@ class Suite:
         return self._made("first", self._boot_first)
 
     def _boot_first(self) -> tuple[Guest, Boot]:
-        found = self._boot(self.rig.evidence)
+        found = self._boot(self.trial.evidence)
         host = found[1].host
         if host is not None:
-            (self.rig.evidence / "machine-id").write_text(machine_id(host) + "\n")
+            (self.trial.evidence / "machine-id").write_text(machine_id(host) + "\n")
         return found
 
     @property
@@ -93,7 +98,7 @@ class Suite:
         return self._made("second", self._boot_second)
 
     def _boot_second(self) -> tuple[Guest, Boot, str]:
-        machine, boot = self._boot(self.rig.evidence / SECOND)
+        machine, boot = self._boot(self.trial.evidence / SECOND)
         found = machine_id(boot.host) if boot.host is not None else ""
         if boot.host is not None:
             machine.pause()
@@ -116,7 +121,7 @@ class Suite:
             raise NotTestedError("the host did not come up")
         if not self._saved:
             # more than one journey begins here
-            if len(self.ways) > 1 or self.rig.host_kind is HostKind.RPM_OSTREE:
+            if len(self.ways) > 1 or self._kind.cannot_layer is None:
                 boot.host.wait_for_the_boot()
                 machine.save()
             self._saved = True
@@ -144,14 +149,14 @@ class Suite:
             machine.resume()
             self._current = machine
             self._journeys["fresh"] = Journey(
-                boot.host, boot.expected, self.releases, self.rig.evidence / "journey-fresh.log"
+                boot.host, boot.expected, self.releases, self.trial.evidence / "journey-fresh.log"
             )
         return self._journeys["fresh"]
 
     def layering(self, way: str) -> Journey:
         """A journey for layered packages: a copy of the settled first boot."""
-        if self.rig.host_kind is HostKind.OSTREE:
-            raise UnavailableError(f"layering: {NO_LAYERING}")
+        if self._kind.cannot_layer is not None:
+            raise UnavailableError(f"layering: {self._kind.cannot_layer}")
         return self._once(way, "layering", fresh=True)
 
     def _once(self, way: str, name: str, *, fresh: bool) -> Journey:
@@ -170,7 +175,7 @@ class Suite:
                 machine.fresh_copy(label)
                 self._current = machine
             host.commands = next(each for each in self.ways if each.name == way)
-            log = self.rig.evidence / f"journey{'-' if label else ''}{label}.log"
+            log = self.trial.evidence / f"journey{'-' if label else ''}{label}.log"
             self._journeys[label] = Journey(host, expected, releases, log, label=label + "-" if label else "")
         return self._journeys[label]
 
@@ -186,11 +191,15 @@ class Suite:
         if self._current is not None:
             self._current.screenshot(name)
 
-    def starved(self) -> str:
-        """Return what says that the guest in use did not get its processors; empty when it did, or nobody
+    def starved(self) -> str | None:
+        """Return what says that the guest in use did not get its processors; None when it did, or nobody
         knows.
         """
-        return self._current.starved() if self._current is not None else ""
+        return self._current.starved() if self._current is not None else None
+
+    def access(self) -> Access | None:
+        """Return how a person gets at the guest in use; None when there is none."""
+        return self._current.access() if self._current is not None else None
 
     def take_notes(self) -> str:
         """Return what has happened to the rig since this was asked last."""
@@ -213,7 +222,7 @@ class Suite:
                 journals.append(boot.host.journal("-o", "short-monotonic"))
             except (BuildError, AssertionError) as error:
                 silent.append(str(error))
-        (self.rig.evidence / "journals.txt").write_text("\n".join(journals))
+        (self.trial.evidence / "journals.txt").write_text("\n".join(journals))
         consoles = plain("\n".join(machine.consoles() for machine, _ in self._guests))
         return Records(consoles=consoles, journals="\n".join(journals), silent="; ".join(silent))
 

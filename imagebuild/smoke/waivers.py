@@ -41,9 +41,11 @@ def _is_for(waiver: Waiver, cell: Cell) -> bool:
     )
 
 
-def unfit(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wanted: Sequence[str]) -> str:
+def reason_not_to_release(
+    name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wanted: Sequence[str]
+) -> str | None:
     """Return what keeps an artifact from being released: a cell that is not fit, or one of the `wanted` that
-    is not there; empty for nothing.
+    is not there; None for nothing.
     """
     for firmware in firmwares:
         mine = [cell for cell in cells if cell.artifact == name and cell.firmware is firmware]
@@ -52,5 +54,5 @@ def unfit(name: str, firmwares: Sequence[Firmware], cells: Sequence[Cell], wante
             return f"under {firmware}: {', '.join(bad)}"
         missing = sorted(set(wanted) - {cell.criterion for cell in mine})
         if missing:
-            return f"under {firmware} it was not held against {', '.join(missing)}"
-    return ""
+            return f"under {firmware} it was not tested for {', '.join(missing)}"
+    return None

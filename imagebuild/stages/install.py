@@ -5,18 +5,17 @@ against.
 import json
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from imagebuild import steplog
 from imagebuild.config.smoke import SmokeConfig
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Installation, IsoImage, Tree
-from imagebuild.smoke import installation
+from imagebuild.smoke import installation, verdict
 from imagebuild.smoke.boot import STARVED
-from imagebuild.smoke.criteria import INSTALLS
-from imagebuild.smoke.host import RigError
-from imagebuild.smoke.installation import Bench, InstallationError
+from imagebuild.smoke.boot_menu import InstallationError
+from imagebuild.smoke.criterion import INSTALLS
+from imagebuild.smoke.host.errors import RigError
+from imagebuild.smoke.installation import InstallerBench
 from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
 
@@ -45,7 +44,7 @@ def install_iso(
     evidence = out / "evidence"
     evidence.mkdir()
     disk = out / "disk.qcow2"
-    bench = Bench(
+    bench = InstallerBench(
         iso=iso.file,
         firmware=firmware,
         accelerator=accelerator.suited(tree.isa, guest.cpu),
@@ -61,7 +60,7 @@ def install_iso(
             criterion=INSTALLS, artifact=iso.name, firmware=firmware, state=state, reason=error.message,
             evidence=installation.main_log(evidence), seconds=0.0,
         )  # fmt: skip
-        (out / "verdict.json").write_text(TypeAdapter(list[Cell]).dump_json([cell], indent=1).decode() + "\n")
+        verdict.write(out / verdict.FILE, [cell])
         raise CriteriaError(
             f"{iso.name} under {firmware}: {error.message}", hint="the evidence says why", evidence=out
         ) from error
@@ -69,7 +68,7 @@ def install_iso(
     return Installation(disk=disk, iso=iso.name, firmware=firmware, phases=phases, evidence=evidence)
 
 
-def _install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
+def _install(bench: InstallerBench, disk: Path, evidence: Path) -> dict[str, float]:
     """Install; when the rig breaks, once more on a quieter machine: that says nothing of the medium. Raises
     InstallationError, RigError.
     """

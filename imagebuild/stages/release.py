@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.kinds import Firmware, HostKind
+from imagebuild.kinds import Firmware
 from imagebuild.model import Image, Inspection, IsoImage, Release, Tree, Verdict
-from imagebuild.smoke import criteria
-from imagebuild.smoke.waivers import unfit
+from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.hosts.registry import HOSTS
+from imagebuild.smoke.waivers import reason_not_to_release
 from imagebuild.tools.ostree.repository import Repo
 
 
@@ -29,14 +30,14 @@ def admit(
     cells = [cell for verdict in verdicts for cell in verdict.cells]
     downloads: tuple[Image | IsoImage, ...] = (*images, *isos)
     # what is asked of a tree is read from the tree
-    atomic = tree.host_kind is HostKind.RPM_OSTREE and Repo(tree.repo).has_atomic(tree.commit)
+    atomic = HOSTS[tree.host_kind].by_atomic is not None and Repo(tree.repo).has_atomic(tree.commit)
     for image, firmwares in zip(downloads, required, strict=True):
         wanted = criteria.required(atomic=atomic, installer=isinstance(image, IsoImage))
-        problem = unfit(image.name, firmwares, cells, wanted)
-        if problem:
+        problem = reason_not_to_release(image.name, firmwares, cells, wanted)
+        if problem is not None:
             raise BuildError(
                 f"{image.name} is not fit for release: {problem}",
-                hint="a criterion is tested, waived by name, or no release",
+                hint="every criterion must be tested, or waived by name",
             )
         # an ISO was looked into where it was made
         if isinstance(image, Image) and image.name not in [each.artifact for each in inspections]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from imagebuild import steplog
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
-from imagebuild.kinds import HostKind
 from imagebuild.model import Tree
+from imagebuild.smoke.hosts.registry import recognise
 from imagebuild.tools import isa, os_release
 from imagebuild.tools.access import access_to, enforced
 from imagebuild.tools.ostree import binding as ostree_binding
@@ -229,7 +229,7 @@ def describe_tree(repo: Repo, pinned: Pin) -> Tree:
         version=_version(repo, commit),
         arch=_architecture(repo, commit),
         kernel=kernel,
-        host_kind=HostKind.RPM_OSTREE if repo.has_file(commit, "usr/bin/rpm-ostree") else HostKind.OSTREE,
+        host_kind=recognise(lambda path: repo.has_file(commit, path)).name,
         pretty_name=release.get("PRETTY_NAME") or pinned.ref,
         os_id=_os_id(release),
         files=files,

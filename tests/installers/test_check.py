@@ -22,8 +22,8 @@ from imagebuild.live import install
 from imagebuild.live.install import Release
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
-from imagebuild.smoke.criteria import INSTALLS
-from imagebuild.smoke.installation import InstallationError
+from imagebuild.smoke.boot_menu import InstallationError
+from imagebuild.smoke.criterion import INSTALLS
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import iso
 from imagebuild.tools.accelerator import Accelerator
@@ -31,7 +31,7 @@ from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phas
 from imagebuild.tools.menus.menu import Loader
 from tests.fakes import FakeSandbox
 from tests.installers.unattended.media import make_iso, medium_of
-from tests.stages.released import TREE
+from tests.stages.trees import TREE
 
 COMMIT = "ab" * 32
 GOOD: dict[str, object] = {

@@ -27,7 +27,7 @@ from imagebuild.release_line import reading as config
 from imagebuild.stages import kickstart
 from tests.data import ROOT
 from tests.fakes import FakeSandbox
-from tests.stages.released import TREE as RELEASED
+from tests.stages.trees import TREE as RELEASED
 
 GIB = 1 << 30
 HEAD = (

@@ -325,7 +325,7 @@ def test_a_hole_in_the_verdict(line: Line) -> None:
     assert "artifact-boots is not tested" in refused(line, place)
     (place / "verdict.json").write_text(json.dumps(rows[1:]))
     sign_again(place, line)
-    assert "it was not held against artifact-boots" in refused(line, place)
+    assert "it was not tested for artifact-boots" in refused(line, place)
 
 
 def test_what_nobody_asked_of_atomic_is_not_promoted(line: Line) -> None:

@@ -17,8 +17,8 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.formats import layers
 from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware
-from imagebuild.smoke import criteria
 from imagebuild.smoke.any_image import opened, recognise
+from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.tools.accelerator import Accelerator
 
 TCG = Accelerator(name="tcg", slowness=1, reason="")

@@ -17,7 +17,7 @@ from imagebuild.smoke.boot import BOOT_SECONDS, STALL_SECONDS, Watched, follow_b
 from imagebuild.tools import registers, screen
 from imagebuild.tools.load import Meter
 from tests import data as tests_data
-from tests.smoke.consoles import HALTED
+from tests.smoke.registers import HALTED
 
 DATA = tests_data.DATA / "qemu"
 EMPTY = (DATA / "seabios-nothing-to-boot.vga").read_bytes()
@@ -199,7 +199,7 @@ def test_a_starved_guest_is_the_rigs_fault(
     machine.text += complaint + line
     watched = watch(machine, tmp_path, monkeypatch)
     assert watched.rig is rig, watched.problem
-    assert ("the build host is too busy" in watched.problem) is rig
+    assert ("the build machine is too busy" in watched.problem) is rig
     assert "systemd or dracut gave up" in watched.problem or "did not find the root" in watched.problem
     assert not rig or not complaint or "kthread starved" in watched.problem
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from imagebuild.kinds import Controller, Firmware, HostKind, Login, State
+from imagebuild.kinds import Controller, Firmware, State
 from imagebuild.model import Cell, Waiver
 from imagebuild.smoke.cells import UNUSED_DAYS, CellStore, collect, content_digest
-from imagebuild.smoke.rig import Rig
+from imagebuild.smoke.trial import Trial
 from imagebuild.smoke.waivers import waived
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
+from tests import fakes
 
 MODULE = "imagebuild.smoke.criteria.test_sanity"
 
@@ -26,31 +27,10 @@ def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "version", lambda _: "7.2")
 
 
-def rig(tmp_path: Path, **changed: Any) -> Rig:
+def trial(tmp_path: Path, **changed: Any) -> Trial:
     evidence = tmp_path / "evidence"
     evidence.mkdir(exist_ok=True)
-    made = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.OSTREE,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-        evidence=evidence,
-        identity="00",
-        cells=tmp_path / "cells",
-    )
-    return replace(made, **changed)
+    return fakes.trial(evidence, **{"digest": "00", "cells": tmp_path / "cells"} | changed)
 
 
 def cell(state: State = State.PASSED, reason: str = "") -> Cell:
@@ -66,7 +46,7 @@ def cell(state: State = State.PASSED, reason: str = "") -> Cell:
 
 
 def store(tmp_path: Path, **changed: Any) -> CellStore:
-    return CellStore(tmp_path / "cells", rig(tmp_path, **changed))
+    return CellStore(tmp_path / "cells", trial(tmp_path, **changed))
 
 
 def test_a_passed_cell_is_kept_with_its_log_and_says_so(tmp_path: Path) -> None:
@@ -84,7 +64,7 @@ def test_a_passed_cell_is_kept_with_its_log_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"identity": "01"},
+        {"digest": "01"},
         # raw.xz and raw.zst hold the same file: booting is tested for each
         {"artifact": "b"},
         {"firmware": Firmware.UEFI},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.tools.ssh import Answer
 

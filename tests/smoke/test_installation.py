@@ -12,9 +12,10 @@ import pytest
 
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Firmware
-from imagebuild.smoke import installation
+from imagebuild.smoke import boot_menu, installation
 from imagebuild.smoke.boot import QUIET_SECONDS
-from imagebuild.smoke.installation import Bench, HangError, InstallationError, follow, plan_keys, start_entry
+from imagebuild.smoke.boot_menu import InstallationError, start_entry
+from imagebuild.smoke.installation import HangError, InstallerBench, follow, plan_keys
 from imagebuild.tools import anaconda_log, iso
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
@@ -22,7 +23,7 @@ from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.keys import Plan
 from imagebuild.tools.picture import Picture
 from imagebuild.tools.qemu import Kernel, Machine, Places, command_line
-from tests.smoke.consoles import HALTED
+from tests.smoke.registers import HALTED
 from tests.tools.anaconda_logs import F29, written
 
 PLAN = Plan(
@@ -142,7 +143,7 @@ def start(machine: Any, plan: Plan = PLAN) -> None:
         # isolinux' vesamenu.c32: graphics, and a countdown that changes a line each second
         (
             {"picture_at": lambda now: BLANK if now < 5 else MENU if int(now) % 2 else COUNTING},
-            5 + installation.SETTLED_SECONDS,
+            5 + boot_menu.SETTLED_SECONDS,
         ),
         # menu.c32, and GRUB under BIOS: the text screen; SeaBIOS' own text before is no menu, however long it
         # stands
@@ -161,7 +162,7 @@ def start(machine: Any, plan: Plan = PLAN) -> None:
         # its graphical menu is not there: a logo stands longer than a second look
         (
             {"console_at": always("BdsDxe: starting Boot0001"), "picture_at": always(MENU)},
-            SLOWNESS * installation.SETTLED_SECONDS,
+            SLOWNESS * boot_menu.SETTLED_SECONDS,
         ),
         # something is drawn all the time until the menu is there
         (
@@ -264,8 +265,10 @@ def test_a_menu_that_does_not_come_or_react_is_said(
 # --- followed by the log ------------------------------------------------------------------------------------
 
 
-def bench(file: Path = Path("x.iso"), firmware: Firmware = Firmware.BIOS) -> Bench:
-    return Bench(iso=file, firmware=firmware, accelerator=Accelerator(name="tcg", slowness=1, reason=""))
+def bench(file: Path = Path("x.iso"), firmware: Firmware = Firmware.BIOS) -> InstallerBench:
+    return InstallerBench(
+        iso=file, firmware=firmware, accelerator=Accelerator(name="tcg", slowness=1, reason="")
+    )
 
 
 def logged(*lines: str, begin: float = 30.0, every: float = 5.0) -> list[tuple[float, str]]:

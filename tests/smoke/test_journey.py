@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
-from imagebuild.smoke.host import Host, NotTestedError, RigError
-from imagebuild.smoke.hosts import Deployment
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.words import Host
+from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.journey import Journey
-from imagebuild.smoke.releases import Release
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools.ssh import Answer
 from tests.fakes import COMMIT, EXPECTED, HEALTHY, MARKS, NEXT, OLDER, FakeTransport, deployment
 
@@ -81,16 +82,16 @@ class Power:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def restart(self, name: str) -> str:
+    def restart(self, name: str) -> str | None:
         world = self._world
         if world.broken == name:
             return "the kernel panicked"
         world.boots.append(name)
         world.deployments = [replace(each, booted=index == 0) for index, each in enumerate(world.deployments)]
-        return ""
+        return None
 
-    def fatal(self) -> str:
-        return ""
+    def fatal(self) -> str | None:
+        return None
 
     def consoles(self) -> str:
         return ""
@@ -128,13 +129,18 @@ class Transport(FakeTransport):
 
 class FakeReleases:
     url, key = "http://10.0.2.100/repo", "KEY"
-    candidate, next, older = (Release(commit=commit, version=commit[:2]) for commit in (COMMIT, NEXT, OLDER))
-    unsigned, after_older = Release(commit="aa" * 32, version="aa"), Release(commit="bb" * 32, version="bb")
+    candidate, next, older = (
+        ServedRelease(commit=commit, version=commit[:2]) for commit in (COMMIT, NEXT, OLDER)
+    )
+    unsigned, after_older = (
+        ServedRelease(commit="aa" * 32, version="aa"),
+        ServedRelease(commit="bb" * 32, version="bb"),
+    )
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def publish(self, release: Release) -> None:
+    def publish(self, release: ServedRelease) -> None:
         self._world.published = release.commit
 
 
@@ -196,9 +202,9 @@ def test_nothing_to_upgrade_to_is_a_failure(tmp_path: Path) -> None:
     world = World()
     journey = journey_in(world, tmp_path)
     journey.start()
-    journey.releases.publish(Release(commit=COMMIT, version="12"))
+    journey.releases.publish(ServedRelease(commit=COMMIT, version="12"))
     assert journey.host.commands.upgrade(journey.host).status == 77
-    journey.releases.next = Release(commit=COMMIT, version="12")
+    journey.releases.next = ServedRelease(commit=COMMIT, version="12")
     with pytest.raises(AssertionError, match="finds nothing to upgrade to"):
         journey.upgraded()
 
@@ -215,7 +221,7 @@ def test_containers_that_do_not_work_do_not_stop_upgrades(tmp_path: Path) -> Non
 def test_a_reboot_that_was_none_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     journey = journey_in(world, tmp_path)
-    monkeypatch.setattr(Power, "restart", lambda *_: "")
+    monkeypatch.setattr(Power, "restart", lambda *_: None)
     with pytest.raises(AssertionError, match="never rebooted"):
         journey.upgraded()
 

@@ -4,7 +4,7 @@ with real signatures.
 
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,17 +12,21 @@ import pytest
 from imagebuild.smoke.criteria.test_upgrade_keys import (
     test_the_images_own_keys_verify_the_release as criterion,
 )
-from imagebuild.smoke.host import Expected, Host, NotApplicableError, NotTestedError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.releases import Release, Releases, offering
+from imagebuild.smoke.releases import Releases, offering
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ssh import Answer
+from tests import fakes
 from tests.fakes import EXPECTED
 from tests.tools.ostree.commits import FILES, REF, make_commit
 
-NAME = EXPECTED.refspec.partition(":")[0]
+NAME = EXPECTED.promise.refspec.partition(":")[0]
 
 
 @dataclass
@@ -59,7 +63,7 @@ class World:
             slowness=1.0,
         )
 
-    def pull(self, host: Host, release: Release | None = None) -> Answer:
+    def pull(self, host: Host, release: ServedRelease | None = None) -> Answer:
         self.releases.publish(release or self.releases.candidate)
         return pull_with_own_keys(
             host, f"{NAME}:{REF}", self.url, place=str(self.work / "keys"), repo=str(self.work / "host")
@@ -83,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (tmp_path / "host").mkdir()
     (tmp_path / "served").mkdir()
     releases = Releases(
-        tmp_path / "served", tmp_path / "source", REF, Release(commit=commit, version="1.1"), None
+        tmp_path / "served", tmp_path / "source", REF, ServedRelease(commit=commit, version="1.1"), None
     )
     with offering(tmp_path / "served", lambda _: releases) as offers:
         yield World(
@@ -139,7 +143,7 @@ def test_who_checks_no_signatures_has_no_keys_to_be_asked() -> None:
         raise AssertionError("nothing is to be pulled")
 
     unchecked = Host(transport=Here(f'[remote "{NAME}"]\nurl=x\ngpg-verify=false\n'), commands=OstreeHost())
-    expected: Expected = replace(EXPECTED, update_verify=False)
+    expected: Expected = fakes.expected(update_verify=False)
     with pytest.raises(NotApplicableError, match="do not check signatures"):
         criterion(unchecked, expected, pull)
     with pytest.raises(NotTestedError, match="a failure of its own"):

@@ -17,8 +17,9 @@ import requests
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.publish import promote
-from imagebuild.smoke.host import NotTestedError
-from imagebuild.smoke.releases import PACKAGE, Release, Releases, make_packages, offering
+from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.releases import Releases, make_packages, offering
+from imagebuild.smoke.served import PACKAGE, ServedRelease
 from imagebuild.stages.tree import Pin, pull_commit, release_before
 from imagebuild.tools import gpg, oci, web
 from imagebuild.tools.ostree import history, succession
@@ -53,7 +54,7 @@ def candidate(tmp_path: Path) -> tuple[Path, str]:
 def make(tmp_path: Path, candidate: tuple[Path, str]) -> Releases:
     work = tmp_path / "work"
     work.mkdir()
-    return Releases(work, candidate[0], REF, Release(commit=candidate[1], version="1.2"), None)
+    return Releases(work, candidate[0], REF, ServedRelease(commit=candidate[1], version="1.2"), None)
 
 
 def test_releases_are_made_of_the_candidate(tmp_path: Path, candidate: tuple[Path, str]) -> None:
@@ -99,8 +100,10 @@ def test_a_commit_that_nobody_has_makes_no_releases(tmp_path: Path, candidate: t
         make(tmp_path, (candidate[0], "ab" * 32))
     bare = Repo.ensure(tmp_path / "bare", "bare-user")
     (tmp_path / "work" / "x").mkdir()
-    with pytest.raises(NotTestedError, match="no archive repository"):
-        Releases(tmp_path / "work" / "x", bare.path, REF, Release(commit=candidate[1], version="1"), None)
+    with pytest.raises(NotTestedError, match="not an archive repository"):
+        Releases(
+            tmp_path / "work" / "x", bare.path, REF, ServedRelease(commit=candidate[1], version="1"), None
+        )
 
 
 def test_a_registry_answers_as_its_specification_says(tmp_path: Path) -> None:
@@ -189,7 +192,11 @@ def with_previous(tmp_path: Path, repo: Path, commit: str, previous: str) -> Rel
     work = tmp_path / "work"
     work.mkdir()
     return Releases(
-        work, repo, REF, Release(commit=commit, version="1.2"), Release(commit=previous, version="1.1")
+        work,
+        repo,
+        REF,
+        ServedRelease(commit=commit, version="1.2"),
+        ServedRelease(commit=previous, version="1.1"),
     )
 
 

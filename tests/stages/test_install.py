@@ -13,12 +13,13 @@ from imagebuild.kinds import Firmware
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
 from imagebuild.smoke.boot import STARVED
-from imagebuild.smoke.host import RigError
-from imagebuild.smoke.installation import Bench, InstallationError
+from imagebuild.smoke.boot_menu import InstallationError
+from imagebuild.smoke.host.errors import RigError
+from imagebuild.smoke.installation import InstallerBench
 from imagebuild.stages.install import install_iso
 from imagebuild.tools import load
 from imagebuild.tools.accelerator import Accelerator
-from tests.stages.released import TREE
+from tests.stages.trees import TREE
 
 BUSY, BROKE, WRONG = (
     RigError(f"{STARVED}: of 900 s …"),
@@ -30,14 +31,11 @@ BUSY, BROKE, WRONG = (
 @pytest.mark.parametrize(
     ("ends", "state", "quiet"),
     [
-        ((None,), "", 0),
-        ((BUSY, None), "", 1),
-        ((BROKE, None), "", 0),
-        ((BUSY, WRONG), "failed", 1),
+        ((None,), "", 0), ((BUSY, None), "", 1), ((BROKE, None), "", 0), ((BUSY, WRONG), "failed", 1),
         ((BUSY, BUSY), "error", 1),
         ((WRONG,), "failed", 0),
     ],
-)
+)  # fmt: skip
 def test_a_rig_that_broke_is_no_failure_of_the_medium(
     ends: tuple[Exception | None, ...],
     state: str,
@@ -47,7 +45,7 @@ def test_a_rig_that_broke_is_no_failure_of_the_medium(
 ) -> None:
     left, waited = list(ends), list[int]()
 
-    def install(bench: Bench, disk: Path, evidence: Path) -> dict[str, float]:
+    def install(bench: InstallerBench, disk: Path, evidence: Path) -> dict[str, float]:
         assert not disk.exists()
         disk.write_text("half")
         (evidence / "serial.log").write_text(f"{len(left)} left")

@@ -19,7 +19,7 @@ from imagebuild.model import Disk
 from imagebuild.stages.kickstart import write_kickstart
 from imagebuild.tools import command
 from tests.opened import opened
-from tests.stages.released import TREE
+from tests.stages.trees import TREE
 from tests.wiring import changed, settings, wired
 
 FACTS = Facts(product="P", version="1", ref="r", commit="c" * 64, kernel="6.1", syntax="F28", signed=True)

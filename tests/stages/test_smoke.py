@@ -1,65 +1,65 @@
 """A verdict holds for the criteria that gave it, and no others."""
 
+import importlib
 import json
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
-from imagebuild.config.smoke import SmokeConfig
-from imagebuild.formats.format import Unpacked
-from imagebuild.kinds import Controller, Firmware, HostKind, Login, State
+from imagebuild.engine.steps import source_digest
+from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell
+from imagebuild.smoke import attempts
 from imagebuild.smoke.boot import STARVED
 from imagebuild.smoke.cells import CellStore
-from imagebuild.smoke.hosts.registry import commands_of
-from imagebuild.smoke.rig import Rig
+from imagebuild.smoke.hosts.registry import HOSTS
+from imagebuild.smoke.trial import Trial
 from imagebuild.stages import smoke
 from imagebuild.stages import tree as stage
-from imagebuild.stages.smoke import Bench, SmokeSpec, Subject
 from imagebuild.tools import command, load, temporary
-from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree.repository import Repo
+from tests import fakes
 from tests.tools.ostree.commits import FILES, REF, make_commit
 
-GUEST = SmokeConfig(user="debian")
+
+def change_source(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Have a module's file look as if it had been edited."""
+    file, read = Path(str(importlib.import_module(module).__file__)), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path == file else b""))
+    source_digest.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def fresh_digests() -> Iterator[None]:
+    yield
+    source_digest.cache_clear()
 
 
 @pytest.mark.parametrize(
-    "changed", ["smoke/criteria/test_boots.py", "smoke/criteria/plugin.py", "smoke/storage/podman_overlay.py"]
+    "changed",
+    [
+        "imagebuild.smoke.criteria.test_boots",
+        "imagebuild.smoke.criteria.plugin",
+        "imagebuild.smoke.criteria.fixtures",
+        "imagebuild.smoke.storage.podman_overlay",
+        "imagebuild.smoke.hosts.rpm_ostree",
+        "imagebuild.smoke.journey",
+    ],
 )
-def test_a_changed_criterion_is_another_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
-) -> None:
-    package = tmp_path / "imagebuild"
-    shutil.copytree(Path(smoke.__file__).parent.parent, package)
-    monkeypatch.setattr(smoke, "__file__", str(package / "stages" / "smoke.py"))
-    before = SmokeSpec(
-        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
-    )
-    assert before == SmokeSpec(
-        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
-    )
-    with (package / changed).open("a") as stream:
-        stream.write("# changed\n")
-    assert before != SmokeSpec(
-        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
-    )
+def test_whatever_the_criteria_use_is_in_the_steps_key(monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    before = source_digest("imagebuild.stages.smoke")
+    change_source(monkeypatch, changed)
+    assert source_digest("imagebuild.stages.smoke") != before
 
 
-def test_whatever_the_criteria_use_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = smoke.criteria_digest()
-    asked: list[str] = []
-
-    def changed(module: str) -> str:
-        asked.append(module)
-        return "changed"
-
-    monkeypatch.setattr(smoke, "source_digest", changed)
-    assert smoke.criteria_digest() != before
-    # which imports the suite, the hosts, their journeys and all that these use (steps.source_digest)
-    assert asked == ["imagebuild.smoke.criteria.plugin"]
+def test_a_criterion_is_in_its_own_cells_key_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, sanity = "imagebuild.smoke.criteria.plugin", "imagebuild.smoke.criteria.test_sanity"
+    before = source_digest(plugin), source_digest(sanity)
+    change_source(monkeypatch, sanity)
+    assert source_digest(plugin) == before[0]
+    assert source_digest(sanity) != before[1]
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -74,31 +74,22 @@ def test_hosts_with_atomic_are_told_by_it_too(tmp_path: Path, there: bool) -> No
     # atomic 1.19, Makefile
     commit = make_commit(repo, tmp_path / "work", files, links={"usr/bin/atomic": "../share/atomic/atomic"})
     tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
-    (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    subject = Subject(
-        artifact="a", boot=Unpacked(disk=tmp_path / "disk", format="raw", controller=Controller.VIRTIO)
-    )
-    spec = SmokeSpec(
-        firmware=Firmware.BIOS, login=Login.CLOUD_INIT, storage="s", remote="r", update_url="u", guest=GUEST
-    )
-    rig = smoke._rig(
-        subject, tree, (), spec, Bench(accelerator=Accelerator(name="tcg", slowness=1, reason="")), tmp_path
-    )
-    ways = [way.name for way in commands_of(rig.host_kind, atomic=rig.atomic)]
+    promise = smoke.promise_of(tree, (), fakes.TERMS)
+    ways = [commands.name for commands in HOSTS[promise.host_kind].ways(atomic=promise.atomic)]
     assert ways == ["rpm-ostree", *(["atomic host"] if there else [])]
 
 
 def run_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, *attempts: tuple[State, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, *ends: tuple[State, str]
 ) -> tuple[State, int, int]:
     """Run made-up attempts; return how the last one ended, how many there were, and how often it was waited
     for a quieter machine.
     """
-    left = list(attempts)
+    left = list(ends)
     waited: list[int] = []
 
-    def once(out: Path, rig: Rig) -> tuple[Cell, ...]:
-        assert rig.cells is not None
+    def once(out: Path, trial: Trial) -> tuple[Cell, ...]:
+        assert trial.scope.cells is not None
         state, reason = left.pop(0)
         cell = Cell(
             criterion="artifact-boots",
@@ -109,35 +100,17 @@ def run_of(
             evidence="x",
             seconds=1.0,
         )
-        return (CellStore(rig.cells, rig).keep(cell, "imagebuild.smoke.criteria.test_boots"),)
+        return (CellStore(trial.scope.cells, trial).keep(cell, "imagebuild.smoke.criteria.test_boots"),)
 
     evidence = tmp_path / "evidence"
     evidence.mkdir()
-    rig = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.OSTREE,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-        evidence=evidence,
-    )
-    monkeypatch.setattr(smoke, "_run_once", once)
+    trial = fakes.trial(evidence, tries=tries)
+    monkeypatch.setattr(attempts, "run_once", once)
     monkeypatch.setattr(load, "wait_for_quiet", waited.append)
     monkeypatch.setattr(command, "version", lambda _: "7.2")
-    (cell,) = smoke._run(tmp_path, rig, tries)
-    assert len(list(evidence.glob("try-*"))) == len(attempts) - len(left) - 1
-    return cell.state, len(attempts) - len(left), len(waited)
+    (cell,) = attempts.run_criteria(tmp_path, trial)
+    assert len(list(evidence.glob("try-*"))) == len(ends) - len(left) - 1
+    return cell.state, len(ends) - len(left), len(waited)
 
 
 FAILED, PASSED = (State.FAILED, "wrong"), (State.PASSED, "")
@@ -171,25 +144,7 @@ def test_a_rig_that_broke_is_no_try(
 def test_what_the_criteria_make_belongs_to_who_runs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.OSTREE,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-        evidence=tmp_path,
-    )
+    trial = fakes.trial(tmp_path)
     cell = Cell(
         criterion="boots",
         artifact="a",
@@ -209,6 +164,6 @@ def test_what_the_criteria_make_belongs_to_who_runs_them(
         return ""
 
     monkeypatch.setattr(command, "run", killed)
-    assert smoke._run_once(tmp_path, rig) == (cell,)
+    assert attempts.run_once(tmp_path, trial) == (cell,)
     assert len(left) == 2
     assert not any(place.exists() for place in left)

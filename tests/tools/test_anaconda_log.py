@@ -4,7 +4,8 @@
 
 import pytest
 
-from imagebuild.smoke.installation import COURSE, phase
+from imagebuild.smoke.installation import COURSE
+from imagebuild.smoke.installer_log import phase
 from imagebuild.tools import anaconda_log
 from imagebuild.tools.console import fatal_line
 from tests.tools.anaconda_logs import F29, written

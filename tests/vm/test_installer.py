@@ -24,7 +24,8 @@ from imagebuild.kickstart import plan
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, IsoImage, Tree
-from imagebuild.smoke.installation import Bench, choose_entry, follow, powered_on, wait_for
+from imagebuild.smoke.boot_menu import choose_entry, wait_for
+from imagebuild.smoke.installation import InstallerBench, follow, powered_on
 from imagebuild.tools import command, iso, qemu, ssh
 from imagebuild.tools.qemu import Drive, Kernel, Running
 from tests.vm.mounting import mounted
@@ -52,8 +53,8 @@ def tree(lab: Lab, image: IsoImage) -> Tree:
     return found
 
 
-def bench(lab: Lab, image: IsoImage, **more: Any) -> Bench:
-    return Bench(
+def bench(lab: Lab, image: IsoImage, **more: Any) -> InstallerBench:
+    return InstallerBench(
         **{"iso": image.file, "firmware": Firmware.BIOS, "accelerator": lab.host.accelerator, **more}
     )
 

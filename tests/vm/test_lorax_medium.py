@@ -14,7 +14,7 @@ from imagebuild.installers.unattended import remaster
 from imagebuild.kinds import Firmware
 from imagebuild.model import Tree
 from imagebuild.smoke import installation
-from imagebuild.smoke.installation import Bench
+from imagebuild.smoke.installation import InstallerBench
 from imagebuild.tools import iso
 from tests.vm import lorax_medium
 from tests.vm.wiring import Lab
@@ -45,7 +45,7 @@ def test_a_medium_that_is_not_on_the_serial_console_is_installed(
     # as the pipeline does it: nothing is booted by itself, and somebody must choose
     remaster.add_kickstart(made, kickstart, published, syntax="F26", default=False)
     before = files.sha256(published)
-    bench = Bench(
+    bench = InstallerBench(
         iso=published,
         firmware=firmware,
         accelerator=lab.host.accelerator,

@@ -8,7 +8,8 @@ import pytest
 
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke.boot import follow_boot
-from imagebuild.smoke.installation import Bench, InstallationError, choose_entry, powered_on
+from imagebuild.smoke.boot_menu import InstallationError, choose_entry
+from imagebuild.smoke.installation import InstallerBench, powered_on
 from imagebuild.tools import command, qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 
@@ -46,7 +47,7 @@ def test_a_firmware_that_finds_nothing_to_boot_is_seen_at_once(firmware: Firmwar
 def test_a_medium_that_no_bios_boots_is_seen_at_once(tmp_path: Path) -> None:
     iso = tmp_path / "empty.iso"
     iso.write_bytes(bytes(2 << 20))
-    bench = Bench(
+    bench = InstallerBench(
         iso=iso, firmware=Firmware.BIOS, accelerator=TCG, cores=1, memory=256 << 20, disk_size=64 << 20
     )
     with powered_on(bench, tmp_path / "disk.qcow2", tmp_path / "serial.log") as running:

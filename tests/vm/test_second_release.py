@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from imagebuild.engine.store import remove
 from imagebuild.publish import facts
-from imagebuild.smoke.criteria import names
+from imagebuild.smoke.criteria.registry import names
 from imagebuild.tools import web
 from imagebuild.tools.ostree.repository import Repo
 from tests.vm.conftest import REF

@@ -15,11 +15,12 @@ from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware, State
 from imagebuild.model import Cell, Disk, Tree
-from imagebuild.stages.smoke import Bench, Subject, read_cells, smoke_file
+from imagebuild.smoke.attempts import read_cells
+from imagebuild.smoke.trial import Run, Scope
+from imagebuild.stages.smoke import promise_of, smoke_file, subject_of
 from imagebuild.tools import command, load
 from imagebuild.tools.accelerator import Accelerator
 from tests.vm.faults import ARTIFACT, Fault, broken
-from tests.vm.specs import spec_of
 from tests.vm.wiring import Lab
 
 # of each processor: a guest gets a twelfth of one, or less
@@ -42,16 +43,12 @@ def verdict_on(
     lab: Lab, disk: Path, form: str, out: Path, tree: Tree, *, tries: int, accelerator: Accelerator
 ) -> Cell:
     out.mkdir()
-    subject = Subject(
-        artifact="Image",
-        boot=Unpacked(disk=disk, format=form, controller=Controller.VIRTIO),
-        criteria=(ARTIFACT,),
-    )
-    spec = spec_of(lab)
-    guest = spec.guest.model_copy(update={"tries": tries})
-    spec = replace(spec, guest=guest, firmware=Firmware.BIOS)
+    subject = subject_of("Image", Unpacked(disk=disk, format=form, controller=Controller.VIRTIO))
+    promise = promise_of(tree, (), lab.terms(storage=lab.settings.storage))
+    bench = replace(lab.bench(Firmware.BIOS), accelerator=accelerator)
+    scope = Scope(criteria=(ARTIFACT,), tries=tries)
     with contextlib.suppress(CriteriaError):
-        smoke_file(out, tree, subject, (), spec, Bench(accelerator=accelerator))
+        smoke_file(out, tree, subject, promise, Run(bench=bench, scope=scope))
     (cell,) = read_cells(out / "evidence")
     return cell
 
@@ -100,7 +97,7 @@ def test_beside_hogs_a_good_image_is_an_error_and_then_passed(
         )
     (first,) = read_cells(tmp_path / "out" / "evidence" / "try-1")
     assert first.state is State.ERROR, first.reason
-    assert "the build host is too busy" in first.reason
+    assert "the build machine is too busy" in first.reason
     assert cell.state is State.PASSED, cell.reason
 
 

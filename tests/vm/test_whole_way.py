@@ -15,7 +15,8 @@ from imagebuild.config.places import cache_directory
 from imagebuild.engine.store import remove
 from imagebuild.kinds import State
 from imagebuild.release_line.model import Config
-from imagebuild.smoke import criteria, seed
+from imagebuild.smoke import seed
+from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.tools import accelerator, web
 from tests.vm.conftest import REF
 from tests.vm.matrix import PROGRAM, small_matrix

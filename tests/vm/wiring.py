@@ -22,7 +22,9 @@ from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.pipeline import Host, Pipeline
 from imagebuild.release_line.model import Config
-from imagebuild.smoke.rig import Boot, Rig, booted
+from imagebuild.smoke.first_boot import booted
+from imagebuild.smoke.host.words import Boot
+from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.kickstart import render, values
 from imagebuild.stages.toolbox import make_toolbox
@@ -94,6 +96,26 @@ class Lab:
         ]
         return outcome
 
+    def bench(self, firmware: Firmware) -> Bench:
+        """What guests run on."""
+        accelerator, smoke = self.host.accelerator, self.settings.smoke
+        return Bench(
+            firmware=firmware, accelerator=accelerator, cores=accelerator.cores, memory=smoke.memory << 20
+        )
+
+    def terms(self, *, storage: str, login: Login = Login.CLOUD_INIT) -> Terms:
+        """What the demo's release line promises."""
+        smoke, tree = self.settings.smoke, self.settings.tree
+        return Terms(
+            login=login,
+            user=smoke.user,
+            storage=storage,
+            remote=tree.remote,
+            update_url=tree.update_url,
+            allowed_failed_units=tuple(smoke.failed_units_allowed),
+            why_no_previous="a test",
+        )
+
     @contextlib.contextmanager
     def booted(
         self,
@@ -109,25 +131,18 @@ class Lab:
     ) -> Iterator[Boot]:
         """Boot a disk on an overlay, for a criterion or two."""
         evidence.mkdir(parents=True, exist_ok=True)
-        guest = self.settings.smoke
-        rig = Rig(
-            disk=disk,
-            disk_format=form,
-            controller=controller,
-            artifact=evidence.name,
-            firmware=firmware,
-            login=login,
-            commit=tree.commit,
-            version=tree.version,
-            refspec=f"{self.settings.tree.remote}:{tree.ref}",
-            host_kind=tree.host_kind,
-            user=guest.user,
-            cores=self.host.accelerator.cores,
-            memory=guest.memory << 20,
-            storage=storage,
-            update_url=self.settings.tree.update_url,
-            accelerator=self.host.accelerator,
+        trial = Trial(
+            subject=Subject(artifact=evidence.name, disk=disk, format=form, controller=controller),
+            bench=self.bench(firmware),
+            promise=Promise(
+                terms=self.terms(storage=storage, login=login),
+                commit=tree.commit,
+                version=tree.version,
+                ref=tree.ref,
+                host_kind=tree.host_kind,
+            ),
+            scope=Scope(),
             evidence=evidence,
         )
-        with booted(rig) as boot:
+        with booted(trial) as boot:
             yield boot

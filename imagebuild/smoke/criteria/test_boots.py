@@ -1,29 +1,37 @@
 """The host boots into exactly the released commit."""
 
-import pytest
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Boot, Host
 
-from imagebuild.smoke.host import Expected, Host, NotTestedError, RigError
-from imagebuild.smoke.rig import Boot
 
-
-@pytest.mark.boots
+@criterion(
+    group=Group.BOOTS,
+    about="The artifact boots and answers by ssh.",
+    boots=True,
+)
 def test_artifact_boots(boot: Boot) -> None:
     if boot.rig:
         raise RigError(boot.problem)
     assert not boot.problem, boot.problem
 
 
-@pytest.mark.boots
+@criterion(
+    group=Group.BOOTS,
+    about="The host boots exactly the released commit and version, and follows the released ref.",
+    boots=True,
+)
 def test_boots_the_released_commit(host: Host, expected: Expected) -> None:
-    if not expected.commit_given:
+    if not expected.promise.commit_given:
         raise NotTestedError("nobody said which commit the image should hold (--commit)")
     deployment = host.booted()
-    assert deployment.commit == expected.commit, (
-        f"booted {deployment.commit or 'no deployment'}, released {expected.commit}"
+    assert deployment.commit == expected.promise.commit, (
+        f"booted {deployment.commit or 'no deployment'}, released {expected.promise.commit}"
     )
-    assert deployment.version == expected.version, (
-        f"booted version {deployment.version!r}, released {expected.version!r}"
+    assert deployment.version == expected.promise.version, (
+        f"booted version {deployment.version!r}, released {expected.promise.version!r}"
     )
-    assert deployment.origin.removeprefix("ostree://") == expected.refspec, (
-        f"upgrades would come from {deployment.origin!r}, not {expected.refspec!r}"
+    assert deployment.origin.removeprefix("ostree://") == expected.promise.refspec, (
+        f"upgrades would come from {deployment.origin!r}, not {expected.promise.refspec!r}"
     )

@@ -1,8 +1,15 @@
 """cloud-init sets the hostname."""
 
-from imagebuild.smoke.host import Expected, Host
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
 
+@criterion(
+    group=Group.CLOUD_INIT,
+    about="cloud-init sets the host name, for later boots as well.",
+    applies_to="images with cloud-init (a Vagrant box must have it masked)",
+)
 def test_cloud_init_sets_the_hostname(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)
     host.wait_for_cloud_init()

@@ -1,11 +1,16 @@
 """cloud-init passes an ssh key."""
 
-import pytest
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
-from imagebuild.smoke.host import Expected, Host
 
-
-@pytest.mark.boots
+@criterion(
+    group=Group.CLOUD_INIT,
+    about="cloud-init lets the owner of an ssh key in.",
+    boots=True,
+    applies_to="images with cloud-init (a Vagrant box must have it masked)",
+)
 def test_cloud_init_passes_an_ssh_key(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)
     home = host.succeeds("getent", "passwd", expected.user).split(":")[5]

@@ -2,10 +2,17 @@
 boot does not run them again.
 """
 
-from imagebuild.smoke.host import RUNCMD_LOG, SCRIPT_LOG, Expected, Host
+from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.journey import Journey
 
 
+@criterion(
+    group=Group.CLOUD_INIT,
+    about="cloud-init runs the user's script and commands once, without errors.",
+    applies_to="images with cloud-init (a Vagrant box must have it masked)",
+)
 def test_cloud_init_runs_the_user_script(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)
     result = host.wait_for_cloud_init()
@@ -18,6 +25,12 @@ def test_cloud_init_runs_the_user_script(host: Host, expected: Expected) -> None
     assert result.get("errors") == [], f"cloud-init reports errors: {result.get('errors')}"
 
 
+@criterion(
+    group=Group.CLOUD_INIT,
+    about="A second boot does not run the user's script and commands again.",
+    asks=Asks.JOURNEY,
+    applies_to="images with cloud-init (a Vagrant box must have it masked)",
+)
 def test_cloud_init_does_not_run_scripts_again(journey: Journey) -> None:
     journey.host.has_cloud_init(journey.expected)
     stop = journey.found(journey.upgraded)

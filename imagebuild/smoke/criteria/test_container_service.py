@@ -1,10 +1,15 @@
 """The container runtime's service starts."""
 
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.words import Host
 
 UNITS = {"docker": "docker.service", "podman": "podman.socket"}
 
 
+@criterion(
+    group=Group.CONTAINERS,
+    about="The container runtime's service starts.",
+)
 def test_container_service_starts(host: Host) -> None:
     runtimes = host.container_runtimes()
     assert runtimes, "the tree has neither docker nor podman"

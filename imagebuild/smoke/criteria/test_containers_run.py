@@ -4,9 +4,16 @@ what they write.
 
 import secrets
 
-from imagebuild.smoke.host import CONTAINER_SECONDS, Expected, Host
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.containers import CONTAINER_SECONDS
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
 
+@criterion(
+    group=Group.CONTAINERS,
+    about="Containers are pulled from a registry and run.",
+)
 def test_containers_run(host: Host, expected: Expected) -> None:
     for runtime in _runtimes(host):
         image = host.pull_container_image(runtime, expected)
@@ -23,6 +30,10 @@ def test_containers_run(host: Host, expected: Expected) -> None:
         assert said.strip() == "hello from a container", f"a container of {runtime} said {said.strip()!r}"
 
 
+@criterion(
+    group=Group.CONTAINERS,
+    about="Containers have a network, and volumes keep what they write.",
+)
 def test_containers_have_a_network_and_volumes(host: Host, expected: Expected) -> None:
     for runtime in _runtimes(host):
         image, volume = (
@@ -54,7 +65,7 @@ def test_containers_have_a_network_and_volumes(host: Host, expected: Expected) -
             "/data/page",
             seconds=CONTAINER_SECONDS,
         )
-        assert kept.strip() == "hello from the build host", (
+        assert kept.strip() == "hello from the builder", (
             f"the next container of {runtime} found {kept.strip()!r} in the volume"
         )
 

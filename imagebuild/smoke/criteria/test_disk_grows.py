@@ -1,14 +1,21 @@
 """On a disk that is larger than the image, the first boot takes all of it."""
 
-from imagebuild.smoke.host import Expected, Host, NotApplicableError
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 
 # what the partition table's copy, alignment and LVM's metadata may leave unused
 SLACK = 16 << 20
-# storage profiles whose containers live on the root file system, and what such a file system keeps for itself
-ROOT_TAKES_ALL = ("podman-overlay", "overlay2-root")
+# what a file system keeps for itself
 OVERHEAD = 0.05
 
 
+@criterion(
+    group=Group.SYSTEM,
+    about="On a disk that is larger than the image, the first boot takes all of it.",
+    applies_to="images (an installation already has the whole disk)",
+)
 def test_the_disk_grows(host: Host, expected: Expected) -> None:
     if not expected.grown:
         raise NotApplicableError("installed on the disk it has: there is nothing to grow into")
@@ -25,7 +32,7 @@ def test_the_disk_grows(host: Host, expected: Expected) -> None:
         assert last - size < SLACK, (
             f"the physical volume has {size:.0f} bytes of a partition of {last}: it was not grown"
         )
-    if expected.storage in ROOT_TAKES_ALL:
+    if host.root_takes_all(expected.terms.storage):
         root = int(host.succeeds("findmnt", "-b", "-n", "-o", "SIZE", "/sysroot"))
         last = max(int(size) for _, size, kind in rows if kind == "part")
         assert root > last * (1 - OVERHEAD), (

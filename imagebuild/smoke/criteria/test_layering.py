@@ -2,23 +2,38 @@
 be removed again.
 """
 
-from imagebuild.smoke.host import Host
+from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.journey import Journey
-from imagebuild.smoke.releases import PACKAGE
+from imagebuild.smoke.served import PACKAGE
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
 
+LAYERING_HOSTS = "hosts that can layer packages"
 
+
+@criterion(
+    group=Group.PACKAGES,
+    about="A package with scriptlets, a user and a dependency can be layered.",
+    asks=Asks.LAYERING,
+    applies_to=LAYERING_HOSTS,
+)
 def test_layers_a_package(layering: Journey, packages: str) -> None:
     stop = layering.layered(packages, PACKAGE)
     assert PACKAGE in stop.booted.requested, (
         f"the booted deployment has layered {stop.booted.requested}, not {PACKAGE}"
     )
-    assert stop.booted.commit == layering.expected.commit, (
+    assert stop.booted.commit == layering.expected.promise.commit, (
         f"below the package lies {stop.booted.commit}, not the released commit"
     )
     _works(layering.host)
 
 
+@criterion(
+    group=Group.PACKAGES,
+    about="A layered package is still there, and works, after an upgrade.",
+    asks=Asks.LAYERING,
+    applies_to=LAYERING_HOSTS,
+)
 def test_a_layered_package_survives_an_upgrade(layering: Journey, packages: str) -> None:
     stop = layering.layered_upgraded(packages, PACKAGE)
     assert stop.booted.commit == layering.releases.next.commit, (
@@ -30,6 +45,12 @@ def test_a_layered_package_survives_an_upgrade(layering: Journey, packages: str)
     _works(layering.host)
 
 
+@criterion(
+    group=Group.PACKAGES,
+    about="A layered package can be removed without a trace.",
+    asks=Asks.LAYERING,
+    applies_to=LAYERING_HOSTS,
+)
 def test_a_layered_package_can_be_removed(layering: Journey, packages: str) -> None:
     stop = layering.unlayered(packages, PACKAGE)
     host, package = layering.host, Package(PACKAGE)

@@ -2,12 +2,15 @@
 
 import re
 
-import pytest
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.words import Host
 
-from imagebuild.smoke.host import Host
 
-
-@pytest.mark.boots
+@criterion(
+    group=Group.SYSTEM,
+    about="Two hosts made from one image have different machine-ids.",
+    boots=True,
+)
 def test_the_machine_id_is_unique(host: Host, other_machine_ids: tuple[str, ...]) -> None:
     mine = (host.read("/etc/machine-id") or "").strip()
     # machine-id(5)

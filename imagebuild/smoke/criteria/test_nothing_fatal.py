@@ -2,12 +2,13 @@
 
 import re
 
-import pytest
-
-from imagebuild.smoke.host import Expected, NotTestedError, Records
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.host.expected import Expected, Records
 
 # what each kernel or systemd says when something broke: a pattern, and its name. Not `watchdog: BUG: soft
-# lockup`: that a processor made no progress for 20 s says of an emulated one that the build host was busy
+# lockup`: that a processor
+# made no progress for 20 s says of an emulated one that the build machine was busy
 FATAL = (
     (
         r"(^\[ *\d+\.\d+\] |kernel: )(Oops|BUG: |kernel BUG at|general protection fault)",
@@ -26,12 +27,16 @@ FATAL = (
 )
 
 
-@pytest.mark.boots
-@pytest.mark.last
+@criterion(
+    group=Group.SYSTEM,
+    about="Neither journals nor consoles say that something broke.",
+    boots=True,
+    last=True,
+)
 def test_nothing_fatal_was_logged(records: Records, expected: Expected) -> None:
     found = []
     for line in (records.journals + "\n" + records.consoles).splitlines():
-        if any(re.search(pattern, line) for pattern in expected.allowed_messages):
+        if any(re.search(pattern, line) for pattern in expected.terms.allowed_messages):
             continue
         found += [f"{sentence}: {line.strip()!r}" for pattern, sentence in FATAL if re.search(pattern, line)]
     assert not found, "; ".join(dict.fromkeys(found[:10]))

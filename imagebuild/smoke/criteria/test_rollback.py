@@ -2,26 +2,36 @@
 can upgrade again.
 """
 
-import pytest
+from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.journey import Journey
+from imagebuild.smoke.stops import other_kernel
 
-from imagebuild.smoke.journey import Journey, other_kernel
 
-
-@pytest.mark.firmware
+@criterion(
+    group=Group.UPGRADES,
+    about="An upgraded host rolls back to the release that it came from.",
+    asks=Asks.JOURNEY,
+    firmware_bound=True,
+)
 def test_rolls_back_to_where_it_came_from(journey: Journey) -> None:
     stop = journey.rolled_back()
-    assert stop.booted.commit == journey.expected.commit, (
-        f"after the rollback {stop.booted.commit} runs, not {journey.expected.commit}"
+    assert stop.booted.commit == journey.expected.promise.commit, (
+        f"after the rollback {stop.booted.commit} runs, not {journey.expected.promise.commit}"
     )
-    assert stop.booted.origin == journey.expected.refspec, (
+    assert stop.booted.origin == journey.expected.promise.refspec, (
         f"the host would upgrade from {stop.booted.origin!r} now"
     )
-    assert not (other := other_kernel(stop, journey.releases.candidate)), other
+    assert (other := other_kernel(stop, journey.releases.candidate)) is None, other
     assert not stop.failed_units, (
         f"after the rollback these units have failed: {', '.join(stop.failed_units)}"
     )
 
 
+@criterion(
+    group=Group.UPGRADES,
+    about="/etc keeps its changes in an upgrade, and goes back in a rollback.",
+    asks=Asks.JOURNEY,
+)
 def test_etc_follows_the_deployment(journey: Journey) -> None:
     upgraded, back = journey.found(journey.upgraded), journey.found(journey.rolled_back)
     assert upgraded.before, "what was written into /etc before the upgrade is gone after it"
@@ -29,6 +39,11 @@ def test_etc_follows_the_deployment(journey: Journey) -> None:
     assert not back.after, "what was written into /etc after the upgrade is still there after the rollback"
 
 
+@criterion(
+    group=Group.UPGRADES,
+    about="/var, containers' volumes and the machine-id survive upgrade and rollback.",
+    asks=Asks.JOURNEY,
+)
 def test_var_and_container_data_stay(journey: Journey) -> None:
     for name, stop in (
         ("upgrade", journey.found(journey.upgraded)),
@@ -44,10 +59,15 @@ def test_var_and_container_data_stay(journey: Journey) -> None:
     assert len(machines) == 1, f"the machine-id changed on the way: {machines}"
 
 
+@criterion(
+    group=Group.UPGRADES,
+    about="A host that was rolled back can be upgraded again.",
+    asks=Asks.JOURNEY,
+)
 def test_upgrades_again_after_a_rollback(journey: Journey) -> None:
     stop = journey.forward()
     wanted = journey.releases.next
     assert stop.booted.commit == wanted.commit, (
         f"after the rollback the host does not get forward again: {stop.booted.commit} runs"
     )
-    assert not (other := other_kernel(stop, wanted)), other
+    assert (other := other_kernel(stop, wanted)) is None, other

@@ -1,12 +1,19 @@
 """Where the tree has SELinux it is enforcing, files are labelled, and it has nothing to complain about."""
 
-from imagebuild.smoke.host import Host, NotApplicableError
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.host.words import Host
 
 # what restorecon would give to each place (fedora's file_contexts); unlabeled_t means that nobody labelled it
 PLACES = ("/", "/boot", "/boot/efi", "/sysroot")
 DENIED = ("avc:  denied", "avc: denied")
 
 
+@criterion(
+    group=Group.SYSTEM,
+    about="SELinux is enforcing, files are labelled, and nothing was denied.",
+    applies_to="trees with SELinux",
+)
 def test_selinux_is_enforcing_and_files_are_labelled(host: Host) -> None:
     if not host.is_there("/etc/selinux/config") or not host.has("getenforce"):
         raise NotApplicableError("the tree has no SELinux (neither /etc/selinux/config nor getenforce)")

@@ -3,10 +3,18 @@ units.
 """
 
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_NAME, SYSTEM_UNIT, system_containers
-from imagebuild.smoke.host import NotApplicableError
-from imagebuild.smoke.journey import Journey, Stop
+from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.journey import Journey
+from imagebuild.smoke.stops import Stop
 
 
+@criterion(
+    group=Group.CONTAINERS,
+    about="A system container of `atomic` comes back at the next boot.",
+    asks=Asks.JOURNEY,
+    applies_to="trees with the `atomic` command",
+)
 def test_system_containers_survive_a_reboot(journey: Journey) -> None:
     if not journey.host.has("atomic"):
         raise NotApplicableError("no system containers: the tree has no `atomic` command")
@@ -16,6 +24,12 @@ def test_system_containers_survive_a_reboot(journey: Journey) -> None:
     )
 
 
+@criterion(
+    group=Group.CONTAINERS,
+    about="A container that is a systemd unit comes back at the next boot.",
+    asks=Asks.JOURNEY,
+    applies_to="trees with podman",
+)
 def test_container_units_survive_a_reboot(journey: Journey) -> None:
     if not journey.host.has("podman"):
         raise NotApplicableError("no container units: the tree has no podman")

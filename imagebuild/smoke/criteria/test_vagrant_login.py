@@ -2,16 +2,21 @@
 nothing else.
 """
 
-import pytest
-
 from imagebuild.kinds import Login
-from imagebuild.smoke.host import Expected, Host, NotApplicableError
+from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.words import Host
 from imagebuild.tools import vagrant_key
 
 
-@pytest.mark.boots
+@criterion(
+    group=Group.ACCESS,
+    about="Vagrant's well-known key opens a Vagrant box for vagrant, and no other image.",
+    boots=True,
+)
 def test_vagrant_logs_in_with_the_insecure_key(host: Host, expected: Expected) -> None:
-    if expected.login is not Login.VAGRANT:
+    if expected.terms.login is not Login.VAGRANT:
         found = host.run(
             "sh",
             "-c",
@@ -24,13 +29,13 @@ def test_vagrant_logs_in_with_the_insecure_key(host: Host, expected: Expected) -
             f"nobody could look for Vagrant's key: {found.complaint.strip()}"
         )
         assert not found.output.strip(), (
-            f"Vagrant's insecure key opens an image that is no Vagrant box: {found.output.strip()}"
+            f"Vagrant's insecure key opens an image that is not a Vagrant box: {found.output.strip()}"
         )
         # getent(1): 2 is "not found"
         assert host.run("getent", "passwd", vagrant_key.USER).status == 2, (
-            "an image that is no Vagrant box has the user vagrant"
+            "an image that is not a Vagrant box has the user vagrant"
         )
-        raise NotApplicableError("no Vagrant box: it has neither the user nor the key (checked)")
+        raise NotApplicableError("not a Vagrant box: it has neither the user nor the key (checked)")
     home = host.succeeds("getent", "passwd", vagrant_key.USER).split(":")[5]
     keys = (host.read(f"{home}/.ssh/authorized_keys") or "").split("\n")
     assert [key for key in keys if key.strip()] == [vagrant_key.PUBLIC], (

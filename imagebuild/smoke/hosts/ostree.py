@@ -6,7 +6,13 @@ import configparser
 import re
 from collections.abc import Sequence
 
-from imagebuild.smoke.hosts import DEPLOY_SECONDS, Deployment, Shell, UnavailableError
+from imagebuild.smoke.hosts.commands import (
+    DEPLOY_SECONDS,
+    Deployment,
+    HostRecord,
+    Shell,
+    UnavailableError,
+)
 from imagebuild.tools.ssh import Answer
 
 REPO = "--repo=/sysroot/ostree/repo"
@@ -155,3 +161,22 @@ def _version(shell: Shell, commit: str) -> str:
     # printed as GVariant text, in quotes; a commit without one is an error
     answer = shell.run("ostree", REPO, "show", "--print-metadata-key=version", commit)
     return answer.output.strip().strip("'") if answer.status == 0 else ""
+
+
+RECORD = HostRecord(
+    name="ostree",
+    program="usr/bin/ostree",
+    commands=OstreeHost(),
+    cannot_layer=NO_LAYERING,
+    page={
+        "Upgrade": ("ostree admin upgrade", "systemctl reboot"),
+        "Go back (OSTree 2023.6 and later; or choose the second entry of the boot menu)": (
+            "ostree admin set-default 1",
+            "systemctl reboot",
+        ),
+        "Go to exactly this release": (
+            "ostree admin upgrade --override-commit={commit} --allow-downgrade",
+            "systemctl reboot",
+        ),
+    },
+)

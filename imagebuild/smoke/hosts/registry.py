@@ -1,17 +1,22 @@
-"""The table of hosts: a new kind is a module and a line here."""
+"""The kinds of host by name: a new one is a module and a line here, before any whose program it has, too."""
 
-from imagebuild.kinds import HostKind
-from imagebuild.smoke.hosts import HostCommands
-from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
+from collections.abc import Callable
 
-ATOMIC = RpmOstreeHost("atomic host", ("atomic", "host"))
+from imagebuild.records import Registry
+from imagebuild.smoke.hosts import ostree, rpm_ostree
+from imagebuild.smoke.hosts.commands import HostRecord
+
+HOSTS: Registry[HostRecord] = Registry("kind of host", rpm_ostree.RECORD, ostree.RECORD)
 
 
-def commands_of(kind: HostKind, *, atomic: bool = False) -> list[HostCommands]:
-    """Return the ways in which a host is told what to do, its own first; `atomic`: the tree has that command,
-    too.
+def programs() -> tuple[tuple[str, str], ...]:
+    """Return each kind's name and the path that tells it, in the order in which they are looked for."""
+    return tuple((record.name, record.program) for record in HOSTS.values())
+
+
+def recognise(has: Callable[[str], bool]) -> HostRecord:
+    """Return the first kind whose program is there, as `has` says of a path without a leading slash; the last
+    kind where none is.
     """
-    if kind is HostKind.OSTREE:
-        return [OstreeHost()]
-    return [RpmOstreeHost(), ATOMIC] if atomic else [RpmOstreeHost()]
+    records = list(HOSTS.values())
+    return next((record for record in records if has(record.program)), records[-1])

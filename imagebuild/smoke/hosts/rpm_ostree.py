@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagebuild.smoke.hosts import DEPLOY_SECONDS, Deployment, Shell
+from imagebuild.smoke.hosts.commands import DEPLOY_SECONDS, Deployment, HostRecord, Shell
 from imagebuild.tools.ssh import Answer
 
 NOTHING = 77
@@ -94,3 +94,17 @@ def _deployment(found: dict[str, Any]) -> Deployment:
         booted=bool(found.get("booted")),
         requested=tuple(found.get("requested-packages") or found.get("packages") or ()),
     )
+
+
+ATOMIC = RpmOstreeHost("atomic host", ("atomic", "host"))
+RECORD = HostRecord(
+    name="rpm-ostree",
+    program="usr/bin/rpm-ostree",
+    commands=RpmOstreeHost(),
+    by_atomic=ATOMIC,
+    page={
+        "Upgrade": ("rpm-ostree upgrade", "systemctl reboot"),
+        "Go back": ("rpm-ostree rollback", "systemctl reboot"),
+        "Go to exactly this release": ("rpm-ostree deploy {version}", "systemctl reboot"),
+    },
+)

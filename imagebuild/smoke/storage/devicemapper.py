@@ -2,33 +2,32 @@
 (tests/data/fedora/storage.yaml, layouts.f25).
 """
 
-from imagebuild.smoke.storage import Run, setup_unit
+from imagebuild.smoke.storage import setup_unit
+from imagebuild.smoke.storage.profile import Profile, Run
 
 POOL = "docker-pool"
 MIN_DATA_SIZE = 2 * 1024**3  # container-storage-setup's default
 
 
-class Devicemapper:
-    """Driver devicemapper on an active thin pool of MIN_DATA_SIZE at least; no loopback files."""
-
-    def problem(self, run: Run) -> str:
-        """Return what is wrong, as a sentence; empty when the storage is as promised."""
-        problem = setup_unit.unit_problem(run)
-        if problem:
-            return problem
-        found, _ = setup_unit.volumes(run)
-        pool = found.get(POOL)
-        if pool is None:
-            return f"the volume group has no thin pool {POOL}; it has {', '.join(sorted(found))}"
-        # lvs(8), lv_attr: t(hin pool), …, a(ctive), …, t(hin target)
-        if pool.attributes[0] != "t" or pool.attributes[4] != "a":
-            return f"{POOL} is no active thin pool: its attributes are {pool.attributes}"
-        if pool.size < MIN_DATA_SIZE:
-            return (
-                f"{POOL} has {pool.size} bytes, less than container-storage-setup's MIN_DATA_SIZE of"
-                f" {MIN_DATA_SIZE}"
-            )
-        return setup_unit.driver_problem(run, "devicemapper", pool=POOL)
+def problem(run: Run) -> str | None:
+    """Return what is wrong; None for driver devicemapper on an active thin pool of MIN_DATA_SIZE at least,
+    without loopback files.
+    """
+    if reason := setup_unit.unit_problem(run):
+        return reason
+    volumes, _ = setup_unit.volumes(run)
+    pool = volumes.get(POOL)
+    if pool is None:
+        return f"the volume group has no thin pool {POOL}; it has {', '.join(sorted(volumes))}"
+    # lvs(8), lv_attr: t(hin pool), …, a(ctive), …, t(hin target)
+    if pool.attributes[0] != "t" or pool.attributes[4] != "a":
+        return f"{POOL} is not an active thin pool: its attributes are {pool.attributes}"
+    if pool.size < MIN_DATA_SIZE:
+        return (
+            f"{POOL} has {pool.size} bytes, less than container-storage-setup's MIN_DATA_SIZE of"
+            f" {MIN_DATA_SIZE}"
+        )
+    return setup_unit.driver_problem(run, "devicemapper", pool=POOL)
 
 
-PROFILE = Devicemapper()
+PROFILE = Profile(name="devicemapper", problem=problem)

@@ -5,7 +5,7 @@ ended up with.
 import json
 from dataclasses import dataclass
 
-from imagebuild.smoke.storage import Run
+from imagebuild.smoke.storage.profile import Run
 
 UNIT = "docker-storage-setup.service"
 MIB = 1024 * 1024
@@ -21,8 +21,8 @@ class Volume:
     size: int
 
 
-def unit_problem(run: Run) -> str:
-    """Return why storage was not set up at boot; empty when it was. The unit is a oneshot: a good one is
+def unit_problem(run: Run) -> str | None:
+    """Return why storage was not set up at boot; None when it was. The unit is a oneshot: a good one is
     dead, not active.
     """
     wanted = ("LoadState", "ConditionResult", "ExecMainStartTimestampMonotonic", "Result", "ExecMainStatus")
@@ -39,11 +39,11 @@ def unit_problem(run: Run) -> str:
     if found.get("ExecMainStartTimestampMonotonic") in ("0", "", None):
         why = "its condition did not hold" if found.get("ConditionResult") == "no" else "nothing started it"
         return f"{UNIT} did not run: {why}"
-    return ""
+    return None
 
 
-def driver_problem(run: Run, driver: str, *, pool: str = "") -> str:
-    """Return what is wrong with docker's storage driver (docker info); empty when it is `driver` (on the thin
+def driver_problem(run: Run, driver: str, *, pool: str = "") -> str | None:
+    """Return what is wrong with docker's storage driver (docker info); None when it is `driver` (on the thin
     pool `pool`).
     """
     info = json.loads(run(["docker", "info", "--format", "{{json .}}"]))
@@ -60,7 +60,7 @@ def driver_problem(run: Run, driver: str, *, pool: str = "") -> str:
         return f"docker keeps its data in the pool {status.get('pool name', '(none)')!r}, not in {pool}"
     if driver == "overlay2" and status.get("supports d_type", "true").lower() != "true":
         return "the file system below /var/lib/docker does not support d_type, which overlay2 needs"
-    return ""
+    return None
 
 
 def volumes(run: Run) -> tuple[dict[str, Volume], int]:

@@ -11,7 +11,6 @@ import pytest
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.installers.installer import Request
-from imagebuild.kinds import HostKind
 from imagebuild.model import Kickstart, Toolbox, Tree
 from imagebuild.release_line.installer import InstallerLine
 from tests import fake_lorax
@@ -75,7 +74,7 @@ def tree(tmp_path: Path) -> Tree:
         version="29.20190101.0",
         arch="x86_64",
         kernel="4.19",
-        host_kind=HostKind.RPM_OSTREE,
+        host_kind="rpm-ostree",
         pretty_name="Fedora Atomic Host 29",
         os_id="fedora",
         files=1,

@@ -271,7 +271,7 @@ from tests.installers.lorax.lab import *
 import threading, contextvars
 place = Path(sys.argv[1])
 made = json.loads((place / "tree.json").read_text())
-tree = Tree(**{{**made, "repo": Path(made["repo"]), "host_kind": HostKind(made["host_kind"])}})
+tree = Tree(**{{**made, "repo": Path(made["repo"]), "host_kind": made["host_kind"]}})
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, ending.interrupt)
 temporary.adopt()
@@ -293,10 +293,10 @@ def started(
     tmp_path: Path, tree: Tree, generation: str, clean_up: float
 ) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """Start a build as a process of its own; yield when its lorax has something mounted, so to speak."""
-    import json  # noqa: PLC0415
+    import json
 
     place = fake(tmp_path, generation, "hang")
-    fields = {**tree.__dict__, "repo": str(tree.repo), "host_kind": tree.host_kind.value}
+    fields = {**tree.__dict__, "repo": str(tree.repo), "host_kind": tree.host_kind}
     (tmp_path / "tree.json").write_text(json.dumps(fields))
     (tmp_path / "temporary").mkdir()
     process = subprocess.Popen(

@@ -5,15 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imagebuild.kinds import Controller, Firmware, HostKind, Login
-from imagebuild.smoke import criteria
-from imagebuild.smoke.rig import Rig, rig_to_json
-from imagebuild.stages.smoke import FINE, read_cells
-from imagebuild.tools.accelerator import Accelerator
+from imagebuild.smoke.attempts import FINE, read_cells
+from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.trial import write_trial
+from tests import fakes
+
+DECLARED = "from imagebuild.smoke.criterion import Group, criterion\n"
+MARK = "@criterion(group=Group.SYSTEM, about='x')\ndef test_"
+
+
+def declared(text: str) -> str:
+    """Return a module of tests as criteria."""
+    return DECLARED + text.replace("\ndef test_", f"\n{MARK}")
+
 
 CRITERIA = """
 import pytest
-from imagebuild.smoke.host import NotApplicableError, NotTestedError, RigError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError, RigError
 def test_good(): pass
 def test_product_is_wrong(): assert 1 == 2, "the product is wrong"
 def test_rig_broke(): raise RigError("the connection broke")
@@ -28,27 +36,9 @@ def test_fixture_broke(broken): pass
 
 
 def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
-    rig = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.OSTREE,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-        evidence=tmp_path,
-    )
-    (tmp_path / "rig.json").write_text(rig_to_json(rig))
-    (tmp_path / "test_criteria.py").write_text(CRITERIA)
+    trial = fakes.trial(tmp_path)
+    write_trial(tmp_path / "trial.json", trial)
+    (tmp_path / "test_criteria.py").write_text(declared(CRITERIA))
     argv: list[str | Path] = [
         sys.executable,
         "-m",
@@ -62,7 +52,7 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
         "--color=no",
     ]
     finished = subprocess.run(
-        [*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"],
+        [*argv, "--trial", tmp_path / "trial.json", "test_criteria.py"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -106,7 +96,7 @@ def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
 STARVED = """
 import pytest
 from types import SimpleNamespace
-STATE = SimpleNamespace(starved="", notes="the first boot hung and was started again by another QEMU")
+STATE = SimpleNamespace(starved=None, notes="the first boot hung and was started again by another QEMU")
 def take_notes():
     notes, STATE.notes = STATE.notes, ""
     return notes
@@ -115,35 +105,16 @@ def suite():
     return SimpleNamespace(starved=lambda: STATE.starved, take_notes=take_notes, screenshot=lambda name: None)
 def test_a_quiet(suite): assert 1 == 2, "the unit failed"
 def test_b_starved(suite):
-    STATE.starved = "the build host is too busy: x"
+    STATE.starved = "the build machine is too busy: x"
     assert 1 == 2, "the unit failed"
 def test_c_fine(suite): pass
 """
 
 
 def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -> None:
-    rig = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.OSTREE,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-        evidence=tmp_path,
-        cells=tmp_path / "cells",
-    )
-    (tmp_path / "rig.json").write_text(rig_to_json(rig))
-    (tmp_path / "test_starved.py").write_text(STARVED)
+    trial = fakes.trial(tmp_path, cells=tmp_path / "cells")
+    write_trial(tmp_path / "trial.json", trial)
+    (tmp_path / "test_starved.py").write_text(declared(STARVED))
     argv: list[str | Path] = [
         sys.executable,
         "-m",
@@ -155,7 +126,7 @@ def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -
         "-q",
     ]
     subprocess.run(
-        [*argv, "--rig", tmp_path / "rig.json", "test_starved.py"],
+        [*argv, "--trial", tmp_path / "trial.json", "test_starved.py"],
         cwd=tmp_path,
         capture_output=True,
         check=False,
@@ -163,7 +134,7 @@ def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -
     cells = {cell.criterion: (str(cell.state), cell.reason) for cell in read_cells(tmp_path)}
     assert cells == {
         "a-quiet": ("failed", "the unit failed; the first boot hung and was started again by another QEMU"),
-        "b-starved": ("error", "the build host is too busy: x; seen meanwhile: the unit failed"),
+        "b-starved": ("error", "the build machine is too busy: x; seen meanwhile: the unit failed"),
         "c-fine": ("passed", ""),
     }
     # only what failed by itself is remembered, and makes a later pass a flaky one
@@ -171,10 +142,12 @@ def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -
 
 
 BOOTS = """
-import json, pytest
-@pytest.mark.boots
+import json
+from imagebuild.smoke.criterion import Group, criterion
+@criterion(group=Group.BOOTS, about="x", boots=True)
 def test_artifact_boots(suite):
-    (suite.rig.evidence / "boots.json").write_text(json.dumps([{"name": "first", "phases": {"ssh": 60}}]))
+    (suite.trial.evidence / "boots.json").write_text(json.dumps([{"name": "first", "phases": {"ssh": 60}}]))
+@criterion(group=Group.SYSTEM, about="x")
 def test_other(): pass
 """
 
@@ -185,27 +158,8 @@ def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path)
     def run(name: str) -> set[str]:
         evidence = tmp_path / name
         evidence.mkdir()
-        rig = Rig(
-            disk=Path("/none"),
-            disk_format="raw",
-            controller=Controller.VIRTIO,
-            login=Login.CLOUD_INIT,
-            artifact="a",
-            firmware=Firmware.BIOS,
-            commit="c",
-            version="1",
-            refspec="r",
-            user="u",
-            cores=1,
-            host_kind=HostKind.OSTREE,
-            memory=1,
-            storage="s",
-            update_url="u",
-            accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-            evidence=evidence,
-            cells=cells,
-        )
-        (tmp_path / "rig.json").write_text(rig_to_json(rig))
+        trial = fakes.trial(evidence, cells=cells)
+        write_trial(tmp_path / "trial.json", trial)
         (tmp_path / "test_criteria.py").write_text(BOOTS)
         argv: list[str | Path] = [
             sys.executable,
@@ -218,7 +172,7 @@ def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path)
             "-q",
         ]
         subprocess.run(
-            [*argv, "--rig", tmp_path / "rig.json", "test_criteria.py"],
+            [*argv, "--trial", tmp_path / "trial.json", "test_criteria.py"],
             cwd=tmp_path,
             capture_output=True,
             check=False,
@@ -235,27 +189,8 @@ def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path)
 
 
 def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(tmp_path: Path) -> None:
-    rig = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.RPM_OSTREE,
-        atomic=True,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-        evidence=tmp_path,
-    )
-    (tmp_path / "rig.json").write_text(rig_to_json(rig))
+    trial = fakes.trial(tmp_path, host_kind="rpm-ostree", atomic=True)
+    write_trial(tmp_path / "trial.json", trial)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [
         sys.executable,
@@ -271,8 +206,8 @@ def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(t
         "-q",
         "--pyargs",
         "imagebuild.smoke.criteria",
-        "--rig",
-        tmp_path / "rig.json",
+        "--trial",
+        tmp_path / "trial.json",
     ]
     listed = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     names = [line.rpartition("::")[2] for line in listed.splitlines() if "::" in line]
@@ -298,27 +233,8 @@ def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(t
 
 def test_what_only_atomic_hosts_are_asked_is_not_applicable_to_others(tmp_path: Path) -> None:
     name = "upgrades-to-the-next-release-by-atomic-host"
-    rig = Rig(
-        disk=Path("/none"),
-        disk_format="raw",
-        controller=Controller.VIRTIO,
-        login=Login.CLOUD_INIT,
-        artifact="a",
-        firmware=Firmware.BIOS,
-        commit="c",
-        version="1",
-        refspec="r",
-        user="u",
-        cores=1,
-        host_kind=HostKind.RPM_OSTREE,
-        memory=1,
-        storage="s",
-        update_url="u",
-        accelerator=Accelerator(name="tcg", slowness=1, reason=""),
-        evidence=tmp_path,
-        criteria=(name,),
-    )
-    (tmp_path / "rig.json").write_text(rig_to_json(rig))
+    trial = fakes.trial(tmp_path, host_kind="rpm-ostree", criteria=(name,))
+    write_trial(tmp_path / "trial.json", trial)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [
         sys.executable,
@@ -333,8 +249,8 @@ def test_what_only_atomic_hosts_are_asked_is_not_applicable_to_others(tmp_path: 
         "-q",
         "--pyargs",
         "imagebuild.smoke.criteria",
-        "--rig",
-        tmp_path / "rig.json",
+        "--trial",
+        tmp_path / "trial.json",
     ]
     finished = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert finished.returncode in FINE, finished.stdout

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from imagebuild.kinds import HostKind
-from imagebuild.smoke.host import Host
-from imagebuild.smoke.hosts import HostCommands, UnavailableError, booted
+from imagebuild.smoke.host.words import Host
+from imagebuild.smoke.hosts.commands import HostCommands, UnavailableError, booted
 from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.hosts.registry import ATOMIC, commands_of
-from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
+from imagebuild.smoke.hosts.registry import HOSTS, recognise
+from imagebuild.smoke.hosts.rpm_ostree import ATOMIC, RpmOstreeHost
 from imagebuild.tools.ssh import Answer
 from tests.fakes import BOOT_LINK, COMMIT, DEPLOYED, HEALTHY, NEXT, FakeTransport
 
@@ -134,12 +133,21 @@ def test_what_rpm_ostree_refuses_is_said() -> None:
 
 
 def test_the_table_has_both_ways_where_atomic_is() -> None:
-    assert [each.name for each in commands_of(HostKind.RPM_OSTREE, atomic=True)] == [
-        "rpm-ostree",
-        "atomic host",
-    ]
-    assert [each.name for each in commands_of(HostKind.RPM_OSTREE)] == ["rpm-ostree"]
-    assert [each.name for each in commands_of(HostKind.OSTREE, atomic=True)] == ["ostree admin"]
+    ways = {name: [way.name for way in record.ways(atomic=True)] for name, record in HOSTS.items()}
+    assert ways == {"rpm-ostree": ["rpm-ostree", "atomic host"], "ostree": ["ostree admin"]}
+    assert [way.name for way in HOSTS["rpm-ostree"].ways()] == ["rpm-ostree"]
+
+
+@pytest.mark.parametrize(
+    ("programs", "kind"),
+    [
+        (("usr/bin/ostree", "usr/bin/rpm-ostree"), "rpm-ostree"),
+        (("usr/bin/ostree",), "ostree"),
+        ((), "ostree"),
+    ],
+)
+def test_a_kind_is_told_by_the_first_program_that_is_there(programs: tuple[str, ...], kind: str) -> None:
+    assert recognise(lambda path: path in programs).name == kind
 
 
 # --- plain ostree -------------------------------------------------------------------------------------------

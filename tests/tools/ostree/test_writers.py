@@ -281,3 +281,22 @@ def test_damage_that_a_pull_does_not_mend_is_said(
         match=f"commit {commit} is not whole in .*: object {lost.parent.name}{lost.name} is missing",
     ):
         repo.pull(server.remote, commit, patience=QUICK)
+
+
+def test_a_repository_is_made_by_one_of_several_at_once(tmp_path: Path) -> None:
+    for number in range(20):
+        barrier = threading.Barrier(4)
+
+        def make(place: Path, barrier: threading.Barrier = barrier) -> dict[str, str]:
+            barrier.wait()
+            return dict(Repo.ensure(place).refs())
+
+        with ThreadPoolExecutor(4) as executor:
+            assert [*executor.map(make, [tmp_path / str(number)] * 4)] == [{}] * 4
+
+
+def test_a_repository_that_was_half_made_is_made_whole(tmp_path: Path) -> None:
+    Repo.ensure(tmp_path / "whole")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config").write_bytes((tmp_path / "whole" / "config").read_bytes())
+    assert Repo.ensure(tmp_path / "half").refs() == {}

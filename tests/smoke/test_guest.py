@@ -14,18 +14,21 @@ from typing import Any
 
 import pytest
 
-from imagebuild.kinds import Controller, Firmware, HostKind, Login
-from imagebuild.smoke import installation, rig
+from imagebuild.kinds import Firmware
+from imagebuild.smoke import guest, installation
 from imagebuild.smoke.boot import Problem, Watched
+from imagebuild.smoke.boot_menu import InstallationError
 from imagebuild.smoke.criteria import test_boots as boots
-from imagebuild.smoke.host import Host, RigError
+from imagebuild.smoke.guest import Guest
+from imagebuild.smoke.host.errors import RigError
+from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.installation import Bench, HangError, InstallationError
-from imagebuild.smoke.rig import Boot, Guest, Rig
+from imagebuild.smoke.installation import HangError, InstallerBench
 from imagebuild.tools import qemu, ssh
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
 from imagebuild.tools.ssh import Answer
+from tests import fakes
 from tests.fakes import EXPECTED
 
 BANNER = "Connection timed out during banner exchange"
@@ -53,20 +56,20 @@ class Answers:
 
 @dataclass
 class FakePower:
-    dead: str = ""
+    dead: str | None = None
 
-    def restart(self, name: str) -> str:
-        return ""
+    def restart(self, name: str) -> str | None:
+        return None
 
-    def fatal(self) -> str:
+    def fatal(self) -> str | None:
         return self.dead
 
 
-def host(*given: Answer, dead: str = "") -> Host:
+def host(*given: Answer, dead: str | None = None) -> Host:
     return Host(transport=Answers(list(given)), commands=OstreeHost(), slowness=0.0, power=FakePower(dead))
 
 
-# --- whose fault it is that nothing is answered -------------------------------------------------------------
+# --- whose fault it is that nothing is answered ---
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_an_artifact_that_the_rig_could_not_boot_is_an_error() -> None:
         )
 
 
-# --- guests -------------------------------------------------------------------------------------------------
+# --- guests ---
 
 
 @dataclass
@@ -170,30 +173,14 @@ class Machines:
         self.now = [0.0]
         monkeypatch.setattr(qemu, "started", self._started)
         monkeypatch.setattr(qemu, "make_overlay", lambda *_, **__: None)
-        monkeypatch.setattr(rig, "make_seed", lambda *_: None)
-        monkeypatch.setattr(rig, "follow_boot", lambda *_, **__: self.watched.pop(0))
+        monkeypatch.setattr(guest, "make_seed", lambda *_: None)
+        monkeypatch.setattr(guest, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])
         monkeypatch.setattr(time, "sleep", self._sleep)
-        self.rig = Rig(
-            disk=Path("/none"),
-            disk_format="raw",
-            controller=Controller.VIRTIO,
-            login=Login.CLOUD_INIT,
-            artifact="a",
-            firmware=Firmware.BIOS,
-            commit="c",
-            version="1",
-            refspec="r",
-            user="u",
-            cores=2,
-            host_kind=HostKind.OSTREE,
-            memory=1,
-            storage="s",
-            update_url="u",
-            accelerator=Accelerator(name="tcg", slowness=10, reason=""),
-            evidence=tmp_path,
+        self.trial = fakes.trial(
+            tmp_path, cores=2, accelerator=Accelerator(name="tcg", slowness=10, reason="")
         )
-        self.guest = Guest(self.rig, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
+        self.guest = Guest(self.trial, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
         monkeypatch.setattr(self.guest._shell, "run", self.answers.run)
         monkeypatch.setattr(self.guest._shell, "drop", lambda: None)
         self.guest._shell._kept.close()
@@ -301,7 +288,7 @@ def test_a_program_is_waited_for_as_long_as_something_happens(
     assert ("neither printed" in why) is (given_up < 1000)
 
 
-# --- installations ------------------------------------------------------------------------------------------
+# --- installations ---
 
 
 def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
@@ -311,7 +298,9 @@ def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
     evidence.mkdir()
     tries: list[bool] = []
 
-    def install(bench: Bench, disk: Path, evidence: Path, *, again: bool = False) -> dict[str, float]:
+    def install(
+        bench: InstallerBench, disk: Path, evidence: Path, *, again: bool = False
+    ) -> dict[str, float]:
         tries.append(again)
         assert not disk.exists()
         disk.write_text("half")
@@ -321,7 +310,7 @@ def test_an_installation_that_hung_is_begun_again_with_a_new_disk(
         return {"off": 1.0}
 
     monkeypatch.setattr(installation, "_install", install)
-    bench = Bench(
+    bench = InstallerBench(
         iso=Path("x.iso"), firmware=Firmware.BIOS, accelerator=Accelerator(name="tcg", slowness=1, reason="")
     )
     assert installation.install(bench, disk, evidence) == {"off": 1.0}

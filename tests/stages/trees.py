@@ -1,8 +1,7 @@
-"""Trees that were released."""
+"""A tree that stages read."""
 
 from pathlib import Path
 
-from imagebuild.kinds import HostKind
 from imagebuild.model import Tree
 
 TREE = Tree(
@@ -12,7 +11,7 @@ TREE = Tree(
     version="1.1",
     arch="x86_64",
     kernel="6.1",
-    host_kind=HostKind.OSTREE,
+    host_kind="ostree",
     pretty_name="A",
     os_id="a",
     files=1,

@@ -1,0 +1,131 @@
+"""What the criteria are given: the host under test, what is expected of it, and its journeys."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagebuild.smoke.criteria.items import TRIAL, cell_name
+from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.host.expected import Expected, Records
+from imagebuild.smoke.host.words import Boot, Host
+from imagebuild.smoke.journey import Journey
+from imagebuild.smoke.own_keys import pull_with_own_keys
+from imagebuild.smoke.suite import Suite
+from imagebuild.tools import temporary
+from imagebuild.tools.ssh import Answer
+
+
+@pytest.fixture(scope="session")
+def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
+    """The artifact's guests."""
+    with temporary.directory("suite", secret=True) as work, contextlib.ExitStack() as stack:
+        yield Suite(request.config.stash[TRIAL], work, stack)
+
+
+@pytest.fixture
+def log(request: pytest.FixtureRequest) -> Path:
+    """The criterion's own evidence."""
+    file = request.config.stash[TRIAL].evidence / f"{cell_name(request.node)}.log"
+    file.touch()
+    return file
+
+
+@pytest.fixture
+def boot(suite: Suite) -> Boot:
+    """The artifact, booted (or not: `problem` says why not)."""
+    return suite.first[1]
+
+
+@pytest.fixture
+def host(suite: Suite, log: Path) -> Iterator[Host]:
+    """The host under test, which has answered by ssh, some time after its first boot."""
+    first = suite.first[1].host
+    if first is None:
+        raise NotTestedError("the host did not come up")
+    with first.noting(log):
+        yield first
+
+
+@pytest.fixture
+def expected(suite: Suite) -> Expected:
+    """What was promised, and what the test asked for."""
+    return suite.first[1].expected
+
+
+@pytest.fixture
+def own_pull(suite: Suite, host: Host, expected: Expected) -> Callable[[], Answer]:
+    """What pulls the released commit (its metadata) by the host's own remote, with the keys that came with
+    the image.
+    """
+
+    def pull() -> Answer:
+        releases = suite.releases
+        releases.publish(releases.candidate)
+        return pull_with_own_keys(host, expected.promise.refspec, releases.url)
+
+    return pull
+
+
+@pytest.fixture
+def other_machine_ids(suite: Suite) -> tuple[str, ...]:
+    """The machine-ids of other boots of the same image."""
+    return suite.trial.scope.machine_ids or (suite.other_machine_id,)
+
+
+@pytest.fixture(scope="session")
+def way(request: pytest.FixtureRequest) -> str:
+    """In which way the host is told what to do."""
+    return str(request.param)
+
+
+@pytest.fixture
+def journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of the host from release to release."""
+    yield from _noted(suite.journey(way), log)
+
+
+@pytest.fixture
+def fresh_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of a freshly installed host."""
+    yield from _noted(suite.fresh_journey(way), log)
+
+
+@pytest.fixture
+def layering(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of a host that layers a package."""
+    yield from _noted(suite.layering(way), log)
+
+
+def _noted(journey: Journey, log: Path) -> Iterator[Journey]:
+    with journey.host.noting(log):
+        yield journey
+
+
+@pytest.fixture
+def packages(suite: Suite) -> str:
+    """The URL of a package repository."""
+    return suite.packages
+
+
+@pytest.fixture
+def records(suite: Suite) -> Records:
+    """What all boots have written."""
+    if suite.first[1].host is None:
+        raise NotTestedError("the host did not come up")
+    return suite.records()
+
+
+@pytest.fixture
+def first_release(suite: Suite) -> str | None:
+    """Why this is the first release; None when there is one before it. Raises NotTestedError when nobody
+    knows.
+    """
+    promise = suite.trial.promise
+    if promise.previous is not None:
+        return None
+    why = promise.terms.why_no_previous
+    if not promise.terms.first_release:
+        raise NotTestedError(f"the release before is not there: {why or 'none was given'}")
+    return why

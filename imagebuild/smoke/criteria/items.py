@@ -1,0 +1,88 @@
+"""pytest's items as criteria: their records, the names of their cells, which are wanted, and their order."""
+
+from collections.abc import Collection
+
+import pytest
+
+from imagebuild.kinds import State
+from imagebuild.model import Cell
+from imagebuild.smoke.criterion import BY_ATOMIC, JOURNEYS, Criterion, record_of
+from imagebuild.smoke.hosts.registry import HOSTS
+from imagebuild.smoke.trial import Trial
+
+TRIAL = pytest.StashKey[Trial]()
+
+
+def criterion_of(item: pytest.Item) -> Criterion:
+    """Return the record of an item. Raises UsageError for a test that has none."""
+    record = record_of(item.function) if isinstance(item, pytest.Function) else None
+    if record is None:
+        raise pytest.UsageError(f"{item.nodeid} is not a criterion: there is no @criterion at it")
+    return record
+
+
+def module_of(item: pytest.Item) -> str:
+    """Return the module that an item is defined in."""
+    return str(item.module.__name__) if isinstance(item, pytest.Function) else ""
+
+
+def ways_of(trial: Trial) -> list[str]:
+    """Return the names of the ways in which the host is told what to do, its own first."""
+    record = HOSTS[trial.promise.host_kind]
+    return [commands.name for commands in record.ways(atomic=trial.promise.atomic)]
+
+
+def cell_name(item: pytest.Item) -> str:
+    """Return the name of an item's cell: the criterion's, and by which way where it is not the host's own."""
+    name, way = criterion_of(item).name, _way(item)
+    trial = item.config.stash.get(TRIAL, None)
+    native = ways_of(trial)[0] if trial is not None else None
+    return name if way in (None, native) else f"{name}-by-{way.replace(' ', '-')}"
+
+
+def _way(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    way = callspec.params.get("way") if callspec is not None else None
+    return None if way is None else str(way)
+
+
+def is_wanted(trial: Trial, item: pytest.Item) -> bool:
+    """Whether an item is in the trial's scope."""
+    scope, record = trial.scope, criterion_of(item)
+    if scope.criteria:
+        return cell_name(item) in scope.criteria
+    return scope.known is None or record.boots or (scope.known.other_firmware and record.firmware_bound)
+
+
+def position(trial: Trial, item: pytest.Item) -> tuple[int, int]:
+    """Return where in the order an item stands: all of one way's journeys, one after the other, then those of
+    the next way.
+    """
+    record, ways = criterion_of(item), ways_of(trial)
+    if record.last:
+        return len(ways), 0
+    if not record.changes_releases:
+        return 0, 0
+    return ways.index(_way(item) or ways[0]), 1 + JOURNEYS.index(record.asks)
+
+
+def without_atomic(trial: Trial, collected: Collection[str]) -> list[Cell]:
+    """Return the cells of what was asked for by name, and is tested only on hosts that are upgraded by
+    `atomic host`, too.
+    """
+    missing = [name for name in trial.scope.criteria if name.endswith(BY_ATOMIC) and name not in collected]
+    reason = "this host is not upgraded by `atomic host`: the tree has no such command"
+    for name in missing:
+        (trial.evidence / f"{name}.log").write_text(reason + "\n")
+    return [
+        Cell(
+            criterion=name,
+            artifact=trial.subject.artifact,
+            firmware=trial.bench.firmware,
+            state=State.NOT_APPLICABLE,
+            reason=reason,
+            evidence=f"{name}.log",
+            seconds=0.0,
+        )
+        for name in missing
+    ]

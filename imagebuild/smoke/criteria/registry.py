@@ -1,0 +1,85 @@
+"""The release criteria by name: a new one is a module here, and a line below.
+
+Importing this imports neither pytest nor what runs guests. pytest itself finds the criteria by their files'
+names; nothing that it loads before them may import this module, or it would take them as they are, without
+its words about assertions.
+"""
+
+from imagebuild.records import Registry
+from imagebuild.smoke.criteria import (
+    test_boots,
+    test_cloud_init_hostname,
+    test_cloud_init_ssh_key,
+    test_cloud_init_user_script,
+    test_container_service,
+    test_container_storage,
+    test_containers_run,
+    test_deploy_older,
+    test_disk_grows,
+    test_layering,
+    test_machine_id,
+    test_no_failed_units,
+    test_nothing_fatal,
+    test_rollback,
+    test_sanity,
+    test_selinux,
+    test_system_containers,
+    test_upgrade,
+    test_upgrade_keys,
+    test_upgrade_remote,
+    test_vagrant_login,
+)
+from imagebuild.smoke.criterion import BY_ATOMIC, INSTALLATION, Criterion, records_in
+
+MODULES = (
+    test_boots,
+    test_cloud_init_hostname,
+    test_cloud_init_ssh_key,
+    test_cloud_init_user_script,
+    test_container_service,
+    test_container_storage,
+    test_containers_run,
+    test_deploy_older,
+    test_disk_grows,
+    test_layering,
+    test_machine_id,
+    test_no_failed_units,
+    test_nothing_fatal,
+    test_rollback,
+    test_sanity,
+    test_selinux,
+    test_system_containers,
+    test_upgrade,
+    test_upgrade_keys,
+    test_upgrade_remote,
+    test_vagrant_login,
+)
+CRITERIA: Registry[Criterion] = Registry(
+    "criterion", INSTALLATION, *(record for module in MODULES for record in records_in(module))
+)
+INSTALLS = INSTALLATION.name
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all criteria that a host is tested against, as the verdict's cells have them."""
+    return tuple(name for name in CRITERIA if name != INSTALLS)
+
+
+def required(*, atomic: bool, installer: bool = False) -> tuple[str, ...]:
+    """Return the names of all cells that a verdict must have; `atomic`: the tree has that command, and is
+    tested through it, too.
+    """
+    again = [f"{record.name}{BY_ATOMIC}" for record in CRITERIA.values() if record.changes_releases]
+    return (*names(), *(again if atomic else ()), *((INSTALLS,) if installer else ()))
+
+
+def at_first_boot() -> tuple[str, ...]:
+    """Return the criteria that look at the settled first boot only."""
+    return tuple(name for name in names() if not CRITERIA[name].changes_releases)
+
+
+def firmware_bound() -> tuple[str, ...]:
+    """Return the criteria about booting what was deployed: known under one firmware, they are not known under
+    another.
+    """
+    return tuple(name for name in names() if CRITERIA[name].firmware_bound)

@@ -1,0 +1,100 @@
+"""An artifact is booted for the first time, on an overlay of its own, and what it leaves is kept."""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from imagebuild.errors import BuildError
+from imagebuild.kinds import Login
+from imagebuild.smoke.boot import BOOT_SECONDS
+from imagebuild.smoke.guest import Guest
+from imagebuild.smoke.host.errors import RigError
+from imagebuild.smoke.host.expected import ContainerRegistry, Expected
+from imagebuild.smoke.host.words import Boot, Host
+from imagebuild.smoke.trial import Trial
+from imagebuild.tools import ssh, temporary, vagrant_key
+
+ANALYSE = (
+    "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze blame;"
+    " systemd-analyze critical-chain"
+)
+# what a reader may want to see later: file -> program
+LEFT: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("journal.txt", ("journalctl", "-b", "--no-pager", "-o", "short-monotonic")),
+    # journal-export-format(5): journalctl --file reads it, after systemd-journal-remote
+    ("journal.export", ("journalctl", "-b", "--no-pager", "-o", "export")),
+    ("systemd-analyze.txt", ("sh", "-c", ANALYSE)),
+    ("cloud-init-status.json", ("cat", "/run/cloud-init/status.json")),
+    ("mounts.txt", ("findmnt",)),
+)
+
+
+@contextlib.contextmanager
+def guest(
+    trial: Trial,
+    evidence: Path,
+    *,
+    ports: Mapping[int, int] | None = None,
+    registry: ContainerRegistry | None = None,
+    web: str = "",
+    isolated: bool = True,
+) -> Iterator[tuple[Guest, Boot]]:
+    """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError
+    when the rig breaks.
+    """
+    evidence.mkdir(exist_ok=True, parents=True)
+    with temporary.directory("guest", secret=True) as work:
+        key, public_key = (
+            vagrant_key.write(work) if trial.promise.terms.login is Login.VAGRANT else ssh.make_key(work)
+        )
+        expected = replace(_expected(trial, public_key), registry=registry, web=web)
+        machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated)
+        try:
+            watched = machine.power_on()
+            (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
+            host = None if watched.problem else machine.host
+            yield (
+                machine,
+                Boot(
+                    host=host,
+                    expected=expected,
+                    problem=watched.problem,
+                    phases=watched.phases,
+                    rig=watched.rig,
+                ),
+            )
+            if host is not None:
+                with contextlib.suppress(RigError, AssertionError, BuildError):
+                    machine.resume()
+                    _collect(host, evidence)
+                machine.screenshot("end")
+        finally:
+            machine.close()
+
+
+@contextlib.contextmanager
+def booted(trial: Trial) -> Iterator[Boot]:
+    """Boot the artifact once, without anything around it."""
+    with guest(trial, trial.evidence) as (_, boot):
+        yield boot
+
+
+def _expected(trial: Trial, public_key: str) -> Expected:
+    token = secrets.token_hex(4)
+    terms = trial.promise.terms
+    return Expected(
+        promise=trial.promise,
+        hostname=f"smoke-{token}",
+        user=vagrant_key.USER if terms.login is Login.VAGRANT else terms.user,
+        public_key=public_key,
+        script_marker=f"imagebuild-{token}",
+        grown=trial.subject.grow,
+    )
+
+
+def _collect(host: Host, evidence: Path) -> None:
+    for name, argv in LEFT:
+        (evidence / name).write_text(host.run(*argv, seconds=BOOT_SECONDS, quiet=True).output)

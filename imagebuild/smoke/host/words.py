@@ -1,0 +1,29 @@
+"""The host under test, with all the words a criterion may use of it."""
+
+from dataclasses import dataclass
+
+from imagebuild.smoke.host.boots import Boots
+from imagebuild.smoke.host.cloud_init import CloudInit
+from imagebuild.smoke.host.containers import Containers
+from imagebuild.smoke.host.disks import Disks
+from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.remotes import Remotes
+
+
+class Host(Boots, CloudInit, Remotes, Containers, Disks):
+    """The host under test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`:
+    seconds since power-on.
+
+    `rig`: the problem is the rig's.
+    """
+
+    host: Host | None
+    expected: Expected
+    problem: str
+    phases: dict[str, float]
+    rig: bool = False
