@@ -23,8 +23,8 @@ from rich.console import Console
 
 from imagebuild import files, steplog
 from imagebuild.cli.progress import View
-from imagebuild.composers import mmdebstrap
-from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.composers import registry as composers
+from imagebuild.composers.composer import Job
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import DiskSpec, choose_ways
 from imagebuild.destinations.source import DirectorySource
@@ -409,16 +409,16 @@ def main() -> int:
     try:
         # the composed tree is an input, not what is measured: beside the store
         settings = config.load(ROOT / "configs" / "debian-12.yaml", work / "input")
-        assert isinstance(settings.compose, MmdebstrapConfig)
+        assert settings.compose is not None
         with steplog.writing_to(work / "bench.log"):
             (work / "input").mkdir()
-            mmdebstrap.compose(
-                work / "input" / "compose",
-                settings.the_ref(),
-                settings.compose,
-                settings.tree,
-                cache_directory(),
+            job = Job(
+                directory=work / "input" / "compose",
+                ref=settings.the_ref(),
+                tree=settings.tree,
+                cache=cache_directory(),
             )
+            composers.compose(job, settings.compose)
             found = releasing(work)
             found |= installer_iso(settings, work)
             shutil.rmtree(work / "store")

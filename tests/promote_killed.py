@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from imagebuild.destinations.access import open_destination
+from imagebuild.destinations.registry import open_destination
 from imagebuild.publish.promote import Promotion, promote
 from imagebuild.release_line import reading as config
 from imagebuild.session.releases import signer_of

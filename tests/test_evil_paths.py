@@ -19,7 +19,8 @@ from imagebuild import files
 from imagebuild.cli import showing as report
 from imagebuild.deploy import bootloader, compare
 from imagebuild.deploy.disk_map import Area
-from imagebuild.destinations.access import Directory, open_destination
+from imagebuild.destinations.local import Directory
+from imagebuild.destinations.registry import open_destination
 from imagebuild.destinations.source import DirectorySource, open_source
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.installers import check

@@ -1,39 +1,7 @@
-"""Ways to make a tree. A composer takes a configuration and a directory and returns the commit it made, or
-found unchanged.
+"""Ways to make a tree: one module per composer, told in one record.
+
+A record (`composer.py`) says everything that others need to know of a composer: its options in a
+configuration, and how it makes the next commit of a ref. Whoever adds one writes a module with its record and
+a line in `registry.py`. In goes a configuration and a directory, out comes the commit it made, or found
+unchanged. `imagebuild config` reads these modules: what is heavy is imported where it is used.
 """
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
-from imagebuild import steplog
-from imagebuild.tools.ostree.repository import Repo, signatures
-
-
-@dataclass(frozen=True, kw_only=True)
-class Composed:
-    """The head of a ref after composing; `new` says whether it moved."""
-
-    repo: Path
-    ref: str
-    commit: str
-    version: str
-    new: bool
-
-
-def history(repo: Repo, commit: str | None) -> Iterator[str]:
-    """Yield a commit and its ancestors, as far back as the repository has them."""
-    while commit is not None and repo.has(commit):
-        yield commit
-        commit = repo.parent(commit)
-
-
-def sign_history(repo: Repo, head: str, fingerprint: str, homedir: Path) -> None:
-    """Sign the head unless this key did, and its ancestors up to one that somebody signed: runs that were
-    killed left them so.
-    """
-    for commit in history(repo, head):
-        if commit != head and signatures(repo.detached_metadata(commit) or b""):
-            return
-        if repo.sign(commit, fingerprint, homedir):
-            steplog.note(f"signed {commit}")

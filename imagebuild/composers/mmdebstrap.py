@@ -6,6 +6,8 @@ Works as root, and as an ordinary user through mmdebstrap's user namespace (need
 commit is made from it.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -13,15 +15,20 @@ import shutil
 import time
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from imagebuild import steplog
-from imagebuild.composers import Composed, sign_history
-from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, sign_history
+from imagebuild.config.fields import Model, TreePath, Word
 from imagebuild.config.places import template
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg, temporary
-from imagebuild.tools.ostree.repository import Repo, Staged
+
+if TYPE_CHECKING:
+    from imagebuild.tools.ostree.repository import Repo, Staged
 
 SCRIPTS = ("debian_tree.sh", "grub_menu.sh", "storage_setup.sh")
 # where debian_tree.sh puts dpkg's database
@@ -31,22 +38,68 @@ CACHE_SECONDS = 24 * 3600
 EPOCH = "1700000000"
 
 
-def compose(
-    directory: Path, ref: str, spec: MmdebstrapConfig, tree: TreeConfig, cache: Path, *, refresh: bool = False
-) -> Composed:
-    """Make the next commit of `ref` in `directory/repo` if anything changed, signed with the key in
+PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
+
+
+class FirstConfig(Model):
+    """What the very first commit of a ref is made without; the whole tree follows it at once, so that there
+    is a release to upgrade from.
+    """
+
+    packages: tuple[PackageName, ...] = Field(min_length=1)
+    files: tuple[TreePath, ...] = Field(default=(), description="of `files`")
+
+
+class MmdebstrapConfig(ComposerConfig):
+    """Compose a Debian tree with mmdebstrap."""
+
+    composer: Literal["mmdebstrap"]
+    suite: Word
+    version: Word = Field(description="prefix of the commit version: 12 gives 12.1, 12.2, …")
+    packages: tuple[PackageName, ...] = Field(min_length=1)
+    exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(
+        default=(), description="dpkg path-exclude patterns"
+    )
+    files: dict[TreePath, str] = Field(
+        default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them"
+    )
+    first_without: FirstConfig | None = Field(
+        default=None,
+        description=(
+            "for demonstrations: a new ref begins with a commit that lacks this, followed by the whole tree"
+        ),
+    )
+    signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")]
+
+    @model_validator(mode="after")
+    def _lacks_what_it_has(self) -> MmdebstrapConfig:
+        lacking = self.first_without
+        for name in lacking.packages if lacking is not None else ():
+            if name not in self.packages:
+                raise ValueError(f"first_without.packages: {name!r} is not one of `packages`")
+        for path in lacking.files if lacking is not None else ():
+            if path not in self.files:
+                raise ValueError(f"first_without.files: {path!r} is not one of `files`")
+        return self
+
+
+def compose(job: Job, spec: MmdebstrapConfig) -> Composed:
+    """Make the next commit of the ref in `directory/repo` if anything changed, signed with the key in
     `directory/gnupg`.
 
     The public key is left in `directory/signing-key.asc`. `refresh` asks the mirror again even if the cache
     is younger than a day.
     """
+    from imagebuild.tools.ostree.repository import Repo  # noqa: PLC0415
+
+    directory = job.directory
     directory.mkdir(parents=True, exist_ok=True)
-    archive = _root_file_system(spec, cache, refresh=refresh)
+    archive = _root_file_system(spec, job.cache, refresh=job.refresh)
     repo = Repo.ensure(directory / "repo")
     with gpg.keyring(directory / "gnupg") as homedir:
         key = gpg.ensure_key(homedir, spec.signing_user)
         gpg.export_key(homedir, key, directory / "signing-key.asc")
-        composed = _commit(repo, ref, spec, tree, archive, directory / "signing-key.asc")
+        composed = _commit(repo, job.ref, spec, job.tree, archive, directory / "signing-key.asc")
         # also when nothing is new: a run that was killed after its commit left it unsigned; the very first is
         # made beside it
         sign_history(repo, composed.commit, key, homedir)
@@ -225,3 +278,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             raise BuildError(
                 f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint
             ) from error
+
+
+MMDEBSTRAP = Composer(
+    name="mmdebstrap", options=MmdebstrapConfig, compose=compose, tools=("mmdebstrap", "gpg")
+)

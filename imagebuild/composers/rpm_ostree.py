@@ -7,6 +7,8 @@ to 2018.9 the unified core wanted a bare-user repository; to this day it wants a
 build host, unless the treefile says `selinux: false` (src/libpriv/rpmostree-core.c).
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import re
@@ -15,14 +17,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from imagebuild import files, steplog
-from imagebuild.composers import Composed, history, sign_history
-from imagebuild.config.compose import RpmOstreeConfig
+from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, history, sign_history
 from imagebuild.config.places import source_date_epoch
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg
-from imagebuild.tools.ostree.repository import Repo
+
+if TYPE_CHECKING:
+    from imagebuild.tools.ostree.repository import Repo
 
 PROGRAM = ("rpm-ostree", "compose", "tree")
 # GLib's GOption prints one option a line: "  -r, --repo=REPO    Path to …"
@@ -49,8 +55,54 @@ class _Key:
     homedir: Path
 
 
-def compose(directory: Path, ref: str, spec: RpmOstreeConfig) -> Composed:
-    """Run `rpm-ostree compose tree` on the treefile; what it made is signed and the head of `ref` in
+class RpmOstreeConfig(ComposerConfig):
+    """Compose a tree with `rpm-ostree compose tree`."""
+
+    composer: Literal["rpm-ostree"]
+    treefile: str = Field(description="the treefile; what it names lies beside it")
+    cache: str | None = Field(
+        default=None,
+        description="directory for downloaded packages; without it every compose fetches them again",
+    )
+    unified_core: bool | None = Field(
+        default=None,
+        description=(
+            "compose with --unified-core; null: when the installed rpm-ostree knows it (2018.7 and newer) and"
+            " the host has SELinux's policy"
+        ),
+    )
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9$][A-Za-z0-9._+~${}-]*$")] | None = Field(
+        default=None,
+        description=(
+            "version of the next commit, as 26.${date}.${respin} (YYYYMMDD, and a number from 0); null:"
+            " automatic_version_prefix"
+        ),
+    )
+    signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")] | None = None
+    public_key: str | None = Field(
+        default=None,
+        description=(
+            "file that gets the public signing key before the compose, for the treefile's add-files (also:"
+            " STORE/compose/signing-key.asc)"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RpmOstreeConfig:
+        if self.public_key is not None and self.signing_user is None:
+            raise ValueError("public_key needs signing_user: nothing is signed without it")
+        if self.version is not None:
+            rest = self.version.replace("${date}", "20170705")
+            if rest.count("${respin}") != 1 or re.search(r"[${}]", rest.replace("${respin}", "0")):
+                raise ValueError(
+                    "version holds ${respin} once, and no other placeholder than ${date}: commits are told"
+                    " apart by it"
+                )
+        return self
+
+
+def compose(job: Job, spec: RpmOstreeConfig) -> Composed:
+    """Run `rpm-ostree compose tree` on the treefile; what it made is signed and the head of the ref in
     `directory/repo`.
 
     The public key is there before the compose, in `directory/signing-key.asc` and `spec.public_key`, so that
@@ -58,6 +110,9 @@ def compose(directory: Path, ref: str, spec: RpmOstreeConfig) -> Composed:
     signed and published by the next one. Raises MissingToolError where there is no rpm-ostree, BuildError
     when it fails or the treefile names another ref.
     """
+    from imagebuild.tools.ostree.repository import Repo  # noqa: PLC0415
+
+    directory, ref = job.directory, job.ref
     command.require(PROGRAM[0])
     treefile = Path(spec.treefile).absolute()
     if not treefile.is_file():
@@ -218,6 +273,8 @@ def _build_repo(directory: Path, archive: Repo, ref: str) -> Repo:
     """Return the bare-user repository that the unified core composes in, with the head of `ref` that the
     archive has, or a newer one.
     """
+    from imagebuild.tools.ostree.repository import Repo  # noqa: PLC0415
+
     build = Repo.ensure(directory / "build-repo", "bare-user")
     published = archive.refs().get(ref)
     if published is not None and published not in history(build, build.refs().get(ref)):
@@ -228,9 +285,9 @@ def _build_repo(directory: Path, archive: Repo, ref: str) -> Repo:
 
 def _publish(build: Repo, archive: Repo, commit: str) -> None:
     """Copy a commit into the archive, and those before it that a killed run left behind."""
-    missing = [each for each in history(build, commit) if not archive.has(each)]
-    for each in reversed(missing):
-        archive.pull_local(build, each)
+    missing = [ancestor for ancestor in history(build, commit) if not archive.has(ancestor)]
+    for ancestor in reversed(missing):
+        archive.pull_local(build, ancestor)
 
 
 # --- signing ------------------------------------------------------------------------------------------------
@@ -258,3 +315,8 @@ def _differs(file: Path, other: Path) -> bool:
 def _sign(repo: Repo, head: str, key: _Key | None) -> None:
     if key is not None:
         sign_history(repo, head, key.fingerprint, key.homedir)
+
+
+RPM_OSTREE = Composer(
+    name="rpm-ostree", options=RpmOstreeConfig, compose=compose, tools=("rpm-ostree", "gpg")
+)

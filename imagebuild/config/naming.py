@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from string import Template
-from urllib.parse import urlsplit
 
 from productmd.common import RPM_ARCHES
 from productmd.composeinfo import Compose, ComposeInfo, Variant
@@ -31,12 +30,6 @@ FILE_REST = len("--99991231.n.99999.loongarch64.vagrant-virtualbox.box.sig")
 TAKEN = frozenset({"metadata", "evidence"})
 # what productmd knows as an architecture, but no release is of
 NO_MACHINES = frozenset({"src", "nosrc", "noarch"})
-# what reaches rsync(1) and, through it, ssh(1) as an argument: no options, no spaces, no shell
-HOST = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?")
-REMOTE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
-# botocore 1.3x, handlers.py, VALID_BUCKET
-BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
-DESTINATIONS = "file:///PATH, s3://BUCKET/PATH, rsync://HOST/MODULE/PATH or ssh://HOST/PATH"
 LETTERS = "letters, digits and . _ + -, a letter or digit in front"
 DAY = "20261126"
 
@@ -76,25 +69,6 @@ def check(line: Line) -> Iterator[tuple[str, str]]:
     yield from _variants(line)
     yield from _files(line)
     yield from _arches(line)
-
-
-def is_destination(url: str) -> bool:
-    """Whether releases can be put at an address."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for what is no number
-    except ValueError:
-        return False
-    # they would be left out: what is promoted would lie elsewhere
-    if parts.scheme != "file" and set(url) & set("?#"):
-        return False
-    if parts.scheme in ("rsync", "ssh"):
-        return HOST.fullmatch(parts.netloc) is not None and REMOTE_PATH.fullmatch(parts.path) is not None
-    return (
-        not parts.netloc
-        if parts.scheme == "file"
-        else parts.scheme == "s3" and BUCKET.fullmatch(parts.netloc) is not None
-    )
 
 
 def is_arch(name: str) -> bool:

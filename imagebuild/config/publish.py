@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from imagebuild.config import naming
 from imagebuild.config.fields import Model, Percent, Ref, Url, Word, file_url, parsed
 
 
@@ -106,7 +105,7 @@ class PublishConfig(Model):
         Annotated[
             str,
             BeforeValidator(file_url),
-            Field(pattern=r"^(file:///|rsync://|ssh://|s3://|file://\$\{store\}/)[^\s'\"\\`]*$"),
+            Field(pattern=r"^[a-z][a-z0-9+.-]*://[^\s'\"\\`]*$"),
         ]
         | None
     ) = Field(default=None, description="where `imagebuild promote` puts releases")
@@ -128,13 +127,6 @@ class PublishConfig(Model):
     )
     growth: GrowthConfig = GrowthConfig()
     keep: KeepConfig = KeepConfig()
-
-    @field_validator("destination")
-    @classmethod
-    def _destination(cls, value: str | None) -> str | None:
-        if value is not None and "${" not in value and not naming.is_destination(value):
-            raise ValueError(f"is no destination: {naming.DESTINATIONS}")
-        return value
 
     @model_validator(mode="after")
     def _numbered(self) -> "PublishConfig":

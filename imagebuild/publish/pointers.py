@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import files
-from imagebuild.destinations.access import Destination, Directory
+from imagebuild.destinations.destination import Destination
+from imagebuild.destinations.local import Directory
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts, marks, page
 from imagebuild.publish.facts import Facts

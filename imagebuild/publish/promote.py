@@ -17,7 +17,8 @@ from pathlib import Path
 
 from imagebuild import files
 from imagebuild.destinations import source
-from imagebuild.destinations.access import Destination, Directory
+from imagebuild.destinations.destination import Destination
+from imagebuild.destinations.local import Directory
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish import binding, facts, marks, page
 from imagebuild.publish.assemble import by_atomic_too, check_fit

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from imagebuild.config.compose import MmdebstrapConfig, RpmOstreeConfig
 from imagebuild.config.fields import Model, Name, Word
 from imagebuild.config.images import KickstartConfig
 from imagebuild.config.publish import PublishConfig
 from imagebuild.config.smoke import SmokeConfig, WaiverConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import UsageError
+from imagebuild.release_line.compose import ComposeSection
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.installer import InstallerSection
 
@@ -28,7 +28,7 @@ class Config(Model):
         min_length=1, description="patterns of refs this line builds; * matches one path component"
     )
     tree: TreeConfig
-    compose: Annotated[MmdebstrapConfig | RpmOstreeConfig, Field(discriminator="composer")] | None = None
+    compose: ComposeSection | None = None
     kickstarts: dict[Word, KickstartConfig]
     images: dict[Word, ImageConfig] = Field(min_length=1)
     installer: InstallerSection | None = Field(

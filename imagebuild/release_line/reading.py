@@ -11,8 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from imagebuild import files
+from imagebuild.composers.registry import COMPOSERS
 from imagebuild.config import naming
 from imagebuild.config.places import shared_directory
+from imagebuild.destinations.registry import reason_not_a_destination
 from imagebuild.errors import UsageError
 from imagebuild.release_line.model import Config
 
@@ -47,11 +49,18 @@ def load(file: Path, store: Path) -> Config:
     else:
         problems += [
             f"{file}:{_line(node, [*key.split('.')])}: {key}: {says}"
-            for key, says in naming.check(_names(config))
+            for key, says in (*naming.check(_names(config)), *_destination(config.publish.destination))
         ]
     if problems:
         raise UsageError("\n".join(problems), hint="`imagebuild config --schema` prints what may stand there")
     return config
+
+
+def _destination(url: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the key of the destination and what is wrong with it, if anything is."""
+    reason = reason_not_a_destination(url) if url is not None and "${" not in url else None
+    if reason is not None:
+        yield "publish.destination", reason
 
 
 def _names(config: Config) -> naming.Line:
@@ -103,7 +112,7 @@ def _repeated(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
 
 
 def _problem(file: Path, node: yaml.Node, error: dict[str, Any]) -> str:
-    location = [part for part in error["loc"] if part not in ("mmdebstrap", "rpm-ostree")]
+    location = [part for part in error["loc"] if part not in COMPOSERS]
     if location and location[-1] == "[key]":
         location.pop()
     line = _line(node, location)

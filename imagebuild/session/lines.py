@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.composers import Composed, mmdebstrap, rpm_ostree
-from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.composers import registry as composers
+from imagebuild.composers.composer import Composed, Job
 from imagebuild.config.places import cache_directory
 from imagebuild.errors import UsageError
 from imagebuild.release_line import reading
@@ -55,9 +55,8 @@ def compose(
     log.unlink(missing_ok=True)
     begins(log)
     with steplog.writing_to(log):
-        if isinstance(spec, MmdebstrapConfig):
-            return mmdebstrap.compose(directory, ref, spec, config.tree, cache_directory(), refresh=refresh)
-        return rpm_ostree.compose(directory, ref, spec)
+        job = Job(directory=directory, ref=ref, tree=config.tree, cache=cache_directory(), refresh=refresh)
+        return composers.compose(job, spec)
 
 
 def kickstart_text(config: Config, ref: str, variant: str) -> str:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imagebuild.config.places import cache_directory
-from imagebuild.destinations.access import Destination, open_destination
+from imagebuild.destinations.destination import Destination
+from imagebuild.destinations.registry import open_destination
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish import facts, marks, page

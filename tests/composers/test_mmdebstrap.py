@@ -7,7 +7,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from imagebuild.composers import mmdebstrap, rpm_ostree
-from imagebuild.config.compose import MmdebstrapConfig, RpmOstreeConfig
+from imagebuild.composers.composer import Composed, Job
+from imagebuild.composers.mmdebstrap import MmdebstrapConfig
+from imagebuild.composers.rpm_ostree import RpmOstreeConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import MissingToolError
 from imagebuild.tools import command
@@ -27,6 +29,13 @@ def tree(directory: Path) -> TreeConfig:
             "update_gpg_key": "/usr/share/ostree/key.asc",
         }
     )
+
+
+def compose(
+    directory: Path, options: MmdebstrapConfig, followed: TreeConfig, cache: Path, *, refresh: bool = False
+) -> Composed:
+    job = Job(directory=directory, ref=REF, tree=followed, cache=cache, refresh=refresh)
+    return mmdebstrap.compose(job, options)
 
 
 def spec(*packages: str, text: str = "VERSION=${version}") -> MmdebstrapConfig:
@@ -59,17 +68,17 @@ def _packages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unchanged_makes_no_commit_and_changed_makes_the_next_version(tmp_path: Path) -> None:
     directory, cache = tmp_path / "compose", tmp_path / "cache"
     settings = tree(directory)
-    first = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache)
+    first = compose(directory, spec("bash"), settings, cache)
     assert (first.version, first.new) == ("12.1", True)
-    again = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache)
+    again = compose(directory, spec("bash"), settings, cache)
     assert (again.commit, again.new) == (first.commit, False)
     # asked again, the mirror has the same: other inputs, equal content
     assert len(signatures(Repo(directory / "repo").detached_metadata(first.commit) or b"")) == 1, (
         "signed by each run, but once"
     )
-    refreshed = mmdebstrap.compose(directory, REF, spec("bash"), settings, cache, refresh=True)
+    refreshed = compose(directory, spec("bash"), settings, cache, refresh=True)
     assert (refreshed.commit, refreshed.new) == (first.commit, False)
-    second = mmdebstrap.compose(directory, REF, spec("bash", "coreutils"), settings, cache)
+    second = compose(directory, spec("bash", "coreutils"), settings, cache)
     assert (second.version, second.new) == ("12.2", True)
     repo = Repo(directory / "repo")
     assert repo.refs()[REF] == second.commit
@@ -81,7 +90,7 @@ def test_unchanged_makes_no_commit_and_changed_makes_the_next_version(tmp_path: 
 
 def test_the_commit_is_signed_and_carries_its_key(tmp_path: Path) -> None:
     directory = tmp_path / "compose"
-    composed = mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
+    composed = compose(directory, spec("bash"), tree(directory), tmp_path / "cache")
     key = directory / "signing-key.asc"
     target = Repo.ensure(tmp_path / "pulled")
     target.pull(Remote(url=f"file://{composed.repo}", keys=(key,), verify=True), composed.commit)
@@ -100,8 +109,8 @@ def test_a_commit_that_a_killed_run_left_unsigned_is_signed_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(Repo, "sign", dies)
         with pytest.raises(KeyboardInterrupt):
-            mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
-    composed = mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
+            compose(directory, spec("bash"), tree(directory), tmp_path / "cache")
+    composed = compose(directory, spec("bash"), tree(directory), tmp_path / "cache")
     assert composed.version == "12.1"
     target = Repo.ensure(tmp_path / "pulled")
     target.pull(
@@ -145,7 +154,7 @@ def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(
     }
     demo = MmdebstrapConfig.model_validate(spec("bash", "curl").model_dump() | changes)
     directory = tmp_path / "compose"
-    composed = mmdebstrap.compose(directory, REF, demo, tree(directory), tmp_path / "cache")
+    composed = compose(directory, demo, tree(directory), tmp_path / "cache")
     repo = Repo(directory / "repo")
     first = repo.parent(composed.commit)
     assert first is not None
@@ -168,7 +177,7 @@ def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(
     # both are signed, and nothing is made twice
     key = directory / "signing-key.asc"
     Repo.ensure(tmp_path / "pulled").pull(Remote(url=f"file://{repo.path}", keys=(key,), verify=True), first)
-    assert not mmdebstrap.compose(directory, REF, demo, tree(directory), tmp_path / "cache").new
+    assert not compose(directory, demo, tree(directory), tmp_path / "cache").new
 
 
 @pytest.mark.parametrize("lacking", [{"packages": ["zsh"]}, {"packages": ["bash"], "files": ["usr/share/x"]}])
@@ -189,8 +198,8 @@ def test_a_commit_that_was_left_unsigned_is_signed_under_a_newer_one_too(
     with monkeypatch.context() as patch:
         patch.setattr(Repo, "sign", dies)
         with pytest.raises(KeyboardInterrupt):
-            mmdebstrap.compose(directory, REF, spec("bash"), tree(directory), tmp_path / "cache")
-    composed = mmdebstrap.compose(directory, REF, spec("bash", "vim"), tree(directory), tmp_path / "cache")
+            compose(directory, spec("bash"), tree(directory), tmp_path / "cache")
+    composed = compose(directory, spec("bash", "vim"), tree(directory), tmp_path / "cache")
     lost = Repo(composed.repo).parent(composed.commit)
     assert (composed.version, lost is None) == ("12.2", False)
     target = Repo.ensure(tmp_path / "pulled")
@@ -206,9 +215,7 @@ def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(mmdebstrap, "_mmdebstrap", dies)
     with pytest.raises(KeyboardInterrupt):
-        mmdebstrap.compose(
-            tmp_path / "compose", REF, spec("bash"), tree(tmp_path / "compose"), tmp_path / "cache"
-        )
+        compose(tmp_path / "compose", spec("bash"), tree(tmp_path / "compose"), tmp_path / "cache")
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
@@ -217,5 +224,8 @@ def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(
 ) -> None:
     monkeypatch.setattr(command, "search_path", lambda: "/nowhere")
     with pytest.raises(MissingToolError, match="rpm-ostree is not installed") as caught:
-        rpm_ostree.compose(tmp_path, REF, RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json"))
+        rpm_ostree.compose(
+            Job(directory=tmp_path, ref=REF, tree=tree(tmp_path), cache=tmp_path),
+            RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json"),
+        )
     assert "dnf install rpm-ostree" in caught.value.hint

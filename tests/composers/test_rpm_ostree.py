@@ -18,12 +18,14 @@ import pytest
 from pydantic import ValidationError
 
 from imagebuild import steplog
-from imagebuild.composers import Composed, rpm_ostree
-from imagebuild.config.compose import RpmOstreeConfig
+from imagebuild.composers import rpm_ostree
+from imagebuild.composers.composer import Composed
+from imagebuild.composers.rpm_ostree import RpmOstreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Remote, Repo, signatures
 from tests import fake_rpm_ostree
+from tests.composers.jobs import job
 from tests.data import ROOT
 from tests.fake_rpm_ostree import VERSIONS
 
@@ -33,8 +35,9 @@ USER = "test key <test@example.org>"
 CHILD = """import sys
 from pathlib import Path
 from imagebuild.composers import rpm_ostree
-from imagebuild.config.compose import RpmOstreeConfig
-rpm_ostree.compose(Path(sys.argv[1]), sys.argv[2], RpmOstreeConfig.model_validate_json(sys.argv[3]))
+from imagebuild.composers.rpm_ostree import RpmOstreeConfig
+from tests.composers.jobs import job
+rpm_ostree.compose(job(Path(sys.argv[1]), sys.argv[2]), RpmOstreeConfig.model_validate_json(sys.argv[3]))
 """
 
 
@@ -67,7 +70,7 @@ class Lab:
         return RpmOstreeConfig.model_validate(given)
 
     def compose(self) -> Composed:
-        return rpm_ostree.compose(self.directory, REF, self.spec())
+        return rpm_ostree.compose(job(self.directory, REF), self.spec())
 
     def killed(self) -> None:
         """Compose in a process that is killed once rpm-ostree has committed, before anything is signed."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from imagebuild.destinations.access import Destination, open_destination
+from imagebuild.destinations.destination import Destination
+from imagebuild.destinations.registry import open_destination
 from imagebuild.publish import facts, marks
 from imagebuild.publish.promote import Promotion, demote, promote
 from imagebuild.session.releases import signer_of

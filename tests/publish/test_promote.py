@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from imagebuild.destinations.access import Destination, Directory, open_destination
+from imagebuild.destinations.destination import Destination
+from imagebuild.destinations.local import Directory
+from imagebuild.destinations.registry import open_destination
 from imagebuild.destinations.source import DirectorySource, open_source
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import State

@@ -297,7 +297,7 @@ def test_an_ovf_is_in_the_encoding_that_it_says(tmp_path: Path, encoding: str) -
 @pytest.mark.parametrize("encoding", ["hex", "no-such", "idna", "UTF-16"])
 def test_an_ovf_in_no_encoding_is_said(tmp_path: Path, encoding: str) -> None:
     text = f'<?xml version="1.0" encoding="{encoding}"?><!-- Gerät -->'
-    with pytest.raises(BuildError, match=r"the OVF of vm\.ova is no text"):
+    with pytest.raises(BuildError, match=r"the OVF of vm\.ova is not text"):
         opens(ova(tmp_path, text, disk_name="d.vmdk"), tmp_path)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imagebuild import steplog
-from imagebuild.composers import mmdebstrap
-from imagebuild.config.compose import MmdebstrapConfig
+from imagebuild.composers import registry as composers
+from imagebuild.composers.composer import Job
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine.store import remove
@@ -58,9 +58,10 @@ def settings(store: Path) -> Config:
     loaded = loaded.model_copy(
         update={"installer": loaded.installer.model_copy(update={"live": LiveConfig(compression="lz4")})}
     )
-    assert isinstance(loaded.compose, MmdebstrapConfig)
+    assert loaded.compose is not None
+    job = Job(directory=store / "compose", ref=REF, tree=loaded.tree, cache=cache_directory())
     with steplog.writing_to(store / "compose" / "compose.log"):
-        mmdebstrap.compose(store / "compose", REF, loaded.compose, loaded.tree, cache_directory())
+        composers.compose(job, loaded.compose)
     return loaded
 
 
