@@ -16,6 +16,8 @@ from imagebuild.errors import UsageError
 from imagebuild.release_line.compose import ComposeSection
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.installer import InstallerSection
+from imagebuild.release_line.sections import OneOf
+from imagebuild.smoke.storage.registry import PROFILES
 
 
 class Config(Model):
@@ -34,7 +36,7 @@ class Config(Model):
     installer: InstallerSection | None = Field(
         default=None, description="the installer ISO; without it none is made"
     )
-    storage: Literal["podman-overlay", "overlay2-volume", "overlay2-root", "devicemapper"]
+    storage: Annotated[str, OneOf(PROFILES)]
     smoke: SmokeConfig
     waivers: tuple[WaiverConfig, ...] = Field(
         default=(), description="criteria that need not hold, by whose word, and until when"

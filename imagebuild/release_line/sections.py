@@ -1,6 +1,6 @@
 """Keys of a configuration that records tell: each has the record's own model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,17 @@ class Sections:
     def _given(self, checked: Model) -> dict[str, Model]:
         options = {name: getattr(checked, _identifier(name)) for name in self.models}
         return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Mark a text as one of known names."""
+
+    names: Iterable[str]
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check as a Literal of the names would."""
+        return core_schema.literal_schema(list(self.names))
 
 
 @dataclass(frozen=True)
