@@ -1,17 +1,24 @@
-"""What this build host can do, line by line, each with what mends it."""
+"""What this machine can do, line by line, each with what to do about it."""
 
+import contextlib
 import importlib.util
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from imagebuild.composers.registry import COMPOSERS
 from imagebuild.config.places import cache_directory
 from imagebuild.config.tree import TreeConfig
 from imagebuild.deploy.ways import WAYS
+from imagebuild.destinations.registry import DESTINATIONS
 from imagebuild.errors import BuildError, MissingToolError
+from imagebuild.formats.format import Format
+from imagebuild.formats.registry import FORMATS
+from imagebuild.installers.installer import Installer
 from imagebuild.installers.registry import INSTALLERS, choose
 from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
@@ -25,30 +32,16 @@ QUICK_QEMU = 10
 WANTED_SPACE = 25 * GIB
 # one guest of 2 GiB, compression, the appliance
 WANTED_MEMORY = 6 * GIB
-PROGRAMS = (
-    "qemu-system-x86_64",
-    "qemu-img",
-    "ostree",
-    "gpg",
-    "xorriso",
-    "mksquashfs",
-    "sfdisk",
-    "mcopy",
-    "xz",
-    "zstd",
-    "ssh",
-    "busybox",
-    "implantisomd5",
-    "sqfs2tar",
-)
-OPTIONAL = ("mmdebstrap", "rpm-ostree", "rsync", "rpm", "createrepo_c", "rpmbuild", "openssl", "vagrant")
+# what every build runs, whatever it makes; what some commands run, or only tests
+ALWAYS = ("qemu-system-x86_64", "qemu-img", "ostree", "gpg", "sfdisk", "mcopy", "ssh")
+SOMETIMES = ("rpm", "createrepo_c", "rpmbuild", "openssl", "vagrant")
 MODULES = {"gi": ("python3-gi gir1.2-ostree-1.0", "python3-gobject ostree-libs")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line: what was looked at, how it is, what mends it (empty when nothing needs to). `needed`: without
-    it nothing is built.
+    """One line: what was looked at, how it is, what to do about it (empty: nothing). `needed`: without it
+    nothing is built.
     """
 
     what: str
@@ -58,7 +51,7 @@ class Finding:
 
     @property
     def good(self) -> bool:
-        """Whether nothing needs mending."""
+        """Whether nothing need be done."""
         return not self.fix
 
 
@@ -70,10 +63,8 @@ def examine(config: Config | None, store: Path) -> Iterator[Finding]:
     for firmware in Firmware:
         yield _firmware(firmware)
     yield from _ways()
-    for program in PROGRAMS:
-        yield _program(program, needed=True)
-    for program in OPTIONAL:
-        yield _program(program, needed=False)
+    for program, needed in _programs(config).items():
+        yield _program(program, needed=needed)
     for module, (debian, fedora) in MODULES.items():
         there = importlib.util.find_spec(module) is not None
         yield Finding(
@@ -152,23 +143,45 @@ def _ways() -> Iterator[Finding]:
     )
 
 
+def _programs(config: Config | None) -> dict[str, bool]:
+    """Return the programs, and whether nothing is built without them: those that the formats and the backend
+    of a release line name in their records; without a line those of all.
+    """
+    builders: list[Format | Installer] = [*FORMATS.values(), *INSTALLERS.values()]
+    used = builders if config is None else _used_by(config)
+    needed = (*ALWAYS, *chain.from_iterable(record.tools for record in used))
+    others = (*builders, *COMPOSERS.values(), *DESTINATIONS.values())
+    listed = (*needed, *chain.from_iterable(record.tools for record in others), *SOMETIMES)
+    return {name: name in needed for name in listed}
+
+
+def _used_by(config: Config) -> list[Format | Installer]:
+    names = {name for image in config.images.values() for name in image.formats}
+    used: list[Format | Installer] = [FORMATS[name] for name in FORMATS if name in names]
+    if config.installer is not None:
+        # one that cannot be used is told of with the release line
+        with contextlib.suppress(BuildError):
+            used.append(INSTALLERS[choose(config.installer, config.product, config.release)[0]])
+    return used
+
+
 def _program(name: str, *, needed: bool) -> Finding:
     if command.find(name) is not None:
         return Finding(what=name, says=command.version(name), needed=needed)
     debian, fedora = command.PACKAGES.get(name, ("", ""))
-    known = [f"apt-get install {debian}" if debian else "", f"dnf install {fedora}" if fedora else ""]
+    packages = [f"apt-get install {debian}" if debian else "", f"dnf install {fedora}" if fedora else ""]
     return Finding(
         what=name,
         says="not installed",
-        fix=", or ".join(filter(None, known)) or f"install {name}",
+        fix=", or ".join(filter(None, packages)) or f"install {name}",
         needed=needed,
     )
 
 
 def _space(store: Path) -> Finding:
-    place = next(each for each in (store.absolute(), *store.absolute().parents) if each.exists())
-    free = shutil.disk_usage(place).free
-    says = f"{free / GIB:.1f} GiB free in {place}"
+    directory = next(path for path in (store.absolute(), *store.absolute().parents) if path.exists())
+    free = shutil.disk_usage(directory).free
+    says = f"{free / GIB:.1f} GiB free in {directory}"
     return Finding(
         what="space",
         says=says,

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
-from imagebuild import steplog
+from imagebuild import files, steplog
 from imagebuild.errors import BuildError, MissingToolError
 
 GRACE_SECONDS = 3.0
@@ -30,6 +30,7 @@ TAIL_LINES = 15
 GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
 
 # program -> (Debian package, Fedora package)
+SAYS_VERSION = {"busybox": "--help", "mksquashfs": "-version", "openssl": "version", "ssh": "-V"}
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "busybox": ("busybox-static", "busybox"),
     "bzip2": ("bzip2", "bzip2"),
@@ -111,11 +112,12 @@ def require(program: str) -> Path:
 
 @functools.cache
 def version(program: str) -> str:
-    """Return the first version number that `program --version` prints (it belongs into keys), or
-    "unknown".
+    """Return the first version number that a program prints when it is asked (it belongs into keys); of one
+    that does not say, the beginning of its file's SHA-256.
     """
+    file = require(program)
     finished = subprocess.run(
-        [require(program), "--version"],
+        [file, SAYS_VERSION.get(program, "--version")],
         capture_output=True,
         text=True,
         check=False,
@@ -123,7 +125,7 @@ def version(program: str) -> str:
         stdin=subprocess.DEVNULL,
     )
     match = re.search(r"\d+(?:\.\d+)+[\w.+~-]*", finished.stdout + finished.stderr)
-    return match.group() if match else "unknown"
+    return match.group() if match else f"sha256 {files.sha256(file)[:12]}"
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:

@@ -171,9 +171,10 @@ def test_builds_of_an_older_imagebuild_are_shown_as_before(tmp_path: Path) -> No
     assert build_history.builds_of(store, 1)[0].outcome == "not finished"
 
 
-def test_doctor_names_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
+def test_doctor_names_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     fine = run("doctor", "--store", tmp_path, COLUMNS="200")
     assert fine.returncode == 0, fine.stdout
+    assert "unknown" not in fine.stdout
     for what in (
         "accelerator:",
         "firmware uefi:",
