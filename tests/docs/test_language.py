@@ -12,7 +12,7 @@ BANNED = {
     r"\bheld against\b|\bhold(s|ing)? (it |them |a \w+ )?against\b": "tested by, compared with",
     r"\bwhat mends\b|\bmends (it|what|that)\b": "fixes; how to get it",
     r"\bwhat\?": "say what is missing, and what to give",
-    r"(?<!here )\bis no (program|file|directory|number|image|box|object|disk|member|key|regular)\b": "is not a",
+    r"(?<!here )\bis no (program|file|directory|number|image|box|object|disk|member|key)\b": "is not a",
     r"\bis a build host\b|\bthis build host\b": "machine, builder",
 }
 PLACES = ("imagebuild", "docs", "kickstarts", "templates", "configs")
