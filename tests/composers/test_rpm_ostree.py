@@ -3,133 +3,21 @@ that stays unsigned.
 """
 
 import json
-import os
-import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from imagebuild import steplog
 from imagebuild.composers import rpm_ostree
-from imagebuild.composers.composer import Composed
 from imagebuild.composers.rpm_ostree import RpmOstreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import gpg
-from imagebuild.tools.ostree.repository import Remote, Repo, signatures
+from imagebuild.tools.ostree.repository import Repo
 from tests import fake_rpm_ostree
-from tests.composers.jobs import job
-from tests.data import ROOT
+from tests.composers.lab import REF, USER, Lab, only, verified
 from tests.fake_rpm_ostree import VERSIONS
-
-REF = "fedora/26/x86_64/atomic-host"
-USER = "test key <test@example.org>"
-# a process of its own, which the fake can kill: the composer's parent dies with its child's work half done
-CHILD = """import sys
-from pathlib import Path
-from imagebuild.composers import rpm_ostree
-from imagebuild.composers.rpm_ostree import RpmOstreeConfig
-from tests.composers.jobs import job
-rpm_ostree.compose(job(Path(sys.argv[1]), sys.argv[2]), RpmOstreeConfig.model_validate_json(sys.argv[3]))
-"""
-
-
-@dataclass
-class Lab:
-    """A build host with a fake rpm-ostree of some version, a treefile, and the compose directory."""
-
-    place: Path
-    state: Path
-    settings: dict[str, Any]
-
-    @property
-    def directory(self) -> Path:
-        return self.place / "store/compose"
-
-    def treefile(self, **changes: Any) -> None:
-        described = {
-            "ref": "fedora/26/${basearch}/atomic-host",
-            "packages": ["bash"],
-            "automatic_version_prefix": "26",
-        } | changes
-        (self.place / "host.json").write_text(json.dumps(described))
-
-    def spec(self) -> RpmOstreeConfig:
-        given = {
-            "composer": "rpm-ostree",
-            "treefile": str(self.place / "host.json"),
-            "signing_user": USER,
-        } | self.settings
-        return RpmOstreeConfig.model_validate(given)
-
-    def compose(self) -> Composed:
-        return rpm_ostree.compose(job(self.directory, REF), self.spec())
-
-    def killed(self) -> None:
-        """Compose in a process that is killed once rpm-ostree has committed, before anything is signed."""
-        (self.state / "kills").touch()
-        argv = [sys.executable, "-c", CHILD, str(self.directory), REF, self.spec().model_dump_json()]
-        ended = subprocess.run(
-            argv,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode == -signal.SIGKILL, ended
-        (self.state / "kills").unlink()
-
-    def calls(self) -> list[list[str]]:
-        """The command lines that composed."""
-        lines = [json.loads(line) for line in (self.state / "calls").read_text().splitlines()]
-        return [line for line in lines if "--help" not in line and "--print-only" not in line]
-
-    @property
-    def repo(self) -> Repo:
-        return Repo(self.directory / "repo")
-
-
-@pytest.fixture(scope="module")
-def _keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GnuPG home directory with the key of USER: to make one takes a second or two."""
-    home = tmp_path_factory.mktemp("keys") / "gnupg"
-    with gpg.keyring(home) as homedir:
-        gpg.ensure_key(homedir, USER)
-    return home
-
-
-@pytest.fixture(params=VERSIONS)
-def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _keys: Path) -> Lab:
-    shutil.copytree(_keys, tmp_path / "store/compose/gnupg", ignore=shutil.ignore_patterns("S.*"))
-    state = fake_rpm_ostree.install(tmp_path, request.param)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    made = Lab(place=tmp_path, state=state, settings={})
-    made.treefile()
-    return made
-
-
-def only(*versions: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return pytest.mark.parametrize("lab", versions, indirect=True)
-
-
-def verified(lab: Lab, commit: str) -> Repo:
-    """Pull a commit as whoever trusts the compose's key does. Raises BuildError when it is not signed by
-    it.
-    """
-    target = Repo.ensure(lab.place / f"pulled-{time.monotonic_ns()}")
-    target.pull(
-        Remote(url=f"file://{lab.repo.path}", keys=(lab.directory / "signing-key.asc",), verify=True), commit
-    )
-    return target
-
 
 # --- options ------------------------------------------------------------------------------------------------
 
@@ -285,140 +173,6 @@ def test_the_tree_carries_the_key_that_signs_it(lab: Lab) -> None:
 def test_a_public_key_needs_somebody_who_signs() -> None:
     with pytest.raises(ValidationError, match="public_key needs signing_user"):
         RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json", public_key="/k")
-
-
-# --- runs that ended too early ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("lab", "package"),
-    [
-        pytest.param("2016.13", "bash", id="2016.13, nothing new"),
-        pytest.param("2018.7", "bash", id="2018.7, nothing new"),
-        pytest.param("2018.7", "vim", id="2018.7, something new"),
-        pytest.param("2026.2", "vim", id="2026.2, something new"),
-    ],
-    indirect=["lab"],
-)
-def test_what_a_killed_run_left_unsigned_is_signed_by_the_next(lab: Lab, package: str) -> None:
-    first = lab.compose()
-    lab.treefile(packages=["bash", "lost"])
-    lab.killed()
-    if package == "vim":
-        lab.treefile(packages=["bash", "vim"])
-    composed = lab.compose()
-    head = lab.repo.refs()[REF]
-    assert composed.commit == head
-    history = [head]
-    while (parent := lab.repo.parent(history[-1])) is not None:
-        history.append(parent)
-    assert history[-1] == first.commit
-    assert len(history) == (3 if package == "vim" else 2), "what was composed is not composed again"
-    for commit in history:
-        verified(lab, commit)
-    assert head.encode() in _raw(lab.repo.path / "summary"), "the summary says so"
-
-
-def _raw(summary: Path) -> bytes:
-    """Return a summary with its checksums (32 bytes each) in hexadecimal."""
-    return summary.read_bytes().hex().encode()
-
-
-@only("2018.7")
-def test_a_failing_run_leaves_nothing_that_the_next_does_not_sign(lab: Lab) -> None:
-    (lab.state / "dies").write_text("SIGSEGV")
-    with pytest.raises(BuildError, match=r"host\.json could not be composed: .*was killed by SIGSEGV"):
-        lab.compose()
-    (lab.state / "dies").unlink()
-    composed = lab.compose()
-    assert composed.version == "26"
-    verified(lab, composed.commit)
-
-
-@pytest.mark.parametrize(
-    ("lab", "step"),
-    [
-        ("2016.13", "sign"),
-        ("2018.7", "sign"),
-        ("2018.7", "pull_local"),
-        ("2018.7", "set_ref"),
-        ("2018.7", "update_summary"),
-    ],
-    indirect=["lab"],
-)
-def test_wherever_a_run_ends_the_next_one_finishes_its_work(
-    lab: Lab, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lab.compose()
-    lab.treefile(packages=["vim"])
-
-    def dies(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Repo, step, dies)
-        with pytest.raises(KeyboardInterrupt):
-            lab.compose()
-    composed = lab.compose()
-    assert (composed.version, composed.commit) == ("26.1", lab.repo.refs()[REF])
-    verified(lab, composed.commit)
-    assert composed.commit.encode() in _raw(lab.repo.path / "summary")
-
-
-@only("2016.13", "2018.7")
-def test_a_repository_that_was_composed_unsigned_is_signed_once_there_is_a_key(lab: Lab) -> None:
-    lab.settings = {"signing_user": None}
-    first = lab.compose()
-    assert not signatures(lab.repo.detached_metadata(first.commit) or b"")
-    lab.settings = {}
-    assert lab.compose().commit == first.commit
-    verified(lab, first.commit)
-
-
-@only("2018.7")
-def test_a_new_key_signs_the_head_and_leaves_older_signatures_alone(lab: Lab) -> None:
-    first = lab.compose()
-    lab.treefile(packages=["vim"])
-    second = lab.compose()
-    lab.settings = {"signing_user": "another key <other@example.org>"}
-    assert lab.compose().commit == second.commit
-    verified(lab, second.commit)
-    assert [
-        len(signatures(lab.repo.detached_metadata(commit) or b"")) for commit in (first.commit, second.commit)
-    ] == [1, 2]
-
-
-# --- repositories -------------------------------------------------------------------------------------------
-
-
-@only("2018.7", "2026.2")
-def test_the_unified_core_goes_on_from_what_was_published_without_it(lab: Lab) -> None:
-    lab.settings = {"unified_core": False}
-    first = lab.compose()
-    lab.settings = {}
-    lab.treefile(packages=["vim"])
-    second = lab.compose()
-    assert (second.version, lab.repo.parent(second.commit)) == ("26.1", first.commit)
-    assert Repo(lab.directory / "build-repo").mode == "bare-user"
-    # and back, and the build repository learns of that
-    lab.settings = {"unified_core": False}
-    lab.treefile(packages=["nano"])
-    third = lab.compose()
-    lab.settings = {}
-    lab.treefile(packages=["joe"])
-    fourth = lab.compose()
-    assert (lab.repo.parent(third.commit), lab.repo.parent(fourth.commit)) == (second.commit, third.commit)
-    verified(lab, fourth.commit)
-
-
-@only("2018.7")
-def test_a_lost_build_repository_is_made_again(lab: Lab) -> None:
-    first = lab.compose()
-    (lab.directory / "build-repo").rename(lab.place / "gone")
-    assert not lab.compose().new
-    lab.treefile(packages=["vim"])
-    second = lab.compose()
-    assert (second.version, lab.repo.parent(second.commit)) == ("26.1", first.commit)
 
 
 # --- what cannot be composed --------------------------------------------------------------------------------

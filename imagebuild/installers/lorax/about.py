@@ -85,3 +85,8 @@ def misfit(found: About, product: str, release: str) -> str:
         f"lorax {found.version} is not that of {product} {release}: its templates are for lorax {branch[0]}'s"
         f" release, {wanted} is wanted"
     )
+
+
+def reason_not_root() -> str | None:
+    """Return why this user cannot run lorax, or None."""
+    return None if os.geteuid() == 0 else "lorax needs root"

@@ -19,11 +19,10 @@ from imagebuild.installers.installer import Request
 from imagebuild.installers.lorax import failure
 from imagebuild.installers.lorax import sources as lorax_sources
 from imagebuild.installers.lorax import variables as lorax_variables
-from imagebuild.installers.lorax.about import CHILD, HINT, about, environment
+from imagebuild.installers.lorax.about import CHILD, HINT, about, environment, reason_not_root
 from imagebuild.installers.lorax.inputs import paths
 from imagebuild.installers.lorax.metadata import shown
 from imagebuild.installers.lorax.options import LoraxConfig
-from imagebuild.installers.lorax.record import reason_not_root
 from imagebuild.installers.lorax.request import (
     INSTALLER_SIZE,
     PATIENCE_SECONDS,

@@ -1,12 +1,11 @@
 """What others know of the lorax backend."""
 
-import os
 from pathlib import Path
 
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.installers.installer import Installer, Request
 from imagebuild.installers.lorax import inputs
-from imagebuild.installers.lorax.about import about, misfit
+from imagebuild.installers.lorax.about import about, misfit, reason_not_root
 from imagebuild.installers.lorax.options import LoraxConfig
 
 
@@ -24,11 +23,6 @@ def unavailable(config: InstallerConfig, product: str = "", release: str = "") -
     # whose templates are given need not have its own
     unfit = "" if options.sharedir else misfit(lorax, product, release)
     return lorax.error or unfit or reason_not_root()
-
-
-def reason_not_root() -> str | None:
-    """Return why this user cannot run lorax, or None."""
-    return None if os.geteuid() == 0 else "lorax needs root"
 
 
 def advice(reason: str) -> str:
