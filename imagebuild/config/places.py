@@ -28,7 +28,7 @@ def source_date_epoch() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if text and not re.fullmatch(r"\d{1,12}", text):
         raise UsageError(
-            f"SOURCE_DATE_EPOCH={text!r} is no number of seconds",
+            f"SOURCE_DATE_EPOCH={text!r} is not a number of seconds",
             hint="unset it: the commit's own time is used then",
         )
     return int(text) if text else None

@@ -81,9 +81,9 @@ class WebSource:
         try:
             parts = urlsplit(url)
         except ValueError as error:
-            raise UsageError(f"{url!r} is no address of a release: {error}", hint=ADDRESS) from error
+            raise UsageError(f"{url!r} is not the address of a release: {error}", hint=ADDRESS) from error
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-            raise UsageError(f"{url!r} is no address of a release", hint=ADDRESS)
+            raise UsageError(f"{url!r} is not the address of a release", hint=ADDRESS)
         self.url = url.rstrip("/") + "/"
         self.name = unquote(parts.path.rstrip("/").rpartition("/")[2])
         self._session = requests.Session()

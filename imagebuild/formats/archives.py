@@ -61,7 +61,7 @@ def members_of(
     """Yield (path, content, size) of each plain file of a tar archive, in order; what is in include/ is not
     looked at.
 
-    Raises BuildError for what is no archive, leads out of it, or has too many members.
+    Raises BuildError for what is not an archive, leads out of it, or has too many members.
     """
     with usable(name), open_stream() as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         for number, member in enumerate(tar):

@@ -8,12 +8,13 @@ from imagebuild.config.installer import InstallerConfig
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.release_line.sections import Checked
 
+_IN_ORDER = ", ".join(f"{name} ({record.when})" for name, record in INSTALLERS.items())
 _FIELDS: dict[str, Any] = {
     "backend": (
         Literal[("auto", *INSTALLERS)],
         Field(
             default="auto",
-            description=f"auto: the first that can be used of {', '.join(INSTALLERS)}",
+            description=f"auto: the first that can be used: {_IN_ORDER}",
         ),
     ),
     **{

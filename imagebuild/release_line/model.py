@@ -72,7 +72,7 @@ class Config(Model):
             base = self.images.get(image.base) if image.base else None
             if image.base and (base is None or base.base is not None or base is image):
                 raise ValueError(
-                    f"images.{name}.base: {image.base!r} is no other image that stands on its own"
+                    f"images.{name}.base: {image.base!r} is not another image that stands on its own"
                 )
         for key in filter(
             None, (self.installer.defaults, self.installer.unattended) if self.installer else ()

@@ -310,7 +310,7 @@ def test_a_disk_that_is_full(made: tuple[Line, Path]) -> None:
 
 @pytest.mark.parametrize("address", ["http://[x/y", "ftp://example.org/x", "http://example.org/x?y"])
 def test_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(UsageError, match="no address of a release"):
+    with pytest.raises(UsageError, match="not the address of a release"):
         open_source(address)
 
 

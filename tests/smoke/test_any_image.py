@@ -193,7 +193,7 @@ def test_half_a_download_is_said(tmp_path: Path, pack: list[str]) -> None:
     run(*pack, file)
     (packed,) = tmp_path.glob("disk.img.*")
     packed.write_bytes(packed.read_bytes()[: packed.stat().st_size // 2])
-    with pytest.raises(BuildError, match=r"is damaged|no disk image"):
+    with pytest.raises(BuildError, match=r"is damaged|not a disk image"):
         opens(packed, tmp_path)
 
 
