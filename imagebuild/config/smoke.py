@@ -45,7 +45,7 @@ class SmokeConfig(Model):
     installed: tuple[Firmware, ...] = Field(
         default=(Firmware.UEFI, Firmware.BIOS),
         description=(
-            "under which firmware the disk itself is held against the criteria while its downloads are still"
+            "under which firmware the disk itself is tested against the criteria while its downloads are still"
             " being compressed: under the first against all, under others against those about booting"
         ),
     )

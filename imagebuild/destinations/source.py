@@ -92,7 +92,7 @@ class WebSource:
         self._session.max_redirects = 5
 
     def chunks(self, path: str, limit: int) -> Iterator[bytes]:
-        """Yield a file's content as it comes. Mirrors redirect: whatever comes is held against what was
+        """Yield a file's content as it comes. Mirrors redirect: whatever comes is compared with what was
         signed.
         """
         check_name(path)

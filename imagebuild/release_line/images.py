@@ -37,7 +37,7 @@ class ImageConfig(Model):
     installed: tuple[Firmware, ...] | None = Field(
         default=None,
         description=(
-            "as smoke.installed, for this image: firmware under which its disk is held against all criteria"
+            "as smoke.installed, for this image: firmware under which its disk is tested against all criteria"
         ),
     )
     login: Login = Field(

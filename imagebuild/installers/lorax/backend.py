@@ -124,7 +124,7 @@ def _check_space(request: Request, out: Path, *, nested: bool) -> None:
     tmp = Path(request.config.options(LoraxConfig).tmp)
     if not tmp.is_dir() or not os.access(tmp, os.W_OK):
         raise BuildError(
-            f"installer.lorax.tmp: {tmp} is no directory that can be written to",
+            f"installer.lorax.tmp: {tmp} is not a directory that can be written to",
             hint="it needs several GiB of room",
         )
     if not PLAIN.fullmatch(str(tmp.absolute())):
