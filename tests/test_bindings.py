@@ -25,7 +25,8 @@ from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import Pin, describe_tree, release_before
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree.binding import binding_of
-from imagebuild.tools.ostree.repository import Repo, Staged
+from imagebuild.tools.ostree.commit_writer import Staged
+from imagebuild.tools.ostree.repository import Repo
 from tests import release_lab
 from tests.cli.running import CONFIG, run
 from tests.installers.lorax.lab import installer, request

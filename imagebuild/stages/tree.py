@@ -16,7 +16,8 @@ from imagebuild.tools.ostree import binding as ostree_binding
 from imagebuild.tools.ostree import history
 from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.kernel import boot_files
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import Patience, TransferError
 
 # Debian's multiarch, Fedora's

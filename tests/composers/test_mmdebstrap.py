@@ -11,7 +11,9 @@ from imagebuild.config.compose import MmdebstrapConfig, RpmOstreeConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import MissingToolError
 from imagebuild.tools import command
-from imagebuild.tools.ostree.repository import Remote, Repo, signatures
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.signatures import signatures
 
 REF = "debian/12/x86_64/atomic-host"
 

@@ -1,4 +1,4 @@
-"""What a commit says of itself: its parent, and the refs and the collection it is bound to.
+"""What a serialised commit says of itself: its version, parent, and the refs and collection it is bound to.
 
 Hosts refuse a commit under a ref that it is not bound to (ostree-repo.c, 2022.7:
 _ostree_repo_verify_bindings); `ostree commit` binds each one (ot-builtin-commit.c: fill_bindings),
@@ -7,9 +7,8 @@ libostree's own API none.
 
 from dataclasses import dataclass
 
-from gi.repository import GLib
-
 from imagebuild.errors import BuildError
+from imagebuild.tools.ostree.library import GLib
 from imagebuild.tools.ostree.server import COMMIT, FORMATS
 
 # ostree-core.h: OSTREE_COMMIT_META_KEY_REF_BINDING (as), OSTREE_COMMIT_META_KEY_COLLECTION_BINDING (s)
@@ -65,8 +64,21 @@ def parent_of(commit: bytes) -> str | None:
     return bytes(_commit(commit).get_child_value(1).unpack()).hex() or None
 
 
+def commit_version(commit: bytes) -> str:
+    """Return the version in a serialised commit object; empty when it is not one, or has none."""
+    variant = _variant(commit)
+    if not variant.is_normal_form():
+        return ""
+    version = variant.get_child_value(0).lookup_value("version", GLib.VariantType("s"))
+    return str(version.get_string()) if version is not None else ""
+
+
+def _variant(data: bytes) -> GLib.Variant:
+    return GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[COMMIT]), GLib.Bytes.new(data), False)
+
+
 def _commit(data: bytes) -> GLib.Variant:
-    variant = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[COMMIT]), GLib.Bytes.new(data), False)
+    variant = _variant(data)
     if not variant.is_normal_form():
         raise BuildError(
             "that is no commit object of OSTree", hint="the repository must be repaired (ostree fsck)"

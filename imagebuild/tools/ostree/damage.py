@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gi.repository import GLib, OSTree
+from imagebuild.tools.ostree.library import GLib, OSTree
 
 FILE, DIRTREE, DIRMETA, COMMIT = (
     OSTree.ObjectType.FILE,

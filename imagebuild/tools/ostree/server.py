@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import requests
-from gi.repository import GLib
 
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.tools.access import DIRECT, Access
+from imagebuild.tools.ostree.library import GLib
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 # ostree-core.h, OstreeObjectType
 COMMIT = 4
 OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
+# OSTREE_SUMMARY_GVARIANT_STRING: refs with size, checksum and metadata of their commits; then what there is
+# besides
 SUMMARY = "(a(s(taya{sv}))a{sv})"
 # HTTP: object stores say 403 for what is not there, unless its reader may list them; libostree takes all
 # three for "not found" (ostree-fetcher-util.c, 2022.7: _ostree_fetcher_http_status_code_to_io_error)

@@ -13,12 +13,12 @@ from typing import Any
 import gi
 
 gi.require_version("OSTree", "1.0")
-from gi.repository import GLib, OSTree
-
 from imagebuild.errors import BuildError
 from imagebuild.tools import initramfs
 from imagebuild.tools.ostree.binding import REFS
-from imagebuild.tools.ostree.repository import Entry, Repo, readable
+from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.library import GLib, OSTree, readable
+from imagebuild.tools.ostree.repository import Repo
 
 CHANGED = "/usr/lib/os-release"
 # digests and sizes of the whole tree, which is another one now

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gi.repository import GLib
-
 from imagebuild import steplog
 from imagebuild.errors import BuildError
+from imagebuild.tools.ostree.library import GLib
 
 LOCK = ".imagebuild-writer"
 POLL_SECONDS = 0.05

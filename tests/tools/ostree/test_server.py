@@ -10,7 +10,8 @@ import pytest
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.stages import tree as stage
 from imagebuild.tools.ostree import server as ostree_server
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from tests.origin_lab import serving
 from tests.tools.ostree.commits import FILES, QUICK, REF, make_commit
 from tests.tools.settings import settings
