@@ -41,8 +41,9 @@ from imagebuild.stages.release import admit
 from imagebuild.stages.smoke import Bench, SmokeSpec, smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command
 from imagebuild.tools.accelerator import EMULATED, QEMU, Accelerator
+from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
 
@@ -390,7 +391,7 @@ def _guest_tools(host: Host, firmware: Firmware) -> dict[str, str]:
     return {
         "qemu": command.version(QEMU),
         "accelerator": host.accelerator.name,
-        "ovmf": qemu.firmware_digest(firmware),
+        "ovmf": FIRMWARES[firmware].digest(),
     } | emulated
 
 

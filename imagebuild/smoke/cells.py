@@ -23,8 +23,10 @@ from imagebuild.engine.steps import source_digest
 from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.smoke.rig import Rig
-from imagebuild.tools import command, qemu, temporary
+from imagebuild.tools import command, temporary
 from imagebuild.tools.accelerator import QEMU
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.registry import FIRMWARES
 
 BLOCK = 1 << 22
 # a release line's pause; what is older than that is tested again
@@ -84,7 +86,7 @@ def content_digest(file: Path) -> str:
 def disk_digest(file: Path, image_format: str) -> str:
     """Return a sha256 of a disk image and of everything it reads from (qemu-img(1), --backing-chain)."""
     return hashlib.sha256(
-        "".join(content_digest(each) for each in qemu.chain(file, image_format)).encode()
+        "".join(content_digest(each) for each in disk_image.chain(file, image_format)).encode()
     ).hexdigest()
 
 
@@ -113,7 +115,7 @@ class CellStore:
                 "qemu": command.version(QEMU),
                 "accelerator": rig.accelerator.name,
                 "cpu": rig.accelerator.model,
-                "ovmf": qemu.firmware_digest(rig.firmware),
+                "ovmf": FIRMWARES[rig.firmware].digest(),
             },
             sort_keys=True,
         )

@@ -21,7 +21,7 @@ from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke.boot import PATIENCE, POLL_SECONDS, Course, Problem, Watcher, starvation
 from imagebuild.smoke.host import RigError
-from imagebuild.tools import anaconda_log, command, iso, qemu, temporary
+from imagebuild.tools import anaconda_log, command, iso, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import (
     FIRMWARE_FATAL,
@@ -35,7 +35,8 @@ from imagebuild.tools.menus import keys as menu_keys
 from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.keys import Plan
 from imagebuild.tools.picture import Picture
-from imagebuild.tools.qemu import MIB, Drive, Kernel, Machine, Running
+from imagebuild.tools.qemu.machine import MIB, Drive, Kernel, Machine
+from imagebuild.tools.qemu.running import Running, started
 
 # seconds at native speed; multiplied by the accelerator's slowness
 INSTALL_SECONDS = 400.0
@@ -140,7 +141,7 @@ def powered_on(bench: Bench, disk: Path | None, serial: Path) -> Iterator[Runnin
         ports={anaconda_log.PORT: log},
     )
     try:
-        with qemu.started(machine, bench.accelerator, serial) as running:
+        with started(machine, bench.accelerator, serial) as running:
             yield running
     finally:
         if log.exists() and not log.stat().st_size:

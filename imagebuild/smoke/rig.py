@@ -21,10 +21,12 @@ from imagebuild.smoke.boot import BOOT_SECONDS, PATIENCE, POLL_SECONDS, Watched,
 from imagebuild.smoke.host import Expected, Host, Registry, RigError
 from imagebuild.smoke.hosts.registry import commands_of
 from imagebuild.smoke.seed import make_seed
-from imagebuild.tools import qemu, ssh, temporary, vagrant_key
+from imagebuild.tools import ssh, temporary, vagrant_key
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import fatal_line
-from imagebuild.tools.qemu import Machine, Running
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.machine import Machine
+from imagebuild.tools.qemu.running import Running, started
 
 FIRST = "first"
 SETTLED = "settled"
@@ -126,11 +128,11 @@ class Guest:
         self._rig, self._expected, self.evidence = rig, expected, evidence
         overlay = work / "overlay.qcow2"
         size = (
-            (rig.disk_size or qemu.virtual_size(rig.disk, rig.disk_format)) + rig.grow
+            (rig.disk_size or disk_image.virtual_size(rig.disk, rig.disk_format)) + rig.grow
             if rig.grow or rig.disk_size
             else None
         )
-        qemu.make_overlay(overlay, rig.disk, rig.disk_format, size=size)
+        disk_image.make_overlay(overlay, rig.disk, rig.disk_format, size=size)
         self._port = ssh.free_port()
         seed = None if rig.login is Login.VAGRANT else make_seed(work, expected, rig.accelerator.slowness)
         self._machine = Machine(
@@ -200,7 +202,7 @@ class Guest:
         if serial not in self._serials:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
-        self._running = self._power.enter_context(qemu.started(machine, self._rig.accelerator, serial))
+        self._running = self._power.enter_context(started(machine, self._rig.accelerator, serial))
         watched = follow_boot(
             self._running, self._port, self.evidence, cores=self._rig.cores, slowness=slowness, serial=serial
         )

@@ -26,9 +26,10 @@ from imagebuild.smoke.boot import STARVED
 from imagebuild.smoke.cells import disk_digest
 from imagebuild.smoke.rig import Previous, Rig, rig_to_json
 from imagebuild.smoke.waivers import FIT, waived
-from imagebuild.tools import command, load, qemu, temporary
+from imagebuild.tools import command, load, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.qemu import disk_image
 
 MIB = 1024 * 1024
 # pytest(1): all passed, some failed, none to run (all were known already); anything else is trouble of its
@@ -219,7 +220,7 @@ def _proof(boot: Unpacked, disk: Disk) -> str:
     """Compare a download's disk with the installed one, byte by byte; return what says that they are the
     same, or nothing.
     """
-    identical, said = qemu.compare(boot.disk, boot.format, disk.file, disk.format)
+    identical, said = disk_image.compare(boot.disk, boot.format, disk.file, disk.format)
     steplog.note(f"qemu-img compare with the installed disk: {said}")
     return said if identical else ""
 

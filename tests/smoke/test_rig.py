@@ -22,9 +22,10 @@ from imagebuild.smoke.host import Host, RigError
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.installation import Bench, HangError, InstallationError
 from imagebuild.smoke.rig import Boot, Guest, Rig
-from imagebuild.tools import qemu, ssh
+from imagebuild.tools import ssh
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
+from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.ssh import Answer
 from tests.fakes import EXPECTED
 
@@ -168,8 +169,8 @@ class Machines:
         self.watched = list(watched)
         self.answers = Answers([answer(0)])
         self.now = [0.0]
-        monkeypatch.setattr(qemu, "started", self._started)
-        monkeypatch.setattr(qemu, "make_overlay", lambda *_, **__: None)
+        monkeypatch.setattr(rig, "started", self._started)
+        monkeypatch.setattr(disk_image, "make_overlay", lambda *_, **__: None)
         monkeypatch.setattr(rig, "make_seed", lambda *_: None)
         monkeypatch.setattr(rig, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])

@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, gpg, qemu, temporary
+from imagebuild.tools import command, gpg, temporary
+from imagebuild.tools.qemu.export import reason_not_to_export
 from tests.data import ROOT
 
 # a run in the middle of a guest: the parent holds keys and an agent, its child (as pytest does) another guest
@@ -204,11 +205,11 @@ EXPORTER = """
 import sys
 from pathlib import Path
 from imagebuild.cli import main as cli
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu.export import exported
 
 @cli.app.command("hold")
 def hold(image: Path) -> None:
-    with qemu.exported(image, "raw", writable=True) as raw:
+    with exported(image, "raw", writable=True) as raw:
         (image.parent / "said").write_text(str(raw))
         sys.stdin.read()
 
@@ -216,7 +217,7 @@ cli.main()
 """
 
 
-@pytest.mark.skipif(qemu.export_unavailable() != "", reason="disk images cannot be exported here")
+@pytest.mark.skipif(reason_not_to_export() is not None, reason="disk images cannot be exported here")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_export_is_unmounted_and_the_image_stays(
     tmp_path: Path, elsewhere: Path, number: signal.Signals
