@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, gpg, temporary
+from imagebuild.tools import command, gpg, gpg_agents, temporary
 from imagebuild.tools.qemu.export import reason_not_to_export
 from tests.data import ROOT
 
@@ -31,7 +31,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from imagebuild.cli import main as cli
-from imagebuild.tools import command, gpg, temporary
+from imagebuild.tools import command, gpg, gpg_agents, temporary
 
 @cli.app.command("hold")
 def hold(said: Path, stubborn: bool = False) -> None:
@@ -411,7 +411,7 @@ def test_an_agent_that_does_not_answer_ends(tmp_path: Path, monkeypatch: pytest.
         agents = [
             pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(home).encode() in words
         ]
-        monkeypatch.setattr(temporary, "_end_agent", silent)
+        monkeypatch.setattr(gpg_agents, "_end_agent", silent)
     assert len(agents) == 1
     assert _gone(agents[0])
 
@@ -423,7 +423,7 @@ def test_an_agent_reached_by_a_short_name_ends(tmp_path: Path) -> None:
         (short / "home").symlink_to(home)
         gpg.ensure_key(short / "home", "somebody")
         with socket.socket(socket.AF_UNIX) as line:
-            line.connect(str(short / "home" / temporary.AGENT))
+            line.connect(str(short / "home" / gpg_agents.AGENT))
         agents = [
             pid
             for pid, words in _processes()

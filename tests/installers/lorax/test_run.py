@@ -28,7 +28,7 @@ from imagebuild.installers.lorax import request as lorax_request
 from imagebuild.installers.lorax import sources as lorax_sources
 from imagebuild.model import Tree
 from imagebuild.stages.installer import InstallerSpec, make_iso
-from imagebuild.tools import command, temporary
+from imagebuild.tools import command, own_place, temporary
 from tests.data import ROOT
 from tests.deadline import read_line
 from tests.installers.lorax.lab import SOURCE, fake, installer, kickstarts, needs_root, request, tree
@@ -403,7 +403,7 @@ def test_a_killed_build_leaves_what_the_next_run_sweeps(
         assert still_running(place) == [], "lorax outlives the build"
         assert list((place / "tmp").rglob("lorax-*"))
         # any run with that TMPDIR, although it may not have anything to do with lorax
-        monkeypatch.setattr(temporary, "_given", tmp_path / "temporary")
+        monkeypatch.setattr(own_place, "_given", tmp_path / "temporary")
         temporary.sweep()
         assert not list((place / "tmp").rglob("lorax-*"))
         assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith("lorax")]
