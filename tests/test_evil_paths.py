@@ -30,7 +30,7 @@ from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.release_line import reading as config
 from imagebuild.smoke.rig import Rig
 from imagebuild.stages import kickstart, smoke
-from imagebuild.tools import command, iso, rpm, ssh, temporary
+from imagebuild.tools import command, iso, iso_writer, rpm, ssh, temporary
 from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
@@ -306,7 +306,7 @@ def test_isos_are_written_and_changed_there(place: Path, medium: Path) -> None:
         if path.is_file()
     }
     written = place / "written.iso"
-    iso.write(
+    iso_writer.write(
         written,
         found,
         volume="V",

@@ -45,7 +45,7 @@ def test_a_kernel_that_says_nothing_with_a_busy_processor_is_seen(
         command.run(
             ["sh", "-c", "printf 'busybox\\ninit\\n' | busybox cpio -o -H newc"], stdout=stream, cwd=root
         )
-    kernel = Kernel(file=accelerator._host_kernel(), initrd=initrd, arguments="console=ttyS0")
+    kernel = Kernel(file=accelerator._builder_kernel(), initrd=initrd, arguments="console=ttyS0")
     serial = tmp_path / "serial.log"
     with started(machine(kernel=kernel), TCG, serial) as running:
         watched = follow_boot(running, ssh.free_port(), tmp_path, cores=1, slowness=3.0, serial=serial)

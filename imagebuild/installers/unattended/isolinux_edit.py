@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from imagebuild.errors import BuildError
 from imagebuild.installers.unattended import entry as unattended
 from imagebuild.tools.menus import isolinux_menu
-from imagebuild.tools.menus.isolinux_config import KINDS, split_line
 from imagebuild.tools.menus.isolinux_menu import Reading
+from imagebuild.tools.menus.isolinux_parts import KINDS, split_line
 from imagebuild.tools.menus.menu import Entry, Spot, Volume
 
 Texts = dict[tuple[str, str], str]

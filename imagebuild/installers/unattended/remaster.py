@@ -20,7 +20,7 @@ from imagebuild.installers.unattended import grub_edit, isolinux_edit
 from imagebuild.installers.unattended.entry import PLACE
 from imagebuild.kickstart import source as language
 from imagebuild.kinds import Firmware
-from imagebuild.tools import iso, temporary
+from imagebuild.tools import iso, iso_writer, temporary
 from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.medium import Medium
 from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Spot
@@ -88,7 +88,7 @@ def add_kickstart(
                 firmware for firmware in there.starts if _boots(medium.menu_of(there, firmware), wanted)
             )
             _write(source, there, partial, work, wanted, default=default)
-            iso.implant_md5(partial)
+            iso_writer.implant_md5(partial)
             seen = _look_back(partial, target.name, work, wanted, there.starts, None if default else before)
         partial.rename(target)
     finally:
@@ -151,7 +151,7 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
     if place is not None and place.path:
         files[place.path] = place.file
     appended = there.esp_place if there.esp_place is not None and there.esp_place.partition else None
-    iso.remaster(
+    iso_writer.remaster(
         source,
         target,
         changed=files,

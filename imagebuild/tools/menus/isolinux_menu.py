@@ -10,7 +10,8 @@ relative paths start at the directory of the configuration that was found.
 from dataclasses import dataclass
 
 from imagebuild.errors import BuildError
-from imagebuild.tools.menus.isolinux_config import Configuration, Line, List, Place, first_time, shown
+from imagebuild.tools.menus.isolinux_config import Configuration
+from imagebuild.tools.menus.isolinux_parts import Line, List, Place, first_time, shown
 from imagebuild.tools.menus.menu import DEPTH, Entry, Loader, Menu, Spot, Volume
 
 DIRECTORIES = ("/boot/isolinux", "/isolinux", "/boot/syslinux", "/syslinux", "")

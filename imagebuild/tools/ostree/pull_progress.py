@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,43 @@ from imagebuild.tools.ostree.server import Patience
 WATCH_SECONDS = 1.0
 
 
+@dataclass
+class _Watch:
+    """What a pull has said of itself, and the clock that is watched beside it."""
+
+    patience: Patience
+    progress: Callable[[str], None]
+    transferred: int = 0
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        self.stalled, self.done = threading.Event(), threading.Event()
+
+    def changed(self, reported: Any) -> None:
+        """Take in what libostree reports, in the thread that pulls."""
+        self.transferred = reported.get_uint64("bytes-transferred")
+        metadata = reported.get_uint("metadata-fetched")
+        self.text = (
+            f"{reported.get_uint('fetched')}/{reported.get_uint('requested')} objects ({metadata} metadata),"
+            f" {self.transferred / 1e6:.1f} MB"
+        )
+
+    def watch(self, cancellable: Any, *, remote: bool) -> None:
+        """Tell the progress once a second until the pull is done, or cancel one that is too slow."""
+        before, told, since = 0, "", time.monotonic()
+        while not self.done.wait(WATCH_SECONDS):
+            if self.text != told:
+                told = self.text
+                self.progress(told)
+            now = time.monotonic()
+            if self.transferred - before >= self.patience.low_speed_bytes * (now - since):
+                before, since = self.transferred, now
+            elif remote and now - since > self.patience.low_speed_seconds:
+                self.stalled.set()
+                cancellable.cancel()
+                return
+
+
 @contextlib.contextmanager
 def following(
     cancellable: Any, patience: Patience, progress: Callable[[str], None], *, remote: bool
@@ -23,44 +61,15 @@ def following(
     The pull reports through its own main context, in the thread that pulls; a second thread watches the
     clock.
     """
-    stalled, done = threading.Event(), threading.Event()
-    seen = _Seen()
-
-    def changed(watched: Any) -> None:
-        seen.transferred = watched.get_uint64("bytes-transferred")
-        metadata = watched.get_uint("metadata-fetched")
-        seen.text = (
-            f"{watched.get_uint('fetched')}/{watched.get_uint('requested')} objects ({metadata} metadata),"
-            f" {seen.transferred / 1e6:.1f} MB"
-        )
-
-    def watch() -> None:
-        before, told, since = 0, "", time.monotonic()
-        while not done.wait(WATCH_SECONDS):
-            if seen.text != told:
-                told = seen.text
-                progress(told)
-            now = time.monotonic()
-            if seen.transferred - before >= patience.low_speed_bytes * (now - since):
-                before, since = seen.transferred, now
-            elif remote and now - since > patience.low_speed_seconds:
-                stalled.set()
-                cancellable.cancel()
-                return
-
-    watched = OSTree.AsyncProgress.new()
-    watched.connect("changed", changed)
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(watch,), daemon=True)
+    watch = _Watch(patience, progress)
+    reported = OSTree.AsyncProgress.new()
+    reported.connect("changed", watch.changed)
+    watching = functools.partial(watch.watch, cancellable, remote=remote)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(watching,), daemon=True)
     thread.start()
     try:
-        yield watched, stalled
+        yield reported, watch.stalled
     finally:
-        done.set()
+        watch.done.set()
         thread.join()
-        watched.finish()
-
-
-@dataclass
-class _Seen:
-    transferred: int = 0
-    text: str = ""
+        reported.finish()

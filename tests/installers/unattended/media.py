@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from imagebuild.tools import iso
+from imagebuild.tools import iso_writer
 
 # the shape of what lorax writes (entries and arguments of its x86 templates)
 LORAX = """set default="1"
@@ -64,7 +64,7 @@ def make_iso(
         }
         mbr = place / "mbr.img"
         mbr.write_bytes(b"\0" * 512)
-        iso.write(
+        iso_writer.write(
             target,
             paths,
             volume="Fedora-27",
@@ -103,7 +103,7 @@ def make_iso(
             check=True,
             capture_output=True,
         )
-    iso.implant_md5(target)
+    iso_writer.implant_md5(target)
     return target
 
 

@@ -14,7 +14,7 @@ from imagebuild.installers.unattended import entry as unattended
 from imagebuild.installers.unattended import grub_edit, isolinux_edit, remaster
 from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kinds import Firmware
-from imagebuild.tools import iso
+from imagebuild.tools import iso, iso_writer
 from imagebuild.tools.menus import grub_menu as grub_reader
 from imagebuild.tools.menus import isolinux_menu, medium
 from imagebuild.tools.menus.menu import ESP, ISO, Spot, Volume
@@ -641,7 +641,7 @@ def test_an_esp_without_a_menu_is_said(tmp_path: Path) -> None:
     subprocess.run(["mdel", "-i", esp, "::/EFI/BOOT/grub.cfg"], check=True)
     bare = tmp_path / "bare.iso"
     (tmp_path / "my.ks").write_text(KICKSTART)
-    iso.remaster(source, bare, changed={}, added={"/something": tmp_path / "my.ks"}, esp=esp)
+    iso_writer.remaster(source, bare, changed={}, added={"/something": tmp_path / "my.ks"}, esp=esp)
     with pytest.raises(BuildError, match="the ESP has no boot menu that is known here"):
         remaster.add_kickstart(bare, tmp_path / "my.ks", tmp_path / "out.iso", syntax="F28")
 
