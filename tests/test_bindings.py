@@ -133,7 +133,7 @@ def test_what_the_api_commits_is_bound_to_nothing(repo: Repo, tmp_path: Path) ->
 
 
 def test_what_is_no_commit_is_said() -> None:
-    with pytest.raises(BuildError, match="no commit object"):
+    with pytest.raises(BuildError, match="not a commit object"):
         binding_of(b"<html>")
 
 

@@ -142,22 +142,23 @@ def problems(
         found.append("it has no media checksum")
     elif not facts["md5_holds"]:
         found.append("its media checksum does not hold")
-    labels = facts["labels"]
-    assert isinstance(labels, dict)
-    wrong = {label for names in labels.values() for label in names} - {volume_id}
-    if facts.get("menu_problem"):
-        found.append(f"its boot menu cannot be read: {facts['menu_problem']}")
-    elif wrong or not labels:
-        found.append(
-            f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}"
-            if wrong
-            else "it has no boot menu"
-        )
+    found += _menu_problems(facts, volume_id)
     kickstarts = facts["kickstarts"]
     assert isinstance(kickstarts, dict)
     if unattended:
         found += [f"{path} has no entry with a kickstart" for path, names in kickstarts.items() if not names]
     return found + _repo_problems(facts, commit, ref)
+
+
+def _menu_problems(facts: Mapping[str, object], volume_id: str) -> list[str]:
+    labels = facts["labels"]
+    assert isinstance(labels, dict)
+    wrong = {label for names in labels.values() for label in names} - {volume_id}
+    if facts.get("menu_problem"):
+        return [f"its boot menu cannot be read: {facts['menu_problem']}"]
+    if wrong:
+        return [f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}"]
+    return [] if labels else ["it has no boot menu"]
 
 
 def _repo_problems(facts: Mapping[str, object], commit: str, ref: str) -> list[str]:

@@ -60,7 +60,7 @@ TIMELESS = (
 # that checks them (Linux, arch/x86/kernel/apic/io_apic.c, check_timer; seen with QEMU 10.0 beside other
 # work). `no_timer_check` spares guests the check: clouds' kickstarts have it, installer media do not.
 TIMER = "IO-APIC + timer doesn't work"
-# before these a processor that is busy is no progress: only the console and the disk are
+# before these a busy processor is not progress: only the console and the disk are
 EARLY = ("firmware", "bootloader", "kernel", "initramfs")
 
 # what a kernel says when it does not get its processors, or one of them spins (Linux:

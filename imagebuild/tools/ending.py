@@ -67,5 +67,5 @@ def _reason(said: bytes) -> str:
 
 
 def described(reason: str) -> str:
-    """Return a sentence for a reason; empty for none that is known."""
+    """Return a sentence for a reason; empty for one that is not known."""
     return WORDS.get(reason, "")

@@ -16,8 +16,8 @@ MAX_HEADERS = 512
 
 
 def level(elf: bytes) -> int:
-    """Return the x86-64 level that a program needs (1 … 4); 1 when it does not say, or is no 64-bit program
-    of this kind.
+    """Return the x86-64 level that a program needs (1 … 4); 1 when it does not say, or is not a 64-bit
+    program of this kind.
     """
     try:
         return max((_needed(note) for note in _notes(elf)), default=BASELINE)

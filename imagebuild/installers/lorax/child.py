@@ -1,4 +1,4 @@
-"""Drives the lorax library, as the `lorax` command does; run as a program of its own, by whichever
+"""Drives the lorax library, as the `lorax` command does; run as a program by itself, by whichever
 interpreter has it.
 
 It calls sys.exit, needs root and sets global state, so it never shares a process with the pipeline. Nothing

@@ -36,8 +36,8 @@ class MenuFacts:
 
 
 def read(image: Path, work: Path) -> MenuFacts:
-    """Read the menus of an ISO; `work` is a directory for what must be extracted. What is no menu is said in
-    `problem`.
+    """Read the menus of an ISO; `work` is a directory for what must be extracted. What is not a menu is said
+    in `problem`.
     """
     sought, kickstarts = dict[str, list[str]](), dict[str, list[str]]()
     try:

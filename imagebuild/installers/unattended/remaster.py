@@ -222,7 +222,7 @@ def _look_back(
 
     The entry must be the default; or not, where it was not among `unattended_before`.
     """
-    found = []
+    seen = []
     after = medium.opened(image, work)
     if after.starts != starts:
         raise BuildError(
@@ -231,31 +231,33 @@ def _look_back(
     for firmware in after.starts:
         menu = medium.menu_of(after, firmware)
         where = f"{name} under {firmware.upper()}"
-        entry = next((entry for _, entry in menu.walk() if unattended.has(entry, wanted)), None)
-        if entry is None:
-            raise BuildError(
-                f"{where}: its menu {menu.spot} has no entry with the kickstart", hint=_doubts(menu)
-            )
-        boots = _boots(menu, wanted)
-        if unattended_before is None and not boots:
-            raise BuildError(
-                f"{where}: {_instead(menu)}, not {entry.title!r} ({entry.spot})", hint=_doubts(menu)
-            )
-        if unattended_before is not None and boots and firmware not in unattended_before:
-            raise BuildError(
-                f"{where}: its menu {menu.spot} would boot {entry.title!r} ({entry.spot}) by itself, which"
-                " erases the disk"
-            )
-        booted = menu.booted if boots and menu.booted is not None else entry
-        found.append(
-            Seen(
-                firmware=firmware,
-                spot=booted.spot,
-                title=booted.title,
-                seconds=menu.timeout if boots else None,
-            )
+        by_itself = None if unattended_before is None else firmware in unattended_before
+        seen.append(_look_at(menu, firmware, where, wanted, by_itself))
+    return tuple(seen)
+
+
+def _look_at(menu: Menu, firmware: Firmware, where: str, wanted: str, by_itself: bool | None) -> Seen:
+    """Read one menu of the written medium. `by_itself`: whether it was booted unattended before (None: the
+    entry must be the default).
+    """
+    entry = next((entry for _, entry in menu.walk() if unattended.has(entry, wanted)), None)
+    if entry is None:
+        raise BuildError(f"{where}: its menu {menu.spot} has no entry with the kickstart", hint=_doubts(menu))
+    boots = _boots(menu, wanted)
+    if by_itself is None and not boots:
+        raise BuildError(f"{where}: {_instead(menu)}, not {entry.title!r} ({entry.spot})", hint=_doubts(menu))
+    if by_itself is False and boots:
+        raise BuildError(
+            f"{where}: its menu {menu.spot} would boot {entry.title!r} ({entry.spot}) by itself, which"
+            " erases the disk"
         )
-    return tuple(found)
+    booted = menu.booted if boots and menu.booted is not None else entry
+    return Seen(
+        firmware=firmware,
+        spot=booted.spot,
+        title=booted.title,
+        seconds=menu.timeout if boots else None,
+    )
 
 
 def _ways_in(starts: Mapping[Firmware, tuple[Loader, Spot]]) -> str:

@@ -60,7 +60,7 @@ def options(command: str, words: Sequence[str]) -> tuple[dict[str, list[str]], l
 
 def _option(command: str, word: str) -> tuple[str, str | None]:
     """Return the name of the (last) option that a word is, and its value if that is in the word; no name when
-    it is no option.
+    it is not an option.
     """
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")

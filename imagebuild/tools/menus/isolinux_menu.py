@@ -161,5 +161,5 @@ class _Isolinux(Place):
         index = next((number for number, entry in enumerate(entries) if entry.label == name), None)
         seconds = first_time(core.timeout, core.total) if core.prompt else 0.0
         if index is None and name:
-            self.unsure.append(f"isolinux boots {command!r}, which is no label")
+            self.unsure.append(f"isolinux boots {command!r}, which is not a label")
         return ((index,) if index is not None else ()), seconds if command else None

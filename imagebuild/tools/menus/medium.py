@@ -146,7 +146,7 @@ def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
         if extent is None:
             return None
         if extent.size > LARGEST_MENU:
-            raise BuildError(f"{path} of {image.name} has {extent.size} bytes: that is no boot menu")
+            raise BuildError(f"{path} of {image.name} has {extent.size} bytes: too many for a boot menu")
         with image.open("rb") as stream:
             stream.seek(extent.start)
             return stream.read(extent.size).decode("utf-8", "surrogateescape")
@@ -180,7 +180,7 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
         if status != 0 or not target.is_file():
             return None
         if target.stat().st_size > LARGEST_MENU:
-            raise BuildError(f"{path} of the ESP has {target.stat().st_size} bytes: that is no boot menu")
+            raise BuildError(f"{path} of the ESP has {target.stat().st_size} bytes: too many for a boot menu")
         return target.read_bytes().decode("utf-8", "surrogateescape")
 
     return _volume(ESP, label, f"{serial >> 16:04X}-{serial & 0xFFFF:04X}", read, paths), paths
@@ -192,7 +192,7 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
 def _bios_start(
     image: Path, volume: Volume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]
 ) -> tuple[Loader, Spot]:
-    # of a boot image that is no file of the ISO (El Torito) only the start is known
+    # of a boot image that is not a file of the ISO (El Torito) only the start is known
     extent = files.get(entry.path, iso.Extent(start=entry.start, size=SECTORS_OF_BIOS))
     with image.open("rb") as stream:
         stream.seek(extent.start)
@@ -252,7 +252,7 @@ def appended_esp(image: Path, work: Path) -> Path | None:
 
 def _partition(image: Path, start: int, files: set[int]) -> tuple[int, int, int] | None:
     """Return (number, first byte, bytes) of the partition that begins where El Torito says, or of the second
-    one that is no file's.
+    one that is not a file's.
     """
     said = command.run(["xorriso", "-indev", image, "-report_system_area", "plain"], quiet=True)
     gpt = re.findall(r"^GPT start and size\s*:\s+(\d+)\s+(\d+)\s+(\d+)", said, re.MULTILINE)

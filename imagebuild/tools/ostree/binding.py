@@ -47,7 +47,7 @@ class Binding:
 
 
 def binding_of(commit: bytes) -> Binding:
-    """Read the bindings of a serialised commit object. Raises BuildError when it is none."""
+    """Read the bindings of a serialised commit object. Raises BuildError when it is not one."""
     metadata = _commit(commit).get_child_value(0)
     refs = metadata.lookup_value(REFS, GLib.VariantType("as"))
     collection = metadata.lookup_value(COLLECTION, GLib.VariantType("s"))
@@ -58,8 +58,8 @@ def binding_of(commit: bytes) -> Binding:
 
 
 def parent_of(commit: bytes) -> str | None:
-    """Return the parent of a serialised commit object; None when it has none. Raises BuildError when it is no
-    commit.
+    """Return the parent of a serialised commit object; None when it has none. Raises BuildError when it is
+    not a commit.
     """
     return bytes(_commit(commit).get_child_value(1).unpack()).hex() or None
 
@@ -81,6 +81,6 @@ def _commit(data: bytes) -> GLib.Variant:
     variant = _variant(data)
     if not variant.is_normal_form():
         raise BuildError(
-            "that is no commit object of OSTree", hint="the repository must be repaired (ostree fsck)"
+            "that is not a commit object of OSTree", hint="the repository must be repaired (ostree fsck)"
         )
     return variant

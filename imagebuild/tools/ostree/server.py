@@ -20,6 +20,7 @@ from imagebuild.tools.access import DIRECT, Access
 from imagebuild.tools.ostree.library import GLib
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
+REF = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*")
 # ostree-core.h, OstreeObjectType
 COMMIT = 4
 OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
@@ -55,7 +56,7 @@ PATIENT = Patience()
 
 
 class TransferError(BuildError):
-    """The network or the server failed in a way that another attempt may mend."""
+    """The network or the server failed in a way that another attempt may get over."""
 
 
 def resolve(
@@ -74,12 +75,7 @@ def resolve(
     writes the summary later. `say` is told when the two disagree. Raises BuildError: unreachable (after all
     attempts), not allowed, no repository, or an unknown ref with the nearest names there are.
     """
-    if not re.fullmatch(
-        r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*", ref
-    ) or ".." in ref.split("/"):
-        raise UsageError(
-            f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'"
-        )
+    _check_ref(ref)
     told = _summary(url, patience, access)
     data = _get(f"{url.rstrip('/')}/refs/heads/{ref}", patience, access).content
     text = data.decode("ascii", "replace").strip() if data is not None else ""
@@ -99,19 +95,27 @@ def resolve(
     return taken
 
 
+def _check_ref(ref: str) -> None:
+    if REF.fullmatch(ref) is None or ".." in ref.split("/"):
+        raise UsageError(
+            f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'"
+        )
+
+
 def _disagreement(url: str, ref: str, told: str, head: str, taken: str) -> str:
-    mend = "`ostree summary --update` mends it there"
+    advice = "`ostree summary --update` puts that right there"
     if not told:
         return (
             f"{url}: {ref} is {head} in refs/heads, which is taken, but the summary does not name it: hosts"
-            f" would not find it; {mend}"
+            f" would not find it; {advice}"
         )
     why = (
         "as hosts would take it"
         if taken == told
         else "as it was composed here, but hosts would take the summary's"
     )
-    return f"{url}: {ref} is {told} in the summary, and {head} in refs/heads: {taken} is taken, {why}; {mend}"
+    differ = f"{ref} is {told} in the summary, and {head} in refs/heads"
+    return f"{url}: {differ}: {taken} is taken, {why}; {advice}"
 
 
 def _unknown_ref(
@@ -158,7 +162,7 @@ def _summary(url: str, patience: Patience, access: Access) -> dict[str, str] | N
     summary = GLib.Variant.new_from_bytes(GLib.VariantType.new(SUMMARY), GLib.Bytes.new(data), False)
     if not summary.is_normal_form():
         raise BuildError(
-            f"{url}/summary is no summary of an OSTree repository: libostree refuses it",
+            f"{url}/summary is not a summary of an OSTree repository: libostree refuses it",
             hint=(
                 "check tree.url; `ostree summary --update` writes it anew; a server must answer 404 for a"
                 " file that it does not have"

@@ -68,9 +68,7 @@ def relative(
     with readable(f"no relative of {commit} can be made in {repo.path}"), repo.transaction():
         _, old, _ = handle.load_commit(commit)
         tree = OSTree.MutableTree.new_from_commit(handle, commit)
-        release = _regular(repo, commit, CHANGED)
-        text = _content(repo, release) + f"IMAGEBUILD_TEST={version}\n".encode()
-        _directory(tree, release.path.parent).replace_file(release.path.name, _written(repo, release, text))
+        _add_line(repo, commit, tree, f"IMAGEBUILD_TEST={version}\n")
         has_mark = bool(mark) and _mark(repo, commit, tree, mark)
         _, root = handle.write_mtree(tree, None)
         metadata = _with(
@@ -81,6 +79,12 @@ def relative(
             parent, f"for a test: {version}", None, metadata, root, timestamp, None
         )
     return str(made), has_mark
+
+
+def _add_line(repo: Repo, commit: str, tree: Any, line: str) -> None:
+    release = _regular(repo, commit, CHANGED)
+    text = _content(repo, release) + line.encode()
+    _directory(tree, release.path.parent).replace_file(release.path.name, _written(repo, release, text))
 
 
 def _mark(repo: Repo, commit: str, tree: Any, mark: str) -> bool:

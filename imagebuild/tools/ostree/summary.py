@@ -13,7 +13,7 @@ from imagebuild.tools.ostree.server import SUMMARY
 from imagebuild.tools.ostree.signatures import is_signed, signatures
 
 DELTA_INDEXES = "delta-indexes"
-# OSTree's repo-summary: when it was written is no news
+# OSTree's repo-summary: when it was written does not count
 WRITTEN = "ostree.summary.last-modified"
 
 

@@ -77,10 +77,10 @@ def test_new_packages_are_other_content_and_nothing_else_is(tmp_path: Path) -> N
     ("text", "why"),
     [
         (None, "No such file or directory"),
-        ("", "is no XML"),
+        ("", "is not XML"),
         ("<html><body>404</body></html>", "names no packages"),
         ("<repomd/>", "names no packages"),
-        ('<?xml version="1.0" encoding="x-none"?><repomd/>', "is no XML: unknown encoding"),
+        ('<?xml version="1.0" encoding="x-none"?><repomd/>', "is not XML: unknown encoding"),
         ('<!DOCTYPE repomd [<!ENTITY a "b">]><repomd>&a;</repomd>', "has a document type"),
         ("x" * (9 << 20), "larger than 8 MiB"),
     ],
@@ -138,7 +138,7 @@ def test_a_metalink_has_the_checksum_itself(serve: Callable[[dict[str, bytes]], 
     server = serve({"/metalink": METALINK.format(newest="new").encode()})
     assert list(contents(mirrors=[f"{server}/metalink"]).values()) == ["new"]
     broken = serve({"/metalink": b"<metalink/>"})
-    with pytest.raises(BuildError, match="is no metalink"):
+    with pytest.raises(BuildError, match="is not a metalink"):
         contents(mirrors=[f"{broken}/metalink"])
 
 

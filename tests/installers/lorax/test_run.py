@@ -261,7 +261,7 @@ def test_no_password_is_quoted_wherever_it_stands(text: str) -> None:
 # --- interrupts ---------------------------------------------------------------------------------------------
 
 BUILD = """
-import signal, sys
+import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from imagebuild.cli import ending, progress

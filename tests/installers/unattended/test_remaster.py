@@ -668,7 +668,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) ->
     kickstart.write_text(KICKSTART)
     with pytest.raises(UsageError, match=r"in\.iso exists"):
         remaster.add_kickstart(source, kickstart, source, syntax="F28")
-    with pytest.raises(BuildError, match="is no ISO 9660 image"):
+    with pytest.raises(BuildError, match="is not an ISO 9660 image"):
         remaster.add_kickstart(kickstart, kickstart, target, syntax="F28")
     with pytest.raises(UsageError, match=r"there is no directory .*/none$"):
         remaster.add_kickstart(source, kickstart, tmp_path / "none/out.iso", syntax="F28")

@@ -170,7 +170,7 @@ def test_a_ref_that_the_summary_does_not_name_is_taken_and_said(repo: Repo, tmp_
 def test_a_broken_summary_is_said_where_libostree_refuses_it(repo: Repo, tmp_path: Path) -> None:
     (repo.path / "summary").write_text("<!doctype html><title>welcome</title>")
     with serving(repo.path) as url:
-        with pytest.raises(BuildError, match="/summary is no summary of an OSTree repository"):
+        with pytest.raises(BuildError, match="/summary is not a summary of an OSTree repository"):
             resolved(url)
         assert "Not normal form" in as_a_host(url, tmp_path)
 
