@@ -202,7 +202,7 @@ def test_a_directory_of_refs_is_no_ref(repo: Repo) -> None:
 def test_a_page_for_everything_is_no_repository(repo: Repo) -> None:
     with (
         serving(repo.path, page=b"<!doctype html><title>log in first</title>") as url,
-        pytest.raises(BuildError, match="no summary of an OSTree repository") as caught,
+        pytest.raises(BuildError, match="not a summary of an OSTree repository") as caught,
     ):
         resolved(url)
     assert "tree.url" in caught.value.hint
