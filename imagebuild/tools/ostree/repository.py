@@ -25,7 +25,7 @@ class Repo(CommitWriter):
     def ensure(cls, path: Path, mode: str = "archive") -> "Repo":
         """Open a repository, made now if it is not there, or not whole: by one of several at once."""
         # what is made last (libostree 2022.7, ostree-repo.c, repo_create_at_internal: config comes first)
-        if not (path / "refs" / "remotes").is_dir():
+        if not (path / "objects").is_dir():
             path.mkdir(parents=True, exist_ok=True)
             repo = OSTree.Repo.new(Gio.File.new_for_path(str(path)))
             wanted = getattr(OSTree.RepoMode, mode.replace("-", "_").upper())
