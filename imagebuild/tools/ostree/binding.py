@@ -24,18 +24,16 @@ class Binding:
     refs: tuple[str, ...] | None
     collection: str
 
-    def refusal(self, ref: str, *, collection: str = "") -> str:
-        """Return why hosts would not take the commit under a ref; empty when they do.
+    def reason_to_refuse(self, ref: str, *, collection: str = "") -> str | None:
+        """Return why hosts would not take the commit under a ref; None when they do.
 
         `collection` is the collection id of the repository they pull from: with one, both bindings must be
         there, and right.
         """
+        if self.refs is None and not collection:
+            return None
         if self.refs is None:
-            return (
-                f"is bound to no ref, which a repository with the collection id {collection} asks for"
-                if collection
-                else ""
-            )
+            return f"is bound to no ref, which a repository with the collection id {collection} asks for"
         if ref not in self.refs:
             return f"is bound to {', '.join(self.refs) or 'no ref at all'} (metadata {REFS}), not to {ref}"
         if collection and self.collection != collection:
@@ -43,7 +41,7 @@ class Binding:
                 f"is bound to {self.collection or 'no collection'} (metadata {COLLECTION}), not to the"
                 f" repository's collection id {collection}"
             )
-        return ""
+        return None
 
 
 def binding_of(commit: bytes) -> Binding:

@@ -12,7 +12,7 @@ from imagebuild import files, steplog
 from imagebuild.errors import BuildError
 from imagebuild.tools import gpg
 from imagebuild.tools.access import DIRECT, Access
-from imagebuild.tools.ostree import pull_errors, recovery, server
+from imagebuild.tools.ostree import pull_errors, recovery, server_damage
 from imagebuild.tools.ostree.library import Gio, GLib, OSTree, readable
 from imagebuild.tools.ostree.object_store import ObjectStore
 from imagebuild.tools.ostree.pull_progress import following
@@ -161,7 +161,7 @@ class Pull:
             r"HTTP 40\d|more input|[Nn]ot found", error.message
         ):
             return error
-        damaged = server.find_damaged(
+        damaged = server_damage.find_damaged(
             self.remote.url,
             self.commit,
             self.patience,

@@ -9,7 +9,8 @@ from imagebuild.installers.unattended import remaster
 from imagebuild.kinds import Firmware
 from imagebuild.tools import iso_writer
 from imagebuild.tools.menus.menu import ISO, Spot, Volume
-from tests.menu_cases import entry, label
+from tests.isolinux_cases import label
+from tests.menu_cases import entry
 
 # the shape of what lorax writes (entries and arguments of its x86 templates)
 LORAX = """set default="1"

@@ -11,8 +11,8 @@ from imagebuild.tools.menus import isolinux_menu
 from imagebuild.tools.menus.menu import ISO, Spot
 from tests.golden import check_golden
 from tests.installers.unattended.media import GRUB_SPOT, LORAX, WANTED, volume
+from tests.isolinux_cases import ISOLINUX as ISOLINUX_CASES
 from tests.menu_cases import GRUB, Case
-from tests.menu_cases import ISOLINUX as ISOLINUX_CASES
 
 ISOLINUX = """default vesamenu.c32
 timeout 600
