@@ -103,14 +103,14 @@ def plain(console: str) -> str:
 
 def phase_reached(console: str) -> str:
     """Return the last phase that the console shows; before the first it is the firmware's."""
-    found = [name for name, pattern in PHASES if pattern.search(console)]
-    return found[-1] if found else "firmware"
+    phases = [name for name, pattern in PHASES if pattern.search(console)]
+    return phases[-1] if phases else "firmware"
 
 
 def installer_phase(console: str) -> str:
     """Return the last phase of an installation that the console shows."""
-    found = [name for name, pattern in INSTALLER_PHASES if pattern.search(console)]
-    return found[-1] if found else "firmware"
+    phases = [name for name, pattern in INSTALLER_PHASES if pattern.search(console)]
+    return phases[-1] if phases else "firmware"
 
 
 def fatal_line(console: str, patterns: Patterns = FATAL) -> str:

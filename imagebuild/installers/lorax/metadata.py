@@ -105,10 +105,10 @@ def _first(source: Source, urls: Sequence[str], unread: _Unread) -> Iterator[str
         except ValueError as error:
             unread.reasons.append(f"{shown(url)}: {error}")
             continue
-        place = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/repodata/repomd.xml"))
-        text = _tried(source, place, unread)
+        address = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/repodata/repomd.xml"))
+        text = _tried(source, address, unread)
         if text is not None:
-            yield from _noted(unread, place, _of_repomd, text)
+            yield from _noted(unread, address, _of_repomd, text)
 
 
 def _noted(unread: _Unread, url: str, read: Callable[[bytes], str], text: bytes) -> Iterator[str]:
@@ -197,14 +197,14 @@ def _of_repomd(text: bytes) -> str:
     """Return a digest of the checksums of what says which packages there are; the time of its making does not
     count.
     """
-    found = []
+    checksums = []
     for data in _xml(text).findall(".//{*}data"):
         checksum = data.find("{*}checksum")
         if data.get("type") in DECIDING and checksum is not None and checksum.text:
-            found.append(f"{data.get('type')} {checksum.get('type')} {checksum.text.strip()}")
-    if not any(line.startswith("primary") for line in found):
+            checksums.append(f"{data.get('type')} {checksum.get('type')} {checksum.text.strip()}")
+    if not any(line.startswith("primary") for line in checksums):
         raise ValueError("is not a repomd.xml: it names no packages")
-    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(checksums)).encode()).hexdigest()
 
 
 def _of_metalink(text: bytes) -> str:

@@ -147,9 +147,9 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
             files[path] = file
         elif there.esp_place is not None:
             _into_esp(source.name, there.esp_place.file, file, path)
-    place = there.esp_place if any(volume == ESP for volume, _ in texts) else None
-    if place is not None and place.path:
-        files[place.path] = place.file
+    esp_file = there.esp_place if any(volume == ESP for volume, _ in texts) else None
+    if esp_file is not None and esp_file.path:
+        files[esp_file.path] = esp_file.file
     appended = there.esp_place if there.esp_place is not None and there.esp_place.partition else None
     iso_writer.remaster(
         source,

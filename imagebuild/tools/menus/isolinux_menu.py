@@ -104,7 +104,7 @@ class _Isolinux(Place):
         return Reading(menu=menu, lines=tuple(core.lines))
 
     def _entries(self, core: Configuration, menu: List) -> tuple[Entry, ...]:
-        found = []
+        entries = []
         for item in menu.items:
             if item.disabled:
                 continue
@@ -118,10 +118,10 @@ class _Isolinux(Place):
                     spot=item.spot,
                     entries=self._entries(core, item.menu),
                 )
-                found.append(entry)
+                entries.append(entry)
             elif item.label is not None:
                 own = item.label.said.get("immediate")
-                found.append(
+                entries.append(
                     core.entry(
                         item.label,
                         shown(item.title),
@@ -129,7 +129,7 @@ class _Isolinux(Place):
                         at_once=menu.at_once if own is None else own == "yes",
                     )
                 )
-        return tuple(found)
+        return tuple(entries)
 
     def _menu_default(self, core: Configuration, menu: List) -> tuple[tuple[int, ...], float | None]:
         """Return the way of what a menu program boots by itself, and after how long (menumain.c,

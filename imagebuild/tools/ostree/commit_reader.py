@@ -62,16 +62,16 @@ class CommitReader(ObjectStore):
         """Return the names in one directory of a commit, links followed, sorted; empty when there is no such
         directory.
         """
-        found = self._resolved(commit, path)
-        if found is None:
+        resolved = self._resolved(commit, path)
+        if resolved is None:
             return []
         with readable(f"the directory {path} of commit {commit} cannot be read from {self.path}"):
             if (
-                found.file.query_file_type(Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
+                resolved.file.query_file_type(Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
                 != Gio.FileType.DIRECTORY
             ):
                 return []
-            children = found.file.enumerate_children(
+            children = resolved.file.enumerate_children(
                 "standard::name", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None
             )
             return sorted(info.get_name() for info in children)
@@ -98,23 +98,23 @@ class CommitReader(ObjectStore):
 
         Without `follow` that may be a link itself (lstat(2)).
         """
-        found = self._resolved(commit, path, follow=follow)
-        if found is None:
+        resolved = self._resolved(commit, path, follow=follow)
+        if resolved is None:
             return None
         with readable(f"{path} of commit {commit} cannot be read from {self.path}"):
-            return _entry(found.path, found.file)
+            return _entry(resolved.path, resolved.file)
 
     def entry(self, commit: str, path: str) -> Entry:
         """Return what a commit has at a path, which may be a link itself. Raises BuildError when that is
         nothing.
         """
-        found = self.find(commit, path, follow=False)
-        if found is None:
+        entry = self.find(commit, path, follow=False)
+        if entry is None:
             raise BuildError(
                 f"commit {commit} has no {path}",
                 hint=f"`ostree --repo={self.path} ls -R {commit}` lists what it has",
             )
-        return found
+        return entry
 
     def walk(self, commit: str) -> Iterator[Entry]:
         """Yield every path of a commit below `/`, parents first."""
@@ -137,8 +137,8 @@ class CommitReader(ObjectStore):
         """Return the checksum of a commit's content: equal for two commits of the same files."""
         root = self._root(commit)
         root.ensure_resolved()
-        found: str = root.tree_get_contents_checksum()
-        return found
+        checksum: str = root.tree_get_contents_checksum()
+        return checksum
 
 
 def _entry(path: PurePosixPath, file: Any) -> Entry:

@@ -34,8 +34,8 @@ def sign_commit(store: ObjectStore, commit: str, key_id: str, homedir: Path) -> 
 
 def is_signed(file: Path, detached: Sequence[bytes], key: str, homedir: Path | None) -> bool:
     """Return whether one of the signatures is a key's over this file: a summary, or a commit object."""
-    with temporary.directory("signature") as place:
-        blob, public = place / "signature", place / "key.asc"
+    with temporary.directory("signature") as work:
+        blob, public = work / "signature", work / "key.asc"
         gpg.export_key(homedir, key, public)
         for data in detached:
             blob.write_bytes(data)
@@ -50,7 +50,7 @@ def signatures(detached: bytes) -> list[bytes]:
     a{sv}).
     """
     variant = GLib.Variant.new_from_bytes(GLib.VariantType("a{sv}"), GLib.Bytes.new(detached), False)
-    found = (
+    packets = (
         variant.lookup_value("ostree.gpgsigs", GLib.VariantType("aay")) if variant.is_normal_form() else None
     )
-    return [bytes(each) for each in found.unpack()] if found is not None else []
+    return [bytes(packet) for packet in packets.unpack()] if packets is not None else []
