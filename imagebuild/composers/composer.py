@@ -69,7 +69,7 @@ def sign_history(repo: Repo, head: str, fingerprint: str, homedir: Path) -> None
     """Sign the head unless this key did, and its ancestors up to one that somebody signed: runs that were
     killed left them so.
     """
-    from imagebuild.tools.ostree.repository import signatures  # noqa: PLC0415
+    from imagebuild.tools.ostree.signatures import signatures  # noqa: PLC0415
 
     for commit in history(repo, head):
         if commit != head and signatures(repo.detached_metadata(commit) or b""):

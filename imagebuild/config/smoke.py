@@ -45,8 +45,8 @@ class SmokeConfig(Model):
     installed: tuple[Firmware, ...] = Field(
         default=(Firmware.UEFI, Firmware.BIOS),
         description=(
-            "under which firmware the disk itself is tested against the criteria while its downloads are still"
-            " being compressed: under the first against all, under others against those about booting"
+            "under which firmware the disk itself is tested against the criteria while its downloads are"
+            " still being compressed: under the first against all, under others against those about booting"
         ),
     )
     tries: int = Field(

@@ -24,7 +24,7 @@ from imagebuild.formats.box import METADATA, OVF, describes_machine
 from imagebuild.formats.ovf import HOSTILE, DiskInside, disk_described, read_text
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
 
 MOST_MEMBERS = 4096
 GIB = 1024**3
@@ -184,11 +184,8 @@ def _libvirt(metadata: Mapping[str, Any], unpacked: Mapping[str, Path], name: st
         raise BuildError(
             f"{name}: its disk {path!r} is {'not in the box' if file is None else 'not a qcow2'}"
         )
-    if size is not None and qemu.virtual_size(file, "qcow2") > size * GIB:
-        raise BuildError(
-            f"{name}: its disk of {qemu.virtual_size(file, 'qcow2')} bytes is larger than the {size} GiB it"
-            " names"
-        )
+    if size is not None and (held := disk_image.virtual_size(file, "qcow2")) > size * GIB:
+        raise BuildError(f"{name}: its disk of {held} bytes is larger than the {size} GiB it names")
     return DiskInside(file=file, controller=Controller.VIRTIO, size=size * GIB if size is not None else None)
 
 

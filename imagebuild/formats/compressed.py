@@ -11,7 +11,8 @@ from pydantic import Field
 from imagebuild.config.fields import Model
 from imagebuild.formats.format import CLOUDS, Format, Source, Unpacked
 from imagebuild.kinds import Controller
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command
+from imagebuild.tools.qemu.export import exported
 
 XZ_BLOCK = "--block-size=24MiB"
 
@@ -49,7 +50,7 @@ def write_zst(source: Source, out: Path, name: str, options: ZstdConfig) -> Path
 
 def _write(source: Source, file: Path, argv: list[str]) -> Path:
     with (
-        qemu.exported(source.disk.file, source.disk.format, writable=False) as raw,
+        exported(source.disk.file, source.disk.format, writable=False) as raw,
         file.open("wb") as stream,
     ):
         command.run([*argv, raw], stdout=stream)

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from imagebuild.config.fields import Model
 from imagebuild.formats.format import CLOUDS, Format, Magic, Source, Unpacked
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
 
 SUFFIX = "qcow2"
 
@@ -36,7 +36,7 @@ def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
     settings = [f"compat={options.compat}"]
     if options.compression == "zstd":
         settings.append("compression_type=zstd")
-    qemu.convert(
+    disk_image.convert(
         source.disk.file,
         source.disk.format,
         file,

@@ -12,7 +12,8 @@ from imagebuild.formats import box, qcow2
 from imagebuild.formats.format import Format, Source, Unpacked
 from imagebuild.formats.qcow2 import Qcow2Config
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu, temporary
+from imagebuild.tools import temporary
+from imagebuild.tools.qemu import disk_image
 
 GIB = 1024**3
 STORED, DEFLATED = 0, 6
@@ -55,7 +56,7 @@ def unpack(file: Path, out: Path) -> Unpacked:
         or not isinstance(metadata.get("virtual_size"), int)
     ):
         raise BuildError(f"{file.name} has no box.img of format qcow2, or does not say how large its disk is")
-    info = qemu.info(image, "qcow2")
+    info = disk_image.info(image, "qcow2")
     elsewhere = info.get("backing-filename") or info.get("format-specific", {}).get("data", {}).get(
         "data-file"
     )

@@ -10,7 +10,7 @@ from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
 from imagebuild.formats.format import Format, Magic, Source, Unpacked
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
 
 OPTIONS = ("adapter_type=lsilogic", "subformat=streamOptimized", "compat6")
 SECTOR = 512
@@ -27,7 +27,7 @@ def write(source: Source, out: Path, name: str, options: VmdkConfig) -> Path:
     """Convert a disk; the content id follows from the commit instead of from chance."""
     del options
     file = out / f"{name}.vmdk"
-    qemu.convert(source.disk.file, source.disk.format, file, "vmdk", options=OPTIONS)
+    disk_image.convert(source.disk.file, source.disk.format, file, "vmdk", options=OPTIONS)
     set_content_id(file, source.seed[:8])
     return file
 

@@ -18,7 +18,8 @@ from imagebuild.composers import rpm_ostree
 from imagebuild.composers.composer import Composed
 from imagebuild.composers.rpm_ostree import RpmOstreeConfig
 from imagebuild.tools import gpg
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from tests import fake_rpm_ostree
 from tests.composers.jobs import job
 from tests.data import ROOT

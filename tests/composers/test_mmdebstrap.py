@@ -12,8 +12,10 @@ from imagebuild.composers.mmdebstrap import MmdebstrapConfig
 from imagebuild.composers.rpm_ostree import RpmOstreeConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import MissingToolError
-from imagebuild.tools import command
-from imagebuild.tools.ostree.repository import Remote, Repo, signatures
+from imagebuild.tools import programs
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.signatures import signatures
 
 REF = "debian/12/x86_64/atomic-host"
 
@@ -222,7 +224,7 @@ def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytes
 def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "search_path", lambda: "/nowhere")
+    monkeypatch.setattr(programs, "search_path", lambda: "/nowhere")
     with pytest.raises(MissingToolError, match="rpm-ostree is not installed") as caught:
         rpm_ostree.compose(
             Job(directory=tmp_path, ref=REF, tree=tree(tmp_path), cache=tmp_path),

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.tools.ostree.repository import Repo, signatures
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.signatures import signatures
 from tests.composers.lab import REF, Lab, only, verified
 
 # --- runs that ended too early ------------------------------------------------------------------------------
