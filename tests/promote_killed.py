@@ -9,10 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
-from imagebuild.session.releases import signer_of
 from imagebuild.destinations.access import open_destination
 from imagebuild.publish.promote import Promotion, promote
 from imagebuild.release_line import reading as config
+from imagebuild.session.releases import signer_of
 
 
 def main(settings: str, store: str, destination: str, stop: str, *places: str) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 
-from imagebuild.session.releases import signer_of
 from imagebuild.formats.registry import wanted
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, IsoImage, Tree
@@ -24,6 +23,7 @@ from imagebuild.publish.names import suffix
 from imagebuild.publish.numbers import take_names
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
+from imagebuild.session.releases import signer_of
 from imagebuild.smoke import criteria
 from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import gpg

@@ -21,14 +21,15 @@ from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Cell, Image, IsoImage, Tree
-from imagebuild.publish import changes, facts, marks, metadata, os_tree, page, page_check
+from imagebuild.publish import changes, facts, index, marks, metadata, os_tree, page, page_check
 from imagebuild.publish.changes import Difference
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
 from imagebuild.publish.growth import Growth, growths
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import Download, Names, suffix
 from imagebuild.release_line.model import Config
-from imagebuild.report import page as report_page
+from imagebuild.report.junit import write_junit
+from imagebuild.report.page import write_page
 from imagebuild.smoke import criteria
 from imagebuild.smoke.waivers import FIT, unfit
 from imagebuild.tools.checksum import Entry, hashed, safe, text_of
@@ -81,7 +82,7 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     (work / KEY).write_text(signer.public_key())
     (work / "COMPOSE_ID").write_text(names.compose_id + "\n")
     (work / "STATUS").write_text("FINISHED\n")
-    release = page.Release(
+    release = page.ReleasePage(
         facts=found,
         names=names,
         config=material.config,
@@ -110,7 +111,7 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     _sync(work)
     work.rename(target)
     files.sync_directory(output)
-    page.write_index(output, material.config)
+    index.write_index(output, material.config)
     return target
 
 
@@ -359,8 +360,8 @@ def _write_reports(work: Path, found: Facts, cells: Sequence[tuple[Cell, Path]])
         for cell, place in cells
     ]
     (work / "verdict.json").write_text(json.dumps(rows, indent=1) + "\n")
-    report_page.write_junit(work / "junit.xml", [(cell, place.relative_to(work)) for cell, place in cells])
-    report_page.write_page(work / "report.html", f"{found.title}: {found.compose_id}", cells)
+    write_junit(work / "junit.xml", [(cell, place.relative_to(work)) for cell, place in cells])
+    write_page(work / "report.html", f"{found.title}: {found.compose_id}", cells)
 
 
 def _write_metadata(

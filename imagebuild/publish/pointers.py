@@ -13,7 +13,7 @@ from pathlib import Path
 from imagebuild import files
 from imagebuild.destinations.access import Destination, Directory
 from imagebuild.errors import BuildError
-from imagebuild.publish import facts, marks, page
+from imagebuild.publish import facts, index, marks
 from imagebuild.publish.facts import Facts
 from imagebuild.release_line.model import Config
 from imagebuild.tools import gpg
@@ -94,8 +94,8 @@ class Pointers:
         good = [each for each in releases if not self.is_bad(each)]
         texts = {
             RELEASES: json.dumps(sorted(each.compose_id for each in good), indent=1) + "\n"
-        } | page.index_files(self.config, good)
-        for name in sorted(texts, key=lambda each: each == page.LATEST):
+        } | index.index_files(self.config, good)
+        for name in sorted(texts, key=lambda each: each == index.LATEST):
             step(f"write {name}")
             data = texts[name].encode()
             if self.destination.read(name) != data:

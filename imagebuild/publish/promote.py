@@ -23,7 +23,7 @@ from imagebuild.destinations import source
 from imagebuild.destinations.access import Destination, Directory
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
-from imagebuild.publish import binding, facts, marks, page
+from imagebuild.publish import binding, facts, index, marks
 from imagebuild.publish.assemble import by_atomic_too, check_fit
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.numbers import at_work
@@ -341,7 +341,7 @@ def demote(wanted: Promotion, place: Path, mark: str) -> None:
     for where in (local, wanted.destination):
         for word in (known.compose_id, known.tree.commit):
             where.write(marks.name_of(word), mark.encode())
-    page.write_index(local.place, wanted.config)
+    index.write_index(local.place, wanted.config)
     with wanted.pointers.locked():
         wanted.pointers.write(wanted.pointers.listed(but=[known.compose_id]))
 

@@ -13,7 +13,7 @@ from imagebuild.config.places import cache_directory
 from imagebuild.destinations.access import Destination, open_destination
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.publish import facts, marks, page
+from imagebuild.publish import facts, index, marks
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish.assemble import assemble
@@ -65,7 +65,7 @@ def composed_before(config: Config, output: Path, ref: str, commit: str) -> str 
         if release.tree.commit == commit:
             with at_work(output):
                 # that may have been interrupted just before this
-                page.write_index(output, config)
+                index.write_index(output, config)
             return release.compose_id
     return None
 
@@ -117,7 +117,7 @@ def publish(material: Material, wish: Wish) -> Published:
         )
         if before is not None:
             # it may have been interrupted just before this
-            page.write_index(wish.output, material.config)
+            index.write_index(wish.output, material.config)
             return Published(place=wish.output / before.compose_id, new=False)
         with signer_of(material.config) as signer:
             names = take_names(

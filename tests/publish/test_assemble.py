@@ -14,7 +14,7 @@ from productmd.compose import Compose
 
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware, State
-from imagebuild.publish import changes, facts, page
+from imagebuild.publish import changes, facts, index
 from imagebuild.publish.numbers import released_as, take_names
 from imagebuild.publish.promote import last_commit
 from imagebuild.smoke import criteria
@@ -293,7 +293,7 @@ def test_several_refs_have_one_index(line: Line) -> None:
     (other / facts.FILE).write_text(
         text.replace(place.name, other.name).replace(REF, "debian/12/x86_64/workstation")
     )
-    page.write_index(line.output, line.config)
+    index.write_index(line.output, line.config)
     assert {place.name, other.name} <= set(
         re.findall(r"Debian-Atomic-12-\d+\.0", (line.output / "index.html").read_text())
     )

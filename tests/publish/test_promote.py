@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from imagebuild.session.releases import signer_of
 from imagebuild.destinations.access import Destination, Directory, open_destination
 from imagebuild.destinations.source import DirectorySource, open_source
 from imagebuild.errors import BuildError, UsageError
@@ -29,6 +28,7 @@ from imagebuild.publish import promote as promoting
 from imagebuild.publish.pointers import names_listed
 from imagebuild.publish.promote import Promotion, demote, last_commit, promote, promoted
 from imagebuild.publish.verify import Trust, verify
+from imagebuild.session.releases import signer_of
 from imagebuild.tools import command
 from imagebuild.tools.ostree.repository import Remote, Repo
 from tests.data import ROOT

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.session.releases import signer_of
 from imagebuild.destinations.source import WebSource, open_source
 from imagebuild.errors import UsageError
 from imagebuild.publish import facts
 from imagebuild.publish.verify import EXIT_CODES, Found, Kind, Trust, verify
+from imagebuild.session.releases import signer_of
 from imagebuild.tools import gpg, web
 from imagebuild.tools.checksum import Entry, hashed, text_of
 from tests.release_lab import FIRST, SECOND, Line
