@@ -29,7 +29,7 @@ from imagebuild.tools.ostree.repository import Repo, Staged
 from tests import release_lab
 from tests.cli.test_main import CONFIG, run
 from tests.installers.lorax.test_backend import installer, request
-from tests.publish.test_promote import go, line  # noqa: F401  # a fixture
+from tests.publish.releasing import go, line_in
 from tests.release_lab import FIRST, Line
 from tests.tools.ostree.test_repository import FILES, make_commit
 from tests.tools.ostree.test_repository import REF as BUILT
@@ -46,6 +46,11 @@ def repo(tmp_path: Path) -> Repo:
     made = Repo.ensure(tmp_path / "source")
     make_commit(made, tmp_path / "tar", FILES, "1.1")
     return made
+
+
+@pytest.fixture
+def line(tmp_path: Path, homedir: Path) -> Line:
+    return line_in(tmp_path, homedir)
 
 
 def bound(repo: Repo, *options: str, version: str = "1.2", ref: str = BUILT) -> str:
@@ -179,7 +184,7 @@ def test_the_plan_says_when_summary_and_refs_disagree(repo: Repo, tmp_path: Path
     assert f"{told} in the summary" in planned.stdout
 
 
-def test_a_nightly_ref_is_bound_to_the_stable_one_too(repo: Repo, line: Line) -> None:  # noqa: F811
+def test_a_nightly_ref_is_bound_to_the_stable_one_too(repo: Repo, line: Line) -> None:
     loaded, stable = line.config, "debian/12/x86_64/atomic-host"
     assert loaded.stable_ref(NIGHTLY) == stable
     commit = bound(repo, ref=NIGHTLY)
@@ -233,14 +238,14 @@ def binding_to(*refs: str) -> Callable[..., str]:
     return commit
 
 
-def release_bound_to(line: Line, monkeypatch: pytest.MonkeyPatch, *refs: str) -> Path:  # noqa: F811
+def release_bound_to(line: Line, monkeypatch: pytest.MonkeyPatch, *refs: str) -> Path:
     line.changes["publish"] |= {"ref": STABLE}
     monkeypatch.setattr(Repo, "commit", binding_to(*refs))
     return line.release(line.material(line.commit("12.1", FIRST)))
 
 
 def test_promotion_refuses_before_anything_is_sent(
-    line: Line,  # noqa: F811
+    line: Line,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -253,7 +258,7 @@ def test_promotion_refuses_before_anything_is_sent(
 
 
 def test_what_is_bound_to_the_stable_ref_is_promoted_and_pulled(
-    line: Line,  # noqa: F811
+    line: Line,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -264,7 +269,7 @@ def test_what_is_bound_to_the_stable_ref_is_promoted_and_pulled(
 
 
 def test_a_stable_repository_with_a_collection_wants_its_binding(
-    line: Line,  # noqa: F811
+    line: Line,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -36,7 +36,7 @@ from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.repository import Remote, Repo
 from tests.data import ROOT
 from tests.installers.unattended.test_remaster import make_iso
-from tests.publish.test_promote import go
+from tests.publish.releasing import go
 from tests.release_lab import FIRST, REF, SECOND, Line
 from tests.tools.test_qemu import PLACES, TCG
 

@@ -14,7 +14,7 @@ from imagebuild.errors import UsageError
 from imagebuild.installers.treeinfo import write_treeinfo
 from imagebuild.publish.names import names_of
 from imagebuild.publish.verify import Trust, describe, verify
-from tests.publish.test_promote import go
+from tests.publish.releasing import go
 from tests.release_lab import FIRST, Line
 
 DEFAULT = "${product}-Atomic-${release}-${date}.${respin}"

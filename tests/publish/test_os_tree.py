@@ -22,8 +22,7 @@ from imagebuild.publish.verify import Found, Kind, Trust, verify
 from imagebuild.tools import command, iso
 from imagebuild.tools.ostree.repository import Repo
 from tests.installers.unattended.test_remaster import make_iso
-from tests.publish.test_promote import go
-from tests.publish.test_verify import sign_again
+from tests.publish.releasing import go, sign_again
 from tests.release_lab import FIRST, Line
 
 DIRECTORY = "AtomicHost/x86_64/os"

@@ -17,9 +17,8 @@ from imagebuild.destinations.source import WebSource, open_source
 from imagebuild.errors import UsageError
 from imagebuild.publish import facts
 from imagebuild.publish.verify import EXIT_CODES, Found, Kind, Trust, verify
-from imagebuild.session.releases import signer_of
 from imagebuild.tools import gpg, web
-from imagebuild.tools.checksum import Entry, hashed, text_of
+from tests.publish.releasing import sign_again
 from tests.release_lab import FIRST, SECOND, Line
 
 PROGRAM = str(Path(sys.executable).parent / "imagebuild")
@@ -98,23 +97,6 @@ def replaced(name: str, old: str, new: str) -> Change:
         (place / name).write_text(text.replace(old, new))
 
     return change
-
-
-def sign_again(place: Path, line: Line) -> None:
-    """Sign whatever a release holds now: what only a careless or false signer can do."""
-    (manifest,) = place.glob("*-CHECKSUM")
-    manifest.unlink()
-    with signer_of(line.config) as signer:
-        for listing in [*place.rglob("*-CHECKSUM")]:
-            names = [file for file in listing.parent.iterdir() if file.is_file() and file != listing]
-            listing.write_text(signer.clearsign(text_of(hashed(file, file.name) for file in names)))
-        under = {f"{each.parent.relative_to(place)}/" for each in place.rglob("*-CHECKSUM")}
-        rest: list[Entry] = []
-        for file in place.rglob("*"):
-            path = str(file.relative_to(place))
-            if file.is_file() and (path.endswith("-CHECKSUM") or not path.startswith(tuple(under))):
-                rest.append(hashed(file, path))
-        manifest.write_text(signer.clearsign(text_of(rest)))
 
 
 def resigned(*changes: Change) -> Change:
