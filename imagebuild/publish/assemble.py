@@ -22,7 +22,7 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import HostKind
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish import changes, facts, index, marks, metadata, os_tree, page, page_check
-from imagebuild.publish.changes import Difference
+from imagebuild.publish.changes import Changes
 from imagebuild.publish.facts import DownloadFacts, Facts, TreeFacts
 from imagebuild.publish.growth import Growth, growths
 from imagebuild.publish.material import Material
@@ -227,7 +227,7 @@ def _describe(
     repo: Repo,
     signer: Signer,
     history: Sequence[Facts],
-) -> tuple[Difference | None, Facts]:
+) -> tuple[Changes | None, Facts]:
     tree = _tree_facts(material.tree, repo, _kernel_arguments(material))
     before = None
     if material.previous is not None:
@@ -365,7 +365,7 @@ def _write_reports(work: Path, found: Facts, cells: Sequence[tuple[Cell, Path]])
 
 
 def _write_metadata(
-    work: Path, material: Material, names: Names, found: Facts, difference: Difference | None, repo: Repo
+    work: Path, material: Material, names: Names, found: Facts, difference: Changes | None, repo: Repo
 ) -> None:
     place = work / "metadata"
     (place / "ostree").mkdir(parents=True)

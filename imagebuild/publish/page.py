@@ -9,7 +9,7 @@ from urllib.parse import quote
 from imagebuild.config.naming import short
 from imagebuild.kinds import State
 from imagebuild.model import Cell
-from imagebuild.publish.changes import Difference
+from imagebuild.publish.changes import Changes
 from imagebuild.publish.dates import day
 from imagebuild.publish.facts import Facts, megabytes
 from imagebuild.publish.growth import Growth
@@ -105,7 +105,7 @@ class ReleasePage:
     facts: Facts
     names: Names
     config: Config
-    difference: Difference | None
+    difference: Changes | None
     history: tuple[Facts, ...]
     growth: tuple[Growth, ...]
     cells: tuple[Cell, ...]

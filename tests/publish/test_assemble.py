@@ -14,7 +14,7 @@ from productmd.compose import Compose
 
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware, State
-from imagebuild.publish import changes, facts, index
+from imagebuild.publish import facts, index, versions
 from imagebuild.publish.numbers import released_as, take_names
 from imagebuild.publish.promote import last_commit
 from imagebuild.smoke import criteria
@@ -332,5 +332,5 @@ def test_evidence_with_odd_names(line: Line) -> None:
     ],
 )
 def test_versions_as_rpm_compares_them(one: str, other: str, sign: int) -> None:
-    found = changes.compare_rpm(one, other)
+    found = versions.compare_rpm(one, other)
     assert (found > 0) - (found < 0) == sign
