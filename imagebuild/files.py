@@ -98,9 +98,18 @@ def locked(file: Path, *, busy: str, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def sync_directory(place: Path) -> None:
+def sync_tree(directory: Path) -> None:
+    """Have a directory and everything below it on the disk."""
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with (Path(parent) / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_directory(Path(parent))
+
+
+def sync_directory(directory: Path) -> None:
     """Have the names in a directory on the disk (fsync(2))."""
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

@@ -24,8 +24,8 @@ from imagebuild.destinations.access import Destination, Directory
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
 from imagebuild.publish import binding, facts, index, marks
-from imagebuild.publish.assemble import by_atomic_too, check_fit
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.fitness import needs_atomic, unfit_downloads
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Pointers, Step
 from imagebuild.publish.verify import Trust, describe, verify
@@ -139,7 +139,7 @@ def _checked(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
         ]
         cells = TypeAdapter(list[Cell]).validate_python(rows)
         downloads = {each.path.rpartition("/")[2]: each for each in known.downloads}
-        unfit = check_fit(cells, wanted.config, downloads, atomic=_by_atomic_too(wanted, known))
+        unfit = unfit_downloads(cells, wanted.config, downloads, atomic=_needs_atomic(wanted, known))
         if unfit:
             raise BuildError(
                 f"{known.compose_id} is not fit: {'; '.join(unfit)}",
@@ -215,12 +215,12 @@ def stable_ref(config: Config, ref: str) -> str:
     return config.stable_ref(ref)
 
 
-def _by_atomic_too(wanted: Promotion, known: Facts) -> bool:
+def _needs_atomic(wanted: Promotion, known: Facts) -> bool:
     """Whether the released tree has `atomic`; of one that the source does not have any more the release
     itself was asked.
     """
     source = Repo(wanted.source)
-    return source.has(known.tree.commit) and by_atomic_too(source, known.tree.commit, known.host_kind)
+    return source.has(known.tree.commit) and needs_atomic(source, known.tree.commit, known.host_kind)
 
 
 def last_commit(config: Config, output: Path, ref: str, *, but: str) -> str | None:
