@@ -26,7 +26,8 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.installers import check
 from imagebuild.installers.unattended import menu_facts, remaster
 from imagebuild.kinds import Controller, Firmware, HostKind, Login
-from imagebuild.publish.verify import Trust, describe, verify
+from imagebuild.publish.findings import describe
+from imagebuild.publish.verify import Trust, verify
 from imagebuild.release_line import reading as config
 from imagebuild.cli import showing as report
 from imagebuild.smoke.rig import Rig

@@ -75,6 +75,7 @@ def verify(
     """
     from imagebuild.config.places import cache_directory
     from imagebuild.destinations.source import open_source
+    from imagebuild.publish import findings
     from imagebuild.publish import verify as verifying
 
     trust = verifying.Trust(
@@ -84,7 +85,7 @@ def verify(
     if as_json:
         sys.stdout.write(json.dumps(asdict(verified), indent=1) + "\n")
     else:
-        for line in verifying.describe(verified):
+        for line in findings.describe(verified):
             typer.echo(line)
     if verified.problems:
         raise typer.Exit(verified.exit_code())

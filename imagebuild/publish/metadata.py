@@ -274,20 +274,20 @@ def provenance(
     }
     document = {"_type": STATEMENT, "subject": subjects, "predicateType": PREDICATE, "predicate": predicate}
     problem = check_provenance(document)
-    if problem:
+    if problem is not None:
         raise BuildError(f"provenance.json: in-toto refuses it: {problem}")
     return json.dumps(document, indent=1) + "\n"
 
 
-def check_provenance(document: Any) -> str:
-    """Return what in-toto has against a statement; empty for nothing."""
+def check_provenance(document: Any) -> str | None:
+    """Return what in-toto finds wrong with a statement."""
     try:
         if document.get("_type") != STATEMENT or document.get("predicateType") != PREDICATE:
-            return f"it is no {STATEMENT} with {PREDICATE}"
+            return f"it is not a {STATEMENT} with {PREDICATE}"
         Statement.copy_from_pb(_parsed(document)).validate()
     except Exception as error:  # protobuf's and in-toto's own kinds
         return str(error) or repr(error)
-    return ""
+    return None
 
 
 def _parsed(document: Any) -> Any:

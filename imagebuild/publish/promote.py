@@ -25,10 +25,11 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Cell
 from imagebuild.publish import binding, facts, index, marks
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.findings import describe
 from imagebuild.publish.fitness import needs_atomic, unfit_downloads
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Pointers, Step
-from imagebuild.publish.verify import Trust, describe, verify
+from imagebuild.publish.verify import Trust, verify
 from imagebuild.release_line.model import Config
 from imagebuild.tools.checksum import hashed
 from imagebuild.tools.gpg import Signer
