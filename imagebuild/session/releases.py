@@ -16,12 +16,12 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish import facts, index, marks
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
+from imagebuild.publish.admission import Promotion
 from imagebuild.publish.assemble import assemble
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, day_of
 from imagebuild.publish.numbers import at_work, numbers_taken, released_as, take_names
 from imagebuild.publish.pointers import names_listed
-from imagebuild.publish.promote import Promotion
 from imagebuild.release_line.model import Config
 from imagebuild.smoke import cells
 from imagebuild.tools import gpg, temporary

@@ -9,7 +9,8 @@ import pytest
 from imagebuild.destinations.access import Destination, open_destination
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts, marks
-from imagebuild.publish.promote import Promotion, demote, promote
+from imagebuild.publish.admission import Promotion
+from imagebuild.publish.promote import demote, promote
 from imagebuild.session.releases import signer_of
 from imagebuild.tools.checksum import Entry, hashed, text_of
 from tests.release_lab import FIRST, SECOND, Line

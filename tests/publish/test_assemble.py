@@ -16,7 +16,7 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware, State
 from imagebuild.publish import facts, index, versions
 from imagebuild.publish.numbers import released_as, take_names
-from imagebuild.publish.promote import last_commit
+from imagebuild.publish.stable import last_commit
 from imagebuild.smoke import criteria
 from imagebuild.tools import gpg
 from imagebuild.tools.checksum import entries_of

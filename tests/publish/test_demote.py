@@ -8,7 +8,8 @@ import pytest
 
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts
-from imagebuild.publish.promote import last_commit, promote, promoted
+from imagebuild.publish.promote import promote, promoted
+from imagebuild.publish.stable import last_commit
 from imagebuild.session.releases import signer_of
 from imagebuild.tools.ostree.repository import Repo
 from tests.publish.releasing import first_and_second, go, mark_bad, refused, wanted

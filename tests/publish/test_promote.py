@@ -13,7 +13,7 @@ from pathlib import Path
 from imagebuild.destinations.source import DirectorySource
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts
-from imagebuild.publish.promote import last_commit
+from imagebuild.publish.stable import last_commit
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.session.releases import signer_of
 from imagebuild.tools import command

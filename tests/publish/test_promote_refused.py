@@ -8,8 +8,7 @@ import pytest
 
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import State
-from imagebuild.publish import facts
-from imagebuild.publish import promote as promoting
+from imagebuild.publish import facts, stable
 from imagebuild.publish.promote import promote
 from imagebuild.session.releases import signer_of
 from imagebuild.tools.ostree.repository import Remote, Repo
@@ -128,5 +127,5 @@ def test_another_configuration(line: Line) -> None:
 def test_one_that_was_pruned_meanwhile(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = first_and_second(line)
     # the last thing before it is recorded as going out
-    monkeypatch.setattr(promoting, "_check_ref", lambda *_: shutil.rmtree(first))
-    assert "is not there any more" in refused(line, first)
+    monkeypatch.setattr(stable, "check_ref", lambda *_: shutil.rmtree(first))
+    assert "is no longer there" in refused(line, first)
