@@ -50,7 +50,7 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     _sign_and_check(work, content, signer)
     files.sync_tree(work)
     work.rename(target)
-    files.sync_directory(output)
+    files.sync(output)
     index.write_index(output, material.config)
     return target
 

@@ -7,7 +7,6 @@ read earlier, undo each other's work.
 """
 
 import contextlib
-import fcntl
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import IO
 
 from gi.repository import GLib
 
-from imagebuild import steplog
+from imagebuild import files, steplog
 from imagebuild.errors import BuildError
 
 LOCK = ".imagebuild-writer"
@@ -67,15 +66,12 @@ def _opened(place: Path) -> IO[str]:
 def _wait(stream: IO[str], place: Path) -> None:
     said = False
     while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not said:
-                steplog.note(f"waiting: another step, or another program, is writing to {place}")
-                said = True
-            time.sleep(POLL_SECONDS)
-        else:
+        if files.try_lock(stream.fileno()):
             return
+        if not said:
+            steplog.note(f"waiting: another step, or another program, is writing to {place}")
+            said = True
+        time.sleep(POLL_SECONDS)
 
 
 @contextlib.contextmanager
