@@ -30,7 +30,7 @@ class Pointers:
     """What points at the releases of a destination; `keys` are those that its releases are signed with,
     today's and others.
 
-    `cache` is where locks of destinations lie that are not of this host.
+    `cache` is where locks of destinations lie that are not on this machine.
     """
 
     destination: Destination
@@ -39,8 +39,8 @@ class Pointers:
     cache: Path
 
     def locked(self) -> AbstractContextManager[None]:
-        """One at a time changes them: other lines may have the same destination. Where that is no directory,
-        this user's others on this host only.
+        """One at a time changes them: other lines may have the same destination. Where that is not a
+        directory, only this user's others on this machine wait.
         """
         if isinstance(self.destination, Directory):
             return files.locked(self.destination.place / LOCK, busy="", wait=True)
@@ -115,7 +115,7 @@ def names_listed(destination: Destination) -> list[str]:
     if not isinstance(names, list) or not all(
         isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names
     ):
-        raise BuildError(f"{RELEASES} of the destination is no list of releases", hint=hint)
+        raise BuildError(f"{RELEASES} of the destination is not a list of releases", hint=hint)
     for name in names:
         check_name(name)
     return names

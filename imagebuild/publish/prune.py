@@ -1,5 +1,5 @@
 """What may go: old nightlies, composes that were superseded before anybody promoted them, commits that
-nothing refers to any more.
+nothing refers to any longer.
 
 First it is said what would go; nothing goes until it was asked for. What was promoted always stays.
 """

@@ -54,7 +54,7 @@ def test_coreutils_agree(tmp_path: Path) -> None:
         (f"# ../a: 3 bytes\nSHA256 (../a) = {'0' * 64}\n", "no name"),
         (f"# /a: 3 bytes\nSHA256 (/a) = {'0' * 64}\n", "no name"),
         (f"# <b>: 3 bytes\nSHA256 (<b>) = {'0' * 64}\n", "no name"),
-        ("\xff", "no size"),
+        ("\xff", "not a size"),
     ],
 )
 def test_texts_that_are_none(text: str, says: str) -> None:
