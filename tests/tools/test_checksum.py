@@ -51,9 +51,9 @@ def test_coreutils_agree(tmp_path: Path) -> None:
         ("# a: 3 bytes\nSHA256 (a) = 00\n", "line 2"),
         ("# a: 3 bytes\n", "ends after"),
         (f"# a: 3 bytes\nSHA256 (a) = {'0' * 64}\n" * 2, "twice"),
-        (f"# ../a: 3 bytes\nSHA256 (../a) = {'0' * 64}\n", "no name"),
-        (f"# /a: 3 bytes\nSHA256 (/a) = {'0' * 64}\n", "no name"),
-        (f"# <b>: 3 bytes\nSHA256 (<b>) = {'0' * 64}\n", "no name"),
+        (f"# ../a: 3 bytes\nSHA256 (../a) = {'0' * 64}\n", "not a name"),
+        (f"# /a: 3 bytes\nSHA256 (/a) = {'0' * 64}\n", "not a name"),
+        (f"# <b>: 3 bytes\nSHA256 (<b>) = {'0' * 64}\n", "not a name"),
         ("\xff", "not a size"),
     ],
 )
