@@ -120,7 +120,7 @@ def test_nightlies_stay_nightlies(line: Line) -> None:
 def test_another_configuration(line: Line) -> None:
     first, _ = first_and_second(line)
     line.changes["release"] = "13"
-    with pytest.raises(UsageError, match="of Debian 13"):
+    with pytest.raises(UsageError, match="for Debian 13"):
         go(line, first)
 
 
