@@ -1,5 +1,5 @@
-"""Files: replaced in one step, never changed in place (others read them, and they may be hard links); and
-what is in one.
+"""Files: replaced in one step, never changed in place (others read them, and they may be hard links); what is
+in one; locks; and when they are on the disk.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ COPIED = 1 << 20
 
 
 def url(path: Path) -> str:
-    """Return the file:// address of an absolute path; whatever an address would take for its own is quoted
+    """Return the file:// address of an absolute path; what has a meaning in addresses is quoted
     (RFC 8089, RFC 3986).
     """
     return FILE_URL + quote(os.fsencode(path), safe="/:@+,=~")
@@ -42,18 +42,18 @@ def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     """Write a file so that readers see the old content or the new one, and links to the old one keep it."""
     data = content.encode() if isinstance(content, str) else content
     file.parent.mkdir(parents=True, exist_ok=True)
-    name = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
             os.fchmod(stream.fileno(), mode)
-        name.replace(file)
-        sync_directory(file.parent)
+        partial.replace(file)
+        sync(file.parent)
     except BaseException:
-        name.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -84,24 +84,60 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def create(file: Path, content: str) -> None:
+    """Write a file that must not be there yet, and have it on the disk. Raises FileExistsError."""
+    with file.open("x") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync(file.parent)
+
+
+# --- locks (flock(2)): they end with their process ----------------------------------------------------------
+
+
+def try_lock(handle: int) -> bool:
+    """Lock an open file unless another has it; return whether it is ours now."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def wait_for_lock(handle: int) -> None:
+    """Lock an open file as soon as nobody else has it."""
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+
 @contextlib.contextmanager
 def locked(file: Path, *, busy: str, wait: bool = False) -> Iterator[None]:
-    """Hold a lock (flock(2)) that ends with its process; when another holds it, wait, or raise BuildError,
-    which says that it is `busy`.
-    """
+    """Hold a lock; when another holds it, wait, or raise BuildError, which says that it is `busy`."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise BuildError(busy, hint="wait until it is over, then run the same command again") from error
+        if wait:
+            wait_for_lock(stream.fileno())
+        elif not try_lock(stream.fileno()):
+            raise BuildError(busy, hint="wait until it is over, then run the same command again")
         yield
 
 
-def sync_directory(place: Path) -> None:
-    """Have the names in a directory on the disk (fsync(2))."""
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+# --- on the disk, not only in memory (fsync(2)) -------------------------------------------------------------
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or the names in a directory, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(directory: Path) -> None:
+    """Have a directory and everything below it on the disk; links are not followed."""
+    for parent, _, names in os.walk(directory):
+        for path in (Path(parent) / name for name in names):
+            if path.is_file() and not path.is_symlink():
+                sync(path)
+        sync(Path(parent))

@@ -34,7 +34,8 @@ from imagebuild.engine.store import Store
 from imagebuild.installers.live.options import LiveConfig
 from imagebuild.model import Disk, IsoImage, Toolbox, Tree
 from imagebuild.pipeline import Host, wire
-from imagebuild.publish.verify import Found, Trust, verify
+from imagebuild.publish.findings import Verification
+from imagebuild.publish.verify import Trust, verify
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
 from imagebuild.stages.disk import install_disk
@@ -345,7 +346,7 @@ def releasing(work: Path) -> dict[str, float]:
         "read everything", lambda: [files.sha256(file) for file in place.rglob("*") if file.is_file()]
     )
     trust = Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=work)
-    found = Found()
+    found = Verification()
     _, verified = measured(
         "verify", lambda: found.problems.extend(verify(DirectorySource(place), trust).problems)
     )

@@ -12,7 +12,6 @@ from imagebuild.tools import command
 # fixtures that several rooms share
 from tests.evil_names import origin
 from tests.installers.lorax.lab import tree
-from tests.publish.promoting import line
 from tests.tools.ostree.commits import commit_keys, source
 
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from imagebuild.destinations.registry import open_destination
-from imagebuild.publish.promote import Promotion, promote
+from imagebuild.publish.admission import Promotion
+from imagebuild.publish.promote import promote
 from imagebuild.release_line import reading as config
 from imagebuild.session.releases import signer_of
 

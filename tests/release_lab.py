@@ -78,8 +78,9 @@ class Line:
     def commit(self, version: str, packages: dict[str, str], extra: dict[str, bytes] | None = None) -> Tree:
         """Commit a tree with these packages, signed, and describe it."""
         changelog = gzip.compress(
-            b"bash (5.2-2) stable; urgency=low\n\n  * A hole is closed.\n\n -- A <a@b>  now\n\nbash (5.2-1)"
-            b" stable; urgency=low\n\n  * Old.\n"
+            b"bash (5.2-2) stable; urgency=low\n\n  * A hole is closed.\n\n"
+            b" -- A <a@b>  Thu, 12 Nov 2026 00:00:00 +0000\n\n"
+            b"bash (5.2-1) stable; urgency=low\n\n  * Old.\n"
         )
         files = (
             FILES

@@ -28,7 +28,7 @@ from tests import release_lab
 from tests.cli.running import CONFIG, run
 from tests.fakes import TERMS
 from tests.installers.lorax.lab import installer, request
-from tests.publish.promoting import go
+from tests.publish.releasing import go, line_in
 from tests.release_lab import FIRST, Line
 from tests.tools.ostree.commits import FILES, make_commit
 from tests.tools.ostree.commits import REF as BUILT
@@ -45,6 +45,11 @@ def repo(tmp_path: Path) -> Repo:
     made = Repo.ensure(tmp_path / "source")
     make_commit(made, tmp_path / "tar", FILES, "1.1")
     return made
+
+
+@pytest.fixture
+def line(tmp_path: Path, homedir: Path) -> Line:
+    return line_in(tmp_path, homedir)
 
 
 def bound(repo: Repo, *options: str, version: str = "1.2", ref: str = BUILT) -> str:

@@ -27,7 +27,8 @@ from imagebuild.installers import check
 from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.unattended import menu_facts, remaster
 from imagebuild.kinds import Controller, Firmware
-from imagebuild.publish.verify import Trust, describe, verify
+from imagebuild.publish.findings import describe
+from imagebuild.publish.verify import Trust, verify
 from imagebuild.release_line import reading as config
 from imagebuild.smoke import attempts
 from imagebuild.stages import kickstart
@@ -43,7 +44,7 @@ from tests import fakes
 from tests.data import ROOT
 from tests.evil_names import NAMES
 from tests.installers.unattended.media import make_iso
-from tests.publish.promoting import go
+from tests.publish.releasing import go
 from tests.release_lab import FIRST, REF, SECOND, Line
 from tests.tools.machines import PLACES, TCG
 

@@ -9,7 +9,6 @@ does now.
 Whether a build runs is known from the lock, not from its process id, and ends with it, however that ends.
 """
 
-import fcntl
 import json
 import os
 import platform
@@ -18,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from imagebuild import files
 
 Pair = tuple[str, str]
 BEAT_SECONDS = 5.0
@@ -40,7 +41,7 @@ class Diary:
         }
         # before anybody can see the build
         self._lock = os.open(place / f"{self.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        files.wait_for_lock(self._lock)
         self._beaten = time.monotonic()
         self._write("state", self._state)
         self._write("json", self._used)
@@ -161,12 +162,9 @@ def is_running(file: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not files.try_lock(handle)
     finally:
         os.close(handle)
-    return False
 
 
 def forget(file: Path) -> None:

@@ -7,12 +7,13 @@ so large guests get their turn, and nobody waits in a circle.
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from imagebuild import files
 
 # hier(7), FHS 5.9: lock files of all users; where only root may make some (Fedora), and root has not, /tmp
 PLACES = (Path("/run/lock/imagebuild"), Path("/tmp/imagebuild-slots"))
@@ -101,9 +102,7 @@ def _text(file: Path) -> str:
 def _take(file: Path, held: contextlib.ExitStack) -> bool:
     """Lock a file without waiting; it is given back when the stack is closed, or the process dies."""
     handle = _opened(file)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not files.try_lock(handle):
         os.close(handle)
         return False
     held.callback(os.close, handle)

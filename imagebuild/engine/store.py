@@ -13,7 +13,6 @@ Nothing here knows what an artifact is.
 """  # noqa: E501
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagebuild import files
 from imagebuild.engine.builds import Diary, Remembered, forget, is_running, remembered
 
 Json = Any
@@ -81,7 +81,7 @@ class Store:
         however it dies.
         """
         with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
-            while not _try_lock(handle.fileno()):
+            while not files.try_lock(handle.fileno()):
                 time.sleep(POLL_SECONDS)
             yield
 
@@ -89,7 +89,7 @@ class Store:
         """Whether any builder holds a lock here now."""
         for file in (self.root / "locks").iterdir():
             with file.open("a") as handle:
-                if not _try_lock(handle.fileno()):
+                if not files.try_lock(handle.fileno()):
                     return True
         return False
 
@@ -98,7 +98,7 @@ class Store:
         if not (self.root / "locks" / f"{kind}-{key}").exists():
             return False
         with (self.root / "locks" / f"{kind}-{key}").open("a") as handle:
-            return not _try_lock(handle.fileno())
+            return not files.try_lock(handle.fileno())
 
     def scratch(self, kind: str, key: str) -> Scratch:
         """Return a new scratch directory; what a killed builder left there is removed. Hold the lock."""
@@ -117,7 +117,7 @@ class Store:
         seconds: float,
     ) -> Record:
         """Sync the scratch directory to disk and rename it into place. Hold the lock."""
-        files = {
+        sizes = {
             str(file.relative_to(scratch.directory)): file.stat().st_size for file in _files(scratch.out)
         }
         data = {
@@ -125,17 +125,17 @@ class Store:
             "key": key,
             "components": dict(components),
             "value": value,
-            "files": files,
+            "files": sizes,
             "seconds": round(seconds, 3),
         }
         (scratch.directory / "artifact.json").write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
-        _sync_tree(scratch.directory)
+        files.sync_tree(scratch.directory)
         target = self.root / "artifacts" / kind / key
         target.parent.mkdir(exist_ok=True)
         remove(target)  # only a damaged one can be there: find() refused it
         scratch.directory.rename(target)
-        _sync(target.parent)
-        _sync(scratch.directory.parent)
+        files.sync(target.parent)
+        files.sync(scratch.directory.parent)
         return Record(target, value, components, seconds)
 
     def fail(self, scratch: Scratch, kind: str, key: str, *, keep_output: bool) -> Path:
@@ -191,7 +191,7 @@ class Store:
             if finished and name in kept:
                 continue
             with (self.root / "locks" / name).open("a") as handle:
-                if _try_lock(handle.fileno()):
+                if files.try_lock(handle.fileno()):
                     freed += _space(place)
                     remove(place)
                 else:
@@ -217,14 +217,6 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, onerror=unlock)
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _files(directory: Path) -> list[Path]:
     return sorted(
         Path(root) / name
@@ -236,20 +228,3 @@ def _files(directory: Path) -> list[Path]:
 
 def _space(directory: Path) -> int:
     return sum(file.lstat().st_blocks * 512 for file in _files(directory))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_tree(directory: Path) -> None:
-    for root, _, names in os.walk(directory):
-        for name in names:
-            path = Path(root) / name
-            if path.is_file() and not path.is_symlink():
-                _sync(path)
-        _sync(Path(root))

@@ -54,10 +54,10 @@ class FileKind:
     """A kind of file that a release has.
 
     `suffix` ends its name; `title`, `text` and `command` are what the page says ({name} is the file, {box}
-    Vagrant's name for it). `productmd` is its type and format there (productmd/images.py), `cosa` its name in
-    coreos-assembler's meta.json; None: there is no word for it. `arches` are those that it is made for
-    (empty: all). A file of it begins with `magic`, or is an archive whose members `members` accepts, or is
-    named after its layers (raw.xz).
+    Vagrant's name for it), `column` what heads its column of the report (empty: the suffix). `productmd` is
+    its type and format there (productmd/images.py), `cosa` its name in coreos-assembler's meta.json; None:
+    there is no word for it. `arches` are those that it is made for (empty: all). A file of it begins with
+    `magic`, or is an archive whose members `members` accepts, or is named after its layers (raw.xz).
     """
 
     name: str
@@ -65,6 +65,7 @@ class FileKind:
     title: str
     command: str
     text: str = ""
+    column: str = ""
     productmd: tuple[str, str] | None = None
     cosa: str | None = None
     arches: frozenset[str] = frozenset()

@@ -6,6 +6,7 @@ ISO = FileKind(
     name="iso",
     suffix="iso",
     title="Installer ISO",
+    column="ISO",
     text="Write it to a USB stick or DVD and boot from it.",
     command="dd if={name} of=/dev/sdX bs=4M oflag=direct status=progress",
     productmd=("dvd-ostree", "iso"),

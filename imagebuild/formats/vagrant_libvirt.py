@@ -89,5 +89,6 @@ FORMAT = Format(
     productmd=("vagrant-libvirt", "vagrant-libvirt.box"),
     arches=box.ARCHES,
     title="Vagrant box (libvirt)",
+    column="libvirt box",
     command="vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider libvirt",
 )

@@ -103,5 +103,6 @@ FORMAT = Format(
     productmd=("vagrant-virtualbox", "vagrant-virtualbox.box"),
     arches=box.ARCHES,
     title="Vagrant box (VirtualBox)",
+    column="VirtualBox box",
     command="vagrant box add --name {box} {name} && vagrant init {box} && vagrant up --provider virtualbox",
 )

@@ -1,4 +1,4 @@
-"""Nothing grows unnoticed: tree, downloads and boot times are held against the release before, and somebody
+"""Nothing grows unnoticed: tree, downloads and boot times are compared with the release before, and somebody
 answers for what grew.
 """
 
@@ -38,45 +38,40 @@ def growths(
     booted: Booted,
 ) -> list[Growth]:
     """Return what grew too much since the release before, waived or not; what was `booted` and not measured
-    is held, too.
+    counts, too.
     """
     if old is None:
         return []
-    found = []
-    if _over(old.tree.size, new.tree.size, limits.tree):
-        found.append(
-            Growth(
-                kind=TREE_GROWTH,
-                artifact="tree",
-                says=_says("the tree", old.tree.size, new.tree.size, limits.tree),
-            )
-        )
-    before = {(each.image, each.format): each for each in old.downloads}
+    before = {(download.image, download.format): download for download in old.downloads}
+    grown = _larger(TREE_GROWTH, "tree", "the tree", old.tree.size, new.tree.size, limits.tree)
     for download in new.downloads:
         last = before.get((download.image, download.format))
         if last is None:
             continue
         name = f"{download.image} {download.format}"
-        if _over(last.size, download.size, limits.artifacts):
-            found.append(
-                Growth(
-                    kind=ARTIFACT_GROWTH,
-                    artifact=name,
-                    says=_says(name, last.size, download.size, limits.artifacts),
-                )
-            )
-        found += _slower(name, new, download, old, last, limits.boot)
-        unmeasured = sorted((booted.get(download.path, set()) - download.boot.keys()) & last.boot.keys())
+        grown += _larger(ARTIFACT_GROWTH, name, name, last.size, download.size, limits.artifacts)
+        grown += _slower(name, new, download, old, last, limits.boot)
         if limits.boot is not None:
-            found += [
-                Growth(
-                    kind=BOOT_GROWTH,
-                    artifact=name,
-                    says=f"how long {name} takes to boot under {each} was not measured",
-                )
-                for each in unmeasured
-            ]
-    return [_waived(each, waivers, today) for each in found]
+            grown += _unmeasured(name, download, last, booted.get(download.path, set()))
+    return [_waived(growth, waivers, today) for growth in grown]
+
+
+def _larger(kind: str, artifact: str, what: str, old: int, new: int, limit: float | None) -> list[Growth]:
+    if not _over(old, new, limit):
+        return []
+    return [Growth(kind=kind, artifact=artifact, says=_says(what, old, new, limit))]
+
+
+def _unmeasured(name: str, download: DownloadFacts, last: DownloadFacts, booted: Set[str]) -> list[Growth]:
+    """Return the firmwares that a download was booted under, and whose boot time is not known this time."""
+    return [
+        Growth(
+            kind=BOOT_GROWTH,
+            artifact=name,
+            says=f"how long {name} takes to boot under {firmware} was not measured",
+        )
+        for firmware in sorted((booted - download.boot.keys()) & last.boot.keys())
+    ]
 
 
 def _slower(
@@ -85,7 +80,7 @@ def _slower(
     """Compare boots as if both had been on the same machine: what was measured is divided by the slowness of
     the accelerator.
     """
-    found = []
+    slower = []
     for firmware, seconds in download.boot.items():
         if firmware not in last.boot or new.accelerator != old.accelerator:
             continue
@@ -95,8 +90,8 @@ def _slower(
                 f"{name} under {firmware} boots in {mine:.0f} s instead of {theirs:.0f} s (native speed):"
                 f" {_percent(theirs, mine)}, more than {limit:g} %"
             )
-            found.append(Growth(kind=BOOT_GROWTH, artifact=name, says=says))
-    return found
+            slower.append(Growth(kind=BOOT_GROWTH, artifact=name, says=says))
+    return slower
 
 
 def _over(old: float, new: float, limit: float | None) -> bool:

@@ -42,10 +42,12 @@ def name_of(word: str) -> str:
 
 
 def text_of(facts: Facts, reason: str, when: str, signer: Signer) -> str:
-    """Return a signed mark. Raises BuildError for a reason that is none."""
+    """Return a signed mark. Raises BuildError for an empty reason, or one that is not plain text."""
     words = " ".join(reason.split())
     if not words or not words.isprintable():
-        raise BuildError("why is it bad?", hint="give a reason in plain text: --reason '…'")
+        raise BuildError(
+            "a reason is needed: why is the release bad?", hint="give a reason in plain text: --reason '…'"
+        )
     lines = [
         f"compose: {facts.compose_id}",
         f"commit: {facts.tree.commit}",

@@ -50,7 +50,7 @@ def composeinfo(config: Config, names: Names, *, os_tree: str = "") -> str:
         False,
     )
     variants = config.publish.variants
-    # a variant without downloads is no variant
+    # a variant without downloads does not exist
     for name in dict.fromkeys(each.variant for each in names.downloads):
         assert name in (variants.iso, variants.images)
         variant = Variant(info)
@@ -115,7 +115,7 @@ def check_images(text: str | bytes, *, compose_id: str, known: Mapping[str, tupl
             (arch, image) for arch, listing in found.images[variant].items() for image in listing
         ]:
             if each.format not in IMAGE_TYPE_FORMAT_MAPPING.get(each.type, []):
-                problems.append(f"images.json: {each.path}: a {each.type} is no {each.format}")
+                problems.append(f"images.json: {each.path}: a {each.type} is not a {each.format}")
             if each.path in seen:
                 problems.append(f"images.json lists {each.path} twice")
             seen.add(each.path)
@@ -239,10 +239,33 @@ def provenance(
 
     `inputs` maps a name to content. Raises BuildError when in-toto's own checks refuse it.
     """
-    subjects: list[dict[str, Any]] = [
-        {"name": each.path, "digest": {"sha256": each.sha256}} for each in facts.downloads
-    ]
-    materials: list[dict[str, Any]] = [
+    predicate = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "ref": facts.ref,
+                "commit": facts.tree.commit,
+                "compose": facts.compose_id,
+                "configuration": config,
+            },
+            "internalParameters": {"gate": facts.gate, "tools": dict(sorted(tools.items()))},
+            "resolvedDependencies": _dependencies(facts, inputs),
+        },
+        "runDetails": {
+            "builder": {"id": "https://github.com/imagebuild/imagebuild", "version": {"imagebuild": version}},
+            "metadata": {"invocationId": facts.compose_id, "finishedOn": _time(facts.created)},
+        },
+    }
+    subjects = [{"name": fact.path, "digest": {"sha256": fact.sha256}} for fact in facts.downloads]
+    document = {"_type": STATEMENT, "subject": subjects, "predicateType": PREDICATE, "predicate": predicate}
+    problem = check_provenance(document)
+    if problem is not None:
+        raise BuildError(f"provenance.json: in-toto refuses it: {problem}")
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _dependencies(facts: Facts, inputs: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    return [
         # the name of an OSTree commit is the SHA-256 of its object
         {
             "uri": f"ostree:{facts.remote}:{facts.ref}",
@@ -254,39 +277,17 @@ def provenance(
             for name, data in sorted(inputs.items())
         ),
     ]
-    predicate = {
-        "buildDefinition": {
-            "buildType": BUILD_TYPE,
-            "externalParameters": {
-                "ref": facts.ref,
-                "commit": facts.tree.commit,
-                "compose": facts.compose_id,
-                "configuration": config,
-            },
-            "internalParameters": {"gate": facts.gate, "tools": dict(sorted(tools.items()))},
-            "resolvedDependencies": materials,
-        },
-        "runDetails": {
-            "builder": {"id": "https://github.com/imagebuild/imagebuild", "version": {"imagebuild": version}},
-            "metadata": {"invocationId": facts.compose_id, "finishedOn": _time(facts.created)},
-        },
-    }
-    document = {"_type": STATEMENT, "subject": subjects, "predicateType": PREDICATE, "predicate": predicate}
-    problem = check_provenance(document)
-    if problem:
-        raise BuildError(f"provenance.json: in-toto refuses it: {problem}")
-    return json.dumps(document, indent=1) + "\n"
 
 
-def check_provenance(document: Any) -> str:
-    """Return what in-toto has against a statement; empty for nothing."""
+def check_provenance(document: Any) -> str | None:
+    """Return what in-toto finds wrong with a statement."""
     try:
         if document.get("_type") != STATEMENT or document.get("predicateType") != PREDICATE:
-            return f"it is no {STATEMENT} with {PREDICATE}"
+            return f"it is not a {STATEMENT} with {PREDICATE}"
         Statement.copy_from_pb(_parsed(document)).validate()
     except Exception as error:  # protobuf's and in-toto's own kinds
         return str(error) or repr(error)
-    return ""
+    return None
 
 
 def _parsed(document: Any) -> Any:

@@ -1,7 +1,6 @@
 """Numbers of releases, taken once and never given again; and who is at work in a directory of releases."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,11 +71,7 @@ def numbers_taken(output: Path) -> list[str]:
 
 def _claim(file: Path, gate: str) -> bool:
     try:
-        with file.open("x") as stream:
-            stream.write(gate + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        files.sync_directory(file.parent)
+        files.create(file, gate + "\n")
     except FileExistsError:
         return file.read_text().strip() == gate
     return True

@@ -29,7 +29,7 @@ OPTIONAL = ("images/product.img", "images/updates.img")
 
 def lay_out(work: Path, image: IsoImage, names: Names, variant: str, tree: Tree) -> dict[str, str]:
     """Write the tree below a release directory, out of its ISO; return (role of a file -> path), for the
-    page. Empty: what is tested is no ISO.
+    page. Empty: what is tested is not an ISO.
 
     Nothing is there twice: the store has these files inside of the ISO only. Raises BuildError when the ISO
     lacks one that is needed.

@@ -14,7 +14,7 @@ from imagebuild import files
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.local import Directory
 from imagebuild.errors import BuildError
-from imagebuild.publish import facts, marks, page
+from imagebuild.publish import facts, index, marks
 from imagebuild.publish.facts import Facts
 from imagebuild.release_line.model import Config
 from imagebuild.tools import gpg
@@ -31,7 +31,7 @@ class Pointers:
     """What points at the releases of a destination; `keys` are those that its releases are signed with,
     today's and others.
 
-    `cache` is where locks of destinations lie that are not of this host.
+    `cache` is where locks of destinations lie that are not on this machine.
     """
 
     destination: Destination
@@ -40,8 +40,8 @@ class Pointers:
     cache: Path
 
     def locked(self) -> AbstractContextManager[None]:
-        """One at a time changes them: other lines may have the same destination. Where that is no directory,
-        this user's others on this host only.
+        """One at a time changes them: other lines may have the same destination. Where that is not a
+        directory, only this user's others on this machine wait.
         """
         if isinstance(self.destination, Directory):
             return files.locked(self.destination.place / LOCK, busy="", wait=True)
@@ -95,8 +95,8 @@ class Pointers:
         good = [each for each in releases if not self.is_bad(each)]
         texts = {
             RELEASES: json.dumps(sorted(each.compose_id for each in good), indent=1) + "\n"
-        } | page.index_files(self.config, good)
-        for name in sorted(texts, key=lambda each: each == page.LATEST):
+        } | index.index_files(self.config, good)
+        for name in sorted(texts, key=lambda each: each == index.LATEST):
             step(f"write {name}")
             data = texts[name].encode()
             if self.destination.read(name) != data:
@@ -116,7 +116,7 @@ def names_listed(destination: Destination) -> list[str]:
     if not isinstance(names, list) or not all(
         isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names
     ):
-        raise BuildError(f"{RELEASES} of the destination is no list of releases", hint=hint)
+        raise BuildError(f"{RELEASES} of the destination is not a list of releases", hint=hint)
     for name in names:
         check_name(name)
     return names

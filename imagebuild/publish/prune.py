@@ -1,5 +1,5 @@
 """What may go: old nightlies, composes that were superseded before anybody promoted them, commits that
-nothing refers to any more.
+nothing refers to any longer.
 
 First it is said what would go; nothing goes until it was asked for. What was promoted always stays.
 """
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.publish import page
+from imagebuild.publish import index
 from imagebuild.publish.facts import Facts
 from imagebuild.release_line.model import Config
 from imagebuild.tools.ostree.repository import Repo
@@ -57,7 +57,7 @@ def leftovers(output: Path) -> Iterator[Path]:
 def remove_releases(output: Path, config: Config, doomed: Sequence[Doomed]) -> None:
     """Remove releases: the index first, then each out of sight, then its files."""
     names = {each.facts.compose_id for each in doomed}
-    page.write_index(output, config, but=names)
+    index.write_index(output, config, but=names)
     for name in sorted(names):
         away = output / f".{name}.partial"
         shutil.rmtree(away, ignore_errors=True)

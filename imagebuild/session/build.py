@@ -34,8 +34,7 @@ from imagebuild.installers.registry import choose as choose_installer
 from imagebuild.kinds import Firmware
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.pipeline import Host, Pipeline, space_needed, wire
-from imagebuild.publish import binding
-from imagebuild.publish import promote as promoting
+from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.report.history import usual_seconds
@@ -226,7 +225,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     speed = accelerator.probe(cache_directory())
     pinned = pin(config.tree, ref, update_ref=config.stable_ref(ref), say=say)
     binding.check(config, ref, pinned.commit, commit_object(config.tree, pinned.commit))
-    released = promoting.last_commit(config, order.output, ref, but=pinned.commit)
+    released = stable.last_commit(config, order.output, ref, but=pinned.commit)
     before = release_before(config.tree, pinned, given=config.previous, released=released)
     place = order.store.absolute()
     builder = Host(

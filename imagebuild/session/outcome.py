@@ -11,7 +11,8 @@ from imagebuild.engine.steps import Step
 from imagebuild.errors import CriteriaError
 from imagebuild.model import Cell, Verdict
 from imagebuild.pipeline import Pipeline
-from imagebuild.report import page
+from imagebuild.report.junit import write_junit
+from imagebuild.report.page import write_page
 from imagebuild.smoke import verdict as verdict_file
 
 
@@ -42,5 +43,5 @@ def write_verdict(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
 def write_reports(place: Path, title: str, verdict: Sequence[tuple[Cell, Path]]) -> None:
     """Write the verdict as data, as JUnit and as a page: also of a build that is not released."""
     write_verdict(place / "verdict.json", verdict)
-    page.write_junit(place / "junit.xml", verdict)
-    page.write_page(place / "report.html", title, verdict)
+    write_junit(place / "junit.xml", verdict)
+    write_page(place / "report.html", title, verdict)

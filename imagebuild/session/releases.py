@@ -14,15 +14,15 @@ from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.registry import open_destination
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.publish import facts, marks, page
+from imagebuild.publish import facts, index, marks
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
+from imagebuild.publish.admission import Promotion
 from imagebuild.publish.assemble import assemble
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, day_of
 from imagebuild.publish.numbers import at_work, numbers_taken, released_as, take_names
 from imagebuild.publish.pointers import names_listed
-from imagebuild.publish.promote import Promotion
 from imagebuild.release_line.model import Config
 from imagebuild.smoke import cells
 from imagebuild.tools import gpg, temporary
@@ -66,7 +66,7 @@ def composed_before(config: Config, output: Path, ref: str, commit: str) -> str 
         if release.tree.commit == commit:
             with at_work(output):
                 # that may have been interrupted just before this
-                page.write_index(output, config)
+                index.write_index(output, config)
             return release.compose_id
     return None
 
@@ -118,7 +118,7 @@ def publish(material: Material, wish: Wish) -> Published:
         )
         if before is not None:
             # it may have been interrupted just before this
-            page.write_index(wish.output, material.config)
+            index.write_index(wish.output, material.config)
             return Published(place=wish.output / before.compose_id, new=False)
         with signer_of(material.config) as signer:
             names = take_names(

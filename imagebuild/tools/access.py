@@ -70,13 +70,13 @@ class Access:
 
     def options(self) -> dict[str, str]:
         """Return the options of a libostree remote."""
-        found = {"tls-ca-path": str(self.ca.absolute())} if self.ca is not None else {}
+        options = {"tls-ca-path": str(self.ca.absolute())} if self.ca is not None else {}
         if self.certificate is not None:
-            found |= {
+            options |= {
                 "tls-client-cert-path": str(self.certificate.absolute()),
                 "tls-client-key-path": str(self._key.absolute()),
             }
-        return found | ({"proxy": self.proxy} if self.proxy else {})
+        return options | ({"proxy": self.proxy} if self.proxy else {})
 
     @contextlib.contextmanager
     def get(self, url: str, *, seconds: float) -> Iterator[requests.Response]:
@@ -91,32 +91,32 @@ class Access:
         ) as answer:
             yield answer
 
-    def blame(self, url: str, problem: str) -> str:
-        """Return what to look at after an error of requests or libostree about TLS or the proxy; empty when
-        it was about neither.
+    def blame(self, url: str, problem: str) -> str | None:
+        """Return what to look at after an error of requests or libostree about TLS or the proxy; None when it
+        was about neither.
         """
         if self.proxy and PROXY_FAILED.search(problem):
             return f"check tree.proxy ({self.proxy})"
         return self.blame_tls(url, problem) or self._blame_end(url, problem)
 
-    def _blame_end(self, url: str, problem: str) -> str:
+    def _blame_end(self, url: str, problem: str) -> str | None:
         # TLS 1.3: a server that does not know the client may hang up before it has said so, and so may a
         # network
         return (
             f"check the network; {self.blame_client()}"
             if url.startswith("https:") and CUT_OFF.search(problem)
-            else ""
+            else None
         )
 
-    def blame_tls(self, url: str, problem: str) -> str:
-        """Return which file to look at after an error about TLS, which another attempt would not mend; empty
+    def blame_tls(self, url: str, problem: str) -> str | None:
+        """Return which file to look at after an error about TLS, which another attempt would meet again; None
         when it was not about TLS.
         """
         if not url.startswith("https:"):
-            return ""
+            return None
         if SERVER_NOT_TRUSTED.search(problem):
             return self._blame_server(problem)
-        return self.blame_client() if CLIENT_NOT_TRUSTED.search(problem) else ""
+        return self.blame_client() if CLIENT_NOT_TRUSTED.search(problem) else None
 
     def blame_client(self) -> str:
         """Return what to look at when a server lets nobody in but whom it knows."""
@@ -137,7 +137,7 @@ class Access:
         if self.ca is None:
             return (
                 "no authority that this machine knows has signed the server's certificate: name the file of"
-                " its own with tree.tls.ca"
+                " that authority with tree.tls.ca"
             )
         return (
             f"the server's certificate is not signed by an authority of tree.tls.ca ({self.ca}): check that"
@@ -167,7 +167,7 @@ def _check_content(file: Path, key: str, wanted: re.Pattern[bytes], what: str) -
         ) from error
     if wanted.search(content) is None:
         raise BuildError(
-            f"{key}: {file} holds no {what} in PEM",
+            f"{key}: {file} does not hold a {what} in PEM",
             hint="`openssl x509` and `openssl pkey` convert other formats",
         )
 

@@ -48,7 +48,7 @@ def entries_of(payload: bytes, *, what: str) -> dict[str, Entry]:
         if size is None:
             size = SIZE.fullmatch(line)
             if size is None:
-                raise BuildError(f"{what}: line {number} of the signed text is no size: {line!r}")
+                raise BuildError(f"{what}: line {number} of the signed text is not a size: {line!r}")
             continue
         digest = SUM.fullmatch(line)
         if digest is None or digest["name"] != size["name"]:
@@ -74,8 +74,8 @@ def check_name(name: str) -> None:
         or re.search(r"[\x00-\x1f\x7f\\()<>\"]", name)
     ):
         raise BuildError(
-            f"{name!r} is no name that a release may list: no separators at its ends, no `..`, no control or"
-            " markup characters"
+            f"{name!r} is not a name that a release may list: no separators at its ends, no `..`, no control"
+            " or markup characters"
         )
 
 

@@ -12,9 +12,10 @@ from imagebuild.config import naming
 from imagebuild.destinations.source import DirectorySource
 from imagebuild.errors import UsageError
 from imagebuild.installers.treeinfo import write_treeinfo
+from imagebuild.publish.findings import describe
 from imagebuild.publish.names import names_of
-from imagebuild.publish.verify import Trust, describe, verify
-from tests.publish.promoting import go
+from imagebuild.publish.verify import Trust, verify
+from tests.publish.releasing import go
 from tests.release_lab import FIRST, Line
 
 DEFAULT = "${product}-Atomic-${release}-${date}.${respin}"

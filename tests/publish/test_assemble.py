@@ -14,9 +14,9 @@ from productmd.compose import Compose
 
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware, State
-from imagebuild.publish import changes, facts, page
+from imagebuild.publish import facts, index, versions
 from imagebuild.publish.numbers import released_as, take_names
-from imagebuild.publish.promote import last_commit
+from imagebuild.publish.stable import last_commit
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.tools import gpg
 from imagebuild.tools.checksum import entries_of
@@ -191,7 +191,7 @@ def test_a_download_that_was_changed_since_it_was_tested(line: Line) -> None:
     material = line.material(line.commit("12.1", FIRST))
     file = material.downloads[2].file
     file.write_bytes(file.read_bytes()[:-1] + b"!")
-    with pytest.raises(BuildError, match="is not what was tested any more"):
+    with pytest.raises(BuildError, match="is no longer what was tested"):
         line.release(material)
     assert not facts.history(line.output, material.tree.ref)
 
@@ -293,7 +293,7 @@ def test_several_refs_have_one_index(line: Line) -> None:
     (other / facts.FILE).write_text(
         text.replace(place.name, other.name).replace(REF, "debian/12/x86_64/workstation")
     )
-    page.write_index(line.output, line.config)
+    index.write_index(line.output, line.config)
     assert {place.name, other.name} <= set(
         re.findall(r"Debian-Atomic-12-\d+\.0", (line.output / "index.html").read_text())
     )
@@ -332,5 +332,5 @@ def test_evidence_with_odd_names(line: Line) -> None:
     ],
 )
 def test_versions_as_rpm_compares_them(one: str, other: str, sign: int) -> None:
-    found = changes.compare_rpm(one, other)
+    found = versions.compare_rpm(one, other)
     assert (found > 0) - (found < 0) == sign

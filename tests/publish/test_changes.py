@@ -13,9 +13,9 @@ gi.require_version("OSTree", "1.0")
 from gi.repository import GLib  # noqa: E402  # tests of what libostree gives
 
 from imagebuild.errors import BuildError  # noqa: E402
-from imagebuild.publish import changes  # noqa: E402
-from imagebuild.publish.changes import Package, packages_of  # noqa: E402
+from imagebuild.publish import changelogs, changes, packages  # noqa: E402
 from imagebuild.publish.facts import TreeFacts  # noqa: E402
+from imagebuild.publish.packages import InstalledPackage, packages_of  # noqa: E402
 from imagebuild.tools import command  # noqa: E402
 from imagebuild.tools.ostree.repository import Repo  # noqa: E402
 
@@ -123,15 +123,15 @@ def test_the_list_in_the_commits_metadata(tmp_path: Path) -> None:
         ("shadow-utils", "2", "4.5", "4.fc27", "x86_64"),
     ]
     metadata = GLib.Variant(
-        "a{sv}", {"version": GLib.Variant("s", "1"), changes.PKGLIST: GLib.Variant("a(sssss)", rows)}
+        "a{sv}", {"version": GLib.Variant("s", "1"), packages.PKGLIST: GLib.Variant("a(sssss)", rows)}
     )
     _, root, _ = handle.read_commit(first, None)
     with repo.transaction():
         _, made = handle.write_commit_with_time(None, "x", None, metadata, root, 1, None)
     assert old is not None
     assert set(packages_of(repo, made).installed.values()) == {
-        Package(name="kernel", version="4.5.10-200.fc27", arch="x86_64"),
-        Package(name="shadow-utils", version="2:4.5-4.fc27", arch="x86_64"),
+        InstalledPackage(name="kernel", version="4.5.10-200.fc27", arch="x86_64"),
+        InstalledPackage(name="shadow-utils", version="2:4.5-4.fc27", arch="x86_64"),
     }
     assert changes.difference(repo, facts(made), facts(made)).text().endswith("No packages changed.\n")
 
@@ -155,7 +155,7 @@ Version: {version}
 
 def dpkg_tree(repo: Repo, place: Path, status: bytes) -> str:
     (place / "status").write_bytes(status)
-    return commit(repo, place, {changes.DPKG[0]: place / "status"})
+    return commit(repo, place, {packages.DPKG[0]: place / "status"})
 
 
 @pytest.mark.parametrize("version", [b"", b"a b", b":1", b"1:", b"\xff", b"-", b"1\0", b"x" * 10_000])
@@ -205,7 +205,7 @@ def test_dpkg_databases_by_other_pens(tmp_path: Path, status: bytes, names: list
 def test_what_is_no_list_of_packages_is_none(tmp_path: Path, listed: GLib.Variant) -> None:
     repo = Repo.ensure(tmp_path / "repo")
     first = dpkg_tree(repo, tmp_path, STATUS.replace(b"{version}", b"1"))
-    metadata = GLib.Variant("a{sv}", {"version": GLib.Variant("s", "1"), changes.PKGLIST: listed})
+    metadata = GLib.Variant("a{sv}", {"version": GLib.Variant("s", "1"), packages.PKGLIST: listed})
     assert [
         package.name for package in packages_of(repo, with_metadata(repo, first, metadata)).installed.values()
     ] == ["good"]
@@ -230,7 +230,7 @@ def test_a_packages_name_is_no_option_of_rpm(tmp_path: Path) -> None:
             (f"--eval=%(touch {victim})", "0", version, "1", "noarch"),
         ]
         metadata = GLib.Variant(
-            "a{sv}", {"version": GLib.Variant("s", version), changes.PKGLIST: GLib.Variant("a(sssss)", rows)}
+            "a{sv}", {"version": GLib.Variant("s", version), packages.PKGLIST: GLib.Variant("a(sssss)", rows)}
         )
         made.append(with_metadata(repo, first, metadata))
     assert len(changes.difference(repo, facts(made[0]), facts(made[1])).upgraded) == 2
@@ -248,6 +248,32 @@ def test_a_damaged_rpm_database_is_said(tmp_path: Path) -> None:
     "data", [b"", b"no gzip", gzip.compress(b"x" * 1000)[:-20], gzip.compress(bytes(64 << 20))]
 )
 def test_changelogs_that_are_none(tmp_path: Path, data: bytes) -> None:
+    assert changelog_lines(tmp_path, data) == ()
+
+
+BLOCK = """good ({version}) unstable; urgency=medium
+
+  * {text}
+    in two lines
+
+ -- Ada <ada@example.org>  Thu, 26 Nov 2026 00:00:00 +0000
+
+"""
+
+
+@pytest.mark.parametrize("rest", ["", "x\n  * Never said.\n", BLOCK.format(version="1", text="Old.")])
+def test_a_changelog_is_read_to_the_old_version_or_to_the_damage(tmp_path: Path, rest: str) -> None:
+    text = BLOCK.format(version="2", text="New.") + BLOCK.format(version="1.5", text="Between.") + rest
+    assert changelog_lines(tmp_path, gzip.compress(text.encode())) == (
+        "* New.",
+        "in two lines",
+        "* Between.",
+        "in two lines",
+    )
+
+
+def changelog_lines(tmp_path: Path, data: bytes) -> tuple[str, ...]:
+    """Return what is said of a package's way from version 1 to version 2, from its compressed changelog."""
     repo = Repo.ensure(tmp_path / "repo")
     made = []
     for version in (b"1", b"2"):
@@ -258,10 +284,11 @@ def test_changelogs_that_are_none(tmp_path: Path, data: bytes) -> None:
                 repo,
                 tmp_path,
                 {
-                    changes.DPKG[0]: tmp_path / "status",
-                    changes.CHANGELOG.format(name="good"): tmp_path / "log",
+                    packages.DPKG[0]: tmp_path / "status",
+                    changelogs.CHANGELOG.format(name="good"): tmp_path / "log",
                 },
             )
         )
     found = changes.difference(repo, facts(made[0]), facts(made[1]))
-    assert [upgrade.changelog for upgrade in found.upgraded] == [()]
+    (upgrade,) = found.upgraded
+    return upgrade.changelog

@@ -16,14 +16,14 @@ from imagebuild.destinations.source import DirectorySource
 from imagebuild.errors import BuildError
 from imagebuild.model import IsoImage, Tree
 from imagebuild.publish import facts, os_tree
-from imagebuild.publish import verify as verification
+from imagebuild.publish.findings import ProblemKind, Verification
 from imagebuild.publish.material import Material
-from imagebuild.publish.verify import Found, Kind, Trust, verify
+from imagebuild.publish.opened import check_stage2
+from imagebuild.publish.verify import Trust, verify
 from imagebuild.tools import command, iso
 from imagebuild.tools.ostree.repository import Repo
 from tests.installers.unattended.media import make_iso
-from tests.publish.promoting import go
-from tests.publish.verifying import sign_again
+from tests.publish.releasing import go, sign_again
 from tests.release_lab import FIRST, Line
 
 DIRECTORY = "AtomicHost/x86_64/os"
@@ -76,7 +76,7 @@ def with_iso(material: Material, made: Path) -> Material:
     return replace(material, downloads=(real, *material.downloads[1:]))
 
 
-def checked(line: Line, release: Path) -> Found:
+def checked(line: Line, release: Path) -> Verification:
     return verify(
         DirectorySource(release),
         Trust(keys=(line.key,), commit_keys=(line.key,), open_images=False, cache=line.work),
@@ -238,28 +238,28 @@ def test_verify_looks_into_it(line: Line, tmp_path: Path, monkeypatch: pytest.Mo
     file = release / DIRECTORY / ".treeinfo"
     honest = file.read_text()
     file.write_text(honest.replace("sha256:", "sha256:0"))
-    assert Kind.CHANGED in {each.kind for each in checked(line, release).problems}
+    assert ProblemKind.CHANGED in {each.kind for each in checked(line, release).problems}
     # signed again by somebody with the key, it is still not true
     sign_again(release, line)
     assert [(each.kind, each.path) for each in checked(line, release).problems] == [
-        (Kind.METADATA, f"{DIRECTORY}/.treeinfo")
+        (ProblemKind.METADATA, f"{DIRECTORY}/.treeinfo")
     ] * 3
     file.write_text(honest)
     # what the network gives must hold the released commit, too
-    found = Found()
+    found = Verification()
     known = facts.read(release)
     stage2 = release / DIRECTORY / "images/install.img"
-    verification._check_stage2(known, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "a")
+    check_stage2(known, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "a")
     assert (found.problems, found.images) == ([], {f"{DIRECTORY}/images/install.img": [tree.commit]})
     other = known.model_copy(update={"tree": known.tree.model_copy(update={"commit": "f" * 64})})
-    verification._check_stage2(other, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "b")
+    check_stage2(other, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "b")
     assert [(each.kind, each.says) for each in found.problems] == [
-        (Kind.IMAGE, f"holds {tree.commit}, not {'f' * 64}")
+        (ProblemKind.IMAGE, f"holds {tree.commit}, not {'f' * 64}")
     ]
     stage2.write_bytes(b"x" * 4096)
-    found = Found()
-    verification._check_stage2(known, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "c")
-    assert found.problems[0].kind is Kind.IMAGE
+    found = Verification()
+    check_stage2(known, {f"{DIRECTORY}/images/install.img": stage2}, found, tmp_path / "c")
+    assert found.problems[0].kind is ProblemKind.IMAGE
 
 
 def test_releases_from_before_are_read(line: Line) -> None:

@@ -12,27 +12,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from imagebuild.publish import facts, page_check
+from tests.browser import CONTRAST
 from tests.release_lab import FIRST, SECOND, Line
 
 LIMIT = 200 * 1024
-# WCAG 2.1, 1.4.3: 4.5 for text, 3 for large text
-CONTRAST = """() => {
-  const parse = text => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
-  const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const background = element => { for (let each = element; each; each = each.parentElement) {
-    const found = parse(getComputedStyle(each).backgroundColor); if (found.length < 4 || found[3] > 0) return found; } return [255, 255, 255]; };
-  const bad = new Set();
-  for (const element of document.querySelectorAll('body *')) {
-    if (![...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())) continue;
-    if (element.closest('svg')) continue;
-    const style = getComputedStyle(element), one = luminance(parse(style.color)), other = luminance(background(element));
-    const ratio = (Math.max(one, other) + .05) / (Math.min(one, other) + .05);
-    const large = parseFloat(style.fontSize) >= 24;
-    if (ratio < (large ? 3 : 4.5)) bad.add(element.tagName + '.' + element.className + ' ' + ratio.toFixed(2));
-  }
-  return [...bad];
-}"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from imagebuild.publish import facts
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.prune import superseded
 from imagebuild.tools.ostree.repository import Repo
-from tests.publish.promoting import first_and_second, go, mark_bad
+from tests.publish.releasing import first_and_second, go, mark_bad
 from tests.release_lab import FIRST, REF, SECOND, Line
 
 PROGRAM = Path(sys.executable).parent / "imagebuild"

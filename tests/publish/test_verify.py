@@ -16,9 +16,10 @@ import pytest
 from imagebuild.destinations.source import WebSource, open_source
 from imagebuild.errors import UsageError
 from imagebuild.publish import facts
-from imagebuild.publish.verify import EXIT_CODES, Found, Kind, Trust, verify
+from imagebuild.publish.findings import EXIT_CODES, ProblemKind, Verification
+from imagebuild.publish.verify import Trust, verify
 from imagebuild.tools import gpg, web
-from tests.publish.verifying import sign_again
+from tests.publish.releasing import sign_again
 from tests.release_lab import FIRST, SECOND, Line
 
 PROGRAM = str(Path(sys.executable).parent / "imagebuild")
@@ -44,7 +45,7 @@ def trust(line: Line, *, keys: tuple[Path, ...] = (), commit_keys: tuple[Path, .
     )
 
 
-def checked(line: Line, place: Path | str) -> Found:
+def checked(line: Line, place: Path | str) -> Verification:
     return verify(open_source(str(place)), trust(line))
 
 
@@ -132,72 +133,80 @@ def half_uploaded(place: Path, _: Line) -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "says"),
     [
-        pytest.param(flipped(QCOW2), Kind.CHANGED, "another SHA-256", id="a flipped bit"),
-        pytest.param(unlinked(QCOW2), Kind.MISSING, "not there", id="a dropped file"),
+        pytest.param(flipped(QCOW2), ProblemKind.CHANGED, "another SHA-256", id="a flipped bit"),
+        pytest.param(unlinked(QCOW2), ProblemKind.MISSING, "not there", id="a dropped file"),
         pytest.param(
             lambda place, _: (place / QCOW2).write_bytes(b"x" * 9999999),
-            Kind.CHANGED,
+            ProblemKind.CHANGED,
             "more bytes",
             id="a longer file",
         ),
-        pytest.param(half_uploaded, Kind.MISSING, "not there", id="a half-uploaded mirror"),
+        pytest.param(half_uploaded, ProblemKind.MISSING, "not there", id="a half-uploaded mirror"),
         pytest.param(
             lambda place, _: (place / IMAGES / "more.qcow2").write_bytes(b"x"),
-            Kind.EXTRA,
+            ProblemKind.EXTRA,
             "in no CHECKSUM",
             id="an extra file",
         ),
-        pytest.param(linked_out, Kind.MISSING, "not there", id="a link to elsewhere"),
+        pytest.param(linked_out, ProblemKind.MISSING, "not there", id="a link to elsewhere"),
         pytest.param(
             replaced("index.html", "Downloads", "Download"),
-            Kind.CHANGED,
+            ProblemKind.CHANGED,
             "not what was signed",
             id="an edited page",
         ),
-        pytest.param(unsigned_lines, Kind.SIGNATURE, "nothing else", id="unsigned lines before the block"),
-        pytest.param(replaced(LIST, "qcow2", "qcow3"), Kind.SIGNATURE, "was changed", id="an edited list"),
-        pytest.param(flipped("RELEASE-KEY.asc"), Kind.CHANGED, "SHA-256", id="another key on the mirror"),
-        pytest.param(unlinked(MANIFEST), Kind.MISSING, MANIFEST, id="no list at all"),
-        pytest.param(unlinked("metadata/release.json"), Kind.MISSING, "release.json", id="no description"),
+        pytest.param(
+            unsigned_lines, ProblemKind.SIGNATURE, "nothing else", id="unsigned lines before the block"
+        ),
+        pytest.param(
+            replaced(LIST, "qcow2", "qcow3"), ProblemKind.SIGNATURE, "was changed", id="an edited list"
+        ),
+        pytest.param(
+            flipped("RELEASE-KEY.asc"), ProblemKind.CHANGED, "SHA-256", id="another key on the mirror"
+        ),
+        pytest.param(unlinked(MANIFEST), ProblemKind.MISSING, MANIFEST, id="no list at all"),
+        pytest.param(
+            unlinked("metadata/release.json"), ProblemKind.MISSING, "release.json", id="no description"
+        ),
         pytest.param(
             lambda place, _: (place / "metadata/release.json").write_text("[]"),
-            Kind.UNREADABLE,
+            ProblemKind.UNREADABLE,
             "description",
             id="a description that is none",
         ),
         pytest.param(
             replaced("metadata/release.json", "Debian-Atomic-12-20261126.0", "../../x"),
-            Kind.UNREADABLE,
+            ProblemKind.UNREADABLE,
             "no such names",
             id="a name that leads out",
         ),
         pytest.param(
             resigned(replaced("metadata/images.json", "raw.xz", "qcow2")),
-            Kind.METADATA,
+            ProblemKind.METADATA,
             "",
             id="type and format disagree",
         ),
         pytest.param(
             resigned(replaced("metadata/composeinfo.json", '"short": "Debian"', '"short": "debian"')),
-            Kind.METADATA,
+            ProblemKind.METADATA,
             "release.short",
             id="another short name",
         ),
         pytest.param(
             resigned(replaced("COMPOSE_ID", "1126", "1125")),
-            Kind.METADATA,
+            ProblemKind.METADATA,
             "COMPOSE_ID",
             id="another compose id",
         ),
         pytest.param(
             resigned(replaced("STATUS", "FINISHED", "DOOMED")),
-            Kind.METADATA,
+            ProblemKind.METADATA,
             "FINISHED",
             id="a doomed compose",
         ),
         pytest.param(
             resigned(replaced("metadata/provenance.json", "in-toto.io", "example.org")),
-            Kind.METADATA,
+            ProblemKind.METADATA,
             "provenance",
             id="no provenance",
         ),
@@ -209,38 +218,38 @@ def half_uploaded(place: Path, _: Line) -> None:
                     'content="Debian-Atomic-12-20261112.0"',
                 )
             ),
-            Kind.PAGE,
+            ProblemKind.PAGE,
             "20261112",
             id="a stale compose id",
         ),
         pytest.param(
             resigned(replaced("index.html", f'href="{QCOW2}"', 'href="https://example.org/x"')),
-            Kind.PAGE,
+            ProblemKind.PAGE,
             "out of this compose",
             id="a link to elsewhere on the page",
         ),
         pytest.param(
             resigned(flipped(QCOW2)),
-            Kind.METADATA,
+            ProblemKind.METADATA,
             "not that of its CHECKSUM",
             id="an image that was not tested",
         ),
     ],
 )
-def test_what_is_wrong_is_said(copy: tuple[Line, Path], change: Change, kind: Kind, says: str) -> None:
+def test_what_is_wrong_is_said(copy: tuple[Line, Path], change: Change, kind: ProblemKind, says: str) -> None:
     line, place = copy
     change(place, line)
     found = checked(line, place)
     assert [each for each in found.problems if each.kind is kind and says in f"{each.path} {each.says}"], (
         found.problems
     )
-    assert found.exit_code() >= EXIT_CODES[Kind.SIGNATURE]
+    assert found.exit_code() >= EXIT_CODES[ProblemKind.SIGNATURE]
 
 
 def test_a_release_in_the_place_of_another(copy: tuple[Line, Path]) -> None:
     line, place = copy
     found = checked(line, place.rename(place.with_name("Debian-Atomic-12-20261203.0")))
-    assert found.exit_code() == EXIT_CODES[Kind.SIGNATURE]
+    assert found.exit_code() == EXIT_CODES[ProblemKind.SIGNATURE]
     assert "lies where Debian-Atomic-12-20261203.0 should be" in found.problems[0].says
 
 
@@ -252,11 +261,13 @@ def test_keys(copy: tuple[Line, Path], tmp_path: Path) -> None:
         (tmp_path / "other.asc").write_text(other.public_key())
     wrong = (tmp_path / "other.asc",)
     found = verify(open_source(str(place)), trust(line, keys=wrong))
-    assert found.exit_code() == EXIT_CODES[Kind.SIGNATURE]
+    assert found.exit_code() == EXIT_CODES[ProblemKind.SIGNATURE]
     assert "another key" in found.problems[0].says
     # the release is signed, the commit in it by somebody else
     found = verify(open_source(str(place)), trust(line, commit_keys=wrong))
-    assert [(each.kind, "another key" in each.says) for each in found.problems] == [(Kind.SIGNATURE, True)]
+    assert [(each.kind, "another key" in each.says) for each in found.problems] == [
+        (ProblemKind.SIGNATURE, True)
+    ]
 
 
 def test_an_unsigned_commit(copy: tuple[Line, Path]) -> None:
@@ -268,7 +279,7 @@ def test_an_unsigned_commit(copy: tuple[Line, Path]) -> None:
 def test_a_server_that_redirects_or_is_not_there(made: tuple[Line, Path]) -> None:
     line, _ = made
     found = verify(WebSource("http://127.0.0.1:9/Debian-Atomic-12-20261126.0"), trust(line))
-    assert found.exit_code() == EXIT_CODES[Kind.UNREADABLE]
+    assert found.exit_code() == EXIT_CODES[ProblemKind.UNREADABLE]
     assert json.dumps([each.says for each in found.problems])
 
 
@@ -291,7 +302,7 @@ def test_a_connection_that_is_cut(made: tuple[Line, Path]) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         found = verify(WebSource(f"http://127.0.0.1:{server.server_port}/{place.name}"), trust(line))
         server.shutdown()
-    assert found.exit_code() == EXIT_CODES[Kind.UNREADABLE]
+    assert found.exit_code() == EXIT_CODES[ProblemKind.UNREADABLE]
     assert QCOW2 in found.problems[0].says
     assert "cannot be fetched" in found.problems[0].says
 
@@ -304,13 +315,13 @@ def test_a_disk_that_is_full(made: tuple[Line, Path]) -> None:
         finished = subprocess.run(
             [*argv, "--key", str(line.key), "--no-images"], capture_output=True, text=True, check=False
         )
-    assert finished.returncode == EXIT_CODES[Kind.UNREADABLE], finished.stderr
+    assert finished.returncode == EXIT_CODES[ProblemKind.UNREADABLE], finished.stderr
     assert "cannot be verified here: File too large" in finished.stdout
 
 
 @pytest.mark.parametrize("address", ["http://[x/y", "ftp://example.org/x", "http://example.org/x?y"])
 def test_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(UsageError, match="not the address of a release"):
+    with pytest.raises(UsageError, match="is not the address of a release"):
         open_source(address)
 
 
@@ -321,7 +332,7 @@ def test_an_old_release_under_a_new_name(copy: tuple[Line, Path]) -> None:
     replaced(facts.FILE, place.name, new)(place, line)
     (place / MANIFEST).rename(place / f"{new}-x86_64-CHECKSUM")
     found = checked(line, place.rename(place.with_name(new)))
-    assert (Kind.CHANGED, facts.FILE) in [(each.kind, each.path) for each in found.problems]
+    assert (ProblemKind.CHANGED, facts.FILE) in [(each.kind, each.path) for each in found.problems]
     assert found.commit == ""
 
 
@@ -331,7 +342,7 @@ def test_a_description_that_is_not_signed(copy: tuple[Line, Path]) -> None:
     resigned(unlinked(facts.FILE))(place, line)
     (place / facts.FILE).write_text(text)
     found = checked(line, place)
-    assert (Kind.METADATA, "is not signed") in [(each.kind, each.says) for each in found.problems]
+    assert (ProblemKind.METADATA, "is not signed") in [(each.kind, each.says) for each in found.problems]
 
 
 def test_a_mirror_that_redirects(made: tuple[Line, Path]) -> None:

@@ -16,7 +16,7 @@ import requests
 
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
-from imagebuild.publish import promote
+from imagebuild.publish import stable as stable_repository
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.releases import Releases, make_packages, offering
 from imagebuild.smoke.served import PACKAGE, ServedRelease
@@ -338,7 +338,7 @@ def test_the_commits_between_two_releases_come_along(tmp_path: Path, candidate: 
     assert history.lost(stable, latest, previous).endswith(f"{middle} is not in the repository")
     wanted: Any = SimpleNamespace(source=store.path)
     for _ in range(2):
-        promote._bring_history(stable, wanted, latest, previous)
+        stable_repository._bring_history(stable, wanted, latest, previous)
         assert history.lost(stable, latest, previous) == ""
     subprocess.run(["ostree", f"--repo={stable.path}", "fsck", "--quiet"], check=True)
     # what was only passed over can be had whole later

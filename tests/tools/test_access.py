@@ -194,15 +194,15 @@ def encrypted(origin: Origin, tmp_path: Path) -> Path:
     [
         ("missing ca", r"tree\.tls\.ca: .*/nothing cannot be read: No such file"),
         ("directory", r"tree\.tls\.ca: .* cannot be read: Is a directory"),
-        ("no ca", r"tree\.tls\.ca: .* holds no certificate of an authority"),
+        ("no ca", r"tree\.tls\.ca: .* does not hold a certificate of an authority"),
         ("damaged ca", r"tree\.tls\.ca: .* cannot be used"),
         ("missing certificate", r"tree\.tls\.certificate: .*/nothing cannot be read"),
         ("missing key", r"tree\.tls\.key: .*/nothing cannot be read"),
-        ("certificate for key", r"tree\.tls\.key: .* holds no private key"),
-        ("key for certificate", r"tree\.tls\.certificate: .* holds no certificate"),
+        ("certificate for key", r"tree\.tls\.key: .* does not hold a private key"),
+        ("key for certificate", r"tree\.tls\.certificate: .* does not hold a certificate"),
         ("other key", r"tree\.tls\.key: .* is not the key of the certificate"),
         ("encrypted", r"tree\.tls\.key: .* is encrypted"),
-        ("no key", r"tree\.tls\.key: .* holds no private key"),
+        ("no key", r"tree\.tls\.key: .* does not hold a private key"),
     ],
 )
 def test_files_are_looked_at_before_anything_else(

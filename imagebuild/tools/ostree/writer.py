@@ -7,14 +7,13 @@ read earlier, undo each other's work.
 """
 
 import contextlib
-import fcntl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from imagebuild import steplog
+from imagebuild import files, steplog
 from imagebuild.errors import BuildError
 from imagebuild.tools.ostree.library import GLib
 
@@ -66,15 +65,12 @@ def _opened(repository: Path) -> IO[str]:
 def _wait(stream: IO[str], repository: Path) -> None:
     said = False
     while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not said:
-                steplog.note(f"waiting: another step, or another program, is writing to {repository}")
-                said = True
-            time.sleep(POLL_SECONDS)
-        else:
+        if files.try_lock(stream.fileno()):
             return
+        if not said:
+            steplog.note(f"waiting: another step, or another program, is writing to {repository}")
+            said = True
+        time.sleep(POLL_SECONDS)
 
 
 @contextlib.contextmanager

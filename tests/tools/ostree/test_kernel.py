@@ -15,7 +15,7 @@ from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.installers.installer import Request
 from imagebuild.installers.live import backend as live
-from imagebuild.publish import assemble
+from imagebuild.publish import description
 from imagebuild.stages import tree as stage
 from imagebuild.tools import command
 from imagebuild.tools.ostree.kernel import BootFiles, boot_files
@@ -212,7 +212,7 @@ def test_the_live_medium_and_the_release_read_the_same_files(
     request = SimpleNamespace(tree=tree, config=SimpleNamespace(volume_id="V"))
     assert live._make_boot(tmp_path / "work", cast("Request", request), repo) == b"live initramfs"
     assert (tmp_path / "work" / "vmlinuz").read_bytes() == b"kernel"
-    found = assemble._tree_facts(tree, repo, "")
+    found = description._tree_facts(tree, repo, "")
     assert (found.kernel, found.initramfs_size) == ("6.1", len(b"the tree's initramfs"))
     assert found.initramfs_sha256 == hashlib.sha256(b"the tree's initramfs").hexdigest()
 

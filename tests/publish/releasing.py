@@ -1,4 +1,4 @@
-"""Releases on their way to a destination."""
+"""A line of releases with a stable repository and a mirror, promoted as the program does it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,17 +8,20 @@ import pytest
 
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.registry import open_destination
+from imagebuild.errors import BuildError
 from imagebuild.publish import facts, marks
-from imagebuild.publish.promote import Promotion, demote, promote
+from imagebuild.publish.admission import Promotion
+from imagebuild.publish.promote import demote, promote
 from imagebuild.session.releases import signer_of
+from imagebuild.tools.checksum import Entry, hashed, text_of
 from tests.release_lab import FIRST, SECOND, Line
 
 
-@pytest.fixture
-def line(tmp_path: Path, homedir: Path) -> Line:
-    made = Line(tmp_path / "line", homedir)
+def line_in(place: Path, homedir: Path) -> Line:
+    """Return a line of releases below `place`, with a stable repository and a mirror there."""
+    made = Line(place / "line", homedir)
     made.changes |= {
-        "publish": {"repo": f"file://{tmp_path}/stable", "destination": f"file://{tmp_path}/mirror"},
+        "publish": {"repo": f"file://{place}/stable", "destination": f"file://{place}/mirror"},
         "tree": {
             "url": f"file://{made.place}/repo",
             "gpg_keys": [str(made.key)],
@@ -60,3 +63,26 @@ def mark_bad(line: Line, place: Path, reason: str) -> None:
     asked = wanted(line, place)
     with signer_of(asked.config) as signer:
         demote(asked, place, marks.text_of(facts.read(place), reason, "2026-11-26T00:00:00Z", signer))
+
+
+def refused(line: Line, *places: Path, **changes: Any) -> str:
+    with pytest.raises(BuildError) as error:
+        go(line, *places, **changes)
+    return error.value.message
+
+
+def sign_again(place: Path, line: Line) -> None:
+    """Sign whatever a release holds now: what only a careless or false signer can do."""
+    (manifest,) = place.glob("*-CHECKSUM")
+    manifest.unlink()
+    with signer_of(line.config) as signer:
+        for listing in [*place.rglob("*-CHECKSUM")]:
+            names = [file for file in listing.parent.iterdir() if file.is_file() and file != listing]
+            listing.write_text(signer.clearsign(text_of(hashed(file, file.name) for file in names)))
+        under = {f"{each.parent.relative_to(place)}/" for each in place.rglob("*-CHECKSUM")}
+        rest: list[Entry] = []
+        for file in place.rglob("*"):
+            path = str(file.relative_to(place))
+            if file.is_file() and (path.endswith("-CHECKSUM") or not path.startswith(tuple(under))):
+                rest.append(hashed(file, path))
+        manifest.write_text(signer.clearsign(text_of(rest)))

@@ -1,0 +1,87 @@
+"""The documents of a release: its verdict, and its metadata for other programs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from imagebuild.errors import BuildError
+from imagebuild.model import Cell
+from imagebuild.publish import facts, metadata
+from imagebuild.publish.changes import Changes
+from imagebuild.publish.facts import Facts
+from imagebuild.publish.material import Material
+from imagebuild.publish.metadata import CosaArtifact
+from imagebuild.publish.names import Names
+from imagebuild.report.junit import write_junit
+from imagebuild.report.page import write_page
+from imagebuild.smoke import verdict
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.server import COMMIT
+
+
+def write_reports(work: Path, described: Facts, cells: Sequence[tuple[Cell, Path]]) -> None:
+    """Write the verdict as data, as JUnit and as a page."""
+    inside = [(cell, evidence.relative_to(work)) for cell, evidence in cells]
+    verdict.write(work / verdict.FILE, [verdict.at(cell, evidence) for cell, evidence in inside])
+    write_junit(work / "junit.xml", inside)
+    write_page(work / "report.html", f"{described.title}: {described.compose_id}", cells)
+
+
+def write_metadata(
+    work: Path, material: Material, names: Names, described: Facts, changes: Changes | None, repo: Repo
+) -> None:
+    """Write everything below `metadata/`. Raises BuildError when another program would not take it."""
+    directory = work / "metadata"
+    (directory / "ostree").mkdir(parents=True)
+    commit = _write_commit(work, described, repo)
+    texts = {
+        "composeinfo.json": metadata.composeinfo(
+            material.config, names, os_tree=names.os_tree if described.os_tree else ""
+        ),
+        "images.json": _images(material, names, described),
+        "changes.json": json.dumps(asdict(changes) if changes is not None else None, indent=1) + "\n",
+        "changes.txt": changes.text() if changes is not None else f"{material.why_no_previous}\n",
+        "meta.json": metadata.cosa_meta(
+            described, names, commit_object=commit, commit_time=material.tree.timestamp
+        ),
+        "provenance.json": _provenance(material, described),
+    }
+    (work / facts.FILE).write_text(described.model_dump_json(indent=1) + "\n")
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+
+
+def _images(material: Material, names: Names, described: Facts) -> str:
+    text = metadata.images(described, names, material.config.publish.subvariant)
+    entries = {fact.path: (fact.size, fact.sha256) for fact in described.downloads}
+    problems = metadata.check_images(text, compose_id=names.compose_id, known=entries)
+    if problems:
+        raise BuildError("; ".join(problems), hint="this is a bug: please report it")
+    return text
+
+
+def _write_commit(work: Path, described: Facts, repo: Repo) -> CosaArtifact:
+    """Write the commit as it was signed: whoever has the key need not believe anybody which commit is
+    released.
+    """
+    name = described.tree.commit
+    commit = work / "metadata" / "ostree" / f"{name}.commit"
+    commit.write_bytes(repo.metadata_object(COMMIT, name))
+    signatures = repo.detached_metadata(name)
+    if signatures is not None:
+        commit.with_suffix(".commitmeta").write_bytes(signatures)
+    return CosaArtifact(path=str(commit.relative_to(work)), sha256=name, size=commit.stat().st_size)
+
+
+def _provenance(material: Material, described: Facts) -> str:
+    inputs = {f"kickstart:{name}": file.read_bytes() for name, file in material.kickstarts.items()}
+    inputs["configuration"] = material.config.model_dump_json().encode()
+    return metadata.provenance(
+        described,
+        inputs=inputs,
+        tools=material.tools,
+        version=version("imagebuild"),
+        config=f"{described.product} {described.release}",
+    )

@@ -1,0 +1,40 @@
+"""The verdict as one JUnit file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from imagebuild.kinds import State
+from imagebuild.model import Cell
+
+
+def write_junit(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
+    """Write all cells, each with the directory of its evidence: a suite per artifact and firmware. Not tested
+    and not applicable are *skipped*, with the reason.
+    """
+    document = JUnitXml("imagebuild")
+    for artifact, firmware in dict.fromkeys((cell.artifact, cell.firmware) for cell, _ in cells):
+        suite = TestSuite(f"{artifact} {firmware}")
+        for cell, evidence in cells:
+            if (cell.artifact, cell.firmware) == (artifact, firmware):
+                suite.add_testcase(_case(cell, evidence))
+        document.add_testsuite(suite)
+    document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has no annotation there
+    file.parent.mkdir(parents=True, exist_ok=True)
+    document.write(str(file), pretty=True)
+
+
+def _case(cell: Cell, evidence: Path) -> TestCase:
+    case = TestCase(cell.criterion, classname=f"{cell.artifact}.{cell.firmware}", time=cell.seconds)
+    # XML 1.0 has no control characters
+    reason = "".join(sign for sign in f"{cell.state}: {cell.reason}" if sign.isprintable() or sign == "\n")
+    if cell.state in (State.FAILED, State.FLAKY):
+        case.result = [Failure(reason, str(cell.state))]
+    elif cell.state is State.ERROR:
+        case.result = [Error(reason, str(cell.state))]
+    elif cell.state in (State.NOT_TESTED, State.NOT_APPLICABLE, State.WAIVED):
+        case.result = [Skipped(reason, str(cell.state))]
+    where = f"evidence: {evidence / cell.evidence}"
+    case.system_out = f"{cell.reason}\n{where}" if cell.reason.isprintable() else where
+    return case
