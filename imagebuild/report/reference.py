@@ -39,8 +39,8 @@ def configuration(schema: Mapping[str, Any]) -> str:
         "",
         "A release line is one YAML file in `configs/`. `imagebuild config FILE` checks it, and names every",
         "error with line and key; `imagebuild config --schema` prints the JSON schema for editors.",
-        "`${store}` in a path or an address stands for the store directory. Sizes are numbers of MiB, or text",
-        "such as `6 GiB`. A key without a default must be given.",
+        "`${store}` in a path or an address stands for the store directory. Sizes are numbers of MiB, or",
+        "text such as `6 GiB`. A key without a default must be given.",
         "",
         *_table("The release line", schema, definitions),
     ]
