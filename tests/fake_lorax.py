@@ -117,7 +117,8 @@ def note(name, text=""):
         stream.write(text + "\\n")
 
 def now():
-    return os.environ["SOURCE_DATE_EPOCH"] if {epoch} and "SOURCE_DATE_EPOCH" in os.environ else str(time.time())
+    epoch = os.environ.get("SOURCE_DATE_EPOCH") if {epoch} else None
+    return epoch if epoch is not None else str(time.time())
 
 def fail(error):
     logger.error("template command error in %s:", "runtime-install.tmpl")
@@ -145,13 +146,15 @@ class Lorax:
         self.conf.add_section("lorax")
         self.conf_file = conf_file
 
-    def run(self, dbo, product, version, release, variant="", bugurl="", isfinal=False, workdir=None, outputdir=None, buildarch=None, volid=None,
-            domacboot=True, doupgrade=True, remove_temp=False, installpkgs=None, excludepkgs=None, size=2, add_templates=None, add_template_vars=None,
+    def run(self, dbo, product, version, release, variant="", bugurl="", isfinal=False, workdir=None,
+            outputdir=None, buildarch=None, volid=None, domacboot=True, doupgrade=True, remove_temp=False,
+            installpkgs=None, excludepkgs=None, size=2, add_templates=None, add_template_vars=None,
             add_arch_templates=None, add_arch_template_vars=None, verify=True{tail}):
         told = {{key: value for key, value in locals().items() if key not in ("self", "dbo")}}
         told["dbo"] = dbo
         told["conf"] = dict(self.conf["lorax"]) | {{"conf_file": self.conf_file}}
-        told["environment"] = {{name: os.environ.get(name) for name in ("TMPDIR", "SOURCE_DATE_EPOCH")}} | {{"tmp": tempfile.gettempdir()}}
+        told["environment"] = {{name: os.environ.get(name) for name in ("TMPDIR", "SOURCE_DATE_EPOCH")}}
+        told["environment"]["tmp"] = tempfile.gettempdir()
         with open(PLACE + "/told.json", "w") as stream:
             json.dump(told, stream)
         logger.addHandler(logging.FileHandler(self.conf.get("lorax", "logdir") + "/pylorax.log", "w"))
@@ -168,8 +171,10 @@ class Lorax:
             program_log.debug("Return code: 1")
             fail(RuntimeError("Required installpkg failed."))
         if behaviour == "full":
-            logger.error("The transaction process has ended abruptly: %s", "Could not run transaction:\\n  installing package a needs 20MB on the / filesystem"
-                         "\\n\\nError Summary\\n-------------\\nDisk Requirements:\\n   At least 213MB more space needed on the / filesystem.")
+            logger.error("The transaction process has ended abruptly: %s",
+                         "Could not run transaction:\\n  installing package a needs 20MB on the / filesystem"
+                         "\\n\\nError Summary\\n-------------\\nDisk Requirements:"
+                         "\\n   At least 213MB more space needed on the / filesystem.")
             fail(RuntimeError("Could not run transaction."))
         if behaviour == "crash":
             raise OSError(28, "No space left on device", workdir + "/big")
@@ -178,7 +183,8 @@ class Lorax:
         logger.info("creating the runtime image")
         root = workdir + "/installtree"
         for template in add_templates:
-            text = TemplateLookup(directories=["/"]).get_template(template).render(root=root, product=product.lower(), arch="x86_64", **add_template_vars)
+            words = dict(add_template_vars, root=root, product=product.lower(), arch="x86_64")
+            text = TemplateLookup(directories=["/"]).get_template(template).render(**words)
             for line in text.splitlines():
                 words = shlex.split(line) if line.strip() and not line.startswith("#") else []
                 if words:
@@ -194,31 +200,36 @@ class Lorax:
         if not flat:
             runtime = workdir + "/runtime-workdir"
             os.makedirs(runtime + "/LiveOS")
-            subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, runtime + "/LiveOS/rootfs.img", "64M"], check=True)
+            rootfs = runtime + "/LiveOS/rootfs.img"
+            subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, rootfs, "64M"], check=True)
         os.makedirs(outputdir + "/images")
-        subprocess.run(["mksquashfs", runtime, outputdir + "/images/install.img", "-quiet", "-no-progress"], check=True)
+        install = outputdir + "/images/install.img"
+        subprocess.run(["mksquashfs", runtime, install, "-quiet", "-no-progress"], check=True)
         logger.info("populating output tree and building boot images")
         # not this one's own search path
         environment = {{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}}
         subprocess.run([{python!r}, {medium!r}, outputdir, volid, {style!r}], check=True, env=environment)
-        subprocess.run(["implantisomd5", outputdir + "/images/boot.iso"], check=True, stdout=subprocess.DEVNULL)
+        boot = outputdir + "/images/boot.iso"
+        subprocess.run(["implantisomd5", boot], check=True, stdout=subprocess.DEVNULL)
         with open(outputdir + "/.treeinfo", "w") as stream:
             stream.write("[general]\\ntimestamp = %s\\nfamily = %s\\n" % (now(), product))
         if remove_temp:
             shutil.rmtree(workdir)
-"""  # noqa: E501
+"""
 DNFBASE = """
 import logging, os
-def get_dnf_base_object(installroot, sources, mirrorlists=None, repos=None, enablerepos=None, disablerepos=None, tempdir="/var/tmp", proxy=None,
-        releasever="8", cachedir=None, logdir=None, sslverify=True{base}):
+def get_dnf_base_object(installroot, sources, mirrorlists=None, repos=None, enablerepos=None,
+        disablerepos=None, tempdir="/var/tmp", proxy=None, releasever="8", cachedir=None,
+        logdir=None, sslverify=True{base}):
     told = dict(locals())
     assert all(os.path.isdir(place) for place in (installroot, tempdir)), "directories are made before"
     for number, url in enumerate(sources):
         if "bad" in url:
-            logging.getLogger({logger!r}).error("Error fetching metadata for lorax-repo-%d: Cannot download %s/repodata/repomd.xml", number, url)
+            said = "Error fetching metadata for lorax-repo-%d: Cannot download %s/repodata/repomd.xml"
+            logging.getLogger({logger!r}).error(said, number, url)
             return None
     return told
-"""  # noqa: E501
+"""
 COMMAND = """#!{python}
 import sys
 sys.path.insert(0, {place!r})
@@ -226,6 +237,8 @@ import argparse, logging, os, tempfile
 import pylorax
 from hidden_dnfbase import get_dnf_base_object
 log = logging.getLogger("lorax")
+MANY = ("source", "repo", "mirrorlist", "installpkgs", "excludepkgs", "enablerepo", "disablerepo",
+        "dracut-arg", "dnfplugin")
 
 def parser():
     parser = argparse.ArgumentParser(prog="lorax", description="Create the Anaconda boot.iso")
@@ -234,7 +247,7 @@ def parser():
             parser.add_argument("--" + name, action="store_true")
         elif name in ("product", "version", "release"):
             parser.add_argument("-" + name[0], "--" + name, required=True)
-        elif name in ("source", "repo", "mirrorlist", "installpkgs", "excludepkgs", "enablerepo", "disablerepo", "dracut-arg", "dnfplugin") or name[:4] == "add-":
+        elif name in MANY or name[:4] == "add-":
             parser.add_argument("--" + name, action="append", default=[])
         else:
             parser.add_argument("--" + name)
@@ -247,7 +260,8 @@ def setup_logging(logfile):
     console.setLevel(logging.INFO)
     console.setFormatter(logging.Formatter("%(asctime)s: %(message)s"))
     place = os.path.dirname(logfile)
-    for names, file in ((("lorax", "pylorax"), logfile), (("program",), place + "/program.log"), (("dnf",), place + "/dnf.log")):
+    others = [((name,), place + "/" + name + ".log") for name in ("program", "dnf")]
+    for names, file in [(("lorax", "pylorax"), logfile)] + others:
         handler = logging.FileHandler(file, "w")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         for name in names:
@@ -272,7 +286,8 @@ def main():
     for name in ("installtree", "dnf"):
         os.makedirs(tempdir + "/" + name)
     log.info("Fetching metadata...")
-    dnfbase = get_dnf_base_object(tempdir + "/installtree", opts["source"], opts["mirrorlist"], opts["repo"], tempdir=tempdir + "/dnf", releasever=opts["version"])
+    dnfbase = get_dnf_base_object(tempdir + "/installtree", opts["source"], opts["mirrorlist"],
+                                  opts["repo"], tempdir=tempdir + "/dnf", releasever=opts["version"])
     if dnfbase is None:
         print("error: unable to create the dnf base object", file=sys.stderr)
         sys.exit(1)
@@ -281,12 +296,15 @@ def main():
     lorax.conf.set("lorax", "logdir", os.path.dirname(opts["logfile"]))
     if opts["sharedir"]:
         lorax.conf.set("lorax", "sharedir", opts["sharedir"])
-    lorax.run(dnfbase, opts["product"], opts["version"], opts["release"], opts["variant"], opts["bugurl"], opts["isfinal"], workdir=tempdir,
-              outputdir=opts["outputdir"], volid=opts["volid"], domacboot=not opts["nomacboot"], installpkgs=opts["installpkgs"], size=int(opts.get("rootfs_size") or 2),
-              add_templates=opts["add_template"], add_template_vars=dict(each.split("=", 1) for each in opts["add_template_var"]), remove_temp=True)
+    variables = dict(each.split("=", 1) for each in opts["add_template_var"])
+    lorax.run(dnfbase, opts["product"], opts["version"], opts["release"], opts["variant"], opts["bugurl"],
+              opts["isfinal"], workdir=tempdir, outputdir=opts["outputdir"], volid=opts["volid"],
+              domacboot=not opts["nomacboot"], installpkgs=opts["installpkgs"],
+              size=int(opts.get("rootfs_size") or 2), add_templates=opts["add_template"],
+              add_template_vars=variables, remove_temp=True)
 
 main()
-"""  # noqa: E501
+"""
 
 
 def write(place: Path, version: str, behaviour: str = "") -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Barrier
 
 from imagebuild.errors import BuildError
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import Patience
 
 QUICK = Patience(attempts=1, low_speed_seconds=60)

@@ -22,7 +22,8 @@ from imagebuild.stages.kickstart import write_kickstart
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import Pin, describe_tree, release_before
 from imagebuild.tools.ostree.binding import binding_of
-from imagebuild.tools.ostree.repository import Repo, Staged
+from imagebuild.tools.ostree.commit_writer import Staged
+from imagebuild.tools.ostree.repository import Repo
 from tests import release_lab
 from tests.cli.running import CONFIG, run
 from tests.fakes import TERMS
@@ -105,8 +106,8 @@ def test_hosts_are_of_the_same_opinion(
     repo: Repo, tmp_path: Path, options: tuple[str, ...], collection: str, complaint: str
 ) -> None:
     commit = bound(repo, *options)
-    said = binding_of(repo.metadata_object(4, commit)).refusal(STABLE, collection=collection)
-    assert said.startswith(complaint) if complaint else not said
+    said = binding_of(repo.metadata_object(4, commit)).reason_to_refuse(STABLE, collection=collection)
+    assert (said or "").startswith(complaint) if complaint else said is None
     repo.set_ref(STABLE, commit)
     if collection:
         subprocess.run(
@@ -119,8 +120,8 @@ def test_hosts_are_of_the_same_opinion(
 def test_what_the_api_commits_is_bound_to_nothing(repo: Repo, tmp_path: Path) -> None:
     commit = repo.refs()[BUILT]
     found = binding_of(repo.metadata_object(4, commit))
-    assert (found.refs, found.refusal(STABLE)) == (None, "")
-    assert "bound to no ref" in found.refusal(STABLE, collection=COLLECTION)
+    assert (found.refs, found.reason_to_refuse(STABLE)) == (None, None)
+    assert "bound to no ref" in (found.reason_to_refuse(STABLE, collection=COLLECTION) or "")
     repo.set_ref(STABLE, commit)
     assert "error:" not in hosts_pull(tmp_path / "one", f"file://{repo.path}", STABLE)
     subprocess.run(
@@ -130,7 +131,7 @@ def test_what_the_api_commits_is_bound_to_nothing(repo: Repo, tmp_path: Path) ->
 
 
 def test_what_is_no_commit_is_said() -> None:
-    with pytest.raises(BuildError, match="no commit object"):
+    with pytest.raises(BuildError, match="not a commit object"):
         binding_of(b"<html>")
 
 

@@ -30,9 +30,14 @@ from imagebuild.publish.verify import Trust, describe, verify
 from imagebuild.release_line import reading as config
 from imagebuild.smoke import attempts
 from imagebuild.stages import kickstart
-from imagebuild.tools import command, iso, qemu, rpm, ssh, temporary
+from imagebuild.tools import command, iso, iso_writer, rpm, ssh, temporary
 from imagebuild.tools.ostree import server as ostree_server
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.command_line import command_line
+from imagebuild.tools.qemu.firmware import Flash
+from imagebuild.tools.qemu.machine import Machine
 from tests import fakes
 from tests.data import ROOT
 from tests.evil_names import NAMES
@@ -242,15 +247,15 @@ def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch
 def test_images_are_made_and_read_there(place: Path) -> None:
     disk, overlay = place / "disk.raw", place / "overlay.qcow2"
     disk.write_bytes(b"x" * 4096 + bytes(1 << 20))
-    qemu.make_overlay(overlay, disk, "raw", size=4 << 20)
-    qemu.convert(overlay, "qcow2", place / "again.raw", "raw")
+    disk_image.make_overlay(overlay, disk, "raw", size=4 << 20)
+    disk_image.convert(overlay, "qcow2", place / "again.raw", "raw")
     assert (place / "again.raw").read_bytes()[:4096] == b"x" * 4096
-    assert qemu.compare(place / "again.raw", "raw", overlay, "qcow2")[0]
+    assert disk_image.compare(place / "again.raw", "raw", overlay, "qcow2")[0]
 
 
 def test_no_option_of_qemu_ends_there(place: Path) -> None:
     places = replace(PLACES, monitor=place / "qmp", keyboard=place / "keyboard", variables=place / "vars")
-    machine = qemu.Machine(
+    machine = Machine(
         disk=place / "disk",
         seed=place / "seed",
         controller=Controller.VIRTIO,
@@ -259,7 +264,7 @@ def test_no_option_of_qemu_ends_there(place: Path) -> None:
         memory=1 << 30,
         typed=True,
     )
-    argv = qemu.command_line(machine, TCG, places, (str(place / "code"), "/vars.fd"))
+    argv = command_line(machine, TCG, places, Flash(place / "code", Path("/vars.fd")))
     doubled = str(place).replace(",", ",,")
     for name in ("qmp", "keyboard", "vars", "disk", "seed", "code"):
         assert any(f"{doubled}/{name}" in word for word in argv), name
@@ -284,7 +289,7 @@ def test_isos_are_written_and_changed_there(place: Path, medium: Path) -> None:
         if path.is_file()
     }
     written = place / "written.iso"
-    iso.write(
+    iso_writer.write(
         written,
         found,
         volume="V",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.tools.ostree.repository import Repo, signatures
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.signatures import signatures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from imagebuild.config.places import template
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg, temporary
-from imagebuild.tools.ostree.repository import Repo, Staged
+from imagebuild.tools.ostree.commit_writer import Staged
+from imagebuild.tools.ostree.repository import Repo
 
 SCRIPTS = ("debian_tree.sh", "grub_menu.sh", "storage_setup.sh")
 # where debian_tree.sh puts dpkg's database

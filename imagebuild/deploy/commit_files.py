@@ -6,7 +6,8 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.tools.ostree.repository import Entry, Repo
+from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.repository import Repo
 
 
 @dataclass(frozen=True)

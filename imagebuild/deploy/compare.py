@@ -13,7 +13,9 @@ from pathlib import Path
 
 from imagebuild.deploy.disk_map import Area, content_at, read_map
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.tools import command, qemu, temporary
+from imagebuild.tools import command, temporary
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.export import exported
 
 CHUNK = 1 << 20
 BLOCK = 4096
@@ -103,7 +105,7 @@ def _areas(disk: Path) -> list[Area]:
 
 @contextlib.contextmanager
 def _raw(image: Path) -> Iterator[Path]:
-    with qemu.exported(image, str(qemu.info(image)["format"]), writable=False) as raw:
+    with exported(image, str(disk_image.info(image)["format"]), writable=False) as raw:
         yield raw
 
 
@@ -266,7 +268,7 @@ def _xfs(left: Path, right: Path, area: Area, blocks: Sequence[int]) -> tuple[st
     for offset in candidates:
         requests += [f"daddr {(offset - area.start) // 512}", "blockuse -n"]
     requests.append("ncheck " + " ".join(f"-i {inode}" for inodes in candidates.values() for inode in inodes))
-    with qemu.exported(left, "raw", writable=False, part=(area.start, area.size)) as alone:
+    with exported(left, "raw", writable=False, part=(area.start, area.size)) as alone:
         argv: list[str | Path] = [
             "xfs_db",
             "-r",

@@ -25,7 +25,7 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError
 from imagebuild.formats import layers
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
 
 MOST_MEMBERS = 4096
 LARGEST_TEXT = 1 << 20
@@ -224,11 +224,8 @@ def _libvirt(metadata: Mapping[str, Any], found: Mapping[str, Path], name: str) 
     file = found.get("/".join(part for part in path.split("/") if part not in ("", ".")))
     if file is None or layers.kind_of(layers.head_of(file)) != "qcow2":
         raise BuildError(f"{name}: its disk {path!r} is {'not in the box' if file is None else 'no qcow2'}")
-    if size is not None and qemu.virtual_size(file, "qcow2") > size * GIB:
-        raise BuildError(
-            f"{name}: its disk of {qemu.virtual_size(file, 'qcow2')} bytes is larger than the {size} GiB it"
-            " names"
-        )
+    if size is not None and (held := disk_image.virtual_size(file, "qcow2")) > size * GIB:
+        raise BuildError(f"{name}: its disk of {held} bytes is larger than the {size} GiB it names")
     return Found(file=file, controller=Controller.VIRTIO, size=size * GIB if size is not None else None)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from imagebuild.config.images import CompressionConfig
 from imagebuild.formats import Source, Unpacked
 from imagebuild.kinds import Controller
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command
+from imagebuild.tools.qemu.export import exported
 
 XZ_BLOCK = "--block-size=24MiB"
 
@@ -35,7 +36,7 @@ def write_zst(source: Source, out: Path, name: str, options: CompressionConfig) 
 
 def _write(source: Source, file: Path, argv: list[str]) -> Path:
     with (
-        qemu.exported(source.disk.file, source.disk.format, writable=False) as raw,
+        exported(source.disk.file, source.disk.format, writable=False) as raw,
         file.open("wb") as stream,
     ):
         command.run([*argv, raw], stdout=stream)

@@ -7,7 +7,7 @@ from pathlib import Path
 from imagebuild.config.images import Qcow2Config
 from imagebuild.formats import Source, Unpacked
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
 
 SUFFIX = "qcow2"
 
@@ -20,7 +20,7 @@ def write(source: Source, out: Path, name: str, options: Qcow2Config) -> Path:
     settings = [f"compat={options.compat}"]
     if options.compression == "zstd":
         settings.append("compression_type=zstd")
-    qemu.convert(
+    disk_image.convert(
         source.disk.file,
         source.disk.format,
         file,

@@ -10,7 +10,8 @@ from imagebuild.config.images import Qcow2Config
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked, box, qcow2
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu, temporary
+from imagebuild.tools import temporary
+from imagebuild.tools.qemu import disk_image
 
 GIB = 1024**3
 STORED, DEFLATED = 0, 6
@@ -53,7 +54,7 @@ def unpack(file: Path, out: Path) -> Unpacked:
         or not isinstance(metadata.get("virtual_size"), int)
     ):
         raise BuildError(f"{file.name} has no box.img of format qcow2, or does not say how large its disk is")
-    found = qemu.info(image, "qcow2")
+    found = disk_image.info(image, "qcow2")
     elsewhere = found.get("backing-filename") or found.get("format-specific", {}).get("data", {}).get(
         "data-file"
     )

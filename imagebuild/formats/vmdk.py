@@ -9,7 +9,7 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.formats import Source, Unpacked
 from imagebuild.kinds import Controller
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
 
 OPTIONS = ("adapter_type=lsilogic", "subformat=streamOptimized", "compat6")
 SECTOR = 512
@@ -19,7 +19,7 @@ LARGEST = 1024  # sectors of a descriptor
 def write(source: Source, out: Path, name: str) -> Path:
     """Convert a disk; the content id follows from the commit instead of from chance."""
     file = out / f"{name}.vmdk"
-    qemu.convert(source.disk.file, source.disk.format, file, "vmdk", options=OPTIONS)
+    disk_image.convert(source.disk.file, source.disk.format, file, "vmdk", options=OPTIONS)
     set_content_id(file, source.seed[:8])
     return file
 

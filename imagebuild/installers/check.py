@@ -30,7 +30,7 @@ def look_into(image: Path, work: Path) -> dict[str, object]:
         "volume_id": iso.volume_id(image),
         "md5": iso.implanted_md5(image),
         "md5_holds": iso.check_md5(image),
-        "boot": [each.platform for each in iso.boot_entries(image)],
+        "boot": [entry.platform for entry in iso.boot_entries(image)],
         "missing": [path for path in NEEDED if path not in files],
         "discinfo": (
             iso.read(image, "/.discinfo", work).decode("utf-8", "replace").splitlines()
@@ -58,35 +58,35 @@ def embedded(stage2: Path, offset: int, work: Path) -> dict[str, object]:
     unpack: list[str | Path] = ["unsquashfs", "-q", "-n", "-no-xattrs", "-f", *where, "-d", directory, stage2]
     if NESTED in paths:
         command.run([*unpack, NESTED], quiet=True)
-        found = _nested(directory / NESTED, work)
+        described = _nested(directory / NESTED, work)
         (directory / NESTED).unlink()
-        return found
-    place = next((each for each in REPOS if f"{each}/config" in paths), None)
-    if place is None:
+        return described
+    inside = next((path for path in REPOS if f"{path}/config" in paths), None)
+    if inside is None:
         return dict(NOTHING)
-    prefix = f"{place}/"
+    prefix = f"{inside}/"
     commits = [
         match.group(1) + match.group(2)
         for path in paths
         if path.startswith(prefix) and (match := COMMIT.search(path))
     ]
-    command.run([*unpack, f"{place}/refs", f"{place}/config"], quiet=True)
-    return _described(place, directory / place, commits)
+    command.run([*unpack, f"{inside}/refs", f"{inside}/config"], quiet=True)
+    return _described(inside, directory / inside, commits)
 
 
 def _nested(image: Path, work: Path) -> dict[str, object]:
     """Return the same of an ext4 image, as lorax made the root file system until 2018: read by debugfs(8),
     not mounted.
     """
-    place, target = REPOS[-1], work / "nested-repo"
+    inside, target = REPOS[-1], work / "nested-repo"
     target.mkdir()
-    objects = [f"/{place}/objects/{number:02x}" for number in range(256)]
+    objects = [f"/{inside}/objects/{number:02x}" for number in range(256)]
     script = work / "debugfs"
     # from where it runs its own words need no quotes, and no path has a `?`, after which libext2fs reads
     # options (openfs.c of 1.47)
     script.write_text(
-        "".join(f"ls -p {each}\n" for each in objects)
-        + f"rdump /{place}/refs {target.name}\ndump /{place}/config {target.name}/config\n"
+        "".join(f"ls -p {path}\n" for path in objects)
+        + f"rdump /{inside}/refs {target.name}\ndump /{inside}/config {target.name}/config\n"
     )
     (work / "nested.img").symlink_to(image.absolute())
     commits, prefix = list[str](), ""
@@ -96,17 +96,17 @@ def _nested(image: Path, work: Path) -> dict[str, object]:
             prefix = line.rpartition("/")[2].strip()
         elif line.startswith("/") and line.count("/") >= 6 and line.split("/")[5].endswith(".commit"):
             commits.append(prefix + line.split("/")[5].removesuffix(".commit"))
-    return _described(place, target, commits) if (target / "config").is_file() else dict(NOTHING)
+    return _described(inside, target, commits) if (target / "config").is_file() else dict(NOTHING)
 
 
-def _described(place: str, repo: Path, commits: list[str]) -> dict[str, object]:
-    """Return what a repository's extracted refs and configuration say; `place` is where it lies in the root
+def _described(inside: str, repo: Path, commits: list[str]) -> dict[str, object]:
+    """Return what a repository's extracted refs and configuration say; `inside` is where it lies in the root
     file system.
     """
     config = configparser.ConfigParser(interpolation=None)
     config.read_string((repo / "config").read_text())
     return {
-        "repo": place,
+        "repo": inside,
         "commits": commits,
         "mode": config.get("core", "mode", fallback=""),
         "refs": {
@@ -130,53 +130,54 @@ def problems(
     """Return what is wrong with an installer ISO, a sentence's rest each; `discinfo`: it must have
     /.discinfo, which lorax has put there since 30.13.
     """
-    found = [f"it has no {path}" for path in _list(facts, "missing") if discinfo or path != "/.discinfo"]
+    flaws = [f"it has no {path}" for path in _list(facts, "missing") if discinfo or path != "/.discinfo"]
     if facts["volume_id"] != volume_id:
-        found.append(f"its volume id is {facts['volume_id']!r}, not {volume_id!r}")
-    found += [
+        flaws.append(f"its volume id is {facts['volume_id']!r}, not {volume_id!r}")
+    flaws += [
         f"it does not boot under {platform}"
         for platform in ("BIOS", "UEFI")
         if platform not in _list(facts, "boot")
     ]
     if not facts["md5"]:
-        found.append("it has no media checksum")
+        flaws.append("it has no media checksum")
     elif not facts["md5_holds"]:
-        found.append("its media checksum does not hold")
+        flaws.append("its media checksum does not hold")
+    flaws += _menu_problems(facts, volume_id)
+    kickstarts = facts["kickstarts"]
+    assert isinstance(kickstarts, dict)
+    if unattended:
+        flaws += [f"{path} has no entry with a kickstart" for path, names in kickstarts.items() if not names]
+    return flaws + _repo_problems(facts, commit, ref)
+
+
+def _menu_problems(facts: Mapping[str, object], volume_id: str) -> list[str]:
     labels = facts["labels"]
     assert isinstance(labels, dict)
     wrong = {label for names in labels.values() for label in names} - {volume_id}
     if facts.get("menu_problem"):
-        found.append(f"its boot menu cannot be read: {facts['menu_problem']}")
-    elif wrong or not labels:
-        found.append(
-            f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}"
-            if wrong
-            else "it has no boot menu"
-        )
-    kickstarts = facts["kickstarts"]
-    assert isinstance(kickstarts, dict)
-    if unattended:
-        found += [f"{path} has no entry with a kickstart" for path, names in kickstarts.items() if not names]
-    return found + _repo_problems(facts, commit, ref)
+        return [f"its boot menu cannot be read: {facts['menu_problem']}"]
+    if wrong:
+        return [f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}"]
+    return [] if labels else ["it has no boot menu"]
 
 
 def _repo_problems(facts: Mapping[str, object], commit: str, ref: str) -> list[str]:
     if not facts.get("repo"):
         return ["it has no embedded repository"]
-    found = []
+    flaws = []
     if _list(facts, "commits") != [commit]:
-        found.append(
+        flaws.append(
             f"its repository holds {', '.join(_list(facts, 'commits')) or 'no commit'}, not just {commit}"
         )
     refs = facts["refs"]
     assert isinstance(refs, dict)
     if refs.get(f"heads/{ref}") != commit:
-        found.append(f"its repository has {ref} at {refs.get(f'heads/{ref}', 'nothing')}")
+        flaws.append(f"its repository has {ref} at {refs.get(f'heads/{ref}', 'nothing')}")
     if facts["mode"] != "bare":
-        found.append(f"its repository is of mode {facts['mode']!r}, not bare")
+        flaws.append(f"its repository is of mode {facts['mode']!r}, not bare")
     if _list(facts, "remotes"):
-        found.append("its repository keeps a remote of the build host")
-    return found
+        flaws.append("its repository keeps a remote of the build host")
+    return flaws
 
 
 def _list(facts: Mapping[str, object], name: str) -> list[str]:

@@ -15,7 +15,7 @@ def check(config: Config, ref: str, commit: str, data: bytes) -> None:
     """
     follows, collection = config.stable_ref(ref), _collection(config)
     bound = binding_of(data)
-    refusal = bound.refusal(follows, collection=collection)
+    refusal = bound.reason_to_refuse(follows, collection=collection)
     if not refusal:
         return
     if bound.refs is None or follows in bound.refs:

@@ -30,7 +30,8 @@ from imagebuild.smoke import verdict
 from imagebuild.tools.checksum import hashed
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import history
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 
 # beside the releases of a host: which were promoted, or nearly, whatever became of them
 PROMOTED = ".promoted"

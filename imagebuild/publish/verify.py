@@ -21,10 +21,12 @@ from imagebuild.installers import check as iso_check
 from imagebuild.publish import facts, metadata, os_tree, page, page_check
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.names import OS
-from imagebuild.tools import accelerator, gpg, guestfs, qemu, temporary
+from imagebuild.tools import accelerator, gpg, guestfs, temporary
 from imagebuild.tools.checksum import Entry, entries_of
 from imagebuild.tools.gpg import SignatureError
-from imagebuild.tools.ostree.repository import commit_version, signatures
+from imagebuild.tools.ostree.binding import commit_version
+from imagebuild.tools.ostree.signatures import signatures
+from imagebuild.tools.qemu import disk_image
 
 APPLIANCE_MEMORY = 768
 
@@ -388,8 +390,8 @@ def _commits(
     byte needs no second look.
     """
     unpacked = FORMATS[kind].unpack(file, place)
-    qemu.refuse_outside(unpacked.disk, unpacked.format, what=file.name)
-    if reference is not None and qemu.compare(unpacked.disk, unpacked.format, *reference)[0]:
+    disk_image.refuse_outside(unpacked.disk, unpacked.format, what=file.name)
+    if reference is not None and disk_image.compare(unpacked.disk, unpacked.format, *reference)[0]:
         return [commit], reference
     commits = guestfs.deployed(
         unpacked.disk, unpacked.format, cache=opened.cache, emulate=opened.emulate, memory=APPLIANCE_MEMORY

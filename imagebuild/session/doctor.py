@@ -15,8 +15,9 @@ from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.installers.registry import INSTALLERS, choose
 from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
-from imagebuild.tools import accelerator, command, gpg, guestfs, qemu
+from imagebuild.tools import accelerator, command, gpg, guestfs
 from imagebuild.tools.access import access_to
+from imagebuild.tools.qemu.registry import FIRMWARES
 
 GIB = 1024**3
 QUICK_QEMU = 10
@@ -124,7 +125,7 @@ def _emulator() -> Finding:
 
 def _firmware(firmware: Firmware) -> Finding:
     try:
-        digest = qemu.firmware_digest(firmware)
+        digest = FIRMWARES[firmware].digest()
     except (BuildError, OSError) as error:
         return Finding(
             what=f"firmware {firmware}",

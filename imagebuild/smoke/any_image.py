@@ -17,8 +17,8 @@ from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.registry import recognise as recognise_host
 from imagebuild.smoke.trial import Trial
-from imagebuild.tools import qemu
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.qemu import disk_image
 
 # on which controller the users of a disk have it; vmdk is VMware's, the others' firmware emulates IDE
 CONTROLLERS = {
@@ -86,7 +86,7 @@ def opened(
     if unpacked.format == "iso":
         yield _installed(unpacked.disk, work, firmware, accelerator), True
         return
-    qemu.refuse_outside(unpacked.disk, unpacked.format, what=str(file))
+    disk_image.refuse_outside(unpacked.disk, unpacked.format, what=str(file))
     yield unpacked, False
 
 

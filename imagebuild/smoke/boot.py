@@ -25,7 +25,7 @@ from imagebuild.tools.console import (
     starts_quietly,
 )
 from imagebuild.tools.load import Meter
-from imagebuild.tools.qemu import Running
+from imagebuild.tools.qemu.running import Running
 
 # seconds at native speed; multiplied by the accelerator's slowness
 BOOT_SECONDS = 90.0

@@ -13,7 +13,8 @@ from imagebuild.tools import anaconda_log
 from imagebuild.tools.console import FIRMWARE_FATAL, fatal_line, plain
 from imagebuild.tools.menus.keys import Plan
 from imagebuild.tools.picture import Picture
-from imagebuild.tools.qemu import MIB, Running
+from imagebuild.tools.qemu.machine import MIB
+from imagebuild.tools.qemu.running import Running
 
 # seconds at native speed; multiplied by the accelerator's slowness
 MENU_SECONDS = 30.0

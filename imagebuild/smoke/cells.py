@@ -24,7 +24,8 @@ from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.smoke import first_boot
 from imagebuild.smoke.trial import Trial
-from imagebuild.tools import qemu, temporary
+from imagebuild.tools import temporary
+from imagebuild.tools.qemu import disk_image
 
 BLOCK = 1 << 22
 # a release line's pause; what is older than that is tested again
@@ -74,7 +75,7 @@ def content_digest(file: Path) -> str:
 def disk_digest(file: Path, image_format: str) -> str:
     """Return a sha256 of a disk image and of everything it reads from (qemu-img(1), --backing-chain)."""
     return hashlib.sha256(
-        "".join(content_digest(each) for each in qemu.chain(file, image_format)).encode()
+        "".join(content_digest(each) for each in disk_image.chain(file, image_format)).encode()
     ).hexdigest()
 
 

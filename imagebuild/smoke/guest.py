@@ -21,9 +21,11 @@ from imagebuild.smoke.look import Access
 from imagebuild.smoke.patience import patience_with
 from imagebuild.smoke.seed import make_seed
 from imagebuild.smoke.trial import Subject, Trial
-from imagebuild.tools import qemu, ssh
+from imagebuild.tools import ssh
 from imagebuild.tools.console import fatal_line
-from imagebuild.tools.qemu import Machine, Running
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.machine import Machine
+from imagebuild.tools.qemu.running import Running, started
 
 FIRST = "first"
 SETTLED = "settled"
@@ -36,7 +38,7 @@ def _size(subject: Subject) -> int | None:
     """Return how large the disk is to be, when that is not its own size."""
     if not subject.grow and subject.size is None:
         return None
-    return (subject.size or qemu.virtual_size(subject.disk, subject.format)) + subject.grow
+    return (subject.size or disk_image.virtual_size(subject.disk, subject.format)) + subject.grow
 
 
 def _machine(
@@ -46,7 +48,7 @@ def _machine(
     """Return the machine of a trial, with an overlay of its subject and a seed for cloud-init."""
     subject, bench = trial.subject, trial.bench
     overlay = work / "overlay.qcow2"
-    qemu.make_overlay(overlay, subject.disk, subject.format, size=_size(subject))
+    disk_image.make_overlay(overlay, subject.disk, subject.format, size=_size(subject))
     boxed = trial.promise.terms.login is Login.VAGRANT
     return Machine(
         disk=overlay,
@@ -136,9 +138,7 @@ class Guest:
         if serial not in self._serials:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
-        self._running = self._power.enter_context(
-            qemu.started(machine, self._trial.bench.accelerator, serial)
-        )
+        self._running = self._power.enter_context(started(machine, self._trial.bench.accelerator, serial))
         watched = follow_boot(
             self._running,
             self._port,

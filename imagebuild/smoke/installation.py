@@ -23,7 +23,7 @@ from imagebuild.smoke.boot import POLL_SECONDS, Course, Problem, Watcher
 from imagebuild.smoke.boot_menu import InstallationError, start_entry
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.installer_log import KEYS, LOG, SERIAL, phase, said
-from imagebuild.tools import anaconda_log, command, iso, qemu, temporary
+from imagebuild.tools import anaconda_log, command, iso, temporary
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import (
     INSTALLER_FATAL,
@@ -33,7 +33,8 @@ from imagebuild.tools.console import (
 from imagebuild.tools.menus import keys as menu_keys
 from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.keys import Plan
-from imagebuild.tools.qemu import MIB, Drive, Kernel, Machine, Running
+from imagebuild.tools.qemu.machine import MIB, Drive, Kernel, Machine
+from imagebuild.tools.qemu.running import Running, started
 
 # seconds at native speed; multiplied by the accelerator's slowness
 INSTALL_SECONDS = 400.0
@@ -102,7 +103,7 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
         ports={anaconda_log.PORT: log},
     )
     try:
-        with qemu.started(machine, bench.accelerator, serial) as running:
+        with started(machine, bench.accelerator, serial) as running:
             yield running
     finally:
         if log.exists() and not log.stat().st_size:

@@ -2,7 +2,7 @@
 
 from imagebuild.tools import anaconda_log
 from imagebuild.tools.console import installer_phase
-from imagebuild.tools.qemu import Running
+from imagebuild.tools.qemu.running import Running
 
 # in the evidence: the console, beside it Anaconda's log, and how the entry was started
 SERIAL, LOG, KEYS = "serial.log", "anaconda.log", "menu.txt"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from imagebuild.smoke.boot import PATIENCE
 from imagebuild.tools import ssh
-from imagebuild.tools.qemu import Running
+from imagebuild.tools.qemu.running import Running
 
 # for so long a program may neither print nor let the guest's processors do anything; what is waited for then
 # does not depend on their speed

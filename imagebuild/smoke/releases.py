@@ -2,7 +2,7 @@
 container registry.
 
 Releases that do not exist yet are made from the candidate: a next one (signed by the test's key), one that
-nobody signed, an older one. The server speaks at an address that only the guest has (`qemu.SERVICES`): the
+nobody signed, an older one. The server speaks at an address that only the guest has (`SERVICES`): the
 guest stays cut off from every network.
 """
 
@@ -19,7 +19,7 @@ from imagebuild.smoke.served import PACKAGE, ServedRelease
 from imagebuild.tools import gpg, oci, rpm, web
 from imagebuild.tools.ostree import history, succession
 from imagebuild.tools.ostree.repository import Repo
-from imagebuild.tools.qemu import SERVICES
+from imagebuild.tools.qemu.machine import SERVICES
 
 SIGNER = "imagebuild test <imagebuild-test@localhost>"
 REGISTRY_PORT, WEB_PORT = 5000, 80

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter
 
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Waiver
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.tools.qemu.registry import FIRMWARES
 
 T = TypeVar("T")
 _OUTSIDE = "does not change what is found"
@@ -180,7 +181,7 @@ def guest_tools(accelerator: Accelerator, firmware: Firmware) -> dict[str, str]:
     return {
         "qemu": command.version(QEMU),
         "accelerator": accelerator.name,
-        "ovmf": qemu.firmware_digest(firmware),
+        "ovmf": FIRMWARES[firmware].digest(),
     }
 
 

@@ -9,7 +9,8 @@ from imagebuild.deploy.execute import change, execute, is_change
 from imagebuild.deploy.ways import MIB, WAYS, DiskSpec, choose, plan_of
 from imagebuild.kickstart.plan import Plan
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.export import exported, reason_not_to_export
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Disk:
@@ -47,7 +48,7 @@ def derive_disk(
     way = next((name for name in spec.populate if WAYS[name].opens and not WAYS[name].refuses(plan)), None)
     reason = (
         is_change(before, plan)
-        or qemu.export_unavailable()
+        or reason_not_to_export()
         or ("" if way else "the offline way cannot change a disk")
     )
     if base.populated == "offline" and choose(plan, spec) == "offline":
@@ -57,8 +58,8 @@ def derive_disk(
         return _install(out, tree, toolbox, plan, spec)
     steplog.note(f"changing an overlay of the base's disk the {way} way")
     file = out / "disk.qcow2"
-    qemu.make_overlay(file, base.file, "raw", size=plan.disk_size)
-    with qemu.exported(file, "qcow2", writable=True) as raw:
+    disk_image.make_overlay(file, base.file, "raw", size=plan.disk_size)
+    with exported(file, "qcow2", writable=True) as raw:
         table.write_table(raw, plan)
         if plan.volumes:
             lvm.write_group(raw, plan)

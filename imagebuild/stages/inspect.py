@@ -13,7 +13,8 @@ from imagebuild.formats.registry import FORMATS
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Login
 from imagebuild.model import Image, Inspection, Kickstart, Toolbox, Tree
-from imagebuild.tools import guestfs, qemu
+from imagebuild.tools import guestfs
+from imagebuild.tools.qemu.export import exported
 
 
 def inspect_image(
@@ -29,7 +30,7 @@ def inspect_image(
     try:
         unpacked = FORMATS[image.format].unpack(image.file, work)
         with (
-            qemu.exported(unpacked.disk, unpacked.format, writable=False) as raw,
+            exported(unpacked.disk, unpacked.format, writable=False) as raw,
             WAYS[way].open(raw, toolbox.image, plan) as target,
         ):
             target.reopen(plan, read_only=True)

@@ -20,8 +20,8 @@ from imagebuild.smoke.cells import disk_digest
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.trial import Known, Previous, Promise, Run, Scope, Subject, Terms, Trial
 from imagebuild.smoke.waivers import FIT, waived
-from imagebuild.tools import qemu
 from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.qemu import disk_image
 
 MIB = 1024 * 1024
 # how much larger than the artifact the disk is on which it is tested: users have larger ones
@@ -156,7 +156,7 @@ def _prove_same(boot: Unpacked, disk: Disk) -> str | None:
     """Compare a download's disk with the installed one, byte by byte; return what says that they are the
     same, or None.
     """
-    identical, said = qemu.compare(boot.disk, boot.format, disk.file, disk.format)
+    identical, said = disk_image.compare(boot.disk, boot.format, disk.file, disk.format)
     steplog.note(f"qemu-img compare with the installed disk: {said}")
     return said if identical else None
 

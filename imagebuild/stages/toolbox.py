@@ -17,7 +17,8 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.model import Toolbox, Tree
 from imagebuild.tools import command, squashfs
-from imagebuild.tools.ostree.repository import Entry, Repo
+from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.repository import Repo
 
 # where the repo lies in the toolbox; the tree has no such directory of its own
 REPO = "imagebuild/repo"

@@ -16,7 +16,8 @@ from imagebuild.tools.ostree import binding as ostree_binding
 from imagebuild.tools.ostree import history
 from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.kernel import boot_files
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import Patience, TransferError
 
 # Debian's multiarch, Fedora's
@@ -108,7 +109,7 @@ def release_before(
         found = ostree_server.commit_object(tree.url, commit, patience=patience(tree), access=access_to(tree))
         if found is None:
             return Before(pin=None, why_not=f"{tree.url} has no commit {commit} (any more)")
-        refusal = ostree_binding.binding_of(found).refusal(ref)
+        refusal = ostree_binding.binding_of(found).reason_to_refuse(ref)
         if refusal:
             # a parent that nobody released, and no host can have
             first = commit == parent and commit not in (given, released)

@@ -88,12 +88,12 @@ class Accelerator:
 
 
 def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
-    """Return the fastest accelerator that works, remembered for a week, this boot of the host, this QEMU and
-    this kernel.
+    """Return the fastest accelerator that works, remembered for a week, this boot of the builder, this QEMU
+    and this kernel.
 
     Raises MissingToolError when there is no QEMU, or no kernel to try.
     """
-    kernel = kernel or _host_kernel()
+    kernel = kernel or _builder_kernel()
     identity = [
         _boot_id(),
         command.version(QEMU),
@@ -104,15 +104,15 @@ def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
         EMULATED[1],
     ]
     file = cache / "accelerator" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.json"
-    known = _read(file)
-    if known is not None:
-        return known
-    found = replace(_probe(kernel), measured=datetime.now(UTC).isoformat(timespec="seconds"))
+    remembered = _read(file)
+    if remembered is not None:
+        return remembered
+    measured = replace(_probe(kernel), measured=datetime.now(UTC).isoformat(timespec="seconds"))
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(asdict(found)))
+    partial.write_text(json.dumps(asdict(measured)))
     partial.rename(file)
-    return found
+    return measured
 
 
 def _read(file: Path) -> Accelerator | None:
@@ -120,11 +120,11 @@ def _read(file: Path) -> Accelerator | None:
     which counted time by the clock.
     """
     try:
-        known = Accelerator(**json.loads(file.read_text()))
-        age = datetime.now(UTC) - datetime.fromisoformat(known.measured)
+        record = Accelerator(**json.loads(file.read_text()))
+        age = datetime.now(UTC) - datetime.fromisoformat(record.measured)
     except (OSError, ValueError, TypeError):
         return None
-    return known if timedelta(0) <= age < RECORD_AGE else None
+    return record if timedelta(0) <= age < RECORD_AGE else None
 
 
 def _probe(kernel: Path) -> Accelerator:
@@ -159,25 +159,7 @@ def _try(kernel: Path, accelerator: Accelerator) -> float | None:
     """
     deadline = DEADLINE[accelerator.name]
     with temporary.file("console") as console:
-        argv: list[str | Path] = [
-            QEMU,
-            *accelerator.argv,
-            "-machine",
-            "q35",
-            "-m",
-            "256",
-            "-nodefaults",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-kernel",
-            kernel,
-            "-append",
-            "console=ttyS0 panic=-1 root=none",
-            "-serial",
-            f"file:{console}",
-        ]
-        process = command.Process(argv)
+        process = command.Process(_trial(kernel, accelerator, console))
         meter = load.Meter(lambda: load.read_threads(process.pid))
         try:
             while meter.seconds < deadline and meter.wall < PATIENCE * deadline:
@@ -194,7 +176,23 @@ def _try(kernel: Path, accelerator: Accelerator) -> float | None:
         return None
 
 
-def _host_kernel() -> Path:
+def _trial(kernel: Path, accelerator: Accelerator, console: Path) -> list[str | Path]:
+    return [
+        QEMU,
+        *accelerator.argv,
+        *["-machine", "q35", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot"],
+        *[
+            "-kernel",
+            str(kernel),
+            "-append",
+            "console=ttyS0 panic=-1 root=none",
+            "-serial",
+            f"file:{console}",
+        ],
+    ]
+
+
+def _builder_kernel() -> Path:
     readable = [Path(name) for pattern in KERNELS for name in glob.glob(pattern) if os.access(name, os.R_OK)]  # noqa: PTH207
     if not readable:
         raise MissingToolError(

@@ -60,7 +60,7 @@ TIMELESS = (
 # that checks them (Linux, arch/x86/kernel/apic/io_apic.c, check_timer; seen with QEMU 10.0 beside other
 # work). `no_timer_check` spares guests the check: clouds' kickstarts have it, installer media do not.
 TIMER = "IO-APIC + timer doesn't work"
-# before these a processor that is busy is no progress: only the console and the disk are
+# before these a busy processor is not progress: only the console and the disk are
 EARLY = ("firmware", "bootloader", "kernel", "initramfs")
 
 # what a kernel says when it does not get its processors, or one of them spins (Linux:
@@ -103,14 +103,14 @@ def plain(console: str) -> str:
 
 def phase_reached(console: str) -> str:
     """Return the last phase that the console shows; before the first it is the firmware's."""
-    found = [name for name, pattern in PHASES if pattern.search(console)]
-    return found[-1] if found else "firmware"
+    phases = [name for name, pattern in PHASES if pattern.search(console)]
+    return phases[-1] if phases else "firmware"
 
 
 def installer_phase(console: str) -> str:
     """Return the last phase of an installation that the console shows."""
-    found = [name for name, pattern in INSTALLER_PHASES if pattern.search(console)]
-    return found[-1] if found else "firmware"
+    phases = [name for name, pattern in INSTALLER_PHASES if pattern.search(console)]
+    return phases[-1] if phases else "firmware"
 
 
 def fatal_line(console: str, patterns: Patterns = FATAL) -> str:

@@ -27,12 +27,12 @@ READ = 1 << 16
 class Listener:
     """Keeps what a monitor at a socket says, until QEMU ends."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, monitor: Path) -> None:
         self._line, self._said, self._over = socket.socket(socket.AF_UNIX), b"", False
         until = time.monotonic() + CONNECT_SECONDS
         while True:
             try:
-                self._line.connect(str(place))
+                self._line.connect(str(monitor))
                 self._line.sendall(b'{"execute": "qmp_capabilities"}\n')
                 break
             except OSError:
@@ -57,15 +57,15 @@ class Listener:
 
 
 def _reason(said: bytes) -> str:
-    found = ""
+    reason = ""
     for line in said.splitlines():
         with contextlib.suppress(ValueError, AttributeError):
             event = json.loads(line)
             if event.get("event") == "SHUTDOWN":
-                found = str(event.get("data", {}).get("reason", ""))
-    return found
+                reason = str(event.get("data", {}).get("reason", ""))
+    return reason
 
 
 def described(reason: str) -> str:
-    """Return a sentence for a reason; empty for none that is known."""
+    """Return a sentence for a reason; empty for one that is not known."""
     return WORDS.get(reason, "")

@@ -16,8 +16,8 @@ MAX_HEADERS = 512
 
 
 def level(elf: bytes) -> int:
-    """Return the x86-64 level that a program needs (1 … 4); 1 when it does not say, or is no 64-bit program
-    of this kind.
+    """Return the x86-64 level that a program needs (1 … 4); 1 when it does not say, or is not a 64-bit
+    program of this kind.
     """
     try:
         return max((_needed(note) for note in _notes(elf)), default=BASELINE)
@@ -37,26 +37,26 @@ def _notes(elf: bytes) -> Iterator[bytes]:
 
 
 def _properties(segment: bytes) -> Iterator[bytes]:
-    place = 0
-    while place + 12 <= len(segment):
-        name_size, size, kind = struct.unpack_from("<III", segment, place)
-        name = segment[place + 12 : place + 12 + name_size]
-        start = place + 12 + -(-name_size // 4) * 4
+    position = 0
+    while position + 12 <= len(segment):
+        name_size, size, kind = struct.unpack_from("<III", segment, position)
+        name = segment[position + 12 : position + 12 + name_size]
+        start = position + 12 + -(-name_size // 4) * 4
         if kind == NT_GNU_PROPERTY_TYPE_0 and name == b"GNU\0":
             yield segment[start : start + size]
         # notes with properties are aligned to 8 bytes in 64-bit programs
-        place = start + -(-size // (8 if kind == NT_GNU_PROPERTY_TYPE_0 else 4)) * (
+        position = start + -(-size // (8 if kind == NT_GNU_PROPERTY_TYPE_0 else 4)) * (
             8 if kind == NT_GNU_PROPERTY_TYPE_0 else 4
         )
 
 
 def _needed(properties: bytes) -> int:
     """Return the highest level that a list of properties asks for: bit 0 is the baseline, bit 3 is v4."""
-    place, highest = 0, BASELINE
-    while place + 8 <= len(properties):
-        kind, size = struct.unpack_from("<II", properties, place)
+    position, highest = 0, BASELINE
+    while position + 8 <= len(properties):
+        kind, size = struct.unpack_from("<II", properties, position)
         if kind == X86_ISA_1_NEEDED and size == 4:
-            bits = struct.unpack_from("<I", properties, place + 8)[0] & 0xF
+            bits = struct.unpack_from("<I", properties, position + 8)[0] & 0xF
             highest = max(highest, bits.bit_length())
-        place += 8 + -(-size // 8) * 8
+        position += 8 + -(-size // 8) * 8
     return highest

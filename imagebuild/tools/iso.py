@@ -1,12 +1,10 @@
-"""ISO 9660 images through xorriso and isomd5sum: written, looked into, changed, given the checksum that media
-are tested with.
+"""ISO 9660 images through xorriso and isomd5sum: looked into, and tested against their checksum.
 
-Sources: ECMA-119 (the volume descriptors), xorriso(1), xorrisofs(1), implantisomd5(1), checkisomd5(1).
+Sources: ECMA-119 (the volume descriptors), xorriso(1), checkisomd5(1).
 """
 
 import re
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +15,12 @@ from imagebuild.tools import command
 SECTOR = 2048
 DESCRIPTOR = 16 * SECTOR
 APPLICATION_AREA = DESCRIPTOR + 883
-VOLUME_ID_LENGTH = 32
-# the GPT type of an ESP (UEFI 2.10, table 5-7), as lorax appends it
-ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 IMPLANTED = re.compile(rb"ISO MD5SUM = ([0-9a-f]{32});SKIPSECTORS = *(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BootEntry:
-    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI, `path` empty for what is no file,
+    """One entry of the El Torito catalogue: `platform` is BIOS or UEFI, `path` empty for what is not a file,
     `start` its first byte.
     """
 
@@ -35,7 +30,7 @@ class BootEntry:
 
 
 def volume_id(image: Path) -> str:
-    """Return the label of the file system (ECMA-119, 8.4.7). Raises BuildError for a file that is no ISO."""
+    """Return the label of the file system (ECMA-119, 8.4.7). Raises BuildError when it is not an ISO."""
     return _descriptor(image)[40:72].decode("ascii", "replace").rstrip()
 
 
@@ -51,7 +46,7 @@ def _descriptor(image: Path) -> bytes:
         stream.seek(DESCRIPTOR)
         data = stream.read(SECTOR)
     if data[:6] != b"\x01CD001":
-        raise BuildError(f"{image} is no ISO 9660 image", hint="is it a whole download?")
+        raise BuildError(f"{image} is not an ISO 9660 image", hint="is it a whole download?")
     return data
 
 
@@ -59,12 +54,6 @@ def implanted_md5(image: Path) -> str:
     """Return the checksum that implantisomd5(1) left in the image; empty when there is none."""
     match = IMPLANTED.search(_descriptor(image)[883 : 883 + 512])
     return match.group(1).decode() if match else ""
-
-
-def implant_md5(image: Path) -> str:
-    """Write the media checksum into an image and return it. Raises BuildError, MissingToolError."""
-    command.run(["implantisomd5", "--force", image])
-    return implanted_md5(image)
 
 
 def check_md5(image: Path) -> bool:
@@ -113,34 +102,11 @@ class Content:
 
 def content(image: Path) -> Content:
     """Return what an image has."""
-    find: list[str | Path] = [
-        "xorriso",
-        "-indev",
-        image,
-        "-find",
-        "/",
-        "-type",
-        "f",
-        "-exec",
-        "report_lba",
-        "--",
-    ]
+    find = ["-find", "/", "-type"]
     said = command.run(
         [
-            *find,
-            "-print",
-            "LINKS",
-            "-find",
-            "/",
-            "-type",
-            "l",
-            "--",
-            "-print",
-            "DIRECTORIES",
-            "-find",
-            "/",
-            "-type",
-            "d",
+            *["xorriso", "-indev", str(image), *find, "f", "-exec", "report_lba", "--"],
+            *["-print", "LINKS", *find, "l", "--", "-print", "DIRECTORIES", *find, "d"],
         ],
         quiet=True,
     )
@@ -175,7 +141,7 @@ def identifier(image: Path) -> str:
     fs/iso9660.c).
     """
     digits = _descriptor(image)[830:846].decode("ascii", "replace")
-    return "-".join((digits[:4], *(digits[place : place + 2] for place in range(4, 16, 2))))
+    return "-".join((digits[:4], *(digits[start : start + 2] for start in range(4, 16, 2))))
 
 
 def offset_of(image: Path, path: str) -> int:
@@ -202,134 +168,20 @@ def read(image: Path, path: str, work: Path) -> bytes:
     return data
 
 
-def write(
-    image: Path,
-    files: Mapping[str, Path],
-    *,
-    volume: str,
-    bios: str,
-    esp: Path,
-    mbr: Path,
-    epoch: int,
-    serial: str,
-) -> None:
-    """Write a hybrid image: El Torito for BIOS (`bios`, a path in it) and UEFI, and both as a disk
-    (xorrisofs(1), Debian's and lorax's way).
-
-    `files` maps paths in the image to files; `serial` (a UUID) is the disk's. The same inputs give the same
-    bytes: times are `epoch`. Rock Ridge only: Joliet truncates `.commit` and `.commitmeta` to one name.
-    """
-    if len(volume) > VOLUME_ID_LENGTH:
-        raise BuildError(f"the volume id {volume} is longer than {VOLUME_ID_LENGTH} characters")
-    argv: list[str | Path] = [
-        "xorriso",
-        "-as",
-        "mkisofs",
-        "-quiet",
-        "-o",
-        image,
-        "-R",
-        "-V",
-        volume,
-        "-sysid",
-        "LINUX",
-        "-appid",
-        "",
-        "-preparer",
-        "IMAGEBUILD",
-        f"--modification-date={stamp(epoch)}",
-        "--set_all_file_dates",
-        stamp(epoch),
-        "-uid",
-        "0",
-        "-gid",
-        "0",
-        "--gpt_disk_guid",
-        serial,
-        "--grub2-mbr",
-        mbr,
-        "-partition_offset",
-        "16",
-        "-appended_part_as_gpt",
-        "-append_partition",
-        "2",
-        ESP_TYPE,
-        esp,
-        "-iso_mbr_part_type",
-        "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
-        "-c",
-        "boot.cat",
-        "--boot-catalog-hide",
-        "-b",
-        bios,
-        "-no-emul-boot",
-        "-boot-load-size",
-        "4",
-        "-boot-info-table",
-        "--grub2-boot-info",
-        "-eltorito-alt-boot",
-        "-e",
-        "--interval:appended_partition_2:all::",
-        "-no-emul-boot",
-        "-graft-points",
-        *[f"{_grafted(path)}={_grafted(str(file))}" for path, file in sorted(files.items())],
-    ]
-    command.run(argv, env={"SOURCE_DATE_EPOCH": str(epoch), "TZ": "UTC"})
-
-
-def _grafted(text: str) -> str:
-    """Graft points take `=` and backslashes literally only when they are escaped (xorrisofs(1))."""
-    return text.replace("\\", "\\\\").replace("=", "\\=")
-
-
-def stamp(epoch: int) -> str:
-    """Return a time as xorriso reads it: YYYYMMDDhhmmsscc, in UTC."""
-    return time.strftime("%Y%m%d%H%M%S00", time.gmtime(epoch))
-
-
-def remaster(
-    source: Path,
-    target: Path,
-    *,
-    changed: Mapping[str, Path],
-    added: Mapping[str, Path],
-    esp: Path | None,
-    partition: int = 2,
-) -> None:
-    """Write a copy of an image with some files changed or added, and its boot equipment as it was; `esp`
-    replaces the appended `partition`.
-
-    Nothing is unpacked (xorriso(1), "-boot_image any replay"). The UUID stays, too: a menu may look for it.
-    """
-    argv: list[str | Path] = ["xorriso", "-indev", source, "-outdev", target, "-boot_image", "any", "replay"]
-    if (digits := identifier(source).replace("-", "")).isdigit() and int(digits):
-        argv += ["-volume_date", "uuid", digits]
-    if esp is not None:
-        argv += ["-append_partition", str(partition), ESP_TYPE, esp]
-    for path, file in changed.items():
-        argv += ["-update", file, path]
-    for path, file in added.items():
-        argv += ["-map", file, path]
-    command.run(argv)
-
-
 def extract(image: Path, paths: Sequence[str], directory: Path) -> dict[str, Path]:
     """Extract files into a directory, below their own paths; return path -> file for those that there are."""
-    there = set(listing(image))
-    wanted = [path for path in paths if path in there]
-    found = {}
+    present = set(listing(image))
+    files = {path: directory / path.lstrip("/") for path in paths if path in present}
     argv: list[str | Path] = ["xorriso", "-osirrox", "on", "-indev", image]
-    for path in wanted:
-        file = directory / path.lstrip("/")
+    for path, file in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         argv += ["-extract", path, file]
-        found[path] = file
-    if wanted:
+    if files:
         command.run(argv, quiet=True)
-    for path, file in found.items():
+    for path, file in files.items():
         _refuse_link(image, path, file, directory)
         file.chmod(0o644)
-    return found
+    return files
 
 
 def _refuse_link(image: Path, path: str, file: Path, directory: Path) -> None:

@@ -19,8 +19,8 @@ LONGEST = 200
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """Return name -> value; of a name that is there twice, the last value. Whatever is no assignment is left
-    out.
+    """Return name -> value; of a name that is there twice, the last value. Whatever is not an assignment is
+    left out.
 
     What is not UTF-8 becomes U+FFFD, and what cannot be printed a space: a value is one line.
     """

@@ -1,7 +1,7 @@
 """Squashfs images written from a tar stream, which needs no root: owners exist in the stream only
 (mksquashfs(1), -tar).
 
-The same stream gives the same bytes. mksquashfs 4.5 gives the root directory, which is no member of the
+The same stream gives the same bytes. mksquashfs 4.5 gives the root directory, which is not a member of the
 stream, to whoever runs it (and ignores -root-uid): an ordinary user is root of a user namespace for that.
 """
 

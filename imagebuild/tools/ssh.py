@@ -44,7 +44,7 @@ class Answer:
 
     @property
     def late(self) -> bool:
-        """Whether it is no answer at all: nobody waited longer."""
+        """Whether there was no answer at all: nobody waited longer."""
         return self.status == 255 and self.complaint.startswith(NO_ANSWER)
 
     @property

@@ -87,7 +87,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A guest that is switched off in the middle of a transfer is no error of ours."""
+        """A guest that is switched off in the middle of a transfer is not an error of ours."""
 
 
 @contextlib.contextmanager

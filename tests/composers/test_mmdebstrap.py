@@ -10,8 +10,10 @@ from imagebuild.composers import mmdebstrap, rpm_ostree
 from imagebuild.config.compose import MmdebstrapConfig, RpmOstreeConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import MissingToolError
-from imagebuild.tools import command
-from imagebuild.tools.ostree.repository import Remote, Repo, signatures
+from imagebuild.tools import programs
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.signatures import signatures
 
 REF = "debian/12/x86_64/atomic-host"
 
@@ -215,7 +217,7 @@ def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytes
 def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "search_path", lambda: "/nowhere")
+    monkeypatch.setattr(programs, "search_path", lambda: "/nowhere")
     with pytest.raises(MissingToolError, match="rpm-ostree is not installed") as caught:
         rpm_ostree.compose(tmp_path, REF, RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json"))
     assert "dnf install rpm-ostree" in caught.value.hint

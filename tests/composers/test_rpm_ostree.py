@@ -22,7 +22,9 @@ from imagebuild.composers import Composed, rpm_ostree
 from imagebuild.config.compose import RpmOstreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import gpg
-from imagebuild.tools.ostree.repository import Remote, Repo, signatures
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.signatures import signatures
 from tests import fake_rpm_ostree
 from tests.data import ROOT
 from tests.fake_rpm_ostree import VERSIONS

@@ -21,7 +21,9 @@ from imagebuild.formats import Source, box, compressed, vagrant_libvirt, vagrant
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
 from imagebuild.model import Disk
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.export import exported
 from tests import data as tests_data
 from tests.golden import check_golden
 
@@ -66,7 +68,7 @@ def test_a_download_holds_the_disk_and_is_the_same_each_time(
     assert one.read_bytes() == other.read_bytes(), "two runs differ"
     (tmp_path / "unpacked").mkdir()
     unpacked = FORMATS[kind].unpack(one, tmp_path / "unpacked")
-    with qemu.exported(unpacked.disk, unpacked.format, writable=False) as raw:
+    with exported(unpacked.disk, unpacked.format, writable=False) as raw:
         assert raw.read_bytes() == source.disk.file.read_bytes()
     assert not [file for file in one.parent.iterdir() if file != one], (
         "something was left beside the download"
@@ -90,8 +92,9 @@ def test_a_download_that_is_cut_short_is_an_error(source: Source, tmp_path: Path
 
 
 def test_an_old_qcow2_and_a_stream_optimized_vmdk(source: Source, tmp_path: Path) -> None:
-    assert qemu.info(written(source, "qcow2", tmp_path / "q"))["format-specific"]["data"]["compat"] == "0.10"
-    found = qemu.info(written(source, "vmdk", tmp_path / "v"))["format-specific"]["data"]
+    qcow2 = disk_image.info(written(source, "qcow2", tmp_path / "q"))["format-specific"]["data"]
+    assert qcow2["compat"] == "0.10"
+    found = disk_image.info(written(source, "vmdk", tmp_path / "v"))["format-specific"]["data"]
     assert found["create-type"] == "streamOptimized"
     assert found["cid"] == 0xABCDEF01
     (tmp_path / "none").write_bytes(b"nothing" * 1000)
@@ -211,7 +214,7 @@ def test_a_hostile_box_is_refused(tmp_path: Path, name: str, kind: bytes, said: 
 
 
 def test_a_box_image_that_reads_from_elsewhere_is_refused(source: Source, tmp_path: Path) -> None:
-    qemu.make_overlay(tmp_path / "box.img", source.disk.file, "raw")
+    disk_image.make_overlay(tmp_path / "box.img", source.disk.file, "raw")
     metadata = b'{"provider": "libvirt", "format": "qcow2", "virtual_size": 1}'
     with (tmp_path / "x.box").open("wb") as stream:
         box.write_archive(stream, {"metadata.json": metadata, "box.img": tmp_path / "box.img"}, 0)
@@ -263,7 +266,7 @@ def test_compare_names_partition_file_and_inode(tmp_path: Path) -> None:
         found.owners
     )
     other = tmp_path / "other.qcow2"
-    qemu.convert(images[0], "raw", other, "qcow2")
+    disk_image.convert(images[0], "raw", other, "qcow2")
     assert compare(other, images[0]) == [], "formats do not matter, content does"
     (tmp_path / "short.raw").write_bytes(b"x" * MIB)
     assert "the size" in compare(images[0], tmp_path / "short.raw")[0].area

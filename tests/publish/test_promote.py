@@ -30,7 +30,8 @@ from imagebuild.publish.promote import last_commit, promote, promoted
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.session.releases import signer_of
 from imagebuild.tools import command
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
 from tests.publish.promoting import first_and_second, go, mark_bad, wanted
 from tests.publish.verifying import sign_again

@@ -24,9 +24,10 @@ from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.installation import HangError, InstallerBench
-from imagebuild.tools import qemu, ssh
+from imagebuild.tools import ssh
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
+from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.ssh import Answer
 from tests import fakes
 from tests.fakes import EXPECTED
@@ -171,8 +172,8 @@ class Machines:
         self.watched = list(watched)
         self.answers = Answers([answer(0)])
         self.now = [0.0]
-        monkeypatch.setattr(qemu, "started", self._started)
-        monkeypatch.setattr(qemu, "make_overlay", lambda *_, **__: None)
+        monkeypatch.setattr(guest, "started", self._started)
+        monkeypatch.setattr(disk_image, "make_overlay", lambda *_, **__: None)
         monkeypatch.setattr(guest, "make_seed", lambda *_: None)
         monkeypatch.setattr(guest, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])

@@ -22,7 +22,8 @@ from imagebuild.tools.load import Meter
 from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.keys import Plan
 from imagebuild.tools.picture import Picture
-from imagebuild.tools.qemu import Kernel, Machine, Places, command_line
+from imagebuild.tools.qemu.command_line import command_line
+from imagebuild.tools.qemu.machine import Kernel, Machine, Places
 from tests.smoke.registers import HALTED
 from tests.tools.anaconda_logs import F29, written
 

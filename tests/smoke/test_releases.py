@@ -23,7 +23,8 @@ from imagebuild.smoke.served import PACKAGE, ServedRelease
 from imagebuild.stages.tree import Pin, pull_commit, release_before
 from imagebuild.tools import gpg, oci, web
 from imagebuild.tools.ostree import history, succession
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.rpm import Package
 from tests.tools.ostree.commits import FILES, QUICK, REF, make_commit
 

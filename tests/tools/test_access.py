@@ -17,7 +17,8 @@ from imagebuild.session import doctor
 from imagebuild.stages import tree as stage
 from imagebuild.tools import command
 from imagebuild.tools.access import Access
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
 from tests.origin_lab import Authority, make_authority, proxying, server_tls, serving
 from tests.tools.ostree.commits import FILES, QUICK, REF, make_commit

@@ -11,13 +11,13 @@ import pytest
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools import command
+from imagebuild.tools import command, process, programs
 from imagebuild.tools.command import CommandError
 
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_ended", threading.Event())
+    monkeypatch.setattr(process, "_ended", threading.Event())
 
 
 def test_output_is_returned_and_logged(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_killed_program_is_told_apart() -> None:
 
 
 def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "search_path", lambda: "/nowhere")
+    monkeypatch.setattr(programs, "search_path", lambda: "/nowhere")
     with pytest.raises(MissingToolError, match="the program mmdebstrap is not installed") as caught:
         command.require("mmdebstrap")
     assert "apt-get install mmdebstrap" in caught.value.hint

@@ -8,7 +8,9 @@ import pytest
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import oci
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.qemu import Machine, command_line
+from imagebuild.tools.qemu.command_line import command_line
+from imagebuild.tools.qemu.firmware import Flash
+from imagebuild.tools.qemu.machine import Machine
 from tests.golden import check_golden
 from tests.tools.machines import PLACES, TCG
 
@@ -29,7 +31,7 @@ def test_the_command_line_is_as_it_was(
         memory=2 << 30,
         forward={2222: 22},
     )
-    argv = command_line(machine, accelerator, PLACES, ("/code.fd", "/vars.fd"))
+    argv = command_line(machine, accelerator, PLACES, Flash(Path("/code.fd"), Path("/vars.fd")))
     check_golden(
         request, f"qemu-{firmware}-{accelerator.name}.txt", shlex.join(argv).replace(" -", "\n-") + "\n"
     )

@@ -2,27 +2,23 @@
 places.
 """
 
-import contextlib
 import errno
 import fcntl
 import os
 import re
-import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, gpg, qemu, temporary
+from imagebuild.tools import temporary
+from imagebuild.tools.qemu.export import reason_not_to_export
 from tests.data import ROOT
+from tests.tools.processes import is_gone, processes
 
 # a run in the middle of a guest: the parent holds keys and an agent, its child (as pytest does) another guest
 # and what runs in it
@@ -90,38 +86,9 @@ class Holder:
     def agents(self) -> list[int]:
         return [
             pid
-            for pid, words in _processes()
+            for pid, words in processes()
             if b"gpg-agent" in words[0] and str(self.process.pid).encode() in b" ".join(words)
         ]
-
-
-def _processes() -> Iterator[tuple[int, list[bytes]]]:
-    for each in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if each.name.isdigit():
-                yield int(each.name), (each / "cmdline").read_bytes().split(b"\0")
-
-
-def _gone(pid: int) -> bool:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            if "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]:
-                return True
-        except OSError:
-            # gone, or going
-            return True
-        time.sleep(0.02)
-    return False
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Path]:
-    # short, so that sockets lie there, too, however many digits this user's number has
-    place = Path("/tmp") / secrets.token_hex(2)
-    place.mkdir(mode=0o700)
-    yield place
-    shutil.rmtree(place)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -138,7 +105,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, elsewhere: Path, numb
     assert list(elsewhere.iterdir()) == []
     assert not list(holder.said.glob("box-*"))
     assert not holder.short.exists()
-    assert all(map(_gone, [holder.guest, *agents]))
+    assert all(map(is_gone, [holder.guest, *agents]))
 
 
 def test_secrets_are_gone_at_once_even_when_a_program_does_not_end(tmp_path: Path, elsewhere: Path) -> None:
@@ -162,7 +129,7 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, elsewhere: Path, by: st
     other = Holder(tmp_path / "other", elsewhere)
     holder.process.kill()
     holder.process.communicate()
-    assert _gone(holder.guest)
+    assert is_gone(holder.guest)
     assert list(elsewhere.rglob("overlay"))
     program = Path(sys.executable).parent / "imagebuild"
     (tmp_path / "store").mkdir()
@@ -178,7 +145,7 @@ def test_what_a_killed_run_left_is_swept(tmp_path: Path, elsewhere: Path, by: st
     )
     assert not holder.work.exists()
     assert not list(holder.said.glob("box-*"))
-    assert all(map(_gone, agents))
+    assert all(map(is_gone, agents))
     # who lives keeps what is his
     assert other.work.is_dir()
     assert len(list(other.said.glob("box-*"))) == 1
@@ -204,11 +171,11 @@ EXPORTER = """
 import sys
 from pathlib import Path
 from imagebuild.cli import main as cli
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu.export import exported
 
 @cli.app.command("hold")
 def hold(image: Path) -> None:
-    with qemu.exported(image, "raw", writable=True) as raw:
+    with exported(image, "raw", writable=True) as raw:
         (image.parent / "said").write_text(str(raw))
         sys.stdin.read()
 
@@ -216,7 +183,7 @@ cli.main()
 """
 
 
-@pytest.mark.skipif(qemu.export_unavailable() != "", reason="disk images cannot be exported here")
+@pytest.mark.skipif(reason_not_to_export() is not None, reason="disk images cannot be exported here")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_export_is_unmounted_and_the_image_stays(
     tmp_path: Path, elsewhere: Path, number: signal.Signals
@@ -249,39 +216,6 @@ def test_an_export_is_unmounted_and_the_image_stays(
     assert raw not in Path("/proc/self/mountinfo").read_text()
     assert list(elsewhere.iterdir()) == []
     assert image.read_bytes() == b"precious" * 8192
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-@pytest.mark.parametrize("busy", [False, True])
-def test_nothing_is_removed_through_a_mount(tmp_path: Path, busy: bool) -> None:
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    (precious / "file").write_text("x")
-    place = tmp_path / "place with blanks"
-    (place / "mnt").mkdir(parents=True)
-    (place / "other").write_text("x")
-    subprocess.run(["mount", "--bind", precious, place / "mnt"], check=True)
-    with contextlib.ExitStack() as stack:
-        if busy:
-            stack.enter_context((place / "mnt" / "file").open())
-        temporary.remove(place)
-    assert not place.exists()
-    assert (precious / "file").read_text() == "x"
-    assert not os.path.ismount(place / "mnt")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_what_cannot_be_unmounted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious/file").write_text("x")
-    (tmp_path / "place/mnt").mkdir(parents=True)
-    subprocess.run(["mount", "--bind", tmp_path / "precious", tmp_path / "place/mnt"], check=True)
-    monkeypatch.setattr(command, "run_last", lambda _: 1)
-    try:
-        temporary.remove(tmp_path / "place")
-        assert (tmp_path / "precious/file").read_text() == "x"
-    finally:
-        subprocess.run(["umount", tmp_path / "place/mnt"], check=True)
 
 
 def test_sockets_find_room_below_a_long_temporary_directory(tmp_path: Path) -> None:
@@ -397,42 +331,6 @@ def test_permissions_and_names(tmp_path: Path) -> None:
     assert not one.exists()
 
 
-def test_an_agent_that_does_not_answer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a busy machine."""
-
-    def silent(_: Path) -> int:
-        raise TimeoutError
-
-    with temporary.directory("gpg", sockets=True) as place:
-        home = place / "home"
-        home.mkdir(mode=0o700)
-        gpg.ensure_key(home, "somebody")
-        agents = [
-            pid for pid, words in _processes() if b"gpg-agent" in words[0] and str(home).encode() in words
-        ]
-        monkeypatch.setattr(temporary, "_end_agent", silent)
-    assert len(agents) == 1
-    assert _gone(agents[0])
-
-
-def test_an_agent_reached_by_a_short_name_ends(tmp_path: Path) -> None:
-    home = tmp_path / ("long" * 30)
-    with temporary.directory("gpg", sockets=True) as short:
-        home.mkdir(mode=0o700)
-        (short / "home").symlink_to(home)
-        gpg.ensure_key(short / "home", "somebody")
-        with socket.socket(socket.AF_UNIX) as line:
-            line.connect(str(short / "home" / temporary.AGENT))
-        agents = [
-            pid
-            for pid, words in _processes()
-            if b"gpg-agent" in words[0] and str(short / "home").encode() in words
-        ]
-    # its socket may stay where it was too slow to tidy up, and was killed
-    assert len(agents) == 1
-    assert _gone(agents[0])
-
-
 def test_a_large_directory_elsewhere_is_found_from_the_usual_place(elsewhere: Path, tmp_path: Path) -> None:
     """Whoever is killed while it has one leaves it to every run, not only to the next that has large things
     to do.
@@ -454,42 +352,3 @@ def test_a_large_directory_elsewhere_is_found_from_the_usual_place(elsewhere: Pa
     assert int(freed) >= 100000
     assert not list(large.rglob("big"))
     assert list(elsewhere.iterdir()) == []
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")
-def test_a_loop_device_keeps_nothing_that_is_removed(tmp_path: Path) -> None:
-    with temporary.directory("loops", base=tmp_path) as place:
-        (place / "image").write_bytes(bytes(1 << 20))
-        done = subprocess.run(
-            ["losetup", "--find", "--show", place / "image"], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            pytest.skip(f"NOT RUN: no loop devices here: {done.stderr}")
-        device = Path("/sys/block") / Path(done.stdout.strip()).name / "loop" / "backing_file"
-        assert device.read_text().strip() == str(place / "image")
-    assert not device.exists()
-
-
-def test_an_agent_that_is_just_ending_stops_no_removal(elsewhere: Path) -> None:
-    """It accepts, greets perhaps, and says no more: two threads that tidy up tell it to end at the same
-    time.
-    """
-    for answers in ([], [b"OK Pleased to meet you\n"], [b"OK\n", b"D\n"]):
-        place = elsewhere / f"home{len(answers)}"
-        place.mkdir()
-        with socket.socket(socket.AF_UNIX) as agent:
-            agent.bind(str(place / "S.gpg-agent"))
-            agent.listen()
-
-            def end(agent: socket.socket = agent, answers: list[bytes] = answers) -> None:
-                line, _ = agent.accept()
-                with line:
-                    for each in answers:
-                        line.sendall(each)
-                        line.recv(100)
-
-            thread = threading.Thread(target=end)
-            thread.start()
-            temporary.remove(place)
-            thread.join()
-        assert not place.exists()

@@ -15,7 +15,9 @@ from imagebuild.deploy.execute import deployment_of
 from imagebuild.deploy.target import SYSROOT
 from imagebuild.deploy.ways import WAYS, DiskSpec, plan_of
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
-from imagebuild.tools import command, qemu
+from imagebuild.tools import command
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.export import exported
 
 ARTIFACT = "artifact-boots"
 UPGRADE, UNSIGNED = "upgrades-to-the-next-release", "refuses-an-unsigned-upgrade"
@@ -275,10 +277,10 @@ def broken(
     """
     plan = plan_of(tree, toolbox, kickstart, spec)
     file = place / "broken.qcow2"
-    qemu.make_overlay(file, disk.file, disk.format)
+    disk_image.make_overlay(file, disk.file, disk.format)
     way = "native" if os.geteuid() == 0 else "appliance"
     with (
-        qemu.exported(file, "qcow2", writable=True) as raw,
+        exported(file, "qcow2", writable=True) as raw,
         WAYS[way].open(raw, toolbox.image, plan) as target,
     ):
         target.reopen(plan, read_only=False)

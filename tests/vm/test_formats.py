@@ -14,7 +14,7 @@ from imagebuild.formats import Unpacked
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
 from imagebuild.model import Disk, Image, Tree
-from imagebuild.tools import qemu
+from imagebuild.tools.qemu import disk_image
 from tests.vm.wiring import Lab
 
 GIB = 1 << 30
@@ -78,7 +78,7 @@ def test_the_libvirt_box_keeps_its_contract(
         "format": "qcow2",
         "virtual_size": 41,
     }, "41 for 40 GiB (imagefactory, ovfcommon.py)"
-    assert qemu.info(tmp_path / "box.img", "qcow2")["virtual-size"] == 40 * GIB
+    assert disk_image.info(tmp_path / "box.img", "qcow2")["virtual-size"] == 40 * GIB
 
 
 @pytest.mark.parametrize("kind", ["vagrant-libvirt", "vagrant-virtualbox"])

@@ -13,18 +13,18 @@ import pytest
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke import boot
 from imagebuild.smoke.boot import follow_boot
-from imagebuild.tools import accelerator, command, qemu, ssh
+from imagebuild.tools import accelerator, command, ssh
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.qemu.machine import Kernel, Machine
+from imagebuild.tools.qemu.running import started
 
 TCG = Accelerator(name="tcg", slowness=1.0, reason="test")
 
 
-BARE = qemu.Machine(
-    disk=None, controller=Controller.VIRTIO, firmware=Firmware.BIOS, cores=1, memory=256 << 20
-)
+BARE = Machine(disk=None, controller=Controller.VIRTIO, firmware=Firmware.BIOS, cores=1, memory=256 << 20)
 
 
-def machine(**more: Any) -> qemu.Machine:
+def machine(**more: Any) -> Machine:
     return replace(BARE, **more)
 
 
@@ -45,9 +45,9 @@ def test_a_kernel_that_says_nothing_with_a_busy_processor_is_seen(
         command.run(
             ["sh", "-c", "printf 'busybox\\ninit\\n' | busybox cpio -o -H newc"], stdout=stream, cwd=root
         )
-    kernel = qemu.Kernel(file=accelerator._host_kernel(), initrd=initrd, arguments="console=ttyS0")
+    kernel = Kernel(file=accelerator._builder_kernel(), initrd=initrd, arguments="console=ttyS0")
     serial = tmp_path / "serial.log"
-    with qemu.started(machine(kernel=kernel), TCG, serial) as running:
+    with started(machine(kernel=kernel), TCG, serial) as running:
         watched = follow_boot(running, ssh.free_port(), tmp_path, cores=1, slowness=3.0, serial=serial)
     assert (watched.hung, watched.rig) == (True, True), watched.problem
     assert "processor 0" in watched.problem
@@ -60,7 +60,7 @@ def test_a_qemu_that_cannot_start_is_an_error_of_the_rig(tmp_path: Path) -> None
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with qemu.started(machine(forward={port: 22}), TCG, serial) as running:
+        with started(machine(forward={port: 22}), TCG, serial) as running:
             watched = follow_boot(running, 1, tmp_path, cores=1, slowness=1.0, serial=serial)
     assert watched.rig
     assert "exit status 1" in watched.problem

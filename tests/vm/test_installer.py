@@ -26,8 +26,10 @@ from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, IsoImage, Tree
 from imagebuild.smoke.boot_menu import choose_entry, wait_for
 from imagebuild.smoke.installation import InstallerBench, follow, powered_on
-from imagebuild.tools import command, iso, qemu, ssh
-from imagebuild.tools.qemu import Drive, Kernel, Running
+from imagebuild.tools import command, iso, ssh
+from imagebuild.tools.qemu import disk_image
+from imagebuild.tools.qemu.machine import Drive, Kernel
+from imagebuild.tools.qemu.running import Running
 from tests.vm.mounting import mounted
 from tests.vm.wiring import Lab
 
@@ -109,7 +111,7 @@ def direct(image: IsoImage, work: Path, arguments: str) -> Kernel:
 
 def untouched(disk: Path) -> bool:
     """Whether nothing was ever written to a disk."""
-    found = qemu.info(disk, "qcow2")
+    found = disk_image.info(disk, "qcow2")
     return int(found["actual-size"]) < (1 << 20)
 
 
@@ -310,7 +312,7 @@ def installed(lab: Lab, image: IsoImage, interrupted: Path, tmp_path_factory: py
     assert "complete" in phases
     assert untouched(second), "the kickstart named the other disk"
     raw = work / "disk.raw"
-    qemu.convert(interrupted, "qcow2", raw, "raw")
+    disk_image.convert(interrupted, "qcow2", raw, "raw")
     return raw
 
 

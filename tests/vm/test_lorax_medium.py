@@ -73,9 +73,9 @@ def test_a_medium_that_is_not_on_the_serial_console_is_installed(
 
 
 def _disk(work: Path) -> str:
-    from imagebuild.tools import qemu
+    from imagebuild.tools.qemu import disk_image
 
     raw = work / "disk.raw"
-    qemu.convert(work / "disk.qcow2", "qcow2", raw, "raw")
+    disk_image.convert(work / "disk.qcow2", "qcow2", raw, "raw")
     with raw.open("rb") as stream:
         return stream.read(4096).rstrip(b"\0").decode()

@@ -10,8 +10,10 @@ from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke.boot import follow_boot
 from imagebuild.smoke.boot_menu import InstallationError, choose_entry
 from imagebuild.smoke.installation import InstallerBench, powered_on
-from imagebuild.tools import command, qemu, ssh
+from imagebuild.tools import command, ssh
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.qemu.machine import Machine
+from imagebuild.tools.qemu.running import started
 
 TCG = Accelerator(name="tcg", slowness=10.0, reason="test")
 
@@ -21,7 +23,7 @@ def test_a_firmware_that_finds_nothing_to_boot_is_seen_at_once(firmware: Firmwar
     disk = tmp_path / "disk.qcow2"
     command.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"])
     port = ssh.free_port()
-    machine = qemu.Machine(
+    machine = Machine(
         disk=disk,
         controller=Controller.VIRTIO,
         firmware=firmware,
@@ -29,7 +31,7 @@ def test_a_firmware_that_finds_nothing_to_boot_is_seen_at_once(firmware: Firmwar
         memory=256 << 20,
         forward={port: 22},
     )
-    with qemu.started(machine, TCG, tmp_path / "serial.log") as running:
+    with started(machine, TCG, tmp_path / "serial.log") as running:
         begun = time.monotonic()
         watched = follow_boot(
             running, port, tmp_path, cores=1, slowness=TCG.slowness, serial=tmp_path / "serial.log"

@@ -8,7 +8,8 @@ from pathlib import Path
 from imagebuild.pipeline import wire
 from imagebuild.smoke.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
 from imagebuild.stages.tree import Pin
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from tests.old_layout import PLACES, in_old_layout
 from tests.vm.conftest import REF
 from tests.vm.wiring import Lab

@@ -21,7 +21,7 @@ from imagebuild.files import sha256
 from imagebuild.installers import Request, discinfo
 from imagebuild.installers.live import initramfs, menu, product
 from imagebuild.kinds import Firmware
-from imagebuild.tools import command, iso, squashfs
+from imagebuild.tools import command, iso_writer, squashfs
 from imagebuild.tools.ostree.kernel import boot_files
 from imagebuild.tools.ostree.repository import Repo
 
@@ -237,7 +237,7 @@ def _assemble(image: Path, work: Path, request: Request) -> None:
     if request.unattended is not None:
         files[KICKSTART.lstrip("/")] = request.unattended.file
     serial = str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{request.tree.commit}:iso"))
-    iso.write(
+    iso_writer.write(
         image,
         files,
         volume=request.config.volume_id,
@@ -247,4 +247,4 @@ def _assemble(image: Path, work: Path, request: Request) -> None:
         epoch=request.epoch,
         serial=serial,
     )
-    iso.implant_md5(image)
+    iso_writer.implant_md5(image)

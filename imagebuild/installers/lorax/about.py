@@ -36,12 +36,12 @@ class About:
 def environment(options: LoraxConfig) -> dict[str, str]:
     """Return what the interpreter needs to find lorax and its programs."""
     # without UTF-8 mode lorax, which sets the C locale, dies of a file name that is not ASCII
-    found = {"PYTHONUTF8": "1"}
+    environment = {"PYTHONUTF8": "1"}
     if options.python_path:
-        found["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, options.python_path))
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, options.python_path))
     if options.path:
-        found["PATH"] = os.pathsep.join([*map(os.path.abspath, options.path), command.search_path()])
-    return found
+        environment["PATH"] = os.pathsep.join([*map(os.path.abspath, options.path), command.search_path()])
+    return environment
 
 
 def about(options: LoraxConfig) -> About:
@@ -69,11 +69,11 @@ def about(options: LoraxConfig) -> About:
     )
 
 
-def misfit(found: About, product: str, release: str) -> str:
+def misfit(lorax: About, product: str, release: str) -> str:
     """Return why a lorax is not the one of a release: its templates name packages that only its own has;
     empty when it may be.
     """
-    branch = re.match(r"\d+", found.version)
+    branch = re.match(r"\d+", lorax.version)
     major = re.match(r"\d+", release)
     # whichever edition: Fedora IoT, Fedora Silverblue
     wanted = int(major[0]) if re.match(r"fedora\b", product, re.IGNORECASE) and major is not None else None
@@ -82,6 +82,6 @@ def misfit(found: About, product: str, release: str) -> str:
     if branch is None or wanted is None or int(branch[0]) == wanted:
         return ""
     return (
-        f"lorax {found.version} is not that of {product} {release}: its templates are for lorax {branch[0]}'s"
+        f"lorax {lorax.version} is not that of {product} {release}: its templates are for lorax {branch[0]}'s"
         f" release, {wanted} is wanted"
     )

@@ -1,4 +1,4 @@
-"""Drives the lorax library, as the `lorax` command does; run as a program of its own, by whichever
+"""Drives the lorax library, as the `lorax` command does; run as a program by itself, by whichever
 interpreter has it.
 
 It calls sys.exit, needs root and sets global state, so it never shares a process with the pipeline. Nothing
@@ -76,7 +76,7 @@ def about() -> Any:
     `other` is the unrelated project's package of that name. Everything is imported for real: a library that
     is found may lack its own.
     """
-    found = {
+    facts = {
         "version": "",
         "path": "",
         "library": False,
@@ -84,20 +84,20 @@ def about() -> Any:
         "other": importlib.util.find_spec("lorax") is not None,
     }
     if importlib.util.find_spec("pylorax") is None:
-        return found
+        return facts
     try:
         pylorax = importlib.import_module("pylorax")
-        found["path"] = os.path.dirname(str(pylorax.__file__))
-        found["library"] = importlib.util.find_spec("pylorax.dnfbase") is not None
+        facts["path"] = os.path.dirname(str(pylorax.__file__))
+        facts["library"] = importlib.util.find_spec("pylorax.dnfbase") is not None
         if importlib.util.find_spec("pylorax.version") is not None:
-            found["version"] = str(importlib.import_module("pylorax.version").num)
-        if found["library"]:
+            facts["version"] = str(importlib.import_module("pylorax.version").num)
+        if facts["library"]:
             importlib.import_module("pylorax.dnfbase")
         else:
             _command_help()
     except (Exception, SystemExit) as error:
-        found["error"] = "%s: %s" % (type(error).__name__, error)
-    return found
+        facts["error"] = "%s: %s" % (type(error).__name__, error)
+    return facts
 
 
 def _command_help() -> Any:
@@ -130,23 +130,23 @@ def adapt(parameters: Any, wanted: Any, rootfs_type: Any) -> Any:
 
     Raises CannotError when something was asked that it would silently leave out.
     """
-    found = {name: value for name, value in wanted.items() if name in parameters}
+    arguments = {name: value for name, value in wanted.items() if name in parameters}
     lost = [
         name
         for name, value in wanted.items()
         if name not in parameters and value not in (None, [], "", False)
     ]
     if "rootfs_type" in parameters:
-        found["rootfs_type"] = rootfs_type or FLAT
+        arguments["rootfs_type"] = rootfs_type or FLAT
     elif "squashfs_only" in parameters:
         if rootfs_type not in (None, FLAT, "squashfs-ext4"):
             raise CannotError("this lorax makes no root file system of type %s" % rootfs_type)
-        found["squashfs_only"] = rootfs_type != "squashfs-ext4"
+        arguments["squashfs_only"] = rootfs_type != "squashfs-ext4"
     else:
         nested_only(rootfs_type)
     if lost:
         raise CannotError("this lorax knows no %s" % ", ".join(sorted(lost)))
-    return found
+    return arguments
 
 
 def nested_only(rootfs_type: Any) -> None:
@@ -170,9 +170,9 @@ def command_line(options: Any, help_text: str, dispensable: Any = ()) -> Any:
     Raises CannotError for an option it does not have, unless that is dispensable.
     """
     argv: Any = []
-    known = help_text.replace(",", " ").replace("=", " ").split()
+    words = help_text.replace(",", " ").replace("=", " ").split()
     for name, values in options:
-        if name not in known:
+        if name not in words:
             if name in dispensable:
                 print("this lorax has no option %s: its own default is taken" % name)
                 continue
@@ -234,12 +234,12 @@ def interrupt_once() -> None:
     """
 
     def interrupted(*_: Any) -> None:
-        for each in SIGNALS:
-            signal.signal(each, lambda *_: None)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
         raise KeyboardInterrupt
 
-    for each in SIGNALS:
-        signal.signal(each, interrupted)
+    for number in SIGNALS:
+        signal.signal(number, interrupted)
 
 
 def drive(request: Any) -> None:
@@ -286,8 +286,8 @@ def run_command(argv: Any, patience: int) -> int:
             os.kill(process.pid, signal.SIGINT)
 
     signal.signal(signal.SIGALRM, lambda *_: _kill_session(process.pid))
-    for each in SIGNALS:
-        signal.signal(each, forward)
+    for number in SIGNALS:
+        signal.signal(number, forward)
     reader = threading.Thread(target=_show, args=(process.stdout,), daemon=True)
     reader.start()
     status = process.wait()
@@ -328,7 +328,7 @@ def main() -> int:
     """Read the request, make the ISO; say what went wrong as the last lines."""
     # our own modules lie beside this one, and one of them is called lorax
     sys.path[:] = [
-        place for place in sys.path if os.path.abspath(place) != os.path.dirname(os.path.abspath(__file__))
+        path for path in sys.path if os.path.abspath(path) != os.path.dirname(os.path.abspath(__file__))
     ]
     if sys.argv[1] == "--about":
         print(json.dumps(about()))

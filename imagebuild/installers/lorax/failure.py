@@ -31,15 +31,15 @@ def errors_in(text: str) -> list[str]:
     """Return what was logged as an error, the lines that go on with it included, without what stands before
     the message.
     """
-    found: list[str] = []
+    lines: list[str] = []
     bad = False
     for line in text.splitlines():
         match = RECORD.match(line)
         if match is not None:
             bad = match[1] in BAD
         if bad and line.strip():
-            found.append(match[3] if match is not None else line)
-    return list(dict.fromkeys(found))[-MOST_LINES:]
+            lines.append(match[3] if match is not None else line)
+    return list(dict.fromkeys(lines))[-MOST_LINES:]
 
 
 def last_words(text: str) -> list[str]:
@@ -62,8 +62,8 @@ def reason(logs: Path, said: str) -> str:
     # again
     others = [line for line in (*errors_in(said), *last_words(said)) if line not in own]
     new = [line for line in others if not any((line.partition(": ")[2] or line) in word for word in own)]
-    found = own + new or [line for line in said.splitlines() if line.strip()][-5:]
-    return "\n".join(f"    {line}" for line in [*found, *_last_program(_read(logs / "program.log"))])
+    lines = own + new or [line for line in said.splitlines() if line.strip()][-5:]
+    return "\n".join(f"    {line}" for line in [*lines, *_last_program(_read(logs / "program.log"))])
 
 
 def _read(file: Path) -> str:
@@ -106,9 +106,9 @@ def full_disk(text: str, places: Mapping[str, Path]) -> str:
     """
     if not FULL.search(text):
         return ""
-    for what, place in places.items():
-        if shutil.disk_usage(place).free < ROOM:
-            return f"the file system of {what} ({place}) is full"
+    for what, directory in places.items():
+        if shutil.disk_usage(directory).free < ROOM:
+            return f"the file system of {what} ({directory}) is full"
     return "the installer's root file system is too small: installer.lorax.rootfs_size"
 
 
@@ -119,13 +119,13 @@ def not_enough(needs: Mapping[Path, Mapping[str, int]], names: Mapping[Path, str
     Directories of one file system share its room.
     """
     devices: dict[int, list[Path]] = {}
-    for place in needs:
-        devices.setdefault(place.stat().st_dev, []).append(place)
+    for directory in needs:
+        devices.setdefault(directory.stat().st_dev, []).append(directory)
     for places in devices.values():
-        parts = {what: size for place in places for what, size in needs[place].items()}
+        parts = {what: size for directory in places for what, size in needs[directory].items()}
         free, wanted = shutil.disk_usage(places[0]).free, sum(parts.values())
         if wanted > free:
-            where = " and ".join(f"{names[place]} ({place})" for place in places)
+            where = " and ".join(f"{names[directory]} ({directory})" for directory in places)
             told = ", ".join(f"{size / GIB:.1f} GiB for {what}" for what, size in parts.items())
             return (
                 f"lorax needs {wanted / GIB:.1f} GiB in {where}, where {free / GIB:.1f} GiB are free: {told}"

@@ -105,10 +105,10 @@ def _first(source: Source, urls: Sequence[str], unread: _Unread) -> Iterator[str
         except ValueError as error:
             unread.reasons.append(f"{shown(url)}: {error}")
             continue
-        place = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/repodata/repomd.xml"))
-        text = _tried(source, place, unread)
+        address = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/repodata/repomd.xml"))
+        text = _tried(source, address, unread)
         if text is not None:
-            yield from _noted(unread, place, _of_repomd, text)
+            yield from _noted(unread, address, _of_repomd, text)
 
 
 def _noted(unread: _Unread, url: str, read: Callable[[bytes], str], text: bytes) -> Iterator[str]:
@@ -137,14 +137,6 @@ def _fetched(source: Source, url: str) -> bytes:
         raise ValueError("only http, https and file can be read here")
     deadline = time.monotonic() + TOTAL_SECONDS
     proxies = {"http": source.proxy, "https": source.proxy} if source.proxy else None
-    # a certificate may have its key in the same file
-    certificate = (
-        None
-        if source.certificate is None
-        else source.certificate
-        if source.certificate[1]
-        else source.certificate[0]
-    )
     with (
         _nothing_said_of(source.verify),
         requests.get(
@@ -154,17 +146,24 @@ def _fetched(source: Source, url: str) -> bytes:
             proxies=proxies,
             auth=source.login,
             verify=source.verify,
-            cert=certificate,
+            cert=_certificate(source),
         ) as answer,
     ):
         if answer.status_code != requests.codes.ok:
             raise ValueError(f"the server says {answer.status_code} {answer.reason}")
-        found = b""
+        content = b""
         for block in answer.iter_content(1 << 16):
-            found = _bounded(found + block)
+            content = _bounded(content + block)
             if time.monotonic() > deadline:
                 raise ValueError(f"it took more than {TOTAL_SECONDS:.0f} s")
-        return found
+        return content
+
+
+def _certificate(source: Source) -> str | tuple[str, str] | None:
+    # a certificate may have its key in the same file
+    if source.certificate is None or source.certificate[1]:
+        return source.certificate
+    return source.certificate[0]
 
 
 @contextlib.contextmanager
@@ -191,21 +190,21 @@ def _xml(text: bytes) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text)  # noqa: S314  # no document type, so no entities
     except (ElementTree.ParseError, LookupError) as error:
-        raise ValueError(f"is no XML: {error}") from error
+        raise ValueError(f"is not XML: {error}") from error
 
 
 def _of_repomd(text: bytes) -> str:
     """Return a digest of the checksums of what says which packages there are; the time of its making does not
     count.
     """
-    found = []
+    checksums = []
     for data in _xml(text).findall(".//{*}data"):
         checksum = data.find("{*}checksum")
         if data.get("type") in DECIDING and checksum is not None and checksum.text:
-            found.append(f"{data.get('type')} {checksum.get('type')} {checksum.text.strip()}")
-    if not any(line.startswith("primary") for line in found):
-        raise ValueError("is no repomd.xml: it names no packages")
-    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+            checksums.append(f"{data.get('type')} {checksum.get('type')} {checksum.text.strip()}")
+    if not any(line.startswith("primary") for line in checksums):
+        raise ValueError("is not a repomd.xml: it names no packages")
+    return hashlib.sha256("\n".join(sorted(checksums)).encode()).hexdigest()
 
 
 def _of_metalink(text: bytes) -> str:
@@ -220,4 +219,4 @@ def _of_metalink(text: bytes) -> str:
         )
         if file.get("name") == "repomd.xml" and digests:
             return digests.get("sha512") or digests.get("sha256") or min(digests.values())
-    raise ValueError("is no metalink of a repository")
+    raise ValueError("is not a metalink of a repository")

@@ -69,19 +69,19 @@ def best(entries: Sequence[tuple[tuple[int, ...], Entry]]) -> list[tuple[tuple[i
     """Return the entries that install, those first that say so, and those of the first menu before those of
     submenus.
     """
-    found = [(way, entry) for way, entry in entries if installs(entry)]
+    able = [(way, entry) for way, entry in entries if installs(entry)]
     sure = [
-        (way, entry) for way, entry in found if any(INSTALLING.fullmatch(word) for word in entry.arguments)
+        (way, entry) for way, entry in able if any(INSTALLING.fullmatch(word) for word in entry.arguments)
     ]
-    return sorted(sure or found, key=lambda pair: len(pair[0]))
+    return sorted(sure or able, key=lambda pair: len(pair[0]))
 
 
 def row(way: tuple[int, ...], candidates: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Return the way and those of the candidates that follow it without a gap."""
-    found = [way]
-    while (*way[:-1], found[-1][-1] + 1) in candidates:
-        found.append((*way[:-1], found[-1][-1] + 1))
-    return found
+    row = [way]
+    while (*way[:-1], row[-1][-1] + 1) in candidates:
+        row.append((*way[:-1], row[-1][-1] + 1))
+    return row
 
 
 def arguments(words: Sequence[str], wanted: str) -> list[str]:

@@ -248,12 +248,12 @@ def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value:
     for spot in reading.menu.files:
         text = _text(volumes, texts, spot)
         commands = [command for command in grub_script.parse(text).statements if isinstance(command, Command)]
-        found = [written for command in commands if (written := _assignment(text, command)) is not None]
-        for start, end, name in reversed(found):
+        assignments = [written for command in commands if (written := _assignment(text, command)) is not None]
+        for start, end, name in reversed(assignments):
             assigned = _quoted(value) if name == "default" else unattended.SECONDS
             text = f"{text[:start]}{name}={assigned}{text[end:]}"
-        missing -= {name for _, _, name in found}
-        new |= {(spot.volume, spot.file): text} if found else {}
+        missing -= {name for _, _, name in assignments}
+        new |= {(spot.volume, spot.file): text} if assignments else {}
     lines = [f"set default={_quoted(value)}\n"] * ("default" in missing) + [
         f"set timeout={unattended.SECONDS}\n"
     ] * ("timeout" in missing)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from imagebuild.errors import BuildError
 from imagebuild.installers.unattended import entry as unattended
 from imagebuild.tools.menus import isolinux_menu
-from imagebuild.tools.menus.isolinux_config import KINDS, split_line
 from imagebuild.tools.menus.isolinux_menu import Reading
+from imagebuild.tools.menus.isolinux_parts import KINDS, split_line
 from imagebuild.tools.menus.menu import Entry, Spot, Volume
 
 Texts = dict[tuple[str, str], str]
@@ -48,10 +48,10 @@ def _names() -> Iterator[str]:
 
 
 def _read(volume: Volume, texts: Mapping[tuple[str, str], str], start: str) -> Reading:
-    found = isolinux_menu.read_all(volume.changed(texts), start)
-    if found is None:
+    menu = isolinux_menu.read_all(volume.changed(texts), start)
+    if menu is None:
         raise BuildError(f"isolinux' configuration {start} is not there")
-    return found
+    return menu
 
 
 def _label(reading: Reading, wanted: str) -> str | None:
@@ -195,11 +195,11 @@ def _replacement(word: str, rest: str, owner: str, label: str, *, named: bool, a
 
 
 def _edited(text: str, changes: Mapping[int, str | None]) -> str:
-    found = []
+    lines = []
     for number, line in enumerate(text.split("\n"), start=1):
         if number not in changes:
-            found.append(line)
+            lines.append(line)
         elif (change := changes[number]) is not None:
             indent = re.match(r"\s*", line)
-            found.append((indent.group() if indent is not None else "") + change)
-    return "\n".join(found)
+            lines.append((indent.group() if indent is not None else "") + change)
+    return "\n".join(lines)

@@ -36,8 +36,8 @@ class MenuFacts:
 
 
 def read(image: Path, work: Path) -> MenuFacts:
-    """Read the menus of an ISO; `work` is a directory for what must be extracted. What is no menu is said in
-    `problem`.
+    """Read the menus of an ISO; `work` is a directory for what must be extracted. What is not a menu is said
+    in `problem`.
     """
     sought, kickstarts = dict[str, list[str]](), dict[str, list[str]]()
     try:
@@ -76,11 +76,11 @@ def labels(text: str, loader: Loader) -> set[str]:
     """Return the labels that a file looks for, in the words of its commands: without their quotes."""
     if loader is not Loader.GRUB:
         return {_plain(label) for label in LABEL.findall(text)}
-    found = set[str]()
+    labels = set[str]()
     for words in _commands(grub_script.parse(text).statements):
-        found |= {_plain(label) for word in words for label in LABEL.findall(word)}
-        found |= _searched(words) - {"$"}
-    return found
+        labels |= {_plain(label) for word in words for label in LABEL.findall(word)}
+        labels |= _searched(words) - {"$"}
+    return labels
 
 
 def _commands(statements: tuple[Statement, ...]) -> Iterator[list[str]]:

@@ -20,7 +20,7 @@ from imagebuild.installers.unattended import grub_edit, isolinux_edit
 from imagebuild.installers.unattended.entry import PLACE
 from imagebuild.kickstart import source as language
 from imagebuild.kinds import Firmware
-from imagebuild.tools import iso, temporary
+from imagebuild.tools import iso, iso_writer, temporary
 from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.medium import Medium
 from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Spot
@@ -88,7 +88,7 @@ def add_kickstart(
                 firmware for firmware in there.starts if _boots(medium.menu_of(there, firmware), wanted)
             )
             _write(source, there, partial, work, wanted, default=default)
-            iso.implant_md5(partial)
+            iso_writer.implant_md5(partial)
             seen = _look_back(partial, target.name, work, wanted, there.starts, None if default else before)
         partial.rename(target)
     finally:
@@ -147,11 +147,11 @@ def _write(source: Path, there: Medium, target: Path, work: Path, wanted: str, *
             files[path] = file
         elif there.esp_place is not None:
             _into_esp(source.name, there.esp_place.file, file, path)
-    place = there.esp_place if any(volume == ESP for volume, _ in texts) else None
-    if place is not None and place.path:
-        files[place.path] = place.file
+    esp_file = there.esp_place if any(volume == ESP for volume, _ in texts) else None
+    if esp_file is not None and esp_file.path:
+        files[esp_file.path] = esp_file.file
     appended = there.esp_place if there.esp_place is not None and there.esp_place.partition else None
-    iso.remaster(
+    iso_writer.remaster(
         source,
         target,
         changed=files,
@@ -222,7 +222,7 @@ def _look_back(
 
     The entry must be the default; or not, where it was not among `unattended_before`.
     """
-    found = []
+    seen = []
     after = medium.opened(image, work)
     if after.starts != starts:
         raise BuildError(
@@ -231,31 +231,33 @@ def _look_back(
     for firmware in after.starts:
         menu = medium.menu_of(after, firmware)
         where = f"{name} under {firmware.upper()}"
-        entry = next((entry for _, entry in menu.walk() if unattended.has(entry, wanted)), None)
-        if entry is None:
-            raise BuildError(
-                f"{where}: its menu {menu.spot} has no entry with the kickstart", hint=_doubts(menu)
-            )
-        boots = _boots(menu, wanted)
-        if unattended_before is None and not boots:
-            raise BuildError(
-                f"{where}: {_instead(menu)}, not {entry.title!r} ({entry.spot})", hint=_doubts(menu)
-            )
-        if unattended_before is not None and boots and firmware not in unattended_before:
-            raise BuildError(
-                f"{where}: its menu {menu.spot} would boot {entry.title!r} ({entry.spot}) by itself, which"
-                " erases the disk"
-            )
-        booted = menu.booted if boots and menu.booted is not None else entry
-        found.append(
-            Seen(
-                firmware=firmware,
-                spot=booted.spot,
-                title=booted.title,
-                seconds=menu.timeout if boots else None,
-            )
+        by_itself = None if unattended_before is None else firmware in unattended_before
+        seen.append(_look_at(menu, firmware, where, wanted, by_itself))
+    return tuple(seen)
+
+
+def _look_at(menu: Menu, firmware: Firmware, where: str, wanted: str, by_itself: bool | None) -> Seen:
+    """Read one menu of the written medium. `by_itself`: whether it was booted unattended before (None: the
+    entry must be the default).
+    """
+    entry = next((entry for _, entry in menu.walk() if unattended.has(entry, wanted)), None)
+    if entry is None:
+        raise BuildError(f"{where}: its menu {menu.spot} has no entry with the kickstart", hint=_doubts(menu))
+    boots = _boots(menu, wanted)
+    if by_itself is None and not boots:
+        raise BuildError(f"{where}: {_instead(menu)}, not {entry.title!r} ({entry.spot})", hint=_doubts(menu))
+    if by_itself is False and boots:
+        raise BuildError(
+            f"{where}: its menu {menu.spot} would boot {entry.title!r} ({entry.spot}) by itself, which"
+            " erases the disk"
         )
-    return tuple(found)
+    booted = menu.booted if boots and menu.booted is not None else entry
+    return Seen(
+        firmware=firmware,
+        spot=booted.spot,
+        title=booted.title,
+        seconds=menu.timeout if boots else None,
+    )
 
 
 def _ways_in(starts: Mapping[Firmware, tuple[Loader, Spot]]) -> str:

@@ -33,7 +33,7 @@ WITH_VALUE = {
 
 def options(command: str, words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Return a command's options (menuentry, search) with their values, and the words that are none."""
-    found, names = dict[str, list[str]](), list[str]()
+    options, names = dict[str, list[str]](), list[str]()
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -52,15 +52,15 @@ def options(command: str, words: Sequence[str]) -> tuple[dict[str, list[str]], l
             and not (rest[0].startswith("-") and len(rest[0]) > 1)
         ):
             value = rest.pop(0)
-        found.setdefault(name, []).append(value or "")
+        options.setdefault(name, []).append(value or "")
         for flag in word[1:-1] if not word.startswith("--") else "":
-            found.setdefault(SHORT[command][flag], []).append("")
-    return found, names
+            options.setdefault(SHORT[command][flag], []).append("")
+    return options, names
 
 
 def _option(command: str, word: str) -> tuple[str, str | None]:
     """Return the name of the (last) option that a word is, and its value if that is in the word; no name when
-    it is no option.
+    it is not an option.
     """
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
@@ -71,9 +71,9 @@ def _option(command: str, word: str) -> tuple[str, str | None]:
     return "", None
 
 
-def key(found: Mapping[str, list[str]]) -> str:
+def key(options: Mapping[str, list[str]]) -> str:
     """Return the key that starts an entry: GRUB's name of it, or a character."""
-    name = (found.get("hotkey") or [""])[-1]
+    name = (options.get("hotkey") or [""])[-1]
     return name if re.fullmatch(r"f\d+|backspace|tab|delete|insert", name) else name[:1]
 
 

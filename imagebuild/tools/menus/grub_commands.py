@@ -199,12 +199,12 @@ class Grub(Machine):
         if not wanted and variable:
             wanted, target = variable[-1], "root"
         volumes = [self.volumes[known] for known in sorted(self.volumes)]
-        found = next((volume for volume in volumes if _matches(volume, options, wanted)), None)
-        if found is None:
+        volume = next((volume for volume in volumes if _matches(volume, options, wanted)), None)
+        if volume is None:
             self.unsure.append(f"{here.spot} searches for {wanted!r}, which is nowhere on the medium")
         elif target:
-            here.scope.variables[target] = found.name
-        return found is not None
+            here.scope.variables[target] = volume.name
+        return volume is not None
 
     def _file(self, name: str, words: list[str], here: Here) -> bool:
         path = (

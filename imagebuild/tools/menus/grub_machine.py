@@ -200,16 +200,16 @@ class Machine:
 
     def expand(self, words: Sequence[Word], scope: Scope) -> list[str]:
         """Return the words that words become."""
-        found: list[str] = []
+        texts: list[str] = []
         for word in words:
-            found += self._expanded(word, scope)
-        return found
+            texts += self._expanded(word, scope)
+        return texts
 
     def _expanded(self, word: Word, scope: Scope) -> list[str]:
         """Return the words that one becomes: a variable without quotes is split at its blanks, and is nothing
         when it is empty.
         """
-        found: list[str] | None = None
+        words: list[str] | None = None
         room = LONGEST
         for kind, text in word.pieces:
             value = text if kind in (Kind.TEXT, Kind.QUOTED) else self._value(text, scope)
@@ -218,8 +218,8 @@ class Machine:
             if room < 0:
                 raise BuildError(f"a word of GRUB's menu is longer than {LONGEST} characters")
             if parts:
-                found = [*(found or [])[:-1], (found or [""])[-1] + parts[0], *parts[1:]]
-        return found or []
+                words = [*(words or [])[:-1], (words or [""])[-1] + parts[0], *parts[1:]]
+        return words or []
 
     def _value(self, name: str, scope: Scope) -> str:
         if name in ("*", "@"):

@@ -75,7 +75,7 @@ class Words:
         self.skip_blanks()
         if self.position >= len(self.text):
             return "\n"
-        return next((known for known in OPERATORS if self.text.startswith(known, self.position)), "")
+        return next((operator for operator in OPERATORS if self.text.startswith(operator, self.position)), "")
 
     def peek(self) -> str:
         """Return the word that comes next, without taking it; empty when none comes."""
@@ -103,7 +103,7 @@ class Words:
             character = self.text[self.position]
             if (
                 character in BLANKS
-                or any(self.text.startswith(known, self.position) for known in OPERATORS)
+                or any(self.text.startswith(operator, self.position) for operator in OPERATORS)
                 or character == "\r"
             ):
                 break
@@ -189,10 +189,10 @@ class Words:
 
 
 def _joined(pieces: list[tuple[Kind, str]]) -> tuple[tuple[Kind, str], ...]:
-    found: list[tuple[Kind, str]] = []
+    parts: list[tuple[Kind, str]] = []
     for kind, text in pieces:
-        if found and found[-1][0] is kind and kind in (Kind.TEXT, Kind.QUOTED):
-            found[-1] = (kind, found[-1][1] + text)
+        if parts and parts[-1][0] is kind and kind in (Kind.TEXT, Kind.QUOTED):
+            parts[-1] = (kind, parts[-1][1] + text)
         else:
-            found.append((kind, text))
-    return tuple(found)
+            parts.append((kind, text))
+    return tuple(parts)

@@ -4,87 +4,27 @@ Sources: com32/menu/readconfig.c and com32/elflink/ldlinux/readconfig.c of sysli
 are case-insensitive; included files are as if they stood in the place of the line.
 """
 
-import re
-from dataclasses import dataclass, field
-
 from imagebuild.errors import BuildError
-from imagebuild.tools.menus.menu import DEPTH, Entry, Spot, Volume
+from imagebuild.tools.menus.isolinux_parts import (
+    KINDS,
+    NO_KERNEL,
+    Item,
+    Label,
+    Line,
+    List,
+    Place,
+    number_of,
+    split_line,
+    take_key,
+)
+from imagebuild.tools.menus.menu import DEPTH, Entry, Spot
 
-# kernel-like words, and the suffixes of what boots no kernel (ldlinux.c, file_extensions)
-KINDS = ("localboot", "kernel", "linux", "boot", "bss", "pxe", "fdimage", "comboot", "com32", "config")
-NO_KERNEL = (".c32", ".img", ".bss", ".bin", ".bs", ".0", ".cbt", ".com")
+# what `menu WORD` says of a label, and the name under which it is kept
+OF_LABEL = {"label": "menu label", "default": "menu default", "disable": "disabled"} | {
+    word: word for word in ("hide", "disabled", "quit", "goto", "exit", "help", "indent")
+}
 LONGEST = 4096
 MOST_LINES = 50_000
-
-
-@dataclass(eq=False)
-class Label:
-    """A label while it is read: what its lines said, by their first word."""
-
-    name: str
-    spot: Spot
-    said: dict[str, str] = field(default_factory=dict)
-    kind: str = "kernel"
-    kernel: str = ""
-
-
-@dataclass(eq=False)
-class Item:
-    """What can be chosen, or a line between (`disabled`)."""
-
-    label: Label | None
-    title: str
-    spot: Spot
-    disabled: bool = False
-    menu: "List | None" = None
-    labelled: bool = False
-
-
-@dataclass(eq=False)
-class List:
-    """A menu or submenu while it is read."""
-
-    parent: "List | None"
-    items: list[Item] = field(default_factory=list)
-    default: int = 0
-    timeout: int = 0
-    on_timeout: str = ""
-    at_once: bool = False
-    keys: dict[str, Item] = field(default_factory=dict)
-    item: Item | None = None
-    depth: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A line as it takes effect: its words, where it is, and the label that it belongs to (empty: to
-    none).
-    """
-
-    word: str
-    rest: str
-    spot: Spot
-    label: str
-
-
-class Place:
-    """Where isolinux reads: the volume and its working directory; what it has read there, and what was
-    missing.
-    """
-
-    def __init__(self, volume: Volume, directory: str) -> None:
-        self.volume = volume
-        self.directory = directory
-        self.count = 0
-        self.unsure: list[str] = []
-        self.files: list[Spot] = []
-
-    def absolute(self, path: str) -> str:
-        """Return a path as isolinux opens it."""
-        parts: list[str] = []
-        for part in (path if path.startswith("/") else f"{self.directory}/{path}").split("/"):
-            parts = parts[:-1] if part == ".." else [*parts, part] if part not in ("", ".") else parts
-        return "/" + "/".join(parts)
 
 
 class Configuration:
@@ -173,11 +113,11 @@ class Configuration:
             case "ontimeout":
                 self.on_timeout = self.current.on_timeout = rest
             case "timeout":
-                self.timeout = self.current.timeout = _number(rest)
+                self.timeout = self.current.timeout = number_of(rest)
             case "totaltimeout":
-                self.total = _number(rest)
+                self.total = number_of(rest)
             case "prompt":
-                self.prompt = _number(rest) != 0
+                self.prompt = number_of(rest) != 0
 
     def _menu(self, word: str, rest: str, spot: Spot) -> None:
         match word:
@@ -207,21 +147,8 @@ class Configuration:
             self._menu_of_submenu(word, rest)
         elif word in ("immediate", "noimmediate"):
             self.label.said["immediate"] = "yes" if word == "immediate" else "no"
-        elif word in (
-            "label",
-            "default",
-            "hide",
-            "disable",
-            "disabled",
-            "quit",
-            "goto",
-            "exit",
-            "help",
-            "indent",
-        ):
-            self.label.said[
-                "disabled" if word == "disable" else f"menu {word}" if word in ("label", "default") else word
-            ] = rest
+        elif word in OF_LABEL:
+            self.label.said[OF_LABEL[word]] = rest
 
     def _menu_of_submenu(self, word: str, rest: str) -> None:
         item, parent = self.current.item, self.current.parent
@@ -229,7 +156,7 @@ class Configuration:
             return
         if word == "label":
             item.title, item.labelled = rest, True
-            _take_key(parent, item)
+            take_key(parent, item)
         elif word == "default":
             parent.default = parent.items.index(item)
 
@@ -269,7 +196,7 @@ class Configuration:
         )
         menu.items.append(item)
         if "menu label" in said and not item.disabled:
-            _take_key(menu, item)
+            take_key(menu, item)
         if "menu default" in said and not item.disabled:
             menu.default = len(menu.items) - 1
 
@@ -299,12 +226,12 @@ class Configuration:
         return self.start
 
     def _items(self) -> list[tuple[List, Item]]:
-        found, waiting = [], [self.root]
+        items, waiting = [], [self.root]
         while waiting:
             menu = waiting.pop()
-            found += [(menu, item) for item in menu.items]
+            items += [(menu, item) for item in menu.items]
             waiting += [item.menu for item in menu.items if item.menu is not None]
-        return found
+        return items
 
     def items(self) -> list[Item]:
         """Return what all menus have."""
@@ -349,31 +276,3 @@ class Configuration:
             arguments=tuple(word for word in words[1:] if not word.startswith("initrd=")) if boots else (),
             spot=label.spot,
         )
-
-
-def split_line(line: str) -> tuple[str, str]:
-    """Return a line's first word, in small letters, and the rest of it."""
-    parts = line.replace("\r", "").strip(" \t").split(None, 1)
-    return (parts[0].lower() if parts else ""), (parts[1].strip() if len(parts) > 1 else "")
-
-
-def first_time(*tenths: int) -> float | None:
-    """Return the first of the times at which something is booted, none of which counts when it is 0."""
-    return min((time / 10 for time in tenths if time), default=None)
-
-
-def _number(text: str) -> int:
-    match = re.match(r"\s*([+-]?\d+)", text)
-    return max(0, int(match.group(1))) if match else 0
-
-
-def _take_key(menu: List, item: Item) -> None:
-    """The character after the first caret is the entry's, unless it has an owner."""
-    key = item.title.partition("^")[2][:1].lower()
-    if key and key not in menu.keys:
-        menu.keys[key] = item
-
-
-def shown(title: str) -> str:
-    """Return a title as it is on the screen: without the caret before its key."""
-    return title.replace("^", "")

@@ -10,7 +10,8 @@ relative paths start at the directory of the configuration that was found.
 from dataclasses import dataclass
 
 from imagebuild.errors import BuildError
-from imagebuild.tools.menus.isolinux_config import Configuration, Line, List, Place, first_time, shown
+from imagebuild.tools.menus.isolinux_config import Configuration
+from imagebuild.tools.menus.isolinux_parts import Line, List, Place, first_time, shown
 from imagebuild.tools.menus.menu import DEPTH, Entry, Loader, Menu, Spot, Volume
 
 DIRECTORIES = ("/boot/isolinux", "/isolinux", "/boot/syslinux", "/syslinux", "")
@@ -103,7 +104,7 @@ class _Isolinux(Place):
         return Reading(menu=menu, lines=tuple(core.lines))
 
     def _entries(self, core: Configuration, menu: List) -> tuple[Entry, ...]:
-        found = []
+        entries = []
         for item in menu.items:
             if item.disabled:
                 continue
@@ -117,10 +118,10 @@ class _Isolinux(Place):
                     spot=item.spot,
                     entries=self._entries(core, item.menu),
                 )
-                found.append(entry)
+                entries.append(entry)
             elif item.label is not None:
                 own = item.label.said.get("immediate")
-                found.append(
+                entries.append(
                     core.entry(
                         item.label,
                         shown(item.title),
@@ -128,7 +129,7 @@ class _Isolinux(Place):
                         at_once=menu.at_once if own is None else own == "yes",
                     )
                 )
-        return tuple(found)
+        return tuple(entries)
 
     def _menu_default(self, core: Configuration, menu: List) -> tuple[tuple[int, ...], float | None]:
         """Return the way of what a menu program boots by itself, and after how long (menumain.c,
@@ -160,5 +161,5 @@ class _Isolinux(Place):
         index = next((number for number, entry in enumerate(entries) if entry.label == name), None)
         seconds = first_time(core.timeout, core.total) if core.prompt else 0.0
         if index is None and name:
-            self.unsure.append(f"isolinux boots {command!r}, which is no label")
+            self.unsure.append(f"isolinux boots {command!r}, which is not a label")
         return ((index,) if index is not None else ()), seconds if command else None

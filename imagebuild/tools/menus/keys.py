@@ -76,9 +76,9 @@ def unattended(menu: Menu, volume: str) -> Plan:
         (way, entry, asked) for way, entry in menu.walk() if entry.kernel and (asked := _kickstart(entry))
     ]
     own = [
-        each
-        for each in asking
-        if each[2].startswith((f"hd:LABEL={volume}:", "hd:LABEL=" + volume.replace(" ", r"\x20") + ":"))
+        asked
+        for asked in asking
+        if asked[2].startswith((f"hd:LABEL={volume}:", "hd:LABEL=" + volume.replace(" ", r"\x20") + ":"))
     ] or asking
     if len({asked for *_, asked in own}) > 1:
         places = ", ".join(f"{asked} ({entry.spot})" for _, entry, asked in own)

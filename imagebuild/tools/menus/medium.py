@@ -52,8 +52,8 @@ class Medium:
 
     def volumes(self, first: str) -> tuple[Volume, ...]:
         """Return what a loader can read, where it lies itself first."""
-        known = [volume for volume in (self.iso, self.esp) if volume is not None]
-        return tuple(sorted(known, key=lambda volume: volume.name != first))
+        volumes = [volume for volume in (self.iso, self.esp) if volume is not None]
+        return tuple(sorted(volumes, key=lambda volume: volume.name != first))
 
 
 def menus(image: Path, work: Path) -> dict[Firmware, Menu]:
@@ -73,10 +73,10 @@ def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], 
         return grub_menu.read(
             [volume.changed(texts or {}) for volume in medium.volumes(spot.volume)], spot.file, firmware
         )
-    found = isolinux_menu.read(medium.iso.changed(texts or {}), spot.file)
-    if found is None:
+    menu = isolinux_menu.read(medium.iso.changed(texts or {}), spot.file)
+    if menu is None:
         raise BuildError(f"isolinux' configuration {spot.file} is not there")
-    return found
+    return menu
 
 
 def opened(image: Path, work: Path) -> Medium:
@@ -93,8 +93,8 @@ def opened(image: Path, work: Path) -> Medium:
         [*files, *content.links, *content.directories],
     )
     entries = iso.boot_entries(image)
-    place = _esp(image, entries, files, work)
-    esp, paths = _esp_volume(place.file, work) if place is not None else (None, [])
+    located = _esp(image, entries, files, work)
+    esp, paths = _esp_volume(located.file, work) if located is not None else (None, [])
     starts = dict[Firmware, tuple[Loader, Spot]]()
     bios = next((entry for entry in entries if entry.platform == "BIOS"), None)
     if bios is not None:
@@ -105,7 +105,7 @@ def opened(image: Path, work: Path) -> Medium:
         raise BuildError(
             f"{image.name} boots under UEFI, but its ESP cannot be found", hint="is it a whole download?"
         )
-    return Medium(iso=volume, esp=esp, esp_place=place, starts=starts)
+    return Medium(iso=volume, esp=esp, esp_place=located, starts=starts)
 
 
 # --- volumes ------------------------------------------------------------------------------------------------
@@ -123,8 +123,8 @@ def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None],
         return path if path in there else there.get(path.lower())
 
     def text(path: str) -> str | None:
-        known = actual(path)
-        return read(known) if known is not None else None
+        spelled = actual(path)
+        return read(spelled) if spelled is not None else None
 
     return Volume(
         name=name,
@@ -146,7 +146,7 @@ def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
         if extent is None:
             return None
         if extent.size > LARGEST_MENU:
-            raise BuildError(f"{path} of {image.name} has {extent.size} bytes: that is no boot menu")
+            raise BuildError(f"{path} of {image.name} has {extent.size} bytes: too many for a boot menu")
         with image.open("rb") as stream:
             stream.seek(extent.start)
             return stream.read(extent.size).decode("utf-8", "surrogateescape")
@@ -165,10 +165,10 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
     with file.open("rb") as stream:
         head = stream.read(512)
     # the FAT's serial number and label (Microsoft's FAT specification 1.03, BS_VolID and BS_VolLab)
-    place = 67 if head[82:87] == b"FAT32" else 39
+    offset = 67 if head[82:87] == b"FAT32" else 39
     serial, label = (
-        int.from_bytes(head[place : place + 4], "little"),
-        head[place + 4 : place + 15].decode("ascii", "replace").strip(),
+        int.from_bytes(head[offset : offset + 4], "little"),
+        head[offset + 4 : offset + 15].decode("ascii", "replace").strip(),
     )
 
     def read(path: str) -> str | None:
@@ -180,7 +180,7 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
         if status != 0 or not target.is_file():
             return None
         if target.stat().st_size > LARGEST_MENU:
-            raise BuildError(f"{path} of the ESP has {target.stat().st_size} bytes: that is no boot menu")
+            raise BuildError(f"{path} of the ESP has {target.stat().st_size} bytes: too many for a boot menu")
         return target.read_bytes().decode("utf-8", "surrogateescape")
 
     return _volume(ESP, label, f"{serial >> 16:04X}-{serial & 0xFFFF:04X}", read, paths), paths
@@ -192,7 +192,7 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
 def _bios_start(
     image: Path, volume: Volume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]
 ) -> tuple[Loader, Spot]:
-    # of a boot image that is no file of the ISO (El Torito) only the start is known
+    # of a boot image that is not a file of the ISO (El Torito) only the start is known
     extent = files.get(entry.path, iso.Extent(start=entry.start, size=SECTORS_OF_BIOS))
     with image.open("rb") as stream:
         stream.seek(extent.start)
@@ -202,8 +202,8 @@ def _bios_start(
     is_isolinux = b"isolinux" in head.lower() or (
         b"GRUB" not in head and ("linux" in entry.path.lower() or grub is None)
     )
-    found = isolinux if is_isolinux else grub
-    if found is None:
+    file = isolinux if is_isolinux else grub
+    if file is None:
         raise BuildError(
             f"{image.name} has no boot menu that is known here for BIOS ({entry.path or 'its boot image'})",
             hint=(
@@ -211,18 +211,18 @@ def _bios_start(
                 f" {', '.join(BIOS_MENUS) if not is_isolinux else ', '.join(isolinux_menu.DIRECTORIES)}"
             ),
         )
-    return (Loader.ISOLINUX if is_isolinux else Loader.GRUB), Spot(volume=ISO, file=found, line=1)
+    return (Loader.ISOLINUX if is_isolinux else Loader.GRUB), Spot(volume=ISO, file=file, line=1)
 
 
 def _uefi_start(esp: Volume, paths: Sequence[str]) -> tuple[Loader, Spot]:
     vendors = sorted(path for path in paths if re.fullmatch(r"/EFI/[^/]+/grub\.cfg", path, re.IGNORECASE))
-    found = next((path for path in (ESP_MENUS[0], *vendors, *ESP_MENUS[1:]) if esp.has(path)), None)
-    if found is None:
+    file = next((path for path in (ESP_MENUS[0], *vendors, *ESP_MENUS[1:]) if esp.has(path)), None)
+    if file is None:
         raise BuildError(
             "the ESP has no boot menu that is known here: what UEFI boots cannot be told",
             hint=f"looked for EFI/*/grub.cfg, {', '.join(ESP_MENUS)} in the ESP",
         )
-    return Loader.GRUB, Spot(volume=ESP, file=found, line=1)
+    return Loader.GRUB, Spot(volume=ESP, file=file, line=1)
 
 
 def _esp(
@@ -252,17 +252,17 @@ def appended_esp(image: Path, work: Path) -> Path | None:
 
 def _partition(image: Path, start: int, files: set[int]) -> tuple[int, int, int] | None:
     """Return (number, first byte, bytes) of the partition that begins where El Torito says, or of the second
-    one that is no file's.
+    one that is not a file's.
     """
     said = command.run(["xorriso", "-indev", image, "-report_system_area", "plain"], quiet=True)
     gpt = re.findall(r"^GPT start and size\s*:\s+(\d+)\s+(\d+)\s+(\d+)", said, re.MULTILINE)
     mbr = re.findall(r"^MBR partition\s*:\s+(\d+)\s+\S+\s+0xef\s+(\d+)\s+(\d+)", said, re.MULTILINE)
-    known = [
+    partitions = [
         (int(number), int(first) * 512, int(count) * 512)
         for number, first, count in (*gpt, *mbr)
         if int(count)
     ]
-    outside = [partition for partition in known if partition[1] not in files]
+    outside = [partition for partition in partitions if partition[1] not in files]
     wanted = [partition for partition in outside if start and partition[1] == start]
     return next(iter(wanted or [partition for partition in outside if partition[0] == 2]), None)
 

@@ -96,21 +96,21 @@ class Menu:
 
     def at(self, way: tuple[int, ...]) -> Entry | None:
         """Return the entry at a way of indices; None when there is none."""
-        entries, found = self.entries, None
+        entries, entry = self.entries, None
         for index in way:
             if index >= len(entries):
                 return None
-            found = entries[index]
-            entries = found.entries
-        return found
+            entry = entries[index]
+            entries = entry.entries
+        return entry
 
     @property
     def booted(self) -> Entry | None:
         """The entry that is booted when nobody touches a key; None when none is, or when it boots no kernel
         of its own.
         """
-        found = self.at(self.default) if self.default and self.timeout is not None else None
-        return None if found is None or found.submenu else found
+        entry = self.at(self.default) if self.default and self.timeout is not None else None
+        return None if entry is None or entry.submenu else entry
 
     def walk(self) -> Iterator[tuple[tuple[int, ...], Entry]]:
         """Yield every entry with its way, submenus before what is in them."""

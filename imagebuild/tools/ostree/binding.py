@@ -1,4 +1,4 @@
-"""What a commit says of itself: its parent, and the refs and the collection it is bound to.
+"""What a serialised commit says of itself: its version, parent, and the refs and collection it is bound to.
 
 Hosts refuse a commit under a ref that it is not bound to (ostree-repo.c, 2022.7:
 _ostree_repo_verify_bindings); `ostree commit` binds each one (ot-builtin-commit.c: fill_bindings),
@@ -7,9 +7,8 @@ libostree's own API none.
 
 from dataclasses import dataclass
 
-from gi.repository import GLib
-
 from imagebuild.errors import BuildError
+from imagebuild.tools.ostree.library import GLib
 from imagebuild.tools.ostree.server import COMMIT, FORMATS
 
 # ostree-core.h: OSTREE_COMMIT_META_KEY_REF_BINDING (as), OSTREE_COMMIT_META_KEY_COLLECTION_BINDING (s)
@@ -25,18 +24,16 @@ class Binding:
     refs: tuple[str, ...] | None
     collection: str
 
-    def refusal(self, ref: str, *, collection: str = "") -> str:
-        """Return why hosts would not take the commit under a ref; empty when they do.
+    def reason_to_refuse(self, ref: str, *, collection: str = "") -> str | None:
+        """Return why hosts would not take the commit under a ref; None when they do.
 
         `collection` is the collection id of the repository they pull from: with one, both bindings must be
         there, and right.
         """
+        if self.refs is None and not collection:
+            return None
         if self.refs is None:
-            return (
-                f"is bound to no ref, which a repository with the collection id {collection} asks for"
-                if collection
-                else ""
-            )
+            return f"is bound to no ref, which a repository with the collection id {collection} asks for"
         if ref not in self.refs:
             return f"is bound to {', '.join(self.refs) or 'no ref at all'} (metadata {REFS}), not to {ref}"
         if collection and self.collection != collection:
@@ -44,11 +41,11 @@ class Binding:
                 f"is bound to {self.collection or 'no collection'} (metadata {COLLECTION}), not to the"
                 f" repository's collection id {collection}"
             )
-        return ""
+        return None
 
 
 def binding_of(commit: bytes) -> Binding:
-    """Read the bindings of a serialised commit object. Raises BuildError when it is none."""
+    """Read the bindings of a serialised commit object. Raises BuildError when it is not one."""
     metadata = _commit(commit).get_child_value(0)
     refs = metadata.lookup_value(REFS, GLib.VariantType("as"))
     collection = metadata.lookup_value(COLLECTION, GLib.VariantType("s"))
@@ -59,16 +56,29 @@ def binding_of(commit: bytes) -> Binding:
 
 
 def parent_of(commit: bytes) -> str | None:
-    """Return the parent of a serialised commit object; None when it has none. Raises BuildError when it is no
-    commit.
+    """Return the parent of a serialised commit object; None when it has none. Raises BuildError when it is
+    not a commit.
     """
     return bytes(_commit(commit).get_child_value(1).unpack()).hex() or None
 
 
+def commit_version(commit: bytes) -> str:
+    """Return the version in a serialised commit object; empty when it is not one, or has none."""
+    variant = _variant(commit)
+    if not variant.is_normal_form():
+        return ""
+    version = variant.get_child_value(0).lookup_value("version", GLib.VariantType("s"))
+    return str(version.get_string()) if version is not None else ""
+
+
+def _variant(data: bytes) -> GLib.Variant:
+    return GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[COMMIT]), GLib.Bytes.new(data), False)
+
+
 def _commit(data: bytes) -> GLib.Variant:
-    variant = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[COMMIT]), GLib.Bytes.new(data), False)
+    variant = _variant(data)
     if not variant.is_normal_form():
         raise BuildError(
-            "that is no commit object of OSTree", hint="the repository must be repaired (ostree fsck)"
+            "that is not a commit object of OSTree", hint="the repository must be repaired (ostree fsck)"
         )
     return variant

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gi.repository import GLib, OSTree
+from imagebuild.tools.ostree.library import GLib, OSTree
 
 FILE, DIRTREE, DIRMETA, COMMIT = (
     OSTree.ObjectType.FILE,
@@ -25,7 +25,7 @@ Object = tuple[int, str]
 def damage(repo: Any, commit: str) -> list[Object]:
     """Return (object type, checksum) of what a commit lacks in a repository (libostree's own object).
 
-    Directories and the commit itself are read and held against their checksums; of files it is asked only
+    Directories and the commit itself are read and compared with their checksums; of files it is asked only
     whether they are there (fsck reads those). What only a lost directory knew of is not found before that is
     there again.
     """

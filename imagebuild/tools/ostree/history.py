@@ -19,15 +19,15 @@ def between(parent: Callable[[str], str | None], commit: str, older: str) -> tup
 
     `parent` returns a commit's parent; None when it has none.
     """
-    found: list[str] = []
+    commits: list[str] = []
     for _ in range(DEPTH):
-        before = parent(found[-1] if found else commit)
+        before = parent(commits[-1] if commits else commit)
         if before == older:
-            return found, ""
-        if before is None or before == commit or before in found:
+            return commits, ""
+        if before is None or before == commit or before in commits:
             break
-        found.append(before)
-    return found, found[-1] if found else commit
+        commits.append(before)
+    return commits, commits[-1] if commits else commit
 
 
 def parents(repo: Repo) -> Callable[[str], str | None]:

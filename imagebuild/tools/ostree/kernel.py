@@ -43,7 +43,7 @@ def boot_files(repo: Repo, commit: str) -> BootFiles:
     """
     legacy = _in_legacy(repo, commit)
     in_modules = _in_modules(repo, commit)
-    if any(one.initramfs for one in legacy) and not any(one.initramfs for one in in_modules):
+    if any(files.initramfs for files in legacy) and not any(files.initramfs for files in in_modules):
         return _only(repo, commit, legacy)
     if not legacy and not in_modules:
         raise BuildError(
@@ -56,42 +56,42 @@ def boot_files(repo: Repo, commit: str) -> BootFiles:
 
 def _only(repo: Repo, commit: str, kernels: list[BootFiles]) -> BootFiles:
     if len(kernels) > 1:
-        paths = ", ".join(str(one.kernel) for one in kernels)
+        paths = ", ".join(str(files.kernel) for files in kernels)
         raise BuildError(
             f"the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but it has {paths}: hosts would"
             " boot any",
             hint=HINT,
         )
-    found = kernels[0]
-    if not found.version:
+    boot = kernels[0]
+    if not boot.version:
         # a name with a checksum and nothing else: the modules say what it is a kernel of
-        found = replace(found, version="".join(repo.listing(commit, MODULES)))
-    if not VERSION.fullmatch(found.version):
+        boot = replace(boot, version="".join(repo.listing(commit, MODULES)))
+    if not VERSION.fullmatch(boot.version):
         raise BuildError(
-            f"the tree's kernel {str(found.kernel)!r} has no usable version: {found.version!r}", hint=HINT
+            f"the tree's kernel {str(boot.kernel)!r} has no usable version: {boot.version!r}", hint=HINT
         )
     missing = [
         str(path)
-        for path in (found.kernel, found.initramfs)
+        for path in (boot.kernel, boot.initramfs)
         if path is not None and not repo.has_file(commit, str(path))
     ]
     if missing:
         raise BuildError(f"the tree's {missing[0]} is not a file", hint=HINT)
-    return found
+    return boot
 
 
 def _in_modules(repo: Repo, commit: str) -> list[BootFiles]:
-    found = []
+    kernels = []
     for version in repo.listing(commit, MODULES):
-        place = PurePosixPath("/", MODULES, version)
+        modules = PurePosixPath("/", MODULES, version)
         # a link to another version's directory is not followed; one in it is
-        directory = repo.entry(commit, str(place)).is_directory
-        if directory and repo.has_file(commit, f"{place}/vmlinuz"):
+        directory = repo.entry(commit, str(modules)).is_directory
+        if directory and repo.has_file(commit, f"{modules}/vmlinuz"):
             initramfs = next(
-                (place / name for name in INITRAMFS if repo.has_file(commit, f"{place}/{name}")), None
+                (modules / name for name in INITRAMFS if repo.has_file(commit, f"{modules}/{name}")), None
             )
-            found.append(BootFiles(version=version, kernel=place / "vmlinuz", initramfs=initramfs))
-    return found
+            kernels.append(BootFiles(version=version, kernel=modules / "vmlinuz", initramfs=initramfs))
+    return kernels
 
 
 def _in_legacy(repo: Repo, commit: str) -> list[BootFiles]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from gi.repository import Gio
+from imagebuild.tools.ostree.library import Gio
 
 # include/linux/namei.h, MAXSYMLINKS: a path that leads through more links is refused (ELOOP)
 LINKS = 40

@@ -1,4 +1,4 @@
-"""An OSTree repository on a server, looked at from outside: its refs, and which of its objects is damaged.
+"""An OSTree repository on a server, looked at from outside: its refs and its commits.
 
 Formats: ostree-core.h (OSTREE_COMMIT_GVARIANT_FORMAT, OSTREE_TREE_GVARIANT_FORMAT), ostree-repo.c (summary).
 """
@@ -7,23 +7,25 @@ import difflib
 import hashlib
 import re
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import requests
-from gi.repository import GLib
 
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.tools.access import DIRECT, Access
+from imagebuild.tools.ostree.library import GLib
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
+REF = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*")
 # ostree-core.h, OstreeObjectType
 COMMIT = 4
 OBJECT_SUFFIX = {1: "file", 2: "dirtree", 3: "dirmeta", 4: "commit"}
 FORMATS = {2: "(a(say)a(sayay))", 4: "(a{sv}aya(say)sstayay)"}
+# OSTREE_SUMMARY_GVARIANT_STRING: refs with size, checksum and metadata of their commits; then what there is
+# besides
 SUMMARY = "(a(s(taya{sv}))a{sv})"
 # HTTP: object stores say 403 for what is not there, unless its reader may list them; libostree takes all
 # three for "not found" (ostree-fetcher-util.c, 2022.7: _ostree_fetcher_http_status_code_to_io_error)
@@ -33,8 +35,6 @@ NOT_ALLOWED = (401, 403)
 TRY_AGAIN = (408, 425, 429)
 # ostree-core.h has OSTREE_MAX_METADATA_SIZE, 10 MiB in 2022.7 and more since: of refs, summaries and commits
 LARGEST = 128 << 20
-# how long a failed pull looks for the object to blame
-DIAGNOSIS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ PATIENT = Patience()
 
 
 class TransferError(BuildError):
-    """The network or the server failed in a way that another attempt may mend."""
+    """The network or the server failed in a way that another attempt may get over."""
 
 
 def resolve(
@@ -72,12 +72,7 @@ def resolve(
     writes the summary later. `say` is told when the two disagree. Raises BuildError: unreachable (after all
     attempts), not allowed, no repository, or an unknown ref with the nearest names there are.
     """
-    if not re.fullmatch(
-        r"[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*", ref
-    ) or ".." in ref.split("/"):
-        raise UsageError(
-            f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'"
-        )
+    _check_ref(ref)
     told = _summary(url, patience, access)
     data = _get(f"{url.rstrip('/')}/refs/heads/{ref}", patience, access).content
     text = data.decode("ascii", "replace").strip() if data is not None else ""
@@ -97,19 +92,27 @@ def resolve(
     return taken
 
 
+def _check_ref(ref: str) -> None:
+    if REF.fullmatch(ref) is None or ".." in ref.split("/"):
+        raise UsageError(
+            f"{ref!r} is not a ref", hint="a ref is words of letters, digits, '.', '_' and '-', joined by '/'"
+        )
+
+
 def _disagreement(url: str, ref: str, told: str, head: str, taken: str) -> str:
-    mend = "`ostree summary --update` mends it there"
+    advice = "`ostree summary --update` puts that right there"
     if not told:
         return (
             f"{url}: {ref} is {head} in refs/heads, which is taken, but the summary does not name it: hosts"
-            f" would not find it; {mend}"
+            f" would not find it; {advice}"
         )
     why = (
         "as hosts would take it"
         if taken == told
         else "as it was composed here, but hosts would take the summary's"
     )
-    return f"{url}: {ref} is {told} in the summary, and {head} in refs/heads: {taken} is taken, {why}; {mend}"
+    differ = f"{ref} is {told} in the summary, and {head} in refs/heads"
+    return f"{url}: {differ}: {taken} is taken, {why}; {advice}"
 
 
 def _unknown_ref(
@@ -156,7 +159,7 @@ def _summary(url: str, patience: Patience, access: Access) -> dict[str, str] | N
     summary = GLib.Variant.new_from_bytes(GLib.VariantType.new(SUMMARY), GLib.Bytes.new(data), False)
     if not summary.is_normal_form():
         raise BuildError(
-            f"{url}/summary is no summary of an OSTree repository: libostree refuses it",
+            f"{url}/summary is not a summary of an OSTree repository: libostree refuses it",
             hint=(
                 "check tree.url; `ostree summary --update` writes it anew; a server must answer 404 for a"
                 " file that it does not have"
@@ -235,7 +238,7 @@ def commit_object(
     """Return the commit object of the repository at a URL, serialised; None when it is not there. Raises
     BuildError when it is damaged.
     """
-    data = _get(_object(url, commit, "commit"), patience, access).content
+    data = _get(object_url(url, commit, "commit"), patience, access).content
     if data is not None and hashlib.sha256(data).hexdigest() != commit:
         raise BuildError(
             f"the commit object {commit} of {url} is damaged",
@@ -244,68 +247,6 @@ def commit_object(
     return data
 
 
-def _object(url: str, checksum: str, suffix: str) -> str:
+def object_url(url: str, checksum: str, suffix: str) -> str:
+    """Return where a repository at a URL keeps an object."""
     return f"{url.rstrip('/')}/objects/{checksum[:2]}/{checksum[2:]}.{suffix}"
-
-
-def find_damaged(
-    url: str, commit: str, patience: Patience, *, has_file: Callable[[str], bool], access: Access = DIRECT
-) -> str:
-    """Return which object of a commit is missing or cut short on a server, as a phrase; empty when none is
-    found in time.
-
-    Files that `has_file` knows are not looked at again.
-    """
-    deadline = time.monotonic() + DIAGNOSIS_SECONDS
-    todo, seen = [(4, commit)], set[tuple[int, str]]()
-    while todo and time.monotonic() < deadline:
-        kind, checksum = todo.pop()
-        if (kind, checksum) in seen or (kind == 1 and has_file(checksum)):
-            continue
-        seen.add((kind, checksum))
-        suffix = {1: "filez"}.get(kind, OBJECT_SUFFIX[kind])
-        content, problem = _examine(_object(url, checksum, suffix), kind, patience, access)
-        if problem:
-            return f"{checksum}.{suffix} of {url} is {problem}"
-        todo += _children(kind, content)
-    return ""
-
-
-def _children(kind: int, content: bytes) -> list[tuple[int, str]]:
-    """Return what a commit or a dirtree object names (ostree-core.h, OSTREE_COMMIT_GVARIANT_FORMAT,
-    OSTREE_TREE_GVARIANT_FORMAT).
-    """
-    if kind not in FORMATS or not content:
-        return []
-    found = GLib.Variant.new_from_bytes(
-        GLib.VariantType.new(FORMATS[kind]), GLib.Bytes.new(content), False
-    ).unpack()
-    if kind == 4:
-        return [(2, bytes(found[6]).hex()), (3, bytes(found[7]).hex())]
-    files = [(1, bytes(checksum).hex()) for _, checksum in found[0]]
-    return files + [
-        pair for _, tree, meta in found[1] for pair in ((2, bytes(tree).hex()), (3, bytes(meta).hex()))
-    ]
-
-
-def _examine(url: str, kind: int, patience: Patience, access: Access) -> tuple[bytes, str]:
-    """Return an object of a server and what is wrong with it; nothing when it seems whole (its checksum is
-    libostree's business).
-    """
-    try:
-        with access.get(url, seconds=patience.low_speed_seconds) as answer:
-            content = answer.content
-    except requests.RequestException:
-        return b"", ""
-    if not answer.ok:
-        return b"", f"not there (HTTP {answer.status_code})"
-    if kind != 1:
-        return content, ""
-    # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header,
-    # raw deflate
-    inflater = zlib.decompressobj(-15)
-    try:
-        inflater.decompress(content[8 + int.from_bytes(content[:4], "big") :])
-    except zlib.error:
-        return b"", "damaged"
-    return b"", "" if inflater.eof else "cut short"

@@ -13,12 +13,12 @@ from typing import Any
 import gi
 
 gi.require_version("OSTree", "1.0")
-from gi.repository import GLib, OSTree
-
 from imagebuild.errors import BuildError
 from imagebuild.tools import initramfs
 from imagebuild.tools.ostree.binding import REFS
-from imagebuild.tools.ostree.repository import Entry, Repo, readable
+from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.library import GLib, OSTree, readable
+from imagebuild.tools.ostree.repository import Repo
 
 CHANGED = "/usr/lib/os-release"
 # digests and sizes of the whole tree, which is another one now
@@ -68,9 +68,7 @@ def relative(
     with readable(f"no relative of {commit} can be made in {repo.path}"), repo.transaction():
         _, old, _ = handle.load_commit(commit)
         tree = OSTree.MutableTree.new_from_commit(handle, commit)
-        release = _regular(repo, commit, CHANGED)
-        text = _content(repo, release) + f"IMAGEBUILD_TEST={version}\n".encode()
-        _directory(tree, release.path.parent).replace_file(release.path.name, _written(repo, release, text))
+        _add_line(repo, commit, tree, f"IMAGEBUILD_TEST={version}\n")
         has_mark = bool(mark) and _mark(repo, commit, tree, mark)
         _, root = handle.write_mtree(tree, None)
         metadata = _with(
@@ -83,47 +81,53 @@ def relative(
     return str(made), has_mark
 
 
+def _add_line(repo: Repo, commit: str, tree: Any, line: str) -> None:
+    release = _regular(repo, commit, CHANGED)
+    text = _content(repo, release) + line.encode()
+    _directory(tree, release.path.parent).replace_file(release.path.name, _written(repo, release, text))
+
+
 def _mark(repo: Repo, commit: str, tree: Any, mark: str) -> bool:
     """Give a tree an initramfs with a mark, in each layout of it that the tree has; return whether it has
     any.
     """
     if not repo.listing(commit, DRACUT):
         return False
-    found = False
+    marked = False
     for version in repo.listing(commit, MODULES):
-        place = f"{MODULES}/{version}"
-        names = repo.listing(commit, place)
-        name = next((each for each in INITRAMFS if each in names), None)
+        directory = f"{MODULES}/{version}"
+        names = repo.listing(commit, directory)
+        name = next((initramfs for initramfs in INITRAMFS if initramfs in names), None)
         if name is not None and "vmlinuz" in names:
-            entry = _regular(repo, commit, f"{place}/{name}")
+            entry = _regular(repo, commit, f"{directory}/{name}")
             _directory(tree, entry.path.parent).replace_file(
                 entry.path.name, _written(repo, entry, _marked(repo, entry, mark))
             )
-            found = True
-    return _mark_checksummed(repo, commit, tree, mark) or found
+            marked = True
+    return _mark_checksummed(repo, commit, tree, mark) or marked
 
 
 def _mark_checksummed(repo: Repo, commit: str, tree: Any, mark: str) -> bool:
     """The same where kernel and initramfs have the checksum of both at the end of their names: another
     initramfs changes all names.
     """
-    place = next(
-        (each for each in CHECKSUMMED if any(map(KERNEL_FILE.fullmatch, repo.listing(commit, each)))), None
+    layout = next(
+        (path for path in CHECKSUMMED if any(map(KERNEL_FILE.fullmatch, repo.listing(commit, path)))), None
     )
-    if place is None:
+    if layout is None:
         return False
     old = {
         match[2]: match
-        for match in map(KERNEL_FILE.fullmatch, repo.listing(commit, place))
+        for match in map(KERNEL_FILE.fullmatch, repo.listing(commit, layout))
         if match is not None
     }
     if not {"vmlinuz", "initramfs"} <= old.keys():
         return False
-    entries = {kind: _regular(repo, commit, f"{place}/{match[0]}") for kind, match in old.items()}
+    entries = {kind: _regular(repo, commit, f"{layout}/{match[0]}") for kind, match in old.items()}
     changed = _marked(repo, entries["initramfs"], mark)
     # rpm-ostree 2018.7, src/libpriv/rpmostree-kernel.c: of the kernel, then of the initramfs
     checksum = hashlib.sha256(_content(repo, entries["vmlinuz"]) + changed).hexdigest()
-    directory = _directory(tree, PurePosixPath(place))
+    directory = _directory(tree, PurePosixPath(layout))
     for kind, match in old.items():
         directory.remove(match[0], False)
         directory.replace_file(
@@ -147,10 +151,10 @@ def _regular(repo: Repo, commit: str, path: str) -> Entry:
     """Follow symbolic links to a regular file of a commit (os-release is a link in many trees). Raises
     BuildError.
     """
-    found = repo.find(commit, path)
-    if found is None or not found.is_file:
+    entry = repo.find(commit, path)
+    if entry is None or not entry.is_file:
         raise BuildError(f"commit {commit} has no file {path}, nor a link that leads to one")
-    return found
+    return entry
 
 
 def _content(repo: Repo, entry: Entry) -> bytes:
@@ -162,8 +166,8 @@ def _written(repo: Repo, entry: Entry, data: bytes) -> str:
     its checksum.
     """
     _, _, _, xattrs = repo.handle.load_file(entry.checksum, None)
-    found: str = repo.handle.write_regfile_inline(None, entry.uid, entry.gid, entry.mode, xattrs, data, None)
-    return found
+    name: str = repo.handle.write_regfile_inline(None, entry.uid, entry.gid, entry.mode, xattrs, data, None)
+    return name
 
 
 def _bound_to(metadata: GLib.Variant, ref: str) -> dict[str, GLib.Variant]:

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gi.repository import GLib
-
 from imagebuild import steplog
 from imagebuild.errors import BuildError
+from imagebuild.tools.ostree.library import GLib
 
 LOCK = ".imagebuild-writer"
 POLL_SECONDS = 0.05
@@ -40,38 +39,38 @@ def writing(repository: Path) -> Iterator[None]:
 
     Whoever is it already just goes on. Raises BuildError when the directory cannot be written to.
     """
-    place = repository.resolve()
-    if place in _held.repositories:
+    real = repository.resolve()
+    if real in _held.repositories:
         yield
         return
-    with _opened(place) as stream:
-        _wait(stream, place)
-        _held.repositories.add(place)
+    with _opened(real) as stream:
+        _wait(stream, real)
+        _held.repositories.add(real)
         try:
             with own_main_context():
                 yield
         finally:
-            _held.repositories.discard(place)
+            _held.repositories.discard(real)
 
 
-def _opened(place: Path) -> IO[str]:
+def _opened(repository: Path) -> IO[str]:
     try:
-        return (place / LOCK).open("a")
+        return (repository / LOCK).open("a")
     except OSError as error:
         raise BuildError(
-            f"the OSTree repository {place} cannot be written to: {error.strerror}",
+            f"the OSTree repository {repository} cannot be written to: {error.strerror}",
             hint="check its owner and its file system",
         ) from error
 
 
-def _wait(stream: IO[str], place: Path) -> None:
+def _wait(stream: IO[str], repository: Path) -> None:
     said = False
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not said:
-                steplog.note(f"waiting: another step, or another program, is writing to {place}")
+                steplog.note(f"waiting: another step, or another program, is writing to {repository}")
                 said = True
             time.sleep(POLL_SECONDS)
         else:

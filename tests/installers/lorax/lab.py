@@ -1,6 +1,7 @@
 """A lorax of any generation, and what is asked of it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 
 import pytest
 
-from imagebuild.config.installer import InstallerConfig
+from imagebuild import steplog
+from imagebuild.config.installer import InstallerConfig, LoraxConfig
 from imagebuild.config.tree import TreeConfig
+from imagebuild.errors import EvidenceError
 from imagebuild.installers import Request
+from imagebuild.installers.lorax import backend as lorax
+from imagebuild.installers.lorax import sources as lorax_sources
 from imagebuild.model import Kickstart, Toolbox, Tree
 from tests import fake_lorax
 
@@ -115,3 +120,43 @@ def fake(tmp_path: Path, generation: str = "46.0", behaviour: str = "") -> Path:
     fake_lorax.write(place, generation, behaviour)
     (place / "tmp").mkdir()
     return place
+
+
+REPOMD = """<?xml version="1.0" encoding="UTF-8"?>
+<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">
+  <revision>{revision}</revision>
+  <data type="primary"><checksum type="sha256">{primary}</checksum><timestamp>{revision}</timestamp></data>
+  <data type="filelists"><checksum type="sha256">aa</checksum></data>
+  <data type="updateinfo"><checksum type="sha256">{updateinfo}</checksum></data>
+</repomd>
+"""
+
+
+def repository(place: Path, primary: str = "11", revision: int = 1, updateinfo: str = "22") -> str:
+    (place / "repodata").mkdir(parents=True, exist_ok=True)
+    (place / "repodata" / "repomd.xml").write_text(
+        REPOMD.format(primary=primary, revision=revision, updateinfo=updateinfo)
+    )
+    return f"file://{place}"
+
+
+def contents(**options: Any) -> dict[str, str]:
+    return lorax_sources.contents(LoraxConfig.model_validate(options), release="26", arch="x86_64")
+
+
+def failure(tmp_path: Path, tree: Tree, generation: str, behaviour: str, **options: object) -> EvidenceError:
+    place = fake(tmp_path, generation, behaviour)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(EvidenceError) as caught, steplog.writing_to(tmp_path / "log"):
+        lorax.build(out, request(tmp_path, tree, installer(place, **options)))
+    # nothing of what it made is left but its own logs, which are where they are said to be
+    assert caught.value.evidence == out / "work" / "logs"
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_dir()) == [
+        "work",
+        "work/logs",
+    ]
+    for name in re.findall(r"\w+\.log", caught.value.hint):
+        assert (caught.value.evidence / name).is_file(), name
+    assert not list((place / "tmp").rglob("lorax-*"))
+    return caught.value

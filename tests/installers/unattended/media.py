@@ -4,7 +4,13 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from imagebuild.tools import iso
+from imagebuild.installers.unattended import entry as unattended
+from imagebuild.installers.unattended import remaster
+from imagebuild.kinds import Firmware
+from imagebuild.tools import iso_writer
+from imagebuild.tools.menus.menu import ISO, Spot, Volume
+from tests.isolinux_cases import label
+from tests.menu_cases import entry
 
 # the shape of what lorax writes (entries and arguments of its x86 templates)
 LORAX = """set default="1"
@@ -33,6 +39,64 @@ submenu 'Troubleshooting -->' {
 	}
 }
 """
+
+KICKSTART = "text\nrootpw --lock\nautopart\n"
+GRUB_SPOT = Spot(volume=ISO, file="/boot/grub2/grub.cfg", line=1)
+WANTED = unattended.ask("V")
+TRAMPOLINE = (
+    "search --no-floppy --set=root -l 'TEST-1'\nset prefix=($root)/boot/grub2\nconfigfile $prefix/grub.cfg\n"
+)
+SHORT = "set default=0\nset timeout=60\n" + entry("Install X 9", name="images/pxeboot/vmlinuz")
+LABELS = label("linux", "menu label ^Install X")
+BIOS_MENUS = {
+    "made of includes": {
+        "/isolinux/isolinux.cfg": "default vesamenu.c32\ntimeout 600\ninclude entries.cfg\n",
+        "/isolinux/entries.cfg": LABELS,
+    },
+    "with INITRD": {
+        "/isolinux/isolinux.cfg": (
+            "UI vesamenu.c32\nTIMEOUT 600\nLABEL install\n LINUX /images/vmlinuz\n INITRD /images/i\n APPEND"
+            " inst.repo=cdrom\n"
+        )
+    },
+    "with arguments beside the kernel": {
+        "/isolinux/isolinux.cfg": (
+            "DEFAULT menu.c32\nTIMEOUT 600\nLABEL install\n KERNEL vmlinuz initrd=initrd.img"
+            " inst.ks=http://old/ks.cfg rd.live.check\n"
+        )
+    },
+    "with a global append": {
+        "/isolinux/isolinux.cfg": (
+            "UI menu.c32\nAPPEND initrd=i inst.ks=http://old/ks.cfg quiet\nLABEL install\n KERNEL vmlinuz\n"
+        )
+    },
+    "in /syslinux": {"/syslinux/syslinux.cfg": "ui menu.c32\ntimeout 600\n" + LABELS},
+    "in /boot/isolinux, beside another": {
+        "/boot/isolinux/isolinux.cfg": "ui menu.c32\n" + LABELS,
+        "/isolinux/isolinux.cfg": "default nobody-reads-this\n",
+    },
+    "in /boot/syslinux, by a path": {
+        "/boot/syslinux/syslinux.cfg": "include /menus/all.cfg\n",
+        "/menus/all.cfg": "ui menu.c32\n" + LABELS,
+    },
+    "without a menu": {"/isolinux/isolinux.cfg": "default linux\ntimeout 600\n" + LABELS},
+    "with a prompt": {
+        "/isolinux/isolinux.cfg": (
+            "default linux\nprompt 1\ntimeout 600\nontimeout local\n"
+            + LABELS
+            + "label local\n localboot 0x80\n"
+        )
+    },
+    "in a submenu only": {
+        "/isolinux/isolinux.cfg": (
+            "ui menu.c32\nlabel local\n  localboot 0x80\nmenu begin Install\n" + LABELS + "menu end\n"
+        )
+    },
+    "in another configuration": {
+        "/isolinux/isolinux.cfg": "default go\nlabel go\n  config /other/menu.cfg\n",
+        "/other/menu.cfg": "ui menu.c32\n" + LABELS,
+    },
+}
 
 
 def make_iso(
@@ -64,7 +128,7 @@ def make_iso(
         }
         mbr = place / "mbr.img"
         mbr.write_bytes(b"\0" * 512)
-        iso.write(
+        iso_writer.write(
             target,
             paths,
             volume="Fedora-27",
@@ -103,7 +167,7 @@ def make_iso(
             check=True,
             capture_output=True,
         )
-    iso.implant_md5(target)
+    iso_writer.implant_md5(target)
     return target
 
 
@@ -172,3 +236,15 @@ def medium_of(
         capture_output=True,
     )
     return target
+
+
+def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V") -> Volume:
+    return Volume(name=name, label=label, uuid="", read=files.get, has=lambda path: path in files)
+
+
+def added(
+    place: Path, source: Path, text: str = KICKSTART, *, default: bool = True
+) -> dict[Firmware, remaster.Seen]:
+    (place / "my.ks").write_text(text)
+    seen = remaster.add_kickstart(source, place / "my.ks", place / "out.iso", syntax="F28", default=default)
+    return {one.firmware: one for one in seen}

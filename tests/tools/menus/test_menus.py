@@ -13,7 +13,8 @@ from imagebuild.tools import iso
 from imagebuild.tools.menus import grub_menu, grub_script, isolinux_menu, medium
 from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Volume
 from tests.installers.unattended.media import make_iso, medium_of
-from tests.menu_cases import GRUB, ISOLINUX, MENU, A, B, Case, entry, label
+from tests.isolinux_cases import ISOLINUX, MENU, label
+from tests.menu_cases import GRUB, A, B, Case, entry
 
 GRUB_PLACE, ISOLINUX_PLACE = "/boot/grub2/", "/isolinux/isolinux.cfg"
 

@@ -17,7 +17,8 @@ from imagebuild.stages import tree as stage
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.tools import command, gpg
 from imagebuild.tools.ostree import server as ostree_server
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import Patience
 from tests.tools.ostree.commits import ELF, FILES, QUICK, REF, QuietHandler, Source, make_commit
 

@@ -10,7 +10,8 @@ import pytest
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.stages import tree as stage
 from imagebuild.tools.ostree import server as ostree_server
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
 from tests.origin_lab import serving
 from tests.tools.ostree.commits import FILES, QUICK, REF, make_commit
 from tests.tools.settings import settings
@@ -169,7 +170,7 @@ def test_a_ref_that_the_summary_does_not_name_is_taken_and_said(repo: Repo, tmp_
 def test_a_broken_summary_is_said_where_libostree_refuses_it(repo: Repo, tmp_path: Path) -> None:
     (repo.path / "summary").write_text("<!doctype html><title>welcome</title>")
     with serving(repo.path) as url:
-        with pytest.raises(BuildError, match="/summary is no summary of an OSTree repository"):
+        with pytest.raises(BuildError, match="/summary is not a summary of an OSTree repository"):
             resolved(url)
         assert "Not normal form" in as_a_host(url, tmp_path)
 
@@ -201,7 +202,7 @@ def test_a_directory_of_refs_is_no_ref(repo: Repo) -> None:
 def test_a_page_for_everything_is_no_repository(repo: Repo) -> None:
     with (
         serving(repo.path, page=b"<!doctype html><title>log in first</title>") as url,
-        pytest.raises(BuildError, match="no summary of an OSTree repository") as caught,
+        pytest.raises(BuildError, match="not a summary of an OSTree repository") as caught,
     ):
         resolved(url)
     assert "tree.url" in caught.value.hint

@@ -20,7 +20,8 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg
 from imagebuild.tools.ostree import writer as ostree_writer
-from imagebuild.tools.ostree.repository import Remote, Repo
+from imagebuild.tools.ostree.pull import Pull, Remote
+from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
 from tests.tools.ostree.commits import FILES, QUICK, QuietHandler, make_commit
 
@@ -275,7 +276,7 @@ def test_damage_that_a_pull_does_not_mend_is_said(
     repo.pull(server.remote, commit, patience=QUICK)
     lost = objects(repo, "dirmeta")[0]
     lost.unlink()
-    monkeypatch.setattr(Repo, "_pull_once", lambda *_, **__: repo.handle.mark_commit_partial(commit, False))
+    monkeypatch.setattr(Pull, "_pull_once", lambda *_, **__: repo.handle.mark_commit_partial(commit, False))
     with pytest.raises(
         BuildError,
         match=f"commit {commit} is not whole in .*: object {lost.parent.name}{lost.name} is missing",

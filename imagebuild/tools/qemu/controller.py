@@ -1,0 +1,37 @@
+"""The storage controllers on which an artifact's users have its disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from imagebuild.kinds import Controller, Firmware
+
+DISK = "drive=disk,serial=target,bootindex=1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerRecord:
+    """A controller with the disk `disk` on it, in a machine of QEMU's type `machine_type`.
+
+    `replaced` tells what a firmware that has no driver for it gets instead.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    machine_type: str = "q35"
+    replaced: Mapping[Firmware, tuple[str, ...]] = field(default_factory=dict)
+
+    def argv_under(self, firmware: Firmware) -> list[str]:
+        """Return QEMU's options for the controller in a machine with a firmware."""
+        return list(self.replaced.get(firmware, self.argv))
+
+
+VIRTIO = ControllerRecord(name=Controller.VIRTIO, argv=("-device", f"virtio-blk-pci,{DISK}"))
+# VirtualBox and its boxes have a PIIX chip set
+IDE = ControllerRecord(name=Controller.IDE, argv=("-device", f"ide-hd,bus=ide.0,{DISK}"), machine_type="pc")
+# QEMU's UEFI has no driver for VMware's pvscsi, so its users' other choice is tested there: SATA, which is
+# what ide.0 of a q35 is
+PVSCSI = ControllerRecord(
+    name=Controller.PVSCSI,
+    argv=("-device", "pvscsi,id=scsi", "-device", f"scsi-hd,bus=scsi.0,{DISK}"),
+    replaced={Firmware.UEFI: IDE.argv},
+)

@@ -1,0 +1,96 @@
+"""Disk images of QEMU's formats: made, converted, looked at and compared (qemu-img(1))."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from imagebuild.errors import BuildError
+from imagebuild.tools import command
+
+
+def make_overlay(overlay: Path, backing: Path, backing_format: str, *, size: int | None = None) -> None:
+    """Make a qcow2 file that reads from `backing` and takes all writes: the artifact itself is never touched.
+
+    `size` (bytes) makes the disk larger than what it reads from.
+    """
+    more = [str(size)] if size is not None else []
+    reads: list[str | Path] = ["-b", backing.absolute(), "-F", backing_format]
+    command.run(["qemu-img", "create", "-q", "-f", "qcow2", *reads, overlay, *more])
+
+
+def convert(
+    source: Path,
+    source_format: str,
+    target: Path,
+    target_format: str,
+    *,
+    options: tuple[str, ...] = (),
+    compress: bool = False,
+) -> None:
+    """Convert a disk image (qemu-img(1), convert), in order: the same input gives the same file. Holes stay
+    holes.
+    """
+    formats = ["-f", source_format, "-O", target_format]
+    argv: list[str | Path] = ["qemu-img", "convert", *formats, "-T", "none", "-m", "8"]
+    argv += ["-c"] if compress else []
+    argv += ["-o", ",".join(options)] if options else []
+    command.run([*argv, source, target])
+
+
+def info(image: Path, image_format: str | None = None) -> dict[str, Any]:
+    """Return what `qemu-img info` says of an image; name the format of one that is not ours, so that its
+    content is not guessed from.
+    """
+    named = ["-f", image_format] if image_format else []
+    argv: list[str | Path] = ["qemu-img", "info", "--output=json", *named, image]
+    facts: dict[str, Any] = json.loads(command.run(argv, quiet=True))
+    return facts
+
+
+def chain(image: Path, image_format: str) -> list[Path]:
+    """Return an image's file and, one after the other, those that it reads from."""
+    argv: list[str | Path] = [
+        "qemu-img",
+        "info",
+        "--output=json",
+        "--backing-chain",
+        "-f",
+        image_format,
+        image,
+    ]
+    return [Path(facts["filename"]) for facts in json.loads(command.run(argv, quiet=True))]
+
+
+def refuse_outside(disk: Path, disk_format: str, *, what: str) -> None:
+    """Raise BuildError for an image that reads from other files: one from elsewhere could name any file of
+    this machine.
+    """
+    facts = info(disk, disk_format)
+    data = facts.get("format-specific", {}).get("data", {})
+    # so could a vmdk that is a description of files
+    others = [
+        part["filename"] for part in data.get("extents", []) if Path(part["filename"]).name != disk.name
+    ]
+    outside = (
+        facts.get("full-backing-filename")
+        or facts.get("backing-filename")
+        or data.get("data-file")
+        or next(iter(others), None)
+    )
+    if outside:
+        raise BuildError(
+            f"{what} is not whole: it reads from {outside}", hint="qemu-img convert makes it one file"
+        )
+
+
+def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple[bool, str]:
+    """Return whether two images hold the same disk, byte by byte, and what `qemu-img compare` said (a longer
+    one may end in zeros).
+    """
+    status, said = command.status(["qemu-img", "compare", "-f", one_format, "-F", other_format, one, other])
+    return status == 0, said.strip().replace("\n", "; ")
+
+
+def virtual_size(image: Path, image_format: str) -> int:
+    """Return the size in bytes of the disk that an image holds."""
+    return int(info(image, image_format)["virtual-size"])

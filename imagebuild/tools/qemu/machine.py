@@ -1,0 +1,73 @@
+"""A virtual machine as it is described before it is started."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imagebuild.kinds import Controller, Firmware
+
+MIB = 1024 * 1024
+# the address at which a guest finds what `services` of its machine names
+SERVICES = "10.0.2.100"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drive:
+    """One more drive: `kind` is cd (SATA), usb (a stick) or virtio; writable ones are qcow2."""
+
+    file: Path
+    kind: str = "virtio"
+    format: str = "raw"
+    serial: str = ""
+    boot_first: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A kernel that QEMU itself starts, instead of what the firmware finds."""
+
+    file: Path
+    initrd: Path
+    arguments: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A virtual machine to be started. `forward` maps loopback TCP ports of the builder to ports of the guest
+    (at `address`; empty: what DHCP gives).
+
+    `services` maps TCP ports at SERVICES, which only this guest sees, to loopback ports of the builder, also
+    for an isolated guest. `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that
+    `Running.save` kept: the machine goes on from there. `disk` (qcow2) may be missing; `typed` makes the
+    serial console one that can be typed on. `ports` are virtio-serial ports: name -> the file that gets what
+    the guest writes there.
+    """
+
+    disk: Path | None
+    controller: Controller
+    firmware: Firmware
+    cores: int
+    memory: int
+    seed: Path | None = None
+    forward: dict[int, int] = field(default_factory=dict)
+    address: str = ""
+    isolated: bool = True
+    network: bool = True
+    services: Mapping[int, int] = field(default_factory=dict)
+    drives: tuple[Drive, ...] = ()
+    typed: bool = False
+    kernel: Kernel | None = None
+    variables: Path | None = None
+    snapshot: str = ""
+    ports: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a running machine's console goes and its monitor listens."""
+
+    serial: Path
+    monitor: Path
+    variables: Path
+    keyboard: Path = Path("keyboard")
+    last_word: Path | None = None

@@ -1,0 +1,8 @@
+"""What QEMU knows of each kind of thing in a machine, by name."""
+
+from imagebuild.records import Registry
+from imagebuild.tools.qemu import controller, drive, firmware
+
+FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.OVMF)
+CONTROLLERS = Registry("storage controller", controller.VIRTIO, controller.IDE, controller.PVSCSI)
+DRIVES = Registry("drive", drive.CD, drive.USB, drive.VIRTIO)
