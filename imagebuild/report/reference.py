@@ -105,7 +105,9 @@ def _value(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
         return (
-            _value(definitions[name], definitions) if "properties" not in definitions[name] else f"`{name}`"
+            _value(definitions[name], definitions)
+            if "properties" not in definitions[name]
+            else f"[`{name}`](#{name.lower()})"
         )
     choices = field.get("anyOf") or field.get("oneOf") or field.get("allOf")
     if choices:
@@ -126,8 +128,8 @@ def _value(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 def _items(field: Mapping[str, Any]) -> Mapping[str, Any]:
     patterns = field.get("patternProperties", {})
-    found: Mapping[str, Any] = next(iter(patterns.values()), field.get("additionalProperties", {}))
-    return found if isinstance(found, Mapping) else {}
+    items: Mapping[str, Any] = next(iter(patterns.values()), field.get("additionalProperties", {}))
+    return items if isinstance(items, Mapping) else {}
 
 
 def criteria(listed: Sequence[Criterion]) -> str:

@@ -93,7 +93,7 @@ open_medium() {
         hd:*) device=${where%%:*}; path=/; case $where in *:*) path=${where#*:} ;; esac ;;
         cdrom*) device=''; path=/; case $stage2 in cdrom:*) device=$where ;; esac ;;
         http://*) fetch_medium "$stage2"; return ;;
-        *) fail "inst.stage2=$stage2 is no place that this installer knows (hd:, cdrom, http://)" ;;
+        *) fail "inst.stage2=$stage2 is not a place that this installer knows (hd:, cdrom, http://)" ;;
     esac
     say "looking for the medium ($stage2)"
     wait_for_device "$device" "$stage2"
