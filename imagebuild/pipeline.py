@@ -95,7 +95,7 @@ class _Tests:
 def wire(config: Config, pinned: Pin, host: Host, before: Before = NO_RELEASE_BEFORE) -> Pipeline:
     """Wire the steps of one release line for one commit; `before` is the release that hosts upgrade from.
 
-    Raises UsageError for a waiver of what is no criterion.
+    Raises UsageError for a waiver of what is not a criterion.
     """
     _check_waivers(config)
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(host.repo))

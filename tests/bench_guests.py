@@ -121,7 +121,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def run(argv: list[str], console: Path, end: bytes, seconds: float) -> Run:
-    """Start QEMU and wait for its console to say `end`, for so many CPU seconds: a busy machine is no reason
+    """Start QEMU and wait for its console to say `end`, for some CPU seconds: a busy machine is not a reason
     to give up.
     """
     begun = time.monotonic()

@@ -211,7 +211,7 @@ GRUB = (
         booted="B",
     ),
     Case(name="a line that goes on", text=f"timeout=5\nset \\\n  default=1\n{A}{B}", booted="B"),
-    Case(name="a line that is no GRUB", text=f"timeout=5\ndefault=1\na | b\n{A}{B}", booted="B"),
+    Case(name="a line that is not GRUB", text=f"timeout=5\ndefault=1\na | b\n{A}{B}", booted="B"),
     Case(
         name="and, or, not",
         text=f"timeout=5\nif [ a = b -o ! ( a = b ) -a -n x ]; then default=1; fi\n{A}{B}",

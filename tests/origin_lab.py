@@ -144,7 +144,7 @@ def running(server: http.server.HTTPServer) -> Iterator[int]:
 
 
 class Quiet(http.server.ThreadingHTTPServer):
-    """A client that gives up is no error of the test."""
+    """A client that gives up is not an error of the test."""
 
     daemon_threads = True
 

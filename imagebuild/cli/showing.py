@@ -11,7 +11,7 @@ from imagebuild.errors import BuildError, EvidenceError
 from imagebuild.kinds import State
 from imagebuild.model import Cell, Image, IsoImage
 
-# paths are printed as they are: what stands in [] is no style
+# paths are printed as they are: what stands in [] is not markup
 console = Console(markup=False)
 complaints = Console(stderr=True, markup=False)
 

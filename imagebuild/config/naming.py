@@ -26,7 +26,7 @@ LONGEST = 255
 # CHECKSUM, .vagrant-virtualbox.box.sig
 ID_REST = len("-loongarch64-CHECKSUM.partial")
 FILE_REST = len("--99991231.n.99999.loongarch64.vagrant-virtualbox.box.sig")
-# directories of a release that are no variant's
+# directories of a release that are not a variant's
 TAKEN = frozenset({"metadata", "evidence"})
 # what productmd knows as an architecture, but no release is of
 NO_MACHINES = frozenset({"src", "nosrc", "noarch"})

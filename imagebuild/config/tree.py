@@ -83,7 +83,7 @@ class TreeConfig(Model):
     def _proxy(cls, value: str | None) -> str | None:
         if value is not None and "@" in value:
             raise ValueError(
-                "a configuration is no place for a password: leave tree.proxy away, and set https_proxy in"
+                "a configuration is not a place for a password: leave tree.proxy away, and set https_proxy in"
                 " the environment"
             )
         # without a port libcurl would take 1080, requests 80

@@ -67,7 +67,7 @@ def gather(plan: Plan, target: Sandbox) -> None:
 
 
 def release(plan: Plan, target: Sandbox) -> None:
-    """Take the binds of `gather` away, where what is to be unmounted is no mount by itself."""
+    """Take the binds of `gather` away, where what is to be unmounted is not a mount by itself."""
     ends: list[Argv] = [["umount", "-R", place] for _, place in reversed(_places(plan))]
     if ends:
         target.run(*ends)

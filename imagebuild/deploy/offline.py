@@ -51,7 +51,7 @@ class OfflineTarget(NamespaceSandbox):
         self._disk = disk
 
     def prepare(self, plan: Plan) -> None:
-        """Make the directories that will be file systems. SYSROOT itself is no mount: hard links do not cross
+        """Make the directories of file systems. SYSROOT is not a mount: hard links do not cross
         one.
         """
         self.run(

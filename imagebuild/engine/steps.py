@@ -78,7 +78,7 @@ class Unkeyed(Generic[T]):
     value: T
 
 
-Input: TypeAlias = Union[Step[A], Unkeyed[A], A]  # noqa: UP007  # `|` of these is no generic alias at run time
+Input: TypeAlias = Union[Step[A], Unkeyed[A], A]  # noqa: UP007  # `|` of these is not a generic alias at run time
 
 
 @overload

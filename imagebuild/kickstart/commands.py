@@ -212,11 +212,11 @@ def refused_source(reading: Reading) -> Problems:
     if not lines or lines[-1] in reading.problems.lines():
         return problems
     if not REF.fullmatch(setup.ref) or ".." in setup.ref.split("/"):
-        problems.add(lines[-1], f"ostreesetup: --ref={setup.ref!r} is no ref")
+        problems.add(lines[-1], f"ostreesetup: --ref={setup.ref!r} is not a ref")
     if not STATEROOT.fullmatch(setup.osname):
-        problems.add(lines[-1], f"ostreesetup: --osname={setup.osname!r} is no name of a stateroot")
+        problems.add(lines[-1], f"ostreesetup: --osname={setup.osname!r} is not the name of a stateroot")
     if setup.remote and not REMOTE.fullmatch(setup.remote):
-        problems.add(lines[-1], f"ostreesetup: --remote={setup.remote!r} is no name of a remote")
+        problems.add(lines[-1], f"ostreesetup: --remote={setup.remote!r} is not the name of a remote")
     if not URL.fullmatch(setup.url):
         problems.add(lines[-1], f"ostreesetup: --url={setup.url!r} is not an address")
     return problems

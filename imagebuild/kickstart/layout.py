@@ -240,7 +240,7 @@ def _settled_all(
 
 
 def _settled(request: _Request, tree: mount_points.Tree | None, name: str) -> _Request:
-    """Return what is asked for, at the place where a host has it; what is no usable mount point at all is
+    """Return what is asked for, at the place where a host has it; what is not a usable mount point at all is
     refused by `_check_names`.
     """
     mount = mount_points.plain(request.mount)
@@ -454,7 +454,7 @@ def _check_names(parts: Sequence[_Request], group: str, volumes: Sequence[_Reque
         if not WORD.fullmatch(each.name) or (
             each.mount and (not PLACE.fullmatch(each.mount) or ".." in each.mount.split("/"))
         ):
-            problems.add(each.line, f"{what} is no usable name or mount point")
+            problems.add(each.line, f"{what} is not a usable name or mount point")
         twice = {each.name, each.mount} & seen
         if twice - {""}:
             problems.add(each.line, f"{what}: {', '.join(sorted(twice - {''}))} is there twice")
@@ -462,7 +462,7 @@ def _check_names(parts: Sequence[_Request], group: str, volumes: Sequence[_Reque
         if (each.mount == "/boot/efi") != (each.fstype == "efi"):
             problems.add(each.line, f"{what}: an ESP is mounted at /boot/efi, and nothing else is")
     if group and not WORD.fullmatch(group):
-        problems.add(0, f"volgroup {group!r} is no usable name")
+        problems.add(0, f"volgroup {group!r} is not a usable name")
     problems.refuse()
 
 

@@ -36,7 +36,7 @@ HINT = "have it in /var, or in a directory below it"
 
 
 class Tree(Protocol):
-    """The files of a commit, as far as mount points depend on them; a path's parents are no links."""
+    """The files of a commit, as far as mount points depend on them; a path's parents are not links."""
 
     def link(self, path: str) -> str | None:
         """Return what a symbolic link says; None when there is none at that path."""
@@ -147,7 +147,7 @@ def _followed(mount: str, tree: Tree, where: str) -> str:
 def _refuse_unmountable(mount: str, place: str, tree: Tree, where: str) -> None:
     if place == "/usr/local" or place.startswith("/usr/local/"):
         raise BadKickstartError(
-            f"{where}: an OSTree host can have no file system of its own there: {mount} is no link out of"
+            f"{where}: an OSTree host can have no file system of its own there: {mount} is not a link out of"
             f" /usr in this tree, and {COMMIT}",
             hint=HINT,
         )

@@ -113,6 +113,6 @@ def _path(text: str, value: str) -> str:
 
 def _bad(value: str) -> BadArgumentError:
     return BadArgumentError(
-        f"inst.ks={value} is no place of a kickstart that this installer knows",
+        f"inst.ks={value} is not a place of a kickstart that this installer knows",
         hint="hd:LABEL=NAME:/path, hd:/dev/sda1:/path, cdrom:/path, file:/path, http://… or https://…",
     )

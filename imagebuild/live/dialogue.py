@@ -93,7 +93,7 @@ def _host_name(person: Person) -> list[str]:
             return []
         if HOSTNAME.fullmatch(answer):
             return [f"network --hostname={answer}"]
-        person.say(f"{answer!r} is no host name")
+        person.say(f"{answer!r} is not a host name")
 
 
 def _password(person: Person, prompt: str) -> str:
@@ -110,7 +110,7 @@ def _key(person: Person) -> str:
         answer = person.ask("SSH public key for root (one line, empty: none)?")
         if not answer or SSH_KEY.fullmatch(answer):
             return answer
-        person.say("That is no line of an authorized_keys file")
+        person.say("That is not a line of an authorized_keys file")
 
 
 def _user(person: Person, admin_group: str) -> list[str]:
@@ -119,7 +119,7 @@ def _user(person: Person, admin_group: str) -> list[str]:
         if not name:
             return []
         if not USERNAME.fullmatch(name):
-            person.say(f"{name!r} is no user name")
+            person.say(f"{name!r} is not a user name")
             continue
         secret = _password(person, f"Password of {name}?")
         if secret:

@@ -13,7 +13,7 @@ from imagebuild.deploy.live_system import SYS, LiveSystem, partitions_of, protec
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
 
-# sysfs names that are no disks to install on
+# sysfs names that are not disks to install on
 NOT_DISKS = ("loop", "ram", "zram", "sr", "fd", "dm-", "md", "nbd", "mtd")
 SECTOR = 512
 GIB = 1 << 30
@@ -44,7 +44,7 @@ def candidates(live: LiveSystem) -> list[Candidate]:
     found = []
     for place in sorted((SYS / "block").iterdir()):
         size = int(_read(place / "size") or 0) * SECTOR
-        # a path of a multipath NVMe disk is no disk
+        # a path of a multipath NVMe disk is not a disk
         if (
             place.name.startswith(NOT_DISKS)
             or not size

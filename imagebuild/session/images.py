@@ -1,4 +1,4 @@
-"""Any image file: held against the release criteria, or booted for a look."""
+"""Any image file: tested by the release criteria, or booted for a look."""
 
 import os
 import shutil

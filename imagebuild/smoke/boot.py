@@ -118,7 +118,7 @@ def starvation(meter: Meter, console: str) -> str | None:
     """Return what says that a guest did not get its processors, by the machine's own count; None when it
     did.
 
-    The kernel's complaints alone are no proof: one that spins on a quiet machine has them, too.
+    The kernel's complaints alone are not proof: one that spins on a quiet machine has them, too.
     """
     complaint = stalled(console)
     if meter.waited < STARVED_SECONDS or meter.share_waited < (
@@ -186,7 +186,7 @@ class Watcher:
         return self.course.quiet or starts_quietly(console)
 
     def _early(self, console: str) -> bool:
-        """Whether busy processors are no progress yet."""
+        """Whether busy processors are not progress yet."""
         return phase_reached(console) in EARLY and self.course.phase(console) in EARLY
 
     def _fatal(self, console: str) -> Problem | None:

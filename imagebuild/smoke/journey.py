@@ -140,7 +140,7 @@ class Journey:
         if name not in self._gone:
             if self.over:
                 raise RigError(f"{name}: the machine has been set back for another journey")
-            # an earlier leg that failed is no failure of this one
+            # an earlier leg that failed is not a failure of this one
             if after is not None:
                 self.found(after)
         found = self._gone(name, lambda: self._logged(name, go))

@@ -161,7 +161,7 @@ def _refuse_unknown(line: Line, known: Mapping[str, str], problems: Problems) ->
     for name in unknown:
         with problems.gathering():
             raise BadKickstartError(
-                f"{line.file}:{line.number}: ${{{name}}} is no placeholder",
+                f"{line.file}:{line.number}: ${{{name}}} is not a placeholder",
                 hint=f"these are: {', '.join(sorted(known))}",
             )
     return bool(unknown)

@@ -99,7 +99,7 @@ def release_before(
     Raises BuildError.
 
     `given` and `released` are commits. One that the source does not have any more cannot be upgraded from;
-    that is no first release.
+    that is not a first release.
     """
     parent = ostree_binding.parent_of(commit_object(tree, pinned.commit))
     ref = pinned.update_ref or pinned.ref

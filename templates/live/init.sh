@@ -104,7 +104,7 @@ open_medium() {
             mkdir -p /run/install/source
             mount -o ro "$device" /run/install/source || fail "$device cannot be mounted"
             [ -z "$check" ] || check_medium "/run/install/source$path"
-            mount -t iso9660 -o ro,loop "/run/install/source$path" /run/install/repo || fail "$path on $device is no ISO"
+            mount -t iso9660 -o ro,loop "/run/install/source$path" /run/install/repo || fail "$path on $device is not an ISO"
             path=/
             ;;
         *)

@@ -1177,7 +1177,8 @@ def test_a_placeholder_that_nobody_has_is_refused_in_commands_all_of_them(
     with pytest.raises(BadKickstartError) as caught:
         rendered("keyboard ${keys}\n%include 'part.ks'\n%post --log=${log}\necho ${fine}\n%end\nfrob\n")
     lines = [
-        message.split(" is no ")[0].split(" in --syntax")[0] for message in caught.value.message.split("\n")
+        message.split(" is not a ")[0].split(" in --syntax")[0]
+        for message in caught.value.message.split("\n")
     ]
     assert sorted(lines) == [
         "part.ks:2: ${lang}",

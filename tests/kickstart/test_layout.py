@@ -280,7 +280,7 @@ def test_a_failing_script_names_its_line_unless_it_may_fail() -> None:
         ("logvol /x --size=10 --fstype=xfs --name=x --vgname=other", "there is no `volgroup other`"),
         ("logvol /x --size=10 --fstype=xfs --name=boot --vgname=vg", "boot is there twice"),
         ("logvol / --size=10 --fstype=xfs --name=x --vgname=vg", "/ is there twice"),
-        ("logvol /a$b --size=10 --fstype=xfs --name=x --vgname=vg", "no usable name or mount point"),
+        ("logvol /a$b --size=10 --fstype=xfs --name=x --vgname=vg", "not a usable name or mount point"),
         (
             (
                 "logvol /x --percent=1 --fstype=xfs --name=x --vgname=vg\nlogvol /y --size=2700 --fstype=xfs"

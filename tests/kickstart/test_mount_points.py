@@ -238,7 +238,7 @@ def test_a_mount_point_is_where_the_trees_links_lead(
         ("/system", "/system leads to /usr/lib in this tree"),
         ("/stores", "/stores leads to /sysroot/ostree/deploy in this tree"),
         ("/round", "lead in a circle"),
-        ("/odd", "is no usable name or mount point"),
+        ("/odd", "is not a usable name or mount point"),
         ("/nowhere", "a link to the root directory"),
         ("/data", "this tree has no directory /data, and none can be made"),
         ("/exports/keep/x", "this tree has no directory /exports/keep/x"),
@@ -258,7 +258,7 @@ def test_a_usr_local_that_is_the_commits_own_is_refused() -> None:
     """
     tree = Listed(links={name: target for name, target in LINKS.items() if name not in ("usr/local", "opt")})
     for mount in ("/usr/local", "/usr/local/share"):
-        with pytest.raises(BadKickstartError, match=f"{mount} is no link out of /usr in this tree"):
+        with pytest.raises(BadKickstartError, match=f"{mount} is not a link out of /usr in this tree"):
             read(asked(mount), tree=tree)
 
 

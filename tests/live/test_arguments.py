@@ -52,7 +52,7 @@ def test_a_kickstart_may_lie_in_many_places(value: str, expected: Source) -> Non
     ],
 )
 def test_a_place_that_is_not_understood_stops_the_installation(value: str) -> None:
-    with pytest.raises(BadArgumentError, match="no place of a kickstart"):
+    with pytest.raises(BadArgumentError, match="not a place of a kickstart"):
         parse(f"inst.ks={value}")
 
 

@@ -100,7 +100,7 @@ def wired(line: Line, tree: Tree, before: Tree | None) -> Pipeline:
         verdicts.append(step(name, give_verdict, name))
     pulled = step("pull", give_tree, tree.commit)
     previous = (step("pull previous", give_tree, before.commit),) if before else ()
-    # nothing is made with the second one: it is no step of this graph
+    # nothing is made with the second one: it is not a step of this graph
     kickstarts = {
         name: step(f"kickstart {name}", give_kickstart, f"{name}\n") for name in ("cloud", "installer")
     }

@@ -1,4 +1,4 @@
-"""What a host's answers become in the evidence, and what is no word of the program that was run."""
+"""What a host's answers become in the evidence, and what is not a word of the program that was run."""
 
 import json
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def test_what_a_program_printed_is_its_own(sudo: str) -> None:
         host(Answer(status=0, output=f"{sudo}1777\n", complaint="", seconds=0.1)).succeeds("stat", "/tmp")
         == "1777\n"
     )
-    # what was no word of sudo's stays, and so does what the host's user was told
+    # what was not a word of sudo's stays, and so does what the host's user was told
     later = f"1777\n{sudo}"
     assert host(Answer(status=0, output=later, complaint="", seconds=0.1)).succeeds("stat", "/tmp") == later
     assert host(replace(SAID, complaint=sudo)).run("sudo", "true", root=False).complaint == sudo

@@ -146,7 +146,7 @@ def start(machine: Any, plan: Plan = PLAN) -> None:
             {"picture_at": lambda now: BLANK if now < 5 else MENU if int(now) % 2 else COUNTING},
             5 + boot_menu.SETTLED_SECONDS,
         ),
-        # menu.c32, and GRUB under BIOS: the text screen; SeaBIOS' own text before is no menu, however long it
+        # menu.c32, and GRUB under BIOS: the text screen; SeaBIOS' own text is not a menu, however long it
         # stands
         (
             {

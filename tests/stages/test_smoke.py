@@ -124,7 +124,7 @@ BROKE, BUSY = (State.ERROR, "no connection"), (State.ERROR, f"{STARVED}: of 900 
         (1, (BUSY, PASSED), (State.PASSED, 2, 1)),
         (2, (FAILED, PASSED), (State.FLAKY, 2, 0)),
         (2, (BROKE, PASSED), (State.PASSED, 2, 0)),
-        (2, (BUSY, FAILED, PASSED), (State.FLAKY, 3, 1)),  # what the rig broke was no try
+        (2, (BUSY, FAILED, PASSED), (State.FLAKY, 3, 1)),  # what the rig broke was not a try
         (2, (BUSY, BUSY, PASSED), (State.ERROR, 2, 1)),  # nobody tries for ever
         (1, (FAILED, PASSED), (State.FAILED, 1, 0)),
         (2, (FAILED, FAILED, PASSED), (State.FAILED, 2, 0)),

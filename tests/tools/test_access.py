@@ -243,7 +243,7 @@ def test_files_are_looked_at_before_anything_else(
         ({"proxy": "proxy:3128"}, "must be http://HOST:PORT"),
         ({"proxy": "http://proxy"}, "must be http://HOST:PORT"),
         ({"proxy": "socks5://proxy:1080"}, "must be http://HOST:PORT"),
-        ({"proxy": "http://ada:secret@proxy:3128"}, "no place for a password"),
+        ({"proxy": "http://ada:secret@proxy:3128"}, "not a place for a password"),
     ],
 )
 def test_what_says_nothing_is_refused(changes: dict[str, object], complaint: str) -> None:
@@ -260,7 +260,7 @@ def test_a_password_is_not_printed(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(
-        UsageError, match=r"tree\.proxy: a configuration is no place for a password"
+        UsageError, match=r"tree\.proxy: a configuration is not a place for a password"
     ) as caught:
         configuration.load(file, tmp_path)
     assert "secret" not in caught.value.message

@@ -140,7 +140,7 @@ def adapt(parameters: Any, wanted: Any, rootfs_type: Any) -> Any:
         arguments["rootfs_type"] = rootfs_type or FLAT
     elif "squashfs_only" in parameters:
         if rootfs_type not in (None, FLAT, "squashfs-ext4"):
-            raise CannotError("this lorax makes no root file system of type %s" % rootfs_type)
+            raise CannotError("this lorax cannot make a root file system of type %s" % rootfs_type)
         arguments["squashfs_only"] = rootfs_type != "squashfs-ext4"
     else:
         nested_only(rootfs_type)

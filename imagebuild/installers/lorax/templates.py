@@ -27,7 +27,7 @@ def check_templates(templates: Sequence[Path], known: frozenset[str] | set[str],
         try:
             root: Any = Lexer(file.read_text(), filename=str(file)).parse()
         except (MakoException, SyntaxError, OSError, UnicodeDecodeError) as error:
-            raise BuildError(f"{file} is no template: {error}") from error
+            raise BuildError(f"{file} is not a template: {error}") from error
         lost = sorted(_undeclared(root.nodes) - set(known) - set(dir(builtins)) - MAKO)
         if lost:
             own = lorax_variables.RESERVED & set(lost)
