@@ -33,7 +33,7 @@ from imagebuild.engine.steps import Cost, Step
 from imagebuild.engine.store import Store
 from imagebuild.installers.live.options import LiveConfig
 from imagebuild.model import Disk, IsoImage, Toolbox, Tree
-from imagebuild.pipeline import Host, wire
+from imagebuild.pipeline import wire
 from imagebuild.publish.findings import Verification
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.release_line import reading as config
@@ -43,6 +43,7 @@ from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import write_kickstart
 from imagebuild.stages.tree import pin
 from imagebuild.tools import accelerator, command, iso, loop
+from imagebuild.wiring.builder import Builder
 from tests.data import ROOT
 from tests.release_lab import FIRST, Line
 
@@ -175,7 +176,7 @@ def plain_set(install: Callable[[str], Disk], work: Path) -> None:
 def disk_set(settings: Config, work: Path) -> dict[str, float]:
     """Build every disk and download (no guests) of the demo, and hold it against plain scripts."""
     store, plain = work / "store", work / "plain"
-    host = Host(
+    host = Builder(
         repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
     )
     pipeline = wire(settings, pin(settings.tree, settings.the_ref()), host)
@@ -250,7 +251,7 @@ def installer_iso(settings: Config, work: Path) -> dict[str, float]:
     assert settings.installer is not None
     config = settings.installer.model_copy(update={"live": LiveConfig()})
     store, out, plain = work / "store", work / "iso", work / "plain-iso"
-    host = Host(
+    host = Builder(
         repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
     )
     pipeline = wire(settings, pin(settings.tree, settings.the_ref()), host)

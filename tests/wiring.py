@@ -5,11 +5,12 @@ from typing import Any
 
 from imagebuild.engine import graph
 from imagebuild.engine.steps import key_of
-from imagebuild.pipeline import Host, Pipeline, wire
+from imagebuild.pipeline import Pipeline, wire
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
 from imagebuild.stages.tree import Pin
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.wiring.builder import Builder
 from tests.data import ROOT
 
 TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
@@ -18,7 +19,7 @@ TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
 def wired(settings: Config, **host: Any) -> Pipeline:
     pinned = Pin(ref=settings.the_ref(), commit="ab" * 32)
     return wire(
-        settings, pinned, Host(repo=Path("/repo"), accelerator=TCG, **({"populate": ("native",)} | host))
+        settings, pinned, Builder(repo=Path("/repo"), accelerator=TCG, **({"populate": ("native",)} | host))
     )
 
 

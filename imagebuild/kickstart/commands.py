@@ -10,11 +10,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pykickstart.constants import DISPLAY_MODE_TEXT, FIRSTBOOT_SKIP, KS_SCRIPT_POST, KS_SCRIPT_PRE
+from pykickstart.constants import FIRSTBOOT_SKIP, KS_SCRIPT_POST, KS_SCRIPT_PRE
 
 from imagebuild.kickstart import disk_names
+from imagebuild.kickstart.handlers import data, seen
 from imagebuild.kickstart.problems import Problems
-from imagebuild.kickstart.reading import Command, Reading
+from imagebuild.kickstart.reading import Reading
+from imagebuild.kickstart.values import (
+    refuse_authentication,
+    refuse_labels,
+    refuse_loader,
+    refuse_mode,
+    refuse_names,
+    refuse_network,
+)
 
 # command -> options of it that are executed; anything else that is set is refused
 COMMANDS: Mapping[str, frozenset[str]] = {
@@ -85,21 +94,6 @@ BOOKKEEPING = frozenset(
         *("_name", "name_", "mntpoint", "partitions", "errorStr"),
     }
 )
-# what every tree does by itself, in the words of authconfig(8): two of them mean the same
-SHADOW = {
-    "--enableshadow": "--useshadow",
-    "--useshadow": "--useshadow",
-    "--passalgo=sha512": "--passalgo=sha512",
-}
-AUTHENTICATION = frozenset(SHADOW.values())
-# hostname(7); locale(7); zoneinfo's names; useradd(8), the characters of shadow's `is_valid_name` and Samba's
-# `$`
-HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?")
-LOCALE = re.compile(r"[A-Za-z0-9_.@-]+")
-KEYMAP = re.compile(r"[A-Za-z0-9_.@+-]+")
-ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
-UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+")  # systemd.unit(5), "Unit names"
-ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 # libostree, ostree-core.c: OSTREE_REF_REGEXP; RFC 3986, without what would have to be encoded
 REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 # libostree, ostree-core.c: OSTREE_REMOTE_NAME_REGEXP; a stateroot's name is part of a kernel argument
@@ -108,23 +102,8 @@ STATEROOT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
 # what a word processor or a web page makes of quotes: they would be part of the value
 CURLED = re.compile("(?:^|=)[\u2018\u2019\u201c\u201d]")
 URL = re.compile(r"(file|https?):[^\s$<>{}\"`\\]+")
-# xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-
-# linux 2.38, swapheader.h
-LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
 LABELS = ("", None, "gpt", "msdos")
 MAY_BE_EMPTY = frozenset({"--append", "--gecos", "--label"})
-
-
-def data(handler: Any, command: str) -> list[Any]:
-    """Return what a command that may be given several times was given, one object each; none where the
-    version has no such command.
-    """
-    return list((handler.commands[command].dataList() if command in handler.commands else None) or [])
-
-
-def seen(handler: Any, command: str) -> bool:
-    """Whether a command was given; it was not where the version has no such command."""
-    return command in handler.commands and bool(handler.commands[command].seen)
 
 
 def refused(reading: Reading) -> Problems:
@@ -153,12 +132,12 @@ def refused(reading: Reading) -> Problems:
             )
     _refuse_sections(reading, problems)
     for check in (
-        _refuse_mode,
-        _refuse_network,
-        _refuse_authentication,
-        _refuse_loader,
-        _refuse_names,
-        _refuse_labels,
+        refuse_mode,
+        refuse_network,
+        refuse_authentication,
+        refuse_loader,
+        refuse_names,
+        refuse_labels,
     ):
         check(reading, problems)
     if handler.clearpart.disklabel not in LABELS:
@@ -222,9 +201,6 @@ def refused_source(reading: Reading) -> Problems:
     return problems
 
 
-# --- commands and options -----------------------------------------------------------------------------------
-
-
 def _refuse_command(reading: Reading, command: Any, problems: Problems) -> None:
     names = [key for key, known in reading.handler.commands.items() if known is command]
     name = command.currentCmd or names[0]
@@ -271,9 +247,6 @@ def _keyboard_of_x(handler: Any) -> bool:
     return bool(seen(handler, "keyboard") and handler.keyboard.vc_keymap and handler.keyboard.x_layouts)
 
 
-# --- sections -----------------------------------------------------------------------------------------------
-
-
 def _refuse_sections(reading: Reading, problems: Problems) -> None:
     for script in reading.handler.scripts:
         if script.type not in (KS_SCRIPT_PRE, KS_SCRIPT_POST):
@@ -303,120 +276,3 @@ def _section_has_nothing_to_do(name: str, words: tuple[str, ...], body: list[str
         return all(line.split()[0] == "pwpolicy" for line in body)
     # kdump-anaconda-addon, com_redhat_kdump/ks: `--disable`
     return name == "%addon" and "--disable" in words and not body
-
-
-# --- values -------------------------------------------------------------------------------------------------
-
-
-def _refuse_mode(reading: Reading, problems: Problems) -> None:
-    mode = reading.handler.displaymode
-    if mode.seen and mode.displayMode != DISPLAY_MODE_TEXT:
-        problems.add(mode.lineno, "use `text`: in the other modes a failing %post goes unnoticed")
-
-
-def _refuse_network(reading: Reading, problems: Problems) -> None:
-    named = ""
-    for network in data(reading.handler, "network"):
-        if network.device not in (None, "", "link") or network.bootProto not in ("", "dhcp"):
-            problems.add(
-                network.lineno, "network: only --bootproto=dhcp on --device=link is executed by imagebuild"
-            )
-        if network.hostname and not HOSTNAME.fullmatch(network.hostname):
-            problems.add(network.lineno, f"network: --hostname={network.hostname} is not a host name")
-        if named and network.hostname not in (None, "", named):
-            problems.add(network.lineno, f"network: --hostname={network.hostname}, but it is {named} already")
-        named = named or network.hostname or ""
-
-
-def _refuse_authentication(reading: Reading, problems: Problems) -> None:
-    for written in reading.commands:
-        if written.name in ("auth", "authconfig", "authselect") and not _is_usual(written):
-            text = "`authselect` is not executed by imagebuild" if written.name == "authselect" else (
-                f"{written.name}: only --useshadow --passalgo=sha512, every tree's own, is executed"
-            )  # fmt: skip
-            problems.add(written.line, text)
-
-
-def _is_usual(written: Command) -> bool:
-    """Whether authentication is to be what it is anyway. `--passalgo sha512` is `--passalgo=sha512`."""
-    words = re.sub(r"(--passalgo)\s+", r"\1=", " ".join(written.words[1:])).split()
-    return {SHADOW.get(word, word) for word in words} <= AUTHENTICATION
-
-
-def _refuse_loader(reading: Reading, problems: Problems) -> None:
-    loader = reading.handler.bootloader
-    if not loader.seen or loader.lineno in reading.problems.lines():
-        return  # of a line that could not be read only the defaults are there
-
-    def line(option: str) -> int:
-        return reading.set_at.get((id(loader), option), int(loader.lineno))
-
-    if loader.location not in ("", None, "mbr", "boot"):
-        problems.add(
-            line("location"), f"bootloader --location={loader.location} is not executed by imagebuild"
-        )
-    if loader.password and not loader.isCrypted:
-        problems.add(
-            line("password"),
-            "bootloader: only --iscrypted passwords are executed",
-            "grub-mkpasswd-pbkdf2 makes one",
-        )
-
-
-def _refuse_names(reading: Reading, problems: Problems) -> None:
-    """Refuse what the installed system could make nothing of: locale, time zone, key map, names of
-    accounts.
-    """
-    handler = reading.handler
-    for command, value, pattern, what in (
-        (handler.lang, handler.lang.lang, LOCALE, "locale"),
-        (handler.timezone, handler.timezone.timezone, ZONE, "time zone"),
-        (handler.keyboard, handler.keyboard.vc_keymap or handler.keyboard.keyboard, KEYMAP, "key map"),
-    ):
-        # where a line could not be read, pykickstart may have left a list of words
-        if command.seen and isinstance(value, str) and value and not pattern.fullmatch(value):
-            problems.add(command.lineno, f"{command.currentCmd}: {value} is not a {what}")
-    for service in (*handler.services.enabled, *handler.services.disabled):
-        if not UNIT.fullmatch(service):
-            problems.add(
-                handler.services.lineno,
-                f"services: {service} is not a name of a unit",
-                "put commas between names, and no blanks",
-            )
-    for kind, names in (
-        (
-            "user",
-            [(user.lineno, name) for user in data(handler, "user") for name in (user.name, *user.groups)],
-        ),
-        ("group", [(group.lineno, group.name) for group in data(handler, "group")]),
-        ("sshkey", [(key.lineno, key.username) for key in data(handler, "sshkey")]),
-    ):
-        for number, name in names:
-            if name and not ACCOUNT.fullmatch(name):
-                problems.add(number, f"{kind}: {name} is not a name of a user or group")
-
-
-def _refuse_labels(reading: Reading, problems: Problems) -> None:
-    """Refuse labels of what gets none (an ESP, a BIOS boot partition, a physical volume, a thin pool), and
-    those that would be cut off.
-    """
-    for part in data(reading.handler, "part"):
-        if part.label and (
-            part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}
-        ):
-            problems.add(
-                part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap"
-            )
-    for volume in data(reading.handler, "logvol"):
-        if volume.label and volume.thin_pool:
-            problems.add(
-                volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap"
-            )
-    for given in [*data(reading.handler, "part"), *data(reading.handler, "logvol")]:
-        room = LABEL_BYTES.get(given.fstype or ("swap" if given.mountpoint == "swap" else "xfs"), 16)
-        if len((given.label or "").encode()) > room:
-            problems.add(
-                given.lineno,
-                f"{given.mountpoint}: --label={given.label} is too long: its file system has room for {room}"
-                " bytes",
-            )

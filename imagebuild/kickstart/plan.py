@@ -12,9 +12,10 @@ from typing import Any
 from pykickstart.constants import KS_SCRIPT_POST
 
 from imagebuild import steplog
-from imagebuild.kickstart import commands, password
+from imagebuild.kickstart import commands, handlers, password
 from imagebuild.kickstart import source as language
-from imagebuild.kickstart.layout import MOUNTED, Layout, Partition, Volume, lay_out
+from imagebuild.kickstart.arrangement import lay_out
+from imagebuild.kickstart.layout import MOUNTED, Layout, Partition, Volume
 from imagebuild.kickstart.mount_points import Tree
 from imagebuild.kickstart.problems import Origin, Problems, located, where_from
 from imagebuild.kickstart.reading import Reading
@@ -186,16 +187,13 @@ def read(
     """
     with located(name, origin):
         reading, layout = _understood(text, syntax, disk_size, firmware, name, refs, tree, signed=signed)
-    for line, text_of_note in commands.notes(reading):
-        steplog.note(f"{where_from(name, line, origin)}: {text_of_note}")
+    _note(reading, name, origin)
     handler = reading.handler
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
+    networks = handlers.data(handler, "network")
     return Plan(
         disk_size=disk_size,
-        table=layout.table,
-        partitions=layout.partitions,
-        group=layout.group,
-        volumes=layout.volumes,
+        **vars(layout),
         osname=setup.osname,
         remote=setup.remote or setup.osname,
         url=setup.url,
@@ -212,12 +210,10 @@ def read(
         root_locked=bool(root.lock),
         root_password="" if root.lock else _hash(root.password, root.isCrypted, f"{seed} root"),
         users=tuple(_users(handler, seed)),
-        groups=tuple((each.name, each.gid) for each in commands.data(handler, "group")),
-        ssh_keys=tuple((each.username, each.key) for each in commands.data(handler, "sshkey")),
-        hostname=next((each.hostname for each in commands.data(handler, "network") if each.hostname), ""),
-        dhcp=any(
-            each.bootProto == "dhcp" and bool(each.onboot) for each in commands.data(handler, "network")
-        ),
+        groups=tuple((group.name, group.gid) for group in handlers.data(handler, "group")),
+        ssh_keys=tuple((key.username, key.key) for key in handlers.data(handler, "sshkey")),
+        hostname=next((network.hostname for network in networks if network.hostname), ""),
+        dhcp=any(network.bootProto == "dhcp" and bool(network.onboot) for network in networks),
         selinux=_selinux(handler),
         firewall=handler.firewall.enabled if handler.firewall.seen else None,
         enabled=tuple(handler.services.enabled),
@@ -226,6 +222,12 @@ def read(
         seed=seed,
         epoch=epoch,
     )
+
+
+def _note(reading: Reading, name: str, origin: Origin) -> None:
+    """Say in the step's log what of a kickstart has nothing to do here."""
+    for line, text in commands.notes(reading):
+        steplog.note(f"{where_from(name, line, origin)}: {text}")
 
 
 def _understood(
@@ -273,7 +275,7 @@ def _hash(secret: str, hashed: bool, salt: str) -> str:
 
 
 def _users(handler: Any, seed: str) -> Iterator[User]:
-    for each in commands.data(handler, "user"):
+    for each in handlers.data(handler, "user"):
         secret = _hash(each.password, each.isCrypted, f"{seed} {each.name}")
         yield User(
             name=each.name,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from imagebuild.errors import BuildError
-from imagebuild.kickstart import commands, password
+from imagebuild.kickstart import handlers, password
 from imagebuild.live.disks import Candidate
 
 HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*")
@@ -32,7 +32,7 @@ def missing(handler: Any) -> list[str]:
 
     Raises BuildError when nobody may be asked for it.
     """
-    says = handler.rootpw.seen or commands.data(handler, "user") or commands.data(handler, "sshkey")
+    says = handler.rootpw.seen or handlers.data(handler, "user") or handlers.data(handler, "sshkey")
     if not says and getattr(handler.displaymode, "nonInteractive", False):
         raise BuildError(
             "the kickstart says --non-interactive, but not how to log in",

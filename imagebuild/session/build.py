@@ -33,7 +33,7 @@ from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.installers.registry import choose as choose_installer
 from imagebuild.kinds import Firmware
 from imagebuild.model import Cell, Image, IsoImage, Tree
-from imagebuild.pipeline import Host, Pipeline, space_needed, wire
+from imagebuild.pipeline import Pipeline, space_needed, wire
 from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
@@ -44,6 +44,7 @@ from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
 from imagebuild.stages.tree import Before, commit_object, pin, release_before
 from imagebuild.tools import accelerator
+from imagebuild.wiring.builder import Builder
 
 GIB = 1024**3
 # size of a tree's content when nothing is known of it yet
@@ -133,7 +134,7 @@ class Build:
     config: Config
     ref: str
     commit: str
-    builder: Host
+    builder: Builder
     before: Before
     pipeline: Pipeline
     store: Store
@@ -228,7 +229,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     released = stable.last_commit(config, order.output, ref, but=pinned.commit)
     before = release_before(config.tree, pinned, given=config.previous, released=released)
     place = order.store.absolute()
-    builder = Host(
+    builder = Builder(
         repo=place / "repo",
         populate=ways,
         accelerator=speed,

@@ -4,15 +4,16 @@ from imagebuild.engine import graph
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import key_of
 from imagebuild.model import Image, IsoImage
-from imagebuild.pipeline import Host, Pipeline
+from imagebuild.pipeline import Pipeline
 from imagebuild.publish.material import Material
 from imagebuild.release_line.model import Config
 from imagebuild.session import outcome as report
 from imagebuild.stages.tree import Before
+from imagebuild.wiring.builder import Builder
 
 
 def material_of(
-    config: Config, pipeline: Pipeline, outcome: Outcome, host: Host, before: Before, created: int
+    config: Config, pipeline: Pipeline, outcome: Outcome, builder: Builder, before: Before, created: int
 ) -> Material:
     """Gather the material of a build that came past its gate."""
     downloads: tuple[Image | IsoImage, ...] = (
@@ -34,8 +35,8 @@ def material_of(
         cells=tuple(report.cells_of(pipeline, outcome)),
         kickstarts={name: kickstart.file for name, kickstart in used.items()},
         tools=tools,
-        accelerator=host.accelerator.name,
-        slowness=host.accelerator.slowness,
-        today=host.today,
+        accelerator=builder.accelerator.name,
+        slowness=builder.accelerator.slowness,
+        today=builder.today,
         created=created,
     )

@@ -4,6 +4,7 @@ trusted.
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,11 +51,35 @@ def make_iso(
     `toolbox` is there for a backend that needs it. Raises BuildError: what the backend could not do, or what
     is wrong with what it made; the refused ISO is kept as its evidence.
     """
-    defaults, unattended = kickstarts[0], kickstarts[1] if len(kickstarts) > 1 else None
-    epoch = spec.epoch if spec.epoch is not None else tree.timestamp
-    treeinfo = out / "treeinfo"
-    write_treeinfo(treeinfo, spec.product, spec.release, config.variant, tree, epoch)
-    request = Request(
+    request = _request(out, tree, toolbox, kickstarts, source, config, spec)
+    write_treeinfo(request.treeinfo, spec.product, spec.release, config.variant, tree, request.epoch)
+    steplog.note(f"making the installer ISO with the {spec.backend} backend")
+    image = INSTALLERS[spec.backend].build(out, request)
+    facts = _looked_into(out, image, request, INSTALLERS[spec.backend].discinfo(config, tree.arch))
+    return IsoImage(
+        file=image,
+        name=image.name,
+        backend=spec.backend,
+        volume_id=str(facts["volume_id"]),
+        commit=tree.commit,
+        md5=str(facts["md5"]),
+        unattended=request.unattended is not None,
+        treeinfo=request.treeinfo,
+        size=image.stat().st_size,
+        sha256=files.sha256(image),
+    )
+
+
+def _request(
+    out: Path,
+    tree: Tree,
+    toolbox: Toolbox | None,
+    kickstarts: tuple[Kickstart, ...],
+    source: TreeConfig,
+    config: InstallerConfig,
+    spec: InstallerSpec,
+) -> Request:
+    return Request(
         name=f"{config.name}-{tree.version}.{tree.arch}",
         title=f"{tree.pretty_name}",
         product=spec.product,
@@ -63,31 +88,34 @@ def make_iso(
         toolbox=toolbox,
         source=source,
         config=config,
-        defaults=defaults,
-        unattended=unattended,
+        defaults=kickstarts[0],
+        unattended=kickstarts[1] if len(kickstarts) > 1 else None,
         keys=() if source.allow_unsigned else tuple(Path(key) for key in source.gpg_keys),
         ways=spec.ways,
-        epoch=epoch,
-        treeinfo=treeinfo,
+        epoch=spec.epoch if spec.epoch is not None else tree.timestamp,
+        treeinfo=out / "treeinfo",
     )
-    steplog.note(f"making the installer ISO with the {spec.backend} backend")
-    image = INSTALLERS[spec.backend].build(out, request)
+
+
+def _looked_into(out: Path, image: Path, request: Request, discinfo: bool) -> Mapping[str, object]:
+    """Return the facts of an ISO. Raises EvidenceError when it is not what was asked for (it is kept)."""
     work = out / "work"
     work.mkdir(exist_ok=True)
     facts = check.look_into(image, work)
     problems = check.problems(
         facts,
-        volume_id=config.volume_id,
-        commit=tree.commit,
-        ref=tree.follows,
-        unattended=unattended is not None,
-        discinfo=INSTALLERS[spec.backend].discinfo(config, tree.arch),
+        volume_id=request.config.volume_id,
+        commit=request.tree.commit,
+        ref=request.tree.follows,
+        unattended=request.unattended is not None,
+        discinfo=discinfo,
     )
-    (out / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True, default=str) + "\n")
+    text = json.dumps(facts, indent=1, sort_keys=True, default=str)
+    (out / "facts.json").write_text(f"{text}\n")
+    # a refused one is kept as it is, with what was found in it; nothing else is
+    shutil.rmtree(work)
     if problems:
-        steplog.note(json.dumps(facts, indent=1, sort_keys=True, default=str))
-        # it is kept as it is, with what was found in it; nothing else is
-        shutil.rmtree(work)
+        steplog.note(text)
         hint = f"the log and facts.json have all that was found in it; {image.name} is kept beside them"
         raise EvidenceError(
             f"{image.name} is not what it should be: {'; '.join(problems)}",
@@ -95,16 +123,4 @@ def make_iso(
             log=steplog.current(),
             evidence=image,
         )
-    shutil.rmtree(work)
-    return IsoImage(
-        file=image,
-        name=image.name,
-        backend=spec.backend,
-        volume_id=str(facts["volume_id"]),
-        commit=tree.commit,
-        md5=str(facts["md5"]),
-        unattended=unattended is not None,
-        treeinfo=treeinfo,
-        size=image.stat().st_size,
-        sha256=files.sha256(image),
-    )
+    return facts

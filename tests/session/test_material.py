@@ -15,7 +15,7 @@ from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Image, IsoImage, Kickstart, Release, Tree, Verdict
-from imagebuild.pipeline import Host, Pipeline
+from imagebuild.pipeline import Pipeline
 from imagebuild.publish import facts
 from imagebuild.publish.names import day_of
 from imagebuild.publish.numbers import at_work
@@ -23,6 +23,7 @@ from imagebuild.session.material import material_of
 from imagebuild.session.releases import Published, Wish, composed_before, publish
 from imagebuild.stages.tree import Before, Pin
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.wiring.builder import Builder
 from tests.cli.quiet import Silent
 from tests.release_lab import FIRST, REF, SECOND, Line
 
@@ -144,7 +145,7 @@ def published(
     with ThreadPoolExecutor(2) as executor:
         outcome = graph.build([pipeline.release], store, executor, budget=BUDGET, listener=Silent())
     assert not outcome.failed, outcome.failed
-    host = Host(
+    host = Builder(
         repo=line.repo.path,
         populate=("native",),
         accelerator=Accelerator(name="tcg", slowness=3.0, reason="x"),

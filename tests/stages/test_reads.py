@@ -77,7 +77,8 @@ def steps_that_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
     def instead(asked: str) -> Path:
         return edited if asked == name else real(asked)
 
-    monkeypatch.setattr("imagebuild.pipeline.template", instead)
+    for module in ("disks", "installer"):
+        monkeypatch.setattr(f"imagebuild.wiring.{module}.template", instead)
     after = wired(settings())
     direct = {step.name: step for step in graph.order([before.release])}
     return {step for step in changed(before, after) if _reads(direct[step], name)}

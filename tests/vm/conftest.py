@@ -15,11 +15,12 @@ from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine.store import remove
 from imagebuild.installers.live.options import LiveConfig
-from imagebuild.pipeline import Host, Pipeline, wire
+from imagebuild.pipeline import Pipeline, wire
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
 from imagebuild.stages.tree import pin
 from imagebuild.tools import accelerator
+from imagebuild.wiring.builder import Builder
 from tests.data import ROOT
 from tests.vm.wiring import Lab
 
@@ -66,20 +67,20 @@ def settings(store: Path) -> Config:
 
 
 @pytest.fixture(scope="session")
-def build_host(store: Path) -> Host:
-    """What this build host can do."""
-    return Host(
+def build_host(store: Path) -> Builder:
+    """What this builder can do."""
+    return Builder(
         repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
     )
 
 
 @pytest.fixture(scope="session")
-def pipeline(settings: Config, build_host: Host) -> Pipeline:
+def pipeline(settings: Config, build_host: Builder) -> Pipeline:
     """The graph of the demo tree."""
     return wire(settings, pin(settings.tree, REF), build_host)
 
 
 @pytest.fixture(scope="session")
-def lab(settings: Config, build_host: Host, pipeline: Pipeline, store: Path) -> Lab:
+def lab(settings: Config, build_host: Builder, pipeline: Pipeline, store: Path) -> Lab:
     """What tests wire disks and guests with."""
     return Lab(settings=settings, host=build_host, pipeline=pipeline, store=store)

@@ -20,7 +20,7 @@ from imagebuild.engine.steps import Cost, Step, step
 from imagebuild.engine.store import Store
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
-from imagebuild.pipeline import Host, Pipeline
+from imagebuild.pipeline import Pipeline
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.first_boot import booted
 from imagebuild.smoke.host.words import Boot
@@ -29,6 +29,7 @@ from imagebuild.stages.disk import install_disk
 from imagebuild.stages.kickstart import render, values
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.tools import command
+from imagebuild.wiring.builder import Builder
 
 T = TypeVar("T")
 BUDGET = Cost(cores=2, memory=6 << 30)
@@ -46,7 +47,7 @@ class Lab:
     """The demo's pipeline, and what tests add to it."""
 
     settings: Config
-    host: Host
+    host: Builder
     pipeline: Pipeline
     store: Path
 

@@ -133,7 +133,7 @@ def test_room_is_looked_for_before(tmp_path: Path, tree: Tree, monkeypatch: pyte
     ):
         lorax.build(out, request(tmp_path, tree, installer(place)))
     assert not (place / "told.json").exists()
-    with pytest.raises(BuildError, match=r"installer\.lorax\.tmp: /nowhere is no directory"):
+    with pytest.raises(BuildError, match=r"installer\.lorax\.tmp: /nowhere is not a directory"):
         lorax.build(out, request(tmp_path, tree, installer(place, tmp="/nowhere")))
 
 

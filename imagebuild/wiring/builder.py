@@ -1,0 +1,59 @@
+"""The machine that builds, and what steps take of it."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from imagebuild.engine.steps import Cost
+from imagebuild.kinds import Firmware
+from imagebuild.release_line.model import Config
+from imagebuild.smoke.trial import guest_tools
+from imagebuild.tools import command
+from imagebuild.tools.accelerator import EMULATED, Accelerator
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """What the machine can do: where pulled commits lie, the ways to populate disks, the accelerator of
+    guests; and the time.
+
+    `cells` is where finished cells of verdicts are kept; `today` decides which waivers still count.
+    """
+
+    repo: Path
+    populate: tuple[str, ...]
+    accelerator: Accelerator
+    epoch: int | None = None
+    cells: Path | None = None
+    today: date = field(default_factory=date.today)
+
+
+def tools_of_guests(builder: Builder, firmware: Firmware) -> dict[str, str]:
+    """Return what runs a guest under a firmware, for keys."""
+    return guest_tools(builder.accelerator, firmware) | emulated_processors(builder)
+
+
+def emulated_processors(builder: Builder) -> dict[str, str]:
+    """Return the processors that emulated guests may have, for keys; nothing with KVM."""
+    # which of them a guest has follows from its tree
+    return {"cpu": json.dumps(EMULATED)} if builder.accelerator.name == "tcg" else {}
+
+
+def guest_cost(config: Config, builder: Builder) -> Cost:
+    """Return what a test with guests takes."""
+    # two hosts of one image are compared: for a while there are two machines, of which one stands still
+    cores = config.smoke.cores or builder.accelerator.cores
+    return Cost(cores=cores, memory=2 * (config.smoke.memory + 256) * MIB, guests=cores)
+
+
+def disk_cost(builder: Builder) -> Cost:
+    """Return what making a disk takes."""
+    return Cost(cores=2, memory=2048 * MIB, guests=2) if builder.populate == ("appliance",) else Cost(cores=1)
+
+
+def versions(*programs: str) -> dict[str, str]:
+    """Return the versions of programs, for keys."""
+    return {program: command.version(program) for program in programs}

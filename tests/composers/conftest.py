@@ -1,0 +1,3 @@
+"""Fixtures of composing."""
+
+from tests.composers.lab import _keys, lab
