@@ -1,6 +1,7 @@
 """The commands about one image file: test, boot, compare, iso add-kickstart."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -46,16 +47,35 @@ def try_image(
     output: Annotated[Path, typer.Option("--output", help="where the report is written")] = Path(
         "build/test"
     ),
+    shell: Annotated[
+        bool,
+        typer.Option(
+            "--shell-on-failure",
+            help="when a criterion fails, say how to get into the guest, and wait for Enter",
+        ),
+    ] = False,
 ) -> None:
     """Test any image by the release criteria, or some of them."""
     from imagebuild.session import images
 
     wanted = _wanted(image, ref, config, firmware, commit, previous, repo, vagrant=vagrant, store=store)
-    tried = images.try_image(wanted, tuple(filter(None, criteria.split(","))), output, say)
+    chosen = tuple(filter(None, criteria.split(",")))
+    tried = images.try_image(wanted, chosen, output, say, terminal=_terminal() if shell else None)
     show_criteria(console, tried.cells)
     say(f"report: {tried.report}")
     if tried.problem is not None:
         raise tried.problem
+
+
+def _terminal() -> Path:
+    """Return the terminal at which a person sits. Raises UsageError when there is none."""
+    try:
+        return Path(os.ttyname(sys.stdin.fileno()))
+    except OSError as error:
+        raise UsageError(
+            "--shell-on-failure needs a terminal, and standard input is not one",
+            hint="run it at a terminal; `imagebuild boot` gives a guest without the criteria",
+        ) from error
 
 
 def boot(

@@ -68,9 +68,18 @@ def _accelerator(settings: Config) -> Accelerator:
     return accelerator.probe(cache_directory()).suited(0, settings.smoke.cpu)
 
 
-def try_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, say: Callable[[str], None]) -> Tried:
-    """Test an image by the criteria, or the chosen ones, and write the report to `output`. Raises BuildError
-    when it cannot be tested at all.
+def try_image(
+    wanted: Wanted,
+    chosen: tuple[str, ...],
+    output: Path,
+    say: Callable[[str], None],
+    *,
+    terminal: Path | None = None,
+) -> Tried:
+    """Test an image by the criteria, or the chosen ones, and write the report to `output`.
+
+    `terminal` is the device at which a person sits who looks at a guest in which a criterion failed, before
+    it is ended (None: nobody does). Raises BuildError when the image cannot be tested at all.
     """
     _check_names(wanted.image, chosen)
     speed = _accelerator(wanted.settings)
@@ -90,6 +99,7 @@ def try_image(wanted: Wanted, chosen: tuple[str, ...], output: Path, say: Callab
             speed,
             out,
             only=chosen,
+            terminal=terminal,
         )
         if installed and (not chosen or criteria.INSTALLS in chosen):
             cells = (_installed(wanted, Path(work), out), *cells)
@@ -132,13 +142,23 @@ def _installed(wanted: Wanted, work: Path, out: Path) -> Cell:
 
 
 def _held(
-    wanted: Wanted, tree: Tree, subject: Subject, speed: Accelerator, out: Path, *, only: tuple[str, ...]
+    wanted: Wanted,
+    tree: Tree,
+    subject: Subject,
+    speed: Accelerator,
+    out: Path,
+    *,
+    only: tuple[str, ...],
+    terminal: Path | None,
 ) -> tuple[tuple[Cell, ...], BuildError | None]:
     if set(only) == {criteria.INSTALLS}:
         return (), None
     promise = promise_of(tree, _previous(wanted), _terms(wanted), commit_given=wanted.commit is not None)
     scope = Scope(
-        criteria=tuple(name for name in only if name != criteria.INSTALLS), tries=wanted.settings.smoke.tries
+        criteria=tuple(name for name in only if name != criteria.INSTALLS),
+        # who has looked at a failure need not see it again
+        tries=1 if terminal is not None else wanted.settings.smoke.tries,
+        terminal=terminal,
     )
     try:
         return smoke_file(
