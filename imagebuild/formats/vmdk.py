@@ -36,7 +36,8 @@ def set_content_id(file: Path, identifier: str) -> None:
     """Write CID, 8 hexadecimal digits, into the descriptor. Raises BuildError when there is none.
 
     qemu-img writes a random one without leading zeros, so the text is written anew, up to the end of its
-    sectors.
+    sectors. Where its second one is shorter than its first, the end of the older text stays behind the new
+    one's NUL (QEMU 7.2, block/vmdk.c, vmdk_write_cid).
     """
     with file.open("r+b") as stream:
         header = stream.read(SECTOR)
@@ -44,7 +45,7 @@ def set_content_id(file: Path, identifier: str) -> None:
         # Sparse Extent Header")
         offset, size = struct.unpack_from("<QQ", header, 28) if header[:4] == MAGIC else (0, 0)
         stream.seek(offset * SECTOR)
-        text = stream.read(size * SECTOR if size < LARGEST else 0).rstrip(b"\0")
+        text = stream.read(size * SECTOR if size < LARGEST else 0).partition(b"\0")[0]
         text, count = re.subn(rb"(?m)^CID=[0-9a-f]{1,8}$", b"CID=" + identifier.encode(), text)
         if count != 1 or len(text) > size * SECTOR:
             raise BuildError(

@@ -79,6 +79,18 @@ def test_a_download_holds_the_disk_and_is_the_same_each_time(
     )
 
 
+def test_what_an_older_content_id_left_is_not_in_a_vmdk(source: Source, tmp_path: Path) -> None:
+    clean = written(source, "vmdk", tmp_path / "one")
+    left = tmp_path / "left.vmdk"
+    data = bytearray(clean.read_bytes())
+    end = data.index(b"\0", 512)
+    # as qemu-img leaves it when its second content id is a digit shorter than the first
+    data[end + 1 : end + 2] = b"\n"
+    left.write_bytes(data)
+    vmdk.set_content_id(left, source.seed[:8])
+    assert left.read_bytes() == clean.read_bytes()
+
+
 def test_decompressed_zeros_are_holes(source: Source, tmp_path: Path) -> None:
     file = written(source, "raw.xz", tmp_path / "out")
     (tmp_path / "unpacked").mkdir()
