@@ -69,6 +69,7 @@ def sign_history(repo: Repo, head: str, fingerprint: str, homedir: Path) -> None
     """Sign the head unless this key did, and its ancestors up to one that somebody signed: runs that were
     killed left them so.
     """
+    # a configuration is read where libostree is not there
     from imagebuild.tools.ostree.signatures import signatures  # noqa: PLC0415
 
     for commit in history(repo, head):

@@ -91,6 +91,7 @@ def compose(job: Job, spec: MmdebstrapConfig) -> Composed:
     The public key is left in `directory/signing-key.asc`. `refresh` asks the mirror again even if the cache
     is younger than a day.
     """
+    # a configuration is read where libostree is not there
     from imagebuild.tools.ostree.repository import Repo  # noqa: PLC0415
 
     directory = job.directory

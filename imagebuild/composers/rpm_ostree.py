@@ -110,6 +110,7 @@ def compose(job: Job, spec: RpmOstreeConfig) -> Composed:
     signed and published by the next one. Raises MissingToolError where there is no rpm-ostree, BuildError
     when it fails or the treefile names another ref.
     """
+    # a configuration is read where libostree is not there
     from imagebuild.tools.ostree.repository import Repo  # noqa: PLC0415
 
     directory, ref = job.directory, job.ref
@@ -273,6 +274,7 @@ def _build_repo(directory: Path, archive: Repo, ref: str) -> Repo:
     """Return the bare-user repository that the unified core composes in, with the head of `ref` that the
     archive has, or a newer one.
     """
+    # a configuration is read where libostree is not there
     from imagebuild.tools.ostree.repository import Repo  # noqa: PLC0415
 
     build = Repo.ensure(directory / "build-repo", "bare-user")

@@ -35,7 +35,8 @@ if [ -f machine-id ]; then head -c 64 machine-id | say machine-id; fi
 names host-keys ssh/ssh_host_*key*
 names random-seed "$var/lib/systemd/random-seed" "$var/lib/random-seed"
 cloud=$var/lib/cloud
-names cloud-state "$cloud/instance" "$cloud"/instances/* "$cloud"/data/* "$cloud"/sem/* "$cloud"/seed/* "$var"/log/cloud-init*.log
+names cloud-state "$cloud/instance" "$cloud"/instances/* "$cloud"/data/* "$cloud"/sem/* "$cloud"/seed/* \
+    "$var"/log/cloud-init*.log
 names leases "$var"/lib/dhclient/*lease* "$var"/lib/NetworkManager/*lease* "$var"/lib/systemd/network/*lease*
 names journals "$var"/log/journal/*
 names histories "$var"/roothome/.bash_history "$var"/home/*/.bash_history
@@ -65,7 +66,7 @@ done | say kernels
 for each in ../usr/lib*/libostree-1.so.1.* ../usr/lib/*/libostree-1.so.1.*; do
     if [ -f "$each" ] && [ ! -L "$each" ] && grep -qF no-early-prune "$each"; then echo "$each"; fi
 done | say early-prune
-"""  # noqa: E501
+"""
 # kernels, each with its initramfs, that /boot holds at an upgrade's worst. The one that runs stays; the new
 # one is written; and the one before goes only when that is done (libostree 2022.7, ostree-sysroot.c,
 # simple_write_deployment, and ostree-sysroot-deploy.c, write_deployments_with_options: the clean-up comes

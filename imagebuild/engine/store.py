@@ -7,10 +7,10 @@ Layout of a store directory:
     scratch/KIND-KEY/{log,out/}                   being built (by the holder of the lock)
     failed/KIND-KEY/{log,out/}                    the last failure of that key, for the reader
     locks/KIND-KEY                                flock(2)ed by who builds or removes it
-    builds/TIME.json                              what each build used, the roots of `collect`; beside it what builds.py keeps
+    builds/TIME.json                              what a build used, a root of `collect` (builds.py)
 
 Nothing here knows what an artifact is.
-"""  # noqa: E501
+"""
 
 import contextlib
 import json
