@@ -25,16 +25,28 @@ INTERRUPTED = 130
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="From an OSTree commit to a release you can trust.",
 )
-iso_app = typer.Typer(no_args_is_help=True, help="Installer ISOs.")
+iso_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Installer ISOs.")
 # what comes from the distribution, or with an extra
 MODULES = {
     "gi": "apt-get install python3-gi gir1.2-ostree-1.0, or dnf install python3-gobject ostree-libs",
     "guestfs": "apt-get install python3-guestfs, or dnf install python3-libguestfs",
     "s3fs": "pip install 'imagebuild[s3]'",
     "mako": "pip install 'imagebuild[lorax]'",
+}
+# in the list of commands, where the first sentence of a command's own help would be cut
+SHORT = {
+    "release": "Release what was built and tested before.",
+    "compose": "Make the next commit of a ref, if anything changed.",
+    "promote": "Publish a release.",
+    "demote": "Mark a release bad, with a signed reason.",
+    "prune": "Remove releases, commits and artifacts that nothing needs.",
+    "criteria": "List the release criteria.",
+    "status": "Show the last builds, and where the time went.",
+    "gc": "Remove old artifacts, and what killed builds left.",
 }
 # what was asked for before the command's name
 _options: dict[str, bool] = {"debug": False}
@@ -76,8 +88,10 @@ for _name, _command in (
     ("criteria", machine.show_criteria), ("doctor", machine.show_doctor), ("status", machine.show_status),
     ("gc", machine.collect), ("man", machine.show_manual),
 ):  # fmt: skip
-    app.command(_name)(_command)
-iso_app.command("add-kickstart")(image.add_kickstart)
+    app.command(_name, short_help=SHORT.get(_name))(_command)
+iso_app.command("add-kickstart", short_help="Turn an installer ISO into an unattended one.")(
+    image.add_kickstart
+)
 app.add_typer(iso_app, name="iso")
 
 

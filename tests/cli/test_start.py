@@ -104,3 +104,10 @@ def test_a_build_is_planned_without_what_only_tests_and_extras_need(source: Sour
     finished = run_without(extras, "all", "--plan", "--config", str(file), "--store", store)
     assert finished.returncode == 0, finished.stderr
     assert "build  disk cloud: never built" in finished.stdout
+
+
+def test_the_help_is_whole_lines_without_types_of_switches() -> None:
+    for arguments in (["--help"], ["all", "--help"], ["test", "--help"], ["iso", "--help"]):
+        text = run_without((), *arguments).stdout
+        assert "<bool>" not in text
+        assert not [line for line in text.splitlines() if line.endswith("...") and "COMMAND" not in line]
