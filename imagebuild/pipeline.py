@@ -25,7 +25,7 @@ from imagebuild.stages.release import admit
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
 from imagebuild.wiring.builder import Builder, versions
-from imagebuild.wiring.disks import disk_step, download_steps, inspection_step, kickstart_step
+from imagebuild.wiring.disks import disk_step, download_steps, inspection_step, kickstart_step, plan_step
 from imagebuild.wiring.installer import installer_steps
 from imagebuild.wiring.trials import Tests, trial_of_download, trial_of_installation, trials_of_disk
 
@@ -63,9 +63,10 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     tests = Tests(config=config, builder=builder, tree=tree, previous=gather(pulled), before=before)
     toolbox = step("toolbox", make_toolbox, tree, tools=versions("mksquashfs"))
     kickstarts = {name: kickstart_step(config, name, tree) for name in config.kickstarts}
+    plans = {name: plan_step(name, config, builder, tree, toolbox, kickstarts) for name in config.images}
     disks: dict[str, Step[Disk]] = {}
     for name in sorted(config.images, key=lambda name: config.images[name].base is not None):
-        disks[name] = disk_step(name, config, builder, tree, toolbox, kickstarts, disks)
+        disks[name] = disk_step(name, config, builder, tree, toolbox, plans, disks)
     images: list[Step[Image]] = []
     inspections: list[Step[Inspection]] = []
     # in this order: the installed disks are tested while the downloads are compressed
@@ -74,9 +75,7 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     for name, image in config.images.items():
         for download in download_steps(name, image, builder, tree, disks[name]):
             images.append(download)
-            inspections.append(
-                inspection_step(image, builder, tree, toolbox, kickstarts[image.kickstart], download)
-            )
+            inspections.append(inspection_step(image, builder, tree, toolbox, plans[name], download))
             verdicts += [
                 trial_of_download(tests, image, download, disks[name], references[name], firmware)
                 for firmware in image.firmware

@@ -41,6 +41,7 @@ from imagebuild.release_line.model import Config
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.installer import InstallerSpec, make_iso
 from imagebuild.stages.kickstart import write_kickstart
+from imagebuild.stages.plan import plan_disk
 from imagebuild.stages.tree import pin
 from imagebuild.tools import accelerator, command, iso, loop
 from imagebuild.wiring.builder import Builder
@@ -191,13 +192,9 @@ def disk_set(settings: Config, work: Path) -> dict[str, float]:
         out = plain / name
         out.mkdir(parents=True)
         kickstart = write_kickstart(out, tree, settings.kickstarts[name], settings.tree, "")
-        return install_disk(
-            out,
-            tree,
-            toolbox,
-            kickstart,
-            DiskSpec(size=image.disk_size, firmware=image.firmware, populate=host.populate),
-        )
+        spec = DiskSpec(size=image.disk_size, firmware=image.firmware, populate=host.populate)
+        plan = plan_disk(out, tree, toolbox, kickstart, spec)
+        return install_disk(out, tree, toolbox, plan, host.populate)
 
     (plain / "floor").mkdir(parents=True)
     floor, _ = measured(

@@ -11,12 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from pykickstart.constants import KS_SCRIPT_PRE
-
 from imagebuild.deploy.configure import run_script
 from imagebuild.deploy.target import Sandbox
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.plan import Script
+from imagebuild.kickstart.plan import Script, pre_scripts
 from imagebuild.kickstart.problems import Origin, Problems, located
 from imagebuild.kickstart.source import BadKickstartError, includes, read, script_includes, without_mark
 
@@ -138,14 +136,4 @@ def _scripts(text: str, syntax: str, name: str) -> list[Script]:
     """
     reading = read(without_includes(text), syntax, name, complete=has_scripts(text))
     reading.problems.refuse()
-    return [
-        Script(
-            text=made.script,
-            interpreter=made.interp,
-            must_succeed=bool(made.errorOnFail),
-            line=made.lineno,
-            log=made.logfile or "",
-        )
-        for made in reading.handler.scripts
-        if made.type == KS_SCRIPT_PRE
-    ]
+    return pre_scripts(reading)

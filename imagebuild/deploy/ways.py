@@ -2,7 +2,7 @@
 line in the table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +103,9 @@ def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) 
     )
 
 
-def choose(plan: Plan, spec: DiskSpec) -> str:
-    """Return the best way for a plan. Raises BuildError when none executes it."""
-    reasons = {name: WAYS[name].refuses(plan) for name in spec.populate}
+def choose(plan: Plan, ways: Sequence[str]) -> str:
+    """Return the best of the ways for a plan. Raises BuildError when none executes it."""
+    reasons = {name: WAYS[name].refuses(plan) for name in ways}
     found = next((name for name, reason in reasons.items() if not reason), None)
     if found is None:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -8,6 +8,7 @@ Layout of a store directory:
     failed/KIND-KEY/{log,out/}                    the last failure of that key, for the reader
     locks/KIND-KEY                                flock(2)ed by who builds or removes it
     builds/TIME.json                              what a build used, a root of `collect` (builds.py)
+    layout                                        the number of this layout (layout.py)
 
 Nothing here knows what an artifact is.
 """
@@ -24,6 +25,7 @@ from typing import Any
 
 from imagebuild import files
 from imagebuild.engine.builds import Diary, Remembered, forget, is_running, remembered
+from imagebuild.engine.layout import LAYOUT, layout_of, remark_on, write_layout
 
 Json = Any
 POLL_SECONDS = 0.2
@@ -56,10 +58,20 @@ class Scratch:
 
 
 class Store:
-    """A directory of finished artifacts, shared by any number of processes."""
+    """A directory of finished artifacts, shared by any number of processes. `remark`: it is an older
+    imagebuild's.
+
+    Raises UsageError for the store of a newer imagebuild, in which nothing is changed.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        layout = layout_of(self.root)
+        self.remark = remark_on(self.root, layout)
+        self.root.mkdir(parents=True, exist_ok=True)
+        if layout == LAYOUT and not (self.root / "layout").exists():
+            # before there is anything in it that would look like an older one's
+            write_layout(self.root)
         for name in ("artifacts", "scratch", "failed", "locks", "builds"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -151,8 +163,10 @@ class Store:
 
     def remember(self, used: Mapping[str, tuple[str, str]]) -> Diary:
         """Begin to write down what one build uses, step name -> (kind, key): these artifacts are kept by
-        `collect`.
+        `collect`. From then on the store's layout is ours.
         """
+        if self.remark is not None:
+            write_layout(self.root)
         return Diary(self.root / "builds", used)
 
     def builds(self) -> list[Remembered]:

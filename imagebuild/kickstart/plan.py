@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pykickstart.constants import KS_SCRIPT_POST
+from pykickstart.constants import KS_SCRIPT_POST, KS_SCRIPT_PRE
 
 from imagebuild import steplog
 from imagebuild.kickstart import commands, handlers, password
@@ -248,7 +248,7 @@ def _understood(
     problems.extend(commands.refused(reading))
     if refs:
         with problems.gathering():
-            language.checks(reading.handler, text, refs, signed=signed, name=name)
+            language.checks(reading, text, refs, signed=signed, name=name)
     elif not reading.lines_of("ostreesetup") and not language.includes(text):
         problems.add(0, "there is no ostreesetup: nothing to install")
     layout = None
@@ -309,3 +309,18 @@ def _scripts(handler: Any) -> Iterator[Script]:
                 inside=bool(script.inChroot),
                 log=script.logfile or "",
             )
+
+
+def pre_scripts(reading: Reading) -> list[Script]:
+    """Return the %pre sections of a kickstart."""
+    return [
+        Script(
+            text=script.script,
+            interpreter=script.interp,
+            must_succeed=bool(script.errorOnFail),
+            line=script.lineno,
+            log=script.logfile or "",
+        )
+        for script in reading.handler.scripts
+        if script.type == KS_SCRIPT_PRE
+    ]

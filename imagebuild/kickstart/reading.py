@@ -70,7 +70,6 @@ class Reading:
     def __init__(self, text: str, syntax: str, name: str, *, complete: bool) -> None:
         self.name, self.syntax, self.complete = name, syntax, complete
         self.handler = syntaxes.handler(syntax)
-        self.handler.reading = self
         self.problems = Problems(name)
         self.commands: list[Command] = []
         self.sections: list[Section] = []

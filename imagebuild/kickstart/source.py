@@ -5,7 +5,6 @@ The options are those of the kickstart documentation of pykickstart; `commands` 
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from pykickstart.version import versionMap
 
@@ -13,6 +12,7 @@ from imagebuild.config import syntaxes
 from imagebuild.kickstart import commands
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kickstart.reading import Reading
+from imagebuild.kickstart.statements import Statements, statements_of
 
 __all__ = [
     "BadKickstartError",
@@ -73,41 +73,41 @@ def read(text: str, syntax: str, name: str, *, complete: bool = True) -> Reading
     return Reading(without_mark(text), syntax, name, complete=complete)
 
 
-def parse(text: str, syntax: str, name: str, *, complete: bool = True) -> Any:
-    """Parse a kickstart and return pykickstart's handler (its `reading` is ours). Raises BadKickstartError:
-    everything that is wrong.
+def parse(text: str, syntax: str, name: str, *, complete: bool = True) -> Reading:
+    """Parse a kickstart. Raises BadKickstartError: everything that is wrong.
 
     Warnings are errors; `complete` as in `read`.
     """
     reading = read(text, syntax, name, complete=complete)
     reading.problems.refuse()
-    return reading.handler
+    return reading
 
 
-def executable(text: str, syntax: str, name: str) -> Any:
-    """Do as `parse`, and refuse what is not executed at the same time. Raises BadKickstartError: everything
-    that is wrong, but sizes.
+def executable(text: str, syntax: str, name: str) -> Statements:
+    """Do as `parse`, refuse what is not executed at the same time, and return what is said.
+
+    Raises BadKickstartError: everything that is wrong, but sizes.
     """
     reading = read(text, syntax, name)
     problems = Problems(name)
     problems.extend(reading.problems)
     problems.extend(commands.refused(reading))
     problems.refuse()
-    return reading.handler
+    return statements_of(reading)
 
 
-def checks(handler: Any, text: str, known_refs: Sequence[str], *, signed: bool, name: str) -> None:
+def checks(reading: Reading, text: str, known_refs: Sequence[str], *, signed: bool, name: str) -> None:
     """Check what is installed: one ref, of those the repo has. Raises BadKickstartError with the line.
 
     What is parsed counts, not what looks like it. Where `text` has an %include left, a %pre may still write
     it.
     """
     problems = Problems(name)
-    setup, lines = handler.ostreesetup, handler.reading.lines_of("ostreesetup")
+    setup, lines = reading.handler.ostreesetup, reading.lines_of("ostreesetup")
     if not lines and not includes(text):
         problems.add(0, "there must be one ostreesetup line, not 0: nothing to install")
-    problems.extend(commands.refused_source(handler.reading))
-    wrong = bool(problems) or bool(set(lines) & handler.reading.problems.lines())
+    problems.extend(commands.refused_source(reading))
+    wrong = bool(problems) or bool(set(lines) & reading.problems.lines())
     if lines and not wrong and setup.ref not in known_refs:
         problems.add(
             lines[-1], f"ostreesetup: the repo has no ref {setup.ref}", f"it has: {', '.join(known_refs)}"

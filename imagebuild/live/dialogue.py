@@ -5,10 +5,11 @@ before it is.
 import re
 import secrets
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from imagebuild.errors import BuildError
-from imagebuild.kickstart import handlers, password
+from imagebuild.kickstart import password
+from imagebuild.kickstart.statements import Statements
 from imagebuild.live.disks import Candidate
 
 HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*")
@@ -26,19 +27,19 @@ class Person(Protocol):
         """Return an answer."""
 
 
-def missing(handler: Any) -> list[str]:
-    """Return what a parsed kickstart does not say: how to log in. An account without a password is locked, so
-    it says something too.
+def missing(said: Statements) -> list[str]:
+    """Return what a kickstart does not say: how to log in.
 
     Raises BuildError when nobody may be asked for it.
     """
-    says = handler.rootpw.seen or handlers.data(handler, "user") or handlers.data(handler, "sshkey")
-    if not says and getattr(handler.displaymode, "nonInteractive", False):
+    if said.tells_log_in:
+        return []
+    if said.non_interactive:
         raise BuildError(
             "the kickstart says --non-interactive, but not how to log in",
             hint="add rootpw, user or sshkey to it",
         )
-    return [] if says else ["how to log in (rootpw, user or sshkey)"]
+    return ["how to log in (rootpw, user or sshkey)"]
 
 
 def choose_disk(person: Person, found: Sequence[Candidate]) -> Candidate:
@@ -71,12 +72,12 @@ def confirm(person: Person, disk: Candidate, parts: Sequence[str]) -> None:
         )
 
 
-def accounts(person: Person, handler: Any, admin_group: str) -> str:
+def accounts(person: Person, said: Statements, admin_group: str) -> str:
     """Ask for host name and log-ins; return kickstart lines."""
-    lines = [] if any(each.hostname for each in handler.network.network) else _host_name(person)
-    keys = "sshkey" in handler.commands  # Fedora's 21 and Red Hat's 7 have no such command
+    lines = [] if said.names_host else _host_name(person)
     while True:
-        secret, key = _password(person, "Password of root (empty: none)?"), _key(person) if keys else ""
+        secret = _password(person, "Password of root (empty: none)?")
+        key = _key(person) if said.takes_ssh_keys else ""
         user = _user(person, admin_group)
         if secret or key or user:
             break

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from imagebuild.deploy.live_system import SYS, LiveSystem, partitions_of, protected
 from imagebuild.errors import BuildError
@@ -111,22 +110,6 @@ def _read(file: Path) -> str:
         return file.read_text(errors="replace").strip()
     except OSError:
         return ""
-
-
-def named(handler: Any) -> list[str]:
-    """Return the disks that a parsed kickstart names, without repetitions: ignoredisk --only-use, clearpart
-    --drives, part --ondisk, bootloader.
-
-    Several of them are refused when the kickstart is read (deploy/disk_names.py); here they are looked for.
-    """
-    names = [
-        *handler.ignoredisk.onlyuse,
-        *handler.clearpart.drives,
-        *(part.disk for part in handler.partition.partitions if part.disk),
-    ]
-    names += [handler.bootloader.bootDrive] if getattr(handler.bootloader, "bootDrive", "") else []
-    names += getattr(handler.bootloader, "driveorder", None) or []
-    return list(dict.fromkeys(names))
 
 
 def choose(wanted: Sequence[str], found: Sequence[Candidate], say: str = "the kickstart") -> Candidate:

@@ -8,9 +8,6 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-from pykickstart.constants import CLEARPART_TYPE_ALL, KS_REBOOT, KS_SHUTDOWN
 
 from imagebuild import steplog
 from imagebuild.deploy import prescript
@@ -25,6 +22,7 @@ from imagebuild.kickstart.mount_points import RunningTree
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kickstart.problems import located
 from imagebuild.kickstart.source import BadKickstartError
+from imagebuild.kickstart.statements import Statements
 from imagebuild.live import dialogue, disks, kickstarts
 from imagebuild.live.arguments import Arguments
 from imagebuild.live.disks import Candidate
@@ -77,11 +75,11 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     complete = Expanded(text=text, origin=expanded.origin)
     plan = _plan(live, complete, found, release, disk)
     kickstarts.IN_USE.write_text(text)
-    handler = _parse(complete, found, release)
+    said = _read(complete, found, release)
     if asked:
         dialogue.confirm(terminal, disk, summary(plan))
     else:
-        _check_clearpart(handler, disk, found)
+        _check_clearpart(said, disk, found)
     _check_groups(plan, disk)
     terminal.say(f"checking commit {release.commit}")
     begun = time.monotonic()
@@ -92,7 +90,7 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     terminal.say(f"installing on {disk.shown}")
     install_local(live, disk.name, plan, commit=release.commit, kernel=release.kernel)
     terminal.say(f"installation complete ({time.monotonic() - begun:.0f} s)")
-    return {KS_REBOOT: "reboot", KS_SHUTDOWN: "poweroff"}.get(handler.reboot.action, "")
+    return said.ends_with
 
 
 def _expanded(live: LiveSystem, found: Found, release: Release) -> Expanded:
@@ -102,17 +100,17 @@ def _expanded(live: LiveSystem, found: Found, release: Release) -> Expanded:
     )
 
 
-def _parse(kickstart: Expanded, found: Found, release: Release) -> Any:
+def _read(kickstart: Expanded, found: Found, release: Release) -> Statements:
     with located(found.name, kickstart.origin):
-        handler = language.executable(kickstart.text, release.syntax, found.name)
-        setup = handler.ostreesetup
-        if setup.seen and (setup.url.rstrip("/") != EMBEDDED or setup.ref != release.ref):
+        said = language.executable(kickstart.text, release.syntax, found.name)
+        source = said.source
+        if source is not None and (source.url.rstrip("/") != EMBEDDED or source.ref != release.ref):
             raise BadKickstartError(
-                f"{found.name}:{setup.lineno}: ostreesetup --url={setup.url} --ref={setup.ref}: "
+                f"{found.name}:{source.line}: ostreesetup --url={source.url} --ref={source.ref}: "
                 f"this medium holds {release.ref} at {EMBEDDED} and nothing else",
                 hint="installed hosts are given their own remote in %post",
             )
-    return handler
+    return said
 
 
 def _complete(
@@ -121,15 +119,14 @@ def _complete(
     """Return the kickstart with the answers to what it does not say, the disk to be erased, and whether a
     person answers.
     """
-    handler, text = _parse(kickstart, found, release), kickstart.text
+    said, text = _read(kickstart, found, release), kickstart.text
     able = [each for each in disks.candidates(live) if each.name != disk_of(found.device)]
-    names = disks.named(handler)
-    lacking = dialogue.missing(handler)
+    names, lacking = said.disks, dialogue.missing(said)
     asked = bool(lacking) or not found.given
     disk = dialogue.choose_disk(terminal, able) if asked and able and not names else disks.choose(names, able)
     if lacking:
         terminal.say(f"the kickstart does not say {', '.join(lacking)}")
-        text = text.rstrip("\n") + "\n" + dialogue.accounts(terminal, handler, admin_group())
+        text = text.rstrip("\n") + "\n" + dialogue.accounts(terminal, said, admin_group())
     if asked and not names:
         text = text.rstrip("\n") + f"\nignoredisk --only-use={disk.name}\n"
     return text, disk, asked
@@ -163,9 +160,9 @@ def _plan(live: LiveSystem, kickstart: Expanded, found: Found, release: Release,
     )
 
 
-def _check_clearpart(handler: Any, disk: Candidate, found: Found) -> None:
+def _check_clearpart(said: Statements, disk: Candidate, found: Found) -> None:
     """Refuse to erase what the kickstart does not say may be erased, where nobody is asked."""
-    if disk.content and handler.clearpart.type != CLEARPART_TYPE_ALL:
+    if disk.content and not said.erases_all:
         raise BuildError(
             f"{found.name}: {disk.name} is not empty ({'; '.join(disk.content)}) and there is no `clearpart"
             " --all`",

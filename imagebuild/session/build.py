@@ -239,6 +239,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     pipeline, store = wire(config, pinned, builder, before), Store(order.store)
     remarks = [
         f"{ref} is {pinned.commit}",
+        *([store.remark] if store.remark is not None else []),
         *_about_upgrades(before),
         f"populating disks: {' or '.join(ways)} ({why})",
         f"guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",

@@ -1,4 +1,4 @@
-"""Install a disk: the kickstart executed with the tree's own programs, in the best way that works here."""
+"""Install a disk: a plan executed with the tree's own programs, in the best way that works here."""
 
 from pathlib import Path
 
@@ -6,56 +6,50 @@ from imagebuild import steplog
 from imagebuild.deploy import bootloader, compatibility, lvm
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.execute import change, execute, is_change
-from imagebuild.deploy.ways import MIB, WAYS, DiskSpec, choose, plan_of
+from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.kickstart.plan import Plan
-from imagebuild.model import Disk, Kickstart, Toolbox, Tree
+from imagebuild.model import Disk, Toolbox, Tree
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported, reason_not_to_export
 
 
-def install_disk(out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Disk:
-    """Execute the kickstart on a new raw disk. Raises BuildError, BadKickstartError (with line, or the sums
-    that do not fit).
-    """
-    plan = plan_of(tree, toolbox, kickstart, spec)
-    return _install(out, tree, toolbox, plan, spec)
+def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tuple[str, ...]) -> Disk:
+    """Execute a plan on a new raw disk, in the best of the `ways` to populate it. Raises BuildError."""
+    way = choose(plan, ways)
+    steplog.note(f"populating the {way} way")
+    file = out / "disk.raw"
+    with file.open("wb") as disk:
+        disk.truncate(plan.disk_size)
+    table.write_table(file, plan)
+    if plan.volumes and not plan.thin():
+        lvm.write_group(file, plan)
+    with WAYS[way].open(file, toolbox.image, plan) as target:
+        loader = execute(plan, target, commit=tree.commit)
+    bootloader.write_loader(file, plan, loader)
+    compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
+    return Disk(file=file, format="raw", size=plan.disk_size, firmware=plan.firmware, populated=way)
 
 
 def derive_disk(
-    out: Path,
-    tree: Tree,
-    toolbox: Toolbox,
-    base: Disk,
-    base_kickstart: Kickstart,
-    kickstart: Kickstart,
-    spec: DiskSpec,
+    out: Path, tree: Tree, toolbox: Toolbox, base: Disk, before: Plan, plan: Plan, ways: tuple[str, ...]
 ) -> Disk:
-    """Make the disk of a kickstart that extends another one's, as a qcow2 overlay of the disk installed from
-    that.
+    """Make the disk of a plan that extends another one (`before`), as a qcow2 overlay of the disk `base` that
+    was installed by that.
 
     Where that cannot be (`is_change` says why: storage differs, say) it is installed from scratch. Raises as
     `install_disk`.
     """
-    plan = plan_of(tree, toolbox, kickstart, spec)
-    before = plan_of(
-        tree,
-        toolbox,
-        base_kickstart,
-        DiskSpec(
-            size=base.size // MIB, firmware=tuple(base.firmware), populate=spec.populate, epoch=spec.epoch
-        ),
-    )
-    way = next((name for name in spec.populate if WAYS[name].opens and not WAYS[name].refuses(plan)), None)
+    way = next((name for name in ways if WAYS[name].opens and not WAYS[name].refuses(plan)), None)
     reason = (
         is_change(before, plan)
         or reason_not_to_export()
         or ("" if way else "the offline way cannot change a disk")
     )
-    if base.populated == "offline" and choose(plan, spec) == "offline":
+    if base.populated == "offline" and choose(plan, ways) == "offline":
         reason = "it would not be reproducible any more"
     if reason or way is None:
         steplog.note(f"installing from scratch: {reason}")
-        return _install(out, tree, toolbox, plan, spec)
+        return install_disk(out, tree, toolbox, plan, ways)
     steplog.note(f"changing an overlay of the base's disk the {way} way")
     file = out / "disk.qcow2"
     disk_image.make_overlay(file, base.file, "raw", size=plan.disk_size)
@@ -69,19 +63,3 @@ def derive_disk(
     return Disk(
         file=file, format="qcow2", size=plan.disk_size, firmware=plan.firmware, populated=way, derived=True
     )
-
-
-def _install(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, spec: DiskSpec) -> Disk:
-    way = choose(plan, spec)
-    steplog.note(f"populating the {way} way")
-    file = out / "disk.raw"
-    with file.open("wb") as disk:
-        disk.truncate(plan.disk_size)
-    table.write_table(file, plan)
-    if plan.volumes and not plan.thin():
-        lvm.write_group(file, plan)
-    with WAYS[way].open(file, toolbox.image, plan) as target:
-        loader = execute(plan, target, commit=tree.commit)
-    bootloader.write_loader(file, plan, loader)
-    compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
-    return Disk(file=file, format="raw", size=plan.disk_size, firmware=plan.firmware, populated=way)

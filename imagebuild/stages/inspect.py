@@ -7,24 +7,23 @@ from pathlib import Path
 
 from imagebuild.deploy import first_boot
 from imagebuild.deploy.execute import deployment_of
-from imagebuild.deploy.ways import WAYS, DiskSpec, plan_of
+from imagebuild.deploy.ways import WAYS
 from imagebuild.errors import BuildError
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Login
-from imagebuild.model import Image, Inspection, Kickstart, Toolbox, Tree
+from imagebuild.model import Image, Inspection, Toolbox, Tree
 from imagebuild.tools import guestfs
 from imagebuild.tools.qemu.export import exported
 
 
 def inspect_image(
-    out: Path, tree: Tree, toolbox: Toolbox, kickstart: Kickstart, image: Image, spec: DiskSpec, login: Login
+    out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, image: Image, ways: tuple[str, ...], login: Login
 ) -> Inspection:
     """Unpack a download as its users would, mount it read-only and check its first-boot state. Raises
     BuildError with every problem.
     """
-    plan = plan_of(tree, toolbox, kickstart, spec)
-    way = _way(spec, plan)
+    way = _way(ways, plan)
     work = out / "unpacked"
     work.mkdir()
     try:
@@ -51,11 +50,11 @@ def inspect_image(
     return Inspection(artifact=image.name, facts=file)
 
 
-def _way(spec: DiskSpec, plan: Plan) -> str:
-    """Return how a disk can be opened here: the ways of the disk's spec first. Raises BuildError."""
+def _way(ways: tuple[str, ...], plan: Plan) -> str:
+    """Return how a disk can be opened here: the ways to populate one first. Raises BuildError."""
     able = [
         name
-        for name in (*spec.populate, *WAYS)
+        for name in (*ways, *WAYS)
         if WAYS[name].opens and not WAYS[name].unavailable() and not WAYS[name].refuses(plan)
     ]
     if not able:

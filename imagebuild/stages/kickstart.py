@@ -73,7 +73,7 @@ def check(filled: Expanded, template: KickstartConfig, ref: str, source: TreeCon
         problems.extend(reading.problems)
         with problems.gathering():
             # an %include that is left is of what a %pre writes, and refused where there is none
-            language.checks(reading.handler, text, [ref], signed=not source.allow_unsigned, name=name)
+            language.checks(reading, text, [ref], signed=not source.allow_unsigned, name=name)
         problems.refuse()
 
 

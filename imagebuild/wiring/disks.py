@@ -1,9 +1,10 @@
-"""Steps of a disk: its kickstart, its installation, its downloads."""
+"""Steps of a disk: its kickstart, its plan, its installation, its downloads."""
 
 from imagebuild.config.places import template
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine.steps import Cost, Step, step
 from imagebuild.formats.registry import FORMATS
+from imagebuild.kickstart.plan import Plan
 from imagebuild.model import Disk, Image, Inspection, Kickstart, Toolbox, Tree
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
@@ -11,6 +12,7 @@ from imagebuild.stages.convert import convert_disk
 from imagebuild.stages.disk import derive_disk, install_disk
 from imagebuild.stages.inspect import inspect_image
 from imagebuild.stages.kickstart import digest, write_kickstart
+from imagebuild.stages.plan import plan_disk
 from imagebuild.wiring.builder import MIB, Builder, disk_cost, versions
 
 
@@ -20,10 +22,22 @@ def kickstart_step(config: Config, name: str, tree: Step[Tree]) -> Step[Kickstar
     return step(f"kickstart {name}", write_kickstart, tree, template, config.tree, digest(template))
 
 
-def _disk_spec(image: ImageConfig, builder: Builder) -> DiskSpec:
-    """Return how large a disk is, for which firmware, made in which way."""
-    return DiskSpec(
+def plan_step(
+    name: str,
+    config: Config,
+    builder: Builder,
+    tree: Step[Tree],
+    toolbox: Step[Toolbox],
+    kickstarts: dict[str, Step[Kickstart]],
+) -> Step[Plan]:
+    """Wire what an image's kickstart makes of its disk: how large it is, for which firmware."""
+    image = config.images[name]
+    spec = DiskSpec(
         size=image.disk_size, firmware=image.firmware, populate=builder.populate, epoch=builder.epoch
+    )
+    # a %pre section is run the first way that works here
+    return step(
+        f"plan {name}", plan_disk, tree, toolbox, kickstarts[image.kickstart], spec, cost=disk_cost(builder)
     )
 
 
@@ -33,37 +47,23 @@ def disk_step(
     builder: Builder,
     tree: Step[Tree],
     toolbox: Step[Toolbox],
-    kickstarts: dict[str, Step[Kickstart]],
+    plans: dict[str, Step[Plan]],
     disks: dict[str, Step[Disk]],
 ) -> Step[Disk]:
     """Wire an installed disk, or one that is changed from another."""
-    image = config.images[name]
-    spec, tools, cost = (
-        _disk_spec(image, builder),
-        versions("sfdisk", "mcopy", "qemu-img"),
-        disk_cost(builder),
-    )
-    if image.base is None:
-        return step(
-            f"disk {name}",
-            install_disk,
-            tree,
-            toolbox,
-            kickstarts[image.kickstart],
-            spec,
-            tools=tools,
-            cost=cost,
-        )
-    base, before = image.base, kickstarts[config.images[image.base].kickstart]
+    base, ways = config.images[name].base, builder.populate
+    tools, cost = versions("sfdisk", "mcopy", "qemu-img"), disk_cost(builder)
+    if base is None:
+        return step(f"disk {name}", install_disk, tree, toolbox, plans[name], ways, tools=tools, cost=cost)
     return step(
         f"disk {name}",
         derive_disk,
         tree,
         toolbox,
         disks[base],
-        before,
-        kickstarts[image.kickstart],
-        spec,
+        plans[base],
+        plans[name],
+        ways,
         tools=tools,
         cost=cost,
     )
@@ -74,7 +74,7 @@ def inspection_step(
     builder: Builder,
     tree: Step[Tree],
     toolbox: Step[Toolbox],
-    kickstart: Step[Kickstart],
+    plan: Step[Plan],
     download: Step[Image],
 ) -> Step[Inspection]:
     """Wire the look into a finished download."""
@@ -83,9 +83,9 @@ def inspection_step(
         inspect_image,
         tree,
         toolbox,
-        kickstart,
+        plan,
         download,
-        _disk_spec(image, builder),
+        builder.populate,
         image.login,
         cost=disk_cost(builder),
     )

@@ -2,64 +2,23 @@
 
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from imagebuild.engine import graph, guest_slots, steps
 from imagebuild.engine.graph import Outcome
-from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, gather_available, step
-from imagebuild.engine.store import Record, Store
-from imagebuild.errors import BuildError
+from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, step
+from imagebuild.engine.store import Store
+from tests.engine.building import BUDGET, Recorder, run
 from tests.engine.sample_steps import Text, calls, fail, join, shout, write
-
-BUDGET = Cost(cores=4, memory=1000)
 
 
 def crash(out: Path, text: str) -> Text:
     raise ValueError("unexpected")
-
-
-@dataclass
-class Recorder:
-    events: list[str] = field(default_factory=list)
-
-    def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
-        self.events.append(f"{'waiting for' if busy else 'started'} {one.name}")
-
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
-        self.events.append(f"{'cached' if cached else 'finished'} {one.name}")
-
-    def failed(self, one: Step[Any], error: BuildError) -> None:
-        self.events.append(f"failed {one.name}")
-
-    def not_started(self, one: Step[Any], because: Step[Any]) -> None:
-        self.events.append(f"not started {one.name} because of {because.name}")
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> None:
-    calls.clear()
-
-
-def run(
-    goal: Step[Any], store: Store, recorder: Recorder | None = None, ending: Callable[[], None] = lambda: None
-) -> Outcome:
-    with ThreadPoolExecutor(4) as executor:
-        try:
-            return graph.build([goal], store, executor, budget=BUDGET, listener=recorder or Recorder())
-        except KeyboardInterrupt:
-            ending()
-            raise
 
 
 def test_a_step_is_built_once_and_reused(tmp_path: Path) -> None:
@@ -153,113 +112,6 @@ def test_the_plan_says_what_changed(tmp_path: Path) -> None:
         False,
         False,
     ]
-
-
-# --- inputs that may fail -----------------------------------------------------------------------------------
-
-broken: list[str] = []
-
-
-def brittle(out: Path, name: str) -> Text:
-    calls.append(f"brittle {name}")
-    if name in broken:
-        raise BuildError(f"{name} is broken")
-    (out / "text").write_text(name)
-    return Text(out / "text")
-
-
-def compared(out: Path, image: Text, references: tuple[Text, ...]) -> Text:
-    calls.append("compared")
-    (out / "text").write_text(
-        " ".join([image.file.read_text(), "against", *(each.file.read_text() for each in references)])
-    )
-    return Text(out / "text")
-
-
-def wire_compared(*names: str) -> tuple[Step[Text], Step[Text], list[Step[Text]]]:
-    references = [step(f"reference {name}", brittle, name) for name in names]
-    test = step("compared", compared, step("image", write, "image"), gather_available(references))
-    return step("loud", shout, test), test, references
-
-
-@pytest.fixture
-def _mended() -> Iterator[None]:
-    broken.clear()
-    yield
-    broken.clear()
-
-
-def test_a_soft_input_has_the_key_of_any_other() -> None:
-    references = [step(name, brittle, name) for name in "ab"]
-    image = step("image", write, "image")
-    soft, hard = (
-        step("x", compared, image, gather_available(references)),
-        step("x", compared, image, gather(references)),
-    )
-    assert steps.key_of(soft) == steps.key_of(hard)
-    assert steps.soft_inputs(soft) == set(references)
-    assert steps.soft_inputs(hard) == set()
-    # what is needed in another place, too, is needed
-    both = step("x", compared, references[0], gather_available(references))
-    assert steps.soft_inputs(both) == {references[1]}
-
-
-@pytest.mark.usefixtures("_mended")
-def test_what_can_still_be_tried_is_tried_without_what_failed(tmp_path: Path) -> None:
-    store, recorder = Store(tmp_path), Recorder()
-    broken.append("b")
-    loud, test, references = wire_compared("a", "b")
-    outcome = run(loud, store, recorder)
-    assert outcome.value(test).file.read_text() == "image against a"
-    assert outcome.value(loud).file.read_text() == "IMAGE AGAINST A"
-    assert list(outcome.failed) == [references[1]]
-    assert not outcome.not_started
-    assert "without what failed: reference b" in outcome.records[test].log.read_text()
-    # nothing is filed under the key of what it would have been, nor is what was made of it
-    for one in (test, loud):
-        assert store.find(steps.kind_of(one), steps.key_of(one)) is None
-    # but it is not made again as long as nothing changes; only what failed is tried again
-    calls.clear()
-    again, _, _ = wire_compared("a", "b")
-    assert run(again, store).value(again).file.read_text() == "IMAGE AGAINST A"
-    assert calls == ["brittle b"]
-    planned = {each.step.name: each.reason for each in graph.plan([again], store)}
-    assert planned["reference b"] == "it failed the last time"
-    assert planned["compared"] == "changed: inputs references"
-    # gc keeps what the last build used
-    store.collect(keep=1)
-    calls.clear()
-    run(wire_compared("a", "b")[0], store)
-    assert calls == ["brittle b"]
-    # and when it passes, everything that it is part of is made anew
-    broken.clear()
-    calls.clear()
-    mended, test, _ = wire_compared("a", "b")
-    assert run(mended, store).value(mended).file.read_text() == "IMAGE AGAINST A B"
-    assert calls == ["brittle b", "compared", "shout"]
-    assert store.find(steps.kind_of(test), steps.key_of(test)) is not None
-
-
-@pytest.mark.usefixtures("_mended")
-def test_a_step_without_its_soft_inputs_is_the_step_that_never_had_them(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    alone = wire_compared()[1]
-    assert run(alone, store).value(alone).file.read_text() == "image against"
-    broken.append("a")
-    calls.clear()
-    _, test, _ = wire_compared("a")
-    assert run(test, store).value(test).file.read_text() == "image against"
-    assert calls == ["brittle a"]
-
-
-@pytest.mark.usefixtures("_mended")
-def test_what_was_not_started_is_missing_as_what_failed(tmp_path: Path) -> None:
-    broken.append("a")
-    middle = step("middle", shout, step("reference", brittle, "a"))
-    test = step("compared", compared, step("image", write, "image"), gather_available([middle]))
-    outcome = run(test, Store(tmp_path))
-    assert outcome.value(test).file.read_text() == "image against"
-    assert list(outcome.not_started) == [middle]
 
 
 def slow(out: Path, text: str) -> Text:
@@ -379,115 +231,6 @@ def test_garbage_collection_leaves_what_is_being_built(tmp_path: Path) -> None:
     assert store.collect(keep=0)[1] == []
 
 
-KILLED = """
-import os, sys, time
-from pathlib import Path
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from tests.engine import test_graph as t
-from imagebuild.engine import graph, steps
-from imagebuild.engine.steps import step
-from imagebuild.engine.store import Store
-from imagebuild.tools import command
-stage = sys.argv[2]
-def hang(name):
-    if name == stage:
-        print("reached", flush=True)
-        command.run(["sleep", "60"])
-t.hang = hang
-goal = t.chain()
-try:
-    t.run(goal, Store(Path(sys.argv[1])), ending=command.end_all)
-except KeyboardInterrupt:
-    os._exit(130)
-"""
-
-
-def hang(name: str) -> None:
-    """Replaced in the child process that is to be killed."""
-
-
-def first(out: Path, text: str) -> Text:
-    (out / "text").write_text(text)
-    hang("first")
-    calls.append("first")
-    return Text(out / "text")
-
-
-def second(out: Path, text: Text) -> Text:
-    (out / "text").write_text(text.file.read_text() * 2)
-    hang("second")
-    calls.append("second")
-    return Text(out / "text")
-
-
-def third(out: Path, text: Text) -> Text:
-    (out / "text").write_text(text.file.read_text() * 2)
-    hang("third")
-    calls.append("third")
-    return Text(out / "text")
-
-
-def chain() -> Step[Text]:
-    return step("third", third, step("second", second, step("first", first, "x")))
-
-
-@pytest.mark.parametrize("stage", ["first", "second", "third"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_build_killed_in_any_stage_builds_only_what_was_missing(
-    tmp_path: Path, stage: str, number: signal.Signals
-) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, tmp_path, stage],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "reached\n"
-    sleeping = _children(child.pid)
-    child.send_signal(number)
-    child.wait(timeout=10)
-    child.stdout.close()
-    goal = chain()
-    assert run(goal, Store(tmp_path)).value(goal).file.read_text() == "xxxx"
-    stages = ["first", "second", "third"]
-    assert calls == stages[stages.index(stage) :]
-    assert not [pid for pid in sleeping if _alive(pid)], "a program of the killed build still runs"
-
-
-def stopped(place: Path, stage: str, number: signal.Signals) -> dict[str, str]:
-    """Stop a build in a stage; return the plan while it ran (with "while ") and afterwards."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, place, stage],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "reached\n"
-    found = {f"while {each.step.name}": each.reason for each in graph.plan([chain()], Store(place))}
-    child.send_signal(number)
-    child.wait(timeout=10)
-    child.stdout.close()
-    return found | {each.step.name: each.reason for each in graph.plan([chain()], Store(place))}
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_the_plan_beside_a_build_and_after_its_interruption(tmp_path: Path, number: signal.Signals) -> None:
-    assert stopped(tmp_path, "second", number) == {
-        "while first": "finished",
-        "while second": "another imagebuild builds it now",
-        "while third": "never finished: a build that runs now has not come to it",
-        "first": "finished",
-        "second": "never finished: the build before was interrupted",
-        "third": "never finished: the build before was interrupted",
-    }
-    # what was finished once and is not there any more is gone
-    for file in (tmp_path / "artifacts").rglob("artifact.json"):
-        file.unlink()
-    assert graph.plan([chain()], Store(tmp_path))[0].reason == "its artifact is gone"
-
-
 def test_the_plan_compares_with_what_was_finished_last_not_with_what_was_interrupted(tmp_path: Path) -> None:
     store = Store(tmp_path)
     run(step("loud", shout, step("text", write, "hello")), store)
@@ -529,26 +272,3 @@ def test_a_step_with_guests_waits_for_the_guests_of_other_builds(
     thread.join(10)
     assert calls == ["write bye", "write hello"]
     assert said == []
-
-
-def _children(pid: int) -> list[int]:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        found = [
-            int(word)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for word in (task / "children").read_text().split()
-        ]
-        if found:
-            return found
-        time.sleep(0.05)
-    return []
-
-
-def _alive(pid: int) -> bool:
-    time.sleep(0.2)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]

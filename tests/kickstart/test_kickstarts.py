@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from pykickstart.constants import CLEARPART_TYPE_ALL
 
 from imagebuild.config import syntaxes
 from imagebuild.deploy.execute import is_change
 from imagebuild.kickstart import plan
 from imagebuild.kickstart import source as language
+from imagebuild.kickstart.statements import statements_of
 from imagebuild.kinds import Firmware
 from imagebuild.live.dialogue import missing
 from imagebuild.tools import vagrant_key
@@ -165,9 +165,9 @@ def test_installer_kickstarts_carry_the_users_remote(line: str, request: pytest.
         assert "ostree remote delete" in script.text.split("ostree remote add")[0]
         assert ("gpg-verify=true" in script.text) == (line != "fedora-25")
         # the unattended one says who may log in, the other one asks
-        handler = language.parse(text, syntax, line)
-        assert bool(missing(handler)) == (variant == "interactive")
-        assert handler.clearpart.type == CLEARPART_TYPE_ALL
+        said = statements_of(language.parse(text, syntax, line))
+        assert bool(missing(said)) == (variant == "interactive")
+        assert said.erases_all
 
 
 def test_sizes_are_those_of_the_table() -> None:

@@ -35,8 +35,8 @@ from tests.kickstart.language_samples import (
     ],
 )
 def test_a_script_may_have_a_line_that_begins_with_a_command(script: str) -> None:
-    handler = language.parse(prescript.without_includes(WHOLE + script), "F28", "test.ks")
-    language.checks(handler, WHOLE + script, ["a/b"], signed=False, name="test.ks")
+    reading = language.parse(prescript.without_includes(WHOLE + script), "F28", "test.ks")
+    language.checks(reading, WHOLE + script, ["a/b"], signed=False, name="test.ks")
     assert read(WHOLE + script, refs=("a/b",)).ref == "a/b"
 
 

@@ -119,9 +119,9 @@ def test_a_disk_that_could_not_boot_is_refused(
     ],
 )
 def test_what_pykickstart_lets_through_is_checked(line: str, complaint: str) -> None:
-    handler = language.parse(line + "\n", "F28", "test.ks")
+    reading = language.parse(line + "\n", "F28", "test.ks")
     with pytest.raises(BadKickstartError, match=complaint):
-        language.checks(handler, line, ["a/b"], signed=True, name="test.ks")
+        language.checks(reading, line, ["a/b"], signed=True, name="test.ks")
 
 
 def test_growing_volumes_and_percentages() -> None:

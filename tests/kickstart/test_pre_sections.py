@@ -109,8 +109,8 @@ def test_the_build_hosts_files_are_never_read(tmp_path: Path) -> None:
     """pykickstart follows an %include of sections too, into the files of the machine that it runs on."""
     (tmp_path / "secret").write_text("echo secret\n")
     text = f"%post\n%include {tmp_path / 'secret'}\n%end\n%include {tmp_path / 'secret'}\n"
-    handler = language.parse(WHOLE + text, "F28", "test.ks", complete=False)
-    assert not any("secret" in script.script for script in handler.scripts)
+    reading = language.parse(WHOLE + text, "F28", "test.ks", complete=False)
+    assert not any("secret" in script.script for script in reading.handler.scripts)
     assert any(str(tmp_path) in each for each in refused(WHOLE + text))
 
 

@@ -9,6 +9,7 @@ from imagebuild.config.images import KickstartConfig
 from imagebuild.errors import UsageError
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.source import BadKickstartError
+from imagebuild.kickstart.statements import statements_of
 from imagebuild.live import dialogue
 from imagebuild.release_line import reading as config
 from tests.data import ROOT
@@ -35,7 +36,8 @@ def test_every_version_that_a_configuration_takes_goes_to_the_plan(syntax: str) 
     assert (made.ref, made.users[0].name, made.dhcp) == ("a/b", "ann", True)
     automatic = read(HEAD + "clearpart --all --initlabel\nautopart --type=lvm\n" + SOURCE, syntax)
     assert automatic.root() == ("root", "xfs")
-    assert dialogue.missing(language.parse("text\n", syntax, "x")), "the live installer asks in every version"
+    said = statements_of(language.parse("text\n", syntax, "x"))
+    assert dialogue.missing(said), "the live installer asks in every version"
 
 
 @pytest.mark.parametrize("syntax", syntaxes.usable())
@@ -137,7 +139,7 @@ def test_a_mistyped_command_is_guessed() -> None:
 @pytest.mark.parametrize("syntax", ["RHEL4", "RHEL5", "F7", "FC3"])
 def test_versions_before_the_end_of_sections_are_read_for_iso_add_kickstart(syntax: str) -> None:
     """Sections have to end with %end since Fedora 8 (pykickstart 3.78, parser.py)."""
-    handler = language.parse(
+    reading = language.parse(
         "text\n%post\necho one\n%post --nochroot\necho two\n", syntax, "ks.cfg", complete=False
     )
-    assert [script.script for script in handler.scripts] == ["echo one\n", "echo two\n"]
+    assert [script.script for script in reading.handler.scripts] == ["echo one\n", "echo two\n"]

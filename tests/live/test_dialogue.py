@@ -4,7 +4,7 @@ yes.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -13,6 +13,7 @@ from imagebuild.deploy.prescript import Expanded
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import plan
 from imagebuild.kickstart import source as kickstart
+from imagebuild.kickstart.statements import Statements, statements_of
 from imagebuild.kinds import Firmware
 from imagebuild.live import dialogue, disks, install
 from imagebuild.live.disks import Candidate
@@ -42,8 +43,8 @@ class Typist:
         return self.answers.pop(0)
 
 
-def handler(text: str = "") -> Any:
-    return kickstart.parse(text, "F28", "test")
+def statements(text: str = "", syntax: str = "F28") -> Statements:
+    return statements_of(kickstart.parse(text, syntax, "test"))
 
 
 @pytest.mark.parametrize(
@@ -51,22 +52,22 @@ def handler(text: str = "") -> Any:
     ["rootpw --lock", "rootpw --plaintext x", "user --name=ann", 'sshkey --username=root "ssh-ed25519 AAAA"'],
 )
 def test_a_kickstart_that_says_who_may_log_in_is_complete(line: str) -> None:
-    assert dialogue.missing(handler(line + "\n")) == []
-    assert dialogue.missing(handler()) == ["how to log in (rootpw, user or sshkey)"]
+    assert dialogue.missing(statements(line + "\n")) == []
+    assert dialogue.missing(statements()) == ["how to log in (rootpw, user or sshkey)"]
 
 
 def test_who_may_not_be_asked_is_not() -> None:
     with pytest.raises(BuildError, match="says --non-interactive, but not how to log in"):
-        dialogue.missing(handler("text --non-interactive\n"))
-    assert dialogue.missing(handler("text --non-interactive\nrootpw --lock\n")) == []
+        dialogue.missing(statements("text --non-interactive\n"))
+    assert dialogue.missing(statements("text --non-interactive\nrootpw --lock\n")) == []
 
 
 @pytest.mark.parametrize("syntax", ["F21", "RHEL7"])
 def test_no_key_is_asked_for_where_the_language_has_none(syntax: str) -> None:
     person = Typist(["", "pw", "pw", ""])
-    text = dialogue.accounts(person, kickstart.parse("text\n", syntax, "test"), "wheel")
+    text = dialogue.accounts(person, statements("text\n", syntax), "wheel")
     assert "sshkey" not in text
-    assert kickstart.parse(text, syntax, "test").rootpw.isCrypted
+    assert kickstart.parse(text, syntax, "test").handler.rootpw.isCrypted
 
 
 def test_the_disk_is_chosen_by_number_or_name() -> None:
@@ -103,9 +104,9 @@ def test_answers_become_kickstart_lines() -> None:
             "pw",
         ]
     )
-    text = dialogue.accounts(person, handler(), "sudo")
+    text = dialogue.accounts(person, statements(), "sudo")
     assert person.answers == []
-    parsed = handler(text)
+    parsed = kickstart.parse(text, "F28", "test").handler
     assert parsed.network.network[0].hostname == "host.example.org"
     assert parsed.rootpw.password.startswith("$6$")
     assert parsed.sshkey.sshUserList[0].key == KEY
@@ -119,7 +120,7 @@ def test_answers_become_kickstart_lines() -> None:
 def test_the_answers_go_with_the_release_s_own_defaults() -> None:
     text, syntax = rendered("debian-12", "interactive")
     person = Typist(["host.example.org", "pw", "pw", KEY, "ann", "pw", "pw"])
-    text += dialogue.accounts(person, handler(text), "sudo") + "ignoredisk --only-use=vda\n"
+    text += dialogue.accounts(person, statements(text), "sudo") + "ignoredisk --only-use=vda\n"
     planned = plan.read(text, syntax, disk_size=8 << 30, firmware=frozenset({Firmware.BIOS}), seed="x")
     assert (planned.hostname, planned.dhcp, [user.name for user in planned.users]) == (
         "host.example.org",
@@ -131,14 +132,14 @@ def test_the_answers_go_with_the_release_s_own_defaults() -> None:
 
 def test_somebody_must_be_able_to_log_in() -> None:
     person = Typist(["", "", "", "", "", KEY, ""])
-    text = dialogue.accounts(person, handler(), "wheel")
+    text = dialogue.accounts(person, statements(), "wheel")
     assert "Nobody could log in: give a password, a key or a user" in person.said
     assert text == f'rootpw --lock --iscrypted locked\nsshkey --username=root "{KEY}"\n'
 
 
 def test_a_host_name_in_the_kickstart_is_not_asked_for() -> None:
     person = Typist(["", KEY, ""])
-    dialogue.accounts(person, handler("network --hostname=a --bootproto=dhcp\n"), "wheel")
+    dialogue.accounts(person, statements("network --hostname=a --bootproto=dhcp\n"), "wheel")
     assert not any("Host name" in line for line in person.said)
 
 

@@ -8,6 +8,7 @@ import pytest
 from imagebuild.deploy import live_system as guard
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import source as kickstart
+from imagebuild.kickstart.statements import statements_of
 from imagebuild.live import disks
 from imagebuild.live.disks import Candidate, choose
 from imagebuild.tools import command
@@ -139,4 +140,4 @@ def test_a_name_that_is_no_disk_is_refused() -> None:
     ],
 )
 def test_every_way_to_name_a_disk_is_read(line: str) -> None:
-    assert disks.named(kickstart.parse(f"{line}\n", "F28", "test")) == ["vdb"]
+    assert statements_of(kickstart.parse(f"{line}\n", "F28", "test")).disks == ("vdb",)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from imagebuild.deploy.execute import deployment_of
 from imagebuild.deploy.target import SYSROOT
-from imagebuild.deploy.ways import WAYS, DiskSpec, plan_of
-from imagebuild.model import Disk, Kickstart, Toolbox, Tree
+from imagebuild.deploy.ways import WAYS
+from imagebuild.kickstart.plan import Plan
+from imagebuild.model import Disk, Toolbox, Tree
 from imagebuild.tools import command
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported
@@ -269,13 +270,10 @@ FAULTS: dict[str, Fault] = {
 
 
 @contextlib.contextmanager
-def broken(
-    tree: Tree, toolbox: Toolbox, kickstart: Kickstart, disk: Disk, spec: DiskSpec, fault: Fault, place: Path
-) -> Iterator[Path]:
+def broken(tree: Tree, toolbox: Toolbox, plan: Plan, disk: Disk, fault: Fault, place: Path) -> Iterator[Path]:
     """Yield a copy (qcow2) of an installed disk that is broken in one way; whatever is not touched is the
     same.
     """
-    plan = plan_of(tree, toolbox, kickstart, spec)
     file = place / "broken.qcow2"
     disk_image.make_overlay(file, disk.file, disk.format)
     way = "native" if os.geteuid() == 0 else "appliance"

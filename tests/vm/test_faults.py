@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Controller, Firmware, State
-from imagebuild.model import Cell, Disk, Kickstart, Toolbox, Tree
+from imagebuild.model import Cell, Disk, Toolbox, Tree
 from imagebuild.smoke import verdict
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.trial import Promise, Run, Scope
@@ -51,14 +51,12 @@ def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -
 def test_a_fault_is_caught_by_its_criterion_and_no_other(lab: Lab, tmp_path: Path, name: str) -> None:
     fault, step = FAULTS[name], lab.pipeline.disks["cloud"]
     steps = {one.name: one for one in graph.order([lab.pipeline.release])}
-    outcome = lab.must(step, steps["toolbox"], steps["kickstart cloud"], lab.pipeline.tree)
+    outcome = lab.must(step, steps["toolbox"], steps["plan cloud"], lab.pipeline.tree)
     tree: Tree = outcome.value(lab.pipeline.tree)
     toolbox: Toolbox = outcome.values[steps["toolbox"]]
-    kickstart: Kickstart = outcome.values[steps["kickstart cloud"]]
+    plan: Plan = outcome.values[steps["plan cloud"]]
     disk: Disk = outcome.value(step)
-    image = lab.settings.images["cloud"]
-    spec = DiskSpec(size=image.disk_size, firmware=image.firmware, populate=lab.host.populate)
-    with broken(tree, toolbox, kickstart, disk, spec, fault, tmp_path) as file:
+    with broken(tree, toolbox, plan, disk, fault, tmp_path) as file:
         cells = verdict_on(lab, file, tmp_path / "out", tree, journeys=fault.journeys)
     red = {criterion: cell.reason for criterion, cell in cells.items() if cell.state in RED}
     assert set(red) == set(fault.caught), red

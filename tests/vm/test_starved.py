@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
@@ -59,15 +58,13 @@ def test_a_unit_that_spins_in_the_kernel_of_a_quiet_machine_is_the_images_fault(
     """Takes 90 native seconds, twice: it is given less time than a whole boot needs."""
     step = lab.pipeline.disks["cloud"]
     steps = {one.name: one for one in graph.order([lab.pipeline.release])}
-    outcome = lab.must(step, steps["toolbox"], steps["kickstart cloud"], lab.pipeline.tree)
+    outcome = lab.must(step, steps["toolbox"], steps["plan cloud"], lab.pipeline.tree)
     tree: Tree = outcome.value(lab.pipeline.tree)
     disk: Disk = outcome.value(step)
-    image = lab.settings.images["cloud"]
-    spec = DiskSpec(size=image.disk_size, firmware=image.firmware, populate=lab.host.populate)
     fault = Fault(script=SPINS, caught=(ARTIFACT,), says="no ssh")
-    toolbox, kickstart = outcome.values[steps["toolbox"]], outcome.values[steps["kickstart cloud"]]
+    toolbox, plan = outcome.values[steps["toolbox"]], outcome.values[steps["plan cloud"]]
     accelerator = replace(lab.host.accelerator, slowness=min(2.0, lab.host.accelerator.slowness))
-    with broken(tree, toolbox, kickstart, disk, spec, fault, tmp_path) as file:
+    with broken(tree, toolbox, plan, disk, fault, tmp_path) as file:
         cell = verdict_on(lab, file, "qcow2", tmp_path / "out", tree, tries=1, accelerator=accelerator)
     assert cell.state is State.FAILED, cell.reason
     assert "no ssh within" in cell.reason

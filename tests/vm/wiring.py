@@ -27,6 +27,7 @@ from imagebuild.smoke.host.words import Boot
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.stages.disk import install_disk
 from imagebuild.stages.kickstart import render, values
+from imagebuild.stages.plan import plan_disk
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.tools import command
 from imagebuild.wiring.builder import Builder
@@ -70,14 +71,10 @@ class Lab:
         """Install a disk of `size` MiB from a kickstart's text; `copy` makes another key of the same."""
         kickstart = step(f"kickstart {name}", write_text, self.pipeline.tree, text)
         spec = DiskSpec(size=size, firmware=tuple(Firmware), populate=tuple(ways or self.host.populate))
+        tree, toolbox = self.pipeline.tree, self.toolbox()
+        plan = step(f"plan {name}", plan_disk, tree, toolbox, kickstart, spec)
         return step(
-            f"disk {name}",
-            install_disk,
-            self.pipeline.tree,
-            self.toolbox(),
-            kickstart,
-            spec,
-            tools={"copy": str(copy)},
+            f"disk {name}", install_disk, tree, toolbox, plan, spec.populate, tools={"copy": str(copy)}
         )
 
     def again(self, one: Step[T]) -> Step[T]:

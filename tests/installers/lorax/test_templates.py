@@ -100,7 +100,7 @@ def test_the_releases_defaults_are_extended(tmp_path: Path, release: int) -> Non
     )
     assert made.startswith(shipped)
     # as Anaconda reads it
-    handler = language.parse(made, f"F{release}", "interactive-defaults.ks")
+    handler = language.parse(made, f"F{release}", "interactive-defaults.ks").handler
     assert handler.firstboot.seen
     assert handler.ostreesetup.url == "file:///ostree/repo"
     assert "cloud-init" in handler.services.disabled
