@@ -29,7 +29,7 @@ from imagebuild.engine.steps import (
     kind_of,
     soft_inputs,
 )
-from imagebuild.engine.store import Record, Store
+from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class Listener(Protocol):
         one waits.
         """
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """Tell that a step's artifact is there, built now or before."""
 
     def failed(self, one: Step[Any], error: BuildError) -> None:
@@ -154,7 +154,7 @@ class Outcome:
     values: dict[Step[Any], Any] = field(default_factory=dict)
     failed: dict[Step[Any], BuildError] = field(default_factory=dict)
     not_started: dict[Step[Any], Step[Any]] = field(default_factory=dict)
-    records: dict[Step[Any], Record] = field(default_factory=dict)
+    records: dict[Step[Any], StoredArtifact] = field(default_factory=dict)
 
     def value(self, one: Step[T]) -> T:
         """Return a step's artifact. Raises KeyError when it is not there."""
@@ -198,7 +198,7 @@ class _Build:
         self._outcome = Outcome()
         self._needed = _needed(goals, store)
         self._waiting = [one for one in order(goals) if one in self._needed]
-        self._running: dict[Future[Record], Step[Any]] = {}
+        self._running: dict[Future[StoredArtifact], Step[Any]] = {}
         # of steps that had to do without an input, and of what is made of theirs
         self._keys: dict[Step[Any], str] = {}
         self._diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
@@ -289,7 +289,7 @@ class _Build:
             return self._outcome.values[argument]
         return argument.value if isinstance(argument, Unkeyed) else argument
 
-    def _end(self, future: "Future[Record]") -> None:
+    def _end(self, future: "Future[StoredArtifact]") -> None:
         one = self._running.pop(future)
         try:
             self._take(one, future.result(), cached=False)
@@ -298,7 +298,7 @@ class _Build:
             self._listener.failed(one, error)
         self._diary.ends(one.name, "failed" if one in self._outcome.failed else "done")
 
-    def _take(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def _take(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         kind = get_type_hints(one.function, include_extras=True)["return"]
         self._outcome.values[one] = TypeAdapter(kind).validate_python(
             record.value, context={"base": record.directory}
@@ -324,7 +324,7 @@ class _Task:
     without: tuple[str, ...]
 
 
-def _run_step(store: Store, task: _Task) -> Record:
+def _run_step(store: Store, task: _Task) -> StoredArtifact:
     """Build one step; everything handed over can be pickled, so this may run on another machine of a
     cluster.
     """

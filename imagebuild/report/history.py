@@ -45,7 +45,7 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Build:
+class RecordedBuild:
     """One build: what it used (`steps` of them), what of that it built itself, and the cells of its verdicts
     by state.
 
@@ -98,7 +98,7 @@ class Build:
         return ("finished" if self.spans else "nothing to do") if self.complete else "not finished"
 
 
-def builds_of(store: Store, count: int) -> list[Build]:
+def builds_of(store: Store, count: int) -> list[RecordedBuild]:
     """Return the newest builds, newest first."""
     found = []
     for known in reversed(store.builds()[-count:]):
@@ -124,7 +124,7 @@ def builds_of(store: Store, count: int) -> list[Build]:
             for span in known.now
         ]
         found.append(
-            Build(
+            RecordedBuild(
                 name=known.name,
                 steps=len(known.used),
                 spans=tuple(rows),
@@ -142,7 +142,7 @@ def builds_of(store: Store, count: int) -> list[Build]:
     return found
 
 
-def bars(build: Build, width: int = WIDTH) -> list[tuple[str, str, str]]:
+def bars(build: RecordedBuild, width: int = WIDTH) -> list[tuple[str, str, str]]:
     """Return (step, bar, seconds) of each step, in the order in which they began: the bar lies where the step
     lay in time.
     """
@@ -162,7 +162,7 @@ def bars(build: Build, width: int = WIDTH) -> list[tuple[str, str, str]]:
     return rows
 
 
-def trace(builds: Sequence[Build]) -> str:
+def trace(builds: Sequence[RecordedBuild]) -> str:
     """Return builds as a Chrome trace (Trace Event Format, complete events `X`; microseconds): Perfetto and
     chrome://tracing open it.
     """
@@ -195,7 +195,7 @@ def trace(builds: Sequence[Build]) -> str:
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, indent=1) + "\n"
 
 
-def page(builds: Sequence[Build]) -> str:
+def page(builds: Sequence[RecordedBuild]) -> str:
     """Return builds as one page without scripts."""
     parts = [HEAD]
     for build in builds:

@@ -28,7 +28,7 @@ from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine import graph, steps
 from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.steps import Cost, Step
-from imagebuild.engine.store import Record, Store
+from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.installers.registry import choose as choose_installer
 from imagebuild.kinds import Firmware
@@ -61,7 +61,7 @@ class Quiet:
     def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
         """A step runs."""
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """A step's artifact is there."""
 
     def failed(self, one: Step[Any], error: BuildError) -> None:

@@ -12,7 +12,7 @@ from imagebuild.engine.steps import Step, key_of
 from imagebuild.formats.format import Source
 from imagebuild.formats.registry import FORMATS
 from imagebuild.installers.live import initramfs, product
-from imagebuild.installers.live.product import Facts
+from imagebuild.installers.live.product import ProductFacts
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk
@@ -22,7 +22,9 @@ from tests.opened import opened
 from tests.stages.trees import TREE
 from tests.wiring import changed, settings, wired
 
-FACTS = Facts(product="P", version="1", ref="r", commit="c" * 64, kernel="6.1", syntax="F28", signed=True)
+FACTS = ProductFacts(
+    product="P", version="1", ref="r", commit="c" * 64, kernel="6.1", syntax="F28", signed=True
+)
 
 
 def test_the_hook_hears(tmp_path: Path) -> None:
