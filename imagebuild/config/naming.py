@@ -76,13 +76,13 @@ def is_arch(name: str) -> bool:
     return name in RPM_ARCHES and name not in NO_MACHINES
 
 
-def _refused(validate: Callable[[], object]) -> str:
-    """Return what productmd has against a value; empty for nothing."""
+def _refused(validate: Callable[[], object]) -> str | None:
+    """Return what productmd has against a value; None for nothing."""
     try:
         validate()
     except (ValueError, TypeError) as error:
         return f"productmd refuses it: {error}"
-    return ""
+    return None
 
 
 def _product(line: NameParts) -> Iterator[tuple[str, str]]:
@@ -124,7 +124,7 @@ def _compose_ids(line: NameParts) -> Iterator[tuple[str, str]]:
         )
 
 
-def _wrong_id(name: str, kind: str) -> str:
+def _wrong_id(name: str, kind: str) -> str | None:
     if not COMPOSE_ID.fullmatch(name):
         return (
             f"the compose id would be {name!r}, but those have letters, digits and . _ - only, a letter or"

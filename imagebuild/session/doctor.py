@@ -135,11 +135,11 @@ def _ways() -> Iterator[Diagnosis]:
     for name, reason in reasons.items():
         fix = "" if not reason or works else guestfs.HINT
         yield Diagnosis(what=f"populating disks: {name}", says=reason or "works", fix=fix, needed=not works)
-    reason = guestfs.missing()
+    appliance = guestfs.missing()
     yield Diagnosis(
         what="appliance (libguestfs)",
-        says=reason or "can be tried",
-        fix=guestfs.HINT if reason else "",
+        says=appliance or "can be tried",
+        fix=guestfs.HINT if appliance else "",
         needed=False,
     )
 
