@@ -207,13 +207,3 @@ def page(builds: Sequence[RecordedBuild]) -> str:
         for build in builds
     ]
     return template("builds.html.j2").render(builds=shown)
-
-
-def usual_seconds(store: Store, builds: int = 20) -> dict[str, float]:
-    """Return step name -> seconds that it took the last time, from the newest builds on this machine."""
-    seconds: dict[str, float] = {}
-    for remembered in store.builds()[-builds:]:
-        for span in remembered.spans:
-            if span["state"] == "done":
-                seconds[span["step"]] = float(span["end"]) - float(span["begin"])
-    return seconds

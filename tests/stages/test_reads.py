@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagebuild.config.places import template
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.steps import Step, key_of
 from imagebuild.formats.format import Source
 from imagebuild.formats.registry import FORMATS
@@ -82,7 +82,7 @@ def steps_that_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
     for module in ("disks", "installer"):
         monkeypatch.setattr(f"imagebuild.wiring.{module}.template", instead)
     after = wired(settings())
-    direct = {step.name: step for step in graph.order([before.release])}
+    direct = {step.name: step for step in planning.order([before.release])}
     return {step for step in changed(before, after) if _reads(direct[step], name)}
 
 
@@ -107,5 +107,5 @@ def test_an_edited_file_is_another_key(
 
 
 def test_keys_are_strings_of_32_digits() -> None:
-    order: Callable[..., list[Step[Any]]] = graph.order
+    order: Callable[..., list[Step[Any]]] = planning.order
     assert {len(key_of(step)) for step in order([wired(settings()).release])} == {32}
