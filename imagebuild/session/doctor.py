@@ -125,7 +125,7 @@ def _firmware(firmware: Firmware) -> Finding:
         )
     return Finding(
         what=f"firmware {firmware}",
-        says=f"there ({digest[:12]})" if firmware is Firmware.UEFI else "SeaBIOS comes with QEMU",
+        says=f"there ({digest[:12]})" if firmware.is_uefi else "SeaBIOS comes with QEMU",
     )
 
 

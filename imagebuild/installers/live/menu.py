@@ -45,7 +45,7 @@ def entries(title: str, volume: str, firmware: Firmware, kickstart: str | None) 
         ask = f"inst.ks=hd:LABEL={volume}:{kickstart}"
         found.append(Entry(title=f"Install {title} unattended (erases the disk)", key="u", lines=boot(ask)))
     found.append(Entry(title="Rescue shell", key="r", lines=boot("inst.rescue")))
-    local = LOCAL_UEFI if firmware is Firmware.UEFI else LOCAL_BIOS
+    local = LOCAL_UEFI if firmware.is_uefi else LOCAL_BIOS
     return [*found, Entry(title="Boot from local drive", key="l", lines=tuple(local))]
 
 
