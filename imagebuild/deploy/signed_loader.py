@@ -15,7 +15,7 @@ path leads straight to GRUB.
 """
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -79,7 +79,7 @@ HINT = "for Secure Boot, add the distribution's signed shim and GRUB to the tree
 
 @dataclass(frozen=True, kw_only=True)
 class SignedLoader:
-    """The parts of a signed boot loader. `helpers`: file name on the ESP -> content of what goes with shim."""
+    """The parts of a signed boot loader. `helpers`: name on the ESP -> content of what goes with shim."""
 
     shim: bytes
     grub: bytes
@@ -124,12 +124,30 @@ def find_signed(target: Sandbox, needed: Sequence[str], *, medium: bool = False)
     missing = sorted(set(needed) - image.modules)
     if missing:
         raise UnsignedError(
-            f"the tree's {grub} has no {', '.join(missing)} built in, and with Secure Boot no module is loaded",
+            f"the tree's {grub} has no {', '.join(missing)} built in, and with Secure Boot it loads none",
             hint="use a layout that this GRUB can read",
         )
     return SignedLoader(
         shim=target.read(shim), grub=data, image=image, helpers=_helpers(target, place, shim, paths)
     )
+
+
+def shim_in(listing: Callable[[str], Sequence[str]]) -> PurePosixPath | None:
+    """Return where a tree has its shim; None when it has none. `listing` returns the names in a directory of
+    the tree.
+    """
+    for pattern in (pattern for place in PLACES for pattern in place.shim):
+        paths = [PurePosixPath("/")]
+        for part in PurePosixPath(pattern).parts[1:]:
+            paths = [
+                path / name
+                for path in paths
+                for name in listing(str(path))
+                if fnmatch.fnmatchcase(name, part)
+            ]
+        if (found := _first(paths, (pattern,))) is not None:
+            return found
+    return None
 
 
 def _located(target: Sandbox) -> tuple[Place, list[PurePosixPath]]:
