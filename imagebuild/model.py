@@ -99,6 +99,12 @@ class SecureBoot:
     reason: str | None
     authorities: tuple[str, ...] = ()
 
+    def in_words(self) -> str:
+        """Return it as people read it, without a full stop."""
+        if self.reason is not None:
+            return f"not for Secure Boot: {self.reason}"
+        return f"for Secure Boot: shim is signed by {' and by '.join(self.authorities)}"
+
 
 NOT_LOOKED_AT = SecureBoot(reason="nobody looked")
 

@@ -114,8 +114,7 @@ def find_signed(target: Sandbox, needed: Sequence[str], *, medium: bool = False)
     shim = _first(paths, place.shim)
     grub = (_first(paths, place.medium) if medium else None) or _first(paths, place.grub)
     if shim is None or grub is None:
-        has, lacks = ("shim", "signed GRUB") if grub is None else ("a signed GRUB", "shim")
-        raise UnsignedError(f"the tree has {has} ({grub or shim}), but no {lacks}", hint=HINT)
+        raise UnsignedError(_lacking(shim, grub), hint=HINT)
     data = target.read(grub)
     try:
         image = grub_image.read(data)
@@ -136,15 +135,30 @@ def shim_in(listing: Callable[[str], Sequence[str]]) -> PurePosixPath | None:
     """Return where a tree has its shim; None when it has none. `listing` returns the names in a directory of
     the tree.
     """
-    for pattern in (pattern for place in PLACES for pattern in place.shim):
+    return next(filter(None, (_listed(listing, place.shim) for place in PLACES)), None)
+
+
+def has_parts(listing: Callable[[str], Sequence[str]]) -> str | None:
+    """Return what a tree lacks of a signed boot loader; None when it has all of it."""
+    has = [(_listed(listing, place.shim), _listed(listing, place.grub)) for place in PLACES]
+    if any(shim and grub for shim, grub in has):
+        return None
+    return _lacking(*next((found for found in has if any(found)), (None, None)))
+
+
+def _lacking(shim: PurePosixPath | None, grub: PurePosixPath | None) -> str:
+    if shim is None and grub is None:
+        return "the tree has no shim and no signed GRUB"
+    has, lacks = ("shim", "signed GRUB") if grub is None else ("a signed GRUB", "shim")
+    return f"the tree has {has} ({grub or shim}), but no {lacks}"
+
+
+def _listed(listing: Callable[[str], Sequence[str]], patterns: Sequence[str]) -> PurePosixPath | None:
+    for pattern in patterns:
         paths = [PurePosixPath("/")]
         for part in PurePosixPath(pattern).parts[1:]:
-            paths = [
-                path / name
-                for path in paths
-                for name in listing(str(path))
-                if fnmatch.fnmatchcase(name, part)
-            ]
+            inside = ((path, name) for path in paths for name in listing(str(path)))
+            paths = [path / name for path, name in inside if fnmatch.fnmatchcase(name, part)]
         if (found := _first(paths, (pattern,))) is not None:
             return found
     return None
@@ -168,7 +182,7 @@ def _located(target: Sandbox) -> tuple[Place, list[PurePosixPath]]:
     )
     place = next(whole, None) or next(some, None)
     if place is None:
-        raise UnsignedError("the tree has no shim and no signed GRUB", hint=HINT)
+        raise UnsignedError(_lacking(None, None), hint=HINT)
     return place, found[place]
 
 

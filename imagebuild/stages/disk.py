@@ -14,7 +14,7 @@ from imagebuild.tools.ostree.kernel import kernel_of
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported, reason_not_to_export
-from imagebuild.tools.secure_boot.chain import firmware_of, in_words, judge
+from imagebuild.tools.secure_boot.chain import firmware_of, judge
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tuple[str, ...]) -> Disk:
@@ -51,7 +51,7 @@ def _judge(file: Path, tree: Tree, plan: Plan, loader: Loader) -> SecureBoot:
         found = SecureBoot(reason=loader.unsigned)
     else:
         found = judge(file, esp.start, kernel_of(Repo(tree.repo), tree.commit), {})
-    steplog.note(in_words(found))
+    steplog.note(found.in_words())
     return found
 
 

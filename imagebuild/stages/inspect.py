@@ -19,7 +19,7 @@ from imagebuild.tools import guestfs
 from imagebuild.tools.ostree.kernel import kernel_of
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu.export import exported
-from imagebuild.tools.secure_boot.chain import in_words, judge
+from imagebuild.tools.secure_boot.chain import judge
 
 
 def inspect_image(
@@ -52,13 +52,13 @@ def inspect_image(
     finally:
         shutil.rmtree(work)
     file = out / "facts.json"
-    file.write_text(first_boot.to_json({**facts, "secure-boot": [in_words(secure)]}))
+    file.write_text(first_boot.to_json({**facts, "secure-boot": [secure.in_words()]}))
     problems = first_boot.problems(
         facts, commit=tree.commit, kind=image.format, clouds=FORMATS[image.format].clouds, login=login
     )
     if image.secure_boot.reason is None and secure.reason is not None:
         # it was promised to boot there
-        raise BuildError(f"{image.name} is {in_words(secure)}", hint=HINT)
+        raise BuildError(f"{image.name} is {secure.in_words()}", hint=HINT)
     if problems:
         raise BuildError(
             f"{image.name} is not in the state that a first boot needs: {'; '.join(problems)}",

@@ -21,7 +21,7 @@ from imagebuild.kinds import Firmware
 from imagebuild.model import IsoImage, Kickstart, SecureBoot, Toolbox, Tree
 from imagebuild.tools import iso, temporary
 from imagebuild.tools.menus import medium
-from imagebuild.tools.secure_boot.chain import firmware_of, in_words, judge
+from imagebuild.tools.secure_boot.chain import firmware_of, judge
 
 KERNEL = "/images/pxeboot/vmlinuz"
 # what check.problems() asks of every ISO
@@ -88,7 +88,7 @@ def _judge(out: Path, image: Path) -> SecureBoot:
         if esp is None:
             return SecureBoot(reason="the ISO has no ESP")
         found = judge(esp.file, 0, iso.read(image, KERNEL, place), {})
-    steplog.note(in_words(found))
+    steplog.note(found.in_words())
     return found
 
 

@@ -40,13 +40,6 @@ def firmware_of(asked: frozenset[Firmware], found: SecureBoot) -> frozenset[Firm
     return asked | secure if with_uefi else asked - secure
 
 
-def in_words(found: SecureBoot) -> str:
-    """Return what is found as people read it, a sentence."""
-    if found.reason is not None:
-        return f"not for Secure Boot: {found.reason}"
-    return f"for Secure Boot: shim is signed by {' and by '.join(found.authorities)}"
-
-
 def enrolled_keys() -> Keys:
     """Return the keys of this machine's firmware for guests with Secure Boot. Raises BuildError,
     MissingToolError.
@@ -87,7 +80,8 @@ def examine(
     image = _read(KERNEL, kernel, problems)
     if image is not None and (why := _untrusted(image, known, "shim does not hold")):
         problems.append(f"GRUB refuses {KERNEL}: {why}")
-    problems += _below(programs, {FIRST: first}, shims_before)
+    others = {whose: shim for whose, data in shims_before.items() if (shim := _read(whose, data, problems))}
+    problems += _below(programs, {FIRST: first} | others)
     return SecureBoot(reason="; ".join(problems) or None, authorities=_authorities(first))
 
 
@@ -124,11 +118,9 @@ def _without_sbat(shim: Program, program: Program) -> str | None:
     return f"it has no section {sbat.SECTION}" if wanted else None
 
 
-def _below(
-    programs: Mapping[str, Program], shims: Mapping[str, Program], shims_before: Mapping[str, bytes]
-) -> Iterator[str]:
+def _below(programs: Mapping[str, Program], shims: Mapping[str, Program]) -> Iterator[str]:
     """Yield what is below the levels of shims: the one that is started, and those that machines have run."""
-    for whose, shim in {**shims, **{name: read(data) for name, data in shims_before.items()}}.items():
+    for whose, shim in shims.items():
         if sbat.LEVELS not in shim.sections:
             continue
         try:
