@@ -21,13 +21,14 @@ GENERATOR = "/usr/libexec/ostree-grub-menu"
 
 def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
     """Install the commit as the plan says; return the boot loader to be written to the disk when the target
-    is closed.
+    is closed. Raises BuildError; when the tree has no boot loader, or the ESP no room for it, before anything
+    is written.
     """
-    layout = bootloader.find_layout(target)
+    loader = bootloader.make_loader(target, plan)
     target.prepare(plan)
     # the toolbox's /tmp is a link to here
     target.run(["mkdir", "-p", SYSROOT / "tmp"], ["chmod", "1777", SYSROOT / "tmp"])
-    _deploy(plan, target, commit, layout.directory)
+    _deploy(plan, target, commit, loader.directory)
     deployment = deployment_of(plan, commit)
     host_var.fill(plan, target, deployment)
     host_var.gather(plan, target)
@@ -35,7 +36,6 @@ def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
     configure.configure(plan, target, deployment)
     configure.run_scripts(plan.scripts, target, deployment)
     configure.close_deployment(target, deployment)
-    loader = bootloader.make_loader(target, plan, layout)
     target.finish(plan)
     return loader
 

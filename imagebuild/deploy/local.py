@@ -5,7 +5,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
@@ -123,6 +123,9 @@ def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kerne
     """
     refuse_protected(live, disk)
     device = Path("/dev") / disk
+    with local_target(live, None, plan) as sandbox:
+        # a tree that cannot boot this disk is told while everything on it is still there
+        bootloader.make_loader(sandbox, plan)
     steplog.note(f"erasing {device}")
     _wipe(live, disk)
     table.write_table(device, plan)
@@ -204,13 +207,13 @@ def _flush(disk: str) -> None:
         command.run(["blockdev", "--flushbufs", Path("/dev") / name])
 
 
-def _fill_by_mount(image: Path, program: Path) -> None:
-    """Copy the boot program into a FAT image by mounting it: the tree need not have mtools."""
+def _fill_by_mount(image: Path, files: Mapping[PurePosixPath, bytes]) -> None:
+    """Copy files into a FAT image by mounting it: the tree need not have mtools."""
     with temporary.directory("esp", base=RUN) as place:
         command.run(["mount", "-t", "vfat", "-o", "loop", image, place])
         try:
-            directory = place / "EFI/BOOT"
-            directory.mkdir(parents=True)
-            (directory / "BOOTX64.EFI").write_bytes(program.read_bytes())
+            for path, data in sorted(files.items()):
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                (place / path).write_bytes(data)
         finally:
             command.run(["umount", place])

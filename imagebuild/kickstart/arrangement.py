@@ -65,7 +65,7 @@ def _table(
     if disk_size >= LARGEST_MBR and automatic:
         return "gpt"
     wanted = handler.clearpart.disklabel == "gpt" or any(part.fstype == "biosboot" for part in parts)
-    if wanted or (automatic and Firmware.UEFI in firmware):
+    if wanted or (automatic and any(each.is_uefi for each in firmware)):
         return "gpt"
     if disk_size >= LARGEST_MBR:
         raise BadKickstartError(
@@ -98,11 +98,11 @@ def _check_firmware(
     partitions: Sequence[Partition], table: str, firmware: frozenset[Firmware], name: str
 ) -> None:
     problems, contents = Problems(name), {each.content for each in partitions}
-    if Firmware.UEFI in firmware and "efi" not in contents:
+    if any(each.is_uefi for each in firmware) and "efi" not in contents:
         problems.add(
             0,
             "UEFI is wanted but there is no ESP",
-            "add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware",
+            "add `part /boot/efi --fstype=efi --size=64`, or leave only bios in images.*.firmware",
         )
     if Firmware.BIOS in firmware and table == "gpt" and "biosboot" not in contents:
         problems.add(

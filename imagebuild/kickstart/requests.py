@@ -171,7 +171,7 @@ def required_by_firmware(handler: Any, table: str, firmware: frozenset[Firmware]
     found = []
     if Firmware.BIOS in firmware and table == "gpt":
         found.append(SizeRequest(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
-    if Firmware.UEFI in firmware:
+    if any(each.is_uefi for each in firmware):
         found.append(SizeRequest(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
     required = handlers.seen(handler, "reqpart") and handler.reqpart.addBoot
     if required or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):

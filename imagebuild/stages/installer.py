@@ -17,7 +17,15 @@ from imagebuild.installers.installer import Request
 from imagebuild.installers.live.product import digest as program_digest
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.treeinfo import write_treeinfo
-from imagebuild.model import IsoImage, Kickstart, Toolbox, Tree
+from imagebuild.kinds import Firmware
+from imagebuild.model import IsoImage, Kickstart, SecureBoot, Toolbox, Tree
+from imagebuild.tools import iso, temporary
+from imagebuild.tools.menus import medium
+from imagebuild.tools.secure_boot.chain import firmware_of, judge
+
+KERNEL = "/images/pxeboot/vmlinuz"
+# what check.problems() asks of every ISO
+BOOTS_UNDER = frozenset({Firmware.BIOS, Firmware.UEFI})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +64,7 @@ def make_iso(
     steplog.note(f"making the installer ISO with the {spec.backend} backend")
     image = INSTALLERS[spec.backend].build(out, request)
     facts = _looked_into(out, image, request, INSTALLERS[spec.backend].discinfo(config, tree.arch))
+    secure_boot = _judge(out, image)
     return IsoImage(
         file=image,
         name=image.name,
@@ -67,7 +76,20 @@ def make_iso(
         treeinfo=request.treeinfo,
         size=image.stat().st_size,
         sha256=files.sha256(image),
+        firmware=firmware_of(BOOTS_UNDER, secure_boot),
+        secure_boot=secure_boot,
     )
+
+
+def _judge(out: Path, image: Path) -> SecureBoot:
+    """Return whether an ISO boots on a machine with Secure Boot, and say so in the step's log."""
+    with temporary.within(out, "esp") as place:
+        esp = medium.opened(image, place).esp_place
+        if esp is None:
+            return SecureBoot(reason="the ISO has no ESP")
+        found = judge(esp.file, 0, iso.read(image, KERNEL, place), {})
+    steplog.note(found.in_words())
+    return found
 
 
 def _request(

@@ -69,3 +69,16 @@ OVMF = FirmwareRecord(
     ),
     package="apt-get install ovmf, or dnf install edk2-ovmf",
 )
+OVMF_SECURE = FirmwareRecord(
+    name=Firmware.UEFI_SECURE,
+    title="UEFI firmware with Secure Boot",
+    # with Microsoft's keys enrolled
+    flash=(
+        Flash(Path("/usr/share/OVMF/OVMF_CODE_4M.ms.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")),
+        Flash(
+            Path("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd"),
+            Path("/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
+        ),
+    ),
+    package="apt-get install ovmf, or dnf install edk2-ovmf",
+)
