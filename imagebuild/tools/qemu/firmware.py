@@ -81,7 +81,7 @@ OVMF = FirmwareRecord(
     package="apt-get install ovmf, or dnf install edk2-ovmf",
 )
 # with the keys of Microsoft enrolled, as machines are sold; by 40-*-enrolled.json of QEMU's firmware
-# descriptors (docs/interop/firmware.json: secure-boot, enrolled-keys, requires-smm)
+# descriptors (firmware.json of its interop documents: secure-boot, enrolled-keys, requires-smm)
 OVMF_SECURE = FirmwareRecord(
     name=Firmware.UEFI_SECURE,
     title="UEFI firmware with Secure Boot and enrolled keys",
