@@ -19,6 +19,7 @@ from imagebuild.config.places import cache_directory
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import accelerator, command
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.console import fatal_line
 from imagebuild.tools.qemu.machine import MIB, Machine
 from imagebuild.tools.qemu.running import started
 from tests import signed_parts as parts
@@ -28,7 +29,6 @@ from tests.signed_disk import write_disk
 # what more of a boot Secure Boot may cost
 LIMIT = 1.10
 POINTS = {"GRUB": "Welcome to GRUB", "kernel": "Linux version ", "log-in": " login:"}
-WITHOUT_ROOT = "Kernel panic"
 # CPU seconds after which a guest has hung
 MOST = 900.0
 DEMO = ROOT / "build" / "demo" / "store" / "artifacts"
@@ -49,7 +49,8 @@ def boot(disk: Path, firmware: Firmware, found: Accelerator, place: Path) -> dic
             for point, words in POINTS.items():
                 if words in console:
                     points.setdefault(point, used)
-            if "log-in" in points or WITHOUT_ROOT in console:
+            # a disk without a root ends in a panic, one that is refused in whoever refuses it
+            if "log-in" in points or fatal_line(console):
                 break
             time.sleep(0.1)
     return points
