@@ -205,11 +205,13 @@ def plan_keys(bench: InstallerBench) -> KeyPresses:
     try:
         with temporary.directory("menu") as work:
             menus = medium.menus(bench.iso, work)
-        if bench.firmware not in menus:
+        # what Secure Boot starts reads the menu that UEFI does
+        reads = Firmware.UEFI if bench.firmware.is_uefi else bench.firmware
+        if reads not in menus:
             raise InstallationError(
                 f"{bench.iso.name} does not boot under {bench.firmware}: it has no boot menu for that"
             )
-        return menu_keys.unattended(menus[bench.firmware], iso.volume_id(bench.iso))
+        return menu_keys.unattended(menus[reads], iso.volume_id(bench.iso))
     except (InstallationError, MissingToolError):
         raise
     except BuildError as error:
