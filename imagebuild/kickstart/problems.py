@@ -25,12 +25,19 @@ class Problems:
         # as sets that keep their order: what is wrong for two reasons is said once
         self._messages: dict[str, None] = {}
         self._hints: dict[str, None] = {}
+        self._secrets: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._messages)
 
+    def hide(self, *secrets: str) -> None:
+        """Show passphrases in no message: what is wrong with their lines would quote them."""
+        self._secrets.update(secrets)
+
     def add(self, line: int, text: str, hint: str = "") -> None:
         """Remember a problem of a line; 0: of the kickstart as a whole."""
+        for secret in self._secrets:
+            text = text.replace(secret, "(a passphrase)")
         text = " ".join(text.split("\n"))
         self._remember(f"{self.name}:{line}: {text}" if line else f"{self.name}: {text}", hint)
 
@@ -40,6 +47,7 @@ class Problems:
 
     def extend(self, other: "Problems") -> None:
         """Remember another one's problems too."""
+        self._secrets |= other._secrets
         for message in other._messages:
             self._remember(message, "")
         for hint in other._hints:
