@@ -279,8 +279,12 @@ class Reading:
             )
         for warning in self._caught[seen:]:
             text = " ".join(str(warning.message).split())
-            # a second key of an account is executed like the first
-            harmless = issubclass(warning.category, KickstartDeprecationWarning) or words[0] == "sshkey"
+            # a second key of an account is executed like the first, and several may be mounted nowhere
+            harmless = (
+                issubclass(warning.category, KickstartDeprecationWarning)
+                or words[0] == "sshkey"
+                or list(words[:2]) == ["btrfs", "none"]
+            )
             if harmless or "deprecated" in text.lower():
                 self.notes.append((number, text))
             else:
