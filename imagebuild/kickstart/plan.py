@@ -225,7 +225,12 @@ def read(
             encrypted=encrypted,
         )
     _note(reading, name, origin)
-    handler = reading.handler
+    return _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
+
+
+def _plan(
+    handler: Any, layout: Layout, disk_size: int, firmware: frozenset[Firmware], seed: str, epoch: int
+) -> Plan:
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
     networks = handlers.data(handler, "network")
     return Plan(
