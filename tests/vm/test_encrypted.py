@@ -12,6 +12,7 @@ from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.model import IsoImage
+from imagebuild.smoke.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
 from imagebuild.smoke.installation import InstallerBench, follow, powered_on
 from imagebuild.tools import accelerator, command, iso, ssh
 from imagebuild.tools.qemu.machine import MIB, Drive, Kernel, Machine
@@ -173,3 +174,24 @@ def test_a_passphrase_opens_btrfs_with_subvolumes(lab: Lab, image: IsoImage, tmp
         kept = succeeds(shell, "sh", "-c", f"grep -rlF '{SECRET}' /var/log /etc /boot/loader/entries || :")
         assert kept == "", f"the passphrase is kept in {kept}"
         assert "(taken-out)" in succeeds(shell, "cat", "/var/log/imagebuild/ks.cfg")
+
+
+def test_a_disk_on_btrfs_is_made_in_the_appliance_and_boots(lab: Lab, tmp_path: Path) -> None:
+    text = lab.text()
+    first, last = text.index("part pv.01"), text.index("\n", text.index("logvol /")) + 1
+    storage = (
+        "part btrfs.01 --grow\nbtrfs none --label=host btrfs.01\nbtrfs / --subvol --name=root LABEL=host\n"
+        "btrfs /var --subvol --name=var LABEL=host\n"
+    )
+    disk = lab.disk("btrfs", text[:first] + storage + text[last:], size=4096)
+    outcome = lab.must(disk)
+    made, tree = outcome.value(disk), outcome.value(lab.pipeline.tree)
+    assert made.populated == "appliance"
+    with lab.booted(tree, made.file, tmp_path / "btrfs") as boot:
+        assert boot.host is not None, boot.problem
+        boots_the_released_commit(boot.host, boot.expected)
+        mounts = boot.host.succeeds(
+            "findmnt", "--raw", "--noheadings", "--output", "TARGET,FSROOT", "--types", "btrfs"
+        )
+        places = dict(line.split() for line in mounts.splitlines())
+        assert (places["/sysroot"], places["/var"]) == ("/root", "/var")

@@ -43,7 +43,13 @@ def lab(store: Path, builder: Builder) -> Lab:
     assert settings.installer is not None
     assert isinstance(settings.compose, MmdebstrapConfig)
     live = settings.installer.model_copy(update={"live": LiveConfig(compression="lz4")})
-    settings = settings.model_copy(update={"installer": live, "compose": composed(settings.compose)})
+    # --pbkdf, say, is none of F28
+    kickstarts = {
+        name: template.model_copy(update={"syntax": "F40"}) for name, template in settings.kickstarts.items()
+    }
+    settings = settings.model_copy(
+        update={"installer": live, "compose": composed(settings.compose), "kickstarts": kickstarts}
+    )
     assert settings.compose is not None
     job = Job(directory=directory, ref=REF, tree=settings.tree, cache=cache_directory())
     with steplog.writing_to(directory / "compose.log"):
