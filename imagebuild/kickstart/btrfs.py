@@ -11,7 +11,7 @@ from typing import Any
 
 from imagebuild.kickstart import handlers
 from imagebuild.kickstart.problems import Problems
-from imagebuild.kickstart.requests import Request
+from imagebuild.kickstart.requests import SizeRequest
 
 PREFIX = "btrfs."
 # btrfs-subvolume(8): a path from the top of the volume; here without what fstab(5) would have to escape
@@ -27,15 +27,15 @@ class SubvolumeRequest:
     mount: str
     line: int
 
-    def as_request(self) -> Request:
+    def as_request(self) -> SizeRequest:
         """Return it as what has a mount point and a line."""
         name = f"{self.device}.{self.name}".replace("/", ".")
-        return Request(name=name, size=0, mount=self.mount, line=self.line)
+        return SizeRequest(name=name, size=0, mount=self.mount, line=self.line)
 
 
 def asked_for(
-    handler: Any, parts: Sequence[Request], problems: Problems
-) -> tuple[list[Request], list[SubvolumeRequest]]:
+    handler: Any, parts: Sequence[SizeRequest], problems: Problems
+) -> tuple[list[SizeRequest], list[SubvolumeRequest]]:
     """Return the partitions, of which those of btrfs have got label and mount point of their volume, and the
     subvolumes. What is wrong goes to `problems`.
     """
@@ -65,7 +65,7 @@ def asked_for(
     return [volumes.get(part.name, part) for part in parts], subvolumes
 
 
-def _member(volume: Any, members: dict[str, Request], problems: Problems) -> Request | None:
+def _member(volume: Any, members: dict[str, SizeRequest], problems: Problems) -> SizeRequest | None:
     if len(volume.devices) != 1:
         problems.add(volume.lineno, "btrfs: imagebuild makes a volume on one partition")
         return None
@@ -75,7 +75,7 @@ def _member(volume: Any, members: dict[str, Request], problems: Problems) -> Req
     return members[volume.devices[0]]
 
 
-def _subvolume(given: Any, volumes: dict[str, Request], problems: Problems) -> SubvolumeRequest | None:
+def _subvolume(given: Any, volumes: dict[str, SizeRequest], problems: Problems) -> SubvolumeRequest | None:
     named = given.parent or given.devices[0]
     label = named.removeprefix("LABEL=")
     parents = [name for name, volume in volumes.items() if name == named or (label and volume.label == label)]

@@ -110,10 +110,10 @@ def test_the_installer_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_error, "executed", executed)
     monkeypatch.setattr(disks, "wait_until_known", lambda: None)
     monkeypatch.setattr(install, "_installed", lambda *_: "reboot")
-    release = install.Release(
+    release = install.MediumRelease(
         product="P", version="1", ref="r", commit="c", kernel="6", syntax="F40", signed=True, keys=()
     )
-    monkeypatch.setattr(install.Release, "read", lambda: release)
+    monkeypatch.setattr(install.MediumRelease, "read", lambda: release)
     found = Found(text="text\n", name="mine", given=True)
     monkeypatch.setattr(kickstarts, "find", lambda *_: found)
     arguments = Arguments(kickstart=None, rescue=False, sshd=False)
