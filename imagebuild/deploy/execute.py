@@ -215,5 +215,9 @@ def kernel_arguments(plan: Plan) -> list[str]:
     found = on_volume if plan.is_volume(root) else [f"root=UUID={plan.uuid(root)}", "rw"]
     selinux = {"disabled": ["selinux=0"], "permissive": ["enforcing=0"]}.get(plan.selinux, [])
     opened = luks.kernel_arguments(plan)
-    append = [luks.with_empty_passphrase(argument) for argument in plan.append] if opened else plan.append
+    append = (
+        [luks.with_empty_passphrase(argument) for argument in plan.append]
+        if luks.enrolled(plan)
+        else plan.append
+    )
     return [*opened, *found, *btrfs.kernel_arguments(plan), *selinux, *append]

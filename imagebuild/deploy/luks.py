@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from imagebuild.deploy import lvm
 from imagebuild.deploy.target import Argv, File, Sandbox
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.encryption import TPM, Encryption
+from imagebuild.kickstart.encryption import GIVE_ONE, TPM, Encryption
 from imagebuild.kickstart.plan import Plan
 
 KEY = PurePosixPath("/run/luks-passphrase")
@@ -63,9 +63,13 @@ def hides(plan: Plan, name: str) -> bool:
     return (lvm.physical_volume(plan).name if plan.is_volume(name) else name) in encrypted(plan)
 
 
-def by_tpm(plan: Plan) -> bool:
-    """Whether the kernel's command line says that a TPM opens it."""
-    return any(TPM.search(argument) for argument in plan.append)
+def enrolled(plan: Plan) -> list[str]:
+    """Return the partitions that the host binds to its TPM at the first boot: those without a passphrase.
+
+    Who gives one and names a TPM enrols it with that passphrase, which is kept nowhere.
+    """
+    named = any(TPM.search(argument) for argument in plan.append)
+    return [name for name, each in encrypted(plan).items() if named and not each.passphrase]
 
 
 def with_passphrase(plan: Plan, passphrase: str) -> Plan:
@@ -85,7 +89,7 @@ def check_programs(plan: Plan, target: Sandbox) -> None:
     """Raise BuildError when a plan wants what the tree cannot do."""
     if not encrypted(plan):
         return
-    wanted = ["cryptsetup", *(["systemd-cryptenroll"] if by_tpm(plan) else [])]
+    wanted = ["cryptsetup", *(["systemd-cryptenroll"] if enrolled(plan) else [])]
     found = target.run(["sh", "-c", 'for p; do command -v "$p" || :; done', "sh", *wanted])
     lost = [name for name in wanted if name not in [line.rpartition("/")[2] for line in found.splitlines()]]
     if lost:
@@ -98,6 +102,8 @@ def check_programs(plan: Plan, target: Sandbox) -> None:
 def open_new(plan: Plan, target: Sandbox, devices: dict[str, str]) -> None:
     """Encrypt partitions and open them; in `devices` the opened ones take the place of the partitions."""
     for name, encryption in encrypted(plan).items():
+        if not encryption.passphrase and name not in enrolled(plan):
+            raise BuildError(f"{name} is to be encrypted, but nobody could open it", hint=GIVE_ONE)
         # a line, as a person will type it; with --key-file the empty one would be refused
         target.write({KEY: File(data=encryption.passphrase.encode() + b"\n", mode=0o600)})
         try:
@@ -157,11 +163,15 @@ def files(plan: Plan, etc: PurePosixPath) -> dict[PurePosixPath, File]:
     names = list(encrypted(plan))
     if not names:
         return {}
-    options = f"tpm2-device=auto,{EMPTY}" if by_tpm(plan) else "luks"
-    lines = [f"{mapped(plan, name)} UUID={uuid(plan, name)} none {options}\n" for name in names]
+    bound = enrolled(plan)
+    lines = [
+        f"{mapped(plan, name)} UUID={uuid(plan, name)} none"
+        f" {f'tpm2-device=auto,{EMPTY}' if name in bound else 'luks'}\n"
+        for name in names
+    ]
     found = {etc / "crypttab": File(data="".join(lines).encode(), mode=0o600)}
-    if by_tpm(plan):
-        unit = ENROLL.format(unit=UNIT, commands="\n".join(_enrol(uuid(plan, name)) for name in names))
+    if bound:
+        unit = ENROLL.format(unit=UNIT, commands="\n".join(_enrol(uuid(plan, name)) for name in bound))
         found[etc / "systemd/system" / UNIT] = File(data=unit.encode())
     return found
 
@@ -175,4 +185,4 @@ def _enrol(identifier: str) -> str:
 
 def settings(plan: Plan) -> list[str]:
     """Return lines of a shell script for the deployment: the unit runs at the first boot."""
-    return [f"systemctl --quiet enable {UNIT}"] if encrypted(plan) and by_tpm(plan) else []
+    return [f"systemctl --quiet enable {UNIT}"] if enrolled(plan) else []

@@ -143,6 +143,20 @@ def test_a_tpm_is_enrolled_at_the_first_boot() -> None:
     assert luks.settings(plan) == ["systemctl --quiet enable luks-enroll-tpm.service"]
 
 
+def test_who_gives_a_passphrase_enrols_the_tpm_with_it() -> None:
+    plan = read(BY_TPM.replace("--encrypted", f'--encrypted --passphrase="{SECRET}"'))
+    assert luks.enrolled(plan) == []
+    assert kernel_arguments(plan)[-1] == "rd.luks.options=tpm2-device=auto"
+    assert list(luks.files(plan, ETC)) == [ETC / "crypttab"]
+
+
+def test_nothing_is_made_that_nobody_could_open() -> None:
+    plan, place = read(SMALL.replace("part pv.01", "part pv.01 --encrypted")), Recorder()
+    with pytest.raises(BuildError, match=r"pv\.01 is to be encrypted, but nobody could open it"):
+        luks.open_new(plan, place, {"pv.01": "/dev/vda2"})
+    assert place.commands == []
+
+
 def test_an_answered_passphrase_is_for_what_has_none() -> None:
     text = SMALL.replace("part pv.01 --grow", "part pv.01 --grow --encrypted")
     answered = luks.with_passphrase(read(text), SECRET)
