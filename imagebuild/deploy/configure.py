@@ -87,7 +87,7 @@ def configure(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
     }
     files |= luks.files(plan, etc)
     if plan.root_by_ssh:
-        # where Anaconda puts it (45.21, pyanaconda/modules/users/installation.py)
+        # where Anaconda puts it (pyanaconda/modules/users/installation.py, ConfigureRootPasswordSSHLoginTask)
         files[etc / "ssh/sshd_config.d/01-permitrootlogin.conf"] = File(data=b"PermitRootLogin yes\n")
     if plan.hostname:
         files[etc / "hostname"] = File(data=plan.hostname.encode() + b"\n")

@@ -87,6 +87,8 @@ def _part(part: Any, name: str) -> SizeRequest:
     mount, limit = part.mountpoint, part.maxSizeMB * MIB
     size = (part.size or 1) * MIB
     locked = encryption.of(part)
+    if mount.startswith("btrfs.") and part.fstype not in ("", None, "btrfs"):
+        raise BadKickstartError(f"{name}:{part.lineno}: part {mount} --fstype={part.fstype} is not btrfs")
     if mount.startswith(("pv.", "btrfs.")):
         return SizeRequest(
             name=mount,

@@ -87,6 +87,7 @@ def test_autopart_makes_a_root_subvolume() -> None:
         (VOLUME + "btrfs /usr --subvol --name=a LABEL=host\n", ":7: /usr: an OSTree host can have no"),
         (VOLUME + SUBVOLUMES + "btrfs none --metadata=raid1 btrfs.01\n", ":9: btrfs: its option `meta"),
         (VOLUME.replace("grow", "grow --label=x") + SUBVOLUMES, ":5: part btrfs.01: --label is only"),
+        (VOLUME.replace("grow", "grow --fstype=xfs") + SUBVOLUMES, ":5: part btrfs.01 --fstype=xfs is"),
         (VOLUME.replace("host", "h" * 256), ":6: none: --label="),
         (VOLUME, "nothing is mounted at /"),
     ],
