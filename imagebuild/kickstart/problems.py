@@ -36,8 +36,6 @@ class Problems:
 
     def add(self, line: int, text: str, hint: str = "") -> None:
         """Remember a problem of a line; 0: of the kickstart as a whole."""
-        for secret in self._secrets:
-            text = text.replace(secret, "(a passphrase)")
         text = " ".join(text.split("\n"))
         self._remember(f"{self.name}:{line}: {text}" if line else f"{self.name}: {text}", hint)
 
@@ -72,7 +70,15 @@ class Problems:
                 f"{self.name}: … and {len(messages) - MOST} more like these: is it a kickstart?"
             ]
         if messages:
-            raise BadKickstartError("\n".join(messages), hint="; ".join(list(self._hints)[:MOST_HINTS]))
+            raise BadKickstartError(
+                "\n".join(map(self._without_secrets, messages)),
+                hint="; ".join(list(self._hints)[:MOST_HINTS]),
+            )
+
+    def _without_secrets(self, message: str) -> str:
+        for secret in self._secrets:
+            message = message.replace(secret, "(a passphrase)")
+        return message
 
     def _line(self, message: str) -> float:
         """Return the line that a message is about: what has none comes last."""

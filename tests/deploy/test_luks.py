@@ -210,6 +210,8 @@ def test_what_of_encryption_is_not_made_is_refused(old: str, new: str, complaint
         f'frob --passphrase="{SECRET}"',
         f'part /data --size=1 --passphrase="{SECRET}',
         f'part /data --size=1 --passph="{SECRET}" --passphrase=b',
+        "part /data --size=1 --encrypted --passphrase=\u201cnobody\u201d",
+        f'part /data "{SECRET}" --size=1 --encrypted --passphrase="{SECRET}"',
     ],
 )
 def test_no_message_shows_a_passphrase(line: str) -> None:
