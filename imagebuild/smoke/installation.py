@@ -77,6 +77,7 @@ class InstallerBench:
     forward: Mapping[int, int] = field(default_factory=dict)
     address: str = ""
     kernel: Kernel | None = None
+    tpm: Path | None = None
 
 
 @contextlib.contextmanager
@@ -100,6 +101,7 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
         address=bench.address,
         drives=(Drive(file=bench.iso, kind=bench.medium, boot_first=bench.kernel is None), *bench.drives),
         typed=True,
+        tpm=bench.tpm,
         ports={anaconda_log.PORT: log},
     )
     try:

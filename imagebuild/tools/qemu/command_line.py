@@ -2,6 +2,7 @@
 
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.tools.qemu import tpm
 from imagebuild.tools.qemu.firmware import Flash, flash_argv
 from imagebuild.tools.qemu.machine import MIB, SERVICES, Machine, Places
 from imagebuild.tools.qemu.option import escape
@@ -27,6 +28,7 @@ def command_line(
         *_kernel(machine),
         *_serial(machine, places),
         *_ports(machine),
+        *(tpm.argv_of(places.tpm) if places.tpm is not None else []),
         *["-qmp", f"unix:{escape(places.monitor)},server=on,wait=off"],
         *(["-qmp", f"unix:{escape(places.last_word)},server=on,wait=off"] if places.last_word else []),
         *(["-loadvm", machine.snapshot] if machine.snapshot else []),
