@@ -19,9 +19,10 @@ from typing import IO, Any
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError
-from imagebuild.formats import layers
+from imagebuild.formats import bounded, layers
+from imagebuild.formats.bounded import HOSTILE
 from imagebuild.formats.box import METADATA, OVF, describes_machine
-from imagebuild.formats.ovf import HOSTILE, DiskInside, disk_described, read_text
+from imagebuild.formats.ovf import DiskInside, disk_described, read_text
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
 from imagebuild.tools.qemu import disk_image
@@ -74,7 +75,7 @@ def members_of(
             if content is not None:
                 yield path, content, member.size
         # what follows the end: whoever writes it must not die of a closed pipe
-        while stream.read(layers.CHUNK):
+        while stream.read(bounded.CHUNK):
             pass
 
 
@@ -113,10 +114,10 @@ def extract(members: Iterator[tuple[str, IO[bytes], int]], name: str, work: Path
                 f"{name} is a XenServer's XVA, whose disks are in pieces",
                 hint="export it as OVF, or its disk as VHD",
             )
-        if size > layers.LARGEST:
+        if size > bounded.LARGEST:
             raise BuildError(f"{name}: its member {path} has {size} bytes", hint=HOSTILE)
         with usable(name):
-            unpacked[path] = layers.write(content, layers.fresh(work), f"{path} of {name}")
+            unpacked[path] = bounded.write(content, layers.fresh(work), f"{path} of {name}")
     return unpacked
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.config.fields import Model
+from imagebuild.errors import BuildError
 from imagebuild.kinds import Controller
 from imagebuild.model import Disk
 
@@ -81,6 +82,8 @@ class Format(FileKind):
     `unpack` what a user downloads and an empty directory, and does there what the user's program would do.
     `tools` are the programs that run, on so many `cores`; `reads` are the files of templates/ that it opens.
     `size` is what it takes at most, as a part of the tree's content; `clouds` are those that its users have.
+    `problems` looks at a file of it, from wherever, and returns what its cloud or hypervisor would refuse it
+    for, a sentence each; `unpack` raises BuildError for the same of our own.
     """
 
     options: type[Model]
@@ -91,3 +94,10 @@ class Format(FileKind):
     size: float = 0.6
     reads: tuple[str, ...] = ()
     clouds: Clouds = ()
+    problems: Callable[[Path], list[str]] | None = None
+
+
+def refuse(name: str, problems: list[str]) -> None:
+    """Raise BuildError when there is something that a file would be refused for."""
+    if problems:
+        raise BuildError(f"{name} is not what its users' programs take: {'; '.join(problems)}")

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from imagebuild.errors import BuildError
+from imagebuild.formats.bounded import HOSTILE
 from imagebuild.kinds import Controller
 
 LARGEST_TEXT = 1 << 20
@@ -16,7 +17,6 @@ DISK, SCSI = "17", "6"
 # where the disks are that the OVF of an oVirt storage domain names, as Image Factory 1.1.16 packs it
 # (ovfcommon.py, RHEVOVFPackage)
 DOMAIN = "images"
-HOSTILE = "where did you get that image?"
 
 
 @dataclass(frozen=True, kw_only=True)

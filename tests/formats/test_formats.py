@@ -21,9 +21,7 @@ from imagebuild.formats.compressed import XzConfig, ZstdConfig
 from imagebuild.formats.format import Source
 from imagebuild.formats.qcow2 import Qcow2Config
 from imagebuild.formats.registry import FORMATS
-from imagebuild.formats.vmdk import VmdkConfig
 from imagebuild.kinds import Controller
-from imagebuild.model import Disk
 from imagebuild.tools import command
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported
@@ -36,30 +34,13 @@ OPTIONS = {
     "qcow2": Qcow2Config(compat="0.10"),
     "raw.xz": XzConfig(level=0),
     "raw.zst": ZstdConfig(level=1),
-    "vmdk": VmdkConfig(),
     "vagrant-libvirt": Qcow2Config(compression="zstd"),
-    "vagrant-virtualbox": VmdkConfig(),
 }
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Source:
-    """A disk of 64 MiB: some noise, a hole, some text, a hole at the end."""
-    file = tmp_path / "disk.raw"
-    with file.open("wb") as disk:
-        disk.write(os.urandom(3 * MIB))
-        disk.seek(20 * MIB)
-        disk.write(b"text " * MIB)
-        disk.truncate(64 * MIB)
-    disk_model = Disk(file=file, format="raw", size=64 * MIB, firmware=frozenset(), populated="test")
-    return Source(
-        disk=disk_model, title="Test <Host> & co", os_id="fedora", seed="abcdef01" * 8, epoch=1_600_000_000
-    )
 
 
 def written(source: Source, kind: str, place: Path) -> Path:
     place.mkdir()
-    return FORMATS[kind].write(source, place, "Test-1", OPTIONS[kind])
+    return FORMATS[kind].write(source, place, "Test-1", OPTIONS.get(kind, FORMATS[kind].options()))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -67,13 +48,14 @@ def test_a_download_holds_the_disk_and_is_the_same_each_time(
     source: Source, tmp_path: Path, kind: str
 ) -> None:
     one, other = (written(source, kind, tmp_path / name) for name in ("one", "two"))
-    assert one.name == f"Test-1.{kind}" + (".box" if "vagrant" in kind else "")
     assert one.name == f"Test-1.{FORMATS[kind].suffix}"
     assert one.read_bytes() == other.read_bytes(), "two runs differ"
     (tmp_path / "unpacked").mkdir()
     unpacked = FORMATS[kind].unpack(one, tmp_path / "unpacked")
     with exported(unpacked.disk, unpacked.format, writable=False) as raw:
-        assert raw.read_bytes() == source.disk.file.read_bytes()
+        content, end = raw.read_bytes(), source.disk.size
+    assert content[:end] == source.disk.file.read_bytes()
+    assert not content[end:].strip(b"\0"), "what it is made larger by is empty"
     assert not [file for file in one.parent.iterdir() if file != one], (
         "something was left beside the download"
     )
@@ -103,7 +85,7 @@ def test_a_download_that_is_cut_short_is_an_error(source: Source, tmp_path: Path
     file = written(source, "raw.zst", tmp_path / "out")
     file.write_bytes(file.read_bytes()[:-100])
     (tmp_path / "unpacked").mkdir()
-    with pytest.raises(BuildError, match="zstd --decompress"):
+    with pytest.raises(BuildError, match="is damaged: zst said"):
         compressed.unpack_zst(file, tmp_path / "unpacked")
 
 
