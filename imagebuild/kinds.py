@@ -27,6 +27,7 @@ class Controller(StrEnum):
     VIRTIO = "virtio"
     IDE = "ide"
     PVSCSI = "pvscsi"
+    VIRTIO_SCSI = "virtio-scsi"
 
 
 class State(StrEnum):

@@ -1,6 +1,16 @@
 """Every format that a disk can be written as: a new one is a module and a line here."""
 
-from imagebuild.formats import compressed, qcow2, vagrant_libvirt, vagrant_virtualbox, vhd, vhdx, vmdk
+from imagebuild.formats import (
+    compressed,
+    gce,
+    ova,
+    qcow2,
+    vagrant_libvirt,
+    vagrant_virtualbox,
+    vhd,
+    vhdx,
+    vmdk,
+)
 from imagebuild.formats.format import FileKind, Format
 from imagebuild.formats.iso import ISO
 from imagebuild.records import Registry
@@ -12,9 +22,11 @@ FORMATS: Registry[Format] = Registry(
     compressed.XZ,
     compressed.ZST,
     vmdk.FORMAT,
+    ova.FORMAT,
     vhd.FORMAT,
     vhd.XZ,
     vhdx.FORMAT,
+    gce.FORMAT,
     vagrant_libvirt.FORMAT,
     vagrant_virtualbox.FORMAT,
 )

@@ -35,3 +35,8 @@ PVSCSI = ControllerRecord(
     argv=("-device", "pvscsi,id=scsi", "-device", f"scsi-hd,bus=scsi.0,{DISK}"),
     replaced={Firmware.UEFI: IDE.argv},
 )
+# Compute Engine's, and of much of OpenStack
+VIRTIO_SCSI = ControllerRecord(
+    name=Controller.VIRTIO_SCSI,
+    argv=("-device", "virtio-scsi-pci,id=scsi", "-device", f"scsi-hd,bus=scsi.0,{DISK}"),
+)

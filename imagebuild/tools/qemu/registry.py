@@ -4,5 +4,7 @@ from imagebuild.records import Registry
 from imagebuild.tools.qemu import controller, drive, firmware
 
 FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.OVMF)
-CONTROLLERS = Registry("storage controller", controller.VIRTIO, controller.IDE, controller.PVSCSI)
+CONTROLLERS = Registry(
+    "storage controller", controller.VIRTIO, controller.IDE, controller.PVSCSI, controller.VIRTIO_SCSI
+)
 DRIVES = Registry("drive", drive.CD, drive.USB, drive.VIRTIO)
