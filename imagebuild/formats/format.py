@@ -26,6 +26,7 @@ class Source:
     os_id: str
     seed: str
     epoch: int
+    arch: str = "x86_64"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,7 @@ def problems(file: Path) -> list[str]:
 
 
 def _members(tar: tarfile.TarFile) -> Members:
-    """Return the members by name, in order. Raises BuildError for what is no plain file of an appliance."""
+    """Return the members by name, in order. Raises BuildError for what does not belong into an appliance."""
     members = dict[str, tarfile.TarInfo]()
     for member in tar:
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or "/" in member.name:
@@ -147,7 +147,7 @@ def _digests(tar: tarfile.TarFile, members: Members, needed: list[str], work: Pa
     lines = ovf.read_text(_small(tar, manifest, work), "its manifest").splitlines()
     matches = [LINE.fullmatch(line) for line in lines if line.strip()]
     if None in matches:
-        yield "its manifest has a line that is no digest of a file"
+        yield "its manifest has a line without a digest of a file"
     listed = {match[2]: (match[1], match[3]) for match in matches if match is not None}
     for name in needed:
         if name not in listed:

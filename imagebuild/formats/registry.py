@@ -2,6 +2,7 @@
 
 from imagebuild.formats import (
     compressed,
+    container_disk,
     gce,
     ova,
     qcow2,
@@ -27,6 +28,7 @@ FORMATS: Registry[Format] = Registry(
     vhd.XZ,
     vhdx.FORMAT,
     gce.FORMAT,
+    container_disk.FORMAT,
     vagrant_libvirt.FORMAT,
     vagrant_virtualbox.FORMAT,
 )

@@ -19,7 +19,12 @@ def convert_disk(
     """
     when = epoch if epoch is not None else tree.timestamp
     source = Source(
-        disk=disk, title=f"{tree.pretty_name} {tree.version}", os_id=tree.os_id, seed=tree.commit, epoch=when
+        disk=disk,
+        title=f"{tree.pretty_name} {tree.version}",
+        os_id=tree.os_id,
+        seed=tree.commit,
+        epoch=when,
+        arch=tree.arch,
     )
     with command.in_background():
         file = FORMATS[kind].write(source, out, f"{name}-{tree.version}.{tree.arch}", options)

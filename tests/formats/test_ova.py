@@ -137,7 +137,7 @@ WITH_TYPE = b'<!DOCTYPE x [<!ENTITY y SYSTEM "file:///etc/passwd">]><Envelope'
             "the digest of Test-1.ovf is not",
         ),
         (lambda content: content | {"Test-1.mf": b""}, "its manifest has no digest of Test-1.ovf"),
-        (lambda content: content | {"Test-1.mf": b"hello\n"}, "a line that is no digest"),
+        (lambda content: content | {"Test-1.mf": b"hello\n"}, "a line without a digest"),
         (lambda content: manifest(content | {DISK: b"KDMV" + bytes(1000)}), "is not a vmdk of the kind"),
         (lambda content: manifest(content | {DISK: content[DISK] + b"x"}), "bytes, not the"),
         (lambda content: manifest(content | {"notes": b""}), f"it has {DISK}, notes where"),
