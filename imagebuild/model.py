@@ -106,7 +106,9 @@ class Disk:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What a user downloads: `name` is its file name, `disk_size` that of the virtual disk in bytes."""
+    """What a user downloads: `name` is its file name, `disk_size` that of the virtual disk in bytes, of which
+    `content` are not empty.
+    """
 
     file: ArtifactPath
     name: str
@@ -114,6 +116,7 @@ class Image:
     disk_size: int
     size: int
     sha256: str
+    content: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
