@@ -18,7 +18,7 @@ from imagebuild.deploy.target import File, Sandbox
 from imagebuild.deploy.ways import WAYS
 from imagebuild.files import sha256
 from imagebuild.installers.installer import Request, discinfo
-from imagebuild.installers.live import initramfs, menu, product
+from imagebuild.installers.live import initramfs, menu, netboot, product
 from imagebuild.installers.live.options import LiveConfig
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso_writer, squashfs
@@ -86,6 +86,7 @@ def build(out: Path, request: Request) -> Path:
         with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
             layout = bootloader.find_layout(sandbox)
             _make_grub(sandbox, layout, work, volume)
+            network = netboot.make(sandbox, layout, work, request.title)
             program = product.compile_program(sandbox)
         _make_product(work, request, program)
         repo = Repo(request.tree.repo)
@@ -101,7 +102,7 @@ def build(out: Path, request: Request) -> Path:
         (work / f"grub-{boots_with}.cfg").write_text(text)
     _make_esp(work, request)
     image = out / f"{request.name}.iso"
-    _assemble(image, work, request)
+    _assemble(image, work, request, network)
     return image
 
 
@@ -213,7 +214,7 @@ def _make_esp(work: Path, request: Request) -> None:
     bootloader.copy_into_fat(image, work / "grub-uefi.cfg", "::/EFI/BOOT/grub.cfg")
 
 
-def _assemble(image: Path, work: Path, request: Request) -> None:
+def _assemble(image: Path, work: Path, request: Request, network: dict[str, Path]) -> None:
     (work / "discinfo").write_text(discinfo(request.epoch, request.tree.version, request.tree.arch))
     files = {
         ".discinfo": work / "discinfo",
@@ -227,6 +228,7 @@ def _assemble(image: Path, work: Path, request: Request) -> None:
         "boot/grub2/grub.cfg": work / "grub-bios.cfg",
         "EFI/BOOT/grub.cfg": work / "grub-uefi.cfg",
         "EFI/BOOT/BOOTX64.EFI": work / "bootx64.efi",
+        **network,
     }
     if request.unattended is not None:
         files[KICKSTART.lstrip("/")] = request.unattended.file
