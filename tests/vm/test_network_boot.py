@@ -1,7 +1,8 @@
-"""A machine without a medium: firmware, GRUB, kernel and live root come over the network, and it installs itself.
+"""A machine without a medium: firmware, GRUB, kernel and live root come over the network, and it installs
+itself.
 
-QEMU's own DHCP and TFTP servers hand out images/pxeboot as a release has it; everything else is fetched over HTTP from
-this machine, which the guest sees as 10.0.2.2.
+QEMU's own DHCP and TFTP servers hand out images/pxeboot as a release has it; everything else is fetched over
+HTTP from this machine, which the guest sees as 10.0.2.2.
 """
 
 from pathlib import Path
