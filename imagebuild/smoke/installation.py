@@ -32,7 +32,7 @@ from imagebuild.tools.console import (
 )
 from imagebuild.tools.menus import keys as menu_keys
 from imagebuild.tools.menus import medium
-from imagebuild.tools.menus.keys import Plan
+from imagebuild.tools.menus.keys import KeyPresses
 from imagebuild.tools.qemu.machine import MIB, Drive, Kernel, Machine, NetworkBoot
 from imagebuild.tools.qemu.running import Running, started
 
@@ -88,7 +88,7 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
     if disk is not None and not disk.exists():
         command.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, str(bench.disk_size)])
     log = serial.with_name(LOG)
-    medium = Drive(file=bench.iso, kind=bench.medium, boot_first=bench.kernel is None)
+    inserted = Drive(file=bench.iso, kind=bench.medium, boot_first=bench.kernel is None)
     machine = Machine(
         disk=disk,
         controller=Controller.VIRTIO,
@@ -101,7 +101,7 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
         forward=dict(bench.forward),
         address=bench.address,
         network_boot=bench.network_boot,
-        drives=bench.drives if bench.network_boot is not None else (medium, *bench.drives),
+        drives=bench.drives if bench.network_boot is not None else (inserted, *bench.drives),
         typed=True,
         ports={anaconda_log.PORT: log},
     )
@@ -189,7 +189,7 @@ def _install(bench: InstallerBench, disk: Path, evidence: Path, *, again: bool =
         return follow(running, bench, evidence, again=again, heard=plan.heard)
 
 
-def _plan_with_evidence(bench: InstallerBench, evidence: Path) -> Plan:
+def _plan_with_evidence(bench: InstallerBench, evidence: Path) -> KeyPresses:
     try:
         plan = plan_keys(bench)
     except InstallationError as error:
@@ -201,7 +201,7 @@ def _plan_with_evidence(bench: InstallerBench, evidence: Path) -> Plan:
     return plan
 
 
-def plan_keys(bench: InstallerBench) -> Plan:
+def plan_keys(bench: InstallerBench) -> KeyPresses:
     """Return how the medium's unattended entry is started under the bench's firmware. Raises
     InstallationError when it has none.
     """
