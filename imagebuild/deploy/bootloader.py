@@ -47,6 +47,8 @@ MODULES = (
 BIOS_MODULES = ("biosdisk", "vga_text")
 UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
 WORK = PurePosixPath("/run/grub")
+# with room for the tables themselves
+FAT32_CLUSTERS = 65525 + 1024
 # mtools writes SOURCE_DATE_EPOCH instead of now
 MTOOLS = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
 
@@ -194,8 +196,7 @@ def _write_esp(
             [
                 "mkfs.vfat",
                 "--invariant",
-                "-F",
-                "32" if esp.size >= 64 << 20 else "16",
+                *_fat(esp.size, plan.sector_size),
                 "-i",
                 plan.volume_id("efi"),
                 "-n",
@@ -207,6 +208,15 @@ def _write_esp(
             program.write_bytes(loader.efi)
             fill(image, program)
         _copy(image, file, esp.start)
+
+
+def _fat(size: int, sector: int) -> list[str]:
+    """Return mkfs.vfat's options for an ESP: which FAT it is, firmware tells from the number of clusters, of
+    which FAT32 has 65525 at least, each of a sector or more (Microsoft's FAT specification 1.03, p. 14).
+    """
+    if sector == SECTOR:
+        return ["-F", "32" if size >= 64 << 20 else "16"]
+    return ["-S", str(sector), "-F", "32" if size >= FAT32_CLUSTERS * sector else "16"]
 
 
 def fill_with_mtools(image: Path, program: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from imagebuild.kickstart import handlers, mount_points
-from imagebuild.kickstart.layout import LARGEST_MBR, Layout, Partition
+from imagebuild.kickstart.layout import LARGEST_MBR, SECTOR, SECTORS, Layout, Partition
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kickstart.requests import (
     PLACE,
@@ -25,6 +25,8 @@ def lay_out(
     firmware: frozenset[Firmware],
     name: str,
     tree: mount_points.TreeFiles | None = None,
+    *,
+    sector_size: int = SECTOR,
 ) -> Layout:
     """Work out a layout from a parsed kickstart; mount points are where the links of `tree` lead.
 
@@ -45,14 +47,19 @@ def lay_out(
     _check_names([*required, *parts], group, volumes, name)
     partitions = place_partitions([*required, *parts], table, disk_size, name)
     _check_firmware(partitions, table, firmware, name)
+    _check_sectors(sector_size, table, firmware, name)
     if not group:
-        return Layout(table=table, partitions=partitions)
+        return Layout(table=table, partitions=partitions, sector_size=sector_size)
     # there is one: `_refuse_idle` took care of others
     physical = next((each for each in partitions if each.content == "lvm"), None)
     if physical is None:
         raise BadKickstartError(f"{name}: volgroup {group} has no physical volume")
     return Layout(
-        table=table, partitions=partitions, group=group, volumes=divide_group(physical, group, volumes, name)
+        table=table,
+        partitions=partitions,
+        group=group,
+        volumes=divide_group(physical, group, volumes, name),
+        sector_size=sector_size,
     )
 
 
@@ -115,5 +122,27 @@ def _check_firmware(
             0,
             "there is no separate /boot, which the boot loader reads",
             "add `part /boot --size=300 --fstype=ext4`",
+        )
+    problems.refuse()
+
+
+def _check_sectors(sector_size: int, table: str, firmware: frozenset[Firmware], name: str) -> None:
+    """Refuse what cannot boot from a disk whose logical block is not 512 bytes: the BIOS' own calls and the
+    block lists of GRUB's boot.img count in 512 (grub-core/boot/i386/pc/boot.S); its MBR is not read.
+    """
+    problems = Problems(name)
+    if sector_size not in SECTORS:
+        problems.add(0, f"the disk has sectors of {sector_size} bytes: there are layouts for 512 and 4096")
+    if sector_size != SECTOR and Firmware.BIOS in firmware:
+        problems.add(
+            0,
+            f"a disk with sectors of {sector_size} bytes cannot be booted under BIOS, which reads 512",
+            "start the machine under UEFI, or take a disk (an emulation of one) with sectors of 512 bytes",
+        )
+    elif sector_size != SECTOR and table != "gpt":
+        problems.add(
+            0,
+            f"a disk with sectors of {sector_size} bytes needs a GPT",
+            "use clearpart --disklabel=gpt, or leave --disklabel out with reqpart",
         )
     problems.refuse()

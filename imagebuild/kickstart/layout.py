@@ -7,6 +7,7 @@ from dataclasses import dataclass
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 SECTOR = 512
+SECTORS = (512, 4096)  # what disks have as their logical block: NVM Express calls it the LBA format
 ALIGNMENT = MIB
 EXTENT = 4 * MIB  # lvm.conf(5), allocation/physical_extent_size
 PE_START = MIB  # lvm.conf(5), devices/default_data_alignment
@@ -48,9 +49,14 @@ class Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A whole disk: `table` is gpt or mbr, `group` the volume group on the partition whose content is lvm."""
+    """A whole disk: `table` is gpt or mbr, `group` the volume group on the partition whose content is lvm.
+
+    `sector_size`: the logical block of the disk that this is for, in bytes (SECTORS); on a disk with another
+    one neither the partition table nor the file systems can be read.
+    """
 
     table: str
     partitions: tuple[Partition, ...]
     group: str = ""
     volumes: tuple[Volume, ...] = ()
+    sector_size: int = SECTOR

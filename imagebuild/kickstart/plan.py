@@ -15,7 +15,7 @@ from imagebuild import steplog
 from imagebuild.kickstart import commands, handlers, password
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.arrangement import lay_out
-from imagebuild.kickstart.layout import MOUNTED, Layout, Partition, Volume
+from imagebuild.kickstart.layout import MOUNTED, SECTOR, Layout, Partition, Volume
 from imagebuild.kickstart.mount_points import TreeFiles
 from imagebuild.kickstart.problems import Origin, Problems, located, where_from
 from imagebuild.kickstart.reading import Reading
@@ -107,6 +107,7 @@ class Plan:
     scripts: tuple[Script, ...]
     seed: str
     epoch: int
+    sector_size: int = SECTOR
 
     def partition(self, content: str) -> Partition | None:
         """Return the first partition with that content."""
@@ -176,8 +177,9 @@ def read(
     refs: Sequence[str] = (),
     signed: bool = False,
     tree: TreeFiles | None = None,
+    sector_size: int = SECTOR,
 ) -> Plan:
-    """Turn a kickstart into a plan for a disk of `disk_size` bytes.
+    """Turn a kickstart into a plan for a disk of `disk_size` bytes with logical blocks of `sector_size`.
 
     `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything
     made is given; `origin` tells where each line of the text comes from, `refs` (any, when empty) what may be
@@ -186,7 +188,9 @@ def read(
     what is not executed or no host can have (with its line), sizes that do not fit (with the sums).
     """
     with located(name, origin):
-        reading, layout = _understood(text, syntax, disk_size, firmware, name, refs, tree, signed=signed)
+        reading, layout = _understood(
+            text, syntax, disk_size, firmware, name, refs, tree, signed=signed, sector_size=sector_size
+        )
     _note(reading, name, origin)
     handler = reading.handler
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
@@ -240,6 +244,7 @@ def _understood(
     tree: TreeFiles | None,
     *,
     signed: bool,
+    sector_size: int,
 ) -> tuple[Reading, Layout]:
     """Return what a kickstart says and its layout. Raises BadKickstartError with everything that is wrong."""
     reading = language.read(text, syntax, name)
@@ -254,7 +259,7 @@ def _understood(
     layout = None
     if not _storage_is_wrong(text, problems):
         with problems.gathering():
-            layout = lay_out(reading.handler, disk_size, firmware, name, tree)
+            layout = lay_out(reading.handler, disk_size, firmware, name, tree, sector_size=sector_size)
             mounted = [each.mount for each in layout.partitions] + [each.mount for each in layout.volumes]
             if "/" not in mounted:
                 raise BadKickstartError(f"{name}: nothing is mounted at /")

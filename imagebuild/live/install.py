@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.deploy import prescript
-from imagebuild.deploy.live_system import LiveSystem, disk_of
+from imagebuild.deploy.live_system import LiveSystem, disk_of, sector_of
 from imagebuild.deploy.local import install_local, local_target
 from imagebuild.deploy.prescript import Expanded
 from imagebuild.deploy.target import REPO, File
@@ -159,6 +159,7 @@ def _plan(
         name=found.name,
         origin=kickstart.origin,
         tree=RunningTree(),
+        sector_size=sector_of(disk.name),
     )
 
 
