@@ -28,6 +28,7 @@ class Controller(StrEnum):
     IDE = "ide"
     PVSCSI = "pvscsi"
     VIRTIO_SCSI = "virtio-scsi"
+    NVME_4K = "nvme-4k"
 
 
 class State(StrEnum):

@@ -94,6 +94,7 @@ class Disk:
     """A disk (sparse, of `size` bytes), installed, never booted. `populated` names the way it was made.
 
     Its QEMU format is raw, or qcow2 for one that is an overlay of another disk in the store (`derived`).
+    `sector_size`: the logical block that it is laid out for, in bytes.
     """
 
     file: ArtifactPath
@@ -102,6 +103,7 @@ class Disk:
     firmware: frozenset[Firmware]
     populated: str
     derived: bool = False
+    sector_size: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)

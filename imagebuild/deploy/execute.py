@@ -87,7 +87,7 @@ def reason_not_to_change(base: Plan, plan: Plan) -> str | None:
 def _moved(base: Plan, plan: Plan) -> str | None:
     if (
         len(plan.partitions) != len(base.partitions)
-        or (plan.table, plan.group) != (base.table, base.group)
+        or (plan.table, plan.group, plan.sector_size) != (base.table, base.group, base.sector_size)
         or plan.thin()
     ):
         return "its storage differs"

@@ -34,13 +34,15 @@ class Unpacked:
     """A disk as a user's hypervisor would open it: the file, its QEMU format, the controller it is attached
     to.
 
-    `size` (bytes) is that of the disk the hypervisor makes of it, when it makes it larger.
+    `size` (bytes) is that of the disk the hypervisor makes of it, when it makes it larger; `sector_size` the
+    logical block that it is laid out for, in bytes.
     """
 
     disk: Path
     format: str
     controller: Controller
     size: int | None = None
+    sector_size: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ class Format(FileKind):
     `tools` are the programs that run, on so many `cores`; `reads` are the files of templates/ that it opens.
     `size` is what it takes at most, as a part of the tree's content; `clouds` are those that its users have.
     `problems` looks at a file of it, from wherever, and returns what its cloud or hypervisor would refuse it
-    for, a sentence each; `unpack` raises BuildError for the same of our own.
+    for, a sentence each; `unpack` raises BuildError for the same of our own. `sector_size`: of which disks it
+    is made (their logical block, in bytes).
     """
 
     options: type[Model]
@@ -96,6 +99,7 @@ class Format(FileKind):
     reads: tuple[str, ...] = ()
     clouds: Clouds = ()
     problems: Callable[[Path], list[str]] | None = None
+    sector_size: int = 512
 
 
 def refuse(name: str, problems: list[str]) -> None:

@@ -183,9 +183,8 @@ def read(
 
     `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything
     made is given; `origin` tells where each line of the text comes from, `refs` (any, when empty) what may be
-    installed, `signed` whether that is signed. Mount points are where the links of `tree` lead (None: its
-    links are not known; as they are written). Raises BadKickstartError with all of: what is not a kickstart,
-    what is not executed or no host can have (with its line), sizes that do not fit (with the sums).
+    installed, `signed` whether that is. Mount points are where links of `tree` lead. Raises
+    BadKickstartError.
     """
     with located(name, origin):
         reading, layout = _understood(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.formats import archives, bounded, layers, vhd
+from imagebuild.formats import archives, bounded, layers, raw_4k, vhd
 from imagebuild.formats.bounded import HOSTILE
 from imagebuild.formats.box import describes_machine
 from imagebuild.formats.format import Unpacked
@@ -96,6 +96,11 @@ def opened(
         yield _installed(unpacked.disk, work, firmware, accelerator), True
         return
     disk_image.refuse_outside(unpacked.disk, unpacked.format, what=str(file))
+    if unpacked.controller is Controller.NVME_4K and firmware is Firmware.BIOS:
+        raise UsageError(
+            f"{file.name} is for drives with blocks of {raw_4k.SECTOR} bytes, from which no BIOS boots",
+            hint="give --firmware uefi",
+        )
     yield unpacked, False
 
 
@@ -107,6 +112,8 @@ def _unpacked(file: Path, work: Path, depth: int) -> Unpacked:
         kind = "vpc" if kind == "raw" and vhd.has_footer(disk) else kind
         if kind in FORMATS:
             return FORMATS[kind].unpack(disk, work)
+        if kind == "raw" and raw_4k.is_for_it(disk):
+            return Unpacked(disk=disk, format=kind, controller=Controller.NVME_4K, sector_size=raw_4k.SECTOR)
         return Unpacked(disk=disk, format=kind, controller=CONTROLLERS.get(kind, Controller.VIRTIO))
     if depth == 0:
         raise BuildError(f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=HOSTILE)

@@ -27,7 +27,14 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
-    return Disk(file=file, format="raw", size=plan.disk_size, firmware=plan.firmware, populated=way)
+    return Disk(
+        file=file,
+        format="raw",
+        size=plan.disk_size,
+        firmware=plan.firmware,
+        populated=way,
+        sector_size=plan.sector_size,
+    )
 
 
 def derive_disk(
@@ -61,5 +68,11 @@ def derive_disk(
         with WAYS[way].open(raw, toolbox.image, plan) as target:
             change(before, plan, target, commit=tree.commit)
     return Disk(
-        file=file, format="qcow2", size=plan.disk_size, firmware=plan.firmware, populated=way, derived=True
+        file=file,
+        format="qcow2",
+        size=plan.disk_size,
+        firmware=plan.firmware,
+        populated=way,
+        derived=True,
+        sector_size=plan.sector_size,
     )

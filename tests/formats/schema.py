@@ -1,4 +1,4 @@
-"""The schema that descriptions of virtual machines are held against."""
+"""The schema that descriptions of virtual machines must satisfy."""
 
 from lxml import etree
 

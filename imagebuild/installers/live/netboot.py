@@ -4,7 +4,7 @@ menu, beside kernel and initramfs in images/pxeboot.
 Both are what grub-mknetdir(1) of GRUB 2.06 makes, with the menu beside the program instead of below a prefix:
 `$cmdpath` is the directory on the TFTP server that the program came from (grub-core/net/bootp.c,
 grub_net_configure_by_dhcp_ack). Kernel and initramfs come over TFTP, which nobody signs; what they fetch over
-HTTP is held against the sums in the initramfs (templates/live/init.sh).
+HTTP must have the sums that are in the initramfs (templates/live/init.sh).
 """
 
 from pathlib import Path, PurePosixPath

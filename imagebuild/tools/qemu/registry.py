@@ -5,6 +5,11 @@ from imagebuild.tools.qemu import controller, drive, firmware
 
 FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.OVMF)
 CONTROLLERS = Registry(
-    "storage controller", controller.VIRTIO, controller.IDE, controller.PVSCSI, controller.VIRTIO_SCSI
+    "storage controller",
+    controller.VIRTIO,
+    controller.IDE,
+    controller.PVSCSI,
+    controller.VIRTIO_SCSI,
+    controller.NVME_4K,
 )
 DRIVES = Registry("drive", drive.CD, drive.USB, drive.VIRTIO)
