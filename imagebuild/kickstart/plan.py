@@ -183,8 +183,7 @@ def read(
 
     `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything
     made is given; `origin` tells where each line of the text comes from, `refs` (any, when empty) what may be
-    installed, `signed` whether that is. Mount points are where links of `tree` lead. Raises
-    BadKickstartError.
+    installed, `signed` whether that is. Mount points follow links of `tree`. Raises BadKickstartError.
     """
     with located(name, origin):
         reading, layout = _understood(
