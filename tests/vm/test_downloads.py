@@ -1,5 +1,5 @@
-"""Downloads that the demo does not make: of its disk, opened as their users open them, and booted on what they
-have.
+"""Downloads that the demo does not make: of its disk, opened as their users open them, and booted on what
+they have.
 """
 
 from pathlib import Path
