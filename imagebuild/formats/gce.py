@@ -21,6 +21,8 @@ from imagebuild.tools.qemu.export import exported
 
 GIB = 1 << 30
 MEMBER = "disk.raw"
+# what is read and written at once; tarfile's own is 10 KiB
+BUFFER = 1 << 20
 # what GNU's format has where POSIX' has "ustar\0" and a version (tar(5))
 GNU_MAGIC, MAGIC_AT = b"ustar  \0", 257
 DAMAGE = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)
@@ -46,7 +48,7 @@ def write(source: Source, out: Path, name: str, options: GceConfig) -> Path:
         gzip.GzipFile(
             filename="", mode="wb", fileobj=stream, compresslevel=options.level, mtime=source.epoch
         ) as packed,
-        tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT, bufsize=BUFFER) as tar,
     ):
         tar.addfile(info, _Lengthened(disk))
     return file
@@ -79,7 +81,7 @@ def _read(file: Path, target: Path | None) -> list[str]:
 
 def _look(stream: IO[bytes], name: str, target: Path | None) -> list[str]:
     found, watched = list[str](), _Beginning(stream)
-    with tarfile.open(fileobj=watched, mode="r|") as tar:
+    with tarfile.open(fileobj=watched, mode="r|", bufsize=BUFFER) as tar:
         for number, member in enumerate(tar):
             if number or member.name != MEMBER or not member.isreg():
                 found.append(f"it has {member.name!r} besides one plain {MEMBER}")
