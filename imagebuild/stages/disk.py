@@ -39,6 +39,7 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         firmware=firmware_of(plan.firmware, secure_boot),
         populated=way,
         secure_boot=secure_boot,
+        sector_size=plan.sector_size,
     )
 
 
@@ -93,4 +94,5 @@ def derive_disk(
         populated=way,
         derived=True,
         secure_boot=base.secure_boot,
+        sector_size=plan.sector_size,
     )

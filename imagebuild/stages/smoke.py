@@ -78,7 +78,8 @@ def smoke_disk(
 
     `references` are its verdicts under other firmware: what reads only the disk is not tested again.
     """
-    boot = Unpacked(disk=disk.file, format=disk.format, controller=Controller.VIRTIO)
+    controller = Controller.VIRTIO if disk.sector_size == 512 else Controller.NVME_4K
+    boot = Unpacked(disk=disk.file, format=disk.format, controller=controller)
     same = References(verdicts=references, proof="it is the same file")
     promise = promise_of(tree, previous, terms)
     return _test(out, tree, subject_of(name, boot), promise, run, same)

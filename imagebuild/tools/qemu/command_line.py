@@ -103,7 +103,12 @@ def _network(machine: Machine) -> list[str]:
         for inside, outside in sorted(machine.services.items())
     )
     # restrict: the guest reaches nothing outside of this process; forwards still work
+    restricted = ",restrict=on" if machine.isolated else ""
+    if machine.network_boot is None:
+        return ["-nic", f"user,model=virtio-net-pci{restricted}{forwards}{services}"]
+    boot = machine.network_boot
+    server = f",tftp={escape(boot.directory.absolute())},bootfile={boot.file}"
     return [
-        "-nic",
-        f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}{services}",
+        *["-netdev", f"user,id=net{restricted}{server}{forwards}{services}"],
+        *["-device", "virtio-net-pci,netdev=net,bootindex=0"],
     ]

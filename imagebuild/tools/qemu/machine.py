@@ -32,6 +32,14 @@ class Kernel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkBoot:
+    """What QEMU's own DHCP and TFTP server hand out: a directory, and the file of it that is started."""
+
+    directory: Path
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """A virtual machine to be started. `forward` maps loopback TCP ports of the builder to ports of the guest
     (at `address`; empty: what DHCP gives).
@@ -57,6 +65,7 @@ class Machine:
     drives: tuple[Drive, ...] = ()
     typed: bool = False
     kernel: Kernel | None = None
+    network_boot: NetworkBoot | None = None
     variables: Path | None = None
     snapshot: str = ""
     ports: Mapping[str, Path] = field(default_factory=dict)
