@@ -66,10 +66,12 @@ def trial_of_download(
 
 def trials_of_disk(tests: Tests, disk: Step[Disk], name: str) -> list[Step[Verdict]]:
     """Wire the tests of an installed disk, against all criteria: what is on a download with the same disk
-    need not be tested again.
+    need not be tested again, nor booted under the same firmware and on the same controller.
     """
     image, artifact = tests.config.images[name], f"disk {name}"
-    firmwares = tests.config.smoke.installed if image.installed is None else image.installed
+    first = tests.config.smoke.installed if image.installed is None else image.installed
+    # one boot here stands for that of each download that holds the same disk
+    firmwares = dict.fromkeys([*first, *image.firmware]) if first else ()
     found: list[Step[Verdict]] = []
     for firmware in firmwares:
         if firmware in image.firmware:
