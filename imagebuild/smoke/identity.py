@@ -18,7 +18,7 @@ from imagebuild.tools.qemu import disk_image
 
 BOOTS, SAME = "boots.json", "same-disk.txt"
 # what of a subject may differ between two that are the same disk: names, and how the file holds it
-HOLDERS = ("artifact", "disk", "format", "digest", "size")
+HOLDERS = ("artifact", "disk", "format", "digest", "size", "source")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,8 @@ def smoke_test(
         unpacked = FORMATS[image.format].unpack(image.file, work)
         proof = _prove_same(unpacked, disk) if references else None
         same = References() if proof is None else References(verdicts=references, proof=proof)
-        subject, promise = subject_of(image.name, unpacked), promise_of(tree, previous, terms)
+        subject = subject_of(image.name, unpacked, source=image.file)
+        promise = promise_of(tree, previous, terms)
         booted = same.booted(run.bench.firmware)
         if booted is not None and same_machine(subject, subject_of(image.name, _as_installed(disk))):
             return _booted_before(out, subject, promise, run, booted, same.proof)
@@ -66,7 +67,8 @@ def smoke_disk(
     """
     same = References(verdicts=references, proof="it is the same file")
     promise = promise_of(tree, previous, terms)
-    return _test(out, tree, subject_of(name, _as_installed(disk)), promise, run, same)
+    subject = subject_of(name, _as_installed(disk), source=disk.file)
+    return _test(out, tree, subject, promise, run, same)
 
 
 def _as_installed(disk: Disk) -> Unpacked:
@@ -83,7 +85,7 @@ def smoke_installation(
     """
     boot = Unpacked(disk=installation.disk, format="qcow2", controller=Controller.VIRTIO)
     # the disk that it was installed on is the one it has
-    subject = subject_of(installation.iso, boot, grow=0)
+    subject = subject_of(installation.iso, boot, grow=0, source=installation.disk)
     tested = _test(out, tree, subject, promise_of(tree, previous, terms), run, References())
     for file in sorted(path for path in installation.evidence.rglob("*") if path.is_file()):
         name = "-".join(file.relative_to(installation.evidence).parts)
@@ -112,8 +114,8 @@ def smoke_file(out: Path, tree: Tree, subject: Subject, promise: Promise, run: R
     return _test(out, tree, subject, promise, run, References())
 
 
-def subject_of(artifact: str, boot: Unpacked, *, grow: int = GROWN) -> Subject:
-    """Return an unpacked disk as a subject."""
+def subject_of(artifact: str, boot: Unpacked, *, grow: int = GROWN, source: Path | None = None) -> Subject:
+    """Return an unpacked disk as a subject; `source` is the artifact that it was unpacked from."""
     return Subject(
         artifact=artifact,
         disk=boot.disk,
@@ -121,6 +123,7 @@ def subject_of(artifact: str, boot: Unpacked, *, grow: int = GROWN) -> Subject:
         controller=boot.controller,
         size=boot.size,
         grow=grow,
+        source=source,
     )
 
 

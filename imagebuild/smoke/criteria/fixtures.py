@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.smoke.criteria.items import TRIAL, cell_name
+from imagebuild.smoke.criteria.items import TRIAL, cell_name, criterion_of
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
@@ -21,7 +21,9 @@ from imagebuild.tools.ssh import Answer
 def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
     """The artifact's guests."""
     with temporary.directory("suite", secret=True) as work, contextlib.ExitStack() as stack:
-        yield Suite(request.config.stash[TRIAL], work, stack)
+        asked = [criterion_of(item) for item in request.session.items]
+        boots_nothing = all(record.boots_nothing for record in asked)
+        yield Suite(request.config.stash[TRIAL], work, stack, boots_nothing=boots_nothing)
 
 
 @pytest.fixture
