@@ -23,6 +23,7 @@ lint: bootstrap
 
 bench: bootstrap
 	.venv/bin/python -m tests.bench
+	.venv/bin/python -m tests.bench_boots
 	.venv/bin/python -m tests.bench_guests boots
 
 # .ci/locked: the newest releases of everything that is installed from PyPI, with their hashes

@@ -19,9 +19,10 @@ from imagebuild.report.matrix import arrange
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.identity import BOOTS, SAME, same_machine
 from imagebuild.smoke.trial import Run, Trial
+from imagebuild.smoke.verdict import FILE, write
 from imagebuild.stages import smoke
 from imagebuild.tools import command
-from tests import fakes
+from tests import bench_boots, fakes
 from tests.stages.trees import TREE
 
 SIZE = 8 << 20
@@ -117,6 +118,26 @@ def test_the_same_disk_on_the_same_machine_is_not_booted_again(
     assert not (found.evidence / "upgraded-serial.log").exists()
     (sentence,) = arrange(found.cells, lambda _: "").once
     assert sentence.startswith("qcow2 cloud (uefi): the same disk as disk cloud")
+
+
+def test_a_boot_is_counted_where_it_was(tmp_path: Path, disk: Disk, download: Image) -> None:
+    store = tmp_path / "store"
+    place, copied = (store / "artifacts" / "smoke.x" / key for key in ("0", "1"))
+    place.mkdir(parents=True)
+    reference = verdict(place / "out", cell("artifact-boots"))
+    (place / "out" / "evidence").mkdir()
+    (place / "out" / BOOTS).rename(place / "out" / "evidence" / BOOTS)
+    write(place / "out" / FILE, reference.cells)
+    copied.mkdir()
+    tried(copied / "out", download, disk, replace(reference, evidence=place / "out" / "evidence"))
+    (store / "builds").mkdir()
+    used = {"disk": ("smoke.x", "0"), "qcow2": ("smoke.x", "1"), "tree": ("pull", "2")}
+    (store / "builds" / "1.json").write_text(json.dumps(used))
+    assert bench_boots.table(store) == [
+        bench_boots.Booted(INSIDE, "uefi", now=2, before=2, same_as=""),
+        bench_boots.Booted("qcow2 cloud", "uefi", now=0, before=1, same_as=INSIDE),
+    ]
+    assert bench_boots.table(tmp_path / "nothing") == []
 
 
 def test_known_under_another_firmware_only_it_is_booted(
