@@ -28,7 +28,7 @@ SHARE = 0.25
 
 
 @dataclass
-class Tester:
+class Rounds:
     """Tests criteria of a disk again and again, each time as if their cells had been lost; `cpu` are the CPU
     seconds of the last run and of everything that it started.
     """
@@ -64,37 +64,37 @@ class Tester:
 
 
 @pytest.fixture(params=[Firmware.BIOS, pytest.param(Firmware.UEFI, marks=pytest.mark.slow)])
-def tester(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Tester]:
+def rounds(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rounds]:
     outcome = lab.must(lab.pipeline.disks["cloud"], lab.pipeline.tree)
     disk: Disk = outcome.value(lab.pipeline.disks["cloud"])
     tree: Tree = outcome.value(lab.pipeline.tree)
-    yield Tester(lab=lab, tree=tree, disk=disk, place=tmp_path, firmware=request.param)
+    yield Rounds(lab=lab, tree=tree, disk=disk, place=tmp_path, firmware=request.param)
     shutil.rmtree(tmp_path / "saved", ignore_errors=True)
 
 
-def test_one_criterion_again_boots_nothing(tester: Tester) -> None:
-    cold = tester.test(*COLD)
-    took = tester.cpu
+def test_one_criterion_again_boots_nothing(rounds: Rounds) -> None:
+    cold = rounds.test(*COLD)
+    took = rounds.cpu
     assert {cell.state for cell in cold.cells} <= {State.PASSED, State.NOT_APPLICABLE}
     assert len(json.loads((cold.evidence / "boots.json").read_text())) == 1
-    (saved,) = [path for path in tester.saved.iterdir() if path.name != LOCKS]
+    (saved,) = [path for path in rounds.saved.iterdir() if path.name != LOCKS]
     assert stat.S_IMODE((saved / KEY).stat().st_mode) == 0o600
 
-    again = tester.test(ONE)
-    print(f"cold {took:.0f} CPU s, again {tester.cpu:.0f} CPU s, saved {_size(saved) / 1e6:.0f} MB")
+    again = rounds.test(ONE)
+    print(f"cold {took:.0f} CPU s, again {rounds.cpu:.0f} CPU s, saved {_size(saved) / 1e6:.0f} MB")
     assert {cell.state for cell in again.cells} == {State.PASSED}
     assert "went on from the first boot" in (again.evidence / SAVED).read_text()
     assert not (again.evidence / "boots.json").exists(), "it was booted"
-    assert tester.cpu < SHARE * took
+    assert rounds.cpu < SHARE * took
     _is_nowhere((saved / KEY).read_text(), cold.evidence.parent, again.evidence.parent)
 
     # one that does not come back is not used: it is booted, and that is said
     (saved / PACKED).write_bytes(bytes((saved / PACKED).stat().st_size))
-    broken = tester.test(ONE)
+    broken = rounds.test(ONE)
     assert {cell.state for cell in broken.cells} == {State.PASSED}
     assert "the saved first boot is not used" in (broken.evidence / SAVED).read_text()
     assert (broken.evidence / "boots.json").exists()
-    assert [path.name for path in tester.saved.iterdir() if path.name != LOCKS] == [saved.name]
+    assert [path.name for path in rounds.saved.iterdir() if path.name != LOCKS] == [saved.name]
 
 
 def _is_nowhere(key: str, *places: Path) -> None:
