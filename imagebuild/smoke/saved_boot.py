@@ -4,8 +4,8 @@ Layout of the directory, which lies in the local store and nowhere else, and is 
 
     KEY/                     renamed into place when it is whole
         boot.json            what was asked of the guest, and the sizes of the other files
-        overlay.qcow2.zst    what it wrote to its disk; inside of that, the machine's memory (`Running.save`)
-        variables.qcow2      UEFI's variables, where there are any
+        overlay.qcow2.zst    what it wrote to its disk
+        variables.qcow2.zst  UEFI's variables, where there are any; in one of both lies the machine's memory
         seed.iso             the seed that the guest still has in its drive
         key                  what opens this guest and no other: mode 0600
     locks/KEY                flock(2)ed by who reads, writes or removes it
@@ -43,7 +43,7 @@ from imagebuild.tools.qemu.registry import FIRMWARES
 
 # hundreds of megabytes each: not as long as cells are
 UNUSED_DAYS = 14
-BOOT, PACKED, KEY, LOCKS = "boot.json", "overlay.qcow2.zst", "key", "locks"
+BOOT, KEY, LOCKS, ZST = "boot.json", "key", "locks", ".zst"
 # the module that makes a first boot, with everything that it uses
 MAKER = "imagebuild.smoke.first_boot"
 PRIVATE = 0o600
@@ -138,8 +138,8 @@ class SavedBoots:
         )
 
     def _unpack(self, file: Path, work: Path) -> None:
-        if file.name == PACKED:
-            command.run(["zstd", "-q", "-d", file, "-o", files_in(work).overlay])
+        if file.suffix == ZST:
+            command.run(["zstd", "-q", "-d", file, "-o", work / file.stem])
         else:
             _copy(file, work / file.name)
 
@@ -149,11 +149,11 @@ class SavedBoots:
             with self._locked(), temporary.within(self._place, ".saving") as place:
                 new, old = place / "new", place / "old"
                 new.mkdir(mode=0o700)
-                command.run(["zstd", "-q", "-1", "-T0", frozen.overlay, "-o", new / PACKED])
+                for file in filter(Path.exists, (frozen.overlay, frozen.variables)):
+                    command.run(["zstd", "-q", "-1", "-T0", file, "-o", new / f"{file.name}{ZST}"])
                 _copy(key, new / KEY)
-                for file in (frozen.variables, frozen.seed):
-                    if file is not None and file.exists():
-                        _copy(file, new / file.name)
+                if frozen.seed is not None:
+                    _copy(frozen.seed, new / frozen.seed.name)
                 self._write_record(new, expected, phases)
                 files.sync_tree(new)
                 # whole or not there, at any moment

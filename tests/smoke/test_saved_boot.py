@@ -17,7 +17,7 @@ from imagebuild.smoke import saved_boot
 from imagebuild.smoke.criteria.registry import CRITERIA
 from imagebuild.smoke.criterion import Asks
 from imagebuild.smoke.guest_machine import GuestFiles
-from imagebuild.smoke.saved_boot import BOOT, KEY, LOCKS, PACKED, SavedBoots, collect, components, read
+from imagebuild.smoke.saved_boot import BOOT, KEY, LOCKS, SavedBoots, collect, components, read
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
@@ -25,6 +25,7 @@ from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.build import builder_processor
 from tests import fakes
 
+PACKED = "overlay.qcow2.zst"
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nof the test\n"
 DAY = 24 * 3600
 
@@ -150,14 +151,14 @@ def test_a_copy_lies_on_the_disk_of_its_trial_with_a_key_that_only_its_owner_rea
     assert taken.files.seed is not None
     assert (taken.expected, taken.phases) == (fakes.EXPECTED, {"ssh": 60.0})
     for file in (*work.iterdir(), *saved.directory.iterdir()):
-        if file.name != "overlay.qcow2":
+        if file.suffix != ".qcow2":
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert {stat.S_IMODE(place.stat().st_mode) for place in (saved.directory, saved.directory.parent)} == {
         0o700
     }
 
 
-@pytest.mark.parametrize("name", [PACKED, KEY, BOOT, "variables.qcow2", "seed.iso"])
+@pytest.mark.parametrize("name", [PACKED, KEY, BOOT, "variables.qcow2.zst", "seed.iso"])
 @pytest.mark.parametrize("how", ["cut", "lost"])
 def test_what_is_not_whole_is_never_used(tmp_path: Path, saved: SavedBoots, name: str, how: str) -> None:
     assert saved.there()

@@ -15,7 +15,7 @@ from imagebuild.kinds import Controller, Firmware, State
 from imagebuild.model import Disk, Tree, Verdict
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.first_boot import SAVED
-from imagebuild.smoke.saved_boot import KEY, LOCKS, PACKED
+from imagebuild.smoke.saved_boot import KEY, LOCKS
 from imagebuild.smoke.trial import Run, Scope
 from imagebuild.stages.smoke import promise_of, smoke_file, subject_of
 from tests.vm.wiring import Lab
@@ -89,7 +89,8 @@ def test_one_criterion_again_boots_nothing(rounds: Rounds) -> None:
     _is_nowhere((saved / KEY).read_text(), cold.evidence.parent, again.evidence.parent)
 
     # one that does not come back is not used: it is booted, and that is said
-    (saved / PACKED).write_bytes(bytes((saved / PACKED).stat().st_size))
+    packed = saved / "overlay.qcow2.zst"
+    packed.write_bytes(bytes(packed.stat().st_size))
     broken = rounds.test(ONE)
     assert {cell.state for cell in broken.cells} == {State.PASSED}
     assert "the saved first boot is not used" in (broken.evidence / SAVED).read_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.smoke.criteria.items import TRIAL, cell_name, criterion_of
+from imagebuild.smoke.criteria.results import NOT_BOOTED
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
@@ -47,6 +48,8 @@ def host(suite: Suite, log: Path) -> Iterator[Host]:
     if first is None:
         raise NotTestedError("the host did not come up")
     with first.noting(log):
+        if suite.restored:
+            first.note(f"# {NOT_BOOTED} (saved-boot.txt)")
         yield first
 
 

@@ -99,14 +99,13 @@ class Running:
             raise BuildError(f"QEMU cannot keep the machine as it is: {said}")
 
     def flush(self) -> None:
-        """Have everything that the disk holds in its file, also what QEMU only remembers of the format.
-
-        Raises BuildError.
+        """Have all that disk and UEFI's variables hold in their files, also what QEMU only remembers of the
+        format. Raises BuildError.
         """
-        # with cache=unsafe a guest's own flush does not do that
-        said = self._told("qemu-io disk flush")
-        if said:
-            raise BuildError(f"QEMU cannot write its disk: {said}")
+        # pflash1: what QEMU calls `if=pflash,unit=1`
+        for drive in ("disk", *(["pflash1"] if FIRMWARES[self._firmware].flash else [])):
+            if said := self._told(f"qemu-io {drive} flush"):
+                raise BuildError(f"QEMU cannot write its {drive}: {said}")
 
     def forget(self, name: str) -> None:
         """Let go of what `save` kept. Raises BuildError."""
