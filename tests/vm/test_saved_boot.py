@@ -4,17 +4,20 @@ import json
 import resource
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from imagebuild.config.places import template
 from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware, State
 from imagebuild.model import Disk, Tree, Verdict
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.first_boot import SAVED
+from imagebuild.smoke.guest import WAKE
 from imagebuild.smoke.saved_boot import KEY, LOCKS
 from imagebuild.smoke.trial import Run, Scope
 from imagebuild.stages.smoke import promise_of, smoke_file, subject_of
@@ -113,3 +116,38 @@ def _cpu() -> float:
 
 def _size(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.iterdir())
+
+
+TIMER = """[Timer]
+OnCalendar=daily
+Persistent=true
+"""
+FIRED = """[Service]
+Type=oneshot
+ExecStart=/usr/bin/touch /run/fired
+"""
+DAYS = 24 * 3600
+
+
+@pytest.mark.slow
+def test_a_guest_that_stood_still_for_days_catches_up_with_nothing(rounds: Rounds) -> None:
+    script = template(WAKE).read_bytes()
+    with rounds.lab.booted(rounds.tree, rounds.disk.file, rounds.place / "evidence") as boot:
+        host = boot.host
+        assert host is not None, boot.problem
+        host.wait_for_the_boot()
+        host.write("/run/systemd/system/fires.timer", TIMER)
+        host.write("/run/systemd/system/fires.service", FIRED)
+        host.succeeds("systemctl", "daemon-reload")
+        host.succeeds("systemctl", "start", "fires.timer")
+        now = int(host.succeeds("date", "+%s"))
+        host.succeeds("sh", "-s", "--", str(now + 9 * DAYS), stdin=script)
+        assert int(host.succeeds("date", "+%s")) >= now + 9 * DAYS
+        time.sleep(10)
+        assert not host.is_there("/run/fired")
+        assert host.unit("fires.timer", "ActiveState")["ActiveState"] == "active"
+        assert host.failed_units() == []
+        # which it would have done
+        host.succeeds("date", "-s", f"@{now + 18 * DAYS}")
+        time.sleep(30)
+        assert host.is_there("/run/fired")
