@@ -63,7 +63,7 @@ class Saved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class SavedRecord:
     """What boot.json says; `source` is the artifact that it goes with, `sizes` (bytes) are those of the other
     files, `parts` those of its key.
     """
@@ -167,7 +167,7 @@ class SavedBoots:
     def _write_record(self, new: Path, expected: Expected, phases: dict[str, float]) -> None:
         for file in new.iterdir():
             file.chmod(PRIVATE)
-        record = Record(
+        record = SavedRecord(
             expected=expected,
             phases=phases,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -175,7 +175,7 @@ class SavedBoots:
             sizes={file.name: file.stat().st_size for file in new.iterdir()},
             parts=self._parts,
         )
-        _copy_bytes(TypeAdapter(Record).dump_json(record, indent=1), new / BOOT)
+        _copy_bytes(TypeAdapter(SavedRecord).dump_json(record, indent=1), new / BOOT)
 
     def discard(self) -> None:
         """Remove it: it was found not to come back."""
@@ -189,12 +189,12 @@ class SavedBoots:
             yield
 
 
-def read(directory: Path) -> Record | None:
+def read(directory: Path) -> SavedRecord | None:
     """Return the record of a saved boot; None when there is none, or a file of it was cut or lost, or its key
     can be read by others.
     """
     try:
-        record: Record = TypeAdapter(Record).validate_json((directory / BOOT).read_bytes())
+        record: SavedRecord = TypeAdapter(SavedRecord).validate_json((directory / BOOT).read_bytes())
         whole = all((directory / name).stat().st_size == size for name, size in record.sizes.items())
         mode = stat.S_IMODE((directory / KEY).stat().st_mode)
     except (OSError, ValueError):

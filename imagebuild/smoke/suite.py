@@ -22,6 +22,8 @@ from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain
 
 SECOND = "second"
+# no failure is told of a host that did not boot for it
+NOT_BOOTED = "the host went on from its saved first boot"
 
 
 class Suite:

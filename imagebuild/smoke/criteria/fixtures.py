@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from imagebuild.smoke.criteria.items import TRIAL, cell_name, criterion_of
-from imagebuild.smoke.criteria.results import NOT_BOOTED
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.suite import Suite
+from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.tools import temporary
 from imagebuild.tools.ssh import Answer
 

@@ -13,11 +13,8 @@ from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
 from imagebuild.smoke.hosts.commands import UnavailableError
-from imagebuild.smoke.suite import Suite
+from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.smoke.trial import Trial
-
-# no failure is told of a host that did not boot for it
-NOT_BOOTED = "the host went on from its saved first boot"
 
 
 def cell_of(
