@@ -207,10 +207,9 @@ def collect(place: Path) -> int:
     bytes freed.
     """
     freed, oldest = 0, time.time() - UNUSED_DAYS * 24 * 3600
-    saved = [path for path in place.iterdir() if path.name != LOCKS] if place.is_dir() else []
-    for directory in saved:
-        # one that is being made, or was when its builder died: `temporary.sweep` has those
-        if directory.name.startswith("."):
+    for directory in list(place.iterdir()) if place.is_dir() else []:
+        # one that is being made, or was when its builder died, has a dot: `temporary.sweep` has those
+        if directory.name == LOCKS or directory.name.startswith(".") or not directory.is_dir():
             continue
         with contextlib.suppress(BuildError), files.locked(_lock_of(directory), busy="it is in use"):
             record = read(directory)
