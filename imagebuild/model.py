@@ -195,7 +195,8 @@ class Cell:
     """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is
     the state below a waiver.
 
-    `carried`: tested on another artifact, which holds the same disk; the reason has the proof.
+    `carried`: tested on another artifact, which holds the same disk; the reason has the proof. `same_as`:
+    that artifact, when it is the same disk on the same machine, which is booted once for both.
     """
 
     criterion: str
@@ -207,6 +208,7 @@ class Cell:
     seconds: float
     found: State | None = None
     carried: bool = False
+    same_as: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,11 +95,27 @@ class Running:
         (`Machine.snapshot`). Raises BuildError.
         """
         # QMP's own jobs for this want the names of all block nodes; the human monitor finds them itself
-        said = self.execute(
-            "human-monitor-command", **{"command-line": f"savevm {name}"}, seconds=SNAPSHOT_SECONDS
-        )
-        if str(said).strip():
-            raise BuildError(f"QEMU cannot keep the machine as it is: {said.strip()}")
+        if said := self._told(f"savevm {name}"):
+            raise BuildError(f"QEMU cannot keep the machine as it is: {said}")
+
+    def flush(self) -> None:
+        """Have all that disk and UEFI's variables hold in their files, also what QEMU only remembers of the
+        format. Raises BuildError.
+        """
+        # pflash1: what QEMU calls `if=pflash,unit=1`
+        for drive in ("disk", *(["pflash1"] if FIRMWARES[self._firmware].flash else [])):
+            if said := self._told(f"qemu-io {drive} flush"):
+                raise BuildError(f"QEMU cannot write its {drive}: {said}")
+
+    def forget(self, name: str) -> None:
+        """Let go of what `save` kept. Raises BuildError."""
+        if said := self._told(f"delvm {name}"):
+            raise BuildError(f"QEMU cannot remove what it kept of the machine: {said}")
+
+    def _told(self, line: str) -> str:
+        """Return what the human monitor says to a line."""
+        arguments = {"command-line": line}
+        return str(self.execute("human-monitor-command", seconds=SNAPSHOT_SECONDS, **arguments)).strip()
 
     def screenshot(self, file: Path) -> None:
         """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""
