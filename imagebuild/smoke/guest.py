@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.kinds import Login
 from imagebuild.smoke.boot import PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
 from imagebuild.smoke.host.errors import RigError
@@ -28,7 +29,10 @@ from imagebuild.tools.qemu.machine import Machine
 from imagebuild.tools.qemu.running import Running, started
 
 FIRST = "first"
+OVERLAY = "overlay.qcow2"
 SETTLED = "settled"
+# what `Guest.record` leaves
+DISK, WRITES = "disk.qcow2", "writes.log"
 # a unit may take systemd's own 90 s to stop, whatever the accelerator
 SHUTDOWN_SECONDS, STOP_SECONDS = 60.0, 150.0
 LOGIN_SECONDS = 30.0
@@ -47,7 +51,7 @@ def _machine(
 ) -> Machine:  # fmt: skip
     """Return the machine of a trial, with an overlay of its subject and a seed for cloud-init."""
     subject, bench = trial.subject, trial.bench
-    overlay = work / "overlay.qcow2"
+    overlay = work / OVERLAY
     disk_image.make_overlay(overlay, subject.disk, subject.format, size=_size(subject))
     boxed = trial.promise.terms.login is Login.VAGRANT
     return Machine(
@@ -83,6 +87,7 @@ class Guest:
         self._trial, self._expected, self.evidence = trial, expected, evidence
         self._port = ssh.free_port()
         self._machine = _machine(trial, work, expected, {self._port: 22}, ports, isolated=isolated)
+        self._overlay = work / OVERLAY
         self._shell = ssh.Shell(user=expected.user, port=self._port, key=key, patience=self._patience)
         self._power = contextlib.ExitStack()
         self._running: Running | None = None
@@ -90,6 +95,7 @@ class Guest:
         self._boots: list[dict[str, object]] = []
         self._paused: float | None = None
         self._judged = True
+        self._recording: Path | None = None
         # what happened to the rig and is not the image's fault; whoever tells it takes it out
         self.notes: list[str] = []
         self.host = Host(
@@ -139,6 +145,8 @@ class Guest:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
         self._running = self._power.enter_context(started(machine, self._trial.bench.accelerator, serial))
+        if self._recording is not None:
+            self._running.record_writes(self._recording)
         watched = follow_boot(
             self._running,
             self._port,
@@ -240,6 +248,20 @@ class Guest:
         if broke := self._running.broke():
             raise RigError(broke)
         return None
+
+    def record(self, place: Path) -> None:
+        """Record what is written to the disk from now on, through all boots that follow. Raises BuildError.
+
+        `place` gets DISK, the disk as it is now (qcow2), and WRITES (`write_log`).
+        """
+        if self._running is not None:
+            # the disk stands still while it is copied; QEMU has written out what it had by then
+            self._running.execute("stop")
+        files.clone(self._overlay, place / DISK)
+        self._recording = place / WRITES
+        if self._running is not None:
+            self._running.record_writes(self._recording)
+            self._running.execute("cont")
 
     def save(self) -> None:
         """Keep this moment: `fresh_copy` comes back to it."""

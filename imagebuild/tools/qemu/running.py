@@ -11,7 +11,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, ending, load, picture, screen, temporary
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.qemu import disk_image, monitor
+from imagebuild.tools.qemu import disk_image, monitor, recording
 from imagebuild.tools.qemu.command_line import command_line
 from imagebuild.tools.qemu.machine import Machine, Places
 from imagebuild.tools.qemu.monitor import QMP_SECONDS
@@ -100,6 +100,15 @@ class Running:
         )
         if str(said).strip():
             raise BuildError(f"QEMU cannot keep the machine as it is: {said.strip()}")
+
+    def record_writes(self, log: Path) -> None:
+        """Append everything that is written to the disk from now on to a log (`write_log`; made if missing).
+        Raises BuildError.
+        """
+        until = time.monotonic() + QMP_SECONDS
+        while not self.places.monitor.exists() and self.alive and time.monotonic() < until:
+            time.sleep(0.02)
+        recording.begin(self.execute, log)
 
     def screenshot(self, file: Path) -> None:
         """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""
