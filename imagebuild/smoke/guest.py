@@ -263,6 +263,10 @@ class Guest:
             self._running.record_writes(self._recording)
             self._running.execute("cont")
 
+    def stop_recording(self) -> None:
+        """Let the recording end with the QEMU that runs now: later boots are not in it."""
+        self._recording = None
+
     def save(self) -> None:
         """Keep this moment: `fresh_copy` comes back to it."""
         assert self._running is not None

@@ -5,6 +5,7 @@ any may be there, any may be missing, and one may be half there. A cut is that c
 same log, number of cuts and seed give the same disks.
 """
 
+import contextlib
 import errno
 import os
 import random
@@ -37,6 +38,12 @@ class Cut:
     kept: tuple[int, ...] = ()
     lost: int = 0
     torn: int | None = None
+
+    @property
+    def lost_numbers(self) -> list[int]:
+        """The requests that were left out."""
+        end = self.durable + len(self.kept) + self.lost
+        return sorted(set(range(self.durable, end)) - set(self.kept))
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -105,6 +112,25 @@ class Replay:
             raise ValueError(f"the disk has {self.position} requests already, not {end}")
         write_requests(self._log, self._log.requests[self.position : end], self._disk)
         self.position = end
+
+    @contextlib.contextmanager
+    def cut(self, cut: Cut) -> Iterator[Path]:
+        """Make the disk what a cut leaves, until the block ends; then it is as whole as it was."""
+        self.advance(cut.durable)
+        kept = [self._log.requests[number] for number in cut.kept]
+        with self._disk.open("rb", buffering=0) as stream:
+            before = [
+                (request.start, os.pread(stream.fileno(), request.size, request.start))
+                for request in kept
+                if request.data is not None
+            ]
+        self.write_rest(cut, self._disk)
+        try:
+            yield self._disk
+        finally:
+            with self._disk.open("r+b", buffering=0) as stream:
+                for start, content in before:
+                    os.pwrite(stream.fileno(), content, start)
 
     def write_rest(self, cut: Cut, overlay: Path) -> None:
         """Write what a cut has kept beyond what is durable onto another file, which shows the disk."""

@@ -9,7 +9,7 @@ from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.served import PACKAGE
 from imagebuild.smoke.stops import Stop
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
-from tests.fakes import HEALTHY_STOPS, REFUSED, FakeJourney, broken_host
+from tests.fakes import HEALTHY_STOPS, REFUSED, SURVIVAL, FakeJourney, broken_host
 
 Answers: TypeAlias = Mapping[str, str | None]
 
@@ -60,6 +60,7 @@ def journey_of(broken: dict[str, Any]) -> Any:
     journey = FakeJourney(
         broken_host(answers), stops, refusal=broken.get("refusal", REFUSED), problems=broken.get("problems")
     )
+    journey.survival = replace(SURVIVAL, **broken.get("survival", {}))
     journey.deployed = bool(broken.get("deployed"))
     journey.releases.lost = broken.get("lost", "")
     return journey
