@@ -96,6 +96,7 @@ class Guest:
         self._paused: float | None = None
         self._judged = True
         self._recording: Path | None = None
+        self._at_menu: Callable[[Running], object] | None = None
         # what happened to the rig and is not the image's fault; whoever tells it takes it out
         self.notes: list[str] = []
         self.host = Host(
@@ -147,6 +148,8 @@ class Guest:
         self._running = self._power.enter_context(started(machine, self._trial.bench.accelerator, serial))
         if self._recording is not None:
             self._running.record_writes(self._recording)
+        if self._at_menu is not None:
+            self._at_menu(self._running)
         watched = follow_boot(
             self._running,
             self._port,
@@ -229,6 +232,23 @@ class Guest:
         if watched.rig:
             raise RigError(f"after the reboot ({name}): {watched.problem}")
         return watched.problem or None
+
+    def power_cycle(self, name: str, at_menu: Callable[[Running], object] | None = None) -> Watched:
+        """Switch the machine off and on, whatever the guest does, and watch it boot; `at_menu` presses keys
+        meanwhile. Raises as `power_on`.
+        """
+        self._end()
+        self._at_menu = at_menu
+        try:
+            return self.power_on(name)
+        finally:
+            self._at_menu = None
+
+    def kill(self) -> None:
+        """End QEMU without a warning: what it had not handed over is gone."""
+        if self._running is not None:
+            self._running.kill()
+        self._end()
 
     def _wait_for_the_end(self) -> str | None:
         assert self._running is not None

@@ -26,7 +26,7 @@ from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.served import ServedRelease
-from imagebuild.smoke.stops import Offer, Stop, Survival
+from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
 from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
 
@@ -39,6 +39,8 @@ BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
 VAR = "/var/lib/imagebuild-kept"
 VOLUME = "imagebuild-kept"
 REPOS = "/etc/yum.repos.d"
+# greenboot tries three times (greenboot.conf, GREENBOOT_MAX_BOOT_ATTEMPTS), then the old one is booted
+FALLBACK_BOOTS = 6
 # characters of a reason
 REASON = 600
 
@@ -88,6 +90,10 @@ class Journey:
             raise NotTestedError("the upgrade was not recorded")
         cut = self.cut
         return self._leg("power cut", lambda: cut(self), after=self.upgraded)
+
+    def fallen_back(self) -> Fall:
+        """Upgrade to a release that does not come up, wherever the host is now, and boot until it is up."""
+        return self._leg("fallback", self._fall_back, after=self.start)
 
     def rolled_back(self) -> Stop:
         """Write a file into /etc of the upgraded host, then roll back to where it came from."""
@@ -225,6 +231,16 @@ class Journey:
         self.host.write(AFTER, "written after the upgrade\n")
         self.host.commands.rollback(self.host)
         return self._arrive("rolled-back")
+
+    def _fall_back(self) -> Fall:
+        before = self.host.booted()
+        answer = self._offered(self.releases.restless)
+        assert answer.status == 0, (
+            f"the host does not take a release that will not come up: it ended with {answer.status}:"
+            f" {_tail(answer)}"
+        )
+        boots = self.host.reboot_until_up(self._label + "fallback", FALLBACK_BOOTS)
+        return Fall(before=before, after=self.host.booted(), boots=boots)
 
     def _older(self, release: ServedRelease, head: ServedRelease, name: str) -> Stop:
         host = self.host

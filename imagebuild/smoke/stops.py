@@ -45,6 +45,17 @@ class Offer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fall:
+    """How a host took a release that does not come up: what ran before it, what runs now, and after how many
+    boots.
+    """
+
+    before: Deployment
+    after: Deployment
+    boots: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Survival:
     """What became of a host whose power failed while it upgraded: of `looked_at` disks that this may leave
     (`seed`), what is wrong with their /boot (`menus`: cut -> why), and of the worst one, which was booted,

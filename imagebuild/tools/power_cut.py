@@ -24,6 +24,10 @@ SHARES = (0.1, 0.5, 0.9)
 TORN_SHARE = 0.3
 # what today's disks write as a whole or not at all (a torn super block of ext4, 1 KiB, would be its end)
 PHYSICAL = 4096
+# how often a new cut is tried for each that is wanted
+TRIES = 4
+# so many writes between two flushes are worth a cut
+MANY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +58,26 @@ class Cut:
 
 
 def choose_cuts(log: WriteLog, count: int, seed: int) -> list[Cut]:
-    """Return `count` cuts in the order of the log, or all there can be: as many flushes as there are (evenly
-    chosen when there are too many), the rest at random between them.
+    """Return up to `count` different cuts in the order of the log: one at each flush (evenly chosen ones when
+    there are too many), the rest at random between them.
     """
     chance = random.Random(seed)  # noqa: S311  a test's choice, not a secret
     ends = [number + 1 for number in log.flushes()]
-    at_flushes = _evenly(ends, count)
-    cuts = [Cut(durable=end) for end in at_flushes]
+    cuts = dict.fromkeys(Cut(durable=end) for end in _evenly(ends, count))
     windows = [window for window in _windows(log) if window[1] > window[0]]
-    while windows and len(cuts) < count:
-        cuts.append(_random_cut(log, *chance.choice(windows), chance))
+    sizes = [end - first for first, end in windows]
+    for window in chance.choices(windows, sizes, k=TRIES * count) if windows else ():
+        if len(cuts) >= count:
+            break
+        cuts[_random_cut(log, *window, chance)] = None
     return sorted(cuts, key=lambda cut: (cut.durable, cut.kept))
 
 
 def choose_between(log: WriteLog, count: int, seed: int) -> list[Cut]:
-    """Return `count` cuts between flushes, spread over the whole log: the ones that lose most."""
+    """Return up to `count` cuts between flushes, spread over the whole log: where most can be lost."""
     chance = random.Random(seed)  # noqa: S311  as above
-    windows = [window for window in _windows(log) if window[1] > window[0]]
+    windows = [window for window in _windows(log) if window[1] - window[0] >= MANY]
+    windows = windows or [window for window in _windows(log) if window[1] > window[0]]
     return [_random_cut(log, *window, chance) for window in _evenly(windows, count)]
 
 
@@ -92,6 +99,8 @@ def _windows(log: WriteLog) -> Iterator[tuple[int, int]]:
 def _random_cut(log: WriteLog, first: int, end: int, chance: random.Random) -> Cut:
     stop, share = chance.randint(first + 1, end), chance.choice(SHARES)
     kept = [number for number in range(first, stop) if log.requests[number].fua or chance.random() < share]
+    # nothing kept is the same as a cut at the flush
+    kept = kept or [chance.randrange(first, stop)]
     torn = None
     if kept and chance.random() < TORN_SHARE:
         last = log.requests[kept[-1]]

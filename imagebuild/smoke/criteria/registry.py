@@ -28,6 +28,7 @@ from imagebuild.smoke.criteria import (
     test_upgrade,
     test_upgrade_keys,
     test_upgrade_remote,
+    test_upgrades_fall_back,
     test_vagrant_login,
 )
 from imagebuild.smoke.criterion import BY_ATOMIC, INSTALLATION, Criterion, records_in
@@ -54,6 +55,7 @@ MODULES = (
     test_upgrade,
     test_upgrade_keys,
     test_upgrade_remote,
+    test_upgrades_fall_back,
     test_vagrant_login,
 )
 CRITERIA: Registry[Criterion] = Registry(

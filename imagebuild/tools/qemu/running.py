@@ -1,6 +1,7 @@
 """A machine from its start to its end: its console, its screen, its keyboard."""
 
 import contextlib
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -56,6 +57,11 @@ class Running:
         return (
             ending.described(self._listener.reason()) if self._listener is not None and not self.alive else ""
         )
+
+    def kill(self) -> None:
+        """Kill QEMU (SIGKILL)."""
+        self._process.signal(signal.SIGKILL)
+        self.wait(QMP_SECONDS)
 
     def close(self) -> None:
         """Let go of the connection that is kept open."""

@@ -22,6 +22,7 @@ from tests.smoke.criteria.broken import (
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 from tests.smoke.criteria.cases import Case, OnHost, OnJourney
@@ -48,6 +49,7 @@ MODULES = (
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 CASES: dict[str, Case] = {name: case for module in MODULES for name, case in module.CASES.items()}
