@@ -95,7 +95,7 @@ def read(file: Path, *, disk_size: int) -> WriteLog:
 
 def _check_super(file: Path, magic: int, version: int, count: int, sector: int, end: int) -> None:
     if magic != MAGIC:
-        raise WriteLogError(f"{file.name} cannot be a log of writes: it begins with {magic:#x}, not {MAGIC:#x}")
+        raise WriteLogError(f"{file.name} cannot be a log of writes: it begins with {magic:#x}")
     if version != VERSION:
         raise WriteLogError(f"{file.name} is a log of writes of version {version}: only {VERSION} is known")
     if not SMALLEST_SECTOR <= sector <= LARGEST_SECTOR or sector & (sector - 1):

@@ -45,12 +45,16 @@ class Recording:
         return self.place / WRITES
 
 
-def trial_of(lab: Lab, tree: Tree, disk: Path, form: str, evidence: Path) -> Trial:
-    """Return a trial of an installed disk, larger than it was made."""
+def trial_of(lab: Lab, tree: Tree, disk: Path, form: str, evidence: Path, *, grown: bool = True) -> Trial:
+    """Return a trial of an installed disk; `grown`: larger than it was made."""
     evidence.mkdir(parents=True, exist_ok=True)
     return Trial(
         subject=Subject(
-            artifact=evidence.name, disk=disk, format=form, controller=Controller.VIRTIO, grow=GROWN
+            artifact=evidence.name,
+            disk=disk,
+            format=form,
+            controller=Controller.VIRTIO,
+            grow=GROWN if grown else 0,
         ),
         bench=lab.bench(Firmware.BIOS),
         promise=Promise(
