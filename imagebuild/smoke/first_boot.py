@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Login
+from imagebuild.smoke import recording
 from imagebuild.smoke.boot import BOOT_SECONDS
 from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import RigError
@@ -46,7 +47,7 @@ def guest(
     """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError
     when the rig breaks.
 
-    `record`: a directory that takes what is written to the disk from its first moment on (`Guest.record`).
+    `record`: a directory that takes what is written to the disk from the first moment on (`recording`).
     """
     evidence.mkdir(exist_ok=True, parents=True)
     with temporary.directory("guest", secret=True) as work:
@@ -57,7 +58,7 @@ def guest(
         machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated)
         try:
             if record is not None:
-                machine.record(record)
+                recording.record(machine, record, boots=True)
             watched = machine.power_on()
             (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
             host = None if watched.problem else machine.host

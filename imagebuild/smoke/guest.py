@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from imagebuild import files
 from imagebuild.kinds import Login
 from imagebuild.smoke.boot import PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
 from imagebuild.smoke.host.errors import RigError
@@ -31,8 +30,6 @@ from imagebuild.tools.qemu.running import Running, started
 FIRST = "first"
 OVERLAY = "overlay.qcow2"
 SETTLED = "settled"
-# what `Guest.record` leaves
-DISK, WRITES = "disk.qcow2", "writes.log"
 # a unit may take systemd's own 90 s to stop, whatever the accelerator
 SHUTDOWN_SECONDS, STOP_SECONDS = 60.0, 150.0
 LOGIN_SECONDS = 30.0
@@ -87,7 +84,7 @@ class Guest:
         self._trial, self._expected, self.evidence = trial, expected, evidence
         self._port = ssh.free_port()
         self._machine = _machine(trial, work, expected, {self._port: 22}, ports, isolated=isolated)
-        self._overlay = work / OVERLAY
+        self.overlay = work / OVERLAY
         self._shell = ssh.Shell(user=expected.user, port=self._port, key=key, patience=self._patience)
         self._power = contextlib.ExitStack()
         self._running: Running | None = None
@@ -95,8 +92,8 @@ class Guest:
         self._boots: list[dict[str, object]] = []
         self._paused: float | None = None
         self._judged = True
-        self._recording: Path | None = None
-        self._at_menu: Callable[[Running], object] | None = None
+        # what is done to the machine as soon as it is on
+        self.at_power_on: Callable[[Running], object] | None = None
         # what happened to the rig and is not the image's fault; whoever tells it takes it out
         self.notes: list[str] = []
         self.host = Host(
@@ -146,10 +143,8 @@ class Guest:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
         self._running = self._power.enter_context(started(machine, self._trial.bench.accelerator, serial))
-        if self._recording is not None:
-            self._running.record_writes(self._recording)
-        if self._at_menu is not None:
-            self._at_menu(self._running)
+        if self.at_power_on is not None:
+            self.at_power_on(self._running)
         watched = follow_boot(
             self._running,
             self._port,
@@ -233,22 +228,10 @@ class Guest:
             raise RigError(f"after the reboot ({name}): {watched.problem}")
         return watched.problem or None
 
-    def power_cycle(self, name: str, at_menu: Callable[[Running], object] | None = None) -> Watched:
-        """Switch the machine off and on, whatever the guest does, and watch it boot; `at_menu` presses keys
-        meanwhile. Raises as `power_on`.
-        """
+    def power_cycle(self, name: str) -> Watched:
+        """Switch the machine off and on, whatever the guest does, and watch it boot. Raises as `power_on`."""
         self._end()
-        self._at_menu = at_menu
-        try:
-            return self.power_on(name)
-        finally:
-            self._at_menu = None
-
-    def kill(self) -> None:
-        """End QEMU without a warning: what it had not handed over is gone."""
-        if self._running is not None:
-            self._running.kill()
-        self._end()
+        return self.power_on(name)
 
     def _wait_for_the_end(self) -> str | None:
         assert self._running is not None
@@ -268,24 +251,6 @@ class Guest:
         if broke := self._running.broke():
             raise RigError(broke)
         return None
-
-    def record(self, place: Path) -> None:
-        """Record what is written to the disk from now on, through all boots that follow. Raises BuildError.
-
-        `place` gets DISK, the disk as it is now (qcow2), and WRITES (`write_log`).
-        """
-        if self._running is not None:
-            # the disk stands still while it is copied; QEMU has written out what it had by then
-            self._running.execute("stop")
-        files.clone(self._overlay, place / DISK)
-        self._recording = place / WRITES
-        if self._running is not None:
-            self._running.record_writes(self._recording)
-            self._running.execute("cont")
-
-    def stop_recording(self) -> None:
-        """Let the recording end with the QEMU that runs now: later boots are not in it."""
-        self._recording = None
 
     def save(self) -> None:
         """Keep this moment: `fresh_copy` comes back to it."""
@@ -347,6 +312,11 @@ class Guest:
         """Keep what the screen shows as `screen-NAME.png`."""
         if self._running is not None:
             self._running.screenshot(self.evidence / f"screen-{name}.png")
+
+    @property
+    def running(self) -> Running | None:
+        """What runs since the machine was switched on last; None before."""
+        return self._running
 
     @property
     def alive(self) -> bool:

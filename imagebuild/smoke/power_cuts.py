@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from imagebuild.errors import BuildError
 from imagebuild.smoke.boot_files import BootFiles, find_boot_files
 from imagebuild.smoke.first_boot import guest
-from imagebuild.smoke.guest import DISK, WRITES, Guest
+from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import NotTestedError, RigError
 from imagebuild.smoke.hosts.commands import DEPLOY_SECONDS, booted
+from imagebuild.smoke.recording import DISK, WRITES, record
 from imagebuild.smoke.stops import Survival
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import ext4, temporary, write_log
@@ -47,12 +48,10 @@ class PowerCuts:
             self._place.mkdir()
             # what was there before is on the disk
             machine.host.run("sync")
-            machine.record(self._place)
+            record(machine, self._place)
             self.why_not = None
         except (BuildError, OSError) as error:
             self.why_not = f"what the host writes cannot be recorded here: {error}"
-        # boots after this one are not part of it
-        machine.stop_recording()
         yield
 
     def survive(self, machine: Guest, journey: "Journey") -> Survival:

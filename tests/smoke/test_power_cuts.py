@@ -85,20 +85,29 @@ def test_where_nothing_is_wrong_the_one_that_lost_most_of_boot_is_the_worst(
     assert worst == inside
 
 
-class FakeGuest:
-    """A guest that can be recorded, or not."""
+class FakeRunning:
+    """A machine that can be recorded, or not."""
 
-    def __init__(self, problem: str = "") -> None:
-        self.host = broken_host({"sync": ""})
-        self.problem, self.done = problem, list[str]()
+    def __init__(self, problem: str, done: list[str]) -> None:
+        self.problem, self.done = problem, done
 
-    def record(self, place: Path) -> None:
-        self.done.append(f"record into {place.name}")
+    def execute(self, name: str) -> None:
+        self.done.append(name)
+
+    def record_writes(self, log: Path) -> None:
+        self.done.append(f"record into {log.parent.name}/{log.name}")
         if self.problem:
             raise BuildError(self.problem)
 
-    def stop_recording(self) -> None:
-        self.done.append("later boots are not recorded")
+
+class FakeGuest:
+    """A guest with such a machine."""
+
+    def __init__(self, overlay: Path, problem: str = "") -> None:
+        self.host, self.overlay, self.done = broken_host({"sync": ""}), overlay, list[str]()
+        overlay.write_bytes(b"a disk")
+        self.running = FakeRunning(problem, self.done)
+        self.at_power_on: Any = None
 
 
 def cuts_in(tmp_path: Path) -> PowerCuts:
@@ -107,18 +116,20 @@ def cuts_in(tmp_path: Path) -> PowerCuts:
 
 
 def test_an_upgrade_is_recorded_and_later_boots_are_not(tmp_path: Path) -> None:
-    machine: Any = FakeGuest()
+    machine: Any = FakeGuest(tmp_path / "overlay.qcow2")
     cuts = cuts_in(tmp_path)
     with cuts.recorded(machine):
-        assert machine.done == ["record into recording", "later boots are not recorded"]
+        assert machine.done == ["stop", "record into recording/writes.log", "cont"]
+        assert (tmp_path / "recording" / "disk.qcow2").read_bytes() == b"a disk"
     assert cuts.why_not is None
+    assert machine.at_power_on is None
 
 
 def test_what_cannot_be_recorded_is_upgraded_all_the_same_and_not_tested(tmp_path: Path) -> None:
-    machine: Any = FakeGuest("QEMU's monitor does not answer to blockdev-add")
+    machine: Any = FakeGuest(tmp_path / "overlay.qcow2", "QEMU's monitor does not answer to blockdev-add")
     cuts, journey = cuts_in(tmp_path), None
     with cuts.recorded(machine):
-        pass
+        assert machine.done[-1] == "cont"
     with pytest.raises(NotTestedError, match="cannot be recorded here: QEMU's monitor"):
         cuts.survive(machine, journey)  # type: ignore[arg-type]  # it is not looked at
 

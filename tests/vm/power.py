@@ -11,8 +11,8 @@ from pathlib import Path
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.model import Tree
 from imagebuild.smoke.first_boot import guest
-from imagebuild.smoke.guest import DISK, WRITES
 from imagebuild.smoke.host.words import Host
+from imagebuild.smoke.recording import DISK, WRITES
 from imagebuild.smoke.releases import Releases, offering
 from imagebuild.smoke.served import ServedRelease
 from imagebuild.smoke.trial import Promise, Scope, Subject, Trial

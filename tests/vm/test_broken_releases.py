@@ -58,7 +58,9 @@ def test_the_old_entry_boots_when_the_new_release_does_not(lab: Lab, tmp_path: P
             assert says in again.problem
             assert again.problem
             chosen: list[str] = []
-            by_hand = machine.power_cycle(f"{name}-by-hand", chooser(chosen, slowness))
+            machine.at_power_on = chooser(chosen, slowness)
+            by_hand = machine.power_cycle(f"{name}-by-hand")
+            machine.at_power_on = None
             print(f"{name}: {chosen}, {by_hand.phases}")
             assert not by_hand.problem, by_hand.problem
             assert chosen[0].endswith("(ostree:1)")

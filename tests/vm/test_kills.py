@@ -13,9 +13,10 @@ import pytest
 from imagebuild.engine import graph
 from imagebuild.model import Tree
 from imagebuild.smoke.first_boot import guest
-from imagebuild.smoke.guest import DISK, WRITES, Guest
+from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import DEPLOY_SECONDS
+from imagebuild.smoke.recording import DISK, WRITES
 from imagebuild.smoke.releases import Releases, offering
 from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools import temporary, write_log
@@ -46,16 +47,21 @@ def cut_off(machine: Guest, host: Host, seconds: float, *, in_boot: bool) -> Non
     if not in_boot:
         host.succeeds("systemd-run", "--unit=cut-off", *upgrade)
         time.sleep(seconds)
-        machine.kill()
+        assert machine.running is not None
+        machine.running.kill()
         return
     host.succeeds(*upgrade, seconds=DEPLOY_SECONDS)
 
-    def kill_later(running: Running) -> None:
+    recording = machine.at_power_on
+    assert recording is not None
+
+    def record_and_kill(running: Running) -> None:
+        recording(running)
         time.sleep(seconds)
         running.kill()
 
-    watched = machine.power_cycle("cut-off", kill_later)
-    assert watched.problem
+    machine.at_power_on = record_and_kill
+    assert machine.power_cycle("cut-off").problem
 
 
 def test_a_killed_guest_comes_up_again(lab: Lab, tmp_path: Path) -> None:
