@@ -82,11 +82,24 @@ def test_every_disk_after_a_power_cut_is_whole(recording: Recording, log: WriteL
     assert not wrong, f"seed {SEED}: {len(wrong)} of {len(cuts)}: {wrong[:10]}"
 
 
+def growing(log: WriteLog) -> Cut:
+    """Return the cut just before the first other super block of a growing xfs is written (`GREW`)."""
+    places: list[tuple[int, int]] = []
+    with log.file.open("rb") as stream:
+        for request in log.requests:
+            stream.seek(request.data or 0)
+            if request.data is not None and stream.read(4) == b"XFSB":
+                places.append((request.start, request.number))
+    first = min(places)[0]
+    number = next(number for start, number in places if start != first)
+    return Cut(durable=max(flush for flush in log.flushes() if flush < number) + 1)
+
+
 def worst(recording: Recording, log: WriteLog) -> list[Cut]:
     """Return those that lost most: of each phase the worst, and of the rest."""
     cuts = sorted(choose_between(log, 40, SEED), key=lambda cut: cut.lost, reverse=True)
     first = [next((c for c in cuts if phase_of(recording, c) == name), None) for name in recording.phases]
-    chosen = [cut for cut in first if cut is not None]
+    chosen = [growing(log), *(cut for cut in first if cut is not None)]
     return (chosen + [cut for cut in cuts if cut not in chosen])[:BOOTED]
 
 
