@@ -83,7 +83,9 @@ def test_every_disk_after_a_power_cut_is_whole(recording: Recording, log: WriteL
 
 
 def growing(log: WriteLog) -> Cut:
-    """Return the cut just before the first other super block of a growing xfs is written (`GREW`)."""
+    """Return the cut at the last flush before the other super blocks of a growing xfs are written again; those
+    of its new parts come before the growth (`GREW`).
+    """
     places: list[tuple[int, int]] = []
     with log.file.open("rb") as stream:
         for request in log.requests:
@@ -91,7 +93,7 @@ def growing(log: WriteLog) -> Cut:
             if request.data is not None and stream.read(4) == b"XFSB":
                 places.append((request.start, request.number))
     first = min(places)[0]
-    number = next(number for start, number in places if start != first)
+    number = max(number for start, number in places if start != first)
     return Cut(durable=max(flush for flush in log.flushes() if flush < number) + 1)
 
 
