@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.config.smoke import WaiverConfig
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.steps import inputs, soft_inputs
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
@@ -43,7 +43,7 @@ def test_the_time_is_part_of_what_it_is_written_into() -> None:
 
 def test_every_download_is_booted_under_each_firmware_and_looked_into() -> None:
     pipeline = wired(settings())
-    names = {one.name for one in graph.order([pipeline.release])}
+    names = {one.name for one in planning.order([pipeline.release])}
     assert len(pipeline.images) == 6
     for image in pipeline.images:
         assert {f"smoke {image.name} {firmware}" for firmware in Firmware} <= names
@@ -68,7 +68,7 @@ def test_fedoras_release_lines_are_wired_too() -> None:
 
 def test_the_iso_is_installed_from_under_each_firmware_and_what_it_installed_is_booted() -> None:
     pipeline = wired(settings())
-    names = {one.name for one in graph.order([pipeline.release])}
+    names = {one.name for one in planning.order([pipeline.release])}
     assert {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")} | {
         "installer iso"
     } <= names
@@ -96,7 +96,7 @@ def test_the_program_on_the_medium_is_part_of_its_key() -> None:
 def test_without_an_installer_none_is_made() -> None:
     pipeline = wired(settings().model_copy(update={"installer": None}))
     assert not pipeline.isos
-    assert not [one.name for one in graph.order([pipeline.release]) if "iso" in one.name.split()]
+    assert not [one.name for one in planning.order([pipeline.release]) if "iso" in one.name.split()]
 
 
 def waivers(*names: str) -> Config:

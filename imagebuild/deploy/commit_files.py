@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.commit_reader import CommitEntry
 from imagebuild.tools.ostree.repository import Repo
 
 
@@ -38,5 +38,5 @@ class CommitFiles:
         """Whether there is anything at that path."""
         return self._entry(path) is not None
 
-    def _entry(self, path: str) -> Entry | None:
+    def _entry(self, path: str) -> CommitEntry | None:
         return self._repo.find(self.commit, path, follow=False)

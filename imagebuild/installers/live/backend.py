@@ -160,7 +160,7 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
 
 
 def _make_product(work: Path, request: Request, program: bytes) -> None:
-    facts = product.Facts(
+    facts = product.ProductFacts(
         product=request.title,
         version=request.tree.version,
         ref=request.tree.follows,
