@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine import graph
 from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware, State
@@ -45,8 +44,7 @@ def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         return read_recording(place)
     lab: Lab = request.getfixturevalue("lab")
     disk = lab.pipeline.disks["cloud"]
-    steps = {one.name: one for one in graph.order([lab.pipeline.release])}
-    outcome = lab.must(disk, steps["toolbox"], lab.pipeline.tree)
+    outcome = lab.must(disk, lab.pipeline.tree)
     tree: Tree = outcome.value(lab.pipeline.tree)
     return record_a_host(lab, tree, outcome.value(disk).file, place)
 
@@ -83,7 +81,7 @@ def test_every_disk_after_a_power_cut_is_whole(recording: Recording, log: WriteL
 
 
 def growing(log: WriteLog) -> Cut:
-    """Return the cut at the last flush before the other super blocks of a growing xfs are written again; those
+    """Return the cut at the last flush before the other super blocks of a growing xfs are written; those
     of its new parts come before the growth (`GREW`).
     """
     places: list[tuple[int, int]] = []
@@ -129,8 +127,7 @@ def test_the_worst_disks_boot(lab: Lab, recording: Recording, log: WriteLog, tmp
 
 def test_the_criterion_passes_on_the_demo(lab: Lab, tmp_path: Path) -> None:
     disk = lab.pipeline.disks["cloud"]
-    steps = {one.name: one for one in graph.order([lab.pipeline.release])}
-    outcome = lab.must(disk, steps["toolbox"], lab.pipeline.tree)
+    outcome = lab.must(disk, lab.pipeline.tree)
     tree: Tree = outcome.value(lab.pipeline.tree)
     subject = subject_of(
         "Cloud", Unpacked(disk=outcome.value(disk).file, format="raw", controller=Controller.VIRTIO)
