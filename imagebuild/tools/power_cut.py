@@ -62,8 +62,7 @@ def choose_cuts(log: WriteLog, count: int, seed: int) -> list[Cut]:
     there are too many), the rest at random between them.
     """
     chance = random.Random(seed)  # noqa: S311  a test's choice, not a secret
-    ends = [number + 1 for number in log.flushes()]
-    cuts = dict.fromkeys(Cut(durable=end) for end in _evenly(ends, count))
+    cuts = dict.fromkeys(Cut(durable=end) for end in _evenly(_ends(log), count))
     windows = [window for window in _windows(log) if window[1] > window[0]]
     sizes = [end - first for first, end in windows]
     for window in chance.choices(windows, sizes, k=TRIES * count) if windows else ():
@@ -87,12 +86,19 @@ def _evenly(things: Sequence[T], count: int) -> list[T]:
     return [things[(2 * index + 1) * len(things) // (2 * count)] for index in range(count)]
 
 
+def _ends(log: WriteLog) -> list[int]:
+    """Return for each flush where what it confirmed ends: a write that flushes first does not confirm itself
+    (Linux, Documentation/block/writeback_cache_control.rst, REQ_PREFLUSH).
+    """
+    return [number if log.requests[number].data is not None else number + 1 for number in log.flushes()]
+
+
 def _windows(log: WriteLog) -> Iterator[tuple[int, int]]:
     """Yield (first, end) of the requests between two flushes."""
     first = 0
-    for number in log.flushes():
+    for number, end in zip(log.flushes(), _ends(log), strict=True):
         yield first, number
-        first = number + 1
+        first = end
     yield first, len(log.requests)
 
 

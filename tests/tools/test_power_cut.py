@@ -127,6 +127,16 @@ def test_what_is_confirmed_is_never_left_out(log: WriteLog) -> None:
         assert cut.torn is None
 
 
+def test_a_write_that_flushes_first_does_not_confirm_itself(log: WriteLog) -> None:
+    # dm-log-writes has such entries (REQ_PREFLUSH with data), QEMU's virtio-blk does not
+    writes = [replace(request, number=number) for number, request in enumerate(log.requests[2:6])]
+    assert all(request.data is not None for request in writes)
+    small = replace(log, requests=(*writes[:2], replace(writes[2], flush=True), writes[3]))
+    cuts = choose_cuts(small, 50, SEED)
+    assert {cut.durable for cut in cuts} == {0, 2}
+    assert any(2 in cut.lost_numbers for cut in cuts if cut.durable == 2)
+
+
 def test_a_torn_write_ends_at_a_physical_sector(log: WriteLog, tmp_path: Path) -> None:
     torn = [cut for cut in choose_cuts(log, 400, SEED) if cut.torn is not None]
     assert torn

@@ -1,5 +1,6 @@
 """What counts boots on a host is recognised; without it, falling back is not asked for."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -37,3 +38,35 @@ def test_without_a_counter_nothing_falls_back(answers: Answers) -> None:
     journey: Any = FakeJourney(broken_host({**BARE, **answers}), HEALTHY_STOPS)
     with pytest.raises(NotApplicableError, match="nothing in this tree counts boots"):
         ON_JOURNEY["falls-back"].run(journey)
+
+
+@dataclass
+class Power:
+    """A machine whose new release does not come up so many times."""
+
+    failures: int
+    boots: list[str] = field(default_factory=list)
+
+    def restart(self, name: str) -> str | None:
+        self.boots.append(name)
+        return "the guest asked for a reboot" if len(self.boots) <= self.failures else None
+
+    def fatal(self) -> str | None:
+        return None
+
+
+@pytest.mark.parametrize("failures", [0, 3])
+def test_a_host_is_booted_until_it_is_up(failures: int) -> None:
+    machine = broken_host({"systemctl reboot": ""})
+    machine.power = Power(failures)
+    assert machine.reboot_until_up("fallback", 6) == failures + 1
+    assert machine.power.boots == [f"fallback-{number}" for number in range(1, failures + 2)]
+
+
+def test_a_host_that_never_comes_up_is_given_up() -> None:
+    machine = broken_host({"systemctl reboot": ""})
+    machine.power = Power(9)
+    with pytest.raises(
+        AssertionError, match=r"after 6 boots \(fallback\) the host is not up: the guest asked"
+    ):
+        machine.reboot_until_up("fallback", 6)
