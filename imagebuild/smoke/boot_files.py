@@ -57,9 +57,11 @@ class BootFiles:
         """Return the entries, the one first that a boot starts by itself: those of the generated menu where
         there is one, otherwise the Boot Loader Specification's.
         """
-        menu = self._read("/loader/grub.cfg")
-        if menu:
-            return _menu_entries(menu)
+        if "grub.cfg" in self._list("/loader/."):
+            menu = self._read("/loader/grub.cfg")
+            # one that reads the entries itself (Fedora's and GRUB 2.14's module) is no more than that
+            if "blscfg" not in menu:
+                return _menu_entries(menu)
         names = [name for name in self._list("/loader/entries") if name.endswith(".conf")]
         found = [(name, dict(BLS_LINE.findall(self._read(f"/loader/entries/{name}")))) for name in names]
         found.sort(key=lambda pair: (_number(pair[1].get("version", "")), pair[0]), reverse=True)

@@ -61,6 +61,10 @@ def without_entries(boot: Path) -> None:
     (boot / "loader/grub.cfg").unlink(missing_ok=True)
 
 
+def with_a_cut_menu(boot: Path) -> None:
+    (boot / "loader/grub.cfg").write_text("")
+
+
 def without_loader(boot: Path) -> None:
     (boot / "loader").unlink()
 
@@ -89,6 +93,23 @@ def test_what_a_boot_loader_cannot_start_is_named(
     files = found(boot, tmp_path)
     assert said in (files.problem() or "")
     assert said in (boot_problem(files, tmp_path) or "")
+
+
+def test_an_empty_menu_is_not_made_up_for_by_the_entries(tmp_path: Path) -> None:
+    boot = make_boot(tmp_path / "boot")
+    with_a_cut_menu(boot)
+    assert "has no entry" in (found(boot, tmp_path).problem() or "")
+
+
+def test_a_menu_that_reads_the_entries_has_them(tmp_path: Path) -> None:
+    boot = make_boot(tmp_path / "boot")
+    (boot / "loader/grub.cfg").write_text("insmod blscfg\nblscfg\n")
+    files = found(boot, tmp_path)
+    assert [entry.name for entry in files.entries()] == [
+        "ostree-2-debian-atomic.conf",
+        "ostree-1-debian-atomic.conf",
+    ]
+    assert files.problem() is None
 
 
 def test_a_broken_second_entry_is_not_what_boots(tmp_path: Path) -> None:
