@@ -53,11 +53,12 @@ def describe(disk: Path, path: str, offset: int = 0) -> str:
 def _debugfs(disk: Path, verb: str, path: str, offset: int) -> bytes:
     if not PATH.fullmatch(path):
         raise BuildError(f"debugfs cannot be asked for {path!r}")
-    # what it prints is a file's content, not text
+    # -n: what waits in a journal to be replayed may make checksums wrong, which no boot loader looks at.
+    # What it prints is a file's content, not text
     with temporary.file("content") as content:
         with content.open("wb") as stream:
             command.run(
-                ["debugfs", "-R", f'{verb} "{path}"', _device(disk, offset)], stdout=stream, quiet=True
+                ["debugfs", "-n", "-R", f'{verb} "{path}"', _device(disk, offset)], stdout=stream, quiet=True
             )
         return content.read_bytes()
 

@@ -23,7 +23,17 @@ ENOUGH = 0.999
 GROWING = re.compile(
     r"would write modified primary superblock|AG superblock geometry info conflicts with filesystem geometry"
 )
+# libostree changes /boot/loader in the journal of /boot only (ostree-sysroot-deploy.c: swap_bootloader
+# fsyncs, the freeze of full_system_sync comes before it) and then removes the old links below /ostree. Until the
+# journal is checkpointed, GRUB, which replays none, starts the old entry (grub-fstest(1) reads the same), and
+# its `ostree=` leads nowhere
+SWAPPED = "GRUB starts the old entry, whose links are gone"
+# Linux' xfs may find no end of its log when of many log writes without a flush between them some are missing
+# and later ones are there (seen with Linux 6.1, in a log that was never wrapped)
+UNREPLAYED = "xfs cannot replay its journal"
+PROGRESS = re.compile(r"\s+- |Phase \d|No modify flag")
 GREW = "while xfs grew: its other super blocks are old"
+KNOWN = (GREW, SWAPPED, UNREPLAYED)
 Listing = dict[str, tuple[int, ...]]
 
 
@@ -83,19 +93,31 @@ class Inspector:
     def _root_problem(self, disk: Path, boot: BootFiles, starts: Entry) -> str | None:
         try:
             with _root_of(disk, self.mounted) as root:
-                for entry in {entry.ostree: entry for entry in (starts, boot.entries()[0])}.values():
-                    if said := self._deployment_problem(root, entry):
-                        return said
+                now = boot.entries()[0]
+                if said := self._deployment_problem(root, now):
+                    return said
+                if now != starts and (said := self._deployment_problem(root, starts)):
+                    return SWAPPED if not (root / starts.ostree.lstrip("/")).exists() else said
                 if said := self._repository_problem(root):
                     return said
-        except (subprocess.CalledProcessError, StopIteration) as error:
-            return f"the root file system: {error}"
-        area = _root_area(disk)
-        with loop.attached(disk, offset=area.start, size=area.size) as device:
-            status, said = command.status(["xfs_repair", "-n", device])
-        if status and GROWING.search(said):
-            return GREW
-        return f"xfs_repair: {said[-600:]}" if status else None
+        except subprocess.CalledProcessError:
+            return UNREPLAYED
+        return self._repair_problem(disk)
+
+    def _repair_problem(self, disk: Path) -> str | None:
+        area, said = _root_area(disk), ""
+        for _ in range(2):
+            with loop.attached(disk, offset=area.start, size=area.size) as device:
+                status, said = command.status(["xfs_repair", "-n", device])
+            if not status:
+                return None
+            if GROWING.search(said):
+                return GREW
+            # what a kernel puts off until it unmounts (unlinked files, counters) is done by another mount
+            with _root_of(disk, self.mounted):
+                pass
+        matter = [line for line in said.splitlines() if line and not PROGRESS.match(line)]
+        return f"xfs_repair: {'; '.join(matter)[:600]}"
 
     def _deployment_problem(self, root: Path, entry: Entry) -> str | None:
         link = root / entry.ostree.lstrip("/")
