@@ -24,9 +24,9 @@ GROWING = re.compile(
     r"would write modified primary superblock|AG superblock geometry info conflicts with filesystem geometry"
 )
 # libostree changes /boot/loader in the journal of /boot only (ostree-sysroot-deploy.c: swap_bootloader
-# fsyncs, the freeze of full_system_sync comes before it) and then removes the old links below /ostree. Until the
-# journal is checkpointed, GRUB, which replays none, starts the old entry (grub-fstest(1) reads the same), and
-# its `ostree=` leads nowhere
+# fsyncs, the freeze of full_system_sync comes before it) and then removes the old links below /ostree.
+# Until the journal is checkpointed, GRUB, which replays none, starts the old entry (grub-fstest(1) reads the
+# same), and its `ostree=` leads nowhere
 SWAPPED = "GRUB starts the old entry, whose links are gone"
 # Linux' xfs may find no end of its log when of many log writes without a flush between them some are missing
 # and later ones are there (seen with Linux 6.1, in a log that was never wrapped)
