@@ -77,6 +77,7 @@ class InstallerBench:
     forward: Mapping[int, int] = field(default_factory=dict)
     address: str = ""
     kernel: Kernel | None = None
+    tpm: Path | None = None
 
 
 @contextlib.contextmanager
@@ -100,6 +101,7 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
         address=bench.address,
         drives=(Drive(file=bench.iso, kind=bench.medium, boot_first=bench.kernel is None), *bench.drives),
         typed=True,
+        tpm=bench.tpm,
         ports={anaconda_log.PORT: log},
     )
     try:
@@ -205,11 +207,13 @@ def plan_keys(bench: InstallerBench) -> KeyPresses:
     try:
         with temporary.directory("menu") as work:
             menus = medium.menus(bench.iso, work)
-        if bench.firmware not in menus:
+        # what Secure Boot starts reads the menu that UEFI does
+        reads = Firmware.UEFI if bench.firmware.is_uefi else bench.firmware
+        if reads not in menus:
             raise InstallationError(
                 f"{bench.iso.name} does not boot under {bench.firmware}: it has no boot menu for that"
             )
-        return menu_keys.unattended(menus[bench.firmware], iso.volume_id(bench.iso))
+        return menu_keys.unattended(menus[reads], iso.volume_id(bench.iso))
     except (InstallationError, MissingToolError):
         raise
     except BuildError as error:

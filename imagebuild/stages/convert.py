@@ -30,4 +30,6 @@ def convert_disk(
         disk_size=disk.size,
         size=file.stat().st_size,
         sha256=files.sha256(file),
+        firmware=disk.firmware,
+        secure_boot=disk.secure_boot,
     )
