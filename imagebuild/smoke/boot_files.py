@@ -14,6 +14,7 @@ from imagebuild.deploy.disk_map import read_map
 from imagebuild.errors import BuildError
 from imagebuild.tools import ext4
 
+NO_ENTRY = "the boot loader has no entry"
 # where /boot may be on its file system, and on one that holds / too
 PREFIXES = ("", "/boot")
 # the Boot Loader Specification (uapi-group.org), type 1: one word, then its value
@@ -80,7 +81,7 @@ class BootFiles:
         try:
             entries = self.entries()
             if not entries:
-                return "the boot loader has no entry"
+                return NO_ENTRY
             return self.entry_problem(entries[0])
         except BuildError as error:
             return error.message

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagebuild.errors import BuildError
-from imagebuild.smoke.boot_files import BootFiles, find_boot_files
+from imagebuild.smoke.boot_files import NO_ENTRY, BootFiles, find_boot_files
 from imagebuild.smoke.container_units import TEST_UNITS
 from imagebuild.smoke.first_boot import guest
 from imagebuild.smoke.guest import Guest
@@ -108,32 +108,37 @@ def look_at(log: WriteLog, disk: Path, cuts: list[Cut], work: Path) -> tuple[dic
     worst cut: the first with something wrong, otherwise the one that lost most of /boot, and most of all.
     """
     replay, wrong = Replay(log, disk), dict[str, str]()
-    weights: dict[str, tuple[bool, int, int]] = {}
+    weights: dict[str, tuple[bool, bool, int, int]] = {}
     for cut in cuts:
         with replay.cut(cut) as shown:
             boot = find_boot_files(shown)
-            problem = boot_problem(boot, work) if boot is not None else None
+            problem, swaps = boot_problem(boot, work) if boot is not None else (None, False)
         if problem is not None:
             wrong[str(cut)] = problem
         lost = [log.requests[number] for number in cut.lost_numbers]
         inside = [request for request in lost if boot is not None and boot.start <= request.start < boot.end]
-        weights[str(cut)] = (problem is not None, len(inside), len(lost))
+        weights[str(cut)] = (problem is not None, not swaps, len(inside), len(lost))
     return wrong, max(cuts, key=lambda cut: weights[str(cut)])
 
 
-def boot_problem(boot: BootFiles, work: Path) -> str | None:
-    """Return what is wrong with a /boot after a power cut, for the boot loader and for the kernel; None for
-    nothing.
+def boot_problem(boot: BootFiles, work: Path) -> tuple[str | None, bool]:
+    """Return what is wrong with a /boot after a power cut, for the boot loader and for the kernel (None for
+    nothing), and whether it was being swapped: the two find another menu.
+
+    libostree swaps it in the journal only, which GRUB does not replay, and then removes the links of the old
+    one (ostree-sysroot-deploy.c, swap_bootloader; ostree-sysroot-cleanup.c): in that moment no host is safe,
+    and none is booted.
     """
-    if (said := boot.problem()) is not None:
-        return f"for the boot loader: {said}"
+    early = boot.problem()
     copy = work / "boot.raw"
     _copy_part(boot, copy)
     if (said := ext4.replay(copy) or ext4.problems(copy)) is not None:
-        return f"/boot is damaged: {said}"
-    if (said := BootFiles(copy, 0, boot.size, boot.prefix).problem()) is not None:
-        return f"once the journal is replayed: {said}"
-    return None
+        return f"/boot is damaged: {said}", False
+    replayed = BootFiles(copy, 0, boot.size, boot.prefix)
+    if (said := replayed.problem()) is not None:
+        return f"once the journal is replayed: {said}", False
+    swaps = early == NO_ENTRY or boot.entries() != replayed.entries()
+    return (f"for the boot loader: {early}" if early is not None and not swaps else None), swaps
 
 
 def _copy_part(boot: BootFiles, copy: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuild.deploy.disk_map import Area, read_map
-from imagebuild.smoke.boot_files import BootEntry, BootFiles, find_boot_files
+from imagebuild.smoke.boot_files import NO_ENTRY, BootFiles, find_boot_files
 from imagebuild.tools import command, ext4, loop
 
 # of a tree's files; a deployment that was checked out only in part has less
@@ -27,7 +27,7 @@ GROWING = re.compile(
 # fsyncs, the freeze of full_system_sync comes before it) and then removes the old links below /ostree.
 # Until the journal is checkpointed, GRUB, which replays none, starts the old entry (grub-fstest(1) reads the
 # same), and its `ostree=` leads nowhere
-SWAPPED = "GRUB starts the old entry, whose links are gone"
+SWAPPED = "GRUB finds the old entry, whose links are gone, or none"
 # Linux' xfs may find no end of its log when of many log writes without a flush between them some are missing
 # and later ones are there (seen with Linux 6.1, in a log that was never wrapped)
 UNREPLAYED = "xfs cannot replay its journal"
@@ -65,9 +65,10 @@ class Inspector:
         if boot is None:
             return "there is no /boot"
         # as GRUB finds it, and as the kernel that was started does
-        if said := self._boot_problem(boot, lasting=lasting):
-            return f"before the journal is replayed: {said}"
-        starts = boot.entries()[0]
+        early = self._boot_problem(boot, lasting=lasting)
+        if early not in (None, NO_ENTRY):
+            return f"before the journal is replayed: {early}"
+        starts = next(iter(boot.entries()), None)
         with loop.attached(disk, offset=boot.start, size=boot.size) as device:
             if said := ext4.replay(device) or ext4.problems(device):
                 return f"/boot: {said}"
@@ -75,7 +76,8 @@ class Inspector:
             subprocess.run(["blockdev", "--flushbufs", device], check=True)
         if said := self._boot_problem(boot, lasting=lasting):
             return f"after the journal was replayed: {said}"
-        return self._root_problem(disk, boot, starts)
+        said = self._root_problem(disk, boot, starts)
+        return SWAPPED if said is None and early is not None else said
 
     def _boot_problem(self, boot: BootFiles, *, lasting: bool) -> str | None:
         entries = boot.entries()
@@ -90,13 +92,13 @@ class Inspector:
             self.kernels.add(inodes)
         return said
 
-    def _root_problem(self, disk: Path, boot: BootFiles, starts: BootEntry) -> str | None:
+    def _root_problem(self, disk: Path, boot: BootFiles, starts: BootEntry | None) -> str | None:
         try:
             with _root_of(disk, self.mounted) as root:
                 now = boot.entries()[0]
                 if said := self._deployment_problem(root, now):
                     return said
-                if now != starts and (said := self._deployment_problem(root, starts)):
+                if starts not in (None, now) and (said := self._deployment_problem(root, starts)):
                     return SWAPPED if not (root / starts.ostree.lstrip("/")).exists() else said
                 if said := self._repository_problem(root):
                     return said
