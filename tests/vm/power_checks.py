@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuild.deploy.disk_map import Area, read_map
-from imagebuild.smoke.boot_files import NO_ENTRY, BootFiles, find_boot_files
+from imagebuild.smoke.boot_files import NO_ENTRY, BootEntry, BootFiles, find_boot_files
 from imagebuild.tools import command, ext4, loop
 
 # of a tree's files; a deployment that was checked out only in part has less

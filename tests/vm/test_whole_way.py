@@ -22,6 +22,9 @@ from tests.vm.conftest import REF
 from tests.vm.matrix import PROGRAM, small_matrix
 
 AWAY = {
+    "falls-back",
+    "secure-boot-is-on",
+    "secure-boot-stays-on",
     "vagrant-logs-in-with-the-insecure-key",
     "selinux-is-enforcing-and-files-are-labelled",
     "system-containers-survive-a-reboot",
