@@ -19,6 +19,7 @@ from imagebuild.smoke.attempts import run_criteria
 from imagebuild.smoke.cells import disk_digest
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.identity import Carrier, References, same_machine
+from imagebuild.smoke.inapplicable import not_applicable, reason_not_to_boot
 from imagebuild.smoke.trial import Previous, Promise, Run, Subject, Terms, Trial
 from imagebuild.smoke.waivers import FIT, waived
 from imagebuild.tools.ostree.repository import Repo
@@ -73,7 +74,8 @@ def smoke_disk(
 
 def _as_installed(disk: Disk) -> Unpacked:
     """Return an installed disk as it is booted itself."""
-    return Unpacked(disk=disk.file, format=disk.format, controller=Controller.VIRTIO)
+    controller = Controller.VIRTIO if disk.sector_size == 512 else Controller.NVME_4K
+    return Unpacked(disk=disk.file, format=disk.format, controller=controller)
 
 
 def smoke_installation(
@@ -160,7 +162,7 @@ def _test(out: Path, tree: Tree, subject: Subject, promise: Promise, run: Run, s
     evidence.mkdir()
     trial = _trial(tree, subject, promise, run, evidence, same)
     firmware = trial.bench.firmware
-    cells = run_criteria(out, trial)
+    cells = _tested(out, trial)
     carrier = Carrier(artifact=subject.artifact, firmware=firmware, evidence=evidence, proof=same.proof)
     # what was found under the same firmware comes first
     for reference in sorted(same.verdicts, key=lambda one: one.cells[0].firmware is not firmware):
@@ -197,6 +199,15 @@ def _judge(out: Path, subject: Subject, promise: Promise, run: Run, cells: Seque
             evidence=out,
         )
     return Verdict(cells=cells, evidence=out / "evidence")
+
+
+def _tested(out: Path, trial: Trial) -> tuple[Cell, ...]:
+    reason = reason_not_to_boot(trial)
+    if reason is None:
+        return tuple(run_criteria(out, trial))
+    steplog.note(f"not applicable: {reason}")
+    wanted = trial.scope.criteria or criteria.required(atomic=trial.promise.atomic)
+    return tuple(not_applicable(trial, wanted, reason))
 
 
 def _trial(

@@ -99,6 +99,15 @@ def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple
     return status == 0, said.strip().replace("\n", "; ")
 
 
+def content_size(image: Path, image_format: str) -> int:
+    """Return how many bytes of the disk that an image holds are not empty: neither holes nor known to be
+    zeros.
+    """
+    argv: list[str | Path] = ["qemu-img", "map", "--output=json", "-f", image_format, image]
+    extents = json.loads(command.run(argv, quiet=True))
+    return sum(int(extent["length"]) for extent in extents if extent["data"] and not extent["zero"])
+
+
 def virtual_size(image: Path, image_format: str) -> int:
     """Return the size in bytes of the disk that an image holds."""
     return int(info(image, image_format)["virtual-size"])

@@ -14,13 +14,16 @@ from tests.smoke.criteria.broken import (
     machine_id,
     no_failed_units,
     nothing_fatal,
+    power_cut,
     rollback,
     sanity,
+    secure_boot,
     selinux,
     system_containers,
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 from tests.smoke.criteria.cases import Case, OnHost, OnJourney
@@ -39,13 +42,16 @@ MODULES = (
     machine_id,
     no_failed_units,
     nothing_fatal,
+    power_cut,
     rollback,
     sanity,
+    secure_boot,
     selinux,
     system_containers,
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 CASES: dict[str, Case] = {name: case for module in MODULES for name, case in module.CASES.items()}
