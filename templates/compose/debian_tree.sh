@@ -62,8 +62,27 @@ chroot "$root" systemctl --quiet enable docker.socket podman.socket systemd-netw
 rm -f "$root"/etc/systemd/system/*.wants/podman*.service "$root"/etc/systemd/system/*.wants/e2scrub*
 
 # --- byte code that stays valid: OSTree sets every mtime to 0, which would make Python compile all of it on each start
+# the suite's own Python; /usr/lib/python3 is what all its versions share
+python=$(chroot "$root" python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 find "$root/usr" -name __pycache__ -type d -prune -exec rm -rf {} +
-chroot "$root" python3 -m compileall -q -j 2 --invalidation-mode checked-hash /usr/lib/python3.11 /usr/lib/python3/dist-packages || true
+chroot "$root" python3 -m compileall -q -j 2 --invalidation-mode checked-hash "$python" /usr/lib/python3/dist-packages || true
+
+# --- what ostree makes of / at boot: the initramfs has a copy of that file ---------------------------------------------
+prepare_root=${0%/*}/prepare-root.conf
+if [ -s "$prepare_root" ]; then
+    asks() { grep -qx "$1" "$prepare_root"; }
+    features=$(chroot "$root" ostree --version)
+    lacks() { ! printf '%s\n' "$features" | grep -qw -- "$1"; }
+    if asks 'enabled=.*' && lacks composefs; then
+        echo "compose.root.composefs: this suite's ostree is built without composefs: choose composefs: no" >&2
+        exit 1
+    fi
+    if asks enabled=signed && lacks sign-ed25519; then
+        echo "compose.root.composefs: this suite's ostree is built without ed25519 signatures: choose composefs: verity" >&2
+        exit 1
+    fi
+    install -D -m 0644 "$prepare_root" "$root/usr/lib/ostree/prepare-root.conf"
+fi
 
 # --- boot: kernel, initramfs, a menu generator in place of grub-mkconfig ---------------------------------------------
 depmod -b "$root" "$kernel"
@@ -118,7 +137,14 @@ ln -s var/srv "$root/srv"
 ln -s var/mnt "$root/mnt"
 ln -s var/roothome "$root/root"
 ln -s run/media "$root/media"
-ln -s sysroot/tmp "$root/tmp"
+if grep -qsx -e readonly=true -e 'enabled=.*' "$root/usr/lib/ostree/prepare-root.conf"; then
+    # nothing can be written below /sysroot: a file system in memory (systemd's tmp.mount leaves a link alone)
+    mkdir -m 1777 "$root/tmp"
+    mkdir -p "$root/usr/lib/systemd/system/local-fs.target.wants"
+    ln -sf ../tmp.mount "$root/usr/lib/systemd/system/local-fs.target.wants/tmp.mount"
+else
+    ln -s sysroot/tmp "$root/tmp"
+fi
 ln -s ../var/usrlocal "$root/usr/local"
 ln -s sysroot/ostree "$root/ostree"
 mkdir -p "$root/sysroot"
