@@ -13,7 +13,7 @@ kernel=$(basename "$(ls -d "$root"/usr/lib/modules/*)")
 # --- things packages do at boot that an image of a fixed tree does not want -----------------------------------------
 chroot "$root" systemctl --quiet disable \
     docker.service containerd.service apparmor.service podman.service podman-auto-update.service podman-auto-update.timer podman-restart.service \
-    e2scrub_reap.service e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer lvm2-monitor.service 2>/dev/null || true
+    e2scrub_reap.service e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer lvm2-monitor.service sshd-keygen.service grub-common.service 2>/dev/null || true
 chroot "$root" systemctl --quiet mask apt-daily.service apt-daily-upgrade.service dpkg-db-backup.service systemd-pcrphase.service
 # container storage of the older release lines: a unit of ours with the upstream name, which runs only where an image is configured for it
 install -D -m 0755 "${0%/*}/storage_setup.sh" "$root/usr/libexec/imagebuild-demo/storage-setup"
@@ -22,7 +22,7 @@ cat > "$root/usr/lib/systemd/system/docker-storage-setup.service" <<'END'
 Description=Docker Storage Setup
 Documentation=file:/usr/libexec/imagebuild-demo/storage-setup
 ConditionPathExists=/etc/sysconfig/docker-storage-setup
-After=cloud-init.service
+After=cloud-init.service cloud-init-network.service
 Before=docker.service
 
 [Service]
@@ -47,7 +47,7 @@ cat > "$root/usr/lib/systemd/system/ssh-host-key.service" <<'END'
 [Unit]
 Description=Make the SSH host key at first boot
 ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
-After=cloud-init.service
+After=cloud-init.service cloud-init-network.service
 Before=ssh.service
 
 [Service]

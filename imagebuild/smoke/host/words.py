@@ -7,10 +7,10 @@ from imagebuild.smoke.host.cloud_init import CloudInit
 from imagebuild.smoke.host.containers import Containers
 from imagebuild.smoke.host.disks import Disks
 from imagebuild.smoke.host.expected import Expected
-from imagebuild.smoke.host.remotes import Remotes
+from imagebuild.smoke.host.roots import Roots
 
 
-class Host(Boots, CloudInit, Remotes, Containers, Disks):
+class Host(Boots, CloudInit, Roots, Containers, Disks):
     """The host under test."""
 
 
