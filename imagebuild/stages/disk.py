@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, compatibility, lvm
+from imagebuild.deploy import bootloader, compatibility, lvm, root_image
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.execute import change, execute, is_change
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.kickstart.plan import Plan
 from imagebuild.model import Disk, Toolbox, Tree
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported, reason_not_to_export
 
@@ -16,6 +17,8 @@ from imagebuild.tools.qemu.export import exported, reason_not_to_export
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tuple[str, ...]) -> Disk:
     """Execute a plan on a new raw disk, in the best of the `ways` to populate it. Raises BuildError."""
     way = choose(plan, ways)
+    repo = Repo(tree.repo)
+    root_image.check_kernel(repo, tree.commit, tree.kernel)
     steplog.note(f"populating the {way} way")
     file = out / "disk.raw"
     with file.open("wb") as disk:
@@ -27,6 +30,7 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
+    root_image.check_disk(file, plan, root_image.composefs(repo, tree.commit))
     return Disk(file=file, format="raw", size=plan.disk_size, firmware=plan.firmware, populated=way)
 
 
