@@ -14,6 +14,7 @@ from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.expected import ContainerRegistry, Expected
 from imagebuild.smoke.host.words import Boot, Host
+from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import ssh, temporary, vagrant_key
 
@@ -21,6 +22,7 @@ ANALYSE = (
     "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze blame;"
     " systemd-analyze critical-chain"
 )
+SAVED = "saved-boot.txt"
 # what a reader may want to see later: file -> program
 LEFT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("journal.txt", ("journalctl", "-b", "--no-pager", "-o", "short-monotonic")),
@@ -76,6 +78,35 @@ def guest(
 
 
 @contextlib.contextmanager
+def gone_on(
+    trial: Trial,
+    evidence: Path,
+    saved_boots: SavedBoots,
+    *,
+    ports: Mapping[int, int],
+    registry: ContainerRegistry | None,
+    web: str,
+) -> Iterator[tuple[Guest, Boot] | None]:
+    """Let a copy of the artifact's saved first boot go on; yield None when there is none. Raises BuildError,
+    RigError when it does not come back.
+    """
+    with temporary.directory("guest", secret=True) as work:
+        saved = saved_boots.take(work)
+        if saved is None:
+            yield None
+            return
+        expected = replace(saved.expected, promise=trial.promise, registry=registry, web=web)
+        machine = Guest(trial, work, expected, saved.key, ports, evidence, files=saved.files)
+        try:
+            machine.come_back()
+            (evidence / SAVED).write_text(f"went on from the first boot that was saved at {saved.when}\n")
+            yield machine, Boot(host=machine.host, expected=expected, problem="", phases=saved.phases)
+            machine.screenshot("end")
+        finally:
+            machine.close()
+
+
+@contextlib.contextmanager
 def booted(trial: Trial) -> Iterator[Boot]:
     """Boot the artifact once, without anything around it."""
     with guest(trial, trial.evidence) as (_, boot):
@@ -92,6 +123,7 @@ def _expected(trial: Trial, public_key: str) -> Expected:
         public_key=public_key,
         script_marker=f"imagebuild-{token}",
         grown=trial.subject.grow,
+        firmware=trial.bench.firmware,
     )
 
 

@@ -59,7 +59,7 @@ def test_a_changed_object_is_not_read(host: Host) -> None:
         )
         raise NotApplicableError(reason)
     mount = host.mount_at("/")
-    assert mount is not None, "/ is no mount"
+    assert mount is not None, "nothing is mounted at /"
     assert mount.fstype == "overlay", f"/ is {mount.fstype}, not the commit's image"
     # overlayfs.rst (Linux 6.6), "fs-verity support": every file must have the digest that the image says
     assert "verity=require" in mount.options, "/ is mounted without verity=require: content is not checked"
