@@ -1,9 +1,9 @@
 """What a tree with composefs needs of its kernel and of the root file system: without that its initramfs ends
 in an emergency shell, so it is said when the disk is made.
 
-Sources: ostree-prepare-root(1), "Configuration"; ostree 2026.4, docs/composefs.md ("Requirements") and
-src/libotcore/otcore-prepare-root.c (`verity` and `signed` want fs-verity of the image itself, too); Linux,
-Documentation/filesystems/fsverity.rst (ext4, f2fs and btrfs have it, xfs does not).
+Sources: ostree-prepare-root(1), "Configuration"; ostree's manual, "Using composefs" ("Requirements");
+ostree 2026.4, src/libotcore/otcore-prepare-root.c (`verity` and `signed` want fs-verity of the image itself,
+too); Linux, Documentation/filesystems/fsverity.rst (ext4, f2fs and btrfs have it, xfs does not).
 """
 
 import configparser
