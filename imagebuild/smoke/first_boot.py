@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Login
+from imagebuild.smoke import recording
 from imagebuild.smoke.boot import BOOT_SECONDS
 from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import RigError
@@ -43,9 +44,12 @@ def guest(
     registry: ContainerRegistry | None = None,
     web: str = "",
     isolated: bool = True,
+    record: Path | None = None,
 ) -> Iterator[tuple[Guest, Boot]]:
     """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError
     when the rig breaks.
+
+    `record`: a directory that takes what is written to the disk from the first moment on (`recording`).
     """
     evidence.mkdir(exist_ok=True, parents=True)
     with temporary.directory("guest", secret=True) as work:
@@ -55,6 +59,8 @@ def guest(
         expected = replace(_expected(trial, public_key), registry=registry, web=web)
         machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated)
         try:
+            if record is not None:
+                recording.record(machine, record, boots=True)
             watched = machine.power_on()
             (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
             host = None if watched.problem else machine.host

@@ -74,6 +74,8 @@ class Guest:
         self._boots: list[dict[str, object]] = []
         self._paused: float | None = None
         self._judged = True
+        # what is done to the machine as soon as it is on
+        self.at_power_on: Callable[[Running], object] | None = None
         # what happened to the rig and is not the image's fault; whoever tells it takes it out
         self.notes: list[str] = []
         self.host = Host(
@@ -123,6 +125,8 @@ class Guest:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
         self._running = self._power.enter_context(started(machine, self._trial.bench.accelerator, serial))
+        if self.at_power_on is not None:
+            self.at_power_on(self._running)
         watched = follow_boot(
             self._running,
             self._port,
@@ -206,6 +210,11 @@ class Guest:
         if watched.rig:
             raise RigError(f"after the reboot ({name}): {watched.problem}")
         return watched.problem or None
+
+    def power_cycle(self, name: str) -> Watched:
+        """Switch the machine off and on, whatever the guest does, and watch it boot. Raises as `power_on`."""
+        self._end()
+        return self.power_on(name)
 
     def _wait_for_the_end(self) -> str | None:
         assert self._running is not None
@@ -318,6 +327,11 @@ class Guest:
             self._running.screenshot(self.evidence / f"screen-{name}.png")
 
     @property
+    def running(self) -> Running | None:
+        """What runs since the machine was switched on last; None before."""
+        return self._running
+
+    @property
     def alive(self) -> bool:
         """Whether the machine is on."""
         return self._running is not None and self._running.alive
@@ -330,6 +344,11 @@ class Guest:
         """Return how a person gets at it."""
         console = self._serials[-1] if self._serials else self._serial(FIRST)
         return GuestAccess(console=console, ssh=self.ssh_command(), alive=self.alive)
+
+    @property
+    def overlay(self) -> Path:
+        """What it has written to its disk (qcow2)."""
+        return self._files.overlay
 
     def close(self) -> None:
         """Switch the machine off; its overlay is nobody's any more."""

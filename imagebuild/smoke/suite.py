@@ -15,6 +15,7 @@ from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.look import GuestAccess
 from imagebuild.smoke.once import Once
+from imagebuild.smoke.power_cuts import PowerCuts
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
 from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.served import ServedRelease
@@ -237,8 +238,18 @@ class Suite:
                 self._current = machine
             host.commands = next(each for each in self.ways if each.name == way)
             log = self.trial.evidence / f"journey{'-' if label else ''}{label}.log"
-            self._journeys[label] = Journey(host, expected, releases, log, label=label + "-" if label else "")
+            journey = Journey(host, expected, releases, log, label=label + "-" if label else "")
+            if not name:
+                self._cut_power(journey, machine, label)
+            self._journeys[label] = journey
         return self._journeys[label]
+
+    def _cut_power(self, journey: Journey, machine: Guest, label: str) -> None:
+        """Have the journey's upgrade recorded, and what a power cut would leave of it looked at."""
+        dashed = f"-{label}" if label else ""
+        cuts = PowerCuts(self.trial, self._work / f"recording{dashed}", dashed, self.offers.ports)
+        journey.recorded = lambda: cuts.recorded(machine)
+        journey.cut = lambda gone: cuts.survive(machine, gone)
 
     @functools.cached_property
     def packages(self) -> str:

@@ -1,6 +1,7 @@
 """A machine from its start to its end: its console, its screen, its keyboard."""
 
 import contextlib
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, ending, load, picture, screen, temporary
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.qemu import disk_image, monitor, tpm
+from imagebuild.tools.qemu import disk_image, monitor, recording, tpm
 from imagebuild.tools.qemu.command_line import command_line
 from imagebuild.tools.qemu.machine import Machine, Places
 from imagebuild.tools.qemu.monitor import QMP_SECONDS
@@ -56,6 +57,11 @@ class Running:
         return (
             ending.described(self._listener.reason()) if self._listener is not None and not self.alive else ""
         )
+
+    def kill(self) -> None:
+        """Kill QEMU (SIGKILL)."""
+        self._process.signal(signal.SIGKILL)
+        self.wait(QMP_SECONDS)
 
     def close(self) -> None:
         """Let go of the connection that is kept open."""
@@ -116,6 +122,15 @@ class Running:
         """Return what the human monitor says to a line."""
         arguments = {"command-line": line}
         return str(self.execute("human-monitor-command", seconds=SNAPSHOT_SECONDS, **arguments)).strip()
+
+    def record_writes(self, log: Path) -> None:
+        """Append everything that is written to the disk from now on to a log (`write_log`; made if missing).
+        Raises BuildError.
+        """
+        until = time.monotonic() + QMP_SECONDS
+        while not self.places.monitor.exists() and self.alive and time.monotonic() < until:
+            time.sleep(0.02)
+        recording.begin(self.execute, log)
 
     def screenshot(self, file: Path) -> None:
         """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""

@@ -14,6 +14,7 @@ from tests.smoke.criteria.broken import (
     machine_id,
     no_failed_units,
     nothing_fatal,
+    power_cut,
     rollback,
     root,
     sanity,
@@ -23,6 +24,7 @@ from tests.smoke.criteria.broken import (
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 from tests.smoke.criteria.cases import Case, OnHost, OnJourney
@@ -41,6 +43,7 @@ MODULES = (
     machine_id,
     no_failed_units,
     nothing_fatal,
+    power_cut,
     rollback,
     root,
     sanity,
@@ -50,6 +53,7 @@ MODULES = (
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 CASES: dict[str, Case] = {name: case for module in MODULES for name, case in module.CASES.items()}
