@@ -124,7 +124,7 @@ HEALTHY_BOX: dict[str, str | None] = {
     "id -un": "root\n",
     **{
         f"systemctl show cloud-{unit}.service": "LoadState=masked\n"
-        for unit in ("init-local", "init", "config", "final")
+        for unit in ("init-main", "init-local", "init", "init-network", "config", "final")
     },
 }
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, compatibility, lvm
+from imagebuild.deploy import bootloader, compatibility, lvm, root_image
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.execute import change, execute, reason_not_to_change
@@ -25,6 +25,8 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
     when Secure Boot is asked for and nothing signed would start it.
     """
     way = choose(plan, ways)
+    repo = Repo(tree.repo)
+    root_image.check_kernel(repo, tree.commit, tree.kernel)
     steplog.note(f"populating the {way} way")
     file = out / "disk.raw"
     with file.open("wb") as disk:
@@ -36,6 +38,7 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
+    root_image.check_disk(file, plan, root_image.composefs(repo, tree.commit))
     secure_boot = _judge(file, tree, plan, loader)
     if Firmware.UEFI_SECURE in plan.firmware and secure_boot.reason is not None:
         raise BuildError(
