@@ -45,7 +45,7 @@ class Releases:
         earlier: Earlier = NOTHING_EARLIER,
     ) -> None:
         self.candidate, self.previous, self.earlier = candidate, previous, earlier
-        # what was asked for below `deltas`: a client reads a delta, or fetches object by object
+        # what was served from below `deltas`: a client reads a delta, or fetches object by object
         self.deltas_read: list[str] = []
         self.parent, self._ref = repo, ref
         self._repo = succession.beside(work / "repo", repo)
@@ -189,9 +189,11 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
     def look(path: str) -> web.Found | None:
         if path == "/hello":
             return "text/plain", GREETING
-        if releases is not None and path.startswith(DELTAS):
+        found = files(path)
+        # without a summary clients ask for deltas that are not there (seen with libostree 2022.7)
+        if found is not None and releases is not None and path.startswith(DELTAS):
             releases.deltas_read.append(path.removeprefix(DELTAS))
-        return files(path)
+        return found
 
     with (
         web.serving(look) as plain,

@@ -9,26 +9,15 @@ import hashlib
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.errors import BuildError
 from imagebuild.model import Delta, Tree
-from imagebuild.tools import temporary
-from imagebuild.tools.ostree import deltas, succession
+from imagebuild.tools.ostree import deltas
+from imagebuild.tools.ostree.repository import Repo
 
 
 def make_delta(out: Path, tree: Tree, older: Tree) -> Delta:
-    """Make the static delta from an older tree; both are in the pipeline's repository. Raises BuildError."""
+    """Make the static delta from an older tree of the pipeline's repository. Raises CommandError."""
     place = out / deltas.DIRECTORY
-    with temporary.within(out, ".delta") as work:
-        # a repository of its own: nobody else's deltas are in it
-        repo = succession.beside(work / "repo", tree.repo)
-        repo.make_delta(older.commit, tree.commit)
-        made = repo.path / deltas.DIRECTORY
-        if not made.is_dir():
-            raise BuildError(
-                f"ostree made no static delta from {older.commit} to {tree.commit}",
-                hint="the step's log has its own words",
-            )
-        made.rename(place)
+    deltas.make(Repo(tree.repo), older.commit, tree.commit, place)
     found = hashlib.sha256()
     parts = sorted(path for path in place.rglob("*") if path.is_file())
     for part in parts:

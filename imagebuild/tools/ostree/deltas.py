@@ -5,8 +5,19 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 from imagebuild.tools.ostree.repository import Repo
+from imagebuild.tools.ostree.summary import linked_copy
 
 DIRECTORY = "deltas"
+
+
+def make(repo: Repo, base: str, commit: str, place: Path) -> None:
+    """Make the static delta between two commits of a repository: `place` has then what would lie below its
+    `deltas`. Raises CommandError.
+    """
+    # not in a repository whose parent has the objects: `generate` does not look there (seen with 2022.7)
+    with linked_copy(repo.path, ("objects",)) as copy:
+        Repo(copy).make_delta(base, commit)
+        shutil.copytree(copy / DIRECTORY, place)
 
 
 def put(repo: Repo, source: Path) -> None:
