@@ -90,7 +90,7 @@ class Inspector:
             self.kernels.add(inodes)
         return said
 
-    def _root_problem(self, disk: Path, boot: BootFiles, starts: Entry) -> str | None:
+    def _root_problem(self, disk: Path, boot: BootFiles, starts: BootEntry) -> str | None:
         try:
             with _root_of(disk, self.mounted) as root:
                 now = boot.entries()[0]
@@ -119,7 +119,7 @@ class Inspector:
         matter = [line for line in said.splitlines() if line and not PROGRESS.match(line)]
         return f"xfs_repair: {'; '.join(matter)[:600]}"
 
-    def _deployment_problem(self, root: Path, entry: Entry) -> str | None:
+    def _deployment_problem(self, root: Path, entry: BootEntry) -> str | None:
         link = root / entry.ostree.lstrip("/")
         # ostree(1): boot.N leads to boot.N.M, whose links lead to the deployment
         place = link.resolve()
