@@ -103,10 +103,32 @@ class Kickstart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecureBoot:
+    """Whether a disk or an ISO boots on a machine with Secure Boot: `reason` says why not (None: it does).
+    `authorities` are the names of the certificates with which its shim is signed: firmware starts it that
+    knows one of them.
+    """
+
+    reason: str | None
+    authorities: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """Return it as people read it, without a full stop."""
+        if self.reason is not None:
+            return f"not for Secure Boot: {self.reason}"
+        return f"for Secure Boot: shim is signed by {' and by '.join(self.authorities)}"
+
+
+NOT_LOOKED_AT = SecureBoot(reason="nobody looked")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A disk (sparse, of `size` bytes), installed, never booted. `populated` names the way it was made.
+    """A disk (sparse, of `size` bytes), installed, never booted. `populated` names the way it was made,
+    `firmware` under which it boots: uefi-secure is among them when nothing of `secure_boot` is against it.
 
     Its QEMU format is raw, or qcow2 for one that is an overlay of another disk in the store (`derived`).
+    `sector_size`: the logical block that it is laid out for, in bytes.
     """
 
     file: ArtifactPath
@@ -115,11 +137,15 @@ class Disk:
     firmware: frozenset[Firmware]
     populated: str
     derived: bool = False
+    secure_boot: SecureBoot = NOT_LOOKED_AT
+    sector_size: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What a user downloads: `name` is its file name, `disk_size` that of the virtual disk in bytes."""
+    """What a user downloads: `name` is its file name, `disk_size` that of the virtual disk in bytes, of which
+    `content` are not empty.
+    """
 
     file: ArtifactPath
     name: str
@@ -127,6 +153,9 @@ class Image:
     disk_size: int
     size: int
     sha256: str
+    firmware: frozenset[Firmware] = frozenset()
+    secure_boot: SecureBoot = NOT_LOOKED_AT
+    content: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +176,8 @@ class IsoImage:
     treeinfo: ArtifactPath
     size: int
     sha256: str
+    firmware: frozenset[Firmware] = frozenset()
+    secure_boot: SecureBoot = NOT_LOOKED_AT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +208,8 @@ class Cell:
     """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is
     the state below a waiver.
 
-    `carried`: tested on another artifact, which holds the same disk; the reason has the proof.
+    `carried`: tested on another artifact, which holds the same disk; the reason has the proof. `same_as`:
+    that artifact, when it is the same disk on the same machine, which is booted once for both.
     """
 
     criterion: str
@@ -189,6 +221,7 @@ class Cell:
     seconds: float
     found: State | None = None
     carried: bool = False
+    same_as: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.served import PACKAGE, Earlier, ServedRelease
-from imagebuild.smoke.stops import Offer, Stop
+from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.accelerator import Accelerator
@@ -60,6 +60,15 @@ HEALTHY: dict[str, str | None] = {
     "sh -c stat -L": f"1:2 /\n1:2 {DEPLOYED}\n1:3 {DEPLOYED}.origin\n",
     f"cat {DEPLOYED}.origin": "[origin]\nrefspec=debian-atomic:debian/12/x86_64/atomic-host\n",
     "ostree --repo=/sysroot/ostree/repo show": "'12.3'\n",
+    # Debian 12's kernel 6.1 under OVMF 2022.11 with enrolled keys
+    **{
+        f"od -A n -t u1 /sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c": answer
+        for name, answer in (
+            ("SecureBoot", "   6   0   0   0   1\n"),
+            ("SetupMode", "   6   0   0   0   0\n"),
+        )
+    },
+    "cat /sys/kernel/security/lockdown": "none [integrity] confidentiality\n",
     "cat /proc/cmdline": "root=/dev/mapper/atomicos-root\n",
     "cat /run/cloud-init/result.json": (
         '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb]", "errors": []}}'
@@ -374,6 +383,16 @@ HEALTHY_STOPS = {
 HEALTHY_STOPS = {
     name: replace(each, initramfs=MARKS.get(each.booted.commit, "")) for name, each in HEALTHY_STOPS.items()
 }
+SURVIVAL = Survival(
+    looked_at=16,
+    seed=1,
+    cut="at the flush 7",
+    menus={},
+    booted=COMMIT,
+    again=Answer(status=0, output="", complaint="", seconds=0.0),
+    next=NEXT,
+)
+FALL = Fall(before=deployment(COMMIT, booted=True), after=deployment(COMMIT, booted=True), boots=4)
 REFUSED = Answer(
     status=1,
     output="",
@@ -400,7 +419,7 @@ class FakeJourney:
             refusal,
             dict(problems or {}),
         )
-        self.deployed = False
+        self.deployed, self.survival, self.fall = False, SURVIVAL, FALL
         release = {
             name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
             for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
@@ -417,6 +436,12 @@ class FakeJourney:
         return Offer(
             answer=self._refusal, before=here, after=here if not self.deployed else (deployment(NEXT), *here)
         )
+
+    def cut_off(self) -> Survival:
+        return self.survival
+
+    def fallen_back(self) -> Fall:
+        return self.fall
 
     def found(self, leg: Callable[[], Stop]) -> Stop:
         return leg()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.deploy import lvm
+from imagebuild.deploy import luks, lvm
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
 
@@ -87,8 +87,9 @@ def check(file: Path, plan: Plan, *, grub: str, kernel: str) -> None:
             f" {kernel!r}"
         )
     for mount, name, fstype in plan.file_systems():
-        if fstype not in OPTIONS or (plan.is_volume(name) and plan.thin()):
-            continue  # FAT has no features; inside of a thin pool there are no known places
+        if fstype not in OPTIONS or luks.hides(plan, name) or (plan.is_volume(name) and plan.thin()):
+            # FAT has no features, btrfs is not looked at, inside of a thin pool there are no known places
+            continue
         start, _ = lvm.place_of(plan, name)
         problem = unreadable(
             superblock(file, start),
@@ -120,8 +121,8 @@ def superblock(file: Path, start: int) -> bytes:
         return disk.read(4096)
 
 
-def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Version) -> str:
-    """Return why GRUB (None: it need not) or the kernel cannot read a file system, a sentence's rest; empty
+def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Version) -> str | None:
+    """Return why GRUB (None: it need not) or the kernel cannot read a file system, a sentence's rest; None
     when both can.
     """
     incompatible, read_only = _features(block, fstype)
@@ -150,7 +151,7 @@ def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Versi
             return (
                 f"has the feature {table[bit].name}, which {since} mounts, but the tree's is {_shown(kernel)}"
             )
-    return ""
+    return None
 
 
 def _features(block: bytes, fstype: str) -> tuple[int | None, int]:

@@ -10,22 +10,22 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy import filesystems, lvm
+from imagebuild.deploy import btrfs, filesystems, lvm
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import loop, temporary
 from imagebuild.tools.namespace import Namespace, private
 
 
-def unavailable() -> str:
-    """Return why this host cannot populate natively; empty when it can."""
+def unavailable() -> str | None:
+    """Return why this host cannot populate natively; None when it can."""
     if os.geteuid() != 0:
         return "not root"
     if not Path("/dev/loop-control").exists():
         return "the host has no loop devices"
     known = Path("/proc/filesystems").read_text().split()
     missing = [name for name in ("xfs", "ext4", "squashfs") if name not in known and not _has_module(name)]
-    return f"the host's kernel does not know {', '.join(missing)}" if missing else ""
+    return f"the host's kernel does not know {', '.join(missing)}" if missing else None
 
 
 def _has_module(name: str) -> bool:
@@ -33,9 +33,12 @@ def _has_module(name: str) -> bool:
     return modules.exists() and re.search(rf"/{name}\.ko", modules.read_text()) is not None
 
 
-def refuses(plan: Plan) -> str:
-    """Return why this way cannot execute a plan; empty when it can."""
-    return "thin volumes need device-mapper" if plan.thin() else ""
+def refuses(plan: Plan) -> str | None:
+    """Return why this way cannot execute a plan; None when it can."""
+    if btrfs.has(plan):
+        # fs/btrfs/volumes.c, device_list_add: a second device of one UUID is taken for the same file system
+        return "the kernel tells btrfs apart by its UUID, which disks of one commit share"
+    return "thin volumes need device-mapper" if plan.thin() else None
 
 
 class NativeTarget(NamespaceSandbox):

@@ -10,7 +10,8 @@ from typing import Any
 
 from pykickstart.version import F28
 
-from imagebuild.kickstart import handlers, mount_points
+from imagebuild.kickstart import encryption, handlers, mount_points
+from imagebuild.kickstart.encryption import Encryption
 from imagebuild.kickstart.layout import FILE_SYSTEMS, GIB, MIB, MOUNTED
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kinds import Firmware
@@ -34,7 +35,7 @@ AUTO_SWAP = 2 * GIB
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SizeRequest:
     """What the kickstart asks for: a size, which may grow up to `limit` (0: no limit)."""
 
     name: str
@@ -48,16 +49,17 @@ class Request:
     kind: str = "linear"
     pool: str = ""
     percent: int = 0
+    encryption: Encryption | None = None
 
 
-def asked_for(handler: Any, name: str) -> tuple[list[Request], str, list[Request]]:
+def asked_for(handler: Any, name: str) -> tuple[list[SizeRequest], str, list[SizeRequest]]:
     """Return the partitions, the group and the volumes that commands ask for. Raises BadKickstartError."""
     problems = Problems(name)
     groups, volumes = handlers.data(handler, "volgroup"), handlers.data(handler, "logvol")
     if len(groups) > 1 or (groups and len(groups[0].physvols) != 1):
         problems.add(groups[-1].lineno, "imagebuild executes one volgroup on one physical volume")
     group = groups[0].vgname if groups else ""
-    parts, logvols = list[Request](), list[Request]()
+    parts, logvols = list[SizeRequest](), list[SizeRequest]()
     for part in handlers.data(handler, "part"):
         with problems.gathering():
             parts.append(_part(part, name))
@@ -74,18 +76,29 @@ def asked_for(handler: Any, name: str) -> tuple[list[Request], str, list[Request
     return parts, group, logvols
 
 
-def _refuse_idle(parts: Sequence[Request], used: Sequence[str], problems: Problems) -> None:
+def _refuse_idle(parts: Sequence[SizeRequest], used: Sequence[str], problems: Problems) -> None:
     """Refuse physical volumes that no group is made of: nothing would be made of them."""
     for part in parts:
         if part.fstype == "lvm" and part.name not in used:
             problems.add(part.line, f"part {part.name}: no volgroup is made of it")
 
 
-def _part(part: Any, name: str) -> Request:
+def _part(part: Any, name: str) -> SizeRequest:
     mount, limit = part.mountpoint, part.maxSizeMB * MIB
     size = (part.size or 1) * MIB
-    if mount.startswith("pv."):
-        return Request(name=mount, size=size, fstype="lvm", grow=part.grow, limit=limit, line=part.lineno)
+    locked = encryption.of(part)
+    if mount.startswith("btrfs.") and part.fstype not in ("", None, "btrfs"):
+        raise BadKickstartError(f"{name}:{part.lineno}: part {mount} --fstype={part.fstype} is not btrfs")
+    if mount.startswith(("pv.", "btrfs.")):
+        return SizeRequest(
+            name=mount,
+            size=size,
+            fstype="lvm" if mount.startswith("pv.") else "btrfs",
+            grow=part.grow,
+            limit=limit,
+            line=part.lineno,
+            encryption=locked,
+        )
     fstype = part.fstype or (mount if mount in ("biosboot", "swap") else "xfs")
     # what is neither mounted nor used as such would be another thing than was asked for: `part /var
     # --fstype=swap` is swap
@@ -96,7 +109,7 @@ def _part(part: Any, name: str) -> Request:
         )
     role = fstype if fstype in ("biosboot", "efi", "swap") else _role(mount)
     place = "" if fstype in ("biosboot", "swap") else mount
-    return Request(
+    return SizeRequest(
         name=role,
         size=size,
         fstype=fstype,
@@ -105,6 +118,7 @@ def _part(part: Any, name: str) -> Request:
         limit=limit,
         label=part.label or "",
         line=part.lineno,
+        encryption=locked,
     )
 
 
@@ -117,17 +131,17 @@ def _role(mount: str) -> str:
 
 
 def settle_all(
-    requests: Sequence[Request], tree: mount_points.Tree | None, name: str, problems: Problems
-) -> list[Request]:
+    requests: Sequence[SizeRequest], tree: mount_points.TreeFiles | None, name: str, problems: Problems
+) -> list[SizeRequest]:
     """Return requests at the places where a host has them; what no host can have goes to `problems`."""
-    settled = list[Request]()
+    settled = list[SizeRequest]()
     for request in requests:
         with problems.gathering():
             settled.append(_settle(request, tree, name))
     return settled
 
 
-def _settle(request: Request, tree: mount_points.Tree | None, name: str) -> Request:
+def _settle(request: SizeRequest, tree: mount_points.TreeFiles | None, name: str) -> SizeRequest:
     """Return what is asked for, at the place where a host has it; what is not a usable mount point at all is
     refused by `_check_names`.
     """
@@ -137,7 +151,7 @@ def _settle(request: Request, tree: mount_points.Tree | None, name: str) -> Requ
     return replace(request, mount=mount)
 
 
-def _logvol(volume: Any, name: str) -> Request:
+def _logvol(volume: Any, name: str) -> SizeRequest:
     where = f"{name}:{volume.lineno}: logvol {volume.name}"
     fstype = "" if volume.thin_pool else volume.fstype or ("swap" if volume.mountpoint == "swap" else "xfs")
     if fstype not in ("", "xfs", "ext4", "swap"):
@@ -151,7 +165,7 @@ def _logvol(volume: Any, name: str) -> Request:
     if volume.thin_volume and not volume.pool_name:
         raise BadKickstartError(f"{where}: a thin volume needs --poolname")
     kind = "thin-pool" if volume.thin_pool else "thin" if volume.thin_volume else "linear"
-    return Request(
+    return SizeRequest(
         name=volume.name,
         size=(volume.size or 1) * MIB,
         fstype=fstype,
@@ -166,34 +180,37 @@ def _logvol(volume: Any, name: str) -> Request:
     )
 
 
-def required_by_firmware(handler: Any, table: str, firmware: frozenset[Firmware]) -> list[Request]:
+def required_by_firmware(handler: Any, table: str, firmware: frozenset[Firmware]) -> list[SizeRequest]:
     """Return what the firmware needs (reqpart, autopart)."""
     found = []
     if Firmware.BIOS in firmware and table == "gpt":
-        found.append(Request(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
-    if Firmware.UEFI in firmware:
-        found.append(Request(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
+        found.append(SizeRequest(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
+    if any(each.is_uefi for each in firmware):
+        found.append(SizeRequest(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
     required = handlers.seen(handler, "reqpart") and handler.reqpart.addBoot
     if required or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):
-        found.append(Request(name="boot", size=BOOT_SIZE, fstype="ext4", mount="/boot"))
+        found.append(SizeRequest(name="boot", size=BOOT_SIZE, fstype="ext4", mount="/boot"))
     return found
 
 
-def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[Request], str, list[Request]]:
-    """Return what `autopart` makes: a root that grows to its limit, and swap; plain, on a volume group, or
-    thin.
+def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[SizeRequest], str, list[SizeRequest]]:
+    """Return what `autopart` makes: a root that grows to its limit, and swap; plain, on a volume group, thin,
+    or a subvolume (btrfs.py) of what takes the whole disk.
     """
     auto = handler.autopart
     scheme = next((word for word, number in auto.typeMap.items() if number == auto.type), "lvm")
-    if scheme == "btrfs":
-        raise BadKickstartError(f"{name}:{auto.lineno}: autopart --type=btrfs is not executed by imagebuild")
+    if scheme not in ("lvm", "plain", "partition", "thinp", "btrfs"):
+        raise BadKickstartError(
+            f"{name}:{auto.lineno}: autopart --type={scheme} is not executed by imagebuild"
+        )
+    locked = encryption.of(auto)
     if auto.fstype and auto.fstype not in ("ext4", "xfs"):
         raise BadKickstartError(
             f"{name}:{auto.lineno}: autopart --fstype={auto.fstype} is not executed by imagebuild (it knows"
             " ext4, xfs)"
         )
     least, most = AUTO_ROOT["atomic" if handler.version < F28 else "server"]
-    root = Request(
+    root = SizeRequest(
         name="root",
         size=least,
         fstype=auto.fstype or "xfs",
@@ -202,14 +219,19 @@ def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[Request], s
         limit=most,
         line=auto.lineno,
     )
-    swap = Request(
+    swap = SizeRequest(
         name="swap", size=min(AUTO_SWAP, disk_size // 10) // MIB * MIB, fstype="swap", line=auto.lineno
     )
     more = [] if getattr(auto, "noswap", False) else [swap]
-    if scheme in ("plain", "partition"):
-        return [root, *more], "", []
-    physical = [Request(name="pv.01", size=MIB, fstype="lvm", grow=True, line=auto.lineno)]
+    if scheme in ("plain", "partition", "btrfs"):
+        whole = replace(root, name="btrfs.01", mount="", fstype="btrfs", limit=0)
+        return [
+            replace(each, encryption=locked) for each in (whole if scheme == "btrfs" else root, *more)
+        ], "", []  # fmt: skip
+    physical = [
+        SizeRequest(name="pv.01", size=MIB, fstype="lvm", grow=True, line=auto.lineno, encryption=locked)
+    ]
     if scheme != "thinp":
         return physical, AUTO_GROUP, [root, *more]
-    pool = Request(name=AUTO_POOL, size=least, grow=True, kind="thin-pool", line=auto.lineno)
+    pool = SizeRequest(name=AUTO_POOL, size=least, grow=True, kind="thin-pool", line=auto.lineno)
     return physical, AUTO_GROUP, [*more, pool, replace(root, kind="thin", pool=AUTO_POOL)]

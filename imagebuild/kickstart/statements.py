@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from pykickstart.constants import CLEARPART_TYPE_ALL, KS_REBOOT, KS_SHUTDOWN
 
-from imagebuild.kickstart import handlers
+from imagebuild.kickstart import encryption, handlers
 from imagebuild.kickstart.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class TreeSource:
     """What `ostreesetup` in that line installs, and from where."""
 
     url: str
@@ -26,9 +26,10 @@ class Statements:
 
     `tells_log_in`: an account without a password is locked, so it says something too. `takes_ssh_keys`: this
     version of the language has `sshkey`. `ends_with`: reboot, poweroff, or empty for neither.
+    `lacks_passphrase`: the lines of what is encrypted, and neither a passphrase nor a TPM opens.
     """
 
-    source: Source | None
+    source: TreeSource | None
     disks: tuple[str, ...]
     erases_all: bool
     names_host: bool
@@ -36,6 +37,7 @@ class Statements:
     non_interactive: bool
     takes_ssh_keys: bool
     ends_with: str
+    lacks_passphrase: tuple[int, ...] = ()
 
 
 def statements_of(reading: Reading) -> Statements:
@@ -43,7 +45,7 @@ def statements_of(reading: Reading) -> Statements:
     handler = reading.handler
     setup = handler.ostreesetup
     return Statements(
-        source=Source(url=setup.url, ref=setup.ref, line=setup.lineno) if setup.seen else None,
+        source=TreeSource(url=setup.url, ref=setup.ref, line=setup.lineno) if setup.seen else None,
         disks=_disks(reading),
         erases_all=handler.clearpart.type == CLEARPART_TYPE_ALL,
         names_host=any(network.hostname for network in handlers.data(handler, "network")),
@@ -54,6 +56,7 @@ def statements_of(reading: Reading) -> Statements:
         # Fedora's 21 and Red Hat's 7 have no such command
         takes_ssh_keys="sshkey" in handler.commands,
         ends_with={KS_REBOOT: "reboot", KS_SHUTDOWN: "poweroff"}.get(handler.reboot.action, ""),
+        lacks_passphrase=tuple(encryption.lacking(handler)),
     )
 
 

@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import prescript
-from imagebuild.deploy.live_system import LiveSystem, disk_of
+from imagebuild.deploy import luks, prescript
+from imagebuild.deploy.live_system import LiveSystem, disk_of, sector_of
 from imagebuild.deploy.local import install_local, local_target
 from imagebuild.deploy.prescript import Expanded
 from imagebuild.deploy.target import REPO, File
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import plan as planning
 from imagebuild.kickstart import source as language
+from imagebuild.kickstart.encryption import GIVE_ONE, UNATTENDED
 from imagebuild.kickstart.mount_points import RunningTree
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kickstart.problems import located
 from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kickstart.statements import Statements
-from imagebuild.live import dialogue, disks, kickstarts
+from imagebuild.live import dialogue, disks, kickstarts, on_error
 from imagebuild.live.arguments import Arguments
 from imagebuild.live.disks import Candidate
 from imagebuild.live.kickstarts import Found
@@ -39,7 +40,7 @@ VERIFY = PurePosixPath("/run/verify")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
+class MediumRelease:
     """What is on the medium: the commit and what the kickstarts for it are written in; it is `signed` by one
     of `keys`, or not, by decision.
     """
@@ -54,7 +55,7 @@ class Release:
     keys: tuple[Path, ...]
 
     @classmethod
-    def read(cls, program: Path = PROGRAM) -> "Release":
+    def read(cls, program: Path = PROGRAM) -> "MediumRelease":
         """Read what the ISO was made from."""
         facts = json.loads((program / "release.json").read_text())
         return cls(**facts, keys=tuple(sorted((program / "keys").glob("*.asc"))))
@@ -64,11 +65,16 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     """Install, and return how the live system is to end: reboot, poweroff, or empty to ask. Raises
     BuildError.
     """
-    release = Release.read()
+    release = MediumRelease.read()
     terminal.say(f"{release.product}, installer for {live.firmware.upper()}")
     disks.wait_until_known()
     found = kickstarts.find(arguments.kickstart, PROGRAM / "defaults.ks", terminal.say)
     terminal.say(f"kickstart: {found.name}")
+    with on_error.executed(live, found.text, release.syntax, found.name, terminal):
+        return _installed(live, found, release, terminal)
+
+
+def _installed(live: LiveSystem, found: Found, release: MediumRelease, terminal: Terminal) -> str:
     expanded = _expanded(live, found, release)
     text, disk, asked = _complete(live, expanded, found, release, terminal)
     # what was answered stands behind the lines that came from somewhere
@@ -76,6 +82,8 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     plan = _plan(live, complete, found, release, disk)
     kickstarts.IN_USE.write_text(text)
     said = _read(complete, found, release)
+    if said.lacks_passphrase:
+        plan = luks.with_passphrase(plan, _passphrase(said, found, asked, terminal))
     if asked:
         dialogue.confirm(terminal, disk, summary(plan))
     else:
@@ -93,16 +101,23 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     return said.ends_with
 
 
-def _expanded(live: LiveSystem, found: Found, release: Release) -> Expanded:
+def _passphrase(said: Statements, found: Found, asked: bool, terminal: Terminal) -> str:
+    """Ask for the passphrase that a kickstart does not give. Raises BuildError where nobody is asked."""
+    if not asked or said.non_interactive:
+        raise BuildError(f"{found.name}:{said.lacks_passphrase[0]}: {UNATTENDED}", hint=GIVE_ONE)
+    return dialogue.passphrase(terminal)
+
+
+def _expanded(live: LiveSystem, found: Found, release: MediumRelease) -> Expanded:
     """Return the kickstart with what its %pre sections wrote."""
     return prescript.expand_located(
         found.text, release.syntax, lambda: local_target(live, None, None), found.name
     )
 
 
-def _read(kickstart: Expanded, found: Found, release: Release) -> Statements:
+def _read(kickstart: Expanded, found: Found, release: MediumRelease) -> Statements:
     with located(found.name, kickstart.origin):
-        said = language.executable(kickstart.text, release.syntax, found.name)
+        said = language.executable(kickstart.text, release.syntax, found.name, encrypted=True)
         source = said.source
         if source is not None and (source.url.rstrip("/") != EMBEDDED or source.ref != release.ref):
             raise BadKickstartError(
@@ -114,7 +129,7 @@ def _read(kickstart: Expanded, found: Found, release: Release) -> Statements:
 
 
 def _complete(
-    live: LiveSystem, kickstart: Expanded, found: Found, release: Release, terminal: Terminal
+    live: LiveSystem, kickstart: Expanded, found: Found, release: MediumRelease, terminal: Terminal
 ) -> tuple[str, Candidate, bool]:
     """Return the kickstart with the answers to what it does not say, the disk to be erased, and whether a
     person answers.
@@ -143,7 +158,9 @@ def admin_group() -> str:
     return "wheel" if any(line.startswith("wheel:") for line in lines) else "sudo"
 
 
-def _plan(live: LiveSystem, kickstart: Expanded, found: Found, release: Release, disk: Candidate) -> Plan:
+def _plan(
+    live: LiveSystem, kickstart: Expanded, found: Found, release: MediumRelease, disk: Candidate
+) -> Plan:
     """Plan for this disk and firmware. Ids are of this installation alone: two of them may meet in one
     machine.
     """
@@ -157,6 +174,8 @@ def _plan(live: LiveSystem, kickstart: Expanded, found: Found, release: Release,
         name=found.name,
         origin=kickstart.origin,
         tree=RunningTree(),
+        sector_size=sector_of(disk.name),
+        encrypted=True,
     )
 
 
@@ -205,7 +224,7 @@ def summary(plan: Plan) -> list[str]:
     ]
 
 
-def verify(live: LiveSystem, release: Release) -> None:
+def verify(live: LiveSystem, release: MediumRelease) -> None:
     """Check the embedded commit's signature and every object, before anything is written. Raises
     BuildError.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from imagebuild.errors import BuildError
+from imagebuild.model import SecureBoot
 from imagebuild.smoke.hosts.registry import HOSTS
 
 FILE = "metadata/release.json"
@@ -21,8 +22,9 @@ class Frozen(BaseModel):
 
 
 class DownloadFacts(Frozen):
-    """One download: `path` below the release; sizes in bytes; `boot` maps a firmware to seconds from power-on
-    to ssh at its first boot.
+    """One download: `path` below the release; sizes in bytes, `content` that of what is in use on its disk;
+    `boot` maps a firmware to seconds from power-on to ssh at its first boot. Older releases say nothing of
+    Secure Boot.
     """
 
     path: str
@@ -31,9 +33,11 @@ class DownloadFacts(Frozen):
     size: int = Field(ge=0)
     sha256: str = Digest
     disk_size: int | None = None
+    content: int | None = None
     volume_id: str | None = None
     media_md5: str | None = None
     boot: dict[str, float] = {}
+    secure_boot: SecureBoot | None = None
 
 
 class TreeFacts(Frozen):

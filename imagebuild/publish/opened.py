@@ -44,7 +44,12 @@ class _Opener:
         ):
             return [self.commit]
         commits = guestfs.deployed(
-            unpacked.disk, unpacked.format, cache=self.cache, emulate=self.emulate, memory=APPLIANCE_MEMORY
+            unpacked.disk,
+            unpacked.format,
+            cache=self.cache,
+            emulate=self.emulate,
+            memory=APPLIANCE_MEMORY,
+            sector_size=unpacked.sector_size,
         )
         if self.reference is None and commits == [self.commit]:
             self.reference = (unpacked.disk, unpacked.format)
@@ -59,11 +64,9 @@ def check_images(known: Facts, fetched: Fetched, cache: Path, result: Verificati
     """Open every image: each must hold exactly the released commit. `cache`: directory of the appliance, and
     of what is known of this machine.
     """
-    if guestfs.missing():
-        result.not_opened = guestfs.missing()
-        says = (
-            f"images could not be opened: {guestfs.missing()} ({guestfs.HINT}); --no-images leaves them out"
-        )
+    if (reason := guestfs.missing()) is not None:
+        result.not_opened = reason
+        says = f"images could not be opened: {reason} ({guestfs.HINT}); --no-images leaves them out"
         result.add(ProblemKind.IMAGE, "", says)
         return
     check_stage2(known, fetched, result, work)

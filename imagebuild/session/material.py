@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import key_of
 from imagebuild.model import Delta, Image, IsoImage, Tree
@@ -26,7 +26,7 @@ def material_of(
     trees = [outcome.value(one) for one in pipeline.previous]
     deltas = tuple(outcome.value(one) for one in pipeline.deltas)
     tools: dict[str, str] = {}
-    for one in graph.order([pipeline.release]):
+    for one in planning.order([pipeline.release]):
         tools |= one.tools
     # a configuration may have more kickstarts than its downloads are made with
     used = {name: outcome.values[one] for name, one in pipeline.kickstarts.items() if one in outcome.values}

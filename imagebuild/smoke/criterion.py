@@ -77,6 +77,11 @@ class Criterion:
             return (self.name,)
         return tuple(f"{self.name}-{release}" for release in older)
 
+    @property
+    def boots_nothing(self) -> bool:
+        """Whether it looks at a host that has settled, however it came there: a saved first boot will do."""
+        return self.asks is Asks.FIRST_BOOT and not (self.boots or self.firmware_bound or self.last)
+
 
 def criterion(
     *, group: Group, about: str, asks: Asks = Asks.FIRST_BOOT, boots: bool = False,

@@ -1,5 +1,6 @@
 """What a host was found to be on its way: at the end of a leg, and at an upgrade that it should refuse."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagebuild.smoke.hosts.commands import Deployment, booted
@@ -11,6 +12,7 @@ from imagebuild.tools.ssh import Answer
 class Stop:
     """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
 
+    `insecure` says why Secure Boot is not in force, where the machine has it (None: it is, or there is none).
     `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container
     kept there; `initramfs` is the mark of the initramfs that was booted (`ServedRelease.initramfs`);
     `deltas_read` is what the host asked for below the repository's `deltas` when it went there.
@@ -29,6 +31,7 @@ class Stop:
     failed_units: tuple[str, ...]
     initramfs: str = ""
     deltas_read: tuple[str, ...] = ()
+    insecure: str | None = None
 
     @property
     def booted(self) -> Deployment:
@@ -43,6 +46,41 @@ class Offer:
     answer: Answer
     before: tuple[Deployment, ...]
     after: tuple[Deployment, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fall:
+    """How a host took a release that does not come up: what ran before it, what runs now, and after how many
+    boots.
+    """
+
+    before: Deployment
+    after: Deployment
+    boots: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """What became of a host whose power failed while it upgraded: of `looked_at` disks that this may leave
+    (`seed`), what is wrong with their /boot (`menus`: cut -> why), and of the worst one, which was booted,
+    what the host says.
+
+    `problem`: why it did not come up (empty: it did). `fsck`: what is wrong with its repository (empty:
+    nothing). `kept`: what was written before is there. `again`: how another upgrade went, and `next` the
+    commit that would be booted after it.
+    """
+
+    looked_at: int
+    seed: int
+    cut: str
+    menus: Mapping[str, str]
+    problem: str = ""
+    booted: str = ""
+    fsck: str = ""
+    kept: bool = True
+    failed_units: tuple[str, ...] = ()
+    again: Answer | None = None
+    next: str = ""
 
 
 def other_kernel(stop: Stop, release: ServedRelease) -> str | None:

@@ -5,12 +5,16 @@ from pathlib import Path
 from imagebuild import steplog
 from imagebuild.deploy import bootloader, compatibility, lvm
 from imagebuild.deploy import partition_table as table
-from imagebuild.deploy.execute import change, execute, is_change
+from imagebuild.deploy.bootloader import Loader
+from imagebuild.deploy.execute import change, execute, reason_not_to_change
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.kickstart.plan import Plan
-from imagebuild.model import Disk, Toolbox, Tree
+from imagebuild.model import Disk, SecureBoot, Toolbox, Tree
+from imagebuild.tools.ostree.kernel import kernel_of
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported, reason_not_to_export
+from imagebuild.tools.secure_boot.chain import firmware_of, judge
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tuple[str, ...]) -> Disk:
@@ -27,7 +31,29 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
-    return Disk(file=file, format="raw", size=plan.disk_size, firmware=plan.firmware, populated=way)
+    secure_boot = _judge(file, tree, plan, loader)
+    return Disk(
+        file=file,
+        format="raw",
+        size=plan.disk_size,
+        firmware=firmware_of(plan.firmware, secure_boot),
+        populated=way,
+        secure_boot=secure_boot,
+        sector_size=plan.sector_size,
+    )
+
+
+def _judge(file: Path, tree: Tree, plan: Plan, loader: Loader) -> SecureBoot:
+    """Return whether the disk boots on a machine with Secure Boot, and say so in the step's log."""
+    esp = plan.partition("efi")
+    if esp is None or not loader.esp:
+        found = SecureBoot(reason="the disk is for BIOS only")
+    elif loader.unsigned is not None:
+        found = SecureBoot(reason=loader.unsigned)
+    else:
+        found = judge(file, esp.start, kernel_of(Repo(tree.repo), tree.commit), {})
+    steplog.note(found.in_words())
+    return found
 
 
 def derive_disk(
@@ -36,14 +62,14 @@ def derive_disk(
     """Make the disk of a plan that extends another one (`before`), as a qcow2 overlay of the disk `base` that
     was installed by that.
 
-    Where that cannot be (`is_change` says why: storage differs, say) it is installed from scratch. Raises as
-    `install_disk`.
+    Where that cannot be (`reason_not_to_change` says why: storage differs, say) it is installed from scratch.
+    Raises as `install_disk`.
     """
     way = next((name for name in ways if WAYS[name].opens and not WAYS[name].refuses(plan)), None)
     reason = (
-        is_change(before, plan)
+        reason_not_to_change(before, plan)
         or reason_not_to_export()
-        or ("" if way else "the offline way cannot change a disk")
+        or (None if way else "the offline way cannot change a disk")
     )
     if base.populated == "offline" and choose(plan, ways) == "offline":
         reason = "it would not be reproducible any more"
@@ -61,5 +87,12 @@ def derive_disk(
         with WAYS[way].open(raw, toolbox.image, plan) as target:
             change(before, plan, target, commit=tree.commit)
     return Disk(
-        file=file, format="qcow2", size=plan.disk_size, firmware=plan.firmware, populated=way, derived=True
+        file=file,
+        format="qcow2",
+        size=plan.disk_size,
+        firmware=firmware_of(plan.firmware, base.secure_boot),
+        populated=way,
+        derived=True,
+        secure_boot=base.secure_boot,
+        sector_size=plan.sector_size,
     )

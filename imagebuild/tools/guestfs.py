@@ -16,19 +16,20 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.tools import command, temporary
 
+SECTOR = 512
 HINT = (
     "apt-get install python3-guestfs supermin linux-image-amd64 qemu-system-x86, or dnf install"
     " python3-libguestfs"
 )
 
 
-def missing() -> str:
-    """Return why libguestfs cannot be used here; empty when it can be tried."""
+def missing() -> str | None:
+    """Return why libguestfs cannot be used here; None when it can be tried."""
     if importlib.util.find_spec("guestfs") is None:
         return "libguestfs' Python binding is not installed"
     if not any(os.access(kernel, os.R_OK) for kernel in Path("/boot").glob("vmlinu*")):
         return "libguestfs needs a readable kernel in /boot"
-    return "" if command.find("supermin") else "supermin is not installed"
+    return None if command.find("supermin") else "supermin is not installed"
 
 
 class Session:
@@ -64,8 +65,8 @@ class Session:
 
 def _handle(cache: Path, *, emulate: bool, memory: int) -> Any:
     """Return a new handle, not launched. Raises MissingToolError."""
-    if missing():
-        raise MissingToolError(missing(), hint=HINT)
+    if (reason := missing()) is not None:
+        raise MissingToolError(reason, hint=HINT)
     import guestfs  # noqa: PLC0415  # absent on hosts that populate natively
 
     handle = guestfs.GuestFS(python_return_dict=True)
@@ -121,7 +122,9 @@ def _launch(handle: Any, toolbox: str) -> None:
         ) from error
 
 
-def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory: int) -> list[str]:
+def deployed(
+    disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory: int, sector_size: int = SECTOR
+) -> list[str]:
     """Return the commits that are deployed on a disk, wherever its sysroot is: opened read-only, nothing of
     it is run.
 
@@ -131,7 +134,8 @@ def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory
     handle = _handle(cache, emulate=emulate, memory=memory)
     try:
         with command.cancelling(lambda: os.kill(handle.get_pid(), 9)), contextlib.closing(handle):
-            handle.add_drive_opts(str(disk), format=disk_format, readonly=True)
+            blocks = {} if sector_size == SECTOR else {"blocksize": sector_size}
+            handle.add_drive_opts(str(disk), format=disk_format, readonly=True, **blocks)
             handle.launch()
             return _deployments(handle)
     except RuntimeError as error:

@@ -3,14 +3,17 @@
 import json
 from dataclasses import dataclass, field
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 
 from imagebuild.engine.steps import Cost
+from imagebuild.errors import MissingToolError
 from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.trial import guest_tools
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import EMULATED, Accelerator
+from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
 
@@ -20,7 +23,8 @@ class Builder:
     """What the machine can do: where pulled commits lie, the ways to populate disks, the accelerator of
     guests; and the time.
 
-    `cells` is where finished cells of verdicts are kept; `today` decides which waivers still count.
+    `cells` is where finished cells of verdicts are kept, `saved` where settled first boots are; `today`
+    decides which waivers still count.
     """
 
     repo: Path
@@ -28,6 +32,7 @@ class Builder:
     accelerator: Accelerator
     epoch: int | None = None
     cells: Path | None = None
+    saved: Path | None = None
     today: date = field(default_factory=date.today)
 
 
@@ -52,6 +57,17 @@ def guest_cost(config: Config, builder: Builder) -> Cost:
 def disk_cost(builder: Builder) -> Cost:
     """Return what making a disk takes."""
     return Cost(cores=2, memory=2048 * MIB, guests=2) if builder.populate == ("appliance",) else Cost(cores=1)
+
+
+def secure_boot_tools() -> dict[str, str]:
+    """Return what says whether a disk or an ISO boots with Secure Boot, for keys: the firmware's keys are in
+    its digest.
+    """
+    try:
+        firmware = FIRMWARES[Firmware.UEFI_SECURE].digest()
+    except MissingToolError:
+        firmware = "none"
+    return versions("openssl") | {"uefi-secure": firmware, "virt-firmware": metadata.version("virt-firmware")}
 
 
 def versions(*programs: str) -> dict[str, str]:

@@ -64,6 +64,7 @@ def test_they_are_mounted_in_the_physical_root_parents_first_and_trimmed() -> No
     sandbox.commands.clear()
     filesystems.unmount(plan, sandbox, trim=True)
     assert ("fstrim", "/sysroot/var/home") in sandbox.commands
+    assert ("fstrim", "/sysroot/boot") in sandbox.commands
     assert sandbox.commands[-1] == ("umount", "-R", "/sysroot")
 
 
@@ -213,7 +214,7 @@ def test_the_live_installer_asks_the_tree_that_it_runs_from(monkeypatch: pytest.
         LiveSystem(tree=Path("/dev/loop0"), medium=frozenset()),
         Candidate(name="vda", size=8 * GIB, model=""),
     )
-    release = install.Release(
+    release = install.MediumRelease(
         product="", version="", ref="a/b", commit="c" * 64, kernel="", syntax="F28", signed=False, keys=()
     )
     found = Found(text="", name="ks.cfg", given=True)

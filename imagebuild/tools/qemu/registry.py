@@ -3,6 +3,13 @@
 from imagebuild.records import Registry
 from imagebuild.tools.qemu import controller, drive, firmware
 
-FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.OVMF)
-CONTROLLERS = Registry("storage controller", controller.VIRTIO, controller.IDE, controller.PVSCSI)
+FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.OVMF, firmware.OVMF_SECURE)
+CONTROLLERS = Registry(
+    "storage controller",
+    controller.VIRTIO,
+    controller.IDE,
+    controller.PVSCSI,
+    controller.VIRTIO_SCSI,
+    controller.NVME_4K,
+)
 DRIVES = Registry("drive", drive.CD, drive.USB, drive.VIRTIO)
