@@ -58,13 +58,9 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo))
     earlier = earlier_steps(config, builder, tree, before)
     tests = Tests(
-        config=config,
-        builder=builder,
-        tree=tree,
-        previous=gather(earlier.pulled),
-        deltas=gather(earlier.deltas),
-        before=before,
-    )
+        config=config, builder=builder, tree=tree, before=before,
+        previous=gather(earlier.pulled), deltas=gather(earlier.deltas),
+    )  # fmt: skip
     toolbox = step("toolbox", make_toolbox, tree, tools=versions("mksquashfs"))
     kickstarts = {name: kickstart_step(config, name, tree) for name in config.kickstarts}
     plans = {name: plan_step(name, config, builder, tree, toolbox, kickstarts) for name in config.images}
