@@ -63,6 +63,19 @@ class Tree:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Delta:
+    """A static delta by which hosts come from the commit `base` to `commit`: `place` is what lies below
+    `deltas` of a repository, `size` its bytes, and `digest` a sha256 of it.
+    """
+
+    base: str
+    commit: str
+    place: ArtifactPath
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Toolbox:
     """A read-only squashfs of the tree: its root file system under /root and a bare repo of the commit,
     hard-linked, under /repo.

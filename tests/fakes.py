@@ -15,7 +15,7 @@ from imagebuild.smoke.host.expected import ContainerRegistry, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.served import PACKAGE, ServedRelease
+from imagebuild.smoke.served import PACKAGE, Earlier, ServedRelease
 from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.tools import vagrant_key
@@ -368,6 +368,12 @@ HEALTHY_STOPS = {
     "older_on_upgraded": stop(deployment(COMMIT, booted=True), deployment(NEXT)),
     "older_on_fresh": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
     "from_previous": stop(deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER)),
+    "asleep": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
+    "awake": stop(deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER)),
+    "on_line_before": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
+    "from_line_before": stop(
+        deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER), deltas_read=("ab/cd/superblock",)
+    ),
     "layered": stop(deployment(COMMIT, booted=True, requested=(PACKAGE,)), deployment(COMMIT)),
     "layered_upgraded": stop(
         deployment(NEXT, booted=True, requested=(PACKAGE,)), deployment(COMMIT, requested=(PACKAGE,))
@@ -418,7 +424,9 @@ class FakeJourney:
             name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
             for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
         }
-        self.releases = SimpleNamespace(**release, lost="")
+        older = release["older"]
+        earlier = Earlier(slept={"12-1": older}, line=older, deltas={OLDER: Path("deltas")})
+        self.releases = SimpleNamespace(**release, lost="", earlier=earlier, line=older)
 
     def __getattr__(self, name: str) -> Callable[..., Stop]:
         return lambda *_: self._stops[name]

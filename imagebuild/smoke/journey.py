@@ -128,8 +128,39 @@ class Journey:
         """From that release, upgrade to the candidate."""
         return self._leg(
             "candidate",
-            lambda: self._upgrade(self.releases.candidate, "candidate"),
+            lambda: self._upgrade(self.releases.candidate, "candidate", coming_from=self.releases.older),
             after=self.older_on_fresh,
+        )
+
+    def asleep(self, release: ServedRelease) -> Stop:
+        """Deploy a release older than the one before, as the newest there is, and boot it."""
+
+        def go() -> Stop:
+            self.releases.publish(release)
+            self.host.commands.deploy(self.host, commit=release.commit)
+            return self._arrive("asleep")
+
+        return self._leg("asleep", go, after=self.start)
+
+    def awake(self, release: ServedRelease) -> Stop:
+        """From there, upgrade to the candidate at once."""
+        return self._leg(
+            "awake",
+            lambda: self._upgrade(self.releases.candidate, "awake", coming_from=release),
+            after=lambda: self.asleep(release),
+        )
+
+    def on_line_before(self, line: ServedRelease) -> Stop:
+        """Switch to the ref of the release line before, and boot what it points at."""
+        return self._leg("line before", lambda: self._switch(line, line.ref, "line-before"), after=self.start)
+
+    def from_line_before(self, line: ServedRelease) -> Stop:
+        """From there, switch to this line's ref."""
+        ref = self.expected.promise.ref
+        return self._leg(
+            "this line",
+            lambda: self._switch(self.releases.candidate, ref, "this-line", coming_from=line),
+            after=lambda: self.on_line_before(line),
         )
 
     def layered(self, url: str, package: str) -> Stop:
@@ -210,12 +241,22 @@ class Journey:
             self.host.note(f"# {what}: {error}")
             return ""
 
-    def _offered(self, release: ServedRelease) -> Answer:
-        self.releases.publish(release)
+    def _offered(self, release: ServedRelease, *, coming_from: ServedRelease | None = None) -> Answer:
+        self.releases.publish(release, coming_from=coming_from)
         return self.host.commands.upgrade(self.host)
 
-    def _upgrade(self, release: ServedRelease, name: str) -> Stop:
-        answer = self._offered(release)
+    def _switch(
+        self, release: ServedRelease, ref: str, name: str, *, coming_from: ServedRelease | None = None
+    ) -> Stop:
+        self.releases.publish(release, coming_from=coming_from)
+        remote = self.expected.promise.refspec.partition(":")[0]
+        self.host.commands.switch(self.host, f"{remote}:{ref}")
+        return self._arrive(name)
+
+    def _upgrade(
+        self, release: ServedRelease, name: str, *, coming_from: ServedRelease | None = None
+    ) -> Stop:
+        answer = self._offered(release, coming_from=coming_from)
         assert answer.status != 77, (
             f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
         )
@@ -272,7 +313,7 @@ class Journey:
         return self._look()
 
     def _look(self) -> Stop:
-        host = self.host
+        host, read = self.host, tuple(self.releases.deltas_read)
         # the test's own units have criteria of their own
         failed = tuple(
             unit
@@ -296,6 +337,7 @@ class Journey:
             units=units,
             failed_units=failed,
             initramfs=(host.read(MARK) or "").strip(),
+            deltas_read=read,
             insecure=(host.reason_insecure() if self.expected.firmware is Firmware.UEFI_SECURE else None),
         )
 

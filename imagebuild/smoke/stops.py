@@ -14,7 +14,8 @@ class Stop:
 
     `insecure` says why Secure Boot is not in force, where the machine has it (None: it is, or there is none).
     `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container
-    kept there; `initramfs` is the mark of the initramfs that was booted (`ServedRelease.initramfs`).
+    kept there; `initramfs` is the mark of the initramfs that was booted (`ServedRelease.initramfs`);
+    `deltas_read` is what the host asked for below the repository's `deltas` when it went there.
     """
 
     deployments: tuple[Deployment, ...]
@@ -29,6 +30,7 @@ class Stop:
     units: dict[str, str]
     failed_units: tuple[str, ...]
     initramfs: str = ""
+    deltas_read: tuple[str, ...] = ()
     insecure: str | None = None
 
     @property
@@ -95,3 +97,25 @@ def other_kernel(stop: Stop, release: ServedRelease) -> str | None:
         f"{release.version} runs with another initramfs, {runs} instead of {wanted}: the boot loader's menu"
         " or /boot was not changed with it"
     )
+
+
+def arrived(stop: Stop, commit: str, version: str, refspec: str) -> str | None:
+    """Return what says that a host runs something else than a release, or would upgrade from elsewhere; None
+    when it does not.
+    """
+    if stop.booted.commit != commit:
+        return f"the host came to {stop.booted.commit}, not to {commit}"
+    if stop.booted.version != version:
+        return f"the host came to version {stop.booted.version!r}, not to {version!r}"
+    if stop.booted.origin != refspec:
+        return f"the upgraded host would upgrade from {stop.booted.origin!r}"
+    return None
+
+
+def without_delta(stop: Stop, *, there: bool) -> str | None:
+    """Return what says that a host fetched object by object though a static delta was `there`; None when it
+    did not.
+    """
+    if not there or stop.deltas_read:
+        return None
+    return "the host did not ask for the static delta that was made for it: its update is the whole tree"

@@ -18,7 +18,7 @@ from imagebuild.smoke.once import Once
 from imagebuild.smoke.power_cuts import PowerCuts
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
 from imagebuild.smoke.saved_boot import SavedBoots
-from imagebuild.smoke.served import ServedRelease
+from imagebuild.smoke.served import Earlier, ServedRelease
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain
 
@@ -58,17 +58,13 @@ class Suite:
             raise NotTestedError(
                 "no repository is known that has the commit: no release can be made to upgrade to (--repo)"
             )
-        previous = (
-            ServedRelease(commit=promise.previous.commit, version=promise.previous.version)
-            if promise.previous is not None
-            else None
-        )
         return Releases(
             work,
             repo,
             promise.ref,
             ServedRelease(commit=promise.commit, version=promise.version),
-            previous,
+            promise.previous.served if promise.previous is not None else None,
+            earlier_of(self.trial),
         )
 
     @property
@@ -183,7 +179,8 @@ class Suite:
             raise NotTestedError("the host did not come up")
         if not self._saved:
             # more than one journey begins here
-            if len(self.ways) > 1 or self._kind.cannot_layer is None:
+            more = self.trial.promise.older or self.trial.promise.line is not None
+            if len(self.ways) > 1 or self._kind.cannot_layer is None or more:
                 boot.host.wait_for_the_boot()
                 machine.save()
             self._saved = True
@@ -214,6 +211,16 @@ class Suite:
                 boot.host, boot.expected, self.releases, self.trial.evidence / "journey-fresh.log"
             )
         return self._journeys["fresh"]
+
+    def slept_journey(self, way: str, release: str) -> Journey:
+        """A journey of a host that has an older release, by the name of its cell: a copy of the settled first
+        boot.
+        """
+        return self._once(way, f"slept-{release}", fresh=True)
+
+    def line_journey(self, way: str) -> Journey:
+        """A journey of a host of the release line before: a copy of the settled first boot."""
+        return self._once(way, "line", fresh=True)
 
     def layering(self, way: str) -> Journey:
         """A journey for layered packages: a copy of the settled first boot."""
@@ -297,6 +304,17 @@ class Suite:
         (self.trial.evidence / "journals.txt").write_text("\n".join(journals))
         consoles = plain("\n".join(machine.consoles() for machine, _ in self._guests))
         return Records(consoles=consoles, journals="\n".join(journals), silent="; ".join(silent))
+
+
+def earlier_of(trial: Trial) -> Earlier:
+    """Return what a trial's hosts come from, besides the release before."""
+    promise = trial.promise
+    bases = [each for each in (promise.previous, promise.line) if each is not None and each.delta]
+    return Earlier(
+        slept={release.name: release.served for release in promise.older},
+        line=promise.line.served if promise.line is not None else None,
+        deltas=dict(zip([base.commit for base in bases], trial.scope.deltas, strict=True)),
+    )
 
 
 def _not_up(boot: Boot) -> NotTestedError | RigError:

@@ -3,7 +3,7 @@ the step fails.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller, State
-from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict
+from imagebuild.model import Cell, Delta, Disk, Image, Installation, Tree, Verdict
 from imagebuild.smoke import installation as installer
 from imagebuild.smoke import verdict
 from imagebuild.smoke.attempts import run_criteria
@@ -32,7 +32,7 @@ GROWN = 1024 * MIB
 
 def smoke_test(
     out: Path, tree: Tree, image: Image, disk: Disk, references: tuple[Verdict, ...],
-    previous: tuple[Tree, ...], terms: Terms, run: Run,
+    previous: tuple[Tree, ...], deltas: tuple[Delta, ...], terms: Terms, run: Run,
 ) -> Verdict:  # fmt: skip
     """Unpack a download as its users would, boot it and run the criteria under pytest in a process of its
     own.
@@ -49,7 +49,8 @@ def smoke_test(
         proof = _prove_same(unpacked, disk) if references else None
         same = References() if proof is None else References(verdicts=references, proof=proof)
         subject = subject_of(image.name, unpacked, source=image.file)
-        promise = promise_of(tree, previous, terms)
+        promise = promise_of(tree, previous, terms, deltas)
+        run = _with_deltas(run, deltas)
         booted = same.booted(run.bench.firmware)
         if booted is not None and same_machine(subject, subject_of(image.name, _as_installed(disk))):
             return _booted_before(out, subject, promise, run, booted, same.proof)
@@ -60,16 +61,16 @@ def smoke_test(
 
 def smoke_disk(
     out: Path, tree: Tree, disk: Disk, name: str, references: tuple[Verdict, ...], previous: tuple[Tree, ...],
-    terms: Terms, run: Run,
+    deltas: tuple[Delta, ...], terms: Terms, run: Run,
 ) -> Verdict:  # fmt: skip
     """Boot the installed disk itself, while its downloads are still being compressed. Raises as `smoke_test`.
 
     `references` are its verdicts under other firmware: what reads only the disk is not tested again.
     """
     same = References(verdicts=references, proof="it is the same file")
-    promise = promise_of(tree, previous, terms)
+    promise = promise_of(tree, previous, terms, deltas)
     subject = subject_of(name, _as_installed(disk), source=disk.file)
-    return _test(out, tree, subject, promise, run, same)
+    return _test(out, tree, subject, promise, _with_deltas(run, deltas), same)
 
 
 def _as_installed(disk: Disk) -> Unpacked:
@@ -80,7 +81,7 @@ def _as_installed(disk: Disk) -> Unpacked:
 
 def smoke_installation(
     out: Path, tree: Tree, installation: Installation, previous: tuple[Tree, ...],
-    terms: Terms, run: Run,
+    deltas: tuple[Delta, ...], terms: Terms, run: Run,
 ) -> Verdict:  # fmt: skip
     """Boot the disk that an ISO has installed, under the same firmware; the installation itself is the first
     cell. Raises as `smoke_test`.
@@ -88,7 +89,8 @@ def smoke_installation(
     boot = Unpacked(disk=installation.disk, format="qcow2", controller=Controller.VIRTIO)
     # the disk that it was installed on is the one it has
     subject = subject_of(installation.iso, boot, grow=0, source=installation.disk)
-    tested = _test(out, tree, subject, promise_of(tree, previous, terms), run, References())
+    promise = promise_of(tree, previous, terms, deltas)
+    tested = _test(out, tree, subject, promise, _with_deltas(run, deltas), References())
     for file in sorted(path for path in installation.evidence.rglob("*") if path.is_file()):
         name = "-".join(file.relative_to(installation.evidence).parts)
         shutil.copyfile(file, out / "evidence" / f"installer-{name}")
@@ -129,9 +131,17 @@ def subject_of(artifact: str, boot: Unpacked, *, grow: int = GROWN, source: Path
     )
 
 
-def promise_of(tree: Tree, previous: Sequence[Tree], terms: Terms, *, commit_given: bool = True) -> Promise:
-    """Return what a tree is released as."""
+def promise_of(
+    tree: Tree, previous: Sequence[Tree], terms: Terms, deltas: Sequence[Delta] = (), *,
+    commit_given: bool = True,
+) -> Promise:  # fmt: skip
+    """Return what a tree is released as: of `previous` the first of the same ref is the release before, one
+    of another ref is of the release line before.
+    """
     repo = _repo_with(tree)
+    digests = {delta.base: delta.digest for delta in deltas}
+    same = [older for older in previous if older.follows == tree.follows]
+    line = next((older for older in previous if older.follows != tree.follows), None)
     return Promise(
         terms=terms,
         commit=tree.commit,
@@ -139,9 +149,24 @@ def promise_of(tree: Tree, previous: Sequence[Tree], terms: Terms, *, commit_giv
         ref=tree.follows,
         host_kind=tree.host_kind,
         atomic=repo is not None and Repo(repo).has_atomic(tree.commit),
-        previous=next((Previous(commit=older.commit, version=older.version) for older in previous), None),
+        previous=_previous(same[0], digests) if same else None,
         commit_given=commit_given,
+        older=tuple(
+            _previous(older, digests, name=name)
+            for older, name in zip(same[1:], terms.older_releases, strict=True)
+        ),
+        line=_previous(line, digests, ref=line.follows) if line is not None else None,
     )
+
+
+def _previous(tree: Tree, digests: Mapping[str, str], *, name: str = "", ref: str = "") -> Previous:
+    return Previous(
+        commit=tree.commit, version=tree.version, name=name, ref=ref, delta=digests.get(tree.commit, "")
+    )
+
+
+def _with_deltas(run: Run, deltas: Sequence[Delta]) -> Run:
+    return replace(run, scope=replace(run.scope, deltas=tuple(delta.place for delta in deltas)))
 
 
 def _repo_with(tree: Tree) -> Path | None:

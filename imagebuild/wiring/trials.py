@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from imagebuild.config.places import template
 from imagebuild.engine.steps import Step, Unkeyed, gather_available, step
 from imagebuild.kinds import Firmware, Login
-from imagebuild.model import Disk, Image, Installation, Tree, Verdict, Waiver
+from imagebuild.model import Delta, Disk, Image, Installation, Tree, Verdict, Waiver
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.guest import WAKE
@@ -26,6 +26,7 @@ class Tests:
     builder: Builder
     tree: Step[Tree]
     previous: Step[tuple[Tree, ...]]
+    deltas: Step[tuple[Delta, ...]]
     before: Before
 
 
@@ -37,6 +38,7 @@ def trial_of_installation(tests: Tests, firmware: Firmware, one: Step[Installati
         tests.tree,
         one,
         tests.previous,
+        tests.deltas,
         _terms(tests, Login.CLOUD_INIT),
         _run(tests, firmware),
         tools=_bench_tools(tests, firmware),
@@ -62,6 +64,7 @@ def trial_of_download(
         disk,
         gather_available(references),
         tests.previous,
+        tests.deltas,
         _terms(tests, image.login),
         _run(tests, firmware),
         tools=_bench_tools(tests, firmware),
@@ -90,6 +93,7 @@ def trials_of_disk(tests: Tests, disk: Step[Disk], name: str) -> list[Step[Verdi
                     artifact,
                     gather_available(found[:1]),
                     tests.previous,
+                    tests.deltas,
                     _terms(tests, image.login),
                     _run(tests, firmware),
                     tools=_bench_tools(tests, firmware),
@@ -115,6 +119,8 @@ def _terms(tests: Tests, login: Login) -> Terms:
         ),
         why_no_previous=tests.before.why_not,
         first_release=tests.before.first,
+        older_releases=tuple(older.name for older in tests.before.others),
+        why_no_line=tests.before.why_no_line,
         # a day on which one expires is a day on which keys change; what is waived of a release (that it grew,
         # say) does not concern a guest
         waivers=tuple(

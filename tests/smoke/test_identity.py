@@ -75,7 +75,7 @@ def tried(
 ) -> Verdict:
     out.mkdir()
     terms = replace(fakes.TERMS, waivers=waivers)
-    return smoke.smoke_test(out, TREE, download, disk, references, (), terms, Run(bench=BENCH))
+    return smoke.smoke_test(out, TREE, download, disk, references, (), (), terms, Run(bench=BENCH))
 
 
 @pytest.fixture

@@ -59,6 +59,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     trial = metafunc.config.stash.get(TRIAL, None)
     if trial is not None and "way" in metafunc.fixturenames:
         metafunc.parametrize("way", ways_of(trial), scope="session")
+    if trial is not None and trial.promise.older and "older" in metafunc.fixturenames:
+        names = [release.name for release in trial.promise.older]
+        metafunc.parametrize("older", names, scope="session", indirect=True)
 
 
 @pytest.hookimpl(trylast=True)
