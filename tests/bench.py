@@ -28,7 +28,7 @@ from imagebuild.composers.composer import Job
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import DiskSpec, choose_ways
 from imagebuild.destinations.source import DirectorySource
-from imagebuild.engine import graph
+from imagebuild.engine import graph, planning
 from imagebuild.engine.steps import Cost, Step
 from imagebuild.engine.store import Store
 from imagebuild.installers.live.options import LiveConfig
@@ -181,7 +181,7 @@ def disk_set(settings: Config, work: Path) -> dict[str, float]:
         repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
     )
     pipeline = wire(settings, pin(settings.tree, settings.the_ref()), host)
-    toolbox_step = next(one for one in graph.order([pipeline.release]) if one.name == "toolbox")
+    toolbox_step = next(one for one in planning.order([pipeline.release]) if one.name == "toolbox")
     outcome = _build([toolbox_step, pipeline.tree], store)
     tree: Tree = outcome.value(pipeline.tree)
     toolbox: Toolbox = outcome.values[toolbox_step]
@@ -252,7 +252,7 @@ def installer_iso(settings: Config, work: Path) -> dict[str, float]:
         repo=store / "repo", populate=choose_ways(None)[0], accelerator=accelerator.probe(cache_directory())
     )
     pipeline = wire(settings, pin(settings.tree, settings.the_ref()), host)
-    toolbox_step = next(one for one in graph.order([pipeline.release]) if one.name == "toolbox")
+    toolbox_step = next(one for one in planning.order([pipeline.release]) if one.name == "toolbox")
     outcome = _build([toolbox_step, pipeline.tree], store)
     tree, toolbox = outcome.value(pipeline.tree), outcome.values[toolbox_step]
     kickstarts = []

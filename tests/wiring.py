@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.steps import key_of
 from imagebuild.pipeline import Pipeline, wire
 from imagebuild.release_line import reading as config
@@ -28,7 +28,7 @@ def settings() -> Config:
 
 
 def keys(pipeline: Pipeline) -> dict[str, str]:
-    return {one.name: key_of(one) for one in graph.order([pipeline.release])}
+    return {one.name: key_of(one) for one in planning.order([pipeline.release])}
 
 
 def changed(one: Pipeline, other: Pipeline) -> set[str]:

@@ -11,7 +11,7 @@ from imagebuild.tools import command, temporary
 from imagebuild.tools.command import GRACE_SECONDS
 
 
-class Watched(Protocol):
+class WatchedBuild(Protocol):
     """What shows a build: a signal handler asks it which steps run."""
 
     def running(self) -> list[str]:
@@ -19,10 +19,10 @@ class Watched(Protocol):
 
 
 # what is shown now
-_views: list[Watched] = []
+_views: list[WatchedBuild] = []
 
 
-def watch(view: Watched) -> None:
+def watch(view: WatchedBuild) -> None:
     """Let an interrupt name the steps that this view shows."""
     _views.append(view)
 

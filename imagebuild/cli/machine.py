@@ -81,7 +81,7 @@ def show_status(
                 say(f"written: {file}")
 
 
-def _row(build: "history.Build") -> dict[str, Any]:
+def _row(build: "history.RecordedBuild") -> dict[str, Any]:
     return {
         "begun": build.begun.isoformat(),
         "seconds": round(build.seconds, 1),
@@ -94,7 +94,7 @@ def _row(build: "history.Build") -> dict[str, Any]:
     }
 
 
-def _show_builds(builds: list["history.Build"]) -> None:
+def _show_builds(builds: list["history.RecordedBuild"]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -130,7 +130,7 @@ def _show_builds(builds: list["history.Build"]) -> None:
     console.print(steps)
 
 
-def _show_now(build: "history.Build") -> None:
+def _show_now(build: "history.RecordedBuild") -> None:
     """Say what a build does now: each step that runs, since when, and its log's last line."""
     from imagebuild.cli import progress
     from imagebuild.engine.builds import RUNNING

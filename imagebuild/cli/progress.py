@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuild.engine.steps import Step
-from imagebuild.engine.store import Record
+from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.steplog import STAGE
 
@@ -98,7 +98,7 @@ class View:
         self.rows[one.name] = _Row("running", begun=time.monotonic(), log=log)
         self.say(f"{one.name}: {'waiting for another imagebuild that builds it' if busy else 'started'}")
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """A step's artifact is there."""
         self.rows[one.name] = _Row("finished before" if cached else "done", seconds=record.seconds)
         self.say(f"{one.name}: {'finished before' if cached else f'done in {duration(record.seconds)}'}")

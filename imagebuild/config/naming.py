@@ -35,7 +35,7 @@ DAY = "20261126"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class NameParts:
     """What names are made of. `variants` and `names` have the key of the configuration that says it;
     `formats` likewise, of each name.
 
@@ -61,7 +61,7 @@ def short(product: str) -> str:
     return product.replace(" ", "")
 
 
-def check(line: Line) -> Iterator[tuple[str, str]]:
+def check(line: NameParts) -> Iterator[tuple[str, str]]:
     """Yield (key, what is wrong with it) for everything that would be refused at the end of the job."""
     yield from _product(line)
     yield from _release(line)
@@ -76,16 +76,16 @@ def is_arch(name: str) -> bool:
     return name in RPM_ARCHES and name not in NO_MACHINES
 
 
-def _refused(validate: Callable[[], object]) -> str:
-    """Return what productmd has against a value; empty for nothing."""
+def _refused(validate: Callable[[], object]) -> str | None:
+    """Return what productmd has against a value; None for nothing."""
     try:
         validate()
     except (ValueError, TypeError) as error:
         return f"productmd refuses it: {error}"
-    return ""
+    return None
 
 
-def _product(line: Line) -> Iterator[tuple[str, str]]:
+def _product(line: NameParts) -> Iterator[tuple[str, str]]:
     if not FILE.fullmatch(short(line.product)):
         yield "product", f"is in names of files, where only blanks are left out: {LETTERS}"
     if line.product != line.product.strip():
@@ -93,7 +93,7 @@ def _product(line: Line) -> Iterator[tuple[str, str]]:
         yield "product", "has blanks at its ends, which metadata loses"
 
 
-def _release(line: Line) -> Iterator[tuple[str, str]]:
+def _release(line: NameParts) -> Iterator[tuple[str, str]]:
     # .treeinfo asks for the same, and is made long before
     info = ComposeInfo().release
     info.name, info.short, info.version, info.type = line.product, short(line.product), line.release, "ga"
@@ -102,7 +102,7 @@ def _release(line: Line) -> Iterator[tuple[str, str]]:
         yield "release", f"{says}; write a number (9, 9.1), or begin with a letter (stream9)"
 
 
-def _compose_ids(line: Line) -> Iterator[tuple[str, str]]:
+def _compose_ids(line: NameParts) -> Iterator[tuple[str, str]]:
     for key, template, kind in (
         ("compose", line.compose, "production"),
         ("nightly", line.nightly, "nightly"),
@@ -124,7 +124,7 @@ def _compose_ids(line: Line) -> Iterator[tuple[str, str]]:
         )
 
 
-def _wrong_id(name: str, kind: str) -> str:
+def _wrong_id(name: str, kind: str) -> str | None:
     if not COMPOSE_ID.fullmatch(name):
         return (
             f"the compose id would be {name!r}, but those have letters, digits and . _ - only, a letter or"
@@ -135,14 +135,14 @@ def _wrong_id(name: str, kind: str) -> str:
     return _refused(_compose(name, kind).validate)
 
 
-def _compose_id(line: Line, template: str, product: str | None = None) -> str:
+def _compose_id(line: NameParts, template: str, product: str | None = None) -> str:
     # a respin of many digits: what is long enough for it is never too short
     return Template(template).safe_substitute(
         product=product or line.product, release=line.release, date=DAY, respin="99999"
     )
 
 
-def _pattern(line: Line, template: str) -> re.Pattern[str]:
+def _pattern(line: NameParts, template: str) -> re.Pattern[str]:
     escaped = re.escape(template).replace(r"\$\{", "${").replace(r"\}", "}")
     values = {
         "product": re.escape(line.product),
@@ -159,7 +159,7 @@ def _compose(name: str, kind: str) -> Compose:
     return compose
 
 
-def _variants(line: Line) -> Iterator[tuple[str, str]]:
+def _variants(line: NameParts) -> Iterator[tuple[str, str]]:
     for key, name in line.variants.items():
         variant = Variant(ComposeInfo())
         variant.id = variant.uid = variant.name = name
@@ -195,7 +195,7 @@ def treeinfo(product: str, release: str, variant: str, arch: str, epoch: int) ->
     return info
 
 
-def _files(line: Line) -> Iterator[tuple[str, str]]:
+def _files(line: NameParts) -> Iterator[tuple[str, str]]:
     taken: dict[tuple[str, str], str] = {}
     for key, name in line.names.items():
         if not FILE.fullmatch(name):
@@ -208,7 +208,7 @@ def _files(line: Line) -> Iterator[tuple[str, str]]:
                 yield key, f"its {kind} would have the name of that of {other}"
 
 
-def _arches(line: Line) -> Iterator[tuple[str, str]]:
+def _arches(line: NameParts) -> Iterator[tuple[str, str]]:
     unknown = [arch for arch in line.arches if not is_arch(arch)]
     if unknown:
         yield "publish.arches", f"productmd knows no architecture {', '.join(unknown)}"

@@ -24,15 +24,15 @@ MEMORY = 1536  # MiB; the appliance's page cache holds the file systems' metadat
 DISK = "/dev/sda"
 
 
-def unavailable() -> str:
-    """Return why this host cannot use the appliance; empty when it can be tried."""
+def unavailable() -> str | None:
+    """Return why this host cannot use the appliance; None when it can be tried."""
     return guestfs.missing()
 
 
-def refuses(plan: Plan) -> str:
+def refuses(plan: Plan) -> str | None:
     """Return why this way cannot execute a plan: it executes every one."""
     del plan
-    return ""
+    return None
 
 
 class ApplianceTarget:

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.commit_reader import CommitEntry
 from imagebuild.tools.ostree.repository import Repo
 
 
@@ -42,5 +42,5 @@ class CommitFiles:
         """Return the names in a directory, sorted; none when there is no directory at that path."""
         return sorted(self._repo.listing(self.commit, path)) if self.is_directory(path) else []
 
-    def _entry(self, path: str) -> Entry | None:
+    def _entry(self, path: str) -> CommitEntry | None:
         return self._repo.find(self.commit, path, follow=False)

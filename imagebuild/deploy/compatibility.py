@@ -120,8 +120,8 @@ def superblock(file: Path, start: int) -> bytes:
         return disk.read(4096)
 
 
-def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Version) -> str:
-    """Return why GRUB (None: it need not) or the kernel cannot read a file system, a sentence's rest; empty
+def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Version) -> str | None:
+    """Return why GRUB (None: it need not) or the kernel cannot read a file system, a sentence's rest; None
     when both can.
     """
     incompatible, read_only = _features(block, fstype)
@@ -150,7 +150,7 @@ def unreadable(block: bytes, fstype: str, *, grub: Version | None, kernel: Versi
             return (
                 f"has the feature {table[bit].name}, which {since} mounts, but the tree's is {_shown(kernel)}"
             )
-    return ""
+    return None
 
 
 def _features(block: bytes, fstype: str) -> tuple[int | None, int]:

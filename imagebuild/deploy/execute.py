@@ -41,7 +41,7 @@ def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
 
 
 def change(base: Plan, plan: Plan, target: Target, *, commit: str) -> None:
-    """Turn what `base` installed into what `plan` says (`is_change`), without installing again."""
+    """Turn what `base` installed into what `plan` says (`reason_not_to_change`), without installing again."""
     target.reopen(plan, read_only=False)
     if base.volumes and base.volumes[-1].size != plan.volumes[-1].size:
         _grow(plan, target)
@@ -75,8 +75,8 @@ def _grow(plan: Plan, target: Target) -> None:
     target.grow(name, fstype, place_of(mount))
 
 
-def is_change(base: Plan, plan: Plan) -> str:
-    """Return why `plan` cannot be had by changing what `base` installed; empty when it can.
+def reason_not_to_change(base: Plan, plan: Plan) -> str | None:
+    """Return why `plan` cannot be had by changing what `base` installed; None when it can.
 
     The file systems must be where they were; the last partition, and the last volume in it, may be larger.
     The scripts of the base come first, and nothing of it may have to be undone.
@@ -84,7 +84,7 @@ def is_change(base: Plan, plan: Plan) -> str:
     return _moved(base, plan) or _undone(base, plan)
 
 
-def _moved(base: Plan, plan: Plan) -> str:
+def _moved(base: Plan, plan: Plan) -> str | None:
     if (
         len(plan.partitions) != len(base.partitions)
         or (plan.table, plan.group) != (base.table, base.group)
@@ -104,10 +104,10 @@ def _moved(base: Plan, plan: Plan) -> str:
         )
         if replace(after, size=before.size if grown else after.size) != before:
             return f"volume {after.name} differs"
-    return ""
+    return None
 
 
-def _undone(base: Plan, plan: Plan) -> str:
+def _undone(base: Plan, plan: Plan) -> str | None:
     # on which line a section stands does not matter
     before, after = ([replace(script, line=0) for script in each.scripts] for each in (base, plan))
     if after[: len(before)] != before:
@@ -138,7 +138,7 @@ def _undone(base: Plan, plan: Plan) -> str:
             for name in same
             if getattr(base, name) != getattr(plan, name)
         ),
-        "",
+        None,
     )
 
 

@@ -98,8 +98,8 @@ def partitions_of(name: str) -> dict[int, str]:
     return found
 
 
-def protected(live: LiveSystem, name: str) -> str:
-    """Return why a disk must not be written, a sentence's rest; empty when it may be."""
+def protected(live: LiveSystem, name: str) -> str | None:
+    """Return why a disk must not be written, a sentence's rest; None when it may be."""
     if not (SYS / "block" / name).exists():
         return "is not there"
     if name in live.medium:
@@ -109,16 +109,18 @@ def protected(live: LiveSystem, name: str) -> str:
     return _unfit(name) or _used(name)
 
 
-def _unfit(name: str) -> str:
+def _unfit(name: str) -> str | None:
     place = SYS / "block" / name
     if (place / "ro").read_text().strip() != "0":
         return "is read-only"
     file = place / "queue/logical_block_size"
     sector = int(file.read_text()) if file.exists() else SECTOR
-    return f"has sectors of {sector} bytes, which this installer does not lay out" if sector != SECTOR else ""
+    return (
+        None if sector == SECTOR else f"has sectors of {sector} bytes, which this installer does not lay out"
+    )
 
 
-def _used(name: str) -> str:
+def _used(name: str) -> str | None:
     numbers = {line.split()[2] for line in MOUNTS.read_text().splitlines()}
     if name in {disk_of(number) for number in numbers}:
         return "is mounted"
@@ -129,16 +131,16 @@ def _used(name: str) -> str:
     return _claimed(name)
 
 
-def _claimed(name: str) -> str:
-    """Return whether somebody holds a disk or a partition of it in a way that no list shows (swap, btrfs):
-    the kernel knows (open(2), O_EXCL).
+def _claimed(name: str) -> str | None:
+    """Return that somebody holds a disk or a partition of it in a way that no list shows (swap, btrfs), None
+    when nobody does: the kernel knows (open(2), O_EXCL).
     """
     try:
         os.close(os.open(Path("/dev") / name, os.O_RDONLY | os.O_EXCL))
     except OSError as error:
         if error.errno == errno.EBUSY:
             return "is in use"
-    return ""
+    return None
 
 
 def _label(name: str) -> str:

@@ -17,15 +17,15 @@ from imagebuild.tools import loop, temporary
 from imagebuild.tools.namespace import Namespace, private
 
 
-def unavailable() -> str:
-    """Return why this host cannot populate natively; empty when it can."""
+def unavailable() -> str | None:
+    """Return why this host cannot populate natively; None when it can."""
     if os.geteuid() != 0:
         return "not root"
     if not Path("/dev/loop-control").exists():
         return "the host has no loop devices"
     known = Path("/proc/filesystems").read_text().split()
     missing = [name for name in ("xfs", "ext4", "squashfs") if name not in known and not _has_module(name)]
-    return f"the host's kernel does not know {', '.join(missing)}" if missing else ""
+    return f"the host's kernel does not know {', '.join(missing)}" if missing else None
 
 
 def _has_module(name: str) -> bool:
@@ -33,9 +33,9 @@ def _has_module(name: str) -> bool:
     return modules.exists() and re.search(rf"/{name}\.ko", modules.read_text()) is not None
 
 
-def refuses(plan: Plan) -> str:
-    """Return why this way cannot execute a plan; empty when it can."""
-    return "thin volumes need device-mapper" if plan.thin() else ""
+def refuses(plan: Plan) -> str | None:
+    """Return why this way cannot execute a plan; None when it can."""
+    return "thin volumes need device-mapper" if plan.thin() else None
 
 
 class NativeTarget(NamespaceSandbox):

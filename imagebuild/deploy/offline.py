@@ -30,17 +30,17 @@ NO_DISK = "the offline way cannot open a disk"
 IMMUTABLE = "0x80010"
 
 
-def unavailable() -> str:
-    """Return why this host cannot populate offline; empty when it can."""
+def unavailable() -> str | None:
+    """Return why this host cannot populate offline; None when it can."""
     return mapping_unavailable()
 
 
-def refuses(plan: Plan) -> str:
-    """Return why this way cannot execute a plan; empty when it can."""
+def refuses(plan: Plan) -> str | None:
+    """Return why this way cannot execute a plan; None when it can."""
     if plan.thin():
         return "thin volumes need device-mapper"
     other = sorted({fstype for _, _, fstype in plan.file_systems() if fstype not in ("ext4", "efi")})
-    return f"{', '.join(other)} cannot be made from a directory" if other else ""
+    return f"{', '.join(other)} cannot be made from a directory" if other else None
 
 
 class OfflineTarget(NamespaceSandbox):

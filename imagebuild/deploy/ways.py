@@ -33,14 +33,14 @@ class DiskSpec:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to populate: why it cannot be used here, and with a plan (empty: it can), and how a target is
+    """One way to populate: why it cannot be used here, and with a plan (None: it can), and how a target is
     opened.
 
     `opens`: whether it can also open a disk that was made before.
     """
 
-    unavailable: Callable[[], str]
-    refuses: Callable[[Plan], str]
+    unavailable: Callable[[], str | None]
+    refuses: Callable[[Plan], str | None]
     open: Callable[[Path | None, Path, Plan | None], AbstractContextManager[Target]]
     opens: bool = True
 

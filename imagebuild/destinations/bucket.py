@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from imagebuild.destinations.destination import Scheme
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools.checksum import CHUNK, Entry, check_name
+from imagebuild.tools.checksum import CHUNK, HashedFile, check_name
 
 # botocore 1.3x, handlers.py, VALID_BUCKET
 BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
@@ -28,7 +28,7 @@ class Bucket:
         self.base = base
         self.address = f"{scheme}://{base}"
 
-    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+    def upload(self, directory: Path, name: str, entries: Mapping[str, HashedFile]) -> int:
         """Send each object that is not there, and read everything back; several at a time (it is waiting,
         mostly), the signed lists last.
         """
@@ -42,7 +42,7 @@ class Bucket:
             self.system.invalidate_cache()
             return sum([*pool.map(send, others), *map(send, lists)])
 
-    def _send(self, file: Path, key: str, entry: Entry) -> int:
+    def _send(self, file: Path, key: str, entry: HashedFile) -> int:
         if self._matches(key, entry):
             return 0
         self.system.put_file(str(file), key)
@@ -68,7 +68,7 @@ class Bucket:
         check_name(name)
         return f"{self.base}/{name}"
 
-    def _matches(self, key: str, entry: Entry) -> bool:
+    def _matches(self, key: str, entry: HashedFile) -> bool:
         try:
             size = self.system.info(key, refresh=True)["size"]
         except FileNotFoundError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import SplitResult
 
-from imagebuild.tools.checksum import Entry
+from imagebuild.tools.checksum import HashedFile
 
 
 class Destination(Protocol):
@@ -14,7 +14,7 @@ class Destination(Protocol):
 
     address: str
 
-    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+    def upload(self, directory: Path, name: str, entries: Mapping[str, HashedFile]) -> int:
         """Make `name` hold the files of `entries` (paths below `directory`); return how many were sent: what
         is there already is not sent again.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from imagebuild import files
 from imagebuild.destinations.destination import Scheme
 from imagebuild.errors import BuildError
-from imagebuild.tools.checksum import Entry, check_name
+from imagebuild.tools.checksum import HashedFile, check_name
 
 PARTIAL = ".partial"
 
@@ -18,14 +18,14 @@ class Directory:
         self.place = place
         self.address = str(place.absolute())
 
-    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+    def upload(self, directory: Path, name: str, entries: Mapping[str, HashedFile]) -> int:
         """Copy each file beside its place, and rename it."""
         return sum(
             self._copy(directory / path, self._file(f"{name}/{path}"), entry)
             for path, entry in entries.items()
         )
 
-    def _copy(self, source: Path, target: Path, entry: Entry) -> int:
+    def _copy(self, source: Path, target: Path, entry: HashedFile) -> int:
         try:
             if target.is_file() and not target.is_symlink() and _matches(target, entry):
                 return 0
@@ -58,7 +58,7 @@ class Directory:
         return self.place / name
 
 
-def _matches(file: Path, entry: Entry) -> bool:
+def _matches(file: Path, entry: HashedFile) -> bool:
     return file.stat().st_size == entry.size and files.sha256(file) == entry.sha256
 
 

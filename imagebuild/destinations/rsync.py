@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from imagebuild.destinations.destination import Scheme
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, temporary
-from imagebuild.tools.checksum import Entry, check_name
+from imagebuild.tools.checksum import HashedFile, check_name
 
 # what reaches rsync(1) and, through it, ssh(1) as an argument: no options, no spaces, no shell
 SERVER = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?")
@@ -25,7 +25,7 @@ class Rsync:
         # rsync(1), -e: the words of the remote shell's command, at spaces
         self._rsync = ["rsync", "-e", f"ssh -p {port}"] if port is not None else ["rsync"]
 
-    def upload(self, directory: Path, name: str, entries: Mapping[str, Entry]) -> int:
+    def upload(self, directory: Path, name: str, entries: Mapping[str, HashedFile]) -> int:
         """Send what differs, then have rsync compare the content of everything."""
         check_name(name)
         sent = self._sync(directory, name, entries, dry=False)
@@ -36,7 +36,7 @@ class Rsync:
             )
         return sent
 
-    def _sync(self, directory: Path, name: str, entries: Mapping[str, Entry], *, dry: bool) -> int:
+    def _sync(self, directory: Path, name: str, entries: Mapping[str, HashedFile], *, dry: bool) -> int:
         self._make(name)
         with temporary.file("files") as listing:
             listing.write_text("".join(f"{path}\n" for path in entries))

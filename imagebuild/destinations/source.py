@@ -21,7 +21,7 @@ class AbsentError(BuildError):
     """A file is not there."""
 
 
-class Source(Protocol):
+class ReleaseSource(Protocol):
     """A release, by the paths of its files."""
 
     name: str
@@ -119,7 +119,7 @@ class WebSource:
         return None
 
 
-def open_source(place: str) -> Source:
+def open_source(place: str) -> ReleaseSource:
     """Return the source for a directory or an address. Raises UsageError."""
     if "://" in place and not place.startswith("file://"):
         return WebSource(place)
@@ -129,7 +129,7 @@ def open_source(place: str) -> Source:
     return DirectorySource(directory)
 
 
-def read(source: Source, path: str, limit: int = SMALL) -> bytes:
+def read(source: ReleaseSource, path: str, limit: int = SMALL) -> bytes:
     """Return a whole small file. Raises AbsentError; BuildError for one that is larger than `limit`."""
     data = b"".join(source.chunks(path, limit))
     if len(data) > limit:

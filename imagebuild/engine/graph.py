@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_type_hints
 
@@ -16,7 +15,9 @@ from pydantic import TypeAdapter
 
 from imagebuild import steplog
 from imagebuild.engine import guest_slots
-from imagebuild.engine.builds import INTERRUPTED, OVER, RUNNING, Remembered
+from imagebuild.engine.builds import INTERRUPTED, OVER
+from imagebuild.engine.planning import needed_steps, order
+from imagebuild.engine.priorities import remaining_seconds, usual_seconds
 from imagebuild.engine.steps import (
     Cost,
     Gather,
@@ -29,102 +30,11 @@ from imagebuild.engine.steps import (
     kind_of,
     soft_inputs,
 )
-from imagebuild.engine.store import Record, Store
+from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 
 T = TypeVar("T")
 WAKE_SECONDS = 0.5
-
-
-# --- plan ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One step of a plan: whether its artifact is there, is to be built, or is not needed; and why."""
-
-    step: Step[Any]
-    todo: bool
-    reason: str
-
-
-def order(goals: Sequence[Step[Any]]) -> list[Step[Any]]:
-    """Return every step that the goals need, inputs first."""
-    sorter: TopologicalSorter[Step[Any]] = TopologicalSorter()
-    todo, seen = list(goals), set[Step[Any]]()
-    while todo:
-        one = todo.pop()
-        if one not in seen:
-            seen.add(one)
-            sorter.add(one, *inputs(one))
-            todo += inputs(one)
-    return list(sorter.static_order())
-
-
-def plan(goals: Sequence[Step[Any]], store: Store) -> list[Planned]:
-    """Say what `build` would do, and why, without doing it."""
-    needed = _needed(goals, store)
-    builds = store.builds()[::-1]
-    return [Planned(one, one in needed, _why(one, store, builds, one in needed)) for one in order(goals)]
-
-
-def _needed(goals: Sequence[Step[Any]], store: Store) -> set[Step[Any]]:
-    """Return the steps that must be built: a goal, or the input of such a step, without a finished
-    artifact.
-    """
-    todo, missing, seen = list(goals), set[Step[Any]](), set[Step[Any]]()
-    while todo:
-        one = todo.pop()
-        if one in seen:
-            continue
-        seen.add(one)
-        if store.find(kind_of(one), key_of(one)) is None:
-            missing.add(one)
-            todo += inputs(one)
-    return missing
-
-
-def _why(one: Step[Any], store: Store, builds: Sequence[Remembered], needed: bool) -> str:
-    """Say why a step is built or not, from what the builds before (newest first) have written down."""
-    pair = kind_of(one), key_of(one)
-    if not needed:
-        return "finished" if store.find(*pair) else "not needed: what reads it is finished"
-    if store.busy(*pair):
-        return "another imagebuild builds it now"
-    mine = [build for build in builds if one.name in build.used]
-    return _why_again(one, pair, store, mine) if mine else "never built"
-
-
-def _why_again(one: Step[Any], pair: tuple[str, str], store: Store, mine: Sequence[Remembered]) -> str:
-    same = [build for build in mine if build.used[one.name] == pair]
-    if any(build.finished(one.name) for build in same):
-        return "its artifact is gone"
-    if same and same[0].ended_as(one.name) == "failed":
-        return "it failed the last time"
-    before = next(
-        (record for build in mine if (record := store.find(*build.used[one.name])) is not None), None
-    )
-    if before is not None:
-        now = components(one)
-        changed = sorted(
-            name for name in {*now, *before.components} if now.get(name) != before.components.get(name)
-        )
-        return "changed: " + ", ".join(changed)
-    return _never_finished(mine)
-
-
-def _never_finished(mine: Sequence[Remembered]) -> str:
-    newest = mine[0]
-    if newest.state == RUNNING:
-        return "never finished: a build that runs now has not come to it"
-    return (
-        "never finished: the build before was interrupted"
-        if newest.state == INTERRUPTED
-        else "never finished"
-    )
-
-
-# --- build --------------------------------------------------------------------------------------------------
 
 
 class Listener(Protocol):
@@ -135,7 +45,7 @@ class Listener(Protocol):
         one waits.
         """
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """Tell that a step's artifact is there, built now or before."""
 
     def failed(self, one: Step[Any], error: BuildError) -> None:
@@ -154,7 +64,7 @@ class Outcome:
     values: dict[Step[Any], Any] = field(default_factory=dict)
     failed: dict[Step[Any], BuildError] = field(default_factory=dict)
     not_started: dict[Step[Any], Step[Any]] = field(default_factory=dict)
-    records: dict[Step[Any], Record] = field(default_factory=dict)
+    records: dict[Step[Any], StoredArtifact] = field(default_factory=dict)
 
     def value(self, one: Step[T]) -> T:
         """Return a step's artifact. Raises KeyError when it is not there."""
@@ -171,13 +81,20 @@ def build(
     listener: Listener,
     one_at_a_time: bool = False,
 ) -> Outcome:
-    """Build what is missing for the goals, in parallel as far as `budget` allows, and go on past failures.
+    """Build what is missing for the goals, in parallel as far as `budget` allows, and go on past failures. Of
+    what is ready, the step with the longest way to the end behind it goes first.
 
     A step that asks for more than the whole budget runs alone; background steps have a budget of the same
     size of their own, unless `one_at_a_time` says that no two steps may run beside each other.
     KeyboardInterrupt passes through: the caller ends programs.
     """
     return _Build(goals, store, executor, budget, listener, one_at_a_time).run()
+
+
+def _by_urgency(waiting: Sequence[Step[Any]], store: Store) -> list[Step[Any]]:
+    # inputs stay before what reads them: their way is never shorter, and the sort is stable
+    remaining = remaining_seconds(waiting, usual_seconds(store))
+    return sorted(waiting, key=lambda one: -remaining[one])
 
 
 class _Build:
@@ -196,9 +113,9 @@ class _Build:
         self._one_at_a_time = one_at_a_time
         self._listener = listener
         self._outcome = Outcome()
-        self._needed = _needed(goals, store)
-        self._waiting = [one for one in order(goals) if one in self._needed]
-        self._running: dict[Future[Record], Step[Any]] = {}
+        self._needed = needed_steps(goals, store)
+        self._waiting = _by_urgency([one for one in order(goals) if one in self._needed], store)
+        self._running: dict[Future[StoredArtifact], Step[Any]] = {}
         # of steps that had to do without an input, and of what is made of theirs
         self._keys: dict[Step[Any], str] = {}
         self._diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
@@ -289,7 +206,7 @@ class _Build:
             return self._outcome.values[argument]
         return argument.value if isinstance(argument, Unkeyed) else argument
 
-    def _end(self, future: "Future[Record]") -> None:
+    def _end(self, future: "Future[StoredArtifact]") -> None:
         one = self._running.pop(future)
         try:
             self._take(one, future.result(), cached=False)
@@ -298,7 +215,7 @@ class _Build:
             self._listener.failed(one, error)
         self._diary.ends(one.name, "failed" if one in self._outcome.failed else "done")
 
-    def _take(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def _take(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         kind = get_type_hints(one.function, include_extras=True)["return"]
         self._outcome.values[one] = TypeAdapter(kind).validate_python(
             record.value, context={"base": record.directory}
@@ -324,7 +241,7 @@ class _Task:
     without: tuple[str, ...]
 
 
-def _run_step(store: Store, task: _Task) -> Record:
+def _run_step(store: Store, task: _Task) -> StoredArtifact:
     """Build one step; everything handed over can be pickled, so this may run on another machine of a
     cluster.
     """

@@ -32,7 +32,7 @@ POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Record:
+class StoredArtifact:
     """One finished artifact: its directory and what artifact.json says."""
 
     directory: Path
@@ -75,7 +75,7 @@ class Store:
         for name in ("artifacts", "scratch", "failed", "locks", "builds"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
-    def find(self, kind: str, key: str) -> Record | None:
+    def find(self, kind: str, key: str) -> StoredArtifact | None:
         """Return the finished artifact of that key, or None when there is none or a file of it was cut or
         lost.
         """
@@ -85,7 +85,9 @@ class Store:
             whole = all((directory / name).stat().st_size == size for name, size in data["files"].items())
         except (OSError, ValueError, KeyError):
             return None
-        return Record(directory, data["value"], data["components"], data["seconds"]) if whole else None
+        return (
+            StoredArtifact(directory, data["value"], data["components"], data["seconds"]) if whole else None
+        )
 
     @contextlib.contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
@@ -127,7 +129,7 @@ class Store:
         value: Json,
         components: Mapping[str, str],
         seconds: float,
-    ) -> Record:
+    ) -> StoredArtifact:
         """Sync the scratch directory to disk and rename it into place. Hold the lock."""
         sizes = {
             str(file.relative_to(scratch.directory)): file.stat().st_size for file in _files(scratch.out)
@@ -148,7 +150,7 @@ class Store:
         scratch.directory.rename(target)
         files.sync(target.parent)
         files.sync(scratch.directory.parent)
-        return Record(target, value, components, seconds)
+        return StoredArtifact(target, value, components, seconds)
 
     def fail(self, scratch: Scratch, kind: str, key: str, *, keep_output: bool) -> Path:
         """Move a failed scratch directory to `failed` and return where it lies now; its output goes unless it

@@ -9,7 +9,7 @@ from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kickstart.requests import (
     PLACE,
     WORD,
-    Request,
+    SizeRequest,
     asked_for,
     automatic,
     required_by_firmware,
@@ -24,7 +24,7 @@ def lay_out(
     disk_size: int,
     firmware: frozenset[Firmware],
     name: str,
-    tree: mount_points.Tree | None = None,
+    tree: mount_points.TreeFiles | None = None,
 ) -> Layout:
     """Work out a layout from a parsed kickstart; mount points are where the links of `tree` lead.
 
@@ -57,7 +57,7 @@ def lay_out(
 
 
 def _table(
-    handler: Any, parts: Sequence[Request], firmware: frozenset[Firmware], disk_size: int, name: str
+    handler: Any, parts: Sequence[SizeRequest], firmware: frozenset[Firmware], disk_size: int, name: str
 ) -> str:
     automatic = (
         handler.autopart.seen or handlers.seen(handler, "reqpart")
@@ -74,7 +74,7 @@ def _table(
     return "mbr"
 
 
-def _check_names(parts: Sequence[Request], group: str, volumes: Sequence[Request], name: str) -> None:
+def _check_names(parts: Sequence[SizeRequest], group: str, volumes: Sequence[SizeRequest], name: str) -> None:
     """Refuse what would clash or mislead: names and places go into LVM's metadata, fstab, and commands."""
     problems, seen = Problems(name), set[str]()
     for each in [*parts, *volumes]:

@@ -35,7 +35,7 @@ LINKS = 40
 HINT = "have it in /var, or in a directory below it"
 
 
-class Tree(Protocol):
+class TreeFiles(Protocol):
     """The files of a commit, as far as mount points depend on them; a path's parents are not links."""
 
     def link(self, path: str) -> str | None:
@@ -83,7 +83,7 @@ def plain(mount: str) -> str:
     )
 
 
-def settle(mount: str, tree: Tree | None, where: str) -> str:
+def settle(mount: str, tree: TreeFiles | None, where: str) -> str:
     """Return where a host has the file system that a kickstart wants at `mount` (absolute): links of the tree
     are followed.
 
@@ -121,7 +121,7 @@ def _refuse_taken(mount: str, place: str, where: str) -> None:
         )
 
 
-def _followed(mount: str, tree: Tree, where: str) -> str:
+def _followed(mount: str, tree: TreeFiles, where: str) -> str:
     """Return a path with every link of the tree followed, as far as the tree has it; what is missing is taken
     as it is.
     """
@@ -144,7 +144,7 @@ def _followed(mount: str, tree: Tree, where: str) -> str:
     return place
 
 
-def _refuse_unmountable(mount: str, place: str, tree: Tree, where: str) -> None:
+def _refuse_unmountable(mount: str, place: str, tree: TreeFiles, where: str) -> None:
     if place == "/usr/local" or place.startswith("/usr/local/"):
         raise BadKickstartError(
             f"{where}: an OSTree host can have no file system of its own there: {mount} is not a link out of"

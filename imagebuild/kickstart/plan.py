@@ -16,7 +16,7 @@ from imagebuild.kickstart import commands, handlers, password
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.arrangement import lay_out
 from imagebuild.kickstart.layout import MOUNTED, Layout, Partition, Volume
-from imagebuild.kickstart.mount_points import Tree
+from imagebuild.kickstart.mount_points import TreeFiles
 from imagebuild.kickstart.problems import Origin, Problems, located, where_from
 from imagebuild.kickstart.reading import Reading
 from imagebuild.kickstart.source import BadKickstartError
@@ -175,7 +175,7 @@ def read(
     origin: Origin = (),
     refs: Sequence[str] = (),
     signed: bool = False,
-    tree: Tree | None = None,
+    tree: TreeFiles | None = None,
 ) -> Plan:
     """Turn a kickstart into a plan for a disk of `disk_size` bytes.
 
@@ -237,7 +237,7 @@ def _understood(
     firmware: frozenset[Firmware],
     name: str,
     refs: Sequence[str],
-    tree: Tree | None,
+    tree: TreeFiles | None,
     *,
     signed: bool,
 ) -> tuple[Reading, Layout]:

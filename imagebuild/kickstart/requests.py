@@ -34,7 +34,7 @@ AUTO_SWAP = 2 * GIB
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SizeRequest:
     """What the kickstart asks for: a size, which may grow up to `limit` (0: no limit)."""
 
     name: str
@@ -50,14 +50,14 @@ class Request:
     percent: int = 0
 
 
-def asked_for(handler: Any, name: str) -> tuple[list[Request], str, list[Request]]:
+def asked_for(handler: Any, name: str) -> tuple[list[SizeRequest], str, list[SizeRequest]]:
     """Return the partitions, the group and the volumes that commands ask for. Raises BadKickstartError."""
     problems = Problems(name)
     groups, volumes = handlers.data(handler, "volgroup"), handlers.data(handler, "logvol")
     if len(groups) > 1 or (groups and len(groups[0].physvols) != 1):
         problems.add(groups[-1].lineno, "imagebuild executes one volgroup on one physical volume")
     group = groups[0].vgname if groups else ""
-    parts, logvols = list[Request](), list[Request]()
+    parts, logvols = list[SizeRequest](), list[SizeRequest]()
     for part in handlers.data(handler, "part"):
         with problems.gathering():
             parts.append(_part(part, name))
@@ -74,18 +74,18 @@ def asked_for(handler: Any, name: str) -> tuple[list[Request], str, list[Request
     return parts, group, logvols
 
 
-def _refuse_idle(parts: Sequence[Request], used: Sequence[str], problems: Problems) -> None:
+def _refuse_idle(parts: Sequence[SizeRequest], used: Sequence[str], problems: Problems) -> None:
     """Refuse physical volumes that no group is made of: nothing would be made of them."""
     for part in parts:
         if part.fstype == "lvm" and part.name not in used:
             problems.add(part.line, f"part {part.name}: no volgroup is made of it")
 
 
-def _part(part: Any, name: str) -> Request:
+def _part(part: Any, name: str) -> SizeRequest:
     mount, limit = part.mountpoint, part.maxSizeMB * MIB
     size = (part.size or 1) * MIB
     if mount.startswith("pv."):
-        return Request(name=mount, size=size, fstype="lvm", grow=part.grow, limit=limit, line=part.lineno)
+        return SizeRequest(name=mount, size=size, fstype="lvm", grow=part.grow, limit=limit, line=part.lineno)
     fstype = part.fstype or (mount if mount in ("biosboot", "swap") else "xfs")
     # what is neither mounted nor used as such would be another thing than was asked for: `part /var
     # --fstype=swap` is swap
@@ -96,7 +96,7 @@ def _part(part: Any, name: str) -> Request:
         )
     role = fstype if fstype in ("biosboot", "efi", "swap") else _role(mount)
     place = "" if fstype in ("biosboot", "swap") else mount
-    return Request(
+    return SizeRequest(
         name=role,
         size=size,
         fstype=fstype,
@@ -117,17 +117,17 @@ def _role(mount: str) -> str:
 
 
 def settle_all(
-    requests: Sequence[Request], tree: mount_points.Tree | None, name: str, problems: Problems
-) -> list[Request]:
+    requests: Sequence[SizeRequest], tree: mount_points.TreeFiles | None, name: str, problems: Problems
+) -> list[SizeRequest]:
     """Return requests at the places where a host has them; what no host can have goes to `problems`."""
-    settled = list[Request]()
+    settled = list[SizeRequest]()
     for request in requests:
         with problems.gathering():
             settled.append(_settle(request, tree, name))
     return settled
 
 
-def _settle(request: Request, tree: mount_points.Tree | None, name: str) -> Request:
+def _settle(request: SizeRequest, tree: mount_points.TreeFiles | None, name: str) -> SizeRequest:
     """Return what is asked for, at the place where a host has it; what is not a usable mount point at all is
     refused by `_check_names`.
     """
@@ -137,7 +137,7 @@ def _settle(request: Request, tree: mount_points.Tree | None, name: str) -> Requ
     return replace(request, mount=mount)
 
 
-def _logvol(volume: Any, name: str) -> Request:
+def _logvol(volume: Any, name: str) -> SizeRequest:
     where = f"{name}:{volume.lineno}: logvol {volume.name}"
     fstype = "" if volume.thin_pool else volume.fstype or ("swap" if volume.mountpoint == "swap" else "xfs")
     if fstype not in ("", "xfs", "ext4", "swap"):
@@ -151,7 +151,7 @@ def _logvol(volume: Any, name: str) -> Request:
     if volume.thin_volume and not volume.pool_name:
         raise BadKickstartError(f"{where}: a thin volume needs --poolname")
     kind = "thin-pool" if volume.thin_pool else "thin" if volume.thin_volume else "linear"
-    return Request(
+    return SizeRequest(
         name=volume.name,
         size=(volume.size or 1) * MIB,
         fstype=fstype,
@@ -166,20 +166,20 @@ def _logvol(volume: Any, name: str) -> Request:
     )
 
 
-def required_by_firmware(handler: Any, table: str, firmware: frozenset[Firmware]) -> list[Request]:
+def required_by_firmware(handler: Any, table: str, firmware: frozenset[Firmware]) -> list[SizeRequest]:
     """Return what the firmware needs (reqpart, autopart)."""
     found = []
     if Firmware.BIOS in firmware and table == "gpt":
-        found.append(Request(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
+        found.append(SizeRequest(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
     if any(each.is_uefi for each in firmware):
-        found.append(Request(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
+        found.append(SizeRequest(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
     required = handlers.seen(handler, "reqpart") and handler.reqpart.addBoot
     if required or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):
-        found.append(Request(name="boot", size=BOOT_SIZE, fstype="ext4", mount="/boot"))
+        found.append(SizeRequest(name="boot", size=BOOT_SIZE, fstype="ext4", mount="/boot"))
     return found
 
 
-def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[Request], str, list[Request]]:
+def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[SizeRequest], str, list[SizeRequest]]:
     """Return what `autopart` makes: a root that grows to its limit, and swap; plain, on a volume group, or
     thin.
     """
@@ -193,7 +193,7 @@ def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[Request], s
             " ext4, xfs)"
         )
     least, most = AUTO_ROOT["atomic" if handler.version < F28 else "server"]
-    root = Request(
+    root = SizeRequest(
         name="root",
         size=least,
         fstype=auto.fstype or "xfs",
@@ -202,14 +202,14 @@ def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[Request], s
         limit=most,
         line=auto.lineno,
     )
-    swap = Request(
+    swap = SizeRequest(
         name="swap", size=min(AUTO_SWAP, disk_size // 10) // MIB * MIB, fstype="swap", line=auto.lineno
     )
     more = [] if getattr(auto, "noswap", False) else [swap]
     if scheme in ("plain", "partition"):
         return [root, *more], "", []
-    physical = [Request(name="pv.01", size=MIB, fstype="lvm", grow=True, line=auto.lineno)]
+    physical = [SizeRequest(name="pv.01", size=MIB, fstype="lvm", grow=True, line=auto.lineno)]
     if scheme != "thinp":
         return physical, AUTO_GROUP, [root, *more]
-    pool = Request(name=AUTO_POOL, size=least, grow=True, kind="thin-pool", line=auto.lineno)
+    pool = SizeRequest(name=AUTO_POOL, size=least, grow=True, kind="thin-pool", line=auto.lineno)
     return physical, AUTO_GROUP, [*more, pool, replace(root, kind="thin", pool=AUTO_POOL)]

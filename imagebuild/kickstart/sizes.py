@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from imagebuild.kickstart.layout import ALIGNMENT, EXTENT, GIB, GPT_BACKUP, MIB, PE_START, Partition, Volume
 from imagebuild.kickstart.problems import BadKickstartError
-from imagebuild.kickstart.requests import Request
+from imagebuild.kickstart.requests import SizeRequest
 
 # lvm.conf(5), allocation/thin_pool_*; lvmthin(7): 0.1 % of the pool, 2 MiB at least; here whole extents
 POOL_METADATA = 1000
 
 
 def place_partitions(
-    parts: Sequence[Request], table: str, disk_size: int, name: str
+    parts: Sequence[SizeRequest], table: str, disk_size: int, name: str
 ) -> tuple[Partition, ...]:
     """Return partitions with their sizes, one after the other. Raises BadKickstartError."""
     available = disk_size - ALIGNMENT - (GPT_BACKUP if table == "gpt" else 0)
@@ -45,7 +45,7 @@ def place_partitions(
 
 
 def divide_group(
-    physical: Partition, group: str, volumes: Sequence[Request], name: str
+    physical: Partition, group: str, volumes: Sequence[SizeRequest], name: str
 ) -> tuple[Volume, ...]:
     """Return the volumes of a group with their sizes. Raises BadKickstartError."""
     extents = (physical.size - PE_START) // EXTENT
@@ -108,7 +108,7 @@ def _metadata(pool: int) -> int:
     return max(EXTENT, -(-pool // POOL_METADATA // EXTENT) * EXTENT)
 
 
-def _grow(requests: Sequence[Request], spare: int, unit: int) -> list[int]:
+def _grow(requests: Sequence[SizeRequest], spare: int, unit: int) -> list[int]:
     """Return the sizes when `spare` bytes go to those that grow, in proportion to what they asked for
     (blivet.partitioning, Chunk).
     """

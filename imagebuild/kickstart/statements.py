@@ -12,7 +12,7 @@ from imagebuild.kickstart.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class TreeSource:
     """What `ostreesetup` in that line installs, and from where."""
 
     url: str
@@ -28,7 +28,7 @@ class Statements:
     version of the language has `sshkey`. `ends_with`: reboot, poweroff, or empty for neither.
     """
 
-    source: Source | None
+    source: TreeSource | None
     disks: tuple[str, ...]
     erases_all: bool
     names_host: bool
@@ -43,7 +43,7 @@ def statements_of(reading: Reading) -> Statements:
     handler = reading.handler
     setup = handler.ostreesetup
     return Statements(
-        source=Source(url=setup.url, ref=setup.ref, line=setup.lineno) if setup.seen else None,
+        source=TreeSource(url=setup.url, ref=setup.ref, line=setup.lineno) if setup.seen else None,
         disks=_disks(reading),
         erases_all=handler.clearpart.type == CLEARPART_TYPE_ALL,
         names_host=any(network.hostname for network in handlers.data(handler, "network")),

@@ -21,7 +21,7 @@ class BadArgumentError(BuildError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class KickstartSource:
     """Where a kickstart lies: `kind` hd (`device` LABEL=…, UUID=… or a path), cdrom (`device` may be empty),
     http (`path` is the URL), file.
     """
@@ -35,7 +35,7 @@ class Source:
 class Arguments:
     """What the machine was booted with. `address` holds the `ip=` words."""
 
-    kickstart: Source | None = None
+    kickstart: KickstartSource | None = None
     text: bool = False
     sshd: bool = False
     rescue: bool = False
@@ -53,7 +53,7 @@ def parse(line: str) -> Arguments:
     """Return the arguments of a kernel command line; of one that is given twice the last counts. Raises
     BadArgumentError.
     """
-    kickstart: Source | None = None
+    kickstart: KickstartSource | None = None
     flags: set[str] = set()
     address: list[str] = []
     for word in words(line):
@@ -74,25 +74,25 @@ def parse(line: str) -> Arguments:
     )
 
 
-def source(value: str) -> Source:
+def source(value: str) -> KickstartSource:
     """Return what a value of `inst.ks=` means. Raises BadArgumentError."""
     kind, _, rest = value.partition(":")
     if kind in ("http", "https") and rest.startswith("//"):
-        return Source(kind="http", path=value)
+        return KickstartSource(kind="http", path=value)
     if kind == "hd":
         device, _, path = rest.partition(":")
         if not DEVICE.fullmatch(device):
             raise _bad(value)
-        return Source(kind="hd", device=_device(device), path=_path(path, value))
+        return KickstartSource(kind="hd", device=_device(device), path=_path(path, value))
     if kind == "cdrom":
         device, _, path = (
             rest.partition(":") if not rest.startswith("/") or rest.startswith("/dev/") else ("", "", rest)
         )
         if device and not DEVICE.fullmatch(device):
             raise _bad(value)
-        return Source(kind="cdrom", device=_device(device), path=_path(path, value))
+        return KickstartSource(kind="cdrom", device=_device(device), path=_path(path, value))
     if kind == "file" and rest:
-        return Source(kind="file", path=_path(rest.removeprefix("//"), value))
+        return KickstartSource(kind="file", path=_path(rest.removeprefix("//"), value))
     raise _bad(value)
 
 

@@ -39,7 +39,7 @@ VERIFY = PurePosixPath("/run/verify")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
+class MediumRelease:
     """What is on the medium: the commit and what the kickstarts for it are written in; it is `signed` by one
     of `keys`, or not, by decision.
     """
@@ -54,7 +54,7 @@ class Release:
     keys: tuple[Path, ...]
 
     @classmethod
-    def read(cls, program: Path = PROGRAM) -> "Release":
+    def read(cls, program: Path = PROGRAM) -> "MediumRelease":
         """Read what the ISO was made from."""
         facts = json.loads((program / "release.json").read_text())
         return cls(**facts, keys=tuple(sorted((program / "keys").glob("*.asc"))))
@@ -64,7 +64,7 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     """Install, and return how the live system is to end: reboot, poweroff, or empty to ask. Raises
     BuildError.
     """
-    release = Release.read()
+    release = MediumRelease.read()
     terminal.say(f"{release.product}, installer for {live.firmware.upper()}")
     disks.wait_until_known()
     found = kickstarts.find(arguments.kickstart, PROGRAM / "defaults.ks", terminal.say)
@@ -93,14 +93,14 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     return said.ends_with
 
 
-def _expanded(live: LiveSystem, found: Found, release: Release) -> Expanded:
+def _expanded(live: LiveSystem, found: Found, release: MediumRelease) -> Expanded:
     """Return the kickstart with what its %pre sections wrote."""
     return prescript.expand_located(
         found.text, release.syntax, lambda: local_target(live, None, None), found.name
     )
 
 
-def _read(kickstart: Expanded, found: Found, release: Release) -> Statements:
+def _read(kickstart: Expanded, found: Found, release: MediumRelease) -> Statements:
     with located(found.name, kickstart.origin):
         said = language.executable(kickstart.text, release.syntax, found.name)
         source = said.source
@@ -114,7 +114,7 @@ def _read(kickstart: Expanded, found: Found, release: Release) -> Statements:
 
 
 def _complete(
-    live: LiveSystem, kickstart: Expanded, found: Found, release: Release, terminal: Terminal
+    live: LiveSystem, kickstart: Expanded, found: Found, release: MediumRelease, terminal: Terminal
 ) -> tuple[str, Candidate, bool]:
     """Return the kickstart with the answers to what it does not say, the disk to be erased, and whether a
     person answers.
@@ -143,7 +143,9 @@ def admin_group() -> str:
     return "wheel" if any(line.startswith("wheel:") for line in lines) else "sudo"
 
 
-def _plan(live: LiveSystem, kickstart: Expanded, found: Found, release: Release, disk: Candidate) -> Plan:
+def _plan(
+    live: LiveSystem, kickstart: Expanded, found: Found, release: MediumRelease, disk: Candidate
+) -> Plan:
     """Plan for this disk and firmware. Ids are of this installation alone: two of them may meet in one
     machine.
     """
@@ -205,7 +207,7 @@ def summary(plan: Plan) -> list[str]:
     ]
 
 
-def verify(live: LiveSystem, release: Release) -> None:
+def verify(live: LiveSystem, release: MediumRelease) -> None:
     """Check the embedded commit's signature and every object, before anything is written. Raises
     BuildError.
     """

@@ -17,7 +17,7 @@ from imagebuild import steplog
 from imagebuild.deploy.live_system import disk_of
 from imagebuild.deploy.local import INSTALL
 from imagebuild.errors import BuildError
-from imagebuild.live.arguments import DEFAULT_PATH, Source
+from imagebuild.live.arguments import DEFAULT_PATH, KickstartSource
 from imagebuild.tools import command, temporary
 
 LARGEST = 1 << 20
@@ -43,7 +43,7 @@ class Found:
     device: str = ""
 
 
-def find(asked: Source | None, defaults: Path, say: Callable[[str], None]) -> Found:
+def find(asked: KickstartSource | None, defaults: Path, say: Callable[[str], None]) -> Found:
     """Return the kickstart to be used, and leave a copy at IN_USE. Raises BuildError when the one that was
     asked for cannot be had.
     """
@@ -62,7 +62,7 @@ def find(asked: Source | None, defaults: Path, say: Callable[[str], None]) -> Fo
     return found
 
 
-def _asked(asked: Source, say: Callable[[str], None]) -> Found:
+def _asked(asked: KickstartSource, say: Callable[[str], None]) -> Found:
     if asked.kind == "http":
         say(f"fetching the kickstart {asked.path}")
         return Found(text=_text(fetch(asked.path), asked.path), name=asked.path, given=True)

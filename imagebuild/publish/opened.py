@@ -59,11 +59,9 @@ def check_images(known: Facts, fetched: Fetched, cache: Path, result: Verificati
     """Open every image: each must hold exactly the released commit. `cache`: directory of the appliance, and
     of what is known of this machine.
     """
-    if guestfs.missing():
-        result.not_opened = guestfs.missing()
-        says = (
-            f"images could not be opened: {guestfs.missing()} ({guestfs.HINT}); --no-images leaves them out"
-        )
+    if (reason := guestfs.missing()) is not None:
+        result.not_opened = reason
+        says = f"images could not be opened: {reason} ({guestfs.HINT}); --no-images leaves them out"
         result.add(ProblemKind.IMAGE, "", says)
         return
     check_stage2(known, fetched, result, work)

@@ -5,16 +5,19 @@ from pathlib import Path
 
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.names import Names
-from imagebuild.tools.checksum import Entry, hashed, text_of
+from imagebuild.tools.checksum import HashedFile, hashed, text_of
 from imagebuild.tools.gpg import Signer
 
 
-def sign(work: Path, names: Names, described: Facts, signer: Signer, *, detached: bool) -> dict[str, Entry]:
+def sign(
+    work: Path, names: Names, described: Facts, signer: Signer, *, detached: bool
+) -> dict[str, HashedFile]:
     """Write every CHECKSUM file; return path -> entry of everything listed, the directories' CHECKSUM files
     among it.
     """
     listed = {
-        fact.path: Entry(name=fact.path, size=fact.size, sha256=fact.sha256) for fact in described.downloads
+        fact.path: HashedFile(name=fact.path, size=fact.size, sha256=fact.sha256)
+        for fact in described.downloads
     }
     if detached:
         for path in list(listed):

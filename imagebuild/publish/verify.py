@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.destinations.source import SMALL, AbsentError, Source, read
+from imagebuild.destinations.source import SMALL, AbsentError, ReleaseSource, read
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts, metadata, os_tree, page, page_check
 from imagebuild.publish.facts import Facts
@@ -19,7 +19,7 @@ from imagebuild.publish.findings import ProblemKind, Verification
 from imagebuild.publish.names import OS
 from imagebuild.publish.opened import check_images
 from imagebuild.tools import gpg, temporary
-from imagebuild.tools.checksum import Entry, entries_of
+from imagebuild.tools.checksum import HashedFile, entries_of
 from imagebuild.tools.gpg import SignatureError
 from imagebuild.tools.ostree.binding import commit_version
 from imagebuild.tools.ostree.signatures import signatures
@@ -39,7 +39,7 @@ class Trust:
     cache: Path
 
 
-def verify(source: Source, trust: Trust) -> Verification:
+def verify(source: ReleaseSource, trust: Trust) -> Verification:
     """Verify a release. Problems are returned, not raised."""
     result = Verification()
     with temporary.directory("verify") as work:
@@ -60,7 +60,7 @@ def verify(source: Source, trust: Trust) -> Verification:
     return result
 
 
-def _verify(source: Source, trust: Trust, result: Verification, work: Path) -> None:
+def _verify(source: ReleaseSource, trust: Trust, result: Verification, work: Path) -> None:
     # what tells where to look is read once: the very bytes that are compared with the signed list
     held = {facts.FILE: read(source, facts.FILE)}
     known = _claimed(source, held[facts.FILE])
@@ -90,7 +90,7 @@ def _verify(source: Source, trust: Trust, result: Verification, work: Path) -> N
     check_images(known, fetched, trust.cache, result, work)
 
 
-def _claimed(source: Source, data: bytes) -> Facts:
+def _claimed(source: ReleaseSource, data: bytes) -> Facts:
     """Read who the release says it is; believed only after the signature over it was checked."""
     claimed = facts.parse(data, what=facts.FILE)
     if not re.fullmatch(r"[A-Za-z0-9._-]+", claimed.compose_id) or not re.fullmatch(
@@ -107,18 +107,18 @@ def _claimed(source: Source, data: bytes) -> Facts:
     return claimed
 
 
-def _listed(data: bytes, path: str, trust: Trust) -> dict[str, Entry]:
+def _listed(data: bytes, path: str, trust: Trust) -> dict[str, HashedFile]:
     """Return path -> entry of a signed list, from the compose's directory."""
     payload = gpg.signed_payload(data, list(trust.keys), what=path)
     base = "".join(path.rpartition("/")[:2])
     return {
-        f"{base}{name}": Entry(name=f"{base}{name}", size=entry.size, sha256=entry.sha256)
+        f"{base}{name}": HashedFile(name=f"{base}{name}", size=entry.size, sha256=entry.sha256)
         for name, entry in entries_of(payload, what=path).items()
     }
 
 
 def _check_file(
-    source: Source, entry: Entry, work: Path, result: Verification, held: bytes | None
+    source: ReleaseSource, entry: HashedFile, work: Path, result: Verification, held: bytes | None
 ) -> Path | None:
     """Read a file once (unless its content is `held` already) and compare it with its entry; return where its
     content lies here, None when it is not the right one.
@@ -163,7 +163,7 @@ def _small(fetched: dict[str, Path | None], path: str) -> bytes:
 
 
 def _check_description(
-    known: Facts, entries: dict[str, Entry], fetched: dict[str, Path | None], result: Verification
+    known: Facts, entries: dict[str, HashedFile], fetched: dict[str, Path | None], result: Verification
 ) -> None:
     """Compare page and metadata with what is signed: they are signed too, but may have been wrong when they
     were.
@@ -209,7 +209,7 @@ def _provenance_problem(data: bytes) -> str | None:
 
 
 def _check_os_tree(
-    known: Facts, entries: dict[str, Entry], fetched: dict[str, Path | None], result: Verification
+    known: Facts, entries: dict[str, HashedFile], fetched: dict[str, Path | None], result: Verification
 ) -> None:
     """Compare every .treeinfo with the lists: tools that install from a tree believe it."""
     for path in (path for path in known.os_tree.values() if path not in entries):

@@ -63,14 +63,14 @@ def _destination(url: str | None) -> Iterator[tuple[str, str]]:
         yield "publish.destination", reason
 
 
-def _names(config: Config) -> naming.Line:
+def _names(config: Config) -> naming.NameParts:
     """Return what the names of a release line are made of, each with the key that says it."""
     installer, publish = config.installer, config.publish
     names = {f"images.{key}.name": image.name for key, image in config.images.items()}
     formats = {f"images.{key}.name": frozenset(image.formats) for key, image in config.images.items()}
     if installer is not None:
         names["installer.name"], formats["installer.name"] = installer.name, frozenset({"iso"})
-    return naming.Line(
+    return naming.NameParts(
         product=config.product,
         release=config.release,
         arch=config.arch,

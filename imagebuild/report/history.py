@@ -2,10 +2,9 @@
 Chrome trace.
 """
 
-import html
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,24 +12,10 @@ from typing import Any
 
 from imagebuild.engine.builds import INTERRUPTED, RUNNING
 from imagebuild.engine.store import Store
+from imagebuild.report.templates import template
 
 # columns of a bar
 WIDTH = 48
-HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Builds</title><link rel="icon" href="data:,"><style>
-:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
-.row { display: grid; grid-template-columns: minmax(8rem, 16rem) 1fr 5rem; gap: .5rem; font-size: .85rem; }
-.lane { position: relative; background: rgb(128 128 128 / .15); }
-.lane i { position: absolute; top: 15%; height: 70%; min-width: 2px; background: #1a7f37; }
-.lane i.failed { background: #cf222e; }
-.lane i.running { background: #0969da; }
-.lane i.interrupted { background: #bf8700; }
-.lane i.background { opacity: .5; }
-</style></head><body><h1>Builds</h1>
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +30,7 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Build:
+class RecordedBuild:
     """One build: what it used (`steps` of them), what of that it built itself, and the cells of its verdicts
     by state.
 
@@ -98,7 +83,7 @@ class Build:
         return ("finished" if self.spans else "nothing to do") if self.complete else "not finished"
 
 
-def builds_of(store: Store, count: int) -> list[Build]:
+def builds_of(store: Store, count: int) -> list[RecordedBuild]:
     """Return the newest builds, newest first."""
     found = []
     for known in reversed(store.builds()[-count:]):
@@ -124,7 +109,7 @@ def builds_of(store: Store, count: int) -> list[Build]:
             for span in known.now
         ]
         found.append(
-            Build(
+            RecordedBuild(
                 name=known.name,
                 steps=len(known.used),
                 spans=tuple(rows),
@@ -142,7 +127,7 @@ def builds_of(store: Store, count: int) -> list[Build]:
     return found
 
 
-def bars(build: Build, width: int = WIDTH) -> list[tuple[str, str, str]]:
+def bars(build: RecordedBuild, width: int = WIDTH) -> list[tuple[str, str, str]]:
     """Return (step, bar, seconds) of each step, in the order in which they began: the bar lies where the step
     lay in time.
     """
@@ -162,7 +147,7 @@ def bars(build: Build, width: int = WIDTH) -> list[tuple[str, str, str]]:
     return rows
 
 
-def trace(builds: Sequence[Build]) -> str:
+def trace(builds: Sequence[RecordedBuild]) -> str:
     """Return builds as a Chrome trace (Trace Event Format, complete events `X`; microseconds): Perfetto and
     chrome://tracing open it.
     """
@@ -195,33 +180,30 @@ def trace(builds: Sequence[Build]) -> str:
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, indent=1) + "\n"
 
 
-def page(builds: Sequence[Build]) -> str:
+def _bars(build: RecordedBuild) -> Iterator[dict[str, str | float]]:
+    """Yield the steps of a build as the page draws them: where each begins, how long it is (per cent)."""
+    begin, whole = min((span.begin for span in build.spans), default=0.0), build.seconds or 1.0
+    for span in sorted(build.spans, key=lambda span: span.begin):
+        seconds = span.end - span.begin
+        yield {
+            "step": span.step,
+            "kind": f"{span.state}{' background' if span.background else ''}",
+            "left": 100 * (span.begin - begin) / whole,
+            "width": 100 * seconds / whole,
+            "seconds": seconds,
+        }
+
+
+def page(builds: Sequence[RecordedBuild]) -> str:
     """Return builds as one page without scripts."""
-    parts = [HEAD]
-    for build in builds:
-        verdict = ", ".join(f"{count} {state}" for state, count in sorted(build.cells.items()))
-        parts.append(
-            f"<h2>{build.begun:%Y-%m-%d %H:%M} UTC: {html.escape(build.outcome)}</h2><p>{build.seconds:.0f}"
-            f" s; {html.escape(verdict)}</p>"
-        )
-        begin, whole = min((each.begin for each in build.spans), default=0.0), build.seconds or 1.0
-        for span in sorted(build.spans, key=lambda each: each.begin):
-            left, width = 100 * (span.begin - begin) / whole, 100 * (span.end - span.begin) / whole
-            kind = f"{span.state}{' background' if span.background else ''}"
-            parts.append(
-                f'<div class="row"><span>{html.escape(span.step)}</span><span class="lane"><i'
-                f' class="{html.escape(kind)}"'
-                f' style="left:{left:.2f}%;width:{width:.2f}%"></i></span><span>{span.end - span.begin:.1f}'
-                " s</span></div>"
-            )
-    return "".join(parts) + "</body></html>\n"
-
-
-def usual_seconds(store: Store, builds: int = 20) -> dict[str, float]:
-    """Return step name -> seconds that it took the last time, from the newest builds on this machine."""
-    seconds: dict[str, float] = {}
-    for remembered in store.builds()[-builds:]:
-        for span in remembered.spans:
-            if span["state"] == "done":
-                seconds[span["step"]] = float(span["end"]) - float(span["begin"])
-    return seconds
+    shown = [
+        {
+            "begun": build.begun,
+            "outcome": build.outcome,
+            "seconds": build.seconds,
+            "found": ", ".join(f"{count} {state}" for state, count in sorted(build.cells.items())),
+            "bars": list(_bars(build)),
+        }
+        for build in builds
+    ]
+    return template("builds.html.j2").render(builds=shown)

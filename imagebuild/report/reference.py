@@ -9,7 +9,7 @@ from typing import Any, Protocol
 NOTE = "<!-- generated: pytest tests/report/test_reference.py --update-golden -->"
 
 
-class Criterion(Protocol):
+class DescribedCriterion(Protocol):
     """What is told of a criterion."""
 
     @property
@@ -132,7 +132,7 @@ def _items(field: Mapping[str, Any]) -> Mapping[str, Any]:
     return items if isinstance(items, Mapping) else {}
 
 
-def criteria(listed: Sequence[Criterion]) -> str:
+def criteria(listed: Sequence[DescribedCriterion]) -> str:
     """Return the document of all release criteria, those about the same thing together."""
     lines = [
         "# Release criteria",

@@ -25,10 +25,11 @@ from typing import Any
 
 from imagebuild.config.places import cache_directory, source_date_epoch
 from imagebuild.deploy.ways import choose_ways
-from imagebuild.engine import graph, steps
+from imagebuild.engine import graph, planning, steps
 from imagebuild.engine.graph import Listener, Outcome
+from imagebuild.engine.priorities import usual_seconds
 from imagebuild.engine.steps import Cost, Step
-from imagebuild.engine.store import Record, Store
+from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.installers.registry import choose as choose_installer
 from imagebuild.kinds import Firmware
@@ -37,7 +38,6 @@ from imagebuild.pipeline import Pipeline, space_needed, wire
 from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
-from imagebuild.report.history import usual_seconds
 from imagebuild.session import lines
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
@@ -61,7 +61,7 @@ class Quiet:
     def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
         """A step runs."""
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """A step's artifact is there."""
 
     def failed(self, one: Step[Any], error: BuildError) -> None:
@@ -138,7 +138,7 @@ class Build:
     before: Before
     pipeline: Pipeline
     store: Store
-    planned: tuple[graph.Planned, ...]
+    planned: tuple[planning.Planned, ...]
     remarks: tuple[str, ...]
 
     def plan(self) -> list[PlannedStep]:
@@ -256,7 +256,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         before=before,
         pipeline=pipeline,
         store=store,
-        planned=tuple(graph.plan([pipeline.release], store)),
+        planned=tuple(planning.plan([pipeline.release], store)),
         remarks=tuple(remarks),
     )
 

@@ -41,7 +41,7 @@ MODULES = {"gi": ("python3-gi gir1.2-ostree-1.0", "python3-gobject ostree-libs")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One line: what was looked at, how it is, what to do about it (empty: nothing). `needed`: without it
     nothing is built.
     """
@@ -57,7 +57,7 @@ class Finding:
         return not self.fix
 
 
-def examine(config: Config | None, store: Path) -> Iterator[Finding]:
+def examine(config: Config | None, store: Path) -> Iterator[Diagnosis]:
     """Look at everything; slow things (the accelerator) are remembered."""
     yield _accelerator()
     if command.find(accelerator.QEMU) is not None:
@@ -69,7 +69,7 @@ def examine(config: Config | None, store: Path) -> Iterator[Finding]:
         yield _program(program, needed=needed)
     for module, (debian, fedora) in MODULES.items():
         there = importlib.util.find_spec(module) is not None
-        yield Finding(
+        yield Diagnosis(
             what=f"Python module {module}",
             says="there" if there else "missing",
             fix="" if there else f"apt-get install {debian}, or dnf install {fedora}",
@@ -81,17 +81,17 @@ def examine(config: Config | None, store: Path) -> Iterator[Finding]:
             yield from release_line(config)
         except MissingToolError as error:
             # what a release line needs is asked by programs that may be missing themselves
-            yield Finding(what="the release line", says=error.message, fix=error.hint)
+            yield Diagnosis(what="the release line", says=error.message, fix=error.hint)
 
 
-def _accelerator() -> Finding:
+def _accelerator() -> Diagnosis:
     try:
         found = accelerator.probe(cache_directory())
     except BuildError as error:
-        return Finding(what="accelerator", says=error.message, fix=error.hint or "install QEMU")
+        return Diagnosis(what="accelerator", says=error.message, fix=error.hint or "install QEMU")
     says = f"{found.name}, {found.slowness:.1f} times slower than native ({found.reason})"
     # emulation works: it only takes longer
-    return Finding(
+    return Diagnosis(
         what="accelerator",
         says=says,
         fix="" if found.name == "kvm" else "a host with a working /dev/kvm is that much faster",
@@ -99,7 +99,7 @@ def _accelerator() -> Finding:
     )
 
 
-def _emulator() -> Finding:
+def _emulator() -> Diagnosis:
     """Say what an older QEMU costs where guests are emulated: 10.0 is the first whose string operations are
     quick (its release notes).
     """
@@ -107,7 +107,7 @@ def _emulator() -> Finding:
     found = re.match(r"(\d+)\.", said)
     old = found is not None and int(found[1]) < QUICK_QEMU
     fix = "Debian 12: qemu-system-x86 from bookworm-backports (.ci/bootstrap does it)" if old else ""
-    return Finding(
+    return Diagnosis(
         what="emulator",
         says=f"{said}; emulated guests cost about 1.3 times what they cost with QEMU 10" if old else said,
         fix=fix,
@@ -115,32 +115,32 @@ def _emulator() -> Finding:
     )
 
 
-def _firmware(firmware: Firmware) -> Finding:
+def _firmware(firmware: Firmware) -> Diagnosis:
     try:
         digest = FIRMWARES[firmware].digest()
     except (BuildError, OSError) as error:
-        return Finding(
+        return Diagnosis(
             what=f"firmware {firmware}",
             says=str(error),
             fix="apt-get install ovmf seabios, or dnf install edk2-ovmf seabios-bin",
         )
-    return Finding(
+    return Diagnosis(
         what=f"firmware {firmware}",
         says=f"there ({digest[:12]})" if firmware.is_uefi else "SeaBIOS comes with QEMU",
     )
 
 
-def _ways() -> Iterator[Finding]:
+def _ways() -> Iterator[Diagnosis]:
     reasons = {name: way.unavailable() for name, way in WAYS.items()}
     works = [name for name, reason in reasons.items() if not reason]
     for name, reason in reasons.items():
         fix = "" if not reason or works else guestfs.HINT
-        yield Finding(what=f"populating disks: {name}", says=reason or "works", fix=fix, needed=not works)
-    reason = guestfs.missing()
-    yield Finding(
+        yield Diagnosis(what=f"populating disks: {name}", says=reason or "works", fix=fix, needed=not works)
+    appliance = guestfs.missing()
+    yield Diagnosis(
         what="appliance (libguestfs)",
-        says=reason or "can be tried",
-        fix=guestfs.HINT if reason else "",
+        says=appliance or "can be tried",
+        fix=guestfs.HINT if appliance else "",
         needed=False,
     )
 
@@ -167,12 +167,12 @@ def _used_by(config: Config) -> list[Format | Installer]:
     return used
 
 
-def _program(name: str, *, needed: bool) -> Finding:
+def _program(name: str, *, needed: bool) -> Diagnosis:
     if command.find(name) is not None:
-        return Finding(what=name, says=command.version(name), needed=needed)
+        return Diagnosis(what=name, says=command.version(name), needed=needed)
     debian, fedora = command.PACKAGES.get(name, ("", ""))
     packages = [f"apt-get install {debian}" if debian else "", f"dnf install {fedora}" if fedora else ""]
-    return Finding(
+    return Diagnosis(
         what=name,
         says="not installed",
         fix=", or ".join(filter(None, packages)) or f"install {name}",
@@ -180,11 +180,11 @@ def _program(name: str, *, needed: bool) -> Finding:
     )
 
 
-def _space(store: Path) -> Finding:
+def _space(store: Path) -> Diagnosis:
     directory = next(path for path in (store.absolute(), *store.absolute().parents) if path.exists())
     free = shutil.disk_usage(directory).free
     says = f"{free / GIB:.1f} GiB free in {directory}"
-    return Finding(
+    return Diagnosis(
         what="space",
         says=says,
         fix=(
@@ -195,10 +195,10 @@ def _space(store: Path) -> Finding:
     )
 
 
-def _memory() -> Finding:
+def _memory() -> Diagnosis:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     says = f"{total / GIB:.1f} GiB, {os.cpu_count()} processors"
-    return Finding(
+    return Diagnosis(
         what="memory",
         says=says,
         fix=(
@@ -209,24 +209,26 @@ def _memory() -> Finding:
     )
 
 
-def release_line(config: Config) -> Iterator[Finding]:
+def release_line(config: Config) -> Iterator[Diagnosis]:
     """Look at what one release line needs: its installer, its keys."""
     if config.installer is not None:
         try:
             backend, why = choose(config.installer, config.product, config.release)
-            yield Finding(what="installer ISO", says=f"{backend} ({why})")
+            yield Diagnosis(what="installer ISO", says=f"{backend} ({why})")
         except BuildError as error:
-            yield Finding(what="installer ISO", says=error.message, fix=error.hint or "see installer.backend")
+            yield Diagnosis(
+                what="installer ISO", says=error.message, fix=error.hint or "see installer.backend"
+            )
         for name, record in INSTALLERS.items():
             reason = record.unavailable(config.installer, config.product, config.release)
             fix = record.advice(reason) if reason is not None else ""
-            yield Finding(what=f"installer backend {name}", says=reason or "works", fix=fix, needed=False)
+            yield Diagnosis(what=f"installer backend {name}", says=reason or "works", fix=fix, needed=False)
     for ref, says, fix in signed_trees.look(config):
         # without it everything works as it did, but on machines with Secure Boot
-        yield Finding(what=f"Secure Boot of {ref}", says=says, fix=fix, needed=False)
+        yield Diagnosis(what=f"Secure Boot of {ref}", says=says, fix=fix, needed=False)
     for key in config.tree.gpg_keys:
         there = Path(key).is_file()
-        yield Finding(
+        yield Diagnosis(
             what=f"key of commits {key}",
             says="there" if there else "missing",
             fix="" if there else "check tree.gpg_keys; for the demo, imagebuild compose makes it",
@@ -236,28 +238,28 @@ def release_line(config: Config) -> Iterator[Finding]:
     yield _signing(config)
 
 
-def _tls(tree: TreeConfig) -> Finding:
+def _tls(tree: TreeConfig) -> Diagnosis:
     try:
         access_to(tree).check()
     except BuildError as error:
-        return Finding(what="TLS files of tree.url", says=error.message, fix=error.hint)
-    return Finding(what="TLS files of tree.url", says="usable")
+        return Diagnosis(what="TLS files of tree.url", says=error.message, fix=error.hint)
+    return Diagnosis(what="TLS files of tree.url", says="usable")
 
 
-def _signing(config: Config) -> Finding:
+def _signing(config: Config) -> Diagnosis:
     signing = config.publish.signing
     if signing is None:
-        return Finding(
+        return Diagnosis(
             what="signing key", says="not configured", fix="publish: {signing: {user: FINGERPRINT}}"
         )
     if signing.generate and signing.homedir is not None and not Path(signing.homedir).is_dir():
-        return Finding(what="signing key", says=f"will be made for {signing.user} (a demonstration)")
+        return Diagnosis(what="signing key", says=f"will be made for {signing.user} (a demonstration)")
     try:
         places = {
             "homedir": Path(signing.homedir) if signing.homedir else None,
             "key_file": Path(signing.key_file) if signing.key_file else None,
         }
         with gpg.signer(signing.user, **places, generate=False) as signer:
-            return Finding(what="signing key", says=signer.fingerprint)
+            return Diagnosis(what="signing key", says=signer.fingerprint)
     except BuildError as error:
-        return Finding(what="signing key", says=error.message, fix=error.hint or "gpg --import it")
+        return Diagnosis(what="signing key", says=error.message, fix=error.hint or "gpg --import it")

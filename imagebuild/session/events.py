@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from imagebuild.engine.graph import Listener
 from imagebuild.engine.steps import Step
-from imagebuild.engine.store import Record
+from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError
 
 
@@ -37,7 +37,7 @@ class EventStream:
         """A step runs."""
         self._write("started", one.name, log=str(log), waits=busy)
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """A step's artifact is there."""
         self._write("finished", one.name, seconds=round(record.seconds, 3), cached=cached)
 
@@ -72,7 +72,7 @@ class Listeners:
         for listener in self._listeners:
             listener.started(one, log, busy=busy)
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """A step's artifact is there."""
         for listener in self._listeners:
             listener.finished(one, record, cached=cached)

@@ -1,6 +1,6 @@
 """The material of a release, gathered once from a finished graph."""
 
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import key_of
 from imagebuild.model import Image, IsoImage
@@ -21,7 +21,7 @@ def material_of(
         *(outcome.value(one) for one in pipeline.images),
     )
     tools: dict[str, str] = {}
-    for one in graph.order([pipeline.release]):
+    for one in planning.order([pipeline.release]):
         tools |= one.tools
     # a configuration may have more kickstarts than its downloads are made with
     used = {name: outcome.values[one] for name, one in pipeline.kickstarts.items() if one in outcome.values}

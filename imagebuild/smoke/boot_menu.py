@@ -11,7 +11,7 @@ from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.installer_log import said
 from imagebuild.tools import anaconda_log
 from imagebuild.tools.console import FIRMWARE_FATAL, fatal_line, plain
-from imagebuild.tools.menus.keys import Plan
+from imagebuild.tools.menus.keys import KeyPresses
 from imagebuild.tools.picture import Picture
 from imagebuild.tools.qemu.machine import MIB
 from imagebuild.tools.qemu.running import Running
@@ -62,7 +62,7 @@ class Looker:
     """
 
     running: Running
-    plan: Plan
+    plan: KeyPresses
     slowness: float
     on_console: bool = False
     read: bool = False
@@ -144,7 +144,7 @@ class Presser:
         self.presses, self.last = self.presses + 1, time.monotonic()
 
 
-def start_entry(running: Running, plan: Plan, slowness: float) -> None:
+def start_entry(running: Running, plan: KeyPresses, slowness: float) -> None:
     """Start an entry as its plan says, once the menu is there. Raises InstallationError when it does not
     come, or does not react; RigError.
     """

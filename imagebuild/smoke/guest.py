@@ -17,7 +17,7 @@ from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.registry import HOSTS
-from imagebuild.smoke.look import Access
+from imagebuild.smoke.look import GuestAccess
 from imagebuild.smoke.patience import patience_with
 from imagebuild.smoke.seed import make_seed
 from imagebuild.smoke.trial import Subject, Trial
@@ -311,10 +311,10 @@ class Guest:
         """Return what a person types to get in."""
         return self._shell.command()
 
-    def access(self) -> Access:
+    def access(self) -> GuestAccess:
         """Return how a person gets at it."""
         console = self._serials[-1] if self._serials else self._serial(FIRST)
-        return Access(console=console, ssh=self.ssh_command(), alive=self.alive)
+        return GuestAccess(console=console, ssh=self.ssh_command(), alive=self.alive)
 
     def close(self) -> None:
         """Switch the machine off; its overlay is nobody's any more."""

@@ -32,7 +32,7 @@ from imagebuild.tools.console import (
 )
 from imagebuild.tools.menus import keys as menu_keys
 from imagebuild.tools.menus import medium
-from imagebuild.tools.menus.keys import Plan
+from imagebuild.tools.menus.keys import KeyPresses
 from imagebuild.tools.qemu.machine import MIB, Drive, Kernel, Machine
 from imagebuild.tools.qemu.running import Running, started
 
@@ -186,7 +186,7 @@ def _install(bench: InstallerBench, disk: Path, evidence: Path, *, again: bool =
         return follow(running, bench, evidence, again=again, heard=plan.heard)
 
 
-def _plan_with_evidence(bench: InstallerBench, evidence: Path) -> Plan:
+def _plan_with_evidence(bench: InstallerBench, evidence: Path) -> KeyPresses:
     try:
         plan = plan_keys(bench)
     except InstallationError as error:
@@ -198,18 +198,20 @@ def _plan_with_evidence(bench: InstallerBench, evidence: Path) -> Plan:
     return plan
 
 
-def plan_keys(bench: InstallerBench) -> Plan:
+def plan_keys(bench: InstallerBench) -> KeyPresses:
     """Return how the medium's unattended entry is started under the bench's firmware. Raises
     InstallationError when it has none.
     """
     try:
         with temporary.directory("menu") as work:
             menus = medium.menus(bench.iso, work)
-        if bench.firmware not in menus:
+        # what Secure Boot starts reads the menu that UEFI does
+        reads = Firmware.UEFI if bench.firmware.is_uefi else bench.firmware
+        if reads not in menus:
             raise InstallationError(
                 f"{bench.iso.name} does not boot under {bench.firmware}: it has no boot menu for that"
             )
-        return menu_keys.unattended(menus[bench.firmware], iso.volume_id(bench.iso))
+        return menu_keys.unattended(menus[reads], iso.volume_id(bench.iso))
     except (InstallationError, MissingToolError):
         raise
     except BuildError as error:

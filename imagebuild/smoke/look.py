@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class GuestAccess:
     """How to get at a guest: its serial console, the command that gets in by ssh, and whether it is on."""
 
     console: Path
@@ -22,7 +22,7 @@ class Failure:
 
     criterion: str
     reason: str
-    access: Access | None
+    access: GuestAccess | None
 
 
 # called with each failure while its guest is still there; the guest is ended some time after it returns

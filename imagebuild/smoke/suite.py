@@ -13,7 +13,7 @@ from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.commands import HostCommands, UnavailableError
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.journey import Journey
-from imagebuild.smoke.look import Access
+from imagebuild.smoke.look import GuestAccess
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
 from imagebuild.smoke.served import ServedRelease
@@ -197,7 +197,7 @@ class Suite:
         """
         return self._current.starved() if self._current is not None else None
 
-    def access(self) -> Access | None:
+    def access(self) -> GuestAccess | None:
         """Return how a person gets at the guest in use; None when there is none."""
         return self._current.access() if self._current is not None else None
 

@@ -6,7 +6,7 @@ from imagebuild import steplog
 from imagebuild.deploy import bootloader, compatibility, lvm
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.bootloader import Loader
-from imagebuild.deploy.execute import change, execute, is_change
+from imagebuild.deploy.execute import change, execute, reason_not_to_change
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.kickstart.plan import Plan
 from imagebuild.model import Disk, SecureBoot, Toolbox, Tree
@@ -61,14 +61,14 @@ def derive_disk(
     """Make the disk of a plan that extends another one (`before`), as a qcow2 overlay of the disk `base` that
     was installed by that.
 
-    Where that cannot be (`is_change` says why: storage differs, say) it is installed from scratch. Raises as
-    `install_disk`.
+    Where that cannot be (`reason_not_to_change` says why: storage differs, say) it is installed from scratch.
+    Raises as `install_disk`.
     """
     way = next((name for name in ways if WAYS[name].opens and not WAYS[name].refuses(plan)), None)
     reason = (
-        is_change(before, plan)
+        reason_not_to_change(before, plan)
         or reason_not_to_export()
-        or ("" if way else "the offline way cannot change a disk")
+        or (None if way else "the offline way cannot change a disk")
     )
     if base.populated == "offline" and choose(plan, ways) == "offline":
         reason = "it would not be reproducible any more"

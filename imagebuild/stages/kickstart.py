@@ -34,7 +34,7 @@ SETS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class TemplateLine:
     """A line of a template or of a part of it: `file` below kickstarts/, its number there."""
 
     file: str
@@ -106,7 +106,7 @@ def fill_in(template: KickstartConfig, known: Mapping[str, str]) -> Expanded:
     """Do as `render`, and tell where each line comes from."""
     lines = _lines(template.template, ())
     problems = Problems(template.template)
-    texts: list[tuple[Line, str]] = []
+    texts: list[tuple[TemplateLine, str]] = []
     wrong: set[int] = set()
     for inside, group in _sections(lines):
         own = _set_by_script(group, known) if inside else {}
@@ -128,7 +128,7 @@ def fill_in(template: KickstartConfig, known: Mapping[str, str]) -> Expanded:
     return _joined(texts)
 
 
-def _joined(texts: Sequence[tuple[Line, str]]) -> Expanded:
+def _joined(texts: Sequence[tuple[TemplateLine, str]]) -> Expanded:
     return Expanded(
         text="\n".join(text for _, text in texts) + "\n",
         origin=tuple((line.file, line.number) for line, text in texts for _ in range(text.count("\n") + 1)),
@@ -156,7 +156,7 @@ def _filled(text: str, index: int, known: Mapping[str, str], own: Mapping[str, t
     return PLACEHOLDER.sub(value, text)
 
 
-def _refuse_unknown(line: Line, known: Mapping[str, str], problems: Problems) -> bool:
+def _refuse_unknown(line: TemplateLine, known: Mapping[str, str], problems: Problems) -> bool:
     unknown = [name for _, name in PLACEHOLDER.findall(line.text) if name not in known]
     for name in unknown:
         with problems.gathering():
@@ -167,11 +167,11 @@ def _refuse_unknown(line: Line, known: Mapping[str, str], problems: Problems) ->
     return bool(unknown)
 
 
-def _sections(lines: list[Line]) -> Iterator[tuple[bool, list[Line]]]:
+def _sections(lines: list[TemplateLine]) -> Iterator[tuple[bool, list[TemplateLine]]]:
     """Yield (whether it is the body of a section, lines). A section ends with %end, as everywhere since
     Fedora 8.
     """
-    group: list[Line] = []
+    group: list[TemplateLine] = []
     inside = False
     for line in lines:
         word = next(iter(line.text.split()), "")
@@ -186,7 +186,7 @@ def _sections(lines: list[Line]) -> Iterator[tuple[bool, list[Line]]]:
     yield inside, group
 
 
-def _set_by_script(group: list[Line], known: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+def _set_by_script(group: list[TemplateLine], known: Mapping[str, str]) -> dict[str, tuple[int, int]]:
     """Return the variables named like placeholders that a script sets, and where it does first.
 
     One that is set to the placeholder of its own name (`url=${url}`) holds our value, so that it does not
@@ -213,7 +213,7 @@ def digest(template: KickstartConfig) -> str:
     return "\n".join(line.text for line in _lines(template.template, ()))
 
 
-def _lines(name: str, above: tuple[str, ...]) -> list[Line]:
+def _lines(name: str, above: tuple[str, ...]) -> list[TemplateLine]:
     directory = shared_directory("kickstarts").resolve()
     file = (directory / name).resolve()
     if not file.is_relative_to(directory) or not file.is_file():
@@ -223,13 +223,13 @@ def _lines(name: str, above: tuple[str, ...]) -> list[Line]:
         )
     if name in above:
         raise BadKickstartError(f"{name} includes itself")
-    found: list[Line] = []
+    found: list[TemplateLine] = []
     for number, line in enumerate(_read(file, name).splitlines(), start=1):
         part = _part(line)
         if part:
             found += _lines(part, (*above, name))
         else:
-            found.append(Line(file=name, number=number, text=line))
+            found.append(TemplateLine(file=name, number=number, text=line))
     return found
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.model import Toolbox, Tree
 from imagebuild.tools import command, squashfs
-from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.commit_reader import CommitEntry
 from imagebuild.tools.ostree.repository import Repo
 
 # where the repo lies in the toolbox; the tree has no such directory of its own
@@ -75,7 +75,7 @@ class _Writer:
         # the tools are run from a checkout, where the defaults of /etc are in use
         tar.addfile(_link("etc", "usr/etc"))
 
-    def _entry(self, tar: tarfile.TarFile, name: str, entry: Entry) -> None:
+    def _entry(self, tar: tarfile.TarFile, name: str, entry: CommitEntry) -> None:
         info = tarfile.TarInfo(name)
         info.mode, info.uid, info.gid = entry.mode & 0o7777, entry.uid, entry.gid
         if entry.is_directory:
@@ -100,7 +100,7 @@ class _Writer:
             tar.format = tarfile.GNU_FORMAT
             self.first[entry.checksum] = name
 
-    def _symlink_object(self, tar: tarfile.TarFile, entry: Entry) -> None:
+    def _symlink_object(self, tar: tarfile.TarFile, entry: CommitEntry) -> None:
         # a link is small: its object is a second link, not a hard link to the first, which not every tar
         # reader knows
         info = _link(_object(entry.checksum, "file"), entry.target)

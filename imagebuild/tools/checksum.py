@@ -17,7 +17,7 @@ SUM = re.compile(r"SHA256 \((?P<name>[^\x00-\x1f]+)\) = (?P<digest>[0-9a-f]{64})
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
-class Entry:
+class HashedFile:
     """One file: its name (or path below the CHECKSUM file's directory), size in bytes, SHA-256 in
     hexadecimal.
     """
@@ -27,7 +27,7 @@ class Entry:
     sha256: str
 
 
-def text_of(entries: Iterable[Entry]) -> str:
+def text_of(entries: Iterable[HashedFile]) -> str:
     """Return the text that is signed. Raises BuildError for a name that cannot stand in it."""
     lines: list[str] = []
     for entry in sorted(entries):
@@ -36,13 +36,13 @@ def text_of(entries: Iterable[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def entries_of(payload: bytes, *, what: str) -> dict[str, Entry]:
+def entries_of(payload: bytes, *, what: str) -> dict[str, HashedFile]:
     """Return name -> entry of a signed payload. Raises BuildError naming the line: it came from outside."""
     try:
         lines = payload.decode().splitlines()
     except UnicodeDecodeError as error:
         raise BuildError(f"{what}: is not text") from error
-    found: dict[str, Entry] = {}
+    found: dict[str, HashedFile] = {}
     size: re.Match[str] | None = None
     for number, line in enumerate(lines, 1):
         if size is None:
@@ -58,7 +58,9 @@ def entries_of(payload: bytes, *, what: str) -> dict[str, Entry]:
         check_name(digest["name"])
         if digest["name"] in found:
             raise BuildError(f"{what}: lists {digest['name']!r} twice")
-        found[digest["name"]] = Entry(name=digest["name"], size=int(size["size"]), sha256=digest["digest"])
+        found[digest["name"]] = HashedFile(
+            name=digest["name"], size=int(size["size"]), sha256=digest["digest"]
+        )
         size = None
     if size is not None:
         raise BuildError(f"{what}: ends after the size of {size['name']!r}")
@@ -79,9 +81,9 @@ def check_name(name: str) -> None:
         )
 
 
-def hashed(file: Path, name: str) -> Entry:
+def hashed(file: Path, name: str) -> HashedFile:
     """Read a file once and return its entry."""
-    return Entry(name=name, size=file.stat().st_size, sha256=files.sha256(file))
+    return HashedFile(name=name, size=file.stat().st_size, sha256=files.sha256(file))
 
 
 def safe(name: str) -> str:

@@ -24,7 +24,7 @@ SLEEP_SECONDS = 0.02
 READ = 1 << 16
 
 
-class Listener:
+class MonitorListener:
     """Keeps what a monitor at a socket says, until QEMU ends."""
 
     def __init__(self, monitor: Path) -> None:

@@ -22,13 +22,13 @@ HINT = (
 )
 
 
-def missing() -> str:
-    """Return why libguestfs cannot be used here; empty when it can be tried."""
+def missing() -> str | None:
+    """Return why libguestfs cannot be used here; None when it can be tried."""
     if importlib.util.find_spec("guestfs") is None:
         return "libguestfs' Python binding is not installed"
     if not any(os.access(kernel, os.R_OK) for kernel in Path("/boot").glob("vmlinu*")):
         return "libguestfs needs a readable kernel in /boot"
-    return "" if command.find("supermin") else "supermin is not installed"
+    return None if command.find("supermin") else "supermin is not installed"
 
 
 class Session:
@@ -64,8 +64,8 @@ class Session:
 
 def _handle(cache: Path, *, emulate: bool, memory: int) -> Any:
     """Return a new handle, not launched. Raises MissingToolError."""
-    if missing():
-        raise MissingToolError(missing(), hint=HINT)
+    if (reason := missing()) is not None:
+        raise MissingToolError(reason, hint=HINT)
     import guestfs  # noqa: PLC0415  # absent on hosts that populate natively
 
     handle = guestfs.GuestFS(python_return_dict=True)

@@ -91,17 +91,17 @@ def mapped() -> Iterator[Namespace]:
         yield Namespace(first, user=True)
 
 
-def mapping_unavailable() -> str:
-    """Return why `mapped` cannot work here; empty when it can be tried."""
+def mapping_unavailable() -> str | None:
+    """Return why `mapped` cannot work here; None when it can be tried."""
     limit = Path("/proc/sys/user/max_user_namespaces")
     if not Path("/proc/self/ns/user").exists() or (limit.exists() and limit.read_text().strip() == "0"):
         return "the host has no user namespaces"
     if os.geteuid() == 0:
-        return ""
+        return None
     if command.find("newuidmap") is None:
         return "newuidmap is not installed"
     return (
-        ""
+        None
         if _granted(Path("/etc/subuid")) and _granted(Path("/etc/subgid"))
         else "/etc/subuid and /etc/subgid grant this user no ids"
     )

@@ -1,7 +1,8 @@
 #!/bin/sh
-# grub-mkconfig of an OSTree host: turns the Boot Loader Specification entries that libostree wrote beside the
-# requested file into plain GRUB menu entries, newest first. One menu for BIOS and UEFI, no probing, so cheap.
-# libostree calls it as `grub-mkconfig -o /boot/loader.N/grub.cfg` (ostree(1), bootloaders; ostree-bootloader-grub2.c).
+# grub-mkconfig of an OSTree host: turns the Boot Loader Specification entries that libostree wrote beside
+# the requested file into plain GRUB menu entries, newest first. One menu for BIOS and UEFI, no probing, so
+# cheap. libostree calls it as `grub-mkconfig -o /boot/loader.N/grub.cfg` (ostree(1), bootloaders;
+# ostree-bootloader-grub2.c).
 set -eu
 out=
 while [ $# -gt 0 ]; do
@@ -14,10 +15,12 @@ done
 if [ -z "$out" ]; then echo 'grub-mkconfig: -o FILE is needed' >&2; exit 1; fi
 entries=${out%/*}/entries
 if [ ! -d "$entries" ]; then
-    # libostree before 2023 may hand over the new menu's name while the entries already lie in the other loader directory
+    # libostree before 2023 may hand over the new menu's name while the entries already lie in the other
+    # loader directory
     entries=/boot/loader/entries
 fi
-# as grub-mkconfig: the kickstart's time-out; who edits entries needs the password that grub2-setpassword or the kickstart set
+# as grub-mkconfig: the kickstart's time-out; who edits entries needs the password that grub2-setpassword or
+# the kickstart set
 timeout=${GRUB_TIMEOUT:-$(sed -n 's/^GRUB_TIMEOUT=//p' /etc/default/grub 2>/dev/null | tail -n 1)}
 {
     echo "set timeout=${timeout:-1}"

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Part of imagebuild's demo tree only. Debian has no container-storage-setup, so this does the same LVM work from the same
-# keys of /etc/sysconfig/docker-storage-setup (container-storage-setup(1), 0.11), as far as the demo's profiles use them.
-# Like there: what is set up once stays; a failed GROWPART or ROOT_SIZE is not fatal.
+# Part of imagebuild's demo tree only. Debian has no container-storage-setup, so this does the same LVM work
+# from the same keys of /etc/sysconfig/docker-storage-setup (container-storage-setup(1), 0.11), as far as
+# the demo's profiles use them. Like there: what is set up once stays; a failed GROWPART or ROOT_SIZE is not
+# fatal.
 set -eu
 input=/etc/sysconfig/docker-storage-setup
 output=/etc/sysconfig/docker-storage
@@ -28,7 +29,7 @@ free() { vgs --noheadings --nosuffix --units b -o vg_free "$group" | tr -d ' '; 
 size() { case $1 in *%*) echo "--extents=$1" ;; *[0-9]) echo "--size=${1}m" ;; *) echo "--size=$1" ;; esac; }
 has() { lvs "$group/$1" >/dev/null 2>&1; }
 
-# --- the group takes what the disk has grown by ----------------------------------------------------------------------
+# --- the group takes what the disk has grown by -----------------------------------------------------------
 if [ "$GROWPART" = true ]; then
     command -v growpart >/dev/null || fail "GROWPART=true, but there is no growpart"
     physical=$(pvs --noheadings -o pv_name -S "vg_name=$group" | tr -d ' ')
@@ -46,7 +47,7 @@ if [ -n "$ROOT_SIZE" ]; then
     esac || true
 fi
 
-# --- the driver that was set up first stays -----------------------------------------------------------------------------
+# --- the driver that was set up first stays ---------------------------------------------------------------
 before=$(sed -n 's/.*--storage-driver \([a-z0-9]*\).*/\1/p' "$output" 2>/dev/null || true)
 if [ -n "$before" ] && [ "$before" != "$STORAGE_DRIVER" ]; then
     say "INFO: storage is set up with $before already, not with $STORAGE_DRIVER; remove $output to start again"
@@ -57,12 +58,14 @@ thin_pool() {
     [ -n "$CONTAINER_THINPOOL" ] || fail "devicemapper needs CONTAINER_THINPOOL"
     if ! has "$CONTAINER_THINPOOL"; then
         least=$(bytes "$MIN_DATA_SIZE")
-        [ "$(free)" -ge "$least" ] || fail "volume group $group has $(free) bytes free, less than MIN_DATA_SIZE=$MIN_DATA_SIZE ($least)"
+        [ "$(free)" -ge "$least" ] ||
+            fail "volume group $group has $(free) bytes free, less than MIN_DATA_SIZE=$MIN_DATA_SIZE ($least)"
         wanted=$(size "$DATA_SIZE")
         case $DATA_SIZE in
             *%FREE) [ "$(($(free) * ${DATA_SIZE%\%FREE} / 100))" -ge "$least" ] || wanted="--size=${least}b" ;;
         esac
-        lvcreate --yes --type=thin-pool --zero=n --chunksize="$CHUNK_SIZE" "$wanted" --name="$CONTAINER_THINPOOL" "$group"
+        lvcreate --yes --type=thin-pool --zero=n --chunksize="$CHUNK_SIZE" "$wanted" \
+            --name="$CONTAINER_THINPOOL" "$group"
     fi
     pool=/dev/mapper/$(echo "$group" | sed 's/-/--/g')-$(echo "$CONTAINER_THINPOOL" | sed 's/-/--/g')
     options="--storage-driver devicemapper --storage-opt dm.fs=xfs --storage-opt dm.thinpooldev=$pool"
@@ -74,12 +77,25 @@ volume() {
     [ -n "$CONTAINER_ROOT_LV_NAME" ] && [ -n "$CONTAINER_ROOT_LV_MOUNT_PATH" ] ||
         fail "CONTAINER_ROOT_LV_NAME and CONTAINER_ROOT_LV_MOUNT_PATH go together"
     if ! has "$CONTAINER_ROOT_LV_NAME"; then
-        lvcreate --yes --wipesignatures=y "$(size "$CONTAINER_ROOT_LV_SIZE")" --name="$CONTAINER_ROOT_LV_NAME" "$group"
+        lvcreate --yes --wipesignatures=y "$(size "$CONTAINER_ROOT_LV_SIZE")" \
+            --name="$CONTAINER_ROOT_LV_NAME" "$group"
         mkfs.xfs -q -f -n ftype=1 "/dev/$group/$CONTAINER_ROOT_LV_NAME"
     fi
     unit=$(systemd-escape --path --suffix=mount "$CONTAINER_ROOT_LV_MOUNT_PATH")
-    printf '[Unit]\nDescription=Container storage\nBefore=docker.service\n\n[Mount]\nWhat=/dev/%s/%s\nWhere=%s\nType=xfs\nOptions=pquota\n\n[Install]\nWantedBy=docker-storage-setup.service\n' \
-        "$group" "$CONTAINER_ROOT_LV_NAME" "$CONTAINER_ROOT_LV_MOUNT_PATH" > "/etc/systemd/system/$unit"
+    cat > "/etc/systemd/system/$unit" <<END
+[Unit]
+Description=Container storage
+Before=docker.service
+
+[Mount]
+What=/dev/$group/$CONTAINER_ROOT_LV_NAME
+Where=$CONTAINER_ROOT_LV_MOUNT_PATH
+Type=xfs
+Options=pquota
+
+[Install]
+WantedBy=docker-storage-setup.service
+END
     mkdir -p "$CONTAINER_ROOT_LV_MOUNT_PATH"
     systemctl daemon-reload
     systemctl --quiet enable "$unit"

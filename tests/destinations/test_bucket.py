@@ -10,7 +10,7 @@ import pytest
 from imagebuild.destinations.bucket import DRIVERS, Bucket
 from imagebuild.destinations.registry import DESTINATIONS, forms, open_destination
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools.checksum import Entry, hashed
+from imagebuild.tools.checksum import HashedFile, hashed
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def bucket() -> Iterator[Bucket]:
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> tuple[Path, dict[str, Entry]]:
+def release(tmp_path: Path) -> tuple[Path, dict[str, HashedFile]]:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "disk.qcow2").write_bytes(b"disk")
     (tmp_path / "images" / "A-CHECKSUM").write_bytes(b"list")
@@ -30,7 +30,7 @@ def release(tmp_path: Path) -> tuple[Path, dict[str, Entry]]:
     return tmp_path, {name: hashed(tmp_path / name, name) for name in names}
 
 
-def test_a_release_is_sent_once(bucket: Bucket, release: tuple[Path, dict[str, Entry]]) -> None:
+def test_a_release_is_sent_once(bucket: Bucket, release: tuple[Path, dict[str, HashedFile]]) -> None:
     directory, entries = release
     assert bucket.address == "memory://releases/stable"
     assert bucket.upload(directory, "one", entries) == 2
@@ -42,7 +42,7 @@ def test_a_release_is_sent_once(bucket: Bucket, release: tuple[Path, dict[str, E
 
 
 def test_what_was_not_sent_is_said_with_its_address(
-    bucket: Bucket, release: tuple[Path, dict[str, Entry]], monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, release: tuple[Path, dict[str, HashedFile]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, entries = release
     monkeypatch.setattr(type(bucket.system), "put_file", lambda *_: None)

@@ -9,7 +9,7 @@ from typing import Any
 from imagebuild.engine import graph
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step
-from imagebuild.engine.store import Record, Store
+from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 
 BUDGET = Cost(cores=4, memory=1000)
@@ -22,7 +22,7 @@ class Recorder:
     def started(self, one: Step[Any], log: Path, *, busy: bool) -> None:
         self.events.append(f"{'waiting for' if busy else 'started'} {one.name}")
 
-    def finished(self, one: Step[Any], record: Record, *, cached: bool) -> None:
+    def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         self.events.append(f"{'cached' if cached else 'finished'} {one.name}")
 
     def failed(self, one: Step[Any], error: BuildError) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine import graph, guest_slots, steps
+from imagebuild.engine import graph, guest_slots, planning, steps
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, step
 from imagebuild.engine.store import Store
@@ -104,11 +104,13 @@ def test_a_cut_file_is_built_again(tmp_path: Path) -> None:
 def test_the_plan_says_what_changed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     run(step("loud", shout, step("text", write, "hello")), store)
-    planned = graph.plan([step("loud", shout, step("text", write, "bye"))], store)
+    planned = planning.plan([step("loud", shout, step("text", write, "bye"))], store)
     assert [(each.step.name, each.todo) for each in planned] == [("text", True), ("loud", True)]
     assert "parameter text" in planned[0].reason
     assert "input text" in planned[1].reason
-    assert [each.todo for each in graph.plan([step("loud", shout, step("text", write, "hello"))], store)] == [
+    assert [
+        each.todo for each in planning.plan([step("loud", shout, step("text", write, "hello"))], store)
+    ] == [
         False,
         False,
     ]
@@ -235,7 +237,7 @@ def test_the_plan_compares_with_what_was_finished_last_not_with_what_was_interru
     store = Store(tmp_path)
     run(step("loud", shout, step("text", write, "hello")), store)
     store.remember({"text": ("test_graph.write", "0" * 32)}).close("interrupted")
-    assert graph.plan([step("text", write, "bye")], store)[0].reason == "changed: parameter text"
+    assert planning.plan([step("text", write, "bye")], store)[0].reason == "changed: parameter text"
 
 
 def test_garbage_collection_leaves_what_a_build_that_runs_has_used(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.steps import Step, step
 from imagebuild.engine.store import Store
 from tests.engine.building import run
@@ -101,11 +101,11 @@ def stopped(place: Path, stage: str, number: signal.Signals) -> dict[str, str]:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "reached\n"
-    found = {f"while {each.step.name}": each.reason for each in graph.plan([chain()], Store(place))}
+    found = {f"while {each.step.name}": each.reason for each in planning.plan([chain()], Store(place))}
     child.send_signal(number)
     child.wait(timeout=10)
     child.stdout.close()
-    return found | {each.step.name: each.reason for each in graph.plan([chain()], Store(place))}
+    return found | {each.step.name: each.reason for each in planning.plan([chain()], Store(place))}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -121,7 +121,7 @@ def test_the_plan_beside_a_build_and_after_its_interruption(tmp_path: Path, numb
     # what was finished once and is not there any more is gone
     for file in (tmp_path / "artifacts").rglob("artifact.json"):
         file.unlink()
-    assert graph.plan([chain()], Store(tmp_path))[0].reason == "its artifact is gone"
+    assert planning.plan([chain()], Store(tmp_path))[0].reason == "its artifact is gone"
 
 
 def _children(pid: int) -> list[int]:

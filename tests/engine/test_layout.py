@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.layout import LAYOUT
 from imagebuild.engine.steps import step
 from imagebuild.engine.store import Store
@@ -53,7 +53,7 @@ def test_an_older_store_is_told_apart_and_what_is_valid_in_it_is_used(tmp_path: 
 def test_looking_at_an_older_store_leaves_it_as_it_is(tmp_path: Path) -> None:
     before = older_store(tmp_path)
     store = Store(tmp_path)
-    assert [planned.todo for planned in graph.plan([step("text", write, "hello")], store)] == [False]
+    assert [planned.todo for planned in planning.plan([step("text", write, "hello")], store)] == [False]
     assert content_of(tmp_path) == before
     assert Store(tmp_path).remark is not None
 

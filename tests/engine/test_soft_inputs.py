@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine import graph, steps
+from imagebuild.engine import planning, steps
 from imagebuild.engine.steps import Step, gather, gather_available, step
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
@@ -78,7 +78,7 @@ def test_what_can_still_be_tried_is_tried_without_what_failed(tmp_path: Path) ->
     again, _, _ = wire_compared("a", "b")
     assert run(again, store).value(again).file.read_text() == "IMAGE AGAINST A"
     assert calls == ["brittle b"]
-    planned = {each.step.name: each.reason for each in graph.plan([again], store)}
+    planned = {each.step.name: each.reason for each in planning.plan([again], store)}
     assert planned["reference b"] == "it failed the last time"
     assert planned["compared"] == "changed: inputs references"
     # gc keeps what the last build used

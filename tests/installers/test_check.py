@@ -19,7 +19,7 @@ from imagebuild.installers.treeinfo import write_treeinfo
 from imagebuild.installers.unattended import menu_facts
 from imagebuild.kinds import Firmware
 from imagebuild.live import install
-from imagebuild.live.install import Release
+from imagebuild.live.install import MediumRelease
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
 from imagebuild.smoke.boot_menu import InstallationError
@@ -28,7 +28,7 @@ from imagebuild.stages.install import install_iso
 from imagebuild.tools import iso
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phase
-from imagebuild.tools.menus.menu import Loader
+from imagebuild.tools.menus.menu import MenuLoader
 from tests.fakes import FakeSandbox
 from tests.installers.unattended.media import make_iso, medium_of
 from tests.stages.trees import TREE
@@ -161,7 +161,7 @@ def test_the_menu_in_the_esp_is_read_wherever_the_esp_is(tmp_path: Path, appende
 
 @pytest.mark.parametrize("line", SEARCHES)
 def test_a_label_is_read_as_grub_reads_it(line: str) -> None:
-    assert menu_facts.labels(f"{line}\n# search -l COMMENT\n", Loader.GRUB) == {"OTHER"}
+    assert menu_facts.labels(f"{line}\n# search -l COMMENT\n", MenuLoader.GRUB) == {"OTHER"}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_label_is_read_as_grub_reads_it(line: str) -> None:
     ],
 )
 def test_labels_of_arguments_are_read_without_quotes(argument: str, found: str) -> None:
-    assert menu_facts.labels(f"menuentry A {{\n  linux /k {argument} quiet\n}}\n", Loader.GRUB) == {found}
+    assert menu_facts.labels(f"menuentry A {{\n  linux /k {argument} quiet\n}}\n", MenuLoader.GRUB) == {found}
 
 
 def test_a_trampoline_in_the_esp_has_its_menu_elsewhere(tmp_path: Path) -> None:
@@ -263,18 +263,18 @@ def test_the_stand_in_for_requests_is_all_that_pykickstart_wants(tmp_path: Path)
 
 
 def test_keys_are_found_whatever_they_are_called(tmp_path: Path) -> None:
-    facts = product.Facts(
+    facts = product.ProductFacts(
         product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True
     )
     product.write_tree(tmp_path, facts, "text\n", [b"one", b"two"], _archive_of({}))
-    release = Release.read(tmp_path / product.PLACE)
+    release = MediumRelease.read(tmp_path / product.PLACE)
     assert [key.read_bytes() for key in release.keys] == [b"one", b"two"]
     assert (release.signed, release.commit) == (True, COMMIT)
 
 
 def test_a_signed_commit_without_its_keys_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "local_target", lambda *_: contextlib.nullcontext(FakeSandbox()))
-    release = Release(
+    release = MediumRelease(
         product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=True, keys=()
     )
     with pytest.raises(
@@ -294,7 +294,7 @@ def _archive_of(members: dict[str, bytes]) -> bytes:
 
 
 def test_what_the_trees_tar_made_stays_where_it_belongs(tmp_path: Path) -> None:
-    facts = product.Facts(
+    facts = product.ProductFacts(
         product="P", version="1", ref="a/b", commit=COMMIT, kernel="6.1", syntax="F28", signed=False
     )
     product.write_tree(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from imagebuild.kickstart import plan
-from imagebuild.kickstart.mount_points import Tree
+from imagebuild.kickstart.mount_points import TreeFiles
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.release_line import reading as config
@@ -31,7 +31,7 @@ def read(
     size: int = 6 * GIB,
     firmware: frozenset[Firmware] = BIOS,
     syntax: str = "F28",
-    tree: Tree | None = None,
+    tree: TreeFiles | None = None,
 ) -> Plan:
     return plan.read(
         text, syntax, disk_size=size, firmware=firmware, seed="commit", name="test.ks", tree=tree

@@ -9,7 +9,7 @@ import pytest
 from imagebuild import steplog
 from imagebuild.deploy import configure, prescript
 from imagebuild.deploy.configure import configure as write_configuration
-from imagebuild.deploy.execute import is_change, kernel_arguments
+from imagebuild.deploy.execute import kernel_arguments, reason_not_to_change
 from imagebuild.deploy.target import Argv
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import password
@@ -343,17 +343,26 @@ def test_percentages_are_of_what_is_left() -> None:
 def test_when_a_disk_can_be_changed_instead_of_installed() -> None:
     base = read(SMALL)
     more = SMALL + "%post\necho\n%end\n"
-    assert is_change(base, read(more, size=40 * GIB)) == ""
-    assert is_change(read(more), base) == "its scripts do not begin with those of the base"
-    assert is_change(base, read(SMALL.replace("--size=3000", "--size=3004"))) == "", (
+    assert reason_not_to_change(base, read(more, size=40 * GIB)) is None
+    assert reason_not_to_change(read(more), base) == "its scripts do not begin with those of the base"
+    assert reason_not_to_change(base, read(SMALL.replace("--size=3000", "--size=3004"))) is None, (
         "the last volume may be larger: its file system is grown"
     )
-    assert is_change(read(SMALL.replace("--size=3000", "--size=3004")), base) == "volume root differs"
-    assert is_change(base, read(SMALL.replace("fstype=xfs", "fstype=ext4"))) == "volume root differs"
-    assert is_change(base, read(SMALL + "services --enabled=sshd\n")) == "its enabled differs"
-    assert is_change(base, read(SMALL.replace("timeout=1", "timeout=2"))) == "its timeout differs"
-    assert is_change(read(SMALL + "rootpw secret\n"), base) == "the base has a password of root"
-    assert is_change(base, read(SMALL.replace("--size=300 ", "--size=301 "))) == "partition 1 differs"
-    assert is_change(base, read(SMALL.replace("--ref=a/b", "--ref=a/c"))) == "its ref differs"
-    assert is_change(read(SMALL + "user --name=x\n"), base) == "an account or key of the base is not in it"
+    assert (
+        reason_not_to_change(read(SMALL.replace("--size=3000", "--size=3004")), base) == "volume root differs"
+    )
+    assert (
+        reason_not_to_change(base, read(SMALL.replace("fstype=xfs", "fstype=ext4"))) == "volume root differs"
+    )
+    assert reason_not_to_change(base, read(SMALL + "services --enabled=sshd\n")) == "its enabled differs"
+    assert reason_not_to_change(base, read(SMALL.replace("timeout=1", "timeout=2"))) == "its timeout differs"
+    assert reason_not_to_change(read(SMALL + "rootpw secret\n"), base) == "the base has a password of root"
+    assert (
+        reason_not_to_change(base, read(SMALL.replace("--size=300 ", "--size=301 "))) == "partition 1 differs"
+    )
+    assert reason_not_to_change(base, read(SMALL.replace("--ref=a/b", "--ref=a/c"))) == "its ref differs"
+    assert (
+        reason_not_to_change(read(SMALL + "user --name=x\n"), base)
+        == "an account or key of the base is not in it"
+    )
     assert read(SMALL, size=40 * GIB).volumes[0].size % EXTENT == 0

@@ -5,7 +5,7 @@ import posixpath
 import pytest
 
 from imagebuild.deploy.commit_files import CommitFiles
-from imagebuild.kickstart.mount_points import RunningTree, Tree
+from imagebuild.kickstart.mount_points import RunningTree, TreeFiles
 from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.tools.ostree.repository import Repo
 from tests.kickstart.mount_samples import FILES, LINKS, Listed, asked, places
@@ -14,7 +14,7 @@ from tests.tools.ostree.commits import make_commit
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TreeFiles]:
     """The same tree as a table, as a commit, and as what a live system runs from."""
     place, work = tmp_path_factory.mktemp("running"), tmp_path_factory.mktemp("commit")
     for name in FILES:
@@ -144,7 +144,7 @@ def test_a_boot_loaders_own_are_as_they_were() -> None:
     ],
 )
 def test_a_mount_point_is_where_the_trees_links_lead(
-    trees: dict[str, Tree], kind: str, mount: str, place: str
+    trees: dict[str, TreeFiles], kind: str, mount: str, place: str
 ) -> None:
     assert places(read(asked(mount), tree=trees[kind])) == [place]
 
@@ -164,7 +164,7 @@ def test_a_mount_point_is_where_the_trees_links_lead(
     ],
 )
 def test_where_a_tree_leads_to_nothing_a_host_can_have(
-    trees: dict[str, Tree], kind: str, mount: str, why: str
+    trees: dict[str, TreeFiles], kind: str, mount: str, why: str
 ) -> None:
     with pytest.raises(BadKickstartError, match=r"^test\.ks:6: ") as caught:
         read(asked(mount), tree=trees[kind])

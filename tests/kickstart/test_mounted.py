@@ -213,7 +213,7 @@ def test_the_live_installer_asks_the_tree_that_it_runs_from(monkeypatch: pytest.
         LiveSystem(tree=Path("/dev/loop0"), medium=frozenset()),
         Candidate(name="vda", size=8 * GIB, model=""),
     )
-    release = install.Release(
+    release = install.MediumRelease(
         product="", version="", ref="a/b", commit="c" * 64, kernel="", syntax="F28", signed=False, keys=()
     )
     found = Found(text="", name="ks.cfg", given=True)

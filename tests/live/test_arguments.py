@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagebuild.live.arguments import Arguments, BadArgumentError, Source, parse, words
+from imagebuild.live.arguments import Arguments, BadArgumentError, KickstartSource, parse, words
 
 
 @pytest.mark.parametrize(
@@ -10,26 +10,29 @@ from imagebuild.live.arguments import Arguments, BadArgumentError, Source, parse
     [
         (
             "hd:LABEL=Fedora-Atomic-26:/ks.cfg",
-            Source(kind="hd", device="LABEL=Fedora-Atomic-26", path="/ks.cfg"),
+            KickstartSource(kind="hd", device="LABEL=Fedora-Atomic-26", path="/ks.cfg"),
         ),
-        ("hd:LABEL=My\\x20Disk:/a/b.ks", Source(kind="hd", device="LABEL=My Disk", path="/a/b.ks")),
-        ("hd:LABEL=DISK", Source(kind="hd", device="LABEL=DISK", path="/ks.cfg")),
-        ("hd:UUID=2021-11-24:/ks.cfg", Source(kind="hd", device="UUID=2021-11-24", path="/ks.cfg")),
-        ("hd:sdb1:/ks.cfg", Source(kind="hd", device="/dev/sdb1", path="/ks.cfg")),
+        ("hd:LABEL=My\\x20Disk:/a/b.ks", KickstartSource(kind="hd", device="LABEL=My Disk", path="/a/b.ks")),
+        ("hd:LABEL=DISK", KickstartSource(kind="hd", device="LABEL=DISK", path="/ks.cfg")),
+        ("hd:UUID=2021-11-24:/ks.cfg", KickstartSource(kind="hd", device="UUID=2021-11-24", path="/ks.cfg")),
+        ("hd:sdb1:/ks.cfg", KickstartSource(kind="hd", device="/dev/sdb1", path="/ks.cfg")),
         (
             "hd:/dev/disk/by-id/usb-1:ks.cfg",
-            Source(kind="hd", device="/dev/disk/by-id/usb-1", path="/ks.cfg"),
+            KickstartSource(kind="hd", device="/dev/disk/by-id/usb-1", path="/ks.cfg"),
         ),
-        ("http://10.0.2.2:8000/ks.cfg", Source(kind="http", path="http://10.0.2.2:8000/ks.cfg")),
-        ("https://example.org/ks?mac=1:2", Source(kind="http", path="https://example.org/ks?mac=1:2")),
-        ("cdrom", Source(kind="cdrom", path="/ks.cfg")),
-        ("cdrom:/dir/ks.cfg", Source(kind="cdrom", path="/dir/ks.cfg")),
-        ("cdrom:/dev/sr1:/ks.cfg", Source(kind="cdrom", device="/dev/sr1", path="/ks.cfg")),
-        ("file:/run/install/repo/ks.cfg", Source(kind="file", path="/run/install/repo/ks.cfg")),
-        ("file:///ks.cfg", Source(kind="file", path="/ks.cfg")),
+        ("http://10.0.2.2:8000/ks.cfg", KickstartSource(kind="http", path="http://10.0.2.2:8000/ks.cfg")),
+        (
+            "https://example.org/ks?mac=1:2",
+            KickstartSource(kind="http", path="https://example.org/ks?mac=1:2"),
+        ),
+        ("cdrom", KickstartSource(kind="cdrom", path="/ks.cfg")),
+        ("cdrom:/dir/ks.cfg", KickstartSource(kind="cdrom", path="/dir/ks.cfg")),
+        ("cdrom:/dev/sr1:/ks.cfg", KickstartSource(kind="cdrom", device="/dev/sr1", path="/ks.cfg")),
+        ("file:/run/install/repo/ks.cfg", KickstartSource(kind="file", path="/run/install/repo/ks.cfg")),
+        ("file:///ks.cfg", KickstartSource(kind="file", path="/ks.cfg")),
     ],
 )
-def test_a_kickstart_may_lie_in_many_places(value: str, expected: Source) -> None:
+def test_a_kickstart_may_lie_in_many_places(value: str, expected: KickstartSource) -> None:
     assert parse(f"quiet inst.ks={value} ro").kickstart == expected
     assert parse(f"ks={value}").kickstart == expected
 

@@ -157,7 +157,7 @@ def test_the_mediums_own_defaults_never_erase_without_a_person(
     """
     monkeypatch.setattr(disks, "candidates", lambda _: [VDA])
     live = LiveSystem(tree=tmp_path, medium=frozenset())
-    release = install.Release(
+    release = install.MediumRelease(
         product="x", version="1", ref="r", commit="c", kernel="k", syntax="F28", signed=False, keys=()
     )
     person = Typist([])

@@ -10,7 +10,7 @@ import pytest
 
 from imagebuild.errors import BuildError
 from imagebuild.live import kickstarts
-from imagebuild.live.arguments import Source, parse
+from imagebuild.live.arguments import KickstartSource, parse
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def served(answers: dict[str, bytes]) -> Iterator[str]:
         thread.join()
 
 
-def find(install: Path, asked: Source | None) -> kickstarts.Found:
+def find(install: Path, asked: KickstartSource | None) -> kickstarts.Found:
     return kickstarts.find(asked, install / "defaults.ks", lambda _: None)
 
 

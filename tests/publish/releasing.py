@@ -13,7 +13,7 @@ from imagebuild.publish import facts, marks
 from imagebuild.publish.admission import Promotion
 from imagebuild.publish.promote import demote, promote
 from imagebuild.session.releases import signer_of
-from imagebuild.tools.checksum import Entry, hashed, text_of
+from imagebuild.tools.checksum import HashedFile, hashed, text_of
 from tests.release_lab import FIRST, SECOND, Line
 
 
@@ -80,7 +80,7 @@ def sign_again(place: Path, line: Line) -> None:
             names = [file for file in listing.parent.iterdir() if file.is_file() and file != listing]
             listing.write_text(signer.clearsign(text_of(hashed(file, file.name) for file in names)))
         under = {f"{each.parent.relative_to(place)}/" for each in place.rglob("*-CHECKSUM")}
-        rest: list[Entry] = []
+        rest: list[HashedFile] = []
         for file in place.rglob("*"):
             path = str(file.relative_to(place))
             if file.is_file() and (path.endswith("-CHECKSUM") or not path.startswith(tuple(under))):

@@ -20,14 +20,14 @@ from imagebuild.tools import anaconda_log, iso
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
 from imagebuild.tools.menus import medium
-from imagebuild.tools.menus.keys import Plan
+from imagebuild.tools.menus.keys import KeyPresses
 from imagebuild.tools.picture import Picture
 from imagebuild.tools.qemu.command_line import command_line
 from imagebuild.tools.qemu.machine import Kernel, Machine, Places
 from tests.smoke.registers import HALTED
 from tests.tools.anaconda_logs import F29, written
 
-PLAN = Plan(
+PLAN = KeyPresses(
     title="Install unattended", keys=("home", "u", "ret"), shown=("Install unattended", "Install Demo")
 )
 MENU = Picture(width=1, rows=tuple(bytes((row, 0, 0)) for row in range(100)))
@@ -134,7 +134,7 @@ def after(seconds: float, then: Any, before: Any) -> Callable[[float], Any]:
     return lambda now: then if now >= seconds else before
 
 
-def start(machine: Any, plan: Plan = PLAN) -> None:
+def start(machine: Any, plan: KeyPresses = PLAN) -> None:
     start_entry(machine, plan, SLOWNESS)
 
 
@@ -190,7 +190,7 @@ def test_the_menu_is_waited_for_wherever_it_is_shown(
 
 def test_our_own_menu_is_typed_on_the_serial_console(tmp_path: Path, clock: Clock) -> None:
     machine = clock(FakeMachine(tmp_path / "serial.log", console_at=always(GRUB_ON_SERIAL)))
-    start(machine, Plan(title="x", keys=("u",), shown=PLAN.shown, typed="u", heard=True))
+    start(machine, KeyPresses(title="x", keys=("u",), shown=PLAN.shown, typed="u", heard=True))
     assert (machine.typed, machine.pressed) == (["u"], [])
 
 
@@ -199,13 +199,13 @@ def test_what_does_not_read_the_serial_console_gets_its_keys_from_the_keyboard(
 ) -> None:
     """A kernel that speaks there, and a GRUB that is shown there by UEFI alone."""
     machine = clock(FakeMachine(tmp_path / "serial.log", console_at=always(GRUB_ON_SERIAL), reacts=2))
-    start(machine, Plan(title="x", keys=("u",), shown=PLAN.shown, typed="u", heard=True))
+    start(machine, KeyPresses(title="x", keys=("u",), shown=PLAN.shown, typed="u", heard=True))
     assert (machine.typed, machine.pressed) == (["u"], ["u"])
 
 
 def test_nothing_is_pressed_where_the_entry_starts_by_itself(tmp_path: Path, clock: Clock) -> None:
     machine = clock(FakeMachine(tmp_path / "serial.log"))
-    start(machine, Plan(title="x", keys=(), shown=()))
+    start(machine, KeyPresses(title="x", keys=(), shown=()))
     assert (machine.pressed, machine.now) == ([], 0.0)
 
 

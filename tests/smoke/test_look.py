@@ -5,9 +5,9 @@ import os
 import pty
 from pathlib import Path
 
-from imagebuild.smoke.look import Access, Failure, ask, at_terminal, describe
+from imagebuild.smoke.look import Failure, GuestAccess, ask, at_terminal, describe
 
-ACCESS = Access(console=Path("/evidence/serial.log"), ssh="ssh -p 2222 debian@127.0.0.1", alive=True)
+ACCESS = GuestAccess(console=Path("/evidence/serial.log"), ssh="ssh -p 2222 debian@127.0.0.1", alive=True)
 FAILURE = Failure(criterion="artifact-boots", reason="no ssh\nmore", access=ACCESS)
 
 
@@ -34,7 +34,7 @@ def test_a_person_is_told_how_to_get_in_and_waited_for() -> None:
 
 
 def test_a_guest_that_is_off_has_a_console_only() -> None:
-    off = Access(console=ACCESS.console, ssh=ACCESS.ssh, alive=False)
+    off = GuestAccess(console=ACCESS.console, ssh=ACCESS.ssh, alive=False)
     said = describe(Failure(criterion="c", reason="", access=off))
     assert "serial.log" in said
     assert ACCESS.ssh not in said

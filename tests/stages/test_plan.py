@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from imagebuild.deploy import ways
 from imagebuild.deploy.ways import DiskSpec
-from imagebuild.engine import graph
+from imagebuild.engine import graph, planning
 from imagebuild.engine.steps import Cost, Step, inputs, step
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
@@ -137,7 +137,7 @@ def test_a_kickstart_that_cannot_be_executed_fails_where_it_is_planned(
 
 
 def test_only_plans_and_the_installer_read_kickstarts() -> None:
-    order = graph.order([wired(settings()).release])
+    order = planning.order([wired(settings()).release])
     readers = {
         one.name for one in order for read in inputs(one) if read.function.__name__ == "write_kickstart"
     }

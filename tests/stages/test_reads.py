@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from imagebuild.config.places import template
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.engine.steps import Step, key_of
 from imagebuild.formats.format import Source
 from imagebuild.formats.registry import FORMATS
 from imagebuild.installers.live import initramfs, product
-from imagebuild.installers.live.product import Facts
+from imagebuild.installers.live.product import ProductFacts
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk
@@ -22,7 +22,9 @@ from tests.opened import opened
 from tests.stages.trees import TREE
 from tests.wiring import changed, settings, wired
 
-FACTS = Facts(product="P", version="1", ref="r", commit="c" * 64, kernel="6.1", syntax="F28", signed=True)
+FACTS = ProductFacts(
+    product="P", version="1", ref="r", commit="c" * 64, kernel="6.1", syntax="F28", signed=True
+)
 
 
 def test_the_hook_hears(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def steps_that_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
     for module in ("disks", "installer"):
         monkeypatch.setattr(f"imagebuild.wiring.{module}.template", instead)
     after = wired(settings())
-    direct = {step.name: step for step in graph.order([before.release])}
+    direct = {step.name: step for step in planning.order([before.release])}
     return {step for step in changed(before, after) if _reads(direct[step], name)}
 
 
@@ -105,5 +107,5 @@ def test_an_edited_file_is_another_key(
 
 
 def test_keys_are_strings_of_32_digits() -> None:
-    order: Callable[..., list[Step[Any]]] = graph.order
+    order: Callable[..., list[Step[Any]]] = planning.order
     assert {len(key_of(step)) for step in order([wired(settings()).release])} == {32}

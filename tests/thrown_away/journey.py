@@ -13,7 +13,7 @@ import yaml
 from imagebuild.composers import registry as composers
 from imagebuild.composers.composer import Job
 from imagebuild.destinations.registry import open_destination
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.formats.registry import FORMATS
 from imagebuild.installers.installer import Request
 from imagebuild.installers.registry import INSTALLERS, choose
@@ -46,7 +46,7 @@ def main(place: Path, homedir: Path) -> None:
     config = line.config
     assert config.storage in PROFILES
     print("configuration")
-    names = {step.name for step in graph.order([wired(config).release])}
+    names = {step.name for step in planning.order([wired(config).release])}
     assert {"plain cloud", "inspect plain cloud", "smoke plain cloud uefi", "installer iso"} <= names
     print("graph")
     tree = line.commit("12.1", FIRST, {"usr/bin/bootc": b""})

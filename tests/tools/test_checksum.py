@@ -11,10 +11,13 @@ import pytest
 
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg
-from imagebuild.tools.checksum import Entry, entries_of, hashed, text_of
+from imagebuild.tools.checksum import HashedFile, entries_of, hashed, text_of
 from imagebuild.tools.gpg import SignatureError, Signer, signed_payload
 
-A, B = Entry(name="b.iso", size=3, sha256="ab" * 32), Entry(name="a.qcow2", size=12345678901, sha256="0" * 64)
+A, B = (
+    HashedFile(name="b.iso", size=3, sha256="ab" * 32),
+    HashedFile(name="a.qcow2", size=12345678901, sha256="0" * 64),
+)
 TEXT = (
     f"# a.qcow2: 12345678901 bytes\nSHA256 (a.qcow2) = {'0' * 64}\n# b.iso: 3 bytes\nSHA256 (b.iso) ="
     f" {'ab' * 32}\n"
@@ -38,7 +41,7 @@ def test_the_format() -> None:
 def test_coreutils_agree(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content" * 1000)
     entry = hashed(tmp_path / "file", "file")
-    assert entry == Entry(name="file", size=7000, sha256=hashlib.sha256(b"content" * 1000).hexdigest())
+    assert entry == HashedFile(name="file", size=7000, sha256=hashlib.sha256(b"content" * 1000).hexdigest())
     (tmp_path / "CHECKSUM").write_text(text_of([entry]))
     assert "file: OK" in command.run(["sha256sum", "--check", "--ignore-missing", "CHECKSUM"], cwd=tmp_path)
 
@@ -65,7 +68,7 @@ def test_texts_that_are_none(text: str, says: str) -> None:
 @pytest.mark.parametrize("name", ["a\nb", "../x", "a//b", "", "a/", "<script>"])
 def test_names_that_are_refused(name: str) -> None:
     with pytest.raises(BuildError, match="not a name"):
-        text_of([Entry(name=name, size=1, sha256="0" * 64)])
+        text_of([HashedFile(name=name, size=1, sha256="0" * 64)])
 
 
 def test_what_is_signed_comes_back(signing: tuple[Signer, Path]) -> None:

@@ -56,7 +56,7 @@ def monitor(place: Path, *said: bytes) -> threading.Thread:
 def test_a_restart_is_told_from_a_power_off(said: tuple[bytes, ...], words: str) -> None:
     with temporary.directory("test", sockets=True) as place:
         thread = monitor(place / "qmp", *said)
-        listener = ending.Listener(place / "qmp")
+        listener = ending.MonitorListener(place / "qmp")
         thread.join()
         assert ending.described(listener.reason()) == words
         listener.close()
@@ -67,6 +67,6 @@ def test_a_qemu_that_could_not_start_has_no_last_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "CONNECT_SECONDS", 0.05)
-    listener = ending.Listener(tmp_path / "nothing")
+    listener = ending.MonitorListener(tmp_path / "nothing")
     assert listener.reason() == ""
     listener.close()

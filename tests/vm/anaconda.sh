@@ -1,7 +1,8 @@
 #!/bin/busybox sh
-# Stands for Anaconda on the medium of lorax_medium.py: takes the kickstart that the kernel was told, writes a disk, and logs to the
-# virtio port what Anaconda 29.24.7 logs there, in the lines of lorax' rsyslog.conf (imagebuild/tools/anaconda_log.py says where that is
-# written). It says nothing on a serial console. Without a kickstart it waits for somebody, as Anaconda does.
+# Stands for Anaconda on the medium of lorax_medium.py: takes the kickstart that the kernel was told, writes
+# a disk, and logs to the virtio port what Anaconda 29.24.7 logs there, in the lines of lorax' rsyslog.conf
+# (imagebuild/tools/anaconda_log.py says where that is written). It says nothing on a serial console.
+# Without a kickstart it waits for somebody, as Anaconda does.
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
 from imagebuild.kickstart.plan import Plan
@@ -50,7 +50,7 @@ def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -
 )
 def test_a_fault_is_caught_by_its_criterion_and_no_other(lab: Lab, tmp_path: Path, name: str) -> None:
     fault, step = FAULTS[name], lab.pipeline.disks["cloud"]
-    steps = {one.name: one for one in graph.order([lab.pipeline.release])}
+    steps = {one.name: one for one in planning.order([lab.pipeline.release])}
     outcome = lab.must(step, steps["toolbox"], steps["plan cloud"], lab.pipeline.tree)
     tree: Tree = outcome.value(lab.pipeline.tree)
     toolbox: Toolbox = outcome.values[steps["toolbox"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine import graph
+from imagebuild.engine import planning
 from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
 from imagebuild.kinds import Controller, Firmware, State
@@ -57,7 +57,7 @@ def test_a_unit_that_spins_in_the_kernel_of_a_quiet_machine_is_the_images_fault(
 ) -> None:
     """Takes 90 native seconds, twice: it is given less time than a whole boot needs."""
     step = lab.pipeline.disks["cloud"]
-    steps = {one.name: one for one in graph.order([lab.pipeline.release])}
+    steps = {one.name: one for one in planning.order([lab.pipeline.release])}
     outcome = lab.must(step, steps["toolbox"], steps["plan cloud"], lab.pipeline.tree)
     tree: Tree = outcome.value(lab.pipeline.tree)
     disk: Disk = outcome.value(step)

@@ -183,7 +183,7 @@ def _unsigned(sandbox: Sandbox, layout: GrubLayout, volume: str) -> dict[PurePos
 
 
 def _make_product(work: Path, request: Request, program: bytes) -> None:
-    facts = product.Facts(
+    facts = product.ProductFacts(
         product=request.title,
         version=request.tree.version,
         ref=request.tree.follows,

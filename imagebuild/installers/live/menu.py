@@ -22,7 +22,7 @@ LOCAL_BIOS = ['if regexp ^hd0 "$root"; then set root=hd1; else set root=hd0; fi'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class MenuLine:
     """One line of the menu; `key` starts it at once."""
 
     title: str
@@ -30,7 +30,7 @@ class Entry:
     lines: tuple[str, ...]
 
 
-def entries(title: str, volume: str, firmware: Firmware, kickstart: str | None) -> list[Entry]:
+def entries(title: str, volume: str, firmware: Firmware, kickstart: str | None) -> list[MenuLine]:
     """Return the entries; `kickstart` is the path of the one on the medium, if there is one."""
     stage2 = f"inst.stage2=hd:LABEL={volume}"
 
@@ -38,18 +38,20 @@ def entries(title: str, volume: str, firmware: Firmware, kickstart: str | None) 
         return (f"linux {KERNEL} {' '.join((stage2, CONSOLES, *arguments, 'quiet'))}", f"initrd {INITRD}")
 
     found = [
-        Entry(title=f"Install {title}", key="i", lines=boot()),
-        Entry(title=f"Test this media & install {title}", key="t", lines=boot("rd.live.check")),
+        MenuLine(title=f"Install {title}", key="i", lines=boot()),
+        MenuLine(title=f"Test this media & install {title}", key="t", lines=boot("rd.live.check")),
     ]
     if kickstart:
         ask = f"inst.ks=hd:LABEL={volume}:{kickstart}"
-        found.append(Entry(title=f"Install {title} unattended (erases the disk)", key="u", lines=boot(ask)))
-    found.append(Entry(title="Rescue shell", key="r", lines=boot("inst.rescue")))
+        found.append(
+            MenuLine(title=f"Install {title} unattended (erases the disk)", key="u", lines=boot(ask))
+        )
+    found.append(MenuLine(title="Rescue shell", key="r", lines=boot("inst.rescue")))
     local = LOCAL_UEFI if firmware.is_uefi else LOCAL_BIOS
-    return [*found, Entry(title="Boot from local drive", key="l", lines=tuple(local))]
+    return [*found, MenuLine(title="Boot from local drive", key="l", lines=tuple(local))]
 
 
-def grub_menu(found: Sequence[Entry], volume: str, *, timeout: int, default: int = 1) -> str:
+def grub_menu(found: Sequence[MenuLine], volume: str, *, timeout: int, default: int = 1) -> str:
     """Return a grub.cfg."""
     text = HEADER.format(default=default, timeout=timeout, volume=volume)
     for entry in found:

@@ -34,7 +34,7 @@ DATA = (*(f"live/{name}" for name in (*UNITS, LINKS)), *(f"live/requests/{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ProductFacts:
     """What the installer is told about what it installs; `syntax` is pykickstart's version for kickstarts of
     this release.
 
@@ -50,7 +50,7 @@ class Facts:
     signed: bool
 
 
-def files(facts: Facts, defaults: str, keys: Sequence[bytes]) -> dict[PurePosixPath, bytes]:
+def files(facts: ProductFacts, defaults: str, keys: Sequence[bytes]) -> dict[PurePosixPath, bytes]:
     """Return everything but the compiled program, by path below the root."""
     units, etc = PurePosixPath("usr/lib/systemd/system"), PLACE / "etc"
     found = {
@@ -192,7 +192,9 @@ def _archive(members: Mapping[PurePosixPath, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def write_tree(directory: Path, facts: Facts, defaults: str, keys: Sequence[bytes], program: bytes) -> None:
+def write_tree(
+    directory: Path, facts: ProductFacts, defaults: str, keys: Sequence[bytes], program: bytes
+) -> None:
     """Lay product.img's content out in a directory."""
     for path, data in files(facts, defaults, keys).items():
         file = directory / path

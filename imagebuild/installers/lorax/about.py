@@ -69,9 +69,9 @@ def about(options: LoraxConfig) -> About:
     )
 
 
-def misfit(lorax: About, product: str, release: str) -> str:
+def misfit(lorax: About, product: str, release: str) -> str | None:
     """Return why a lorax is not the one of a release: its templates name packages that only its own has;
-    empty when it may be.
+    None when it may be.
     """
     branch = re.match(r"\d+", lorax.version)
     major = re.match(r"\d+", release)
@@ -80,7 +80,7 @@ def misfit(lorax: About, product: str, release: str) -> str:
     if ENTERPRISE_NAMES.search(product) and major is not None:
         wanted = ENTERPRISE.get(major[0])
     if branch is None or wanted is None or int(branch[0]) == wanted:
-        return ""
+        return None
     return (
         f"lorax {lorax.version} is not that of {product} {release}: its templates are for lorax {branch[0]}'s"
         f" release, {wanted} is wanted"

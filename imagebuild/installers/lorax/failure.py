@@ -100,19 +100,19 @@ def sources_named(text: str, sources: Sequence[str], mirrors: Sequence[str]) -> 
     return "".join(f"\n    {name} is {url}" for name, url in named.items())
 
 
-def full_disk(text: str, places: Mapping[str, Path]) -> str:
+def full_disk(text: str, places: Mapping[str, Path]) -> str | None:
     """Return what was full, as a sentence, when that is why lorax failed; `places`: what is configured -> a
     directory there.
     """
     if not FULL.search(text):
-        return ""
+        return None
     for what, directory in places.items():
         if shutil.disk_usage(directory).free < ROOM:
             return f"the file system of {what} ({directory}) is full"
     return "the installer's root file system is too small: installer.lorax.rootfs_size"
 
 
-def not_enough(needs: Mapping[Path, Mapping[str, int]], names: Mapping[Path, str]) -> str:
+def not_enough(needs: Mapping[Path, Mapping[str, int]], names: Mapping[Path, str]) -> str | None:
     """Return what lorax needs where, and what there is, as a sentence, when something does not fit; `needs`:
     directory -> what for -> bytes.
 
@@ -130,4 +130,4 @@ def not_enough(needs: Mapping[Path, Mapping[str, int]], names: Mapping[Path, str
             return (
                 f"lorax needs {wanted / GIB:.1f} GiB in {where}, where {free / GIB:.1f} GiB are free: {told}"
             )
-    return ""
+    return None

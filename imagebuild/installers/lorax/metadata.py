@@ -31,7 +31,7 @@ DECIDING = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class PackageSource:
     """One package source: URLs of which one is enough, or of a list of them; how to reach it; `optional` ones
     may be out of reach.
     """
@@ -59,7 +59,7 @@ def shown(url: str) -> str:
     return re.sub(r"(?<=://)[^/?#\s]*@", "", url)
 
 
-def content(source: Source) -> str:
+def content(source: PackageSource) -> str:
     """Return a digest of what a source holds now. Raises BuildError with each URL that was tried, and why it
     cannot be read.
     """
@@ -77,7 +77,7 @@ def content(source: Source) -> str:
     )
 
 
-def _digests(source: Source, unread: _Unread) -> Iterator[str]:
+def _digests(source: PackageSource, unread: _Unread) -> Iterator[str]:
     """Yield what can be read of a source, the first is enough."""
     for url in source.lists:
         text = _tried(source, url, unread)
@@ -97,7 +97,7 @@ def _digests(source: Source, unread: _Unread) -> Iterator[str]:
     yield from _first(source, source.urls, unread)
 
 
-def _first(source: Source, urls: Sequence[str], unread: _Unread) -> Iterator[str]:
+def _first(source: PackageSource, urls: Sequence[str], unread: _Unread) -> Iterator[str]:
     for url in urls:
         try:
             # a query stays behind the path
@@ -118,7 +118,7 @@ def _noted(unread: _Unread, url: str, read: Callable[[bytes], str], text: bytes)
         unread.reasons.append(f"{shown(url)} {error}")
 
 
-def _tried(source: Source, url: str, unread: _Unread) -> bytes | None:
+def _tried(source: PackageSource, url: str, unread: _Unread) -> bytes | None:
     try:
         return _fetched(source, url)
     except (OSError, ValueError) as error:
@@ -128,7 +128,7 @@ def _tried(source: Source, url: str, unread: _Unread) -> bytes | None:
         return None
 
 
-def _fetched(source: Source, url: str) -> bytes:
+def _fetched(source: PackageSource, url: str) -> bytes:
     """Return a small file. Raises OSError, ValueError."""
     if url.startswith(("/", "file://")):
         with Path(unquote(urlsplit(url).path)).open("rb") as stream:
@@ -159,7 +159,7 @@ def _fetched(source: Source, url: str) -> bytes:
         return content
 
 
-def _certificate(source: Source) -> str | tuple[str, str] | None:
+def _certificate(source: PackageSource) -> str | tuple[str, str] | None:
     # a certificate may have its key in the same file
     if source.certificate is None or source.certificate[1]:
         return source.certificate

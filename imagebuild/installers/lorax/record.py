@@ -21,7 +21,7 @@ def unavailable(config: InstallerConfig, product: str = "", release: str = "") -
     options = config.options(LoraxConfig)
     lorax = about(options)
     # whose templates are given need not have its own
-    unfit = "" if options.sharedir else misfit(lorax, product, release)
+    unfit = None if options.sharedir else misfit(lorax, product, release)
     return lorax.error or unfit or reason_not_root()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from imagebuild.errors import UsageError
-from imagebuild.installers.lorax.metadata import Source, content, shown
+from imagebuild.installers.lorax.metadata import PackageSource, content, shown
 from imagebuild.installers.lorax.options import LoraxConfig
 
 TRUE = ("1", "yes", "true", "on", "enabled")
@@ -37,15 +37,15 @@ def contents(options: LoraxConfig, *, release: str, arch: str) -> dict[str, str]
     return found
 
 
-def sources(options: LoraxConfig, *, release: str, arch: str) -> Iterator[Source]:
+def sources(options: LoraxConfig, *, release: str, arch: str) -> Iterator[PackageSource]:
     """Yield every package source that lorax is given, in its order. Raises UsageError for a .repo file that
     is none.
     """
     proxy = _proxy(options.proxy or "")
     for url in options.sources:
-        yield Source(name=shown(url), urls=(url,), proxy=proxy, verify=options.ssl_verify)
+        yield PackageSource(name=shown(url), urls=(url,), proxy=proxy, verify=options.ssl_verify)
     for url in options.mirrors:
-        yield Source(name=shown(url), lists=(url,), proxy=proxy, verify=options.ssl_verify)
+        yield PackageSource(name=shown(url), lists=(url,), proxy=proxy, verify=options.ssl_verify)
     for file in options.repos:
         yield from _of_file(Path(file), options, _variables(release, arch))
 
@@ -82,7 +82,7 @@ def _proxy(given: str) -> str:
 # --- .repo files (dnf.conf(5)) ------------------------------------------------------------------------------
 
 
-def _of_file(file: Path, options: LoraxConfig, variables: Mapping[str, str]) -> Iterator[Source]:
+def _of_file(file: Path, options: LoraxConfig, variables: Mapping[str, str]) -> Iterator[PackageSource]:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string(file.read_text())
@@ -103,7 +103,7 @@ def _enabled(name: str, section: Mapping[str, str], options: LoraxConfig) -> boo
     return on and not any(fnmatch.fnmatchcase(name, pattern) for pattern in options.disable_repos)
 
 
-def _of_section(file: Path, name: str, section: Mapping[str, str], options: LoraxConfig) -> Source:
+def _of_section(file: Path, name: str, section: Mapping[str, str], options: LoraxConfig) -> PackageSource:
     lists = tuple(section[key] for key in ("metalink", "mirrorlist") if section.get(key))
     urls = (
         tuple(re.split(r"[\s,]+", section["baseurl"].strip())) if section.get("baseurl", "").strip() else ()
@@ -119,7 +119,7 @@ def _of_section(file: Path, name: str, section: Mapping[str, str], options: Lora
     certificate = (
         (section["sslclientcert"], section.get("sslclientkey", "")) if section.get("sslclientcert") else None
     )
-    return Source(
+    return PackageSource(
         name=f"[{name}] of {file.name}",
         urls=urls,
         lists=lists,

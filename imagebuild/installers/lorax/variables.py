@@ -14,7 +14,7 @@ Version = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class VersionSpan:
     """From which version on a variable is given, and from which on it is not any more; branches (a version's
     beginning) have their own.
     """
@@ -32,12 +32,12 @@ class Span:
         return version >= first and not (self.until and version >= self.until)
 
 
-ALWAYS = Span()
+ALWAYS = VersionSpan()
 # RHEL's branches: 28.14.x (8), 34.9.x (9)
 RUNTIME = {
     **dict.fromkeys(("arch", "product", "dbo", "root", "basearch", "exists", "glob"), ALWAYS),
-    "libdir": Span(until=(43, 5)),
-    "branding": Span(since=(34, 11), branches={(28, 14): (28, 14, 69), (34, 9): (34, 9, 1)}),
+    "libdir": VersionSpan(until=(43, 5)),
+    "branding": VersionSpan(since=(34, 11), branches={(28, 14): (28, 14, 69), (34, 9): (34, 9, 1)}),
 }
 ARCH = {
     **dict.fromkeys(
@@ -56,8 +56,8 @@ ARCH = {
         ALWAYS,
     ),
     **dict.fromkeys(("domacboot", "doupgrade", "workdir", "lower", "glob"), ALWAYS),
-    "libdir": Span(until=(43, 5)),
-    "extra_boot_args": Span(since=(29, 28), branches={(28, 14): (28, 14, 25)}),
+    "libdir": VersionSpan(until=(43, 5)),
+    "extra_boot_args": VersionSpan(since=(29, 28), branches={(28, 14): (28, 14, 25)}),
 }
 # Mako's own (codegen.py, RESERVED_NAMES; runtime.py), and arguments of LoraxTemplateRunner.run and
 # Template.render

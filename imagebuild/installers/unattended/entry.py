@@ -5,7 +5,7 @@ must and must not say.
 import re
 from collections.abc import Sequence
 
-from imagebuild.tools.menus.menu import Entry, Menu
+from imagebuild.tools.menus.menu import Menu, MenuEntry
 
 PLACE = "/ks.cfg"
 SECONDS = 10
@@ -32,7 +32,7 @@ def ask(volume: str) -> str:
     return f"inst.ks=hd:LABEL={volume.replace(' ', chr(92) + 'x20')}:{PLACE}"
 
 
-def has(entry: Entry, wanted: str) -> bool:
+def has(entry: MenuEntry, wanted: str) -> bool:
     """Whether an entry installs with the kickstart that is asked for, and with nothing that contradicts
     it.
     """
@@ -40,7 +40,7 @@ def has(entry: Entry, wanted: str) -> bool:
     return bool(entry.kernel) and wanted in entry.arguments and not others and not _takes_none(entry)
 
 
-def installs(entry: Entry) -> bool:
+def installs(entry: MenuEntry) -> bool:
     """Whether an entry may boot an installer."""
     return (
         bool(entry.kernel and entry.initrds)
@@ -49,7 +49,7 @@ def installs(entry: Entry) -> bool:
     )
 
 
-def _takes_none(entry: Entry) -> bool:
+def _takes_none(entry: MenuEntry) -> bool:
     """Whether an entry boots what reads no kickstart: without a word that only Anaconda's initramfs reads."""
     anaconda = any(word.startswith(("inst.stage2=", "inst.repo=")) for word in entry.arguments)
     return not anaconda and any(NO_KICKSTART.fullmatch(word) for word in entry.arguments)
@@ -65,7 +65,7 @@ def hint(menu: Menu, needed: str) -> str:
     return "; ".join(menu.unsure) or needed
 
 
-def best(entries: Sequence[tuple[tuple[int, ...], Entry]]) -> list[tuple[tuple[int, ...], Entry]]:
+def best(entries: Sequence[tuple[tuple[int, ...], MenuEntry]]) -> list[tuple[tuple[int, ...], MenuEntry]]:
     """Return the entries that install, those first that say so, and those of the first menu before those of
     submenus.
     """

@@ -9,16 +9,16 @@ from imagebuild.errors import BuildError
 from imagebuild.installers.unattended import entry as unattended
 from imagebuild.kinds import Firmware
 from imagebuild.tools.menus import grub_choice, grub_commands, grub_menu, grub_script
-from imagebuild.tools.menus.grub_menu import Definition, Reading
-from imagebuild.tools.menus.grub_script import Command
-from imagebuild.tools.menus.menu import Entry, Spot, Volume
+from imagebuild.tools.menus.grub_menu import Definition, GrubReading
+from imagebuild.tools.menus.grub_script import GrubCommand
+from imagebuild.tools.menus.menu import BootVolume, MenuEntry, Spot
 
 Texts = dict[tuple[str, str], str]
 ASSIGNMENT = re.compile(r"(default|timeout)=")
 
 
 def add_entry(
-    volumes: Sequence[Volume], start: Spot, firmware: Firmware, wanted: str, *, default: bool
+    volumes: Sequence[BootVolume], start: Spot, firmware: Firmware, wanted: str, *, default: bool
 ) -> Texts:
     """Return the texts that change, by (volume, path), so that the menu has an entry with the argument
     `wanted`; `default` boots it by itself.
@@ -40,28 +40,28 @@ def add_entry(
 
 
 def _read(
-    volumes: Sequence[Volume], texts: Mapping[tuple[str, str], str], start: Spot, firmware: Firmware
-) -> Reading:
+    volumes: Sequence[BootVolume], texts: Mapping[tuple[str, str], str], start: Spot, firmware: Firmware
+) -> GrubReading:
     return grub_menu.read_all([volume.changed(texts) for volume in volumes], start.file, firmware)
 
 
-def _way(reading: Reading, wanted: str) -> tuple[int, ...] | None:
+def _way(reading: GrubReading, wanted: str) -> tuple[int, ...] | None:
     return next((way for way, entry in reading.menu.walk() if unattended.has(entry, wanted)), None)
 
 
-def _boots(reading: Reading, wanted: str) -> bool:
+def _boots(reading: GrubReading, wanted: str) -> bool:
     booted = reading.menu.booted
     return (
         booted is not None and unattended.has(booted, wanted) and reading.menu.timeout == unattended.SECONDS
     )
 
 
-def _text(volumes: Sequence[Volume], texts: Mapping[tuple[str, str], str], spot: Spot) -> str:
+def _text(volumes: Sequence[BootVolume], texts: Mapping[tuple[str, str], str], spot: Spot) -> str:
     volume = next(volume for volume in volumes if volume.name == spot.volume)
     return volume.changed(texts).read(spot.file) or ""
 
 
-def _same(before: Reading, now: Reading, wanted: str) -> tuple[int, ...]:
+def _same(before: GrubReading, now: GrubReading, wanted: str) -> tuple[int, ...]:
     """Return where the entry that was the default is now: a new one before it has moved it."""
     old = [way for way, entry in before.menu.walk() if not unattended.has(entry, wanted)]
     new = [way for way, entry in now.menu.walk() if not unattended.has(entry, wanted)]
@@ -69,7 +69,12 @@ def _same(before: Reading, now: Reading, wanted: str) -> tuple[int, ...]:
 
 
 def _at_the_end(
-    volumes: Sequence[Volume], reading: Reading, texts: Texts, way: tuple[int, ...], *, timeout: int | None
+    volumes: Sequence[BootVolume],
+    reading: GrubReading,
+    texts: Texts,
+    way: tuple[int, ...],
+    *,
+    timeout: int | None,
 ) -> Texts:
     """Say the default at the end of the menu's file: what is said last, counts, whatever conditions and other
     files say before.
@@ -83,7 +88,9 @@ def _at_the_end(
     return texts | {(spot.volume, spot.file): text + ("" if text.endswith("\n") else "\n") + lines}
 
 
-def _in_submenus(volumes: Sequence[Volume], reading: Reading, texts: Texts, way: tuple[int, ...]) -> Texts:
+def _in_submenus(
+    volumes: Sequence[BootVolume], reading: GrubReading, texts: Texts, way: tuple[int, ...]
+) -> Texts:
     """Say the default at the end of each submenu on the way, too: one that says its own does not ask the menu
     above.
     """
@@ -102,7 +109,7 @@ def _in_submenus(volumes: Sequence[Volume], reading: Reading, texts: Texts, way:
 
 
 def _with_entry(
-    volumes: Sequence[Volume], reading: Reading, start: Spot, firmware: Firmware, wanted: str
+    volumes: Sequence[BootVolume], reading: GrubReading, start: Spot, firmware: Firmware, wanted: str
 ) -> Texts:
     """Add a copy of an installing entry; where its kernel's words come from variables or functions, the words
     that they became.
@@ -125,9 +132,9 @@ def _with_entry(
 
 
 def _inserted(
-    volumes: Sequence[Volume],
-    reading: Reading,
-    entry: Entry,
+    volumes: Sequence[BootVolume],
+    reading: GrubReading,
+    entry: MenuEntry,
     row: Sequence[tuple[int, ...]],
     wanted: str,
     *,
@@ -183,7 +190,7 @@ def _copy(text: str, definition: Definition, wanted: str) -> str:
     return body
 
 
-def _kernel(text: str, command: Command, wanted: str) -> str:
+def _kernel(text: str, command: GrubCommand, wanted: str) -> str:
     """Return a kernel's command with the kickstart, before a `quiet` at the end, and without what contradicts
     it.
     """
@@ -225,7 +232,7 @@ def _quoted(word: str) -> str:
 # --- the default --------------------------------------------------------------------------------------------
 
 
-def _value(entries: Sequence[Entry], way: tuple[int, ...]) -> str:
+def _value(entries: Sequence[MenuEntry], way: tuple[int, ...]) -> str:
     """Return what `default` must be: a number, and the titles of what is in submenus (rhboot's GRUB takes no
     numbers there).
     """
@@ -238,7 +245,7 @@ def _value(entries: Sequence[Entry], way: tuple[int, ...]) -> str:
     return ">".join(names)
 
 
-def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value: str) -> Texts:
+def _rewritten(volumes: Sequence[BootVolume], reading: GrubReading, texts: Texts, value: str) -> Texts:
     """Change what the menu's files assign to `default` and `timeout` in any case; what none says is put
     before the first line of the first.
 
@@ -247,7 +254,9 @@ def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value:
     new, missing = dict(texts), {"default", "timeout"}
     for spot in reading.menu.files:
         text = _text(volumes, texts, spot)
-        commands = [command for command in grub_script.parse(text).statements if isinstance(command, Command)]
+        commands = [
+            command for command in grub_script.parse(text).statements if isinstance(command, GrubCommand)
+        ]
         assignments = [written for command in commands if (written := _assignment(text, command)) is not None]
         for start, end, name in reversed(assignments):
             assigned = _quoted(value) if name == "default" else unattended.SECONDS
@@ -261,7 +270,7 @@ def _rewritten(volumes: Sequence[Volume], reading: Reading, texts: Texts, value:
     return new | ({(spot.volume, spot.file): "".join(lines) + _text(volumes, new, spot)} if lines else {})
 
 
-def _assignment(text: str, command: Command) -> tuple[int, int, str] | None:
+def _assignment(text: str, command: GrubCommand) -> tuple[int, int, str] | None:
     """Return where a command assigns to `default` or `timeout`: start and end of the word, and which of them;
     None when it does not.
     """

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from imagebuild.errors import BuildError
 from imagebuild.installers.unattended import entry as unattended
 from imagebuild.tools.menus import isolinux_menu
-from imagebuild.tools.menus.isolinux_menu import Reading
+from imagebuild.tools.menus.isolinux_menu import IsolinuxReading
 from imagebuild.tools.menus.isolinux_parts import KINDS, split_line
-from imagebuild.tools.menus.menu import Entry, Spot, Volume
+from imagebuild.tools.menus.menu import BootVolume, MenuEntry, Spot
 
 Texts = dict[tuple[str, str], str]
 LABEL = "unattended"
@@ -20,7 +20,7 @@ ENDS = ("label", "include")
 MENU_ENDS = ("begin", "end", "separator", "include")
 
 
-def add_label(volume: Volume, start: str, wanted: str, *, default: bool) -> Texts:
+def add_label(volume: BootVolume, start: str, wanted: str, *, default: bool) -> Texts:
     """Return the texts that change, by (volume, path), so that the menu has a label with the argument
     `wanted`; `default` boots it by itself.
 
@@ -47,14 +47,14 @@ def _names() -> Iterator[str]:
         number += 1
 
 
-def _read(volume: Volume, texts: Mapping[tuple[str, str], str], start: str) -> Reading:
+def _read(volume: BootVolume, texts: Mapping[tuple[str, str], str], start: str) -> IsolinuxReading:
     menu = isolinux_menu.read_all(volume.changed(texts), start)
     if menu is None:
         raise BuildError(f"isolinux' configuration {start} is not there")
     return menu
 
 
-def _label(reading: Reading, wanted: str) -> str | None:
+def _label(reading: IsolinuxReading, wanted: str) -> str | None:
     """Return the label in the first menu that has the kickstart already."""
     return next((entry.label for entry in reading.menu.entries if unattended.has(entry, wanted)), None)
 
@@ -62,7 +62,9 @@ def _label(reading: Reading, wanted: str) -> str | None:
 # --- the label ----------------------------------------------------------------------------------------------
 
 
-def _with_label(volume: Volume, reading: Reading, label: str, wanted: str, *, default: bool) -> Texts:
+def _with_label(
+    volume: BootVolume, reading: IsolinuxReading, label: str, wanted: str, *, default: bool
+) -> Texts:
     """Add a copy of an installing label: after those that it stands among, so that it is never the first, or
     at the end of the file.
     """
@@ -86,7 +88,7 @@ def _with_label(volume: Volume, reading: Reading, label: str, wanted: str, *, de
     }
 
 
-def _last(reading: Reading, row: Sequence[tuple[int, ...]]) -> Spot:
+def _last(reading: IsolinuxReading, row: Sequence[tuple[int, ...]]) -> Spot:
     spots = [entry.spot for way in row if (entry := reading.menu.at(way)) is not None]
     same = [spot for spot in spots if spot.file == spots[0].file]
     return max(same, key=lambda spot: spot.line) if len(same) == len(spots) else spots[0]
@@ -107,7 +109,7 @@ def _end_of_label(lines: Sequence[str], begun: int) -> int:
     return last
 
 
-def _copy(reading: Reading, entry: Entry, label: str, wanted: str, *, default: bool) -> list[str]:
+def _copy(reading: IsolinuxReading, entry: MenuEntry, label: str, wanted: str, *, default: bool) -> list[str]:
     """Return the lines of a label like another, its words changed. Its `append` may be the global one."""
     said = {
         line.word: line.rest
@@ -133,12 +135,12 @@ def _copy(reading: Reading, entry: Entry, label: str, wanted: str, *, default: b
     ]
 
 
-def _before(spot: Spot, other: Spot, reading: Reading) -> bool:
+def _before(spot: Spot, other: Spot, reading: IsolinuxReading) -> bool:
     order = [line.spot for line in reading.lines]
     return order.index(spot) < order.index(other)
 
 
-def _marked(volume: Volume, reading: Reading, label: str) -> Texts:
+def _marked(volume: BootVolume, reading: IsolinuxReading, label: str) -> Texts:
     """Make a label that is there the default of its menu."""
     spot = next(entry.spot for entry in reading.menu.entries if entry.label == label)
     lines = (volume.read(spot.file) or "").split("\n")
@@ -148,7 +150,7 @@ def _marked(volume: Volume, reading: Reading, label: str) -> Texts:
 # --- the default --------------------------------------------------------------------------------------------
 
 
-def _by_itself(volume: Volume, start: str, texts: Texts, label: str) -> Texts:
+def _by_itself(volume: BootVolume, start: str, texts: Texts, label: str) -> Texts:
     """Have the label booted after 10 seconds: `default` and `ontimeout` name it, no other is the menu's
     default, and there is a timeout.
     """

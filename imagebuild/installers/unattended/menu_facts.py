@@ -15,7 +15,7 @@ from imagebuild.kinds import Firmware
 from imagebuild.tools.menus import grub_choice, grub_menu, grub_script, medium
 from imagebuild.tools.menus.grub_script import Statement
 from imagebuild.tools.menus.medium import Medium
-from imagebuild.tools.menus.menu import ESP, Loader, Menu, Spot
+from imagebuild.tools.menus.menu import ESP, Menu, MenuLoader, Spot
 
 COPIES = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/EFI/BOOT/grub.cfg")
 # of a medium, in a kernel's argument (dracut.cmdline(7): root=live:CDLABEL=; Anaconda's boot options:
@@ -72,9 +72,9 @@ def _copies(there: Medium, read_by_firmware: set[Spot]) -> Iterator[Menu]:
             yield grub_menu.read(there.volumes(there.iso.name), path, Firmware.UEFI)
 
 
-def labels(text: str, loader: Loader) -> set[str]:
+def labels(text: str, loader: MenuLoader) -> set[str]:
     """Return the labels that a file looks for, in the words of its commands: without their quotes."""
-    if loader is not Loader.GRUB:
+    if loader is not MenuLoader.GRUB:
         return {_plain(label) for label in LABEL.findall(text)}
     labels = set[str]()
     for words in _commands(grub_script.parse(text).statements):

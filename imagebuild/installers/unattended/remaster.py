@@ -23,7 +23,7 @@ from imagebuild.kinds import Firmware
 from imagebuild.tools import iso, iso_writer, temporary
 from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.medium import Medium
-from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Spot
+from imagebuild.tools.menus.menu import ESP, ISO, Menu, MenuLoader, Spot
 
 # no firmware reads these, but people do who copy the ISO's files to a stick, and Macs (lorax' efi.tmpl)
 COPIES = (
@@ -178,7 +178,7 @@ def _changed(there: Medium, wanted: str, *, default: bool) -> Texts:
     """
     texts: dict[tuple[str, str], str] = {}
     for firmware, (loader, spot) in there.starts.items():
-        if loader is Loader.ISOLINUX:
+        if loader is MenuLoader.ISOLINUX:
             texts |= isolinux_edit.add_label(there.iso.changed(texts), spot.file, wanted, default=default)
         else:
             volumes = [volume.changed(texts) for volume in there.volumes(spot.volume)]
@@ -214,7 +214,7 @@ def _look_back(
     name: str,
     work: Path,
     wanted: str,
-    starts: Mapping[Firmware, tuple[Loader, Spot]],
+    starts: Mapping[Firmware, tuple[MenuLoader, Spot]],
     unattended_before: frozenset[Firmware] | None,
 ) -> tuple[Seen, ...]:
     """Read the menus of the written medium as each firmware does. Raises BuildError, with file and line, for
@@ -260,7 +260,7 @@ def _look_at(menu: Menu, firmware: Firmware, where: str, wanted: str, by_itself:
     )
 
 
-def _ways_in(starts: Mapping[Firmware, tuple[Loader, Spot]]) -> str:
+def _ways_in(starts: Mapping[Firmware, tuple[MenuLoader, Spot]]) -> str:
     return (
         ", ".join(
             f"{firmware.upper()} by {loader} with {spot.file}" for firmware, (loader, spot) in starts.items()

@@ -15,7 +15,7 @@ class UnavailableError(Exception):
     """This kind of host cannot do that at all; the text says why."""
 
 
-class Shell(Protocol):
+class RootShell(Protocol):
     """A host that runs programs as root."""
 
     def run(self, *argv: str, stdin: bytes = b"", seconds: float = ...) -> Answer:
@@ -45,25 +45,25 @@ class HostCommands(Protocol):
     def name(self) -> str:
         """What a person would type before the verb."""
 
-    def deployments(self, shell: Shell) -> Sequence[Deployment]:
+    def deployments(self, shell: RootShell) -> Sequence[Deployment]:
         """Return the deployments in the order in which they would be booted: the first is the next boot's."""
 
-    def upgrade(self, shell: Shell) -> Answer:
+    def upgrade(self, shell: RootShell) -> Answer:
         """Upgrade to what the remote's ref points at now; `status` 77 means that there was nothing to do."""
 
-    def rollback(self, shell: Shell) -> None:
+    def rollback(self, shell: RootShell) -> None:
         """Make the deployment before this one the next boot's."""
 
-    def deploy(self, shell: Shell, *, commit: str = "", version: str = "") -> None:
+    def deploy(self, shell: RootShell, *, commit: str = "", version: str = "") -> None:
         """Make a certain commit or version of the ref the next boot's, older ones too."""
 
-    def discard(self, shell: Shell) -> None:
+    def discard(self, shell: RootShell) -> None:
         """Remove the deployment that waits for the next boot."""
 
-    def install(self, shell: Shell, package: str) -> None:
+    def install(self, shell: RootShell, package: str) -> None:
         """Layer a package. Raises UnavailableError."""
 
-    def uninstall(self, shell: Shell, package: str) -> None:
+    def uninstall(self, shell: RootShell, package: str) -> None:
         """Remove a layered package. Raises UnavailableError."""
 
 

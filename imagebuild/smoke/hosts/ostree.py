@@ -10,7 +10,7 @@ from imagebuild.smoke.hosts.commands import (
     DEPLOY_SECONDS,
     Deployment,
     HostRecord,
-    Shell,
+    RootShell,
     UnavailableError,
 )
 from imagebuild.tools.ssh import Answer
@@ -48,7 +48,7 @@ class OstreeHost:
         """What a person would type before the verb."""
         return "ostree admin"
 
-    def deployments(self, shell: Shell) -> Sequence[Deployment]:
+    def deployments(self, shell: RootShell) -> Sequence[Deployment]:
         """Read the boot loader's entries (the highest `version` is the default one) and what their `ostree=`
         links lead to.
         """
@@ -67,7 +67,7 @@ class OstreeHost:
         running = _running(shell)
         return [_deployment(shell, place, booted=place == running) for place in places if PLACE.search(place)]
 
-    def upgrade(self, shell: Shell) -> Answer:
+    def upgrade(self, shell: RootShell) -> Answer:
         """Upgrade; the exit status is 0 also when there is nothing to do, so deployments are compared."""
         before = self.deployments(shell)
         answer = shell.run("ostree", "admin", "upgrade", seconds=DEPLOY_SECONDS)
@@ -77,7 +77,7 @@ class OstreeHost:
             )
         return answer
 
-    def rollback(self, shell: Shell) -> None:
+    def rollback(self, shell: RootShell) -> None:
         """Swap the order of the deployments: nothing is deployed, the origins stay."""
         found = re.search(r"Version: '(\d+)\.(\d+)", shell.succeeds("ostree", "--version"))
         version = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
@@ -86,7 +86,7 @@ class OstreeHost:
         else:
             shell.succeeds("python3", "-", stdin=SWAP.encode(), seconds=DEPLOY_SECONDS)
 
-    def deploy(self, shell: Shell, *, commit: str = "", version: str = "") -> None:
+    def deploy(self, shell: RootShell, *, commit: str = "", version: str = "") -> None:
         """Deploy through the upgrader with an override: it pulls the commit, and the origin keeps the ref."""
         wanted = commit or self._find(shell, version)
         shell.succeeds(
@@ -98,7 +98,7 @@ class OstreeHost:
             seconds=DEPLOY_SECONDS,
         )
 
-    def _find(self, shell: Shell, version: str) -> str:
+    def _find(self, shell: RootShell, version: str) -> str:
         """Return the commit of a version in the history of the remote's ref."""
         refspec = self.deployments(shell)[0].origin
         for depth in range(1, HISTORY):
@@ -110,16 +110,16 @@ class OstreeHost:
                 return commit
         raise AssertionError(f"{refspec} has no version {version} among its newest {HISTORY}")
 
-    def discard(self, shell: Shell) -> None:
+    def discard(self, shell: RootShell) -> None:
         """Remove the first deployment, which is not the booted one."""
         shell.succeeds("ostree", "admin", "undeploy", "0", seconds=DEPLOY_SECONDS)
 
-    def install(self, shell: Shell, package: str) -> None:
+    def install(self, shell: RootShell, package: str) -> None:
         """There is no layering."""
         del shell
         raise UnavailableError(f"{NO_LAYERING}: {package}")
 
-    def uninstall(self, shell: Shell, package: str) -> None:
+    def uninstall(self, shell: RootShell, package: str) -> None:
         """There is no layering."""
         del shell
         raise UnavailableError(f"{NO_LAYERING}: {package}")
@@ -129,7 +129,7 @@ def _words(line: str) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in line.split())
 
 
-def _running(shell: Shell) -> str:
+def _running(shell: RootShell) -> str:
     """Return the deployment that / is: the same directory, as libostree finds it (ostree-sysroot.c); the
     kernel's link may be gone by now.
     """
@@ -145,7 +145,7 @@ def _running(shell: Shell) -> str:
     return shell.run("readlink", "-f", f"/sysroot{link}").output.strip() if link else ""
 
 
-def _deployment(shell: Shell, place: str, *, booted: bool) -> Deployment:
+def _deployment(shell: RootShell, place: str, *, booted: bool) -> Deployment:
     commit = place.rpartition("/")[2].partition(".")[0]
     origin = configparser.ConfigParser()
     origin.read_string(shell.succeeds("cat", f"{place}.origin"))
@@ -157,7 +157,7 @@ def _deployment(shell: Shell, place: str, *, booted: bool) -> Deployment:
     )
 
 
-def _version(shell: Shell, commit: str) -> str:
+def _version(shell: RootShell, commit: str) -> str:
     # printed as GVariant text, in quotes; a commit without one is an error
     answer = shell.run("ostree", REPO, "show", "--print-metadata-key=version", commit)
     return answer.output.strip().strip("'") if answer.status == 0 else ""

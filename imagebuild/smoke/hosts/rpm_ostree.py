@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagebuild.smoke.hosts.commands import DEPLOY_SECONDS, Deployment, HostRecord, Shell
+from imagebuild.smoke.hosts.commands import DEPLOY_SECONDS, Deployment, HostRecord, RootShell
 from imagebuild.tools.ssh import Answer
 
 NOTHING = 77
@@ -26,40 +26,40 @@ class RpmOstreeHost:
     name: str = "rpm-ostree"
     client: tuple[str, ...] = ("rpm-ostree",)
 
-    def deployments(self, shell: Shell) -> Sequence[Deployment]:
+    def deployments(self, shell: RootShell) -> Sequence[Deployment]:
         """Read `rpm-ostree status --json`, whose deployments are in boot order."""
         answer = _patiently(shell, "rpm-ostree", "status", "--json")
         assert answer.status == 0, f"`rpm-ostree status --json` ended with {answer.status}: {_words(answer)}"
         return [_deployment(each) for each in json.loads(answer.output)["deployments"]]
 
-    def upgrade(self, shell: Shell) -> Answer:
+    def upgrade(self, shell: RootShell) -> Answer:
         """Upgrade; the option is understood by every version (a hidden alias since it was renamed)."""
         # atomic's own parser wants what is not its own behind `--`
         separator = [] if self.client == ("rpm-ostree",) else ["--"]
         return _patiently(shell, *self.client, "upgrade", *separator, "--upgrade-unchanged-exit-77")
 
-    def rollback(self, shell: Shell) -> None:
+    def rollback(self, shell: RootShell) -> None:
         """Swap the order of the deployments."""
         self._must(shell, "rollback")
 
-    def deploy(self, shell: Shell, *, commit: str = "", version: str = "") -> None:
+    def deploy(self, shell: RootShell, *, commit: str = "", version: str = "") -> None:
         """Deploy a commit or version of the ref."""
         self._must(shell, "deploy", commit or version)
 
-    def discard(self, shell: Shell) -> None:
+    def discard(self, shell: RootShell) -> None:
         """Remove the pending deployment."""
         answer = _patiently(shell, "rpm-ostree", "cleanup", "-p")
         assert answer.status == 0, f"`rpm-ostree cleanup -p` ended with {answer.status}: {_words(answer)}"
 
-    def install(self, shell: Shell, package: str) -> None:
+    def install(self, shell: RootShell, package: str) -> None:
         """Layer a package."""
         self._must(shell, "install", package)
 
-    def uninstall(self, shell: Shell, package: str) -> None:
+    def uninstall(self, shell: RootShell, package: str) -> None:
         """Remove a layered package."""
         self._must(shell, "uninstall", package)
 
-    def _must(self, shell: Shell, *words: str) -> None:
+    def _must(self, shell: RootShell, *words: str) -> None:
         answer = _patiently(shell, *self.client, *words)
         command = " ".join((*self.client, *words))
         # `deploy` ended with 77 when nothing changed until rpm-ostree 2019.6
@@ -67,7 +67,7 @@ class RpmOstreeHost:
         assert answer.status == 0, f"`{command}` ended with {answer.status}: {_words(answer)}"
 
 
-def _patiently(shell: Shell, *argv: str) -> Answer:
+def _patiently(shell: RootShell, *argv: str) -> Answer:
     for _ in range(ATTEMPTS - 1):
         answer = shell.run(*argv, seconds=2 * DEPLOY_SECONDS)
         if answer.status == 0 or not any(text in answer.complaint + answer.output for text in AGAIN):

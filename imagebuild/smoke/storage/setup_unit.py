@@ -13,7 +13,7 @@ EXTENT = 4 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)
-class Volume:
+class ReportedVolume:
     """A logical volume as lvs(8) reports it; `attributes` such as `twi-a-t---`, `size` in bytes."""
 
     name: str
@@ -63,7 +63,7 @@ def driver_problem(run: Run, driver: str, *, pool: str = "") -> str | None:
     return None
 
 
-def volumes(run: Run) -> tuple[dict[str, Volume], int]:
+def volumes(run: Run) -> tuple[dict[str, ReportedVolume], int]:
     """Return the volumes of the group that / is on, by name, and the group's free bytes (lvs(8), vgs(8))."""
     source = run(["findmnt", "-n", "-o", "SOURCE", "/sysroot"]).split("[")[0].strip()
     group = run(["lvs", "--noheadings", "-o", "vg_name", source]).strip()
@@ -71,7 +71,7 @@ def volumes(run: Run) -> tuple[dict[str, Volume], int]:
     rows = json.loads(run(["lvs", *report, "-o", "lv_name,lv_attr,lv_size", group]))["report"][0]["lv"]
     free = json.loads(run(["vgs", *report, "-o", "vg_free", group]))["report"][0]["vg"][0]["vg_free"]
     found = [
-        Volume(name=row["lv_name"], attributes=row["lv_attr"], size=int(float(row["lv_size"])))
+        ReportedVolume(name=row["lv_name"], attributes=row["lv_attr"], size=int(float(row["lv_size"])))
         for row in rows
     ]
     return {each.name: each for each in found}, int(float(free))

@@ -7,7 +7,7 @@ lib/arg.c (`grub_arg_parse`), commands/menuentry.c (keys) and normal/menu.c (`ge
 import re
 from collections.abc import Mapping, Sequence
 
-from imagebuild.tools.menus.menu import Entry
+from imagebuild.tools.menus.menu import MenuEntry
 
 SHORT = {
     "menuentry": {"c": "class", "u": "users", "h": "hotkey", "s": "source"},
@@ -77,7 +77,7 @@ def key(options: Mapping[str, list[str]]) -> str:
     return name if re.fullmatch(r"f\d+|backspace|tab|delete|insert", name) else name[:1]
 
 
-def index(default: str, entries: Sequence[Entry]) -> int:
+def index(default: str, entries: Sequence[MenuEntry]) -> int:
     """Return which entry a value of `default` names, by id, title or number; 0 when it names none."""
     first = _split(default)[0]
     for names in ([entry.label for entry in entries], [entry.title for entry in entries]):

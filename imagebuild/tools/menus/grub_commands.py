@@ -14,15 +14,15 @@ from imagebuild.errors import BuildError
 from imagebuild.tools.menus import grub_choice, grub_script, grub_test
 from imagebuild.tools.menus.grub_machine import (
     Defined,
+    GrubMachine,
     Here,
     Loaded,
     LoopEndError,
-    Machine,
+    MenuContext,
     ReturnError,
-    Scope,
     ShownError,
 )
-from imagebuild.tools.menus.menu import Entry, Spot, Volume
+from imagebuild.tools.menus.menu import BootVolume, MenuEntry, Spot
 
 KERNELS = ("linux", "linux16", "linuxefi", "linux32")
 INITRDS = ("initrd", "initrd16", "initrdefi")
@@ -49,7 +49,7 @@ SHOWING = ("configfile", "normal", "extract_entries_configfile")
 SOURCING = ("source", ".", "extract_entries_source")
 
 
-class Grub(Machine):
+class Grub(GrubMachine):
     """GRUB with its commands."""
 
     def _named(self, name: str, words: list[str], here: Here) -> bool:
@@ -73,7 +73,7 @@ class Grub(Machine):
             return False
         body = block.statements if block is not None else grub_script.parse((source or [""])[-1]).statements
         label = (options.get("id") or [names[0]])[-1]
-        entry = Entry(
+        entry = MenuEntry(
             title=names[0],
             label=label,
             key=grub_choice.key(options),
@@ -164,7 +164,7 @@ class Grub(Machine):
     def _test(self, name: str, words: list[str], here: Here) -> bool:
         return grub_test.holds(words[:-1] if name == "[" else words, lambda path: self._has(path, here.scope))
 
-    def _has(self, path: str, scope: Scope) -> bool:
+    def _has(self, path: str, scope: MenuContext) -> bool:
         volume, name = self.locate(path, scope)
         return volume is not None and volume.has(name)
 
@@ -229,7 +229,7 @@ class Grub(Machine):
         return well
 
 
-def _matches(volume: Volume, options: Mapping[str, list[str]], wanted: str) -> bool:
+def _matches(volume: BootVolume, options: Mapping[str, list[str]], wanted: str) -> bool:
     if "label" in options:
         return volume.label == wanted
     if "fs-uuid" in options:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from imagebuild.errors import BuildError
 from imagebuild.tools.menus import grub_script
-from imagebuild.tools.menus.grub_script import Command, For, Function, If, Statement, While
+from imagebuild.tools.menus.grub_script import For, Function, GrubCommand, If, Statement, While
 from imagebuild.tools.menus.grub_words import Kind, Word
-from imagebuild.tools.menus.menu import DEPTH, Entry, Spot, Volume
+from imagebuild.tools.menus.menu import DEPTH, BootVolume, MenuEntry, Spot
 
 # what a hostile menu could go on with for ever: statements run, characters of one value or one line's words
 MOST_STEPS = 20_000
@@ -22,7 +22,7 @@ class Loaded:
     """A command that loaded a kernel: where it is, as it is written, and its words as they were."""
 
     spot: Spot
-    statement: Command
+    statement: GrubCommand
     name: str
     words: tuple[str, ...]
 
@@ -31,15 +31,15 @@ class Loaded:
 class Defined:
     """An entry as it is written: `siblings` are the statements that its own stands among."""
 
-    entry: Entry
+    entry: MenuEntry
     names: tuple[str, ...]
     body: tuple[Statement, ...]
-    statement: Command
+    statement: GrubCommand
     siblings: tuple[Statement, ...]
 
 
 @dataclass(eq=False)
-class Scope:
+class MenuContext:
     """A menu context: variables, entries, and what was loaded."""
 
     variables: dict[str, str]
@@ -48,14 +48,14 @@ class Scope:
     kernels: list[Loaded] = field(default_factory=list)
     initrds: tuple[str, ...] = ()
 
-    def opened(self) -> "Scope":
+    def opened(self) -> "MenuContext":
         """Return a context in this one: only what is exported is known there."""
         kept = {name: value for name, value in self.variables.items() if name in self.exported}
-        return Scope(variables=kept, exported=set(self.exported))
+        return MenuContext(variables=kept, exported=set(self.exported))
 
-    def copied(self) -> "Scope":
+    def copied(self) -> "MenuContext":
         """Return the same context without its entries."""
-        return Scope(variables=dict(self.variables), exported=set(self.exported))
+        return MenuContext(variables=dict(self.variables), exported=set(self.exported))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,11 @@ class Here:
     statements that it stands among.
     """
 
-    scope: Scope
+    scope: MenuContext
     spot: Spot
     depth: int
     siblings: tuple[Statement, ...] = ()
-    statement: Command | None = None
+    statement: GrubCommand | None = None
 
 
 class ReturnError(Exception):
@@ -88,18 +88,18 @@ class ShownError(Exception):
     nobody.
     """
 
-    def __init__(self, spot: Spot, scope: Scope) -> None:
+    def __init__(self, spot: Spot, scope: MenuContext) -> None:
         super().__init__()
         self.spot = spot
         self.scope = scope
 
 
-class Machine:
+class GrubMachine:
     """GRUB with its volumes; `files` are those that it has read, `unsure` sentences' rests about what cannot
     be known.
     """
 
-    def __init__(self, volumes: Sequence[Volume]) -> None:
+    def __init__(self, volumes: Sequence[BootVolume]) -> None:
         self.volumes = {volume.name: volume for volume in volumes}
         self.files: list[Spot] = []
         self.unsure: list[str] = []
@@ -112,7 +112,7 @@ class Machine:
 
     # --- files ---
 
-    def locate(self, path: str, scope: Scope) -> tuple[Volume | None, str]:
+    def locate(self, path: str, scope: MenuContext) -> tuple[BootVolume | None, str]:
         """Return the volume and the path on it that a name of GRUB's means: `(device)/path`, or one on
         `root`.
         """
@@ -124,7 +124,7 @@ class Machine:
             parts = parts[:-1] if part == ".." else [*parts, part] if part not in ("", ".") else parts
         return self.volumes.get(device), "/" + "/".join(parts)
 
-    def run_file(self, spot: Spot, scope: Scope, depth: int) -> bool:
+    def run_file(self, spot: Spot, scope: MenuContext, depth: int) -> bool:
         """Run a file in a context; return whether there is one. Raises ShownError for a menu that it leads
         to, BuildError.
         """
@@ -170,7 +170,7 @@ class Machine:
             case Function():
                 self._functions[statement.name] = (statement, here.spot)
                 return True
-            case Command():
+            case GrubCommand():
                 return self._command(
                     replace(here, spot=replace(here.spot, line=statement.line), statement=statement),
                     statement.words,
@@ -198,14 +198,14 @@ class Machine:
 
     # --- words ---
 
-    def expand(self, words: Sequence[Word], scope: Scope) -> list[str]:
+    def expand(self, words: Sequence[Word], scope: MenuContext) -> list[str]:
         """Return the words that words become."""
         texts: list[str] = []
         for word in words:
             texts += self._expanded(word, scope)
         return texts
 
-    def _expanded(self, word: Word, scope: Scope) -> list[str]:
+    def _expanded(self, word: Word, scope: MenuContext) -> list[str]:
         """Return the words that one becomes: a variable without quotes is split at its blanks, and is nothing
         when it is empty.
         """
@@ -221,7 +221,7 @@ class Machine:
                 words = [*(words or [])[:-1], (words or [""])[-1] + parts[0], *parts[1:]]
         return words or []
 
-    def _value(self, name: str, scope: Scope) -> str:
+    def _value(self, name: str, scope: MenuContext) -> str:
         if name in ("*", "@"):
             return " ".join(self.arguments)
         if name == "#":

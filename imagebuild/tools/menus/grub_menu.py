@@ -12,9 +12,9 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools.menus import grub_choice
 from imagebuild.tools.menus.grub_commands import Grub
-from imagebuild.tools.menus.grub_machine import Defined, Here, Loaded, ReturnError, Scope, ShownError
-from imagebuild.tools.menus.grub_script import Command, Statement
-from imagebuild.tools.menus.menu import DEPTH, Entry, Loader, Menu, Spot, Volume
+from imagebuild.tools.menus.grub_machine import Defined, Here, Loaded, MenuContext, ReturnError, ShownError
+from imagebuild.tools.menus.grub_script import GrubCommand, Statement
+from imagebuild.tools.menus.menu import DEPTH, BootVolume, Menu, MenuEntry, MenuLoader, Spot
 
 # normal/main.c, `features`
 FEATURES = (
@@ -40,7 +40,7 @@ class Definition:
     kernel when it was tried.
     """
 
-    statement: Command
+    statement: GrubCommand
     siblings: tuple[Statement, ...]
     spot: Spot
     kernels: tuple[Loaded, ...]
@@ -51,7 +51,7 @@ Definitions = Mapping[tuple[int, ...], Definition]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class GrubReading:
     """A menu with the definition of each of its entries, by their way."""
 
     menu: Menu
@@ -62,7 +62,7 @@ class Reading:
 class _Tried:
     """The entries of a menu, and the way to its default (empty: there is none, or it waits)."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[MenuEntry, ...] = ()
     definitions: Definitions
     way: tuple[int, ...] = ()
 
@@ -70,14 +70,14 @@ class _Tried:
 _NOTHING = _Tried(definitions={})
 
 
-def read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Menu:
+def read(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> Menu:
     """Return the menu of a grub.cfg on the first of the volumes, where GRUB itself lies. Raises BuildError
     (file and line).
     """
     return read_all(volumes, path, firmware).menu
 
 
-def read_all(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
+def read_all(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> GrubReading:
     """Return the same, with where every entry is written. Raises BuildError for a file that is not there, or
     never ends.
     """
@@ -87,10 +87,10 @@ def read_all(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Readin
         raise BuildError(f"GRUB's menu {path} is nested too deep to be read") from error
 
 
-def _read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
+def _read(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> GrubReading:
     machine = Grub(volumes)
     home = volumes[0]
-    scope = Scope(variables=_variables(home.name, path, firmware), exported=set(EXPORTED))
+    scope = MenuContext(variables=_variables(home.name, path, firmware), exported=set(EXPORTED))
     spot = Spot(volume=home.name, file=home.actual(path), line=1)
     try:
         if not machine.run_file(spot, scope, DEPTH):
@@ -99,7 +99,7 @@ def _read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
         spot, scope = shown.spot, shown.scope
     tried = _try_all(machine, scope, (), (spot,))
     menu = Menu(
-        loader=Loader.GRUB,
+        loader=MenuLoader.GRUB,
         spot=spot,
         entries=tried.entries,
         default=tried.way,
@@ -107,12 +107,12 @@ def _read(volumes: Sequence[Volume], path: str, firmware: Firmware) -> Reading:
         files=tuple(dict.fromkeys(machine.files)),
         unsure=tuple(dict.fromkeys(machine.unsure)),
     )
-    return Reading(menu=menu, definitions=tried.definitions)
+    return GrubReading(menu=menu, definitions=tried.definitions)
 
 
 def _variables(device: str, path: str, firmware: Firmware) -> dict[str, str]:
     directory = f"({device}){path.rpartition('/')[0]}"
-    uefi = firmware is Firmware.UEFI
+    uefi = firmware.is_uefi
     return dict.fromkeys(FEATURES, "y") | {
         "root": device,
         "prefix": directory,
@@ -122,7 +122,7 @@ def _variables(device: str, path: str, firmware: Firmware) -> dict[str, str]:
     }
 
 
-def _try_all(machine: Grub, scope: Scope, way: tuple[int, ...], above: tuple[Spot, ...]) -> _Tried:
+def _try_all(machine: Grub, scope: MenuContext, way: tuple[int, ...], above: tuple[Spot, ...]) -> _Tried:
     """Try every entry of a menu, and those of its submenus; `above` are the files whose menus lead here."""
     default = scope.variables.get("default", "")
     chosen = grub_choice.index(default, [defined.entry for defined in scope.entries])
@@ -139,8 +139,13 @@ def _try_all(machine: Grub, scope: Scope, way: tuple[int, ...], above: tuple[Spo
 
 
 def _try(
-    machine: Grub, defined: Defined, scope: Scope, way: tuple[int, ...], above: tuple[Spot, ...], default: str
-) -> tuple[Entry, Definition, _Tried]:
+    machine: Grub,
+    defined: Defined,
+    scope: MenuContext,
+    way: tuple[int, ...],
+    above: tuple[Spot, ...],
+    default: str,
+) -> tuple[MenuEntry, Definition, _Tried]:
     """Run an entry's body as GRUB does when it is chosen; `default` is what it says to a submenu."""
     entry, inner = defined.entry, scope.opened() if defined.entry.submenu else scope.copied()
     if entry.submenu:

@@ -16,7 +16,7 @@ DEEPEST = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class GrubCommand:
     """A command with its words and, for menuentry and submenu, its block."""
 
     words: tuple[Word, ...]
@@ -69,11 +69,11 @@ class Function:
     body: tuple["Statement", ...]
 
 
-Statement = Command | If | For | While | Function
+Statement = GrubCommand | If | For | While | Function
 
 
 @dataclass(frozen=True, kw_only=True)
-class Script:
+class ParsedScript:
     """A parsed file, and the lines (from 1) that GRUB would complain of."""
 
     text: str
@@ -81,13 +81,13 @@ class Script:
     complaints: tuple[int, ...]
 
 
-def inside(statements: tuple[Statement, ...]) -> Iterator[Command]:
+def inside(statements: tuple[Statement, ...]) -> Iterator[GrubCommand]:
     """Yield the commands of statements and of what is nested in them, but not those in a command's own
     block.
     """
     for statement in statements:
         match statement:
-            case Command():
+            case GrubCommand():
                 yield statement
             case If():
                 for condition, body in statement.branches:
@@ -99,7 +99,7 @@ def inside(statements: tuple[Statement, ...]) -> Iterator[Command]:
                 yield from inside(statement.body)
 
 
-def parse(text: str) -> Script:
+def parse(text: str) -> ParsedScript:
     """Parse a file."""
     parser = _Parser(text)
     found: list[Statement] = []
@@ -116,7 +116,7 @@ def parse(text: str) -> Script:
             # GRUB goes on with the line after the one it stumbled over
             newline = text.find("\n", max(before, error.position))
             parser.position = len(text) if newline < 0 else newline + 1
-    return Script(text=text, statements=tuple(found), complaints=tuple(complaints))
+    return ParsedScript(text=text, statements=tuple(found), complaints=tuple(complaints))
 
 
 class _Parser(Words):
@@ -180,7 +180,7 @@ class _Parser(Words):
         self.expect("do")
         return For(name=name, words=tuple(words), body=self.statements(("done",), depth))
 
-    def _command(self, depth: int) -> Command:
+    def _command(self, depth: int) -> GrubCommand:
         self.skip_blanks()
         start, words = self.position, []
         while not self.operator():
@@ -191,7 +191,7 @@ class _Parser(Words):
             end = self.position
         if self.operator() not in ("\n", ";", "}"):
             raise GrubSyntaxError(self.position)
-        return Command(
+        return GrubCommand(
             words=tuple(words), block=block, start=start, end=end, line=self.text.count("\n", 0, start) + 1
         )
 

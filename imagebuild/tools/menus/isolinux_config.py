@@ -8,16 +8,16 @@ from imagebuild.errors import BuildError
 from imagebuild.tools.menus.isolinux_parts import (
     KINDS,
     NO_KERNEL,
+    IsolinuxLine,
     Item,
     Label,
-    Line,
     List,
     Place,
     number_of,
     split_line,
     take_key,
 )
-from imagebuild.tools.menus.menu import DEPTH, Entry, Spot
+from imagebuild.tools.menus.menu import DEPTH, MenuEntry, Spot
 
 # what `menu WORD` says of a label, and the name under which it is kept
 OF_LABEL = {"label": "menu label", "default": "menu default", "disable": "disabled"} | {
@@ -36,7 +36,7 @@ class Configuration:
         self.hidden = List(parent=None)
         self.label: Label | None = None
         self.labels: dict[str, Label] = {}
-        self.lines: list[Line] = []
+        self.lines: list[IsolinuxLine] = []
         self.append = self.default = self.ui = self.on_timeout = ""
         self.timeout = self.total = 0
         self.prompt = self.shift_key = False
@@ -73,7 +73,9 @@ class Configuration:
         if not word or word.startswith("#"):
             return
         self.lines.append(
-            Line(word=word, rest=rest, spot=spot, label=self.label.name if self.label is not None else "")
+            IsolinuxLine(
+                word=word, rest=rest, spot=spot, label=self.label.name if self.label is not None else ""
+            )
         )
         if word in ("include", "menu include"):
             self._include(rest, spot, depth)
@@ -245,11 +247,11 @@ class Configuration:
                 return (*(self.way(menu.item) if menu.item is not None else ()), index)
         return ()
 
-    def all_entries(self) -> tuple[Entry, ...]:
+    def all_entries(self) -> tuple[MenuEntry, ...]:
         """Return every label: at the prompt each can be typed."""
         return tuple(self.entry(label, label.name, "", at_once=True) for label in self.labels.values())
 
-    def entry(self, label: Label, title: str, key: str, *, at_once: bool) -> Entry:
+    def entry(self, label: Label, title: str, key: str, *, at_once: bool) -> MenuEntry:
         """Return a label as an entry."""
         words = [*label.kernel.split(), *label.said.get("append", "").split()]
         words += [f"initrd={label.said['initrd']}"] if "initrd" in label.said else []
@@ -266,7 +268,7 @@ class Configuration:
             if boots
             else ""
         )
-        return Entry(
+        return MenuEntry(
             title=title,
             label=label.name,
             key=key,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from imagebuild.errors import BuildError
 from imagebuild.tools.menus.isolinux_config import Configuration
-from imagebuild.tools.menus.isolinux_parts import Line, List, Place, first_time, shown
-from imagebuild.tools.menus.menu import DEPTH, Entry, Loader, Menu, Spot, Volume
+from imagebuild.tools.menus.isolinux_parts import IsolinuxLine, List, Place, first_time, shown
+from imagebuild.tools.menus.menu import DEPTH, BootVolume, Menu, MenuEntry, MenuLoader, Spot
 
 DIRECTORIES = ("/boot/isolinux", "/isolinux", "/boot/syslinux", "/syslinux", "")
 NAMES = ("isolinux.cfg", "syslinux.cfg")
@@ -20,14 +20,14 @@ MENU_PROGRAMS = ("menu.c32", "vesamenu.c32")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class IsolinuxReading:
     """A menu, and every line of its files that took effect, in order."""
 
     menu: Menu
-    lines: tuple[Line, ...]
+    lines: tuple[IsolinuxLine, ...]
 
 
-def read(volume: Volume, path: str | None = None) -> Menu | None:
+def read(volume: BootVolume, path: str | None = None) -> Menu | None:
     """Return the menu that isolinux shows (not given: of the configuration that it looks for); None when
     there is none. Raises BuildError.
     """
@@ -35,13 +35,13 @@ def read(volume: Volume, path: str | None = None) -> Menu | None:
     return found.menu if found is not None else None
 
 
-def configuration(volume: Volume) -> str | None:
+def configuration(volume: BootVolume) -> str | None:
     """Return the configuration that isolinux (since 4.02) finds; None when there is none."""
     paths = (f"{directory}/{name}" for directory in DIRECTORIES for name in NAMES)
     return next((path for path in paths if volume.has(path)), None)
 
 
-def read_all(volume: Volume, path: str | None = None) -> Reading | None:
+def read_all(volume: BootVolume, path: str | None = None) -> IsolinuxReading | None:
     """Return the same with the lines that it was made of. Raises BuildError for files that include each other
     for ever.
     """
@@ -52,7 +52,7 @@ def read_all(volume: Volume, path: str | None = None) -> Reading | None:
 class _Isolinux(Place):
     """isolinux, from its configuration to the menu that is shown."""
 
-    def boot(self, paths: tuple[str, ...], depth: int) -> Reading:
+    def boot(self, paths: tuple[str, ...], depth: int) -> IsolinuxReading:
         """Follow what isolinux starts by itself from a configuration to the menu that is shown."""
         core = Configuration(self)
         for path in paths:
@@ -66,14 +66,14 @@ class _Isolinux(Place):
             return self._program(core, paths, words)
         return self._shell(core, paths[0])
 
-    def _configuration(self, program: str, words: list[str], depth: int) -> Reading:
+    def _configuration(self, program: str, words: list[str], depth: int) -> IsolinuxReading:
         if depth == DEPTH:
             raise BuildError(f"{program}: isolinux' configurations lead to each other for ever")
         if words:
             self.directory = self.absolute(words[0])
         return self.boot((self.absolute(program),), depth + 1)
 
-    def _program(self, core: Configuration, paths: tuple[str, ...], words: list[str]) -> Reading:
+    def _program(self, core: Configuration, paths: tuple[str, ...], words: list[str]) -> IsolinuxReading:
         """Return what a menu program shows: of this configuration, or of those that it is given."""
         if words and words != ["~"]:
             parsed = Configuration(self)
@@ -84,15 +84,15 @@ class _Isolinux(Place):
             core, paths = parsed, tuple(self.absolute(word) for word in words)
         return self._reading(core, paths[0], prompt=False)
 
-    def _shell(self, core: Configuration, path: str) -> Reading:
+    def _shell(self, core: Configuration, path: str) -> IsolinuxReading:
         return self._reading(core, path, prompt=True)
 
-    def _reading(self, core: Configuration, path: str, *, prompt: bool) -> Reading:
+    def _reading(self, core: Configuration, path: str, *, prompt: bool) -> IsolinuxReading:
         root = core.started(has_ui=bool(core.ui) or prompt)
         top = core.all_entries() if prompt else self._entries(core, core.root)
         way, timeout = self._shell_default(core, top) if prompt else self._menu_default(core, root)
         menu = Menu(
-            loader=Loader.ISOLINUX,
+            loader=MenuLoader.ISOLINUX,
             spot=Spot(volume=self.volume.name, file=path, line=1),
             entries=top,
             default=way,
@@ -101,16 +101,16 @@ class _Isolinux(Place):
             files=tuple(dict.fromkeys(self.files)),
             unsure=tuple(dict.fromkeys(self.unsure)),
         )
-        return Reading(menu=menu, lines=tuple(core.lines))
+        return IsolinuxReading(menu=menu, lines=tuple(core.lines))
 
-    def _entries(self, core: Configuration, menu: List) -> tuple[Entry, ...]:
+    def _entries(self, core: Configuration, menu: List) -> tuple[MenuEntry, ...]:
         entries = []
         for item in menu.items:
             if item.disabled:
                 continue
             key = next((key for key, owner in menu.keys.items() if owner is item), "")
             if item.menu is not None:
-                entry = Entry(
+                entry = MenuEntry(
                     title=shown(item.title),
                     key=key,
                     at_once=menu.at_once,
@@ -151,7 +151,7 @@ class _Isolinux(Place):
         return (core.way(chosen) if chosen is not None else ()), seconds
 
     def _shell_default(
-        self, core: Configuration, entries: tuple[Entry, ...]
+        self, core: Configuration, entries: tuple[MenuEntry, ...]
     ) -> tuple[tuple[int, ...], float | None]:
         """Return what isolinux boots when there is no menu: at once without `prompt`, else after its timeout
         (ldlinux.c, `main`).

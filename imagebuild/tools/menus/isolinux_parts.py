@@ -6,7 +6,7 @@ Sources: com32/menu/readconfig.c and com32/elflink/ldlinux of syslinux 6.04.
 import re
 from dataclasses import dataclass, field
 
-from imagebuild.tools.menus.menu import Spot, Volume
+from imagebuild.tools.menus.menu import BootVolume, Spot
 
 # kernel-like words, and the suffixes of what does not boot a kernel (ldlinux.c, file_extensions)
 KINDS = ("localboot", "kernel", "linux", "boot", "bss", "pxe", "fdimage", "comboot", "com32", "config")
@@ -52,7 +52,7 @@ class List:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class IsolinuxLine:
     """A line as it takes effect: its words, where it is, and the label that it belongs to (empty: to
     none).
     """
@@ -68,7 +68,7 @@ class Place:
     missing.
     """
 
-    def __init__(self, volume: Volume, directory: str) -> None:
+    def __init__(self, volume: BootVolume, directory: str) -> None:
         self.volume = volume
         self.directory = directory
         self.count = 0

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imagebuild.errors import BuildError
-from imagebuild.tools.menus.menu import Entry, Loader, Menu
+from imagebuild.tools.menus.menu import Menu, MenuEntry, MenuLoader
 
 HOME, DOWN, RETURN = "home", "down", "ret"
 # the boot prompt's own words (syslinux 6.04, core/ui.inc)
@@ -47,7 +47,7 @@ LONGEST_TITLE = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class KeyPresses:
     """How an entry is started: `keys` in their order, none when it is started by itself; `shown`: words that
     show that the menu is there.
 
@@ -66,7 +66,7 @@ class Plan:
         return any(words in text for words in self.shown)
 
 
-def unattended(menu: Menu, volume: str) -> Plan:
+def unattended(menu: Menu, volume: str) -> KeyPresses:
     """Return how the unattended installation is started; `volume` is the medium's label.
 
     Raises BuildError: there is no such entry, there are several that differ, or it cannot be known where the
@@ -95,14 +95,14 @@ def unattended(menu: Menu, volume: str) -> Plan:
     return to_entry(menu, plain[0][0])
 
 
-def _kickstart(entry: Entry) -> str:
+def _kickstart(entry: MenuEntry) -> str:
     asked = [match.group(2) for word in entry.arguments if (match := ASKS.fullmatch(word))]
     return (
         "" if not asked or any(word in ("rescue", "inst.rescue") for word in entry.arguments) else asked[-1]
     )
 
 
-def to_entry(menu: Menu, way: tuple[int, ...]) -> Plan:
+def to_entry(menu: Menu, way: tuple[int, ...]) -> KeyPresses:
     """Return how the entry at a way of indices is started. Raises BuildError when that cannot be known, or no
     menu is shown.
     """
@@ -111,18 +111,18 @@ def to_entry(menu: Menu, way: tuple[int, ...]) -> Plan:
     heard = any(word.startswith("console=ttyS") for word in entry.arguments)
     if menu.timeout == 0:
         if menu.default == way:
-            return Plan(title=entry.title, keys=(), shown=(), heard=heard)
+            return KeyPresses(title=entry.title, keys=(), shown=(), heard=heard)
         raise BuildError(
             f"the boot menu {menu.spot} is not shown: another entry is started at once",
             hint=f"set a timeout, to choose {entry.title!r}",
         )
     if menu.prompt:
-        return Plan(
+        return KeyPresses(
             title=entry.title, keys=(*_spelt(entry.label, menu), RETURN), shown=(PROMPT,), heard=heard
         )
     keys = tuple(key for level in range(len(way)) for key in _one_level(menu, way, level))
     typed = entry.key if len(way) == 1 and keys == (entry.key,) and len(entry.key) == 1 else ""
-    return Plan(title=entry.title, keys=keys, shown=tuple(_titles(menu)), typed=typed, heard=heard)
+    return KeyPresses(title=entry.title, keys=keys, shown=tuple(_titles(menu)), typed=typed, heard=heard)
 
 
 def _one_level(menu: Menu, way: tuple[int, ...], level: int) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def _one_level(menu: Menu, way: tuple[int, ...], level: int) -> tuple[str, ...]:
     entry = entries[way[level]]
     first = next(each for each in entries if each.key == entry.key)
     # Home brings up a menu that is hidden; where none is, it does no harm
-    opening = (HOME,) if menu.loader is Loader.ISOLINUX and level == 0 else ()
+    opening = (HOME,) if menu.loader is MenuLoader.ISOLINUX and level == 0 else ()
     if entry.key and first is entry and (key := _named(entry.key, menu.loader)):
         return (*opening, key) if entry.at_once else (*opening, key, RETURN)
     if menu.unsure:
@@ -143,11 +143,11 @@ def _one_level(menu: Menu, way: tuple[int, ...], level: int) -> tuple[str, ...]:
     return (*opening, HOME, *(DOWN,) * way[level], RETURN)
 
 
-def _named(key: str, loader: Loader) -> str:
+def _named(key: str, loader: MenuLoader) -> str:
     """Return QEMU's name of a hot key; empty for one that it has no name for."""
     if len(key) == 1:
         return NAMED.get(key, key.lower() if key.isascii() and key.isalnum() else "")
-    return key if loader is Loader.GRUB and (key in GRUB_NAMES or FUNCTION_KEY.fullmatch(key)) else ""
+    return key if loader is MenuLoader.GRUB and (key in GRUB_NAMES or FUNCTION_KEY.fullmatch(key)) else ""
 
 
 def _spelt(label: str, menu: Menu) -> Iterator[str]:

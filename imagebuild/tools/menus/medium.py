@@ -14,7 +14,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso
 from imagebuild.tools.menus import grub_menu, isolinux_menu
-from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Spot, Volume
+from imagebuild.tools.menus.menu import ESP, ISO, BootVolume, Menu, MenuLoader, Spot
 
 # where GRUB looks for its menu: Fedora's and Debian's prefix under BIOS; the directory of the program and the
 # vendor's under UEFI
@@ -45,12 +45,12 @@ class Medium:
     file.
     """
 
-    iso: Volume
-    esp: Volume | None
+    iso: BootVolume
+    esp: BootVolume | None
     esp_place: Esp | None
-    starts: Mapping[Firmware, tuple[Loader, Spot]]
+    starts: Mapping[Firmware, tuple[MenuLoader, Spot]]
 
-    def volumes(self, first: str) -> tuple[Volume, ...]:
+    def volumes(self, first: str) -> tuple[BootVolume, ...]:
         """Return what a loader can read, where it lies itself first."""
         volumes = [volume for volume in (self.iso, self.esp) if volume is not None]
         return tuple(sorted(volumes, key=lambda volume: volume.name != first))
@@ -68,8 +68,9 @@ def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], 
     """Return the menu under a firmware that the medium boots under; `texts` of files stand for what is on it.
     Raises BuildError.
     """
-    loader, spot = medium.starts[firmware]
-    if loader is Loader.GRUB:
+    # what Secure Boot starts reads the same menu
+    loader, spot = medium.starts[Firmware.UEFI if firmware.is_uefi else firmware]
+    if loader is MenuLoader.GRUB:
         return grub_menu.read(
             [volume.changed(texts or {}) for volume in medium.volumes(spot.volume)], spot.file, firmware
         )
@@ -95,7 +96,7 @@ def opened(image: Path, work: Path) -> Medium:
     entries = iso.boot_entries(image)
     located = _esp(image, entries, files, work)
     esp, paths = _esp_volume(located.file, work) if located is not None else (None, [])
-    starts = dict[Firmware, tuple[Loader, Spot]]()
+    starts = dict[Firmware, tuple[MenuLoader, Spot]]()
     bios = next((entry for entry in entries if entry.platform == "BIOS"), None)
     if bios is not None:
         starts[Firmware.BIOS] = _bios_start(image, volume, bios, files)
@@ -111,7 +112,9 @@ def opened(image: Path, work: Path) -> Medium:
 # --- volumes ------------------------------------------------------------------------------------------------
 
 
-def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None], paths: list[str]) -> Volume:
+def _volume(
+    name: str, label: str, uuid: str, read: Callable[[str], str | None], paths: list[str]
+) -> BootVolume:
     """Make a volume whose names are found as boot loaders find them: as they are, otherwise whatever their
     case.
     """
@@ -126,7 +129,7 @@ def _volume(name: str, label: str, uuid: str, read: Callable[[str], str | None],
         spelled = actual(path)
         return read(spelled) if spelled is not None else None
 
-    return Volume(
+    return BootVolume(
         name=name,
         label=label,
         uuid=uuid,
@@ -154,7 +157,7 @@ def _reader(image: Path, content: iso.Content) -> Callable[[str], str | None]:
     return read
 
 
-def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
+def _esp_volume(file: Path, work: Path) -> tuple[BootVolume, list[str]]:
     # in a hostile one a directory may be in itself
     # mtools reads more than a path into what -i is given (`@@` begins an offset)
     said = command.run(
@@ -190,8 +193,8 @@ def _esp_volume(file: Path, work: Path) -> tuple[Volume, list[str]]:
 
 
 def _bios_start(
-    image: Path, volume: Volume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]
-) -> tuple[Loader, Spot]:
+    image: Path, volume: BootVolume, entry: iso.BootEntry, files: Mapping[str, iso.Extent]
+) -> tuple[MenuLoader, Spot]:
     # of a boot image that is not a file of the ISO (El Torito) only the start is known
     extent = files.get(entry.path, iso.Extent(start=entry.start, size=SECTORS_OF_BIOS))
     with image.open("rb") as stream:
@@ -211,10 +214,10 @@ def _bios_start(
                 f" {', '.join(BIOS_MENUS) if not is_isolinux else ', '.join(isolinux_menu.DIRECTORIES)}"
             ),
         )
-    return (Loader.ISOLINUX if is_isolinux else Loader.GRUB), Spot(volume=ISO, file=file, line=1)
+    return (MenuLoader.ISOLINUX if is_isolinux else MenuLoader.GRUB), Spot(volume=ISO, file=file, line=1)
 
 
-def _uefi_start(esp: Volume, paths: Sequence[str]) -> tuple[Loader, Spot]:
+def _uefi_start(esp: BootVolume, paths: Sequence[str]) -> tuple[MenuLoader, Spot]:
     vendors = sorted(path for path in paths if re.fullmatch(r"/EFI/[^/]+/grub\.cfg", path, re.IGNORECASE))
     file = next((path for path in (ESP_MENUS[0], *vendors, *ESP_MENUS[1:]) if esp.has(path)), None)
     if file is None:
@@ -222,7 +225,7 @@ def _uefi_start(esp: Volume, paths: Sequence[str]) -> tuple[Loader, Spot]:
             "the ESP has no boot menu that is known here: what UEFI boots cannot be told",
             hint=f"looked for EFI/*/grub.cfg, {', '.join(ESP_MENUS)} in the ESP",
         )
-    return Loader.GRUB, Spot(volume=ESP, file=file, line=1)
+    return MenuLoader.GRUB, Spot(volume=ESP, file=file, line=1)
 
 
 def _esp(

@@ -13,7 +13,7 @@ DEPTH = 16
 ISO, ESP = "cd0", "esp"
 
 
-class Loader(StrEnum):
+class MenuLoader(StrEnum):
     """Who reads the menu."""
 
     GRUB = "grub"
@@ -21,7 +21,7 @@ class Loader(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Volume:
+class BootVolume:
     """A file system that a boot loader reads: ISO or ESP. `uuid` as GRUB writes it; paths begin with a slash.
 
     `read` returns a file's text, and None when there is no such file; `has` says whether there is one, of any
@@ -35,7 +35,7 @@ class Volume:
     has: Callable[[str], bool]
     actual: Callable[[str], str] = str
 
-    def changed(self, texts: Mapping[tuple[str, str], str]) -> "Volume":
+    def changed(self, texts: Mapping[tuple[str, str], str]) -> "BootVolume":
         """Return the volume with other texts, by (volume, path), in the place of its own."""
         mine = {path: text for (volume, path), text in texts.items() if volume == self.name}
         return replace(self, read=lambda path: mine[path] if path in mine else self.read(path))
@@ -54,7 +54,7 @@ class Spot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class MenuEntry:
     """One line of a menu that can be chosen; a submenu has `entries`.
 
     `title` is what is on the screen. `key` is the character (lower case) that chooses it, or GRUB's name of a
@@ -70,7 +70,7 @@ class Entry:
     kernel: str = ""
     initrds: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
-    entries: tuple["Entry", ...] = ()
+    entries: tuple["MenuEntry", ...] = ()
     submenu: bool = False
     spot: Spot
 
@@ -85,16 +85,16 @@ class Menu:
     that were read. `unsure` says what could not be known, a sentence's rest each.
     """
 
-    loader: Loader
+    loader: MenuLoader
     spot: Spot
-    entries: tuple[Entry, ...]
+    entries: tuple[MenuEntry, ...]
     default: tuple[int, ...] = ()
     timeout: float | None = None
     prompt: bool = False
     files: tuple[Spot, ...] = ()
     unsure: tuple[str, ...] = ()
 
-    def at(self, way: tuple[int, ...]) -> Entry | None:
+    def at(self, way: tuple[int, ...]) -> MenuEntry | None:
         """Return the entry at a way of indices; None when there is none."""
         entries, entry = self.entries, None
         for index in way:
@@ -105,19 +105,21 @@ class Menu:
         return entry
 
     @property
-    def booted(self) -> Entry | None:
+    def booted(self) -> MenuEntry | None:
         """The entry that is booted when nobody touches a key; None when none is, or when it boots no kernel
         of its own.
         """
         entry = self.at(self.default) if self.default and self.timeout is not None else None
         return None if entry is None or entry.submenu else entry
 
-    def walk(self) -> Iterator[tuple[tuple[int, ...], Entry]]:
+    def walk(self) -> Iterator[tuple[tuple[int, ...], MenuEntry]]:
         """Yield every entry with its way, submenus before what is in them."""
         yield from _walk((), self.entries)
 
 
-def _walk(way: tuple[int, ...], entries: tuple[Entry, ...]) -> Iterator[tuple[tuple[int, ...], Entry]]:
+def _walk(
+    way: tuple[int, ...], entries: tuple[MenuEntry, ...]
+) -> Iterator[tuple[tuple[int, ...], MenuEntry]]:
     for index, entry in enumerate(entries):
         yield (*way, index), entry
         yield from _walk((*way, index), entry.entries)

@@ -16,7 +16,7 @@ ATOMIC = "usr/bin/atomic"
 
 
 @dataclass(frozen=True)
-class Entry:
+class CommitEntry:
     """One path of a commit. `checksum` names the file object (empty for directories), `tree` and `meta` those
     of a directory.
     """
@@ -92,7 +92,7 @@ class CommitReader(ObjectStore):
         entry = self.find(commit, path)
         return entry is not None and entry.is_file
 
-    def find(self, commit: str, path: str, *, follow: bool = True) -> Entry | None:
+    def find(self, commit: str, path: str, *, follow: bool = True) -> CommitEntry | None:
         """Return what a path of a commit leads to, under its path without links; None when it leads to
         nothing.
 
@@ -104,7 +104,7 @@ class CommitReader(ObjectStore):
         with readable(f"{path} of commit {commit} cannot be read from {self.path}"):
             return _entry(resolved.path, resolved.file)
 
-    def entry(self, commit: str, path: str) -> Entry:
+    def entry(self, commit: str, path: str) -> CommitEntry:
         """Return what a commit has at a path, which may be a link itself. Raises BuildError when that is
         nothing.
         """
@@ -116,7 +116,7 @@ class CommitReader(ObjectStore):
             )
         return entry
 
-    def walk(self, commit: str) -> Iterator[Entry]:
+    def walk(self, commit: str) -> Iterator[CommitEntry]:
         """Yield every path of a commit below `/`, parents first."""
         root = self._root(commit)
         with readable(f"the tree of commit {commit} cannot be read from {self.path}"):
@@ -141,12 +141,12 @@ class CommitReader(ObjectStore):
         return checksum
 
 
-def _entry(path: PurePosixPath, file: Any) -> Entry:
+def _entry(path: PurePosixPath, file: Any) -> CommitEntry:
     info = file.query_info("standard::*,unix::*", Gio.FileQueryInfoFlags.NOFOLLOW_SYMLINKS, None)
     directory = info.get_file_type() == Gio.FileType.DIRECTORY
     if directory:
         file.ensure_resolved()
-    return Entry(
+    return CommitEntry(
         path=path,
         is_directory=directory,
         is_link=info.get_is_symlink(),

@@ -16,7 +16,7 @@ gi.require_version("OSTree", "1.0")
 from imagebuild.errors import BuildError
 from imagebuild.tools import initramfs
 from imagebuild.tools.ostree.binding import REFS
-from imagebuild.tools.ostree.commit_reader import Entry
+from imagebuild.tools.ostree.commit_reader import CommitEntry
 from imagebuild.tools.ostree.library import GLib, OSTree, readable
 from imagebuild.tools.ostree.repository import Repo
 
@@ -137,7 +137,7 @@ def _mark_checksummed(repo: Repo, commit: str, tree: Any, mark: str) -> bool:
     return True
 
 
-def _marked(repo: Repo, entry: Entry, mark: str) -> bytes:
+def _marked(repo: Repo, entry: CommitEntry, mark: str) -> bytes:
     return initramfs.marked(_content(repo, entry), mark)
 
 
@@ -147,7 +147,7 @@ def _directory(tree: Any, path: PurePosixPath) -> Any:
     return tree
 
 
-def _regular(repo: Repo, commit: str, path: str) -> Entry:
+def _regular(repo: Repo, commit: str, path: str) -> CommitEntry:
     """Follow symbolic links to a regular file of a commit (os-release is a link in many trees). Raises
     BuildError.
     """
@@ -157,11 +157,11 @@ def _regular(repo: Repo, commit: str, path: str) -> Entry:
     return entry
 
 
-def _content(repo: Repo, entry: Entry) -> bytes:
+def _content(repo: Repo, entry: CommitEntry) -> bytes:
     return repo.open_file(entry.checksum)[0].readall()
 
 
-def _written(repo: Repo, entry: Entry, data: bytes) -> str:
+def _written(repo: Repo, entry: CommitEntry, data: bytes) -> str:
     """Write a changed file, with owner, mode and extended attributes (SELinux' label) of the old one; return
     its checksum.
     """

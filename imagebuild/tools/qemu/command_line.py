@@ -17,7 +17,7 @@ def command_line(
     return [
         QEMU,
         *accelerator.argv,
-        *["-machine", CONTROLLERS[machine.controller].machine_type],
+        *["-machine", _machine_type(machine)],
         *["-smp", str(machine.cores), "-m", str(machine.memory // MIB)],
         *["-nodefaults", "-no-user-config", "-no-reboot"],
         *["-vga", "std", "-display", "none", "-device", "virtio-rng-pci"],
@@ -33,11 +33,17 @@ def command_line(
     ]
 
 
+def _machine_type(machine: Machine) -> str:
+    kind = CONTROLLERS[machine.controller].machine_type
+    return f"{kind},smm=on" if FIRMWARES[machine.firmware].needs_smm else kind
+
+
 def _firmware(machine: Machine, places: Places, flash: Flash | None) -> list[str]:
-    if not FIRMWARES[machine.firmware].flash:
+    record = FIRMWARES[machine.firmware]
+    if not record.flash:
         return []
     assert flash is not None
-    return flash_argv(flash, places.variables)
+    return flash_argv(flash, places.variables, smm=record.needs_smm)
 
 
 def _serial(machine: Machine, places: Places) -> list[str]:

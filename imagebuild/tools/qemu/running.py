@@ -29,7 +29,7 @@ class Running:
     def __init__(self, process: command.Process, places: Places, firmware: Firmware = Firmware.BIOS) -> None:
         self._process, self._firmware = process, firmware
         self.places = places
-        self._listener = ending.Listener(places.last_word) if places.last_word else None
+        self._listener = ending.MonitorListener(places.last_word) if places.last_word else None
         self.meter = load.Meter(lambda: load.read_threads(process.pid))
 
     @property

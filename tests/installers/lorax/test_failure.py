@@ -115,7 +115,8 @@ def test_a_full_disk_is_known_by_everybodys_words(
         (1 << 34, "root file system is too small"),
     ):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(1, 1, free))
-        assert (said in lorax_failure.full_disk(text, {"installer.lorax.tmp": tmp_path})) == full
+        full_disk = lorax_failure.full_disk(text, {"installer.lorax.tmp": tmp_path})
+        assert (said in full_disk if full_disk is not None else False) == full
 
 
 @needs_root

@@ -8,7 +8,7 @@ from imagebuild.installers.unattended import entry as unattended
 from imagebuild.installers.unattended import remaster
 from imagebuild.kinds import Firmware
 from imagebuild.tools import iso_writer
-from imagebuild.tools.menus.menu import ISO, Spot, Volume
+from imagebuild.tools.menus.menu import ISO, BootVolume, Spot
 from tests.isolinux_cases import label
 from tests.menu_cases import entry
 
@@ -238,8 +238,8 @@ def medium_of(
     return target
 
 
-def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V") -> Volume:
-    return Volume(name=name, label=label, uuid="", read=files.get, has=lambda path: path in files)
+def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V") -> BootVolume:
+    return BootVolume(name=name, label=label, uuid="", read=files.get, has=lambda path: path in files)
 
 
 def added(

@@ -6,8 +6,8 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools.menus import grub_menu, isolinux_menu
 from imagebuild.tools.menus import keys as menu_keys
-from imagebuild.tools.menus.keys import Plan
-from imagebuild.tools.menus.menu import Entry, Loader, Menu, Spot, Volume
+from imagebuild.tools.menus.keys import KeyPresses
+from imagebuild.tools.menus.menu import BootVolume, Menu, MenuEntry, MenuLoader, Spot
 from tests.vm import lorax_medium
 
 SPOT = Spot(volume="cd0", file="/menu", line=7)
@@ -20,9 +20,9 @@ def entry(
     key: str = "",
     at_once: bool = False,
     label: str = "",
-    inside: tuple[Entry, ...] = (),
-) -> Entry:
-    return Entry(
+    inside: tuple[MenuEntry, ...] = (),
+) -> MenuEntry:
+    return MenuEntry(
         title=title,
         label=label,
         key=key,
@@ -45,10 +45,10 @@ TROUBLE = entry(
 
 
 def isolinux(
-    *entries: Entry, timeout: float | None = 60, prompt: bool = False, unsure: tuple[str, ...] = ()
+    *entries: MenuEntry, timeout: float | None = 60, prompt: bool = False, unsure: tuple[str, ...] = ()
 ) -> Menu:
     return Menu(
-        loader=Loader.ISOLINUX,
+        loader=MenuLoader.ISOLINUX,
         spot=SPOT,
         entries=entries,
         default=(1,) if len(entries) > 1 else (0,),
@@ -58,9 +58,9 @@ def isolinux(
     )
 
 
-def grub(*entries: Entry, timeout: float | None = 60, unsure: tuple[str, ...] = ()) -> Menu:
+def grub(*entries: MenuEntry, timeout: float | None = 60, unsure: tuple[str, ...] = ()) -> Menu:
     return Menu(
-        loader=Loader.GRUB,
+        loader=MenuLoader.GRUB,
         spot=SPOT,
         entries=entries,
         default=(1,) if len(entries) > 1 else (0,),
@@ -71,7 +71,7 @@ def grub(*entries: Entry, timeout: float | None = 60, unsure: tuple[str, ...] = 
 
 def unattended(
     key: str = "", *, at_once: bool = False, label: str = "", title: str = "Install unattended"
-) -> Entry:
+) -> MenuEntry:
     return entry(title, *OURS, key=key, at_once=at_once, label=label)
 
 
@@ -163,7 +163,7 @@ def test_the_keys_follow_from_the_menu(menu: Menu, keys: str, typed: str) -> Non
     ],
 )
 def test_the_unattended_entry_is_the_one_with_the_mediums_own_kickstart(
-    entries: tuple[Entry, ...], title: str
+    entries: tuple[MenuEntry, ...], title: str
 ) -> None:
     assert menu_keys.unattended(grub(*entries), "Demo-26").title == title
 
@@ -225,7 +225,7 @@ def test_a_menu_is_recognised_by_its_own_titles(text: str, seen: bool) -> None:
 def test_a_title_with_a_variable_is_known_up_to_it() -> None:
     plan = menu_keys.unattended(grub(entry("Install everything from ${medium}", *OURS)), "Demo-26")
     assert plan.shown == ("Install everything from",)
-    assert not Plan(title="x", keys=(), shown=()).seen_in("x")
+    assert not KeyPresses(title="x", keys=(), shown=()).seen_in("x")
 
 
 # --- from the files of a medium, read as its boot loader reads them -----------------------------------------
@@ -243,7 +243,7 @@ GRUB_ENTRY = """menuentry 'Install Demo 26 unattended' {options} {{
 TROUBLESHOOTING = "# utilities submenu\n"
 
 
-def volume(text: str) -> Volume:
+def volume(text: str) -> BootVolume:
     def has(path: str) -> bool:
         return path in (
             "/isolinux/isolinux.cfg",
@@ -252,7 +252,7 @@ def volume(text: str) -> Volume:
             "/images/pxeboot/initrd.img",
         )
 
-    return Volume(
+    return BootVolume(
         name="cd0",
         label="Demo-26-x86_64",
         uuid="",

@@ -11,7 +11,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import iso
 from imagebuild.tools.menus import grub_menu, grub_script, isolinux_menu, medium
-from imagebuild.tools.menus.menu import ESP, ISO, Loader, Menu, Volume
+from imagebuild.tools.menus.menu import ESP, ISO, BootVolume, Menu, MenuLoader
 from tests.installers.unattended.media import make_iso, medium_of
 from tests.isolinux_cases import ISOLINUX, MENU, label
 from tests.menu_cases import GRUB, A, B, Case, entry
@@ -19,8 +19,8 @@ from tests.menu_cases import GRUB, A, B, Case, entry
 GRUB_PLACE, ISOLINUX_PLACE = "/boot/grub2/", "/isolinux/isolinux.cfg"
 
 
-def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V", uuid: str = "") -> Volume:
-    return Volume(name=name, label=label, uuid=uuid, read=files.get, has=lambda path: path in files)
+def volume(files: Mapping[str, str], *, name: str = ISO, label: str = "V", uuid: str = "") -> BootVolume:
+    return BootVolume(name=name, label=label, uuid=uuid, read=files.get, has=lambda path: path in files)
 
 
 def grub(text: str, files: Mapping[str, str] | None = None, firmware: Firmware = Firmware.BIOS) -> Menu:
@@ -254,7 +254,7 @@ def test_the_menus_of_a_medium_are_those_that_firmware_reads(tmp_path: Path, app
         assert (menu.booted.title, menu.timeout, menu.loader) == (
             "Test this media & install Fedora 27",
             60,
-            Loader.GRUB,
+            MenuLoader.GRUB,
         )
 
 
