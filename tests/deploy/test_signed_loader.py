@@ -59,7 +59,7 @@ def test_debians_signed_grub_says_where_it_looks_and_what_it_has() -> None:
 
 @pytest.mark.parametrize("data", [b"", parts.MOK.read_bytes(), b"mimg" * 9999])
 def test_what_is_no_grub_image(data: bytes) -> None:
-    with pytest.raises(BuildError, match="no GRUB image"):
+    with pytest.raises(BuildError, match="not a GRUB image"):
         grub_image.read(data)
 
 
