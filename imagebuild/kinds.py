@@ -33,6 +33,8 @@ class Controller(StrEnum):
     VIRTIO = "virtio"
     IDE = "ide"
     PVSCSI = "pvscsi"
+    VIRTIO_SCSI = "virtio-scsi"
+    NVME_4K = "nvme-4k"
 
 
 class State(StrEnum):

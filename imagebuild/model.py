@@ -115,6 +115,7 @@ class Disk:
     `firmware` under which it boots: uefi-secure is among them when nothing of `secure_boot` is against it.
 
     Its QEMU format is raw, or qcow2 for one that is an overlay of another disk in the store (`derived`).
+    `sector_size`: the logical block that it is laid out for, in bytes.
     """
 
     file: ArtifactPath
@@ -124,11 +125,14 @@ class Disk:
     populated: str
     derived: bool = False
     secure_boot: SecureBoot = NOT_LOOKED_AT
+    sector_size: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What a user downloads: `name` is its file name, `disk_size` that of the virtual disk in bytes."""
+    """What a user downloads: `name` is its file name, `disk_size` that of the virtual disk in bytes, of which
+    `content` are not empty.
+    """
 
     file: ArtifactPath
     name: str
@@ -138,6 +142,7 @@ class Image:
     sha256: str
     firmware: frozenset[Firmware] = frozenset()
     secure_boot: SecureBoot = NOT_LOOKED_AT
+    content: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +195,8 @@ class Cell:
     """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is
     the state below a waiver.
 
-    `carried`: tested on another artifact, which holds the same disk; the reason has the proof.
+    `carried`: tested on another artifact, which holds the same disk; the reason has the proof. `same_as`:
+    that artifact, when it is the same disk on the same machine, which is booted once for both.
     """
 
     criterion: str
@@ -202,6 +208,7 @@ class Cell:
     seconds: float
     found: State | None = None
     carried: bool = False
+    same_as: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.served import PACKAGE, ServedRelease
-from imagebuild.smoke.stops import Offer, Stop
+from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.accelerator import Accelerator
@@ -377,6 +377,16 @@ HEALTHY_STOPS = {
 HEALTHY_STOPS = {
     name: replace(each, initramfs=MARKS.get(each.booted.commit, "")) for name, each in HEALTHY_STOPS.items()
 }
+SURVIVAL = Survival(
+    looked_at=16,
+    seed=1,
+    cut="at the flush 7",
+    menus={},
+    booted=COMMIT,
+    again=Answer(status=0, output="", complaint="", seconds=0.0),
+    next=NEXT,
+)
+FALL = Fall(before=deployment(COMMIT, booted=True), after=deployment(COMMIT, booted=True), boots=4)
 REFUSED = Answer(
     status=1,
     output="",
@@ -403,7 +413,7 @@ class FakeJourney:
             refusal,
             dict(problems or {}),
         )
-        self.deployed = False
+        self.deployed, self.survival, self.fall = False, SURVIVAL, FALL
         release = {
             name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
             for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
@@ -418,6 +428,12 @@ class FakeJourney:
         return Offer(
             answer=self._refusal, before=here, after=here if not self.deployed else (deployment(NEXT), *here)
         )
+
+    def cut_off(self) -> Survival:
+        return self.survival
+
+    def fallen_back(self) -> Fall:
+        return self.fall
 
     def found(self, leg: Callable[[], Stop]) -> Stop:
         return leg()

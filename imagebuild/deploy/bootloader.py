@@ -54,6 +54,8 @@ READERS = {"ext4": "ext2", "xfs": "xfs", "gpt": "part_gpt", "mbr": "part_msdos"}
 WORK = PurePosixPath("/run/grub")
 # of a FAT file system, at most: a cluster, and what it needs for itself below 2 GiB
 CLUSTER, OVERHEAD = 4096, 2 * MIB
+# with room for the tables themselves
+FAT32_CLUSTERS = 65525 + 1024
 # mtools writes SOURCE_DATE_EPOCH instead of now
 Fill = Callable[[Path, Mapping[PurePosixPath, bytes]], None]
 MTOOLS = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
@@ -242,8 +244,7 @@ def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Fil
             [
                 "mkfs.vfat",
                 "--invariant",
-                "-F",
-                "32" if esp.size >= 64 << 20 else "16",
+                *_fat(esp.size, plan.sector_size),
                 "-i",
                 plan.volume_id("efi"),
                 "-n",
@@ -253,6 +254,15 @@ def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Fil
         )
         fill(image, loader.esp)
         _copy(image, file, esp.start)
+
+
+def _fat(size: int, sector: int) -> list[str]:
+    """Return mkfs.vfat's options for an ESP: which FAT it is, firmware tells from the number of clusters, of
+    which FAT32 has 65525 at least, each of a sector or more (Microsoft's FAT specification 1.03, p. 14).
+    """
+    if sector == SECTOR:
+        return ["-F", "32" if size >= 64 << 20 else "16"]
+    return ["-S", str(sector), "-F", "32" if size >= FAT32_CLUSTERS * sector else "16"]
 
 
 def fill_with_mtools(image: Path, files: Mapping[PurePosixPath, bytes]) -> None:

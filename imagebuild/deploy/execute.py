@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, configure, host_var
+from imagebuild.deploy import bootloader, btrfs, configure, host_var, luks
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
 from imagebuild.kickstart.plan import Plan
@@ -25,6 +25,8 @@ def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
     is written.
     """
     loader = bootloader.make_loader(target, plan)
+    btrfs.check_programs(plan, target)
+    luks.check_programs(plan, target)
     target.prepare(plan)
     # the toolbox's /tmp is a link to here
     target.run(["mkdir", "-p", SYSROOT / "tmp"], ["chmod", "1777", SYSROOT / "tmp"])
@@ -88,6 +90,7 @@ def _moved(base: Plan, plan: Plan) -> str | None:
     if (
         len(plan.partitions) != len(base.partitions)
         or (plan.table, plan.group) != (base.table, base.group)
+        or (plan.subvolumes, plan.sector_size) != (base.subvolumes, base.sector_size)
         or plan.thin()
     ):
         return "its storage differs"
@@ -131,6 +134,7 @@ def _undone(base: Plan, plan: Plan) -> str | None:
             "boot_password",
         ),
         *("hostname", "dhcp", "selinux", "firewall", "enabled", "disabled"),
+        *("time_sources", "root_by_ssh"),
     )
     return next(
         (
@@ -210,4 +214,10 @@ def kernel_arguments(plan: Plan) -> list[str]:
     on_volume = [f"root={plan.mapped(root)}", f"rd.lvm.lv={plan.group}/{root}", "rw"]
     found = on_volume if plan.is_volume(root) else [f"root=UUID={plan.uuid(root)}", "rw"]
     selinux = {"disabled": ["selinux=0"], "permissive": ["enforcing=0"]}.get(plan.selinux, [])
-    return [*found, *selinux, *plan.append]
+    opened = luks.kernel_arguments(plan)
+    append = (
+        [luks.with_empty_passphrase(argument) for argument in plan.append]
+        if luks.enrolled(plan)
+        else plan.append
+    )
+    return [*opened, *found, *btrfs.kernel_arguments(plan), *selinux, *append]

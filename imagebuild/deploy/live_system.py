@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.layout import SECTOR
+from imagebuild.kickstart.layout import SECTOR, SECTORS
 from imagebuild.kinds import Firmware
 
 # written by installers/live_init.sh
@@ -113,11 +113,18 @@ def _unfit(name: str) -> str | None:
     place = SYS / "block" / name
     if (place / "ro").read_text().strip() != "0":
         return "is read-only"
-    file = place / "queue/logical_block_size"
-    sector = int(file.read_text()) if file.exists() else SECTOR
+    sector = sector_of(name)
     return (
-        None if sector == SECTOR else f"has sectors of {sector} bytes, which this installer does not lay out"
+        None if sector in SECTORS else f"has sectors of {sector} bytes, which this installer does not lay out"
     )
+
+
+def sector_of(name: str) -> int:
+    """Return the logical block size of a disk, in bytes (Documentation/ABI/stable/sysfs-block,
+    queue/logical_block_size).
+    """
+    file = SYS / "block" / name / "queue/logical_block_size"
+    return int(file.read_text()) if file.exists() else SECTOR
 
 
 def _used(name: str) -> str | None:

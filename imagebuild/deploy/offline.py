@@ -120,6 +120,7 @@ class OfflineTarget(NamespaceSandbox):
             "-F",
             "-t",
             "ext4",
+            *filesystems.blocks(plan),
             "-U",
             plan.uuid(name),
             "-E",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from imagebuild.kickstart.layout import SECTOR, Partition
 from imagebuild.kickstart.plan import Plan
-from imagebuild.tools import command
+from imagebuild.tools import command, temporary
 
 # type GUIDs: UEFI 2.10, table 5-7, and the Discoverable Partitions Specification
 GPT_TYPES = {
@@ -14,15 +14,34 @@ GPT_TYPES = {
     "swap": "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F",
     "data": "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
 }
+ENTRIES = 16 * 1024
 MBR_TYPES = {"efi": "ef", "lvm": "8e", "swap": "82", "data": "83"}
 
 
 def write_table(file: Path, plan: Plan) -> None:
-    """Write the plan's partition table into a disk that is there already (its boot code stays)."""
-    command.run(
-        ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", file],
-        stdin=script(plan).encode(),
-    )
+    """Write the plan's partition table into a disk that is there already (its boot code stays).
+
+    A device knows its sectors. Of a file sfdisk takes 512 bytes, whatever its script says (sfdisk(8) 2.38,
+    "sector-size"); fdisk(8) is told, and reads the same script.
+    """
+    if plan.sector_size == SECTOR or not file.is_file():
+        command.run(
+            ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", file],
+            stdin=script(plan).encode(),
+        )
+        return
+    with temporary.within(file.parent, "table") as place:
+        (place / "script").write_text(script(plan))
+        command.run(
+            [
+                "fdisk",
+                *("--sector-size", str(plan.sector_size)),
+                *("--wipe=never", "--wipe-partitions=never"),
+                file.absolute(),
+            ],
+            stdin=b"I\nscript\nw\n",
+            cwd=place,
+        )
 
 
 def script(plan: Plan) -> str:
@@ -34,14 +53,15 @@ def script(plan: Plan) -> str:
         "unit: sectors",
     ]
     if gpt:
-        lines.append("first-lba: 34")
+        # behind the protective MBR, the header and 16 KiB of entries (UEFI 2.10, 5.3.1)
+        lines.append(f"first-lba: {2 + ENTRIES // plan.sector_size}")
     lines += ["", *(_line(plan, each) for each in plan.partitions)]
     return "\n".join(lines) + "\n"
 
 
 def _line(plan: Plan, partition: Partition) -> str:
     kind = partition.content if partition.content in GPT_TYPES else "data"
-    fields = [f"start={partition.start // SECTOR}", f"size={partition.size // SECTOR}"]
+    fields = [f"start={partition.start // plan.sector_size}", f"size={partition.size // plan.sector_size}"]
     if plan.table == "gpt":
         fields += [
             f"type={GPT_TYPES[kind]}",

@@ -11,6 +11,7 @@ from imagebuild.deploy import appliance, native, offline, prescript
 from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.target import Target
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.kickstart.layout import SECTOR
 from imagebuild.kickstart.plan import Plan, read
 from imagebuild.kinds import Firmware
 from imagebuild.model import Kickstart, Toolbox, Tree
@@ -22,13 +23,15 @@ MIB = 1024 * 1024
 class DiskSpec:
     """Size in MiB, the firmware it must boot under, the ways to populate it that work here (the best first).
 
-    `epoch`: the time of everything that is made (SOURCE_DATE_EPOCH); None: the commit's.
+    `epoch`: the time of everything that is made (SOURCE_DATE_EPOCH); None: the commit's. `sector_size`: the
+    logical block of the disk, in bytes.
     """
 
     size: int
     firmware: tuple[Firmware, ...]
     populate: tuple[str, ...]
     epoch: int | None = None
+    sector_size: int = SECTOR
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) 
         refs=(tree.follows,),
         signed=kickstart.signed,
         tree=CommitFiles(tree.repo, tree.commit),
+        sector_size=spec.sector_size,
     )
 
 

@@ -19,9 +19,11 @@ from typing import IO, Any
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError
-from imagebuild.formats import layers
+from imagebuild.formats import bounded, container_disk, gce, layers
+from imagebuild.formats.bounded import HOSTILE
 from imagebuild.formats.box import METADATA, OVF, describes_machine
-from imagebuild.formats.ovf import HOSTILE, DiskInside, disk_described, read_text
+from imagebuild.formats.oci_layout import INDEX
+from imagebuild.formats.ovf import DiskInside, disk_described, read_text
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller
 from imagebuild.tools.qemu import disk_image
@@ -74,7 +76,7 @@ def members_of(
             if content is not None:
                 yield path, content, member.size
         # what follows the end: whoever writes it must not die of a closed pipe
-        while stream.read(layers.CHUNK):
+        while stream.read(bounded.CHUNK):
             pass
 
 
@@ -113,10 +115,10 @@ def extract(members: Iterator[tuple[str, IO[bytes], int]], name: str, work: Path
                 f"{name} is a XenServer's XVA, whose disks are in pieces",
                 hint="export it as OVF, or its disk as VHD",
             )
-        if size > layers.LARGEST:
+        if size > bounded.LARGEST:
             raise BuildError(f"{name}: its member {path} has {size} bytes", hint=HOSTILE)
         with usable(name):
-            unpacked[path] = layers.write(content, layers.fresh(work), f"{path} of {name}")
+            unpacked[path] = bounded.write(content, layers.fresh(work), f"{path} of {name}")
     return unpacked
 
 
@@ -133,6 +135,9 @@ def disk_in(unpacked: Mapping[str, Path], name: str) -> DiskInside:
     one.
     """
     provider = ""
+    if container_disk.is_image(unpacked):
+        target = layers.fresh(unpacked[INDEX].parent)
+        return DiskInside(file=container_disk.disk_of(unpacked, name, target), controller=Controller.VIRTIO)
     if METADATA in unpacked:
         metadata = _json(unpacked[METADATA], name)
         provider = str(metadata.get("provider", ""))
@@ -202,4 +207,6 @@ def _only_one(unpacked: Mapping[str, Path], name: str) -> DiskInside:
             f" {'no disk image' if not images else 'more than one disk image: ' + ', '.join(images[:5])}",
             hint=f"it has: {', '.join(list(unpacked)[:10]) or 'no plain files'}",
         )
-    return DiskInside(file=unpacked[images[0]])
+    return DiskInside(
+        file=unpacked[images[0]], controller=Controller.VIRTIO_SCSI if gce.is_archive(unpacked) else None
+    )

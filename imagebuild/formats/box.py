@@ -41,9 +41,16 @@ def render(template: str, values: Mapping[str, object]) -> bytes:
     return environment.get_template(template).render(values).encode()
 
 
-def write_archive(stream: IO[bytes] | gzip.GzipFile, members: Mapping[str, bytes | Path], epoch: int) -> None:
-    """Write a tar archive whose bytes follow from its members alone: their order, no owners, one time."""
-    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+def write_archive(
+    stream: IO[bytes] | gzip.GzipFile,
+    members: Mapping[str, bytes | Path],
+    epoch: int,
+    form: int = tarfile.GNU_FORMAT,
+) -> None:
+    """Write a tar archive whose bytes follow from its members alone: their order, no owners, one time; `form`
+    is tarfile's number of a format.
+    """
+    with tarfile.open(fileobj=stream, mode="w|", format=form) as tar:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.mode, info.mtime = 0o644, epoch

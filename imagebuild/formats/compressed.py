@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from imagebuild.config.fields import Model
+from imagebuild.formats import bounded
 from imagebuild.formats.format import CLOUDS, Format, Source, Unpacked
 from imagebuild.kinds import Controller
 from imagebuild.tools import command
@@ -30,51 +31,52 @@ class ZstdConfig(Model):
 
 
 def write_xz(source: Source, out: Path, name: str, options: XzConfig) -> Path:
-    """Write NAME.raw.xz. At least two threads: with one, xz writes block headers without sizes."""
-    threads = max(2, os.cpu_count() or 2)
-    return _write(
-        source,
-        out / f"{name}.raw.xz",
-        ["xz", "--stdout", f"-{options.level}", f"--threads={threads}", XZ_BLOCK, "--check=crc64"],
-    )
+    """Write NAME.raw.xz."""
+    with exported(source.disk.file, source.disk.format, writable=False) as raw:
+        return compress(raw, out / f"{name}.raw.xz", xz(options.level))
 
 
 def write_zst(source: Source, out: Path, name: str, options: ZstdConfig) -> Path:
     """Write NAME.raw.zst, with the content's checksum and size in the frame."""
-    return _write(
-        source,
-        out / f"{name}.raw.zst",
-        ["zstd", "--stdout", "--quiet", f"-{options.level}", "-T0", "--check"],
-    )
+    argv = ["zstd", "--stdout", "--quiet", f"-{options.level}", "-T0", "--check"]
+    with exported(source.disk.file, source.disk.format, writable=False) as raw:
+        return compress(raw, out / f"{name}.raw.zst", argv)
 
 
-def _write(source: Source, file: Path, argv: list[str]) -> Path:
-    with (
-        exported(source.disk.file, source.disk.format, writable=False) as raw,
-        file.open("wb") as stream,
-    ):
-        command.run([*argv, raw], stdout=stream)
+def xz(level: int) -> list[str]:
+    """Return xz' argv. At least two threads: with one, xz writes block headers without sizes."""
+    threads = max(2, os.cpu_count() or 2)
+    return ["xz", "--stdout", f"-{level}", f"--threads={threads}", XZ_BLOCK, "--check=crc64"]
+
+
+def compress(content: Path, file: Path, argv: list[str]) -> Path:
+    """Write a file through a compressor, and return what was written."""
+    with file.open("wb") as stream:
+        command.run([*argv, content], stdout=stream)
     return file
 
 
 def unpack_xz(file: Path, out: Path) -> Unpacked:
-    """Decompress as a user would (`xz -d`); runs of zeros become holes."""
-    return _unpack(["xz", "--decompress", "--stdout", "--threads=0", file], out)
+    """Decompress as a user would (`xz -d`)."""
+    return _unpack(file, "xz", out)
 
 
 def unpack_zst(file: Path, out: Path) -> Unpacked:
     """Decompress as a user would (`zstd -d`)."""
-    return _unpack(["zstd", "--decompress", "--stdout", "--quiet", file], out)
+    return _unpack(file, "zst", out)
 
 
-def _unpack(argv: list[str | Path], out: Path) -> Unpacked:
-    target = out / "disk.raw"
-    with target.open("wb") as stream:
-        command.pipe(argv, ["dd", "conv=sparse", "bs=1M", "iflag=fullblock", "status=none"], stdout=stream)
-        # dd leaves a hole at the end unwritten
-        end = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
-        stream.truncate(max(end, target.stat().st_size))
-    return Unpacked(disk=target, format="raw", controller=Controller.VIRTIO)
+def _unpack(file: Path, kind: str, out: Path) -> Unpacked:
+    disk = decompress(file, kind, out / "disk.raw")
+    return Unpacked(disk=disk, format="raw", controller=Controller.VIRTIO)
+
+
+def decompress(file: Path, kind: str, target: Path) -> Path:
+    """Decompress within bounds; runs of zeros become holes. Raises BuildError for what is damaged, or too
+    large.
+    """
+    with bounded.stream_of(file, (kind,)) as stream:
+        return bounded.write(stream, target, file.name)
 
 
 XZ = Format(

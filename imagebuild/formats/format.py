@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.config.fields import Model
+from imagebuild.errors import BuildError
 from imagebuild.kinds import Controller
 from imagebuild.model import Disk
 
@@ -25,6 +26,7 @@ class Source:
     os_id: str
     seed: str
     epoch: int
+    arch: str = "x86_64"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +34,15 @@ class Unpacked:
     """A disk as a user's hypervisor would open it: the file, its QEMU format, the controller it is attached
     to.
 
-    `size` (bytes) is that of the disk the hypervisor makes of it, when it makes it larger.
+    `size` (bytes) is that of the disk the hypervisor makes of it, when it makes it larger; `sector_size` the
+    logical block that it is laid out for, in bytes.
     """
 
     disk: Path
     format: str
     controller: Controller
     size: int | None = None
+    sector_size: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,9 @@ class Format(FileKind):
     `unpack` what a user downloads and an empty directory, and does there what the user's program would do.
     `tools` are the programs that run, on so many `cores`; `reads` are the files of templates/ that it opens.
     `size` is what it takes at most, as a part of the tree's content; `clouds` are those that its users have.
+    `problems` looks at a file of it, from wherever, and returns what its cloud or hypervisor would refuse it
+    for, a sentence each; `unpack` raises BuildError for the same of our own. `sector_size`: of which disks it
+    is made (their logical block, in bytes).
     """
 
     options: type[Model]
@@ -91,3 +98,11 @@ class Format(FileKind):
     size: float = 0.6
     reads: tuple[str, ...] = ()
     clouds: Clouds = ()
+    problems: Callable[[Path], list[str]] | None = None
+    sector_size: int = 512
+
+
+def refuse(name: str, problems: list[str]) -> None:
+    """Raise BuildError when there is something that a file would be refused for."""
+    if problems:
+        raise BuildError(f"{name} is not what its users' programs take: {'; '.join(problems)}")

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from imagebuild.errors import BuildError
+from imagebuild.formats.bounded import HOSTILE
 from imagebuild.kinds import Controller
 
 LARGEST_TEXT = 1 << 20
@@ -16,7 +17,6 @@ DISK, SCSI = "17", "6"
 # where the disks are that the OVF of an oVirt storage domain names, as Image Factory 1.1.16 packs it
 # (ovfcommon.py, RHEVOVFPackage)
 DOMAIN = "images"
-HOSTILE = "where did you get that image?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,27 +54,34 @@ def _encoding(file: Path) -> str:
     )
 
 
+def read_description(file: Path, name: str) -> ElementTree.Element:
+    """Return the root of the OVF of an archive of that name. Raises BuildError for what is not XML, or could
+    read other files.
+    """
+    text = read_text(file, f"the OVF of {name}", _encoding(file))
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise BuildError(f"{name}: its OVF has a document type", hint=HOSTILE)
+    try:
+        return ElementTree.fromstring(text)  # noqa: S314  # no document type, so no entities
+    except (ElementTree.ParseError, ValueError) as error:
+        raise BuildError(f"{name}: its OVF is not XML: {error}") from error
+
+
 def disk_described(
     description: str, unpacked: Mapping[str, Path], name: str, controller: Controller | None
 ) -> DiskInside:
     """Return the first disk that an OVF describes, on the kind of controller that it describes; it names it
     as seen from its own directory.
     """
-    text = read_text(unpacked[description], f"the OVF of {name}", _encoding(unpacked[description]))
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise BuildError(f"{name}: its OVF has a document type", hint=HOSTILE)
-    try:
-        root = ElementTree.fromstring(text)  # noqa: S314  # no document type, so no entities
-    except (ElementTree.ParseError, ValueError) as error:
-        raise BuildError(f"{name}: its OVF is not XML: {error}") from error
+    root = read_description(unpacked[description], name)
     files = {
-        _attribute(element, "id"): unquote(_attribute(element, "href")) for element in _all(root, "File")
+        attribute(element, "id"): unquote(attribute(element, "href")) for element in elements(root, "File")
     }
     # oVirt's disks name the file itself
     files = {path: path for path in files.values()} | files
     disks = {
-        _attribute(element, "diskId"): files.get(_attribute(element, "fileRef"), "")
-        for element in _all(root, "Disk")
+        attribute(element, "diskId"): files.get(attribute(element, "fileRef"), "")
+        for element in elements(root, "Disk")
     }
     identifier, path = next(
         ((identifier, path) for identifier, path in disks.items() if path),
@@ -98,12 +105,13 @@ def disk_described(
 def _controller(root: ElementTree.Element, disk: str) -> Controller:
     # oVirt says it in an attribute of its own
     if any(
-        _attribute(element, "disk-interface").lower().startswith("virtio") for element in _all(root, "Disk")
+        attribute(element, "disk-interface").lower().startswith("virtio")
+        for element in elements(root, "Disk")
     ):
         return Controller.VIRTIO
     items = [
         {_local(field.tag): (field.text or "").strip() for field in element}
-        for element in (*_all(root, "Item"), *_all(root, "StorageItem"))
+        for element in (*elements(root, "Item"), *elements(root, "StorageItem"))
     ]
     kinds = {item.get("InstanceID", ""): item.get("ResourceType", "") for item in items}
     mine = [
@@ -114,7 +122,7 @@ def _controller(root: ElementTree.Element, disk: str) -> Controller:
     return Controller.PVSCSI if mine and kinds.get(mine[0].get("Parent", "")) == SCSI else Controller.IDE
 
 
-def _all(root: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+def elements(root: ElementTree.Element, name: str) -> list[ElementTree.Element]:
     """Return the elements of a name, whichever version's namespace they are in."""
     return [
         element for element in root.iter() if isinstance(element.tag, str) and _local(element.tag) == name
@@ -125,5 +133,6 @@ def _local(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-def _attribute(element: ElementTree.Element, name: str) -> str:
+def attribute(element: ElementTree.Element, name: str) -> str:
+    """Return an attribute of whichever namespace; empty when there is none."""
     return next((value for key, value in element.attrib.items() if _local(key) == name), "")

@@ -5,6 +5,7 @@ import.
 import re
 import struct
 from pathlib import Path
+from typing import IO
 
 from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
@@ -14,7 +15,7 @@ from imagebuild.tools.qemu import disk_image
 
 OPTIONS = ("adapter_type=lsilogic", "subformat=streamOptimized", "compat6")
 SECTOR = 512
-LARGEST = 1024  # sectors of a descriptor
+LARGEST, FARTHEST = 1024, 1 << 32  # sectors of a descriptor
 # what a sparse extent begins with; a descriptor alone could name any file of the machine
 MAGIC = b"KDMV"
 
@@ -40,12 +41,7 @@ def set_content_id(file: Path, identifier: str) -> None:
     one's NUL (QEMU 7.2, block/vmdk.c, vmdk_write_cid).
     """
     with file.open("r+b") as stream:
-        header = stream.read(SECTOR)
-        # SparseExtentHeader: magic, …, descriptorOffset and descriptorSize in sectors (VMDK 5.0, "Hosted
-        # Sparse Extent Header")
-        offset, size = struct.unpack_from("<QQ", header, 28) if header[:4] == MAGIC else (0, 0)
-        stream.seek(offset * SECTOR)
-        text = stream.read(size * SECTOR if size < LARGEST else 0).partition(b"\0")[0]
+        offset, size, text = _descriptor(stream)
         text, count = re.subn(rb"(?m)^CID=[0-9a-f]{1,8}$", b"CID=" + identifier.encode(), text)
         if count != 1 or len(text) > size * SECTOR:
             raise BuildError(
@@ -53,6 +49,28 @@ def set_content_id(file: Path, identifier: str) -> None:
             )
         stream.seek(offset * SECTOR)
         stream.write(text.ljust(size * SECTOR, b"\0"))
+
+
+def _descriptor(stream: IO[bytes]) -> tuple[int, int, bytes]:
+    """Return place and size of a sparse extent's descriptor, in sectors, and its text; empty where there is
+    none.
+    """
+    stream.seek(0)
+    header = stream.read(SECTOR)
+    # SparseExtentHeader: magic, …, descriptorOffset and descriptorSize in sectors (VMDK 5.0, "Hosted Sparse
+    # Extent Header")
+    offset, size = (
+        struct.unpack_from("<QQ", header, 28) if header[:4] == MAGIC and len(header) == SECTOR else (0, 0)
+    )
+    if not 0 < size < LARGEST or offset > FARTHEST:
+        return 0, 0, b""
+    stream.seek(offset * SECTOR)
+    return offset, size, stream.read(size * SECTOR).partition(b"\0")[0]
+
+
+def is_stream_optimized(stream: IO[bytes]) -> bool:
+    """Whether an open file, or a member of an archive, is a vmdk that can be read in one go."""
+    return b'createType="streamOptimized"' in _descriptor(stream)[2].splitlines()
 
 
 def unpack(file: Path, out: Path) -> Unpacked:

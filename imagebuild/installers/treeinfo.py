@@ -9,6 +9,9 @@ from imagebuild.model import Tree
 
 KERNEL, INITRD = "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img"
 STAGE2 = "images/install.img"
+# what a TFTP server hands out, beside kernel and initramfs: GRUB for PXE under BIOS and UEFI, and its menu
+NETWORK_BIOS, NETWORK_UEFI = "images/pxeboot/grub-bios.0", "images/pxeboot/grub-uefi.efi"
+NETWORK_MENU = "images/pxeboot/grub.cfg"
 
 
 def write_treeinfo(file: Path, product: str, release: str, variant: str, tree: Tree, epoch: int) -> None:

@@ -1,10 +1,11 @@
 """A whole disk arranged: what is asked for, what the firmware needs, every size, checked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from imagebuild.kickstart import handlers, mount_points
-from imagebuild.kickstart.layout import LARGEST_MBR, Layout, Partition
+from imagebuild.kickstart import btrfs, handlers, mount_points
+from imagebuild.kickstart.layout import LARGEST_MBR, SECTOR, SECTORS, Layout, Partition, Subvolume
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kickstart.requests import (
     PLACE,
@@ -25,6 +26,8 @@ def lay_out(
     firmware: frozenset[Firmware],
     name: str,
     tree: mount_points.TreeFiles | None = None,
+    *,
+    sector_size: int = SECTOR,
 ) -> Layout:
     """Work out a layout from a parsed kickstart; mount points are where the links of `tree` lead.
 
@@ -34,7 +37,11 @@ def lay_out(
         automatic(handler, disk_size, name) if handler.autopart.seen else asked_for(handler, name)
     )
     problems = Problems(name)
-    parts, volumes = (settle_all(requests, tree, name, problems) for requests in (parts, volumes))
+    parts, subvolumes = btrfs.asked_for(handler, parts, problems)
+    parts, volumes, mounted = (
+        settle_all(requests, tree, name, problems)
+        for requests in (parts, volumes, [each.as_request() for each in subvolumes])
+    )
     problems.refuse()
     table = _table(handler, parts, firmware, disk_size, name)
     required = (
@@ -42,18 +49,26 @@ def lay_out(
         if handler.autopart.seen or handlers.seen(handler, "reqpart")
         else []
     )
-    _check_names([*required, *parts], group, volumes, name)
+    _check_names([*required, *parts], group, [*volumes, *mounted], name)
     partitions = place_partitions([*required, *parts], table, disk_size, name)
     _check_firmware(partitions, table, firmware, name)
+    _check_sectors(sector_size, table, firmware, name)
+    layout = Layout(
+        table=table,
+        partitions=partitions,
+        sector_size=sector_size,
+        subvolumes=tuple(
+            Subvolume(name=each.name, device=each.device, mount=place.mount)
+            for each, place in zip(subvolumes, mounted, strict=True)
+        ),
+    )
     if not group:
-        return Layout(table=table, partitions=partitions)
+        return layout
     # there is one: `_refuse_idle` took care of others
     physical = next((each for each in partitions if each.content == "lvm"), None)
     if physical is None:
         raise BadKickstartError(f"{name}: volgroup {group} has no physical volume")
-    return Layout(
-        table=table, partitions=partitions, group=group, volumes=divide_group(physical, group, volumes, name)
-    )
+    return replace(layout, group=group, volumes=divide_group(physical, group, volumes, name))
 
 
 def _table(
@@ -110,10 +125,38 @@ def _check_firmware(
             "BIOS is wanted on GPT but there is no BIOS boot partition",
             "add `part biosboot --fstype=biosboot --size=1`",
         )
+    if any(each.mount == "/boot" and each.content == "btrfs" for each in partitions):
+        problems.add(
+            0,
+            "/boot is on btrfs, which the boot loader that is made here does not read",
+            "add `part /boot --size=1024 --fstype=ext4`",
+        )
     if not any(each.mount == "/boot" for each in partitions):
         problems.add(
             0,
             "there is no separate /boot, which the boot loader reads",
             "add `part /boot --size=300 --fstype=ext4`",
+        )
+    problems.refuse()
+
+
+def _check_sectors(sector_size: int, table: str, firmware: frozenset[Firmware], name: str) -> None:
+    """Refuse what cannot boot from a disk whose logical block is not 512 bytes: the BIOS' own calls and the
+    block lists of GRUB's boot.img count in 512 (grub-core/boot/i386/pc/boot.S); its MBR is not read.
+    """
+    problems = Problems(name)
+    if sector_size not in SECTORS:
+        problems.add(0, f"the disk has sectors of {sector_size} bytes: there are layouts for 512 and 4096")
+    if sector_size != SECTOR and Firmware.BIOS in firmware:
+        problems.add(
+            0,
+            f"a disk with sectors of {sector_size} bytes cannot be booted under BIOS, which reads 512",
+            "start the machine under UEFI, or take a disk (an emulation of one) with sectors of 512 bytes",
+        )
+    elif sector_size != SECTOR and table != "gpt":
+        problems.add(
+            0,
+            f"a disk with sectors of {sector_size} bytes needs a GPT",
+            "use clearpart --disklabel=gpt, or leave --disklabel out with reqpart",
         )
     problems.refuse()

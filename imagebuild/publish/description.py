@@ -74,6 +74,7 @@ def _download_facts(material: Material, download: Download, name: str) -> Downlo
         size=image.size,
         sha256=image.sha256,
         disk_size=image.disk_size if isinstance(image, Image) else None,
+        content=image.content or None if isinstance(image, Image) else None,
         volume_id=image.volume_id if isinstance(image, IsoImage) else None,
         media_md5=image.md5 if isinstance(image, IsoImage) else None,
         boot=_boot_times(material, name),

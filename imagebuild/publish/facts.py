@@ -22,8 +22,9 @@ class Frozen(BaseModel):
 
 
 class DownloadFacts(Frozen):
-    """One download: `path` below the release; sizes in bytes; `boot` maps a firmware to seconds from power-on
-    to ssh at its first boot. Older releases say nothing of Secure Boot.
+    """One download: `path` below the release; sizes in bytes, `content` that of what is in use on its disk;
+    `boot` maps a firmware to seconds from power-on to ssh at its first boot. Older releases say nothing of
+    Secure Boot.
     """
 
     path: str
@@ -32,6 +33,7 @@ class DownloadFacts(Frozen):
     size: int = Field(ge=0)
     sha256: str = Digest
     disk_size: int | None = None
+    content: int | None = None
     volume_id: str | None = None
     media_md5: str | None = None
     boot: dict[str, float] = {}

@@ -44,7 +44,12 @@ class _Opener:
         ):
             return [self.commit]
         commits = guestfs.deployed(
-            unpacked.disk, unpacked.format, cache=self.cache, emulate=self.emulate, memory=APPLIANCE_MEMORY
+            unpacked.disk,
+            unpacked.format,
+            cache=self.cache,
+            emulate=self.emulate,
+            memory=APPLIANCE_MEMORY,
+            sector_size=unpacked.sector_size,
         )
         if self.reference is None and commits == [self.commit]:
             self.reference = (unpacked.disk, unpacked.format)

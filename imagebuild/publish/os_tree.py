@@ -15,7 +15,7 @@ from productmd.treeinfo import TreeInfo
 from imagebuild import files
 from imagebuild.config import naming
 from imagebuild.errors import BuildError
-from imagebuild.installers.treeinfo import INITRD, KERNEL, STAGE2
+from imagebuild.installers.treeinfo import INITRD, KERNEL, NETWORK_BIOS, NETWORK_MENU, NETWORK_UEFI, STAGE2
 from imagebuild.model import IsoImage, Tree
 from imagebuild.publish.names import Names
 from imagebuild.tools import iso
@@ -25,6 +25,8 @@ NEEDED = (KERNEL, INITRD, STAGE2)
 # what is laid over the installer: ours always has the first, lorax' one has them when packages bring them
 # (x86.tmpl, `installimg`)
 OPTIONAL = ("images/product.img", "images/updates.img")
+# what boots it from the network, where the tree's GRUB can
+NETWORK = (NETWORK_BIOS, NETWORK_UEFI, NETWORK_MENU)
 
 
 def lay_out(work: Path, image: IsoImage, names: Names, variant: str, tree: Tree) -> dict[str, str]:
@@ -37,7 +39,7 @@ def lay_out(work: Path, image: IsoImage, names: Names, variant: str, tree: Tree)
     if not names.os_tree or not iso.is_image(image.file):
         return {}
     place = work / names.os_tree
-    found = iso.extract(image.file, [f"/{path}" for path in (*NEEDED, *OPTIONAL)], place)
+    found = iso.extract(image.file, [f"/{path}" for path in (*NEEDED, *OPTIONAL, *NETWORK)], place)
     missing = [path for path in NEEDED if f"/{path}" not in found]
     if missing:
         raise BuildError(
@@ -47,14 +49,14 @@ def lay_out(work: Path, image: IsoImage, names: Names, variant: str, tree: Tree)
     paths = sorted(path.lstrip("/") for path in found)
     (place / TREEINFO).write_text(_treeinfo(place, paths, names, variant, tree).dumps())
     roles = {"kernel": KERNEL, "initramfs": INITRD, "root file system": STAGE2, "treeinfo": TREEINFO}
-    roles |= {path.rpartition("/")[2]: path for path in OPTIONAL if path in paths}
+    roles |= {path.rpartition("/")[2]: path for path in (*OPTIONAL, *NETWORK) if path in paths}
     return {role: f"{names.os_tree}/{path}" for role, path in roles.items()}
 
 
 def _treeinfo(place: Path, paths: list[str], names: Names, variant: str, tree: Tree) -> TreeInfo:
     info = naming.treeinfo(names.product, names.release, variant, tree.arch, tree.timestamp)
     info.images.images[tree.arch] = {"kernel": KERNEL, "initrd": INITRD} | {
-        path.rpartition("/")[2]: path for path in OPTIONAL if path in paths
+        path.rpartition("/")[2]: path for path in (*OPTIONAL, *NETWORK) if path in paths
     }
     info.stage2.mainimage = STAGE2
     for path in paths:

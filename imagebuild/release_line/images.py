@@ -1,12 +1,13 @@
 """Disks, and the downloads that are made of them: what may stand there is told by the registry of formats."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imagebuild.config.fields import Mebibytes, Model, Name, Word
 from imagebuild.formats.registry import FORMATS
+from imagebuild.kickstart.layout import SECTOR
 from imagebuild.kinds import Firmware, Login
 from imagebuild.release_line.sections import Sections
 
@@ -33,6 +34,13 @@ class ImageConfig(Model):
         )
     )
     disk_size: Mebibytes
+    sector_size: Literal[512, 4096] = Field(
+        default=512,
+        description=(
+            "the disk's logical block in bytes: 4096 is for raw-4k, its firmware is uefi, and its kickstart"
+            " makes a GPT"
+        ),
+    )
     firmware: tuple[Firmware, ...] = Field(default=(Firmware.BIOS, Firmware.UEFI), min_length=1)
     installed: tuple[Firmware, ...] | None = Field(
         default=None,
@@ -45,3 +53,17 @@ class ImageConfig(Model):
         description="who lets the tester in: a seed's key through cloud-init, or Vagrant's key",
     )
     formats: FormatsConfig = Field(description="which downloads are made of it, each with its options")
+
+    @model_validator(mode="after")
+    def _of_one_sector_size(self) -> "ImageConfig":
+        for kind in self.formats:
+            if FORMATS[kind].sector_size != self.sector_size:
+                raise ValueError(
+                    f"{kind} is made of a disk with sector_size {FORMATS[kind].sector_size}, and this one has"
+                    f" {self.sector_size}"
+                )
+        if self.sector_size != SECTOR and Firmware.BIOS in self.firmware:
+            raise ValueError(
+                f"BIOS boots from no disk with sector_size {self.sector_size}: leave it out of firmware"
+            )
+        return self

@@ -235,6 +235,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         accelerator=speed,
         epoch=source_date_epoch(),
         cells=place / "cells",
+        saved=place / "saved-boots",
     )
     pipeline, store = wire(config, pinned, builder, before), Store(order.store)
     remarks = [

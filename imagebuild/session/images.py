@@ -90,6 +90,8 @@ def try_image(
         guest_slots.taken(wanted.settings.smoke.cores or speed.cores, say=say),
         any_image.opened(wanted.image, work, wanted.firmware, speed) as (unpacked, installed),
     ):  # fmt: skip
+        for sentence in any_image.refused_for(wanted.image):
+            say(f"{wanted.image.name} would be refused by those it is for: {sentence}")
         tree = _tree(wanted, unpacked, speed, out)
         say(f"{wanted.image.name}: {unpacked.format}, commit {tree.commit}, {tree.host_kind} host")
         cells, problem = _held(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import IO
 
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.formats import archives, layers
+from imagebuild.formats import archives, bounded, layers, raw_4k, vhd
+from imagebuild.formats.bounded import HOSTILE
 from imagebuild.formats.box import describes_machine
 from imagebuild.formats.format import Unpacked
-from imagebuild.formats.ovf import HOSTILE
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke import installation
@@ -56,7 +56,17 @@ def recognise(file: Path) -> str:
             kind = f"{inner}.tar" if inner is not None and kind == "tar" else kind
         if (name := archives.name_of(paths)) is not None:
             return name
+    if kind == "raw" and not packed and vhd.has_footer(file):
+        return vhd.FORMAT.name
     return ".".join((kind, *reversed(packed)))
+
+
+def refused_for(file: Path) -> list[str]:
+    """Return what the cloud or hypervisor that an image is made for would refuse it for, though it may boot
+    elsewhere. Raises as `recognise`.
+    """
+    record = FORMATS.get(recognise(file))
+    return record.problems(file) if record is not None and record.problems is not None else []
 
 
 def _look(file: Path) -> tuple[tuple[str, ...], str]:
@@ -71,7 +81,7 @@ def _look(file: Path) -> tuple[tuple[str, ...], str]:
 
 
 def _members(file: Path, packed: Sequence[str]) -> Iterator[tuple[str, IO[bytes], int]]:
-    return archives.members_of(file.name, lambda: layers.stream_of(file, packed))
+    return archives.members_of(file.name, lambda: bounded.stream_of(file, packed))
 
 
 @contextlib.contextmanager
@@ -86,6 +96,11 @@ def opened(
         yield _installed(unpacked.disk, work, firmware, accelerator), True
         return
     disk_image.refuse_outside(unpacked.disk, unpacked.format, what=str(file))
+    if unpacked.controller is Controller.NVME_4K and firmware is Firmware.BIOS:
+        raise UsageError(
+            f"{file.name} is for drives with blocks of {raw_4k.SECTOR} bytes, from which no BIOS boots",
+            hint="give --firmware uefi",
+        )
     yield unpacked, False
 
 
@@ -94,9 +109,11 @@ def _unpacked(file: Path, work: Path, depth: int) -> Unpacked:
     packed, kind = _look(file)
     if kind not in ("tar", "zip"):
         disk = layers.unpacked(file, packed, work)
-        kind = "vpc" if kind == "raw" and layers.is_fixed_vhd(disk) else kind
+        kind = "vpc" if kind == "raw" and vhd.has_footer(disk) else kind
         if kind in FORMATS:
             return FORMATS[kind].unpack(disk, work)
+        if kind == "raw" and raw_4k.is_for_it(disk):
+            return Unpacked(disk=disk, format=kind, controller=Controller.NVME_4K, sector_size=raw_4k.SECTOR)
         return Unpacked(disk=disk, format=kind, controller=CONTROLLERS.get(kind, Controller.VIRTIO))
     if depth == 0:
         raise BuildError(f"{file.name} is an archive in more than {layers.DEEPEST} others", hint=HOSTILE)

@@ -67,6 +67,11 @@ class Criterion:
         """Whether the host is taken from release to release."""
         return self.asks in JOURNEYS
 
+    @property
+    def boots_nothing(self) -> bool:
+        """Whether it looks at a host that has settled, however it came there: a saved first boot will do."""
+        return self.asks is Asks.FIRST_BOOT and not (self.boots or self.firmware_bound or self.last)
+
 
 def criterion(
     *, group: Group, about: str, asks: Asks = Asks.FIRST_BOOT, boots: bool = False,

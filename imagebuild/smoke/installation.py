@@ -33,7 +33,7 @@ from imagebuild.tools.console import (
 from imagebuild.tools.menus import keys as menu_keys
 from imagebuild.tools.menus import medium
 from imagebuild.tools.menus.keys import KeyPresses
-from imagebuild.tools.qemu.machine import MIB, Drive, Kernel, Machine
+from imagebuild.tools.qemu.machine import MIB, Drive, Kernel, Machine, NetworkBoot
 from imagebuild.tools.qemu.running import Running, started
 
 # seconds at native speed; multiplied by the accelerator's slowness
@@ -61,7 +61,7 @@ class InstallerBench:
     """A machine to install on: `medium` is cd, usb or virtio; `disk_size` in bytes, `drives` are further
     ones.
 
-    `kernel` is started instead of what the medium's menu offers.
+    `kernel` is started instead of what the medium's menu offers; with `network_boot` there is no medium.
     """
 
     iso: Path
@@ -77,6 +77,8 @@ class InstallerBench:
     forward: Mapping[int, int] = field(default_factory=dict)
     address: str = ""
     kernel: Kernel | None = None
+    tpm: Path | None = None
+    network_boot: NetworkBoot | None = None
 
 
 @contextlib.contextmanager
@@ -87,6 +89,7 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
     if disk is not None and not disk.exists():
         command.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, str(bench.disk_size)])
     log = serial.with_name(LOG)
+    inserted = Drive(file=bench.iso, kind=bench.medium, boot_first=bench.kernel is None)
     machine = Machine(
         disk=disk,
         controller=Controller.VIRTIO,
@@ -98,8 +101,10 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
         kernel=bench.kernel,
         forward=dict(bench.forward),
         address=bench.address,
-        drives=(Drive(file=bench.iso, kind=bench.medium, boot_first=bench.kernel is None), *bench.drives),
+        network_boot=bench.network_boot,
+        drives=bench.drives if bench.network_boot is not None else (inserted, *bench.drives),
         typed=True,
+        tpm=bench.tpm,
         ports={anaconda_log.PORT: log},
     )
     try:

@@ -5,9 +5,11 @@ Criteria look at what was found (`Stop`), so they may be run in any order and al
 begun because an earlier one failed is not tested.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,7 +27,7 @@ from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.served import ServedRelease
-from imagebuild.smoke.stops import Offer, Stop
+from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
 from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
 
@@ -38,6 +40,8 @@ BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
 VAR = "/var/lib/imagebuild-kept"
 VOLUME = "imagebuild-kept"
 REPOS = "/etc/yum.repos.d"
+# greenboot tries three times (greenboot.conf, GREENBOOT_MAX_BOOT_ATTEMPTS), then the old one is booted
+FALLBACK_BOOTS = 6
 # characters of a reason
 REASON = 600
 
@@ -52,6 +56,9 @@ class Journey:
         self._gone = Once()
         self._volume_place = ""
         self.problems: dict[str, str] = {}
+        # what records the upgrade, and what makes of it what a power cut would have left
+        self.recorded: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        self.cut: Callable[[Journey], Survival] | None = None
         # another journey has begun on the same machine: what was found stays, but there is no way on from
         # here
         self.over = False
@@ -76,7 +83,18 @@ class Journey:
 
     def upgraded(self) -> Stop:
         """Upgrade from the candidate to the next release."""
-        return self._leg("upgrade", lambda: self._upgrade(self.releases.next, "upgraded"), after=self.start)
+        return self._leg("upgrade", self._recorded_upgrade, after=self.start)
+
+    def cut_off(self) -> Survival:
+        """What a power cut in the middle of that upgrade would have left, booted. Raises NotTestedError."""
+        if self.cut is None:
+            raise NotTestedError("the upgrade was not recorded")
+        cut = self.cut
+        return self._leg("power cut", lambda: cut(self), after=self.upgraded)
+
+    def fallen_back(self) -> Fall:
+        """Upgrade to a release that does not come up, wherever the host is now, and boot until it is up."""
+        return self._leg("fallback", self._fall_back, after=self.start)
 
     def rolled_back(self) -> Stop:
         """Write a file into /etc of the upgraded host, then roll back to where it came from."""
@@ -136,6 +154,11 @@ class Journey:
         return self._leg("unlayering", remove, after=lambda: self.layered_upgraded(url, package))
 
     # --- how they are gone ---
+
+    @staticmethod
+    def kept_by(host: Host) -> bool:
+        """Whether what was written before the journey's first leg is on a host."""
+        return host.is_there(BEFORE) and host.is_there(VAR)
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:
@@ -201,10 +224,24 @@ class Journey:
         )
         return self._arrive(name)
 
+    def _recorded_upgrade(self) -> Stop:
+        with self.recorded():
+            return self._upgrade(self.releases.next, "upgraded")
+
     def _roll_back(self) -> Stop:
         self.host.write(AFTER, "written after the upgrade\n")
         self.host.commands.rollback(self.host)
         return self._arrive("rolled-back")
+
+    def _fall_back(self) -> Fall:
+        before = self.host.booted()
+        answer = self._offered(self.releases.restless)
+        assert answer.status == 0, (
+            f"the host does not take a release that will not come up: it ended with {answer.status}:"
+            f" {_tail(answer)}"
+        )
+        boots = self.host.reboot_until_up(self._label + "fallback", FALLBACK_BOOTS)
+        return Fall(before=before, after=self.host.booted(), boots=boots)
 
     def _older(self, release: ServedRelease, head: ServedRelease, name: str) -> Stop:
         host = self.host

@@ -8,7 +8,7 @@ guest stays cut off from every network.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,17 @@ from imagebuild.tools.qemu.machine import SERVICES
 
 SIGNER = "imagebuild test <imagebuild-test@localhost>"
 REGISTRY_PORT, WEB_PORT = 5000, 80
+# systemd.unit(5), "Wants=", in a drop-in of a target that every boot passes early
+RESTLESS = {
+    "/usr/lib/systemd/system/imagebuild-restless.service": (
+        b"[Unit]\nDefaultDependencies=no\n"
+        b"[Service]\nType=oneshot\nExecStart=/usr/bin/systemctl reboot --force\n"
+    ),
+    "/usr/lib/systemd/system/sysinit.target.d/imagebuild-restless.conf": (
+        b"[Unit]\nWants=imagebuild-restless.service\n"
+    ),
+}
+INIT = "/usr/lib/systemd/systemd"
 GREETING = b"hello from the builder\n"
 
 
@@ -71,6 +82,16 @@ class Releases:
         return self._make("unsigned", parent=self.candidate.commit, signed=False)
 
     @functools.cached_property
+    def restless(self) -> ServedRelease:
+        """A release after the candidate that reboots itself as soon as it can, again and again."""
+        return self._make("restless", parent=self.candidate.commit, added=RESTLESS)
+
+    @functools.cached_property
+    def lifeless(self) -> ServedRelease:
+        """A release after the candidate without a first program."""
+        return self._make("lifeless", parent=self.candidate.commit, removed=(INIT,))
+
+    @functools.cached_property
     def older(self) -> ServedRelease:
         """The release before the candidate: the real one where there is one, otherwise one made of the
         candidate.
@@ -102,8 +123,9 @@ class Releases:
         return self._make("later", parent=self.older.commit)
 
     def _make(
-        self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False
-    ) -> ServedRelease:
+        self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False,
+        added: Mapping[str, bytes] | None = None, removed: Sequence[str] = (),
+    ) -> ServedRelease:  # fmt: skip
         version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
         timestamp = self._repo.timestamp(candidate) + age
         commit, has_mark = succession.relative(
@@ -114,6 +136,8 @@ class Releases:
             timestamp=timestamp,
             mark=name if marked else "",
             ref=self._ref,
+            added=added,
+            removed=removed,
         )
         if signed:
             with gpg.keyring(self._homedir) as homedir:

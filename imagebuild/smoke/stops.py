@@ -1,5 +1,6 @@
 """What a host was found to be on its way: at the end of a leg, and at an upgrade that it should refuse."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagebuild.smoke.hosts.commands import Deployment, booted
@@ -43,6 +44,41 @@ class Offer:
     answer: Answer
     before: tuple[Deployment, ...]
     after: tuple[Deployment, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fall:
+    """How a host took a release that does not come up: what ran before it, what runs now, and after how many
+    boots.
+    """
+
+    before: Deployment
+    after: Deployment
+    boots: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """What became of a host whose power failed while it upgraded: of `looked_at` disks that this may leave
+    (`seed`), what is wrong with their /boot (`menus`: cut -> why), and of the worst one, which was booted,
+    what the host says.
+
+    `problem`: why it did not come up (empty: it did). `fsck`: what is wrong with its repository (empty:
+    nothing). `kept`: what was written before is there. `again`: how another upgrade went, and `next` the
+    commit that would be booted after it.
+    """
+
+    looked_at: int
+    seed: int
+    cut: str
+    menus: Mapping[str, str]
+    problem: str = ""
+    booted: str = ""
+    fsck: str = ""
+    kept: bool = True
+    failed_units: tuple[str, ...] = ()
+    again: Answer | None = None
+    next: str = ""
 
 
 def other_kernel(stop: Stop, release: ServedRelease) -> str | None:

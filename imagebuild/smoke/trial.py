@@ -30,7 +30,8 @@ class Subject:
     """The disk that a user's hypervisor would boot. `size` is what it is made to be there, when that is not
     its own, and `grow` by how much the test makes it larger, both in bytes.
 
-    `digest` (cells.disk_digest) is what stands for its content in keys.
+    `digest` (cells.disk_digest) is what stands for its content in keys. `source` is the file that lasts, of
+    which the disk was unpacked: what is kept between runs goes with it.
     """
 
     artifact: str
@@ -40,6 +41,7 @@ class Subject:
     size: int | None = None
     grow: int = 0
     digest: str = ""
+    source: Outside[Path | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,8 @@ class Scope:
 
     `machine_ids` are those of other hosts made from the same image; without them another one is booted.
     `repo` has the commit (None: no release can be made from it); `cells` is where finished cells are kept
-    between runs (None: nowhere). `terminal` is the device at which a person sits who looks at the guest when
+    between runs, and `saved` settled first boots (None: nowhere); `restore`: one of those may be used.
+    `terminal` is the device at which a person sits who looks at the guest when
     a criterion has failed (None: nobody does).
     """
 
@@ -135,6 +138,8 @@ class Scope:
     tries: int = 1
     repo: Path | None = None
     cells: Path | None = None
+    saved: Path | None = None
+    restore: bool = True
     terminal: Path | None = None
 
 

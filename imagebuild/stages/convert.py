@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from imagebuild import files
+from imagebuild import files, steplog
 from imagebuild.config.fields import Model
 from imagebuild.formats.format import Source
 from imagebuild.formats.registry import FORMATS
 from imagebuild.model import Disk, Image, Tree
 from imagebuild.tools import command
+from imagebuild.tools.qemu import disk_image
 
 
 def convert_disk(
@@ -19,8 +20,15 @@ def convert_disk(
     """
     when = epoch if epoch is not None else tree.timestamp
     source = Source(
-        disk=disk, title=f"{tree.pretty_name} {tree.version}", os_id=tree.os_id, seed=tree.commit, epoch=when
+        disk=disk,
+        title=f"{tree.pretty_name} {tree.version}",
+        os_id=tree.os_id,
+        seed=tree.commit,
+        epoch=when,
+        arch=tree.arch,
     )
+    content = disk_image.content_size(disk.file, disk.format)
+    steplog.note(f"of the disk's {disk.size >> 20} MiB {content >> 20} are in use: the rest takes no room")
     with command.in_background():
         file = FORMATS[kind].write(source, out, f"{name}-{tree.version}.{tree.arch}", options)
     return Image(
@@ -32,4 +40,5 @@ def convert_disk(
         sha256=files.sha256(file),
         firmware=disk.firmware,
         secure_boot=disk.secure_boot,
+        content=content,
     )

@@ -11,12 +11,15 @@ from pathlib import Path
 from imagebuild import files, steplog
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.tree import TreeConfig
+from imagebuild.deploy import prescript
 from imagebuild.errors import EvidenceError
 from imagebuild.installers import check
 from imagebuild.installers.installer import Request
 from imagebuild.installers.live.product import digest as program_digest
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.treeinfo import write_treeinfo
+from imagebuild.kickstart import source as language
+from imagebuild.kickstart.problems import located
 from imagebuild.kinds import Firmware
 from imagebuild.model import IsoImage, Kickstart, SecureBoot, Toolbox, Tree
 from imagebuild.tools import iso, temporary
@@ -59,6 +62,7 @@ def make_iso(
     `toolbox` is there for a backend that needs it. Raises BuildError: what the backend could not do, or what
     is wrong with what it made; the refused ISO is kept as its evidence.
     """
+    _check_encryption(kickstarts)
     request = _request(out, tree, toolbox, kickstarts, source, config, spec)
     write_treeinfo(request.treeinfo, spec.product, spec.release, config.variant, tree, request.epoch)
     steplog.note(f"making the installer ISO with the {spec.backend} backend")
@@ -90,6 +94,13 @@ def _judge(out: Path, image: Path) -> SecureBoot:
         found = judge(esp.file, 0, iso.read(image, KERNEL, place), {})
     steplog.note(found.in_words())
     return found
+
+
+def _check_encryption(kickstarts: tuple[Kickstart, ...]) -> None:
+    for number, kickstart in enumerate(kickstarts):
+        text, name = prescript.without_includes(kickstart.file.read_text()), kickstart.file.name
+        with located(name, kickstart.origin):
+            language.check_medium(text, kickstart.syntax, name, unattended=number == 1)
 
 
 def _request(

@@ -16,6 +16,7 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.tools import command, temporary
 
+SECTOR = 512
 HINT = (
     "apt-get install python3-guestfs supermin linux-image-amd64 qemu-system-x86, or dnf install"
     " python3-libguestfs"
@@ -121,7 +122,9 @@ def _launch(handle: Any, toolbox: str) -> None:
         ) from error
 
 
-def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory: int) -> list[str]:
+def deployed(
+    disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory: int, sector_size: int = SECTOR
+) -> list[str]:
     """Return the commits that are deployed on a disk, wherever its sysroot is: opened read-only, nothing of
     it is run.
 
@@ -131,7 +134,8 @@ def deployed(disk: Path, disk_format: str, *, cache: Path, emulate: bool, memory
     handle = _handle(cache, emulate=emulate, memory=memory)
     try:
         with command.cancelling(lambda: os.kill(handle.get_pid(), 9)), contextlib.closing(handle):
-            handle.add_drive_opts(str(disk), format=disk_format, readonly=True)
+            blocks = {} if sector_size == SECTOR else {"blocksize": sector_size}
+            handle.add_drive_opts(str(disk), format=disk_format, readonly=True, **blocks)
             handle.launch()
             return _deployments(handle)
     except RuntimeError as error:

@@ -33,7 +33,11 @@ def plan_step(
     """Wire what an image's kickstart makes of its disk: how large it is, for which firmware."""
     image = config.images[name]
     spec = DiskSpec(
-        size=image.disk_size, firmware=image.firmware, populate=builder.populate, epoch=builder.epoch
+        size=image.disk_size,
+        firmware=image.firmware,
+        populate=builder.populate,
+        epoch=builder.epoch,
+        sector_size=image.sector_size,
     )
     # a %pre section is run the first way that works here
     return step(

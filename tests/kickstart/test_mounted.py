@@ -64,6 +64,7 @@ def test_they_are_mounted_in_the_physical_root_parents_first_and_trimmed() -> No
     sandbox.commands.clear()
     filesystems.unmount(plan, sandbox, trim=True)
     assert ("fstrim", "/sysroot/var/home") in sandbox.commands
+    assert ("fstrim", "/sysroot/boot") in sandbox.commands
     assert sandbox.commands[-1] == ("umount", "-R", "/sysroot")
 
 

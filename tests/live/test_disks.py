@@ -62,8 +62,10 @@ def test_the_label_of_an_image_is_read(tmp_path: Path) -> None:
 def test_odd_disks_are_no_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = sysfs(tmp_path, monkeypatch)
     (tmp_path / "block/vda/queue").mkdir()
+    (tmp_path / "block/vda/queue/logical_block_size").write_text("520\n")
+    assert guard.protected(live, "vda") == "has sectors of 520 bytes, which this installer does not lay out"
     (tmp_path / "block/vda/queue/logical_block_size").write_text("4096\n")
-    assert guard.protected(live, "vda") == "has sectors of 4096 bytes, which this installer does not lay out"
+    assert (guard.protected(live, "vda"), guard.sector_of("vda")) == (None, 4096)
     (tmp_path / "block/vda/queue/logical_block_size").write_text("512\n")
     assert [each.name for each in disks.candidates(live)] == ["vda"]
     (tmp_path / "block/vda/hidden").write_text("1\n")

@@ -54,7 +54,9 @@ def line(tmp_path: Path, homedir: Path) -> Line:
     return made
 
 
-def medium(line: Line, tree: Tree, place: Path, *, optional: bool = False) -> Path:
+def medium(
+    line: Line, tree: Tree, place: Path, *, optional: bool = False, network: tuple[str, ...] = ()
+) -> Path:
     """Make an ISO like lorax's with the tree's commit in its root file system."""
     root = place / "root"
     Repo.ensure(root / "ostree/repo", "bare").pull_local(line.repo, tree.commit)
@@ -63,6 +65,9 @@ def medium(line: Line, tree: Tree, place: Path, *, optional: bool = False) -> Pa
     if optional:
         (place / "product.img").write_text("product")
         more["images/product.img"] = place / "product.img"
+    for path in network:
+        more[path] = place / path.rpartition("/")[2]
+        more[path].write_text(f"what is at {path}")
     (place / "iso").mkdir()
     return make_iso(place / "iso", more=more)
 
@@ -74,6 +79,20 @@ def with_iso(material: Material, made: Path) -> Material:
     first.file.write_bytes(made.read_bytes())
     real = replace(first, size=first.file.stat().st_size, sha256=files.sha256(first.file))
     return replace(material, downloads=(real, *material.downloads[1:]))
+
+
+def test_what_boots_it_from_the_network_is_beside_the_kernel(line: Line, tmp_path: Path) -> None:
+    tree = line.commit("12.1", FIRST)
+    release = line.release(
+        with_iso(line.material(tree), medium(line, tree, tmp_path, network=os_tree.NETWORK))
+    )
+    info = TreeInfo()
+    info.load(str(release / DIRECTORY / ".treeinfo"))
+    for path in os_tree.NETWORK:
+        assert (release / DIRECTORY / path).read_text() == f"what is at {path}"
+        assert info.images.images["x86_64"][path.rpartition("/")[2]] == path
+        assert path in info.checksums.checksums
+    assert not checked(line, release).problems
 
 
 def checked(line: Line, release: Path) -> Verification:

@@ -211,8 +211,8 @@ def test_every_criterion_is_about_something() -> None:
 
 
 def test_two_of_a_kind_are_told_apart() -> None:
-    names = ["A-12.1.x86_64.qcow2", "B-x-12.1.x86_64.qcow2", "disk cloud", "A-12.1.x86_64.iso", "C-1.vhd"]
-    assert list(short_names(names).values()) == ["A qcow2", "B-x qcow2", "cloud disk", "ISO", "C-1.vhd"]
+    names = ["A-12.1.x86_64.qcow2", "B-x-12.1.x86_64.qcow2", "disk cloud", "A-12.1.x86_64.iso", "C-1.vdi"]
+    assert list(short_names(names).values()) == ["A qcow2", "B-x qcow2", "cloud disk", "ISO", "C-1.vdi"]
     assert list(short_names(["A-1.qcow2", "A-2.qcow2"]).values()) == ["A-1.qcow2", "A-2.qcow2"]
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from imagebuild.cli.main import app
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.formats import layers
+from imagebuild.formats import bounded, layers
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke.any_image import opened, recognise
 from imagebuild.smoke.criteria import registry as criteria
@@ -150,11 +150,11 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         stream.write(raw(tmp_path).read_bytes())
         stream.truncate(64 << 20)
     run("xz", "-q", "-0", zeros)
-    monkeypatch.setattr(layers, "LARGEST", 32 << 20)
+    monkeypatch.setattr(bounded, "LARGEST", 32 << 20)
     with pytest.raises(BuildError, match=r"zeros\.xz unpacks to more than"):
         opens(tmp_path / "zeros.xz", tmp_path)
-    monkeypatch.setattr(layers, "LARGEST", 1 << 40)
-    monkeypatch.setattr(layers, "RESERVE", 1 << 60)
+    monkeypatch.setattr(bounded, "LARGEST", 1 << 40)
+    monkeypatch.setattr(bounded, "RESERVE", 1 << 60)
     (tmp_path / "work-zeros.xz" / "unpacked-1").unlink()
     (tmp_path / "work-zeros.xz").rmdir()
     with pytest.raises(BuildError, match="there is no room for what"):

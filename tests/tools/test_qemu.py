@@ -10,7 +10,7 @@ from imagebuild.tools import oci
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu.command_line import command_line
 from imagebuild.tools.qemu.firmware import Flash
-from imagebuild.tools.qemu.machine import Machine
+from imagebuild.tools.qemu.machine import Machine, NetworkBoot
 from imagebuild.tools.qemu.registry import CONTROLLERS, FIRMWARES
 from tests.golden import check_golden
 from tests.tools.machines import PLACES, TCG
@@ -42,7 +42,11 @@ def test_the_command_line_is_as_it_was(
 
 @pytest.mark.parametrize(
     ("controller", "words"),
-    [(Controller.IDE, ["pc", "ide-hd,bus=ide.0"]), (Controller.PVSCSI, ["q35", "pvscsi,id=scsi"])],
+    [
+        (Controller.IDE, ["pc", "ide-hd,bus=ide.0"]),
+        (Controller.PVSCSI, ["q35", "pvscsi,id=scsi"]),
+        (Controller.VIRTIO_SCSI, ["q35", "virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0"]),
+    ],
 )
 def test_a_disk_is_on_the_controller_its_users_have(controller: Controller, words: list[str]) -> None:
     machine = Machine(
@@ -62,6 +66,22 @@ def test_secure_boot_is_for_machines_whose_chip_set_can_lock_its_variables() -> 
         record = CONTROLLERS[controller]
         assert record.reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm) is None
     assert CONTROLLERS[Controller.IDE].reason_not_under(Firmware.UEFI, needs_smm=False) is None
+
+
+def test_a_machine_without_a_disk_boots_from_the_network() -> None:
+    machine = Machine(
+        disk=None,
+        controller=Controller.VIRTIO,
+        firmware=Firmware.BIOS,
+        cores=1,
+        memory=1 << 30,
+        isolated=False,
+        network_boot=NetworkBoot(directory=Path("/w/a,b"), file="grub.0"),
+    )
+    argv = command_line(machine, TCG, PLACES, None)
+    assert "user,id=net,tftp=/w/a,,b,bootfile=grub.0" in argv
+    assert "virtio-net-pci,netdev=net,bootindex=0" in argv
+    assert "-nic" not in argv
 
 
 def test_the_container_image_is_the_same_each_time() -> None:

@@ -4,14 +4,9 @@ system that comes out.
 That it installs unattended and that the installed host passes its criteria is in test_whole_way.py.
 """
 
-import contextlib
-import functools
-import http.server
 import re
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +26,7 @@ from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.machine import Drive, Kernel
 from imagebuild.tools.qemu.running import Running
 from tests.vm.mounting import mounted
+from tests.vm.serving import served
 from tests.vm.wiring import Lab
 
 GIB = 1 << 30
@@ -82,21 +78,6 @@ def oem_disk(place: Path, text: str) -> Drive:
     command.run(["mkfs.vfat", "-n", "OEMDRV", file])
     command.run(["mcopy", "-i", file, kickstart, "::/ks.cfg"])
     return Drive(file=file)
-
-
-@contextlib.contextmanager
-def served(place: Path) -> Iterator[str]:
-    """Serve a directory on loopback; a guest of QEMU's user network sees that as 10.0.2.2."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(place))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://10.0.2.2:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def direct(image: IsoImage, work: Path, arguments: str) -> Kernel:

@@ -20,7 +20,7 @@ from imagebuild.deploy.target import File, Sandbox
 from imagebuild.deploy.ways import WAYS
 from imagebuild.files import sha256
 from imagebuild.installers.installer import Request, discinfo
-from imagebuild.installers.live import initramfs, menu, product
+from imagebuild.installers.live import initramfs, menu, netboot, product
 from imagebuild.installers.live.options import LiveConfig
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso_writer, squashfs
@@ -96,6 +96,7 @@ def build(out: Path, request: Request) -> Path:
         with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
             layout = bootloader.find_layout(sandbox)
             esp = _make_grub(sandbox, layout, work, volume)
+            network = netboot.make(sandbox, layout, work, request.title)
             program = product.compile_program(sandbox)
         _make_product(work, request, program)
         repo = Repo(request.tree.repo)
@@ -112,7 +113,7 @@ def build(out: Path, request: Request) -> Path:
     esp |= {MENU: (work / "grub-uefi.cfg").read_bytes()}
     _make_esp(work, request, esp)
     image = out / f"{request.name}.iso"
-    _assemble(image, work, request, esp)
+    _assemble(image, work, request, {**_beside(work / "esp", esp), **network})
     return image
 
 
@@ -236,7 +237,7 @@ def _make_esp(work: Path, request: Request, files: Mapping[PurePosixPath, bytes]
     bootloader.fill_with_mtools(image, files)
 
 
-def _assemble(image: Path, work: Path, request: Request, esp: Mapping[PurePosixPath, bytes]) -> None:
+def _assemble(image: Path, work: Path, request: Request, more: Mapping[str, Path]) -> None:
     (work / "discinfo").write_text(discinfo(request.epoch, request.tree.version, request.tree.arch))
     files = {
         ".discinfo": work / "discinfo",
@@ -248,8 +249,7 @@ def _assemble(image: Path, work: Path, request: Request, esp: Mapping[PurePosixP
         "images/pxeboot/vmlinuz": work / "vmlinuz",
         "images/pxeboot/initrd.img": work / "initrd.img",
         "boot/grub2/grub.cfg": work / "grub-bios.cfg",
-        # firmware that sees a CD hands GRUB the ISO's file system, not the ESP's
-        **_beside(work / "esp", esp),
+        **more,
     }
     if request.unattended is not None:
         files[KICKSTART.lstrip("/")] = request.unattended.file
@@ -268,7 +268,9 @@ def _assemble(image: Path, work: Path, request: Request, esp: Mapping[PurePosixP
 
 
 def _beside(directory: Path, esp: Mapping[PurePosixPath, bytes]) -> dict[str, Path]:
-    """Write the files of the ESP into a directory; return path in the ISO -> file."""
+    """Write the files of the ESP into a directory; return path in the ISO -> file: firmware that sees a CD
+    hands GRUB the ISO's file system, not the ESP's.
+    """
     for path, data in esp.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (directory / path).write_bytes(data)

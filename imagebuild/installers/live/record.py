@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from imagebuild.installers.installer import Installer, Request
-from imagebuild.installers.live import initramfs, product
+from imagebuild.installers.live import initramfs, netboot, product
 from imagebuild.installers.live.options import LiveConfig
 
 
@@ -21,5 +21,5 @@ LIVE = Installer(
     tools=("mksquashfs", "sqfs2tar", "xorriso", "mcopy", "busybox", "implantisomd5"),
     when="it works everywhere",
     toolbox=True,
-    reads=(*product.DATA, *initramfs.DATA),
+    reads=(*product.DATA, *initramfs.DATA, *netboot.DATA),
 )

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.smoke.criteria.items import TRIAL, cell_name
+from imagebuild.smoke.criteria.items import TRIAL, cell_name, criterion_of
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.suite import Suite
+from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.tools import temporary
 from imagebuild.tools.ssh import Answer
 
@@ -21,7 +21,9 @@ from imagebuild.tools.ssh import Answer
 def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
     """The artifact's guests."""
     with temporary.directory("suite", secret=True) as work, contextlib.ExitStack() as stack:
-        yield Suite(request.config.stash[TRIAL], work, stack)
+        asked = [criterion_of(item) for item in request.session.items]
+        boots_nothing = all(record.boots_nothing for record in asked)
+        yield Suite(request.config.stash[TRIAL], work, stack, boots_nothing=boots_nothing)
 
 
 @pytest.fixture
@@ -45,6 +47,8 @@ def host(suite: Suite, log: Path) -> Iterator[Host]:
     if first is None:
         raise NotTestedError("the host did not come up")
     with first.noting(log):
+        if suite.restored:
+            first.note(f"# {NOT_BOOTED} (saved-boot.txt)")
         yield first
 
 

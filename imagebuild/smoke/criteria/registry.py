@@ -20,6 +20,7 @@ from imagebuild.smoke.criteria import (
     test_machine_id,
     test_no_failed_units,
     test_nothing_fatal,
+    test_power_cut,
     test_rollback,
     test_sanity,
     test_secure_boot,
@@ -28,6 +29,7 @@ from imagebuild.smoke.criteria import (
     test_upgrade,
     test_upgrade_keys,
     test_upgrade_remote,
+    test_upgrades_fall_back,
     test_vagrant_login,
 )
 from imagebuild.smoke.criterion import BY_ATOMIC, INSTALLATION, Criterion, records_in
@@ -46,6 +48,7 @@ MODULES = (
     test_machine_id,
     test_no_failed_units,
     test_nothing_fatal,
+    test_power_cut,
     test_rollback,
     test_sanity,
     test_secure_boot,
@@ -54,6 +57,7 @@ MODULES = (
     test_upgrade,
     test_upgrade_keys,
     test_upgrade_remote,
+    test_upgrades_fall_back,
     test_vagrant_login,
 )
 CRITERIA: Registry[Criterion] = Registry(

@@ -2,6 +2,7 @@
 
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.tools.qemu import tpm
 from imagebuild.tools.qemu.firmware import Flash, flash_argv
 from imagebuild.tools.qemu.machine import MIB, SERVICES, Machine, Places
 from imagebuild.tools.qemu.option import escape
@@ -27,6 +28,7 @@ def command_line(
         *_kernel(machine),
         *_serial(machine, places),
         *_ports(machine),
+        *(tpm.argv_of(places.tpm) if places.tpm is not None else []),
         *["-qmp", f"unix:{escape(places.monitor)},server=on,wait=off"],
         *(["-qmp", f"unix:{escape(places.last_word)},server=on,wait=off"] if places.last_word else []),
         *(["-loadvm", machine.snapshot] if machine.snapshot else []),
@@ -101,7 +103,12 @@ def _network(machine: Machine) -> list[str]:
         for inside, outside in sorted(machine.services.items())
     )
     # restrict: the guest reaches nothing outside of this process; forwards still work
+    restricted = ",restrict=on" if machine.isolated else ""
+    if machine.network_boot is None:
+        return ["-nic", f"user,model=virtio-net-pci{restricted}{forwards}{services}"]
+    boot = machine.network_boot
+    server = f",tftp={escape(boot.directory.absolute())},bootfile={boot.file}"
     return [
-        "-nic",
-        f"user,model=virtio-net-pci{',restrict=on' if machine.isolated else ''}{forwards}{services}",
+        *["-netdev", f"user,id=net{restricted}{server}{forwards}{services}"],
+        *["-device", "virtio-net-pci,netdev=net,bootindex=0"],
     ]

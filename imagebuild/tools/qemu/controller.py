@@ -47,3 +47,13 @@ PVSCSI = ControllerRecord(
     argv=("-device", "pvscsi,id=scsi", "-device", f"scsi-hd,bus=scsi.0,{DISK}"),
     replaced={Firmware.UEFI: IDE.argv, Firmware.UEFI_SECURE: IDE.argv},
 )
+# a disk whose logical blocks have 4096 bytes ("4Kn"), as of servers; no BIOS boots from one
+NVME_4K = ControllerRecord(
+    name=Controller.NVME_4K,
+    argv=("-device", f"nvme,{DISK},logical_block_size=4096,physical_block_size=4096"),
+)
+# Compute Engine's, and of much of OpenStack
+VIRTIO_SCSI = ControllerRecord(
+    name=Controller.VIRTIO_SCSI,
+    argv=("-device", "virtio-scsi-pci,id=scsi", "-device", f"scsi-hd,bus=scsi.0,{DISK}"),
+)

@@ -18,6 +18,14 @@ def make_overlay(overlay: Path, backing: Path, backing_format: str, *, size: int
     command.run(["qemu-img", "create", "-q", "-f", "qcow2", *reads, overlay, *more])
 
 
+def point_overlay(overlay: Path, backing: Path, backing_format: str) -> None:
+    """Let an overlay (qcow2) read from another file, which must hold the same disk as the one before: only
+    the name is written (qemu-img(1), rebase, "unsafe mode").
+    """
+    reads: list[str | Path] = ["-b", backing.absolute(), "-F", backing_format]
+    command.run(["qemu-img", "rebase", "-u", "-f", "qcow2", *reads, overlay])
+
+
 def convert(
     source: Path,
     source_format: str,
@@ -89,6 +97,15 @@ def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple
     """
     status, said = command.status(["qemu-img", "compare", "-f", one_format, "-F", other_format, one, other])
     return status == 0, said.strip().replace("\n", "; ")
+
+
+def content_size(image: Path, image_format: str) -> int:
+    """Return how many bytes of the disk that an image holds are not empty: neither holes nor known to be
+    zeros.
+    """
+    argv: list[str | Path] = ["qemu-img", "map", "--output=json", "-f", image_format, image]
+    extents = json.loads(command.run(argv, quiet=True))
+    return sum(int(extent["length"]) for extent in extents if extent["data"] and not extent["zero"])
 
 
 def virtual_size(image: Path, image_format: str) -> int:

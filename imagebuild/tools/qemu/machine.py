@@ -32,6 +32,14 @@ class Kernel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkBoot:
+    """What QEMU's own DHCP and TFTP server hand out: a directory, and the file of it that is started."""
+
+    directory: Path
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """A virtual machine to be started. `forward` maps loopback TCP ports of the builder to ports of the guest
     (at `address`; empty: what DHCP gives).
@@ -40,7 +48,7 @@ class Machine:
     for an isolated guest. `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that
     `Running.save` kept: the machine goes on from there. `disk` (qcow2) may be missing; `typed` makes the
     serial console one that can be typed on. `ports` are virtio-serial ports: name -> the file that gets what
-    the guest writes there.
+    the guest writes there. `tpm`: the directory that keeps the state of a TPM 2; None: there is none.
     """
 
     disk: Path | None
@@ -57,9 +65,11 @@ class Machine:
     drives: tuple[Drive, ...] = ()
     typed: bool = False
     kernel: Kernel | None = None
+    network_boot: NetworkBoot | None = None
     variables: Path | None = None
     snapshot: str = ""
     ports: Mapping[str, Path] = field(default_factory=dict)
+    tpm: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,3 +81,4 @@ class Places:
     variables: Path
     keyboard: Path = Path("keyboard")
     last_word: Path | None = None
+    tpm: Path | None = None

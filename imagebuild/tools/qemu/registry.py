@@ -4,5 +4,12 @@ from imagebuild.records import Registry
 from imagebuild.tools.qemu import controller, drive, firmware
 
 FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.OVMF, firmware.OVMF_SECURE)
-CONTROLLERS = Registry("storage controller", controller.VIRTIO, controller.IDE, controller.PVSCSI)
+CONTROLLERS = Registry(
+    "storage controller",
+    controller.VIRTIO,
+    controller.IDE,
+    controller.PVSCSI,
+    controller.VIRTIO_SCSI,
+    controller.NVME_4K,
+)
 DRIVES = Registry("drive", drive.CD, drive.USB, drive.VIRTIO)

@@ -14,6 +14,7 @@ from tests.smoke.criteria.broken import (
     machine_id,
     no_failed_units,
     nothing_fatal,
+    power_cut,
     rollback,
     sanity,
     secure_boot,
@@ -22,6 +23,7 @@ from tests.smoke.criteria.broken import (
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 from tests.smoke.criteria.cases import Case, OnHost, OnJourney
@@ -40,6 +42,7 @@ MODULES = (
     machine_id,
     no_failed_units,
     nothing_fatal,
+    power_cut,
     rollback,
     sanity,
     secure_boot,
@@ -48,6 +51,7 @@ MODULES = (
     upgrade,
     upgrade_keys,
     upgrade_remote,
+    upgrades_fall_back,
     vagrant_login,
 )
 CASES: dict[str, Case] = {name: case for module in MODULES for name, case in module.CASES.items()}
