@@ -39,7 +39,7 @@ def read(data: bytes) -> GrubImage:
         body.split(b"\0", 1)[0].decode("ascii", "replace") for kind, body in objects if kind == PREFIX
     ]
     if not prefixes:
-        raise BuildError("it is no GRUB image: there is no prefix in it")
+        raise BuildError("it is not a GRUB image: there is no prefix in it")
     if not PATH.fullmatch(prefixes[0]) or ".." in prefixes[0]:
         raise BuildError(
             f"it looks for its configuration in {prefixes[0]!r}, which is not on what it is loaded from"

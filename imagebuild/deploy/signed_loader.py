@@ -199,7 +199,7 @@ def _matches(path: PurePosixPath, patterns: Sequence[str]) -> bool:
 
 
 def _equals(path: PurePosixPath, pattern: str) -> bool:
-    """Whether a path is one that a shell makes of a pattern: there, a star is no slash."""
+    """Whether a path is one that a shell makes of a pattern: there, a star does not stand for a slash."""
     parts, wanted = path.parts, PurePosixPath(pattern).parts
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 

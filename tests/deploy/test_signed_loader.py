@@ -10,10 +10,12 @@ import pytest
 
 from imagebuild.deploy import bootloader, grub_image, signed_loader
 from imagebuild.deploy.bootloader import MENU_MODULES
+from imagebuild.deploy.execute import execute
 from imagebuild.deploy.signed_loader import UnsignedError, find_signed
 from imagebuild.deploy.target import Argv
 from imagebuild.errors import BuildError
 from imagebuild.installers.live.backend import NEEDED
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command
 from tests import signed_parts as parts
@@ -59,7 +61,7 @@ def test_debians_signed_grub_says_where_it_looks_and_what_it_has() -> None:
 
 @pytest.mark.parametrize("data", [b"", parts.MOK.read_bytes(), b"mimg" * 9999])
 def test_what_is_no_grub_image(data: bytes) -> None:
-    with pytest.raises(BuildError, match="no GRUB image"):
+    with pytest.raises(BuildError, match="not a GRUB image"):
         grub_image.read(data)
 
 
@@ -183,3 +185,45 @@ def test_the_demos_esp_has_room() -> None:
     plan = read(text, syntax=syntax, firmware=BOTH)
     bootloader.check_room(plan, find_signed(Here(), MENU_MODULES).on_disk("config"))
     assert Firmware.UEFI_SECURE in plan.firmware
+
+
+UEFI = frozenset({Firmware.UEFI})
+
+
+def test_the_configuration_beside_a_signed_grub_leads_to_boot() -> None:
+    plan = read(small_esp(64), firmware=UEFI)
+    loader = bootloader.make_loader(Here(), plan)
+    assert loader.unsigned is None
+    config = loader.esp[PurePosixPath("EFI/debian/grub.cfg")].decode()
+    assert f"search --no-floppy --fs-uuid --set=root {plan.uuid('boot')}\n" in config
+    assert config.endswith(f"configfile ($root)/{loader.directory}/grub.cfg\n")
+
+
+def test_nothing_of_a_disk_is_touched_before_its_esp_is_known_to_have_room() -> None:
+    class Disk(Here):
+        """A target of which nothing may be asked."""
+
+        def prepare(self, plan: Plan) -> None:
+            raise AssertionError("file systems are made")
+
+        def reopen(self, plan: Plan, *, read_only: bool) -> None: ...
+
+        def grow(self, name: str, fstype: str, place: PurePosixPath) -> None: ...
+
+        def finish(self, plan: Plan) -> None: ...
+
+    with pytest.raises(BuildError, match="has no room for the tree's boot loader"):
+        execute(read(small_esp(4), firmware=UEFI), Disk(), commit="c" * 64)
+
+
+def test_without_signed_parts_the_tree_makes_its_own_and_the_reason_is_kept() -> None:
+    class Plain(Listed):
+        """A tree with GRUB's tools."""
+
+        def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
+            return super().run(*commands) if "set -- " in str(commands) else "/usr/bin/grub-mkimage"
+
+    tree = Plain({"/run/grub/bootx64.efi": b"MZ made", "/usr/lib/shim/shimx64.efi.signed": b"x"})
+    loader = bootloader.make_loader(tree, read(small_esp(64), firmware=UEFI))
+    assert loader.esp == {PurePosixPath("EFI/BOOT/BOOTX64.EFI"): b"MZ made"}
+    assert "but no signed GRUB" in str(loader.unsigned)

@@ -126,7 +126,7 @@ def test_facts(two: tuple[Line, Path, Path]) -> None:
     made, _, second = two
     known = facts.read(second)
     assert known.tree.kernel_arguments == "root=/dev/mapper/a console=ttyS0"
-    assert known.downloads[1].boot == {"bios": 70.0, "uefi": 70.0}
+    assert known.downloads[1].boot == {"bios": 70.0, "uefi": 70.0, "uefi-secure": 70.0}
     assert known.previous is not None
     assert known.previous.commit == made.trees[0].commit
     assert [each.compose_id for each in facts.history(made.output, known.ref)] == [
@@ -277,7 +277,8 @@ def test_a_boot_that_nobody_measured_is_not_taken_for_a_fast_one(line: Line) -> 
     material = line.material(line.commit("12.2", SECOND))
     (material.cells[-1][1] / "boots.json").unlink()
     with pytest.raises(
-        BuildError, match="how long vagrant vagrant-virtualbox takes to boot under uefi was not measured"
+        BuildError,
+        match="how long vagrant vagrant-virtualbox takes to boot under uefi-secure was not measured",
     ) as error:
         line.release(material)
     assert "boot-growth" in error.value.hint

@@ -62,6 +62,9 @@ def test_the_three_ways_give_the_same_system(lab: Lab, tmp_path: Path) -> None:
     )
     disks: dict[str, Disk] = {way: outcome.value(one) for way, one in steps.items()}
     assert {way: disk.populated for way, disk in disks.items()} == {way: way for way in disks}
+    # Debian's shim and GRUB are on each, and lead to the kernel
+    assert {way: disk.secure_boot.reason for way, disk in disks.items()} == dict.fromkeys(disks)
+    assert all(Firmware.UEFI_SECURE in disk.firmware for disk in disks.values())
     found = {way: describe(disk, made, tmp_path / way) for way, disk in disks.items()}
     reference = found["native"]
     assert len(reference) > 25_000

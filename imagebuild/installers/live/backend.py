@@ -137,6 +137,7 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
     """
     bios = f"{layout.modules}/i386-pc"
     sandbox.run(
+        ["mkdir", "-p", WORK],
         [
             layout.program,
             "-O",
@@ -149,7 +150,7 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
             WORK / "eltorito.img",
             *MODULES,
             *BIOS_MODULES,
-        ]
+        ],
     )
     (work / "eltorito.img").write_bytes(sandbox.read(WORK / "eltorito.img"))
     (work / "boot_hybrid.img").write_bytes(sandbox.read(PurePosixPath(bios) / "boot_hybrid.img"))

@@ -84,7 +84,7 @@ def read(data: bytes) -> Program:
         signatures = tuple(bytes(signature) for signature in _signatures(pe, len(data)))
         return Program(sections=sections, signatures=signatures, digest=pesign.pe_authenticode_hash(pe))
     except Exception as error:  # whatever a parser makes of bytes that are none of its own
-        raise BuildError(f"it is no UEFI program: {error}") from error
+        raise BuildError(f"it is not a UEFI program: {error}") from error
 
 
 def _content(section: pefile.SectionStructure) -> bytes:

@@ -1,8 +1,8 @@
 """Generations of components (SBAT): what a program says of itself, and what a shim refuses.
 
-Source: shim 16.1, SBAT.md (a line is: component, generation, and more), include/sbat.h and sbat.c. Section
-.sbatlevel: a format (0), then the offsets, from the second word on, of two texts that end with NUL: the
-levels that shim sets by itself, and the latest that it knows, which an administrator can ask for (mokutil
+Source: shim 16.1, its document SBAT (a line is: component, generation, and more), include/sbat.h and sbat.c.
+Section .sbatlevel: a format (0), then the offsets, from the second word on, of two texts that end with NUL:
+the levels that shim sets by itself, and the latest that it knows, which an administrator can ask for (mokutil
 --set-sbat-policy latest).
 """
 

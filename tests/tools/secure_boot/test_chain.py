@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[Callable[[Case, Path], Case], str]] = {
     ),
     "kernel that is none": (
         lambda case, _: replace(case, kernel=b"\x7fELF" + bytes(5000)),
-        "the kernel: it is no UEFI program",
+        "the kernel: it is not a UEFI program",
     ),
     "revoked digest": (
         lambda case, _: replace(
@@ -132,7 +132,7 @@ def test_a_loader_without_generations_is_refused(whole: Case) -> None:
 def test_garbage_is_told_not_raised(whole: Case, garbage: bytes) -> None:
     reason = whole.having("grubx64.efi", garbage).examine().reason
     assert reason is not None
-    assert reason.startswith("EFI/BOOT/grubx64.efi: it is no UEFI program")
+    assert reason.startswith("EFI/BOOT/grubx64.efi: it is not a UEFI program")
     assert whole.having("BOOTX64.EFI", garbage).examine().reason is not None
     assert replace(whole, before={"a release": garbage}).examine().reason is not None
 
