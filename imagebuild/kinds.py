@@ -10,6 +10,12 @@ class Firmware(StrEnum):
 
     BIOS = "bios"
     UEFI = "uefi"
+    UEFI_SECURE = "uefi-secure"
+
+    @property
+    def is_uefi(self) -> bool:
+        """Whether it starts programs from an ESP; with Secure Boot, only signed ones."""
+        return self is not Firmware.BIOS
 
 
 class Login(StrEnum):

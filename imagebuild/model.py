@@ -90,8 +90,29 @@ class Kickstart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecureBoot:
+    """Whether a disk or an ISO boots on a machine with Secure Boot: `reason` says why not (None: it does).
+    `authorities` are the names of the certificates with which its shim is signed: firmware starts it that
+    knows one of them.
+    """
+
+    reason: str | None
+    authorities: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """Return it as people read it, without a full stop."""
+        if self.reason is not None:
+            return f"not for Secure Boot: {self.reason}"
+        return f"for Secure Boot: shim is signed by {' and by '.join(self.authorities)}"
+
+
+NOT_LOOKED_AT = SecureBoot(reason="nobody looked")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A disk (sparse, of `size` bytes), installed, never booted. `populated` names the way it was made.
+    """A disk (sparse, of `size` bytes), installed, never booted. `populated` names the way it was made,
+    `firmware` under which it boots: uefi-secure is among them when nothing of `secure_boot` is against it.
 
     Its QEMU format is raw, or qcow2 for one that is an overlay of another disk in the store (`derived`).
     `sector_size`: the logical block that it is laid out for, in bytes.
@@ -104,6 +125,7 @@ class Disk:
     populated: str
     derived: bool = False
     sector_size: int = 512
+    secure_boot: SecureBoot = NOT_LOOKED_AT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +141,8 @@ class Image:
     size: int
     sha256: str
     content: int = 0
+    firmware: frozenset[Firmware] = frozenset()
+    secure_boot: SecureBoot = NOT_LOOKED_AT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +163,8 @@ class IsoImage:
     treeinfo: ArtifactPath
     size: int
     sha256: str
+    firmware: frozenset[Firmware] = frozenset()
+    secure_boot: SecureBoot = NOT_LOOKED_AT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,15 @@ HEALTHY: dict[str, str | None] = {
     "sh -c stat -L": f"1:2 /\n1:2 {DEPLOYED}\n1:3 {DEPLOYED}.origin\n",
     f"cat {DEPLOYED}.origin": "[origin]\nrefspec=debian-atomic:debian/12/x86_64/atomic-host\n",
     "ostree --repo=/sysroot/ostree/repo show": "'12.3'\n",
+    # Debian 12's kernel 6.1 under OVMF 2022.11 with enrolled keys
+    **{
+        f"od -A n -t u1 /sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c": answer
+        for name, answer in (
+            ("SecureBoot", "   6   0   0   0   1\n"),
+            ("SetupMode", "   6   0   0   0   0\n"),
+        )
+    },
+    "cat /sys/kernel/security/lockdown": "none [integrity] confidentiality\n",
     "cat /proc/cmdline": "root=/dev/mapper/atomicos-root\n",
     "cat /run/cloud-init/result.json": (
         '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb]", "errors": []}}'

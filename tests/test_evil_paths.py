@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
@@ -318,11 +318,10 @@ def test_isos_are_written_and_changed_there(place: Path, medium: Path) -> None:
 
 
 def test_fat_file_systems_are_written_there(place: Path) -> None:
-    image, program = place / "esp.img", place / "bootx64.efi"
+    image = place / "esp.img"
     image.write_bytes(bytes(4 << 20))
-    program.write_bytes(b"MZ")
     command.run(["mkfs.vfat", "-F", "12", image])
-    bootloader.fill_with_mtools(image, program)
+    bootloader.fill_with_mtools(image, {PurePosixPath("EFI/BOOT/BOOTX64.EFI"): b"MZ"})
     assert b"BOOTX64 EFI" in image.read_bytes()
     assert list(compare._clusters(image, "disk@@0", bootloader.MTOOLS)) == ["::/EFI/BOOT/BOOTX64.EFI"]
 

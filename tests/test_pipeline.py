@@ -9,11 +9,16 @@ from imagebuild.config.smoke import WaiverConfig
 from imagebuild.engine import planning
 from imagebuild.engine.steps import inputs, soft_inputs
 from imagebuild.errors import UsageError
-from imagebuild.kinds import Firmware
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
 from tests.data import ROOT
 from tests.wiring import changed, settings, wired
+
+
+def iso_steps(demo: Config) -> set[str]:
+    """Return the names of the steps that install from the ISO, and of those that test what came of it."""
+    assert demo.installer is not None
+    return {f"{what} iso {firmware}" for firmware in demo.installer.firmware for what in ("install", "smoke")}
 
 
 def test_a_changed_vagrant_kickstart_rebuilds_its_branch_only() -> None:
@@ -42,15 +47,17 @@ def test_the_time_is_part_of_what_it_is_written_into() -> None:
 
 
 def test_every_download_is_booted_under_each_firmware_and_looked_into() -> None:
-    pipeline = wired(settings())
+    demo = settings()
+    pipeline = wired(demo)
     names = {one.name for one in planning.order([pipeline.release])}
     assert len(pipeline.images) == 6
     for image in pipeline.images:
-        assert {f"smoke {image.name} {firmware}" for firmware in Firmware} <= names
+        firmwares = demo.images[image.name.split()[-1]].firmware
+        assert {f"smoke {image.name} {firmware}" for firmware in firmwares} <= names
         assert f"inspect {image.name}" in names
         assert image.cost.background, "compressing must not keep a guest from being tested"
     assert {
-        f"smoke disk {name} {firmware}" for name in ("cloud", "vagrant") for firmware in Firmware
+        f"smoke disk {name} {firmware}" for name in demo.images for firmware in demo.images[name].firmware
     } <= names, "the installed disk is tested while its downloads are compressed"
 
 
@@ -67,11 +74,9 @@ def test_fedoras_release_lines_are_wired_too() -> None:
 
 
 def test_the_iso_is_installed_from_under_each_firmware_and_what_it_installed_is_booted() -> None:
-    pipeline = wired(settings())
-    names = {one.name for one in planning.order([pipeline.release])}
-    assert {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")} | {
-        "installer iso"
-    } <= names
+    demo = settings()
+    names = {one.name for one in planning.order([wired(demo).release])}
+    assert iso_steps(demo) | {"installer iso"} <= names
 
 
 def test_a_changed_installer_kickstart_rebuilds_the_iso_only() -> None:
@@ -80,8 +85,7 @@ def test_a_changed_installer_kickstart_rebuilds_the_iso_only() -> None:
     found = changed(
         wired(plain), wired(plain.model_copy(update={"kickstarts": plain.kickstarts | {"installer": other}}))
     )
-    expected = {f"{what} iso {firmware}" for firmware in Firmware for what in ("install", "smoke")}
-    assert found == {"kickstart installer", "installer iso", "release"} | expected
+    assert found == {"kickstart installer", "installer iso", "release"} | iso_steps(plain)
 
 
 def test_the_program_on_the_medium_is_part_of_its_key() -> None:
@@ -118,14 +122,15 @@ def test_a_waiver_of_nothing_is_refused() -> None:
 
 
 def test_a_disk_that_fails_its_test_does_not_stop_the_tests_of_its_downloads() -> None:
-    pipeline = wired(settings())
-    for name in ("cloud", "vagrant"):
+    demo = settings()
+    pipeline = wired(demo)
+    for name, image in demo.images.items():
         disks = [one for one in pipeline.verdicts if one.name.startswith(f"smoke disk {name} ")]
-        assert len(disks) == 2
-        # the second firmware goes on without the first, and the downloads without both
-        assert soft_inputs(disks[1]) == {disks[0]}
+        assert len(disks) == len(image.firmware)
+        # each other firmware goes on without the first, and the downloads without all of them
+        assert all(soft_inputs(disk) == {disks[0]} for disk in disks[1:])
         downloads = [one for one in pipeline.verdicts if set(disks) <= set(inputs(one))]
-        assert len(downloads) == sum(image.name.endswith(name) for image in pipeline.images) * len(Firmware)
+        assert len(downloads) == sum(one.name.endswith(name) for one in pipeline.images) * len(image.firmware)
         for one in downloads:
             assert soft_inputs(one) == set(disks)
     # what is released needs everything

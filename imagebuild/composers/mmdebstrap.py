@@ -61,6 +61,13 @@ class MmdebstrapConfig(ComposerConfig):
     exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(
         default=(), description="dpkg path-exclude patterns"
     )
+    initramfs: tuple[Literal["btrfs", "crypt", "tpm2-tss"], ...] = Field(
+        default=(),
+        description=(
+            "dracut modules besides those of every host: a root on btrfs, on LUKS, unlocked by a TPM 2 (their"
+            " programs are packages: btrfs-progs, cryptsetup, tpm2-tools)"
+        ),
+    )
     files: dict[TreePath, str] = Field(
         default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them"
     )
@@ -230,7 +237,14 @@ def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> 
     """
     recipe = [template(f"compose/{name}").read_text() for name in SCRIPTS]
     key = _digest(
-        spec.suite, *spec.packages, "--", *spec.exclude, "--", *recipe, command.version("mmdebstrap")
+        spec.suite,
+        *spec.packages,
+        "--",
+        *spec.exclude,
+        "--",
+        *recipe,
+        command.version("mmdebstrap"),
+        *spec.initramfs,
     )[:32]
     place = cache / "compose" / key
     archive = place / "rootfs.tar"
@@ -274,7 +288,14 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
         ]
         try:
             # it unpacks in TMPDIR, where apt's own user and root of a namespace must find the way
-            command.run(argv, env={"SOURCE_DATE_EPOCH": EPOCH, "TMPDIR": str(scripts)})
+            command.run(
+                argv,
+                env={
+                    "SOURCE_DATE_EPOCH": EPOCH,
+                    "TMPDIR": str(scripts),
+                    "INITRAMFS": " ".join(spec.initramfs),
+                },
+            )
         except command.CommandError as error:
             hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
             raise BuildError(

@@ -1,5 +1,5 @@
 """GRUB on a disk image without grub-install: images made by the tree's own grub-mkimage, written to the plain
-file.
+file; under UEFI the tree's signed boot loader, where it has one.
 
 The block lists follow GRUB's manual ("Images") and grub-core/boot/i386/pc/{boot,diskboot}.S: boot.img holds
 the sector of core.img at 0x5c and a jump to be disabled at 0x66; core.img's first sector ends with a block
@@ -7,13 +7,15 @@ list (start, sectors - 1, segment 0x820) for the rest of it.
 """
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from imagebuild import steplog
+from imagebuild.deploy.signed_loader import REMOVABLE, UnsignedError, find_signed
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.layout import SECTOR, Partition
+from imagebuild.kickstart.layout import MIB, SECTOR, Partition
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, temporary
@@ -46,10 +48,16 @@ MODULES = (
 )
 BIOS_MODULES = ("biosdisk", "vga_text")
 UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
+# what a menu of ours, and the way to it, take of a GRUB that loads no modules
+MENU_MODULES = ("normal", "configfile", "linux", "search", "search_fs_uuid", "echo", "test")
+READERS = {"ext4": "ext2", "xfs": "xfs", "gpt": "part_gpt", "mbr": "part_msdos"}
 WORK = PurePosixPath("/run/grub")
+# of a FAT file system, at most: a cluster, and what it needs for itself below 2 GiB
+CLUSTER, OVERHEAD = 4096, 2 * MIB
 # with room for the tables themselves
 FAT32_CLUSTERS = 65525 + 1024
 # mtools writes SOURCE_DATE_EPOCH instead of now
+Fill = Callable[[Path, Mapping[PurePosixPath, bytes]], None]
 MTOOLS = {"SOURCE_DATE_EPOCH": "0", "TZ": "UTC", "MTOOLS_SKIP_CHECK": "1"}
 
 
@@ -70,25 +78,30 @@ LAYOUTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """GRUB as the tree makes it: the directory below /boot its menu lies in, its version, and the images for
-    the plan's firmware.
+    """GRUB as the tree makes or has it: the directory below /boot its menu lies in, its version, and the
+    images for the plan's firmware.
+
+    `esp`: path -> content of what UEFI starts; `unsigned` says why that is not a signed boot loader (None: it
+    is one, or there is no UEFI).
     """
 
     directory: str
     version: str
     boot: bytes = b""
     core: bytes = b""
-    efi: bytes = b""
+    esp: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
+    unsigned: str | None = None
 
 
-def early_config(plan: Plan, directory: str) -> str:
-    """Return the configuration embedded in the images: find /boot by its UUID, talk to screen and serial
-    line, read the menu.
+SERIAL = "serial --unit=0 --speed=115200\nterminal_input console serial\nterminal_output console serial\n"
+
+
+def early_config(plan: Plan, directory: str, *, serial: bool = True) -> str:
+    """Return the configuration embedded in the images, or beside a signed one: find /boot by its UUID, talk
+    to screen and serial line, read the menu.
     """
     return (
-        "serial --unit=0 --speed=115200\n"
-        "terminal_input console serial\n"
-        "terminal_output console serial\n"
+        f"{SERIAL if serial else ''}"
         f"search --no-floppy --fs-uuid --set=root {plan.uuid('boot')}\n"
         f"set prefix=($root)/{directory}\n"
         f"configfile ($root)/{directory}/grub.cfg\n"
@@ -109,21 +122,61 @@ def find_layout(target: Sandbox) -> GrubLayout:
     )
 
 
-def make_loader(target: Sandbox, plan: Plan, layout: GrubLayout) -> Loader:
-    """Have the tree's grub-mkimage make what the plan's firmware needs. Raises BuildError when the tree lacks
-    the modules.
+def make_loader(target: Sandbox, plan: Plan) -> Loader:
+    """Have the tree's grub-mkimage make what the plan's firmware needs, or take what the tree has signed.
+    Nothing of the disk is touched. Raises BuildError when the tree lacks GRUB or its modules, or when the ESP
+    has no room for it.
     """
+    layout = find_layout(target)
     target.write({WORK / "early.cfg": File(data=early_config(plan, layout.directory).encode())})
-    loader: dict[str, bytes] = {}
+    boot = core = b""
+    esp, unsigned = dict[PurePosixPath, bytes](), None
     if Firmware.BIOS in plan.firmware:
         _mkimage(target, layout, "i386-pc", "core.img", (*MODULES, *BIOS_MODULES))
-        boot = PurePosixPath(layout.modules) / "i386-pc" / "boot.img"
-        loader |= {"boot": target.read(boot), "core": target.read(WORK / "core.img")}
-    if Firmware.UEFI in plan.firmware:
+        boot = target.read(PurePosixPath(layout.modules) / "i386-pc" / "boot.img")
+        core = target.read(WORK / "core.img")
+    if any(firmware.is_uefi for firmware in plan.firmware):
+        esp, unsigned = _uefi_files(target, plan, layout)
+        check_room(plan, esp)
+    version = target.run([layout.program, "--version"]).strip()
+    return Loader(
+        directory=layout.directory, version=version, boot=boot, core=core, esp=esp, unsigned=unsigned
+    )
+
+
+def _uefi_files(
+    target: Sandbox, plan: Plan, layout: GrubLayout
+) -> tuple[dict[PurePosixPath, bytes], str | None]:
+    """Return path -> content of the ESP, and why that is not a signed boot loader (None: it is)."""
+    boot = next((fstype for mount, _, fstype in plan.file_systems() if mount == "/boot"), plan.root()[1])
+    needed = {*MENU_MODULES, READERS.get(boot, boot), READERS[plan.table]}
+    try:
+        signed = find_signed(target, sorted(needed | ({"password_pbkdf2"} if plan.boot_password else set())))
+    except UnsignedError as error:
+        steplog.note(f"the disk is not for Secure Boot: {error.message}")
         _mkimage(target, layout, "x86_64-efi", "bootx64.efi", (*MODULES, *UEFI_MODULES))
-        loader |= {"efi": target.read(WORK / "bootx64.efi")}
-    version = target.run([layout.program, "--version"])
-    return Loader(directory=layout.directory, version=version.strip(), **loader)
+        return {REMOVABLE / "BOOTX64.EFI": target.read(WORK / "bootx64.efi")}, error.message
+    config = early_config(plan, layout.directory, serial="serial" in signed.image.modules)
+    return signed.on_disk(config), None
+
+
+def check_room(plan: Plan, files: Mapping[PurePosixPath, bytes]) -> None:
+    """Raise BuildError, with the size that it needs, when the plan's ESP has no room for files."""
+    esp = plan.partition("efi")
+    needed = room_for(files)
+    if esp is not None and esp.size < needed:
+        raise BuildError(
+            f"the ESP of {esp.size // MIB} MiB has no room for the tree's boot loader, which needs"
+            f" {needed // MIB} MiB",
+            hint=f"in the kickstart: part /boot/efi --fstype=efi --size={needed // MIB}, or more",
+        )
+
+
+def room_for(files: Mapping[PurePosixPath, bytes]) -> int:
+    """Return the bytes, in whole MiB, of a FAT file system that holds files."""
+    # and a cluster for each directory
+    clusters = sum(-(-len(data) // CLUSTER) + 1 for data in files.values())
+    return -(-(clusters * CLUSTER + OVERHEAD) // MIB) * MIB
 
 
 def _mkimage(target: Sandbox, layout: GrubLayout, platform: str, output: str, names: tuple[str, ...]) -> None:
@@ -146,14 +199,11 @@ def _mkimage(target: Sandbox, layout: GrubLayout, platform: str, output: str, na
     )
 
 
-def write_loader(
-    file: Path, plan: Plan, loader: Loader, *, fill: Callable[[Path, Path], None] | None = None
-) -> None:
+def write_loader(file: Path, plan: Plan, loader: Loader, *, fill: Fill | None = None) -> None:
     """Write GRUB into the disk (image): MBR and BIOS boot partition (or the gap before the first partition),
     and the ESP.
 
-    `fill` (FAT image, program) copies the program to /EFI/BOOT/BOOTX64.EFI; mtools does it where nothing else
-    is said.
+    `fill` copies files into a FAT image; mtools does it where nothing else is said.
     """
     if loader.core:
         _write_bios(file, plan, loader)
@@ -182,14 +232,12 @@ def _write_bios(file: Path, plan: Plan, loader: Loader) -> None:
         disk.write(core)
 
 
-def _write_esp(
-    file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Callable[[Path, Path], None]
-) -> None:
+def _write_esp(file: Path, plan: Plan, loader: Loader, esp: Partition, fill: Fill) -> None:
     """Make the FAT file system beside the disk and copy it into its place: the host's kernel need not know
     FAT.
     """
     with temporary.within(file.parent, "esp") if file.is_file() else temporary.directory("esp") as place:
-        image, program = place / "esp.img", place / "bootx64.efi"
+        image = place / "esp.img"
         with image.open("wb") as stream:
             stream.truncate(esp.size)
         command.run(
@@ -204,9 +252,7 @@ def _write_esp(
                 image,
             ]
         )
-        if loader.efi:
-            program.write_bytes(loader.efi)
-            fill(image, program)
+        fill(image, loader.esp)
         _copy(image, file, esp.start)
 
 
@@ -219,12 +265,18 @@ def _fat(size: int, sector: int) -> list[str]:
     return ["-S", str(sector), "-F", "32" if size >= FAT32_CLUSTERS * sector else "16"]
 
 
-def fill_with_mtools(image: Path, program: Path) -> None:
-    """Copy a program to /EFI/BOOT/BOOTX64.EFI of a FAT image (UEFI 2.10, 3.5.1.1), without mounting it."""
+def fill_with_mtools(image: Path, files: Mapping[PurePosixPath, bytes]) -> None:
+    """Copy files (path -> content) into a FAT image, without mounting it; always in the same order."""
     # of a path after -i mtools takes some characters for its own (config.c of 4.0.33): it is given the name
     # alone, in its directory
-    command.run(["mmd", "-i", image.name, "::/EFI", "::/EFI/BOOT"], env=MTOOLS, cwd=image.parent)
-    copy_into_fat(image, program, "::/EFI/BOOT/BOOTX64.EFI")
+    directories = {parent for path in files for parent in path.parents if parent.name}
+    if directories:
+        made = [f"::/{directory}" for directory in sorted(directories)]
+        command.run(["mmd", "-i", image.name, *made], env=MTOOLS, cwd=image.parent)
+    with temporary.within(image.parent, "fat") as place:
+        for path, data in sorted(files.items()):
+            (place / "file").write_bytes(data)
+            copy_into_fat(image, place / "file", f"::/{path}")
 
 
 def copy_into_fat(image: Path, file: Path, path: str) -> None:

@@ -38,5 +38,9 @@ class CommitFiles:
         """Whether there is anything at that path."""
         return self._entry(path) is not None
 
+    def listing(self, path: str) -> list[str]:
+        """Return the names in a directory, sorted; none when there is no directory at that path."""
+        return sorted(self._repo.listing(self.commit, path)) if self.is_directory(path) else []
+
     def _entry(self, path: str) -> CommitEntry | None:
         return self._repo.find(self.commit, path, follow=False)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.deploy import lvm
+from imagebuild.deploy import luks, lvm
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
 
@@ -87,8 +87,9 @@ def check(file: Path, plan: Plan, *, grub: str, kernel: str) -> None:
             f" {kernel!r}"
         )
     for mount, name, fstype in plan.file_systems():
-        if fstype not in OPTIONS or (plan.is_volume(name) and plan.thin()):
-            continue  # FAT has no features; inside of a thin pool there are no known places
+        if fstype not in OPTIONS or luks.hides(plan, name) or (plan.is_volume(name) and plan.thin()):
+            # FAT has no features, btrfs is not looked at, inside of a thin pool there are no known places
+            continue
         start, _ = lvm.place_of(plan, name)
         problem = unreadable(
             superblock(file, start),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import host_var
+from imagebuild.deploy import btrfs, host_var, luks, timekeeping
 from imagebuild.deploy.target import SYSROOT, Argv, File, Sandbox, mount_proc
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan, Script, User
@@ -85,6 +85,10 @@ def configure(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> None:
         etc / "adjtime": File(data=f"0.0 0 0.0\n0\n{'UTC' if plan.utc else 'LOCAL'}\n".encode()),
         etc / "default/grub": File(data=_default_grub(plan).encode()),
     }
+    files |= luks.files(plan, etc)
+    if plan.root_by_ssh:
+        # where Anaconda puts it (pyanaconda/modules/users/installation.py, ConfigureRootPasswordSSHLoginTask)
+        files[etc / "ssh/sshd_config.d/01-permitrootlogin.conf"] = File(data=b"PermitRootLogin yes\n")
     if plan.hostname:
         files[etc / "hostname"] = File(data=plan.hostname.encode() + b"\n")
     target.write(files)
@@ -125,8 +129,10 @@ def _settings(plan: Plan) -> str:
         for name in plan.disabled
     ]
     lines += [f"systemctl --quiet enable {_unit(name)}" for name in plan.enabled]
+    lines += luks.settings(plan)
     if plan.dhcp:
         lines.append(NETWORKD)
+    lines += timekeeping.settings(plan.time_sources)
     if plan.selinux:
         lines.append(
             f"if [ -e /etc/selinux/config ]; then sed -i 's/^SELINUX=.*/SELINUX={plan.selinux}/'"
@@ -232,7 +238,10 @@ def _fstab(plan: Plan) -> str:
         else:
             # no time-out for the device: on a starved machine it ends in the emergency shell instead of a
             # slow boot
-            lines.append(f"UUID={plan.uuid(name)} {mount} {fstype} defaults,x-systemd.device-timeout=0 1 2")
+            options = f"defaults{btrfs.mount_option(plan, mount)},x-systemd.device-timeout=0"
+            # fsck.btrfs(8) does nothing
+            check = "0 0" if fstype == "btrfs" else "1 2"
+            lines.append(f"UUID={plan.uuid(name)} {mount} {fstype} {options} {check}")
     lines += [f"UUID={plan.uuid(name)} none swap defaults,nofail 0 0" for name in plan.swaps()]
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, configure, host_var
+from imagebuild.deploy import bootloader, btrfs, configure, host_var, luks
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
 from imagebuild.kickstart.plan import Plan
@@ -21,13 +21,16 @@ GENERATOR = "/usr/libexec/ostree-grub-menu"
 
 def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
     """Install the commit as the plan says; return the boot loader to be written to the disk when the target
-    is closed.
+    is closed. Raises BuildError; when the tree has no boot loader, or the ESP no room for it, before anything
+    is written.
     """
-    layout = bootloader.find_layout(target)
+    loader = bootloader.make_loader(target, plan)
+    btrfs.check_programs(plan, target)
+    luks.check_programs(plan, target)
     target.prepare(plan)
     # the toolbox's /tmp is a link to here
     target.run(["mkdir", "-p", SYSROOT / "tmp"], ["chmod", "1777", SYSROOT / "tmp"])
-    _deploy(plan, target, commit, layout.directory)
+    _deploy(plan, target, commit, loader.directory)
     deployment = deployment_of(plan, commit)
     host_var.fill(plan, target, deployment)
     host_var.gather(plan, target)
@@ -35,7 +38,6 @@ def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
     configure.configure(plan, target, deployment)
     configure.run_scripts(plan.scripts, target, deployment)
     configure.close_deployment(target, deployment)
-    loader = bootloader.make_loader(target, plan, layout)
     target.finish(plan)
     return loader
 
@@ -87,7 +89,8 @@ def reason_not_to_change(base: Plan, plan: Plan) -> str | None:
 def _moved(base: Plan, plan: Plan) -> str | None:
     if (
         len(plan.partitions) != len(base.partitions)
-        or (plan.table, plan.group, plan.sector_size) != (base.table, base.group, base.sector_size)
+        or (plan.table, plan.group) != (base.table, base.group)
+        or (plan.subvolumes, plan.sector_size) != (base.subvolumes, base.sector_size)
         or plan.thin()
     ):
         return "its storage differs"
@@ -131,6 +134,7 @@ def _undone(base: Plan, plan: Plan) -> str | None:
             "boot_password",
         ),
         *("hostname", "dhcp", "selinux", "firewall", "enabled", "disabled"),
+        *("time_sources", "root_by_ssh"),
     )
     return next(
         (
@@ -210,4 +214,10 @@ def kernel_arguments(plan: Plan) -> list[str]:
     on_volume = [f"root={plan.mapped(root)}", f"rd.lvm.lv={plan.group}/{root}", "rw"]
     found = on_volume if plan.is_volume(root) else [f"root=UUID={plan.uuid(root)}", "rw"]
     selinux = {"disabled": ["selinux=0"], "permissive": ["enforcing=0"]}.get(plan.selinux, [])
-    return [*found, *selinux, *plan.append]
+    opened = luks.kernel_arguments(plan)
+    append = (
+        [luks.with_empty_passphrase(argument) for argument in plan.append]
+        if luks.enrolled(plan)
+        else plan.append
+    )
+    return [*opened, *found, *btrfs.kernel_arguments(plan), *selinux, *append]

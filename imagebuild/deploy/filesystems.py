@@ -5,7 +5,7 @@ tree's own programs.
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from imagebuild.deploy import lvm
+from imagebuild.deploy import btrfs, luks, lvm
 from imagebuild.deploy.target import SYSROOT, Argv, Sandbox, place_of
 from imagebuild.kickstart.layout import SECTOR
 from imagebuild.kickstart.plan import Plan
@@ -66,6 +66,9 @@ def mkfs(plan: Plan, name: str, fstype: str, device: str) -> Argv:
     if fstype == "xfs":
         sector = [] if plan.sector_size == SECTOR else ["-s", f"size={plan.sector_size}"]
         return ["mkfs.xfs", "-q", "-f", "-K", *sector, "-m", f"uuid={plan.uuid(name)}", *label, device]
+    if fstype == "btrfs":
+        sector = ["--sectorsize", str(plan.sector_size)] if plan.sector_size != SECTOR else []
+        return ["mkfs.btrfs", "-q", "-f", "--nodiscard", *sector, "-U", plan.uuid(name), *label, device]
     if fstype == "swap":
         return ["mkswap", "-U", plan.uuid(name), *label, device]
     return [
@@ -91,57 +94,68 @@ def blocks(plan: Plan) -> list[str]:
 
 def make(plan: Plan, target: BlockTarget) -> None:
     """Make every file system of the plan, swap included; the ESP is made with the boot loader."""
-    wanted = [(name, fstype) for _, name, fstype in plan.file_systems() if fstype != "efi"] + [
-        (name, "swap") for name in plan.swaps()
-    ]
     # mke2fs takes this time for its own (libext2fs, ext2fs_initialize)
     target.run(
-        *[mkfs(plan, name, fstype, target.device(name)) for name, fstype in wanted],
+        *[mkfs(plan, name, fstype, target.device(name)) for name, fstype in plan.made().items()],
         env={"E2FSPROGS_FAKE_TIME": str(max(1, plan.epoch))},
     )
+    btrfs.make_subvolumes(plan, target)
 
 
 def mount(plan: Plan, target: BlockTarget, *, read_only: bool = False) -> None:
     """Mount the plan's file systems at SYSROOT, parents first."""
     # nouuid: the same commit's disk may be mounted by a step beside this one, with the same UUIDs
     options = (
-        {"xfs": "ro,norecovery,nouuid", "ext4": "ro,noload"}
+        {"xfs": "ro,norecovery,nouuid", "ext4": "ro,noload", "btrfs": "ro,rescue=nologreplay"}
         if read_only
-        else {"xfs": "rw,nouuid", "ext4": "rw"}
+        else {"xfs": "rw,nouuid", "ext4": "rw", "btrfs": "rw"}
     )
     commands: list[Argv] = []
     for place, name, fstype in plan.file_systems():
         if fstype in options:
             where = place_of(place)
             commands += [["mkdir", "-p", where]] if place != "/" and not read_only else []
-            commands.append(["mount", "-t", fstype, "-o", options[fstype], target.device(name), where])
+            chosen = options[fstype] + btrfs.mount_option(plan, place)
+            commands.append(["mount", "-t", fstype, "-o", chosen, target.device(name), where])
     target.run(*commands)
 
 
 def unmount(plan: Plan, target: Sandbox, *, trim: bool) -> None:
     """Unmount everything at SYSROOT; `trim` gives back what is not used, so that the image stays sparse."""
-    places = [place_of(mount) for mount, _, fstype in plan.file_systems() if fstype in ("xfs", "ext4")]
+    places = [place_of(mount) for mount, _, fstype in plan.file_systems() if fstype != "efi"]
     give_back: list[Argv] = [["fstrim", place] for place in places] if trim else []
     target.run(*give_back, ["sync"], ["umount", "-R", SYSROOT])
 
 
 def grow(target: BlockTarget, name: str, fstype: str, place: PurePosixPath) -> None:
-    """Grow a mounted file system to the size of its volume: resize2fs(8) wants the device, xfs_growfs(8) the
-    place.
+    """Grow a mounted file system to the size of its volume: resize2fs(8) wants the device, xfs_growfs(8)
+    and btrfs-filesystem(8) the place.
     """
-    target.run(["xfs_growfs", place] if fstype == "xfs" else ["resize2fs", target.device(name)])
+    if fstype == "xfs":
+        target.run(["xfs_growfs", place])
+    elif fstype == "btrfs":
+        target.run(["btrfs", "filesystem", "resize", "max", place])
+    else:
+        target.run(["resize2fs", target.device(name)])
 
 
 # --- volumes that device-mapper maps ------------------------------------------------------------------------
 
 
 def make_mapped(plan: Plan, target: MappedTarget) -> None:
-    """Make the thin volumes if there are any, and every file system, and mount them."""
-    if plan.thin():
+    """Make the volumes that only LVM can make, and every file system, and mount them."""
+    if made_by_lvm(plan):
         target.run(*thin_volumes(plan, _physical(plan, target)))
     activate(plan, target)
     make(plan, target)
     mount(plan, target)
+
+
+def made_by_lvm(plan: Plan) -> bool:
+    """Whether the group is none that can be written into the disk: thin volumes need device-mapper, and so
+    does what is inside of an encrypted partition.
+    """
+    return plan.thin() or (bool(plan.volumes) and luks.hides(plan, plan.volumes[0].name))
 
 
 def activate(plan: Plan, target: MappedTarget) -> None:

@@ -115,9 +115,7 @@ def _unfit(name: str) -> str | None:
         return "is read-only"
     sector = sector_of(name)
     return (
-        f"has sectors of {sector} bytes, which this installer does not lay out"
-        if sector not in SECTORS
-        else None
+        None if sector in SECTORS else f"has sectors of {sector} bytes, which this installer does not lay out"
     )
 
 

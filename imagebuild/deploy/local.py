@@ -5,18 +5,19 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, compatibility, filesystems, host_var, lvm
+from imagebuild.deploy import bootloader, compatibility, filesystems, host_var, luks, lvm
 from imagebuild.deploy import live_system as guard
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.execute import execute
 from imagebuild.deploy.live_system import LiveSystem, live_system, partitions_of, refuse_protected
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
-from imagebuild.deploy.target import SYSROOT
+from imagebuild.deploy.target import SYSROOT, File
 from imagebuild.errors import BuildError
+from imagebuild.kickstart.encryption import without_passphrases
 from imagebuild.kickstart.layout import SECTOR
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import command, temporary
@@ -40,7 +41,8 @@ class LocalTarget(NamespaceSandbox):
         return self.devices[name]
 
     def prepare(self, plan: Plan) -> None:
-        """Make and mount the file systems."""
+        """Make and mount the file systems, in what is encrypted if something is."""
+        luks.open_new(plan, self, self.devices)
         filesystems.make_mapped(plan, self)
 
     def reopen(self, plan: Plan, *, read_only: bool) -> None:
@@ -55,16 +57,16 @@ class LocalTarget(NamespaceSandbox):
     def finish(self, plan: Plan) -> None:
         """Leave log and kickstart in the installed system, and unmount."""
         place = host_var.stateroot(plan) / LOG_DIRECTORY
-        kept = [
-            str(file)
-            for file in (INSTALL / "ks.cfg", steplog.current())
-            if file is not None and file.is_file()
-        ]
+        log, kickstart = steplog.current(), INSTALL / "ks.cfg"
         # passwords may stand in a kickstart
         self.run(["mkdir", "-p", "-m", "0700", place])
-        if kept:
-            self.run(["cp", *kept, place])
+        if kickstart.is_file():
+            text = without_passphrases(kickstart.read_text())
+            self.write({place / "ks.cfg": File(data=text.encode(), mode=0o600)})
+        if log is not None and log.is_file():
+            self.run(["cp", str(log), place])
         filesystems.close_mapped(plan, self, trim=False)
+        luks.close(plan, self)
 
 
 @contextlib.contextmanager
@@ -115,6 +117,9 @@ def _let_go(target: LocalTarget, plan: Plan | None) -> None:
                     plan.group,
                 ]
             )
+    if plan is not None and luks.encrypted(plan):
+        with contextlib.suppress(BuildError):
+            luks.close(plan, target)
 
 
 def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kernel: str) -> None:
@@ -123,11 +128,14 @@ def install_local(live: LiveSystem, disk: str, plan: Plan, *, commit: str, kerne
     """
     refuse_protected(live, disk)
     device = Path("/dev") / disk
+    with local_target(live, None, plan) as sandbox:
+        # a tree that cannot boot this disk is told while everything on it is still there
+        bootloader.make_loader(sandbox, plan)
     steplog.note(f"erasing {device}")
     _wipe(live, disk)
     table.write_table(device, plan)
     _reread(live, disk, plan)
-    if plan.volumes and not plan.thin():
+    if plan.volumes and not filesystems.made_by_lvm(plan):
         lvm.write_group(device, plan)
         _flush(disk)
     with local_target(live, disk, plan) as target:
@@ -204,13 +212,13 @@ def _flush(disk: str) -> None:
         command.run(["blockdev", "--flushbufs", Path("/dev") / name])
 
 
-def _fill_by_mount(image: Path, program: Path) -> None:
-    """Copy the boot program into a FAT image by mounting it: the tree need not have mtools."""
+def _fill_by_mount(image: Path, files: Mapping[PurePosixPath, bytes]) -> None:
+    """Copy files into a FAT image by mounting it: the tree need not have mtools."""
     with temporary.directory("esp", base=RUN) as place:
         command.run(["mount", "-t", "vfat", "-o", "loop", image, place])
         try:
-            directory = place / "EFI/BOOT"
-            directory.mkdir(parents=True)
-            (directory / "BOOTX64.EFI").write_bytes(program.read_bytes())
+            for path, data in sorted(files.items()):
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                (place / path).write_bytes(data)
         finally:
             command.run(["umount", place])

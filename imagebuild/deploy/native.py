@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy import filesystems, lvm
+from imagebuild.deploy import btrfs, filesystems, lvm
 from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import loop, temporary
@@ -35,6 +35,9 @@ def _has_module(name: str) -> bool:
 
 def refuses(plan: Plan) -> str | None:
     """Return why this way cannot execute a plan; None when it can."""
+    if btrfs.has(plan):
+        # fs/btrfs/volumes.c, device_list_add: a second device of one UUID is taken for the same file system
+        return "the kernel tells btrfs apart by its UUID, which disks of one commit share"
     return "thin volumes need device-mapper" if plan.thin() else None
 
 

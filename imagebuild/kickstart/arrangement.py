@@ -1,10 +1,11 @@
 """A whole disk arranged: what is asked for, what the firmware needs, every size, checked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from imagebuild.kickstart import handlers, mount_points
-from imagebuild.kickstart.layout import LARGEST_MBR, SECTOR, SECTORS, Layout, Partition
+from imagebuild.kickstart import btrfs, handlers, mount_points
+from imagebuild.kickstart.layout import LARGEST_MBR, SECTOR, SECTORS, Layout, Partition, Subvolume
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kickstart.requests import (
     PLACE,
@@ -36,7 +37,11 @@ def lay_out(
         automatic(handler, disk_size, name) if handler.autopart.seen else asked_for(handler, name)
     )
     problems = Problems(name)
-    parts, volumes = (settle_all(requests, tree, name, problems) for requests in (parts, volumes))
+    parts, subvolumes = btrfs.asked_for(handler, parts, problems)
+    parts, volumes, mounted = (
+        settle_all(requests, tree, name, problems)
+        for requests in (parts, volumes, [each.as_request() for each in subvolumes])
+    )
     problems.refuse()
     table = _table(handler, parts, firmware, disk_size, name)
     required = (
@@ -44,23 +49,26 @@ def lay_out(
         if handler.autopart.seen or handlers.seen(handler, "reqpart")
         else []
     )
-    _check_names([*required, *parts], group, volumes, name)
+    _check_names([*required, *parts], group, [*volumes, *mounted], name)
     partitions = place_partitions([*required, *parts], table, disk_size, name)
     _check_firmware(partitions, table, firmware, name)
     _check_sectors(sector_size, table, firmware, name)
+    layout = Layout(
+        table=table,
+        partitions=partitions,
+        sector_size=sector_size,
+        subvolumes=tuple(
+            Subvolume(name=each.name, device=each.device, mount=place.mount)
+            for each, place in zip(subvolumes, mounted, strict=True)
+        ),
+    )
     if not group:
-        return Layout(table=table, partitions=partitions, sector_size=sector_size)
+        return layout
     # there is one: `_refuse_idle` took care of others
     physical = next((each for each in partitions if each.content == "lvm"), None)
     if physical is None:
         raise BadKickstartError(f"{name}: volgroup {group} has no physical volume")
-    return Layout(
-        table=table,
-        partitions=partitions,
-        group=group,
-        volumes=divide_group(physical, group, volumes, name),
-        sector_size=sector_size,
-    )
+    return replace(layout, group=group, volumes=divide_group(physical, group, volumes, name))
 
 
 def _table(
@@ -72,7 +80,7 @@ def _table(
     if disk_size >= LARGEST_MBR and automatic:
         return "gpt"
     wanted = handler.clearpart.disklabel == "gpt" or any(part.fstype == "biosboot" for part in parts)
-    if wanted or (automatic and Firmware.UEFI in firmware):
+    if wanted or (automatic and any(each.is_uefi for each in firmware)):
         return "gpt"
     if disk_size >= LARGEST_MBR:
         raise BadKickstartError(
@@ -105,17 +113,23 @@ def _check_firmware(
     partitions: Sequence[Partition], table: str, firmware: frozenset[Firmware], name: str
 ) -> None:
     problems, contents = Problems(name), {each.content for each in partitions}
-    if Firmware.UEFI in firmware and "efi" not in contents:
+    if any(each.is_uefi for each in firmware) and "efi" not in contents:
         problems.add(
             0,
             "UEFI is wanted but there is no ESP",
-            "add `part /boot/efi --fstype=efi --size=64`, or take uefi out of images.*.firmware",
+            "add `part /boot/efi --fstype=efi --size=64`, or leave only bios in images.*.firmware",
         )
     if Firmware.BIOS in firmware and table == "gpt" and "biosboot" not in contents:
         problems.add(
             0,
             "BIOS is wanted on GPT but there is no BIOS boot partition",
             "add `part biosboot --fstype=biosboot --size=1`",
+        )
+    if any(each.mount == "/boot" and each.content == "btrfs" for each in partitions):
+        problems.add(
+            0,
+            "/boot is on btrfs, which the boot loader that is made here does not read",
+            "add `part /boot --size=1024 --fstype=ext4`",
         )
     if not any(each.mount == "/boot" for each in partitions):
         problems.add(

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pykickstart.constants import FIRSTBOOT_SKIP, KS_SCRIPT_POST, KS_SCRIPT_PRE
+from pykickstart.base import RemovedCommand
+from pykickstart.constants import FIRSTBOOT_SKIP, KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
 
-from imagebuild.kickstart import disk_names
-from imagebuild.kickstart.handlers import data, seen
+from imagebuild.kickstart import containers, disk_names, encryption, time_sources
+from imagebuild.kickstart.handlers import data, seen, without_effect
 from imagebuild.kickstart.problems import Problems
 from imagebuild.kickstart.reading import Reading
 from imagebuild.kickstart.values import (
@@ -25,6 +26,8 @@ from imagebuild.kickstart.values import (
     refuse_network,
 )
 
+# what pykickstart makes of them is judged in encryption.py
+LUKS = "encrypted passphrase luks_version pbkdf pbkdf_memory pbkdf_time pbkdf_iterations cipher"
 # command -> options of it that are executed; anything else that is set is refused
 COMMANDS: Mapping[str, frozenset[str]] = {
     name: frozenset(options.split())
@@ -32,8 +35,9 @@ COMMANDS: Mapping[str, frozenset[str]] = {
         "text": "displayMode",
         "lang": "lang",
         "keyboard": "keyboard _keyboard vc_keymap kbd",
-        "timezone": "timezone isUtc",
-        "rootpw": "lock password isCrypted",
+        "timezone": "timezone isUtc nontp ntpservers",
+        "timesource": "ntp_server ntp_pool ntp_disable",
+        "rootpw": "lock password isCrypted allow_ssh",
         "firewall": "enabled",
         "zerombr": "zerombr",
         "auth": "authconfig",
@@ -44,11 +48,12 @@ COMMANDS: Mapping[str, frozenset[str]] = {
         "bootloader": "appendLine timeout location password isCrypted bootDrive driveorder",
         "clearpart": "type initAll disklabel drives",
         "reqpart": "reqpart addBoot",
-        "autopart": "autopart type typeMap lvm fstype nohome noboot noswap",
+        "autopart": f"autopart type typeMap lvm fstype nohome noboot noswap {LUKS}",
         "ostreesetup": "osname remote url ref nogpg",
         "reboot": "action",
         "network": "bootProto device activate onboot hostname",
-        "part": "fstype size grow maxSizeMB label mountpoint disk primOnly",
+        "part": f"fstype size grow maxSizeMB label mountpoint disk primOnly {LUKS}",
+        "btrfs": "mountpoint devices label subvol name parent",
         "volgroup": "vgname name physvols",
         "logvol": (
             "fstype size grow name vgname mountpoint label percent maxSizeMB thin_pool thin_volume pool_name"
@@ -63,6 +68,7 @@ COMMANDS: Mapping[str, frozenset[str]] = {
 USUAL: Mapping[tuple[str, str], tuple[object, ...]] = {
     ("network", "ipv6"): ("auto",),
     ("volgroup", "pesize"): (4096,),
+    ("btrfs", "dataLevel"): ("single",),
 }
 # commands that ask for nothing that an installation of a tree would do or leave
 NOTED: Mapping[str, str] = {
@@ -106,8 +112,11 @@ LABELS = ("", None, "gpt", "msdos")
 MAY_BE_EMPTY = frozenset({"--append", "--gecos", "--label"})
 
 
-def refused(reading: Reading) -> Problems:
-    """Return the commands, options and values that are set but not executed, each with its line."""
+def refused(reading: Reading, *, encrypted: bool = False) -> Problems:
+    """Return the commands, options and values that are set but not executed, each with its line.
+
+    `encrypted`: storage may be (it may not in an image, which everybody would have the key of).
+    """
     problems = Problems(reading.name)
     handler = reading.handler
     # several names may mean the same command
@@ -131,6 +140,7 @@ def refused(reading: Reading) -> Problems:
                 f"{written.name}: {option} has no value: did whatever should fill it in leave it empty?",
             )
     _refuse_sections(reading, problems)
+    containers.refuse(reading, problems)
     for check in (
         refuse_mode,
         refuse_network,
@@ -153,6 +163,8 @@ def refused(reading: Reading) -> Problems:
             )
     problems.extend(refused_source(reading))
     disk_names.refuse(handler, problems)
+    encryption.refuse(handler, problems, allowed=encrypted)
+    time_sources.refuse(handler, problems)
     return problems
 
 
@@ -173,6 +185,9 @@ def notes(reading: Reading) -> Iterator[tuple[int, str]]:
             reading.handler.keyboard.lineno,
             "keyboard: --xlayouts has nothing to do here: a tree's console has --vckeymap",
         )
+    for script in reading.handler.scripts:
+        if script.type == KS_SCRIPT_ONERROR:
+            yield script.lineno, "%onerror runs when an installation from the ISO fails, and nowhere else"
     for section in reading.sections:
         if _section_has_nothing_to_do(section.name, section.words, section.body):
             yield section.line, f"{' '.join(section.words)} has nothing to do here"
@@ -205,16 +220,25 @@ def _refuse_command(reading: Reading, command: Any, problems: Problems) -> None:
     names = [key for key, known in reading.handler.commands.items() if known is command]
     name = command.currentCmd or names[0]
     table = next((key for key in names if key in COMMANDS), None)
-    if table is None:
+    if name in containers.COMMANDS or isinstance(command, RemovedCommand):
+        return  # answered elsewhere, or by pykickstart
+    if table is None or without_effect(command):
         if not _has_nothing_to_do(names, command):
             for line in reading.lines_of(name) or [command.lineno]:
-                problems.add(line, f"`{name}` is not executed by imagebuild")
+                problems.add(
+                    line,
+                    f"`{name}` is taken in --syntax {reading.syntax}, and ignored"
+                    if without_effect(command)
+                    else f"`{name}` is not executed by imagebuild",
+                )
         return
     if command.dataList() is None:
         for option in _not_executed(table, command, type(command)()):
             problems.add(reading.set_at.get((id(command), option), command.lineno), _refusal(table, option))
     for given in data(reading.handler, table):
         for option in _not_executed(table, given, command.dataClass()):
+            if (table, option) == ("logvol", "encrypted"):
+                continue  # encryption.py says what to do
             problems.add(given.lineno, _refusal(table, option))
 
 
@@ -249,8 +273,8 @@ def _keyboard_of_x(handler: Any) -> bool:
 
 def _refuse_sections(reading: Reading, problems: Problems) -> None:
     for script in reading.handler.scripts:
-        if script.type not in (KS_SCRIPT_PRE, KS_SCRIPT_POST):
-            problems.add(script.lineno, "of the script sections imagebuild executes %pre and %post")
+        if script.type not in (KS_SCRIPT_PRE, KS_SCRIPT_POST, KS_SCRIPT_ONERROR):
+            problems.add(script.lineno, "of the script sections imagebuild executes %pre, %post and %onerror")
     for section in reading.sections:
         if section.name in (
             "%packages",

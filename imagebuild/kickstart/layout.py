@@ -4,6 +4,8 @@ Sources: UEFI 2.10 section 5 for the partition table, lvm.conf(5) for extents.""
 
 from dataclasses import dataclass
 
+from imagebuild.kickstart.encryption import Encryption
+
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 SECTOR = 512
@@ -11,16 +13,17 @@ SECTORS = (512, 4096)  # what disks have as their logical block: NVM Express cal
 ALIGNMENT = MIB
 EXTENT = 4 * MIB  # lvm.conf(5), allocation/physical_extent_size
 PE_START = MIB  # lvm.conf(5), devices/default_data_alignment
+LUKS_HEADER = 16 * MIB  # cryptsetup-luksFormat(8), --offset: what LUKS 2 takes by default
 LARGEST_MBR = 2 * 1024 * GIB  # 32 bits of sectors
 GPT_BACKUP = MIB  # the last 33 sectors hold the backup table; kept to the alignment
-FILE_SYSTEMS = frozenset({"xfs", "ext4", "efi", "biosboot", "lvmpv", "swap"})
-MOUNTED = frozenset({"xfs", "ext4", "efi"})
+FILE_SYSTEMS = frozenset({"xfs", "ext4", "btrfs", "efi", "biosboot", "lvmpv", "swap"})
+MOUNTED = frozenset({"xfs", "ext4", "btrfs", "efi"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """One partition, in bytes from the start of the disk. `name` is unique; `content` what it holds: a file
-    system, lvm, biosboot, swap.
+    """One partition, in bytes from the start of the disk. `name` is unique; `content` what it holds, inside
+    of its encryption if it has one: a file system, lvm, biosboot, swap.
     """
 
     name: str
@@ -30,6 +33,18 @@ class Partition:
     content: str
     mount: str = ""
     label: str = ""
+    encryption: Encryption | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subvolume:
+    """A subvolume `name` of the btrfs file system on the partition `device`; not mounted where `mount` is
+    empty.
+    """
+
+    name: str
+    device: str
+    mount: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +75,9 @@ class Layout:
     group: str = ""
     volumes: tuple[Volume, ...] = ()
     sector_size: int = SECTOR
+    subvolumes: tuple[Subvolume, ...] = ()
+
+    def mounts(self) -> list[str]:
+        """Return every mount point."""
+        mounted = [each.mount for each in self.partitions] + [each.mount for each in self.volumes]
+        return [mount for mount in [*mounted, *(each.mount for each in self.subvolumes)] if mount]

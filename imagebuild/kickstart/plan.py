@@ -9,17 +9,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pykickstart.constants import KS_SCRIPT_POST, KS_SCRIPT_PRE
+from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
 
 from imagebuild import steplog
-from imagebuild.kickstart import commands, handlers, password
+from imagebuild.kickstart import commands, containers, handlers, password
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.arrangement import lay_out
-from imagebuild.kickstart.layout import MOUNTED, SECTOR, Layout, Partition, Volume
+from imagebuild.kickstart.layout import MOUNTED, SECTOR, Layout, Partition, Subvolume, Volume
 from imagebuild.kickstart.mount_points import TreeFiles
 from imagebuild.kickstart.problems import Origin, Problems, located, where_from
 from imagebuild.kickstart.reading import Reading
 from imagebuild.kickstart.source import BadKickstartError
+from imagebuild.kickstart.time_sources import time_sources
 from imagebuild.kinds import Firmware
 
 # a mistake in one of these and the layout makes no sense: what it lacks is the mistake's
@@ -108,6 +109,10 @@ class Plan:
     seed: str
     epoch: int
     sector_size: int = SECTOR
+    subvolumes: tuple[Subvolume, ...] = ()
+    # None: what the tree does by itself; empty: the clock is not set from the network
+    time_sources: tuple[str, ...] | None = None
+    root_by_ssh: bool = False
 
     def partition(self, content: str) -> Partition | None:
         """Return the first partition with that content."""
@@ -117,13 +122,30 @@ class Plan:
         """Return (mount point, device name, file system) of what is mounted, parents first. A device name is
         a partition's or a volume's.
         """
-        found = [(each.mount, each.name, each.content) for each in self.partitions if each.content in MOUNTED]
+        found = [
+            (each.mount, each.name, each.content)
+            for each in self.partitions
+            if each.content in MOUNTED and each.mount
+        ]
+        found += [(each.mount, each.device, "btrfs") for each in self.subvolumes if each.mount]
         found += [
             (each.mount, each.name, each.fstype)
             for each in self.volumes
             if each.fstype in MOUNTED and each.mount
         ]
         return sorted(found, key=lambda each: (each[0].count("/") if each[0] != "/" else 0, each[0]))
+
+    def made(self) -> dict[str, str]:
+        """Return device name -> file system of all that is made before the boot loader: a btrfs is one file
+        system, however often it is mounted; swap is there too, the ESP is not.
+        """
+        mounted = {name: fstype for _, name, fstype in self.file_systems() if fstype != "efi"}
+        idle = {each.name: "btrfs" for each in self.partitions if each.content == "btrfs"}
+        return mounted | idle | dict.fromkeys(self.swaps(), "swap")
+
+    def subvolume(self, mount: str) -> str:
+        """Return the name of the subvolume that is mounted there; empty when it is none."""
+        return next((each.name for each in self.subvolumes if each.mount == mount), "")
 
     def swaps(self) -> list[str]:
         """Return the device names of swap space."""
@@ -178,19 +200,37 @@ def read(
     signed: bool = False,
     tree: TreeFiles | None = None,
     sector_size: int = SECTOR,
+    encrypted: bool = False,
 ) -> Plan:
     """Turn a kickstart into a plan for a disk of `disk_size` bytes with logical blocks of `sector_size`.
 
     `seed` is what UUIDs are derived from (the commit), `epoch` the time (seconds since 1970) that everything
     made is given; `origin` tells where each line of the text comes from, `refs` (any, when empty) what may be
-    installed, `signed` whether that is. Mount points follow links of `tree`. Raises BadKickstartError.
+    installed, `signed` whether that is signed. Mount points are where the links of `tree` lead (None: its
+    links are not known; as they are written). `encrypted`: storage may be, as in an installation. Raises
+    BadKickstartError with all of: what is not a kickstart, what is not executed or no host can have (with its
+    line), sizes that do not fit (with the sums).
     """
     with located(name, origin):
         reading, layout = _understood(
-            text, syntax, disk_size, firmware, name, refs, tree, signed=signed, sector_size=sector_size
+            text,
+            syntax,
+            disk_size,
+            firmware,
+            name,
+            refs,
+            tree,
+            signed=signed,
+            sector_size=sector_size,
+            encrypted=encrypted,
         )
     _note(reading, name, origin)
-    handler = reading.handler
+    return _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
+
+
+def _plan(
+    handler: Any, layout: Layout, disk_size: int, firmware: frozenset[Firmware], seed: str, epoch: int
+) -> Plan:
     setup, loader, root = handler.ostreesetup, handler.bootloader, handler.rootpw
     networks = handlers.data(handler, "network")
     return Plan(
@@ -223,6 +263,8 @@ def read(
         scripts=tuple(_scripts(handler)),
         seed=seed,
         epoch=epoch,
+        time_sources=time_sources(handler),
+        root_by_ssh=bool(getattr(root, "allow_ssh", False)),
     )
 
 
@@ -243,23 +285,25 @@ def _understood(
     *,
     signed: bool,
     sector_size: int,
+    encrypted: bool,
 ) -> tuple[Reading, Layout]:
     """Return what a kickstart says and its layout. Raises BadKickstartError with everything that is wrong."""
     reading = language.read(text, syntax, name)
     problems = Problems(name)
     problems.extend(reading.problems)
-    problems.extend(commands.refused(reading))
+    problems.extend(commands.refused(reading, encrypted=encrypted))
     if refs:
         with problems.gathering():
             language.checks(reading, text, refs, signed=signed, name=name)
-    elif not reading.lines_of("ostreesetup") and not language.includes(text):
+    elif (
+        not reading.lines_of("ostreesetup") and not language.includes(text) and not containers.lines(reading)
+    ):
         problems.add(0, "there is no ostreesetup: nothing to install")
     layout = None
     if not _storage_is_wrong(text, problems):
         with problems.gathering():
             layout = lay_out(reading.handler, disk_size, firmware, name, tree, sector_size=sector_size)
-            mounted = [each.mount for each in layout.partitions] + [each.mount for each in layout.volumes]
-            if "/" not in mounted:
+            if "/" not in layout.mounts():
                 raise BadKickstartError(f"{name}: nothing is mounted at /")
     problems.refuse()
     assert layout is not None, "nothing is wrong, so it was worked out"
@@ -300,7 +344,8 @@ def _selinux(handler: Any) -> str:
 
 def _scripts(handler: Any) -> Iterator[Script]:
     """Yield the %post sections: the %pre ones ran before this kickstart was read
-    (imagebuild.deploy.prescript), others were refused.
+    (imagebuild.deploy.prescript), %onerror is the live installer's (imagebuild.live.on_error), others were
+    refused.
     """
     for script in handler.scripts:
         if script.type == KS_SCRIPT_POST:
@@ -316,6 +361,15 @@ def _scripts(handler: Any) -> Iterator[Script]:
 
 def pre_scripts(reading: Reading) -> list[Script]:
     """Return the %pre sections of a kickstart."""
+    return _outside(reading, KS_SCRIPT_PRE)
+
+
+def error_scripts(reading: Reading) -> list[Script]:
+    """Return the %onerror sections of a kickstart."""
+    return _outside(reading, KS_SCRIPT_ONERROR)
+
+
+def _outside(reading: Reading, kind: int) -> list[Script]:
     return [
         Script(
             text=script.script,
@@ -325,5 +379,5 @@ def pre_scripts(reading: Reading) -> list[Script]:
             log=script.logfile or "",
         )
         for script in reading.handler.scripts
-        if script.type == KS_SCRIPT_PRE
+        if script.type == kind
     ]

@@ -25,9 +25,14 @@ class Problems:
         # as sets that keep their order: what is wrong for two reasons is said once
         self._messages: dict[str, None] = {}
         self._hints: dict[str, None] = {}
+        self._secrets: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._messages)
+
+    def hide(self, *secrets: str) -> None:
+        """Show passphrases in no message: what is wrong with their lines would quote them."""
+        self._secrets.update(secrets)
 
     def add(self, line: int, text: str, hint: str = "") -> None:
         """Remember a problem of a line; 0: of the kickstart as a whole."""
@@ -40,6 +45,7 @@ class Problems:
 
     def extend(self, other: "Problems") -> None:
         """Remember another one's problems too."""
+        self._secrets |= other._secrets
         for message in other._messages:
             self._remember(message, "")
         for hint in other._hints:
@@ -64,7 +70,15 @@ class Problems:
                 f"{self.name}: … and {len(messages) - MOST} more like these: is it a kickstart?"
             ]
         if messages:
-            raise BadKickstartError("\n".join(messages), hint="; ".join(list(self._hints)[:MOST_HINTS]))
+            raise BadKickstartError(
+                "\n".join(map(self._without_secrets, messages)),
+                hint="; ".join(list(self._hints)[:MOST_HINTS]),
+            )
+
+    def _without_secrets(self, message: str) -> str:
+        for secret in self._secrets:
+            message = message.replace(secret, "(a passphrase)")
+        return message
 
     def _line(self, message: str) -> float:
         """Return the line that a message is about: what has none comes last."""

@@ -25,6 +25,7 @@ from pykickstart.version import F8
 
 from imagebuild.config import syntaxes
 from imagebuild.kickstart import repeated, unexpanded
+from imagebuild.kickstart.encryption import secrets_of, without_passphrases
 from imagebuild.kickstart.problems import Problems
 
 # warnings and standard output are the whole process's, and steps run in threads
@@ -177,8 +178,9 @@ class Reading:
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:
-            self.problems.add(number, f"{line.strip()}: quotes do not match ({error})")
+            self.problems.add(number, f"{without_passphrases(line.strip())}: quotes do not match ({error})")
             return
+        self.problems.hide(*secrets_of(words))
         if line.rstrip("\r\n").endswith("\\") and "#" not in line:
             self.commands.append(Command(words=tuple(words), line=number))
             self.problems.add(
@@ -277,8 +279,12 @@ class Reading:
             )
         for warning in self._caught[seen:]:
             text = " ".join(str(warning.message).split())
-            # a second key of an account is executed like the first
-            harmless = issubclass(warning.category, KickstartDeprecationWarning) or words[0] == "sshkey"
+            # a second key of an account is executed like the first, and several may be mounted nowhere
+            harmless = (
+                issubclass(warning.category, KickstartDeprecationWarning)
+                or words[0] == "sshkey"
+                or list(words[:2]) == ["btrfs", "none"]
+            )
             if harmless or "deprecated" in text.lower():
                 self.notes.append((number, text))
             else:
@@ -303,10 +309,10 @@ class Reading:
         if isinstance(self.handler.commands.get(words[0]), RemovedCommand):
             versions = syntaxes.shown(syntaxes.having(words[0]))
             return f"`{words[0]}` was taken out before --syntax {self.syntax}: it is a command of {versions}"
-        if "unrecognized arguments" in message:
-            for option in dict.fromkeys(
-                re.findall(r"--[A-Za-z0-9-]+", message.partition("unrecognized arguments")[2])
-            ):
+        # argparse's words, and those of commands that take a word besides (pykickstart, commands/rootpw.py)
+        unknown = re.search(r"(unrecognized|Unexpected) arguments(.*)", message, re.DOTALL)
+        if unknown:
+            for option in dict.fromkeys(re.findall(r"--[A-Za-z0-9-]+", unknown.group(2))):
                 versions = syntaxes.shown(syntaxes.having(words[0], option))
                 text += (
                     f"; {option} is none of --syntax {self.syntax}, but of {versions}"

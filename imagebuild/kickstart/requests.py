@@ -10,7 +10,8 @@ from typing import Any
 
 from pykickstart.version import F28
 
-from imagebuild.kickstart import handlers, mount_points
+from imagebuild.kickstart import encryption, handlers, mount_points
+from imagebuild.kickstart.encryption import Encryption
 from imagebuild.kickstart.layout import FILE_SYSTEMS, GIB, MIB, MOUNTED
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kinds import Firmware
@@ -48,6 +49,7 @@ class SizeRequest:
     kind: str = "linear"
     pool: str = ""
     percent: int = 0
+    encryption: Encryption | None = None
 
 
 def asked_for(handler: Any, name: str) -> tuple[list[SizeRequest], str, list[SizeRequest]]:
@@ -84,8 +86,19 @@ def _refuse_idle(parts: Sequence[SizeRequest], used: Sequence[str], problems: Pr
 def _part(part: Any, name: str) -> SizeRequest:
     mount, limit = part.mountpoint, part.maxSizeMB * MIB
     size = (part.size or 1) * MIB
-    if mount.startswith("pv."):
-        return SizeRequest(name=mount, size=size, fstype="lvm", grow=part.grow, limit=limit, line=part.lineno)
+    locked = encryption.of(part)
+    if mount.startswith("btrfs.") and part.fstype not in ("", None, "btrfs"):
+        raise BadKickstartError(f"{name}:{part.lineno}: part {mount} --fstype={part.fstype} is not btrfs")
+    if mount.startswith(("pv.", "btrfs.")):
+        return SizeRequest(
+            name=mount,
+            size=size,
+            fstype="lvm" if mount.startswith("pv.") else "btrfs",
+            grow=part.grow,
+            limit=limit,
+            line=part.lineno,
+            encryption=locked,
+        )
     fstype = part.fstype or (mount if mount in ("biosboot", "swap") else "xfs")
     # what is neither mounted nor used as such would be another thing than was asked for: `part /var
     # --fstype=swap` is swap
@@ -105,6 +118,7 @@ def _part(part: Any, name: str) -> SizeRequest:
         limit=limit,
         label=part.label or "",
         line=part.lineno,
+        encryption=locked,
     )
 
 
@@ -171,7 +185,7 @@ def required_by_firmware(handler: Any, table: str, firmware: frozenset[Firmware]
     found = []
     if Firmware.BIOS in firmware and table == "gpt":
         found.append(SizeRequest(name="biosboot", size=BIOSBOOT_SIZE, fstype="biosboot"))
-    if Firmware.UEFI in firmware:
+    if any(each.is_uefi for each in firmware):
         found.append(SizeRequest(name="efi", size=ESP_SIZE, fstype="efi", mount="/boot/efi"))
     required = handlers.seen(handler, "reqpart") and handler.reqpart.addBoot
     if required or (handler.autopart.seen and not getattr(handler.autopart, "noboot", False)):
@@ -180,13 +194,16 @@ def required_by_firmware(handler: Any, table: str, firmware: frozenset[Firmware]
 
 
 def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[SizeRequest], str, list[SizeRequest]]:
-    """Return what `autopart` makes: a root that grows to its limit, and swap; plain, on a volume group, or
-    thin.
+    """Return what `autopart` makes: a root that grows to its limit, and swap; plain, on a volume group, thin,
+    or a subvolume (btrfs.py) of what takes the whole disk.
     """
     auto = handler.autopart
     scheme = next((word for word, number in auto.typeMap.items() if number == auto.type), "lvm")
-    if scheme == "btrfs":
-        raise BadKickstartError(f"{name}:{auto.lineno}: autopart --type=btrfs is not executed by imagebuild")
+    if scheme not in ("lvm", "plain", "partition", "thinp", "btrfs"):
+        raise BadKickstartError(
+            f"{name}:{auto.lineno}: autopart --type={scheme} is not executed by imagebuild"
+        )
+    locked = encryption.of(auto)
     if auto.fstype and auto.fstype not in ("ext4", "xfs"):
         raise BadKickstartError(
             f"{name}:{auto.lineno}: autopart --fstype={auto.fstype} is not executed by imagebuild (it knows"
@@ -206,9 +223,14 @@ def automatic(handler: Any, disk_size: int, name: str) -> tuple[list[SizeRequest
         name="swap", size=min(AUTO_SWAP, disk_size // 10) // MIB * MIB, fstype="swap", line=auto.lineno
     )
     more = [] if getattr(auto, "noswap", False) else [swap]
-    if scheme in ("plain", "partition"):
-        return [root, *more], "", []
-    physical = [SizeRequest(name="pv.01", size=MIB, fstype="lvm", grow=True, line=auto.lineno)]
+    if scheme in ("plain", "partition", "btrfs"):
+        whole = replace(root, name="btrfs.01", mount="", fstype="btrfs", limit=0)
+        return [
+            replace(each, encryption=locked) for each in (whole if scheme == "btrfs" else root, *more)
+        ], "", []  # fmt: skip
+    physical = [
+        SizeRequest(name="pv.01", size=MIB, fstype="lvm", grow=True, line=auto.lineno, encryption=locked)
+    ]
     if scheme != "thinp":
         return physical, AUTO_GROUP, [root, *more]
     pool = SizeRequest(name=AUTO_POOL, size=least, grow=True, kind="thin-pool", line=auto.lineno)

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from imagebuild.kickstart.layout import ALIGNMENT, EXTENT, GIB, GPT_BACKUP, MIB, PE_START, Partition, Volume
+from imagebuild.kickstart.layout import (
+    ALIGNMENT,
+    EXTENT,
+    GIB,
+    GPT_BACKUP,
+    LUKS_HEADER,
+    MIB,
+    PE_START,
+    Partition,
+    Volume,
+)
 from imagebuild.kickstart.problems import BadKickstartError
 from imagebuild.kickstart.requests import SizeRequest
 
@@ -38,6 +48,7 @@ def place_partitions(
                 content=part.fstype,
                 mount=part.mount,
                 label=part.label,
+                encryption=part.encryption,
             )
         )
         start += size
@@ -48,7 +59,8 @@ def divide_group(
     physical: Partition, group: str, volumes: Sequence[SizeRequest], name: str
 ) -> tuple[Volume, ...]:
     """Return the volumes of a group with their sizes. Raises BadKickstartError."""
-    extents = (physical.size - PE_START) // EXTENT
+    room = physical.size - (LUKS_HEADER if physical.encryption is not None else 0)
+    extents = (room - PE_START) // EXTENT
     rounded = [
         replace(each, size=0 if each.percent else -(-each.size // EXTENT) * EXTENT) for each in volumes
     ]

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pykickstart.version import versionMap
 
 from imagebuild.config import syntaxes
-from imagebuild.kickstart import commands
+from imagebuild.kickstart import commands, containers, encryption
 from imagebuild.kickstart.problems import BadKickstartError, Problems
 from imagebuild.kickstart.reading import Reading
 from imagebuild.kickstart.statements import Statements, statements_of
 
 __all__ = [
     "BadKickstartError",
+    "check_medium",
     "checks",
     "executable",
     "includes",
@@ -83,7 +84,7 @@ def parse(text: str, syntax: str, name: str, *, complete: bool = True) -> Readin
     return reading
 
 
-def executable(text: str, syntax: str, name: str) -> Statements:
+def executable(text: str, syntax: str, name: str, *, encrypted: bool = False) -> Statements:
     """Do as `parse`, refuse what is not executed at the same time, and return what is said.
 
     Raises BadKickstartError: everything that is wrong, but sizes.
@@ -91,7 +92,7 @@ def executable(text: str, syntax: str, name: str) -> Statements:
     reading = read(text, syntax, name)
     problems = Problems(name)
     problems.extend(reading.problems)
-    problems.extend(commands.refused(reading))
+    problems.extend(commands.refused(reading, encrypted=encrypted))
     problems.refuse()
     return statements_of(reading)
 
@@ -104,7 +105,8 @@ def checks(reading: Reading, text: str, known_refs: Sequence[str], *, signed: bo
     """
     problems = Problems(name)
     setup, lines = reading.handler.ostreesetup, reading.lines_of("ostreesetup")
-    if not lines and not includes(text):
+    containers.refuse(reading, problems)
+    if not lines and not includes(text) and not problems:
         problems.add(0, "there must be one ostreesetup line, not 0: nothing to install")
     problems.extend(commands.refused_source(reading))
     wrong = bool(problems) or bool(set(lines) & reading.problems.lines())
@@ -118,4 +120,13 @@ def checks(reading: Reading, text: str, known_refs: Sequence[str], *, signed: bo
             "ostreesetup: --nogpg although the commit is signed",
             "take --nogpg out, so that the installer checks the signature too",
         )
+    problems.refuse()
+
+
+def check_medium(text: str, syntax: str, name: str, *, unattended: bool) -> None:
+    """Check the encryption of a kickstart that an installation medium carries. Raises BadKickstartError."""
+    problems = Problems(name)
+    encryption.refuse_on_medium(
+        read(text, syntax, name, complete=False).handler, problems, unattended=unattended
+    )
     problems.refuse()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pykickstart.constants import CLEARPART_TYPE_ALL, KS_REBOOT, KS_SHUTDOWN
 
-from imagebuild.kickstart import handlers
+from imagebuild.kickstart import encryption, handlers
 from imagebuild.kickstart.reading import Reading
 
 
@@ -26,6 +26,7 @@ class Statements:
 
     `tells_log_in`: an account without a password is locked, so it says something too. `takes_ssh_keys`: this
     version of the language has `sshkey`. `ends_with`: reboot, poweroff, or empty for neither.
+    `lacks_passphrase`: the lines of what is encrypted, and neither a passphrase nor a TPM opens.
     """
 
     source: TreeSource | None
@@ -36,6 +37,7 @@ class Statements:
     non_interactive: bool
     takes_ssh_keys: bool
     ends_with: str
+    lacks_passphrase: tuple[int, ...] = ()
 
 
 def statements_of(reading: Reading) -> Statements:
@@ -54,6 +56,7 @@ def statements_of(reading: Reading) -> Statements:
         # Fedora's 21 and Red Hat's 7 have no such command
         takes_ssh_keys="sshkey" in handler.commands,
         ends_with={KS_REBOOT: "reboot", KS_SHUTDOWN: "poweroff"}.get(handler.reboot.action, ""),
+        lacks_passphrase=tuple(encryption.lacking(handler)),
     )
 
 

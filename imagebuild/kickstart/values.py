@@ -25,7 +25,8 @@ UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+")  # systemd.unit(5), "Unit names"
 ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 # xfsprogs 6.1, libxfs/xfs_format.h, XFSLABEL_MAX; e2fsprogs 1.47, lib/ext2fs/ext2_fs.h, EXT2_LABEL_LEN; util-
 # linux 2.38, swapheader.h
-LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16}
+# and Linux 6.1, include/uapi/linux/btrfs.h, BTRFS_LABEL_SIZE
+LABEL_BYTES = {"xfs": 12, "ext4": 16, "swap": 16, "btrfs": 255}
 
 
 def refuse_mode(reading: Reading, problems: Problems) -> None:
@@ -126,18 +127,22 @@ def refuse_labels(reading: Reading, problems: Problems) -> None:
     """
     for part in data(reading.handler, "part"):
         if part.label and (
-            part.mountpoint.startswith("pv.") or {part.fstype, part.mountpoint} & {"efi", "biosboot"}
+            part.mountpoint.startswith(("pv.", "btrfs."))
+            or {part.fstype, part.mountpoint} & {"efi", "biosboot"}
         ):
             problems.add(
-                part.lineno, f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap"
+                part.lineno,
+                f"part {part.mountpoint}: --label is only executed for ext4, xfs and swap"
+                " (a btrfs volume's stands at `btrfs`)",
             )
     for volume in data(reading.handler, "logvol"):
         if volume.label and volume.thin_pool:
             problems.add(
                 volume.lineno, f"logvol {volume.name}: --label is only executed for ext4, xfs and swap"
             )
-    for given in [*data(reading.handler, "part"), *data(reading.handler, "logvol")]:
-        room = LABEL_BYTES.get(given.fstype or ("swap" if given.mountpoint == "swap" else "xfs"), 16)
+    for given in [each for name in ("part", "logvol", "btrfs") for each in data(reading.handler, name)]:
+        fstype = getattr(given, "fstype", "btrfs") or ("swap" if given.mountpoint == "swap" else "xfs")
+        room = LABEL_BYTES.get(fstype, 16)
         if len((given.label or "").encode()) > room:
             problems.add(
                 given.lineno,

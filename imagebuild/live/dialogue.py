@@ -106,6 +106,15 @@ def _password(person: Person, prompt: str) -> str:
         person.say("These were two different ones")
 
 
+def passphrase(person: Person) -> str:
+    """Return the passphrase of encrypted storage, which may not be empty."""
+    while True:
+        first = person.ask("Passphrase of the encrypted disk?", secret=True)
+        if first and first == person.ask("Once more?", secret=True):
+            return first
+        person.say("These were two different ones" if first else "Without one the disk cannot be encrypted")
+
+
 def _key(person: Person) -> str:
     while True:
         answer = person.ask("SSH public key for root (one line, empty: none)?")

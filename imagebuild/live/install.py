@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import prescript
+from imagebuild.deploy import luks, prescript
 from imagebuild.deploy.live_system import LiveSystem, disk_of, sector_of
 from imagebuild.deploy.local import install_local, local_target
 from imagebuild.deploy.prescript import Expanded
@@ -18,12 +18,13 @@ from imagebuild.deploy.target import REPO, File
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import plan as planning
 from imagebuild.kickstart import source as language
+from imagebuild.kickstart.encryption import GIVE_ONE, UNATTENDED
 from imagebuild.kickstart.mount_points import RunningTree
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kickstart.problems import located
 from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kickstart.statements import Statements
-from imagebuild.live import dialogue, disks, kickstarts
+from imagebuild.live import dialogue, disks, kickstarts, on_error
 from imagebuild.live.arguments import Arguments
 from imagebuild.live.disks import Candidate
 from imagebuild.live.kickstarts import Found
@@ -69,6 +70,11 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     disks.wait_until_known()
     found = kickstarts.find(arguments.kickstart, PROGRAM / "defaults.ks", terminal.say)
     terminal.say(f"kickstart: {found.name}")
+    with on_error.executed(live, found.text, release.syntax, found.name, terminal):
+        return _installed(live, found, release, terminal)
+
+
+def _installed(live: LiveSystem, found: Found, release: MediumRelease, terminal: Terminal) -> str:
     expanded = _expanded(live, found, release)
     text, disk, asked = _complete(live, expanded, found, release, terminal)
     # what was answered stands behind the lines that came from somewhere
@@ -76,6 +82,8 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     plan = _plan(live, complete, found, release, disk)
     kickstarts.IN_USE.write_text(text)
     said = _read(complete, found, release)
+    if said.lacks_passphrase:
+        plan = luks.with_passphrase(plan, _passphrase(said, found, asked, terminal))
     if asked:
         dialogue.confirm(terminal, disk, summary(plan))
     else:
@@ -93,6 +101,13 @@ def run(live: LiveSystem, arguments: Arguments, terminal: Terminal) -> str:
     return said.ends_with
 
 
+def _passphrase(said: Statements, found: Found, asked: bool, terminal: Terminal) -> str:
+    """Ask for the passphrase that a kickstart does not give. Raises BuildError where nobody is asked."""
+    if not asked or said.non_interactive:
+        raise BuildError(f"{found.name}:{said.lacks_passphrase[0]}: {UNATTENDED}", hint=GIVE_ONE)
+    return dialogue.passphrase(terminal)
+
+
 def _expanded(live: LiveSystem, found: Found, release: MediumRelease) -> Expanded:
     """Return the kickstart with what its %pre sections wrote."""
     return prescript.expand_located(
@@ -102,7 +117,7 @@ def _expanded(live: LiveSystem, found: Found, release: MediumRelease) -> Expande
 
 def _read(kickstart: Expanded, found: Found, release: MediumRelease) -> Statements:
     with located(found.name, kickstart.origin):
-        said = language.executable(kickstart.text, release.syntax, found.name)
+        said = language.executable(kickstart.text, release.syntax, found.name, encrypted=True)
         source = said.source
         if source is not None and (source.url.rstrip("/") != EMBEDDED or source.ref != release.ref):
             raise BadKickstartError(
@@ -160,6 +175,7 @@ def _plan(
         origin=kickstart.origin,
         tree=RunningTree(),
         sector_size=sector_of(disk.name),
+        encrypted=True,
     )
 
 

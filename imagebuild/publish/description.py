@@ -78,6 +78,7 @@ def _download_facts(material: Material, download: Download, name: str) -> Downlo
         volume_id=image.volume_id if isinstance(image, IsoImage) else None,
         media_md5=image.md5 if isinstance(image, IsoImage) else None,
         boot=_boot_times(material, name),
+        secure_boot=image.secure_boot,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from imagebuild.errors import BuildError
+from imagebuild.model import SecureBoot
 from imagebuild.smoke.hosts.registry import HOSTS
 
 FILE = "metadata/release.json"
@@ -22,7 +23,8 @@ class Frozen(BaseModel):
 
 class DownloadFacts(Frozen):
     """One download: `path` below the release; sizes in bytes, `content` that of what is in use on its disk;
-    `boot` maps a firmware to seconds from power-on to ssh at its first boot.
+    `boot` maps a firmware to seconds from power-on to ssh at its first boot. Older releases say nothing of
+    Secure Boot.
     """
 
     path: str
@@ -35,6 +37,7 @@ class DownloadFacts(Frozen):
     volume_id: str | None = None
     media_md5: str | None = None
     boot: dict[str, float] = {}
+    secure_boot: SecureBoot | None = None
 
 
 class TreeFacts(Frozen):

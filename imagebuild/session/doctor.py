@@ -22,6 +22,7 @@ from imagebuild.installers.installer import Installer
 from imagebuild.installers.registry import INSTALLERS, choose
 from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
+from imagebuild.session import signed_trees
 from imagebuild.tools import accelerator, command, gpg, guestfs
 from imagebuild.tools.access import access_to
 from imagebuild.tools.qemu.registry import FIRMWARES
@@ -125,7 +126,7 @@ def _firmware(firmware: Firmware) -> Diagnosis:
         )
     return Diagnosis(
         what=f"firmware {firmware}",
-        says=f"there ({digest[:12]})" if firmware is Firmware.UEFI else "SeaBIOS comes with QEMU",
+        says=f"there ({digest[:12]})" if firmware.is_uefi else "SeaBIOS comes with QEMU",
     )
 
 
@@ -222,6 +223,9 @@ def release_line(config: Config) -> Iterator[Diagnosis]:
             reason = record.unavailable(config.installer, config.product, config.release)
             fix = record.advice(reason) if reason is not None else ""
             yield Diagnosis(what=f"installer backend {name}", says=reason or "works", fix=fix, needed=False)
+    for ref, says, fix in signed_trees.look(config):
+        # without it everything works as it did, but on machines with Secure Boot
+        yield Diagnosis(what=f"Secure Boot of {ref}", says=says, fix=fix, needed=False)
     for key in config.tree.gpg_keys:
         there = Path(key).is_file()
         yield Diagnosis(

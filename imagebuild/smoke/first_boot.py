@@ -92,6 +92,7 @@ def _expected(trial: Trial, public_key: str) -> Expected:
         public_key=public_key,
         script_marker=f"imagebuild-{token}",
         grown=trial.subject.grow,
+        firmware=trial.bench.firmware,
     )
 
 

@@ -78,6 +78,7 @@ class InstallerBench:
     address: str = ""
     kernel: Kernel | None = None
     network_boot: NetworkBoot | None = None
+    tpm: Path | None = None
 
 
 @contextlib.contextmanager
@@ -103,6 +104,7 @@ def powered_on(bench: InstallerBench, disk: Path | None, serial: Path) -> Iterat
         network_boot=bench.network_boot,
         drives=bench.drives if bench.network_boot is not None else (inserted, *bench.drives),
         typed=True,
+        tpm=bench.tpm,
         ports={anaconda_log.PORT: log},
     )
     try:
@@ -208,11 +210,13 @@ def plan_keys(bench: InstallerBench) -> KeyPresses:
     try:
         with temporary.directory("menu") as work:
             menus = medium.menus(bench.iso, work)
-        if bench.firmware not in menus:
+        # what Secure Boot starts reads the menu that UEFI does
+        reads = Firmware.UEFI if bench.firmware.is_uefi else bench.firmware
+        if reads not in menus:
             raise InstallationError(
                 f"{bench.iso.name} does not boot under {bench.firmware}: it has no boot menu for that"
             )
-        return menu_keys.unattended(menus[bench.firmware], iso.volume_id(bench.iso))
+        return menu_keys.unattended(menus[reads], iso.volume_id(bench.iso))
     except (InstallationError, MissingToolError):
         raise
     except BuildError as error:

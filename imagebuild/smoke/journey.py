@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from imagebuild.errors import BuildError
+from imagebuild.kinds import Firmware
 from imagebuild.smoke.container_units import (
     CONTAINER_UNIT,
     SYSTEM_UNIT,
@@ -258,6 +259,7 @@ class Journey:
             units=units,
             failed_units=failed,
             initramfs=(host.read(MARK) or "").strip(),
+            insecure=(host.reason_insecure() if self.expected.firmware is Firmware.UEFI_SECURE else None),
         )
 
 

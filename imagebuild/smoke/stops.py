@@ -11,6 +11,7 @@ from imagebuild.tools.ssh import Answer
 class Stop:
     """What a host was found to be at the end of a leg, after its reboot; `deployments` in boot order.
 
+    `insecure` says why Secure Boot is not in force, where the machine has it (None: it is, or there is none).
     `before` and `after` are files in /etc, written before and after the upgrade; `volume` is what a container
     kept there; `initramfs` is the mark of the initramfs that was booted (`ServedRelease.initramfs`).
     """
@@ -27,6 +28,7 @@ class Stop:
     units: dict[str, str]
     failed_units: tuple[str, ...]
     initramfs: str = ""
+    insecure: str | None = None
 
     @property
     def booted(self) -> Deployment:

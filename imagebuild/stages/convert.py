@@ -39,4 +39,6 @@ def convert_disk(
         size=file.stat().st_size,
         sha256=files.sha256(file),
         content=content,
+        firmware=disk.firmware,
+        secure_boot=disk.secure_boot,
     )

@@ -5,12 +5,16 @@ from pathlib import Path
 from imagebuild import steplog
 from imagebuild.deploy import bootloader, compatibility, lvm
 from imagebuild.deploy import partition_table as table
+from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.execute import change, execute, reason_not_to_change
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.kickstart.plan import Plan
-from imagebuild.model import Disk, Toolbox, Tree
+from imagebuild.model import Disk, SecureBoot, Toolbox, Tree
+from imagebuild.tools.ostree.kernel import kernel_of
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported, reason_not_to_export
+from imagebuild.tools.secure_boot.chain import firmware_of, judge
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tuple[str, ...]) -> Disk:
@@ -27,14 +31,29 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
+    secure_boot = _judge(file, tree, plan, loader)
     return Disk(
         file=file,
         format="raw",
         size=plan.disk_size,
-        firmware=plan.firmware,
+        firmware=firmware_of(plan.firmware, secure_boot),
         populated=way,
+        secure_boot=secure_boot,
         sector_size=plan.sector_size,
     )
+
+
+def _judge(file: Path, tree: Tree, plan: Plan, loader: Loader) -> SecureBoot:
+    """Return whether the disk boots on a machine with Secure Boot, and say so in the step's log."""
+    esp = plan.partition("efi")
+    if esp is None or not loader.esp:
+        found = SecureBoot(reason="the disk is for BIOS only")
+    elif loader.unsigned is not None:
+        found = SecureBoot(reason=loader.unsigned)
+    else:
+        found = judge(file, esp.start, kernel_of(Repo(tree.repo), tree.commit), {})
+    steplog.note(found.in_words())
+    return found
 
 
 def derive_disk(
@@ -71,8 +90,9 @@ def derive_disk(
         file=file,
         format="qcow2",
         size=plan.disk_size,
-        firmware=plan.firmware,
+        firmware=firmware_of(plan.firmware, base.secure_boot),
         populated=way,
         derived=True,
+        secure_boot=base.secure_boot,
         sector_size=plan.sector_size,
     )

@@ -6,22 +6,34 @@ import shutil
 from pathlib import Path
 
 from imagebuild.deploy import first_boot
+from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.execute import deployment_of
+from imagebuild.deploy.signed_loader import HINT, shim_in
 from imagebuild.deploy.ways import WAYS
 from imagebuild.errors import BuildError
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Login
-from imagebuild.model import Image, Inspection, Toolbox, Tree
+from imagebuild.model import Image, Inspection, SecureBoot, Toolbox, Tree
 from imagebuild.tools import guestfs
+from imagebuild.tools.ostree.kernel import kernel_of
+from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu.export import exported
+from imagebuild.tools.secure_boot.chain import judge
 
 
 def inspect_image(
-    out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, image: Image, ways: tuple[str, ...], login: Login
+    out: Path,
+    tree: Tree,
+    previous: tuple[Tree, ...],
+    toolbox: Toolbox,
+    plan: Plan,
+    image: Image,
+    ways: tuple[str, ...],
+    login: Login,
 ) -> Inspection:
-    """Unpack a download as its users would, mount it read-only and check its first-boot state. Raises
-    BuildError with every problem.
+    """Unpack a download as its users would, mount it read-only and check its first-boot state, and what a
+    machine with Secure Boot would start. Raises BuildError with every problem.
     """
     way = _way(ways, plan)
     work = out / "unpacked"
@@ -35,19 +47,38 @@ def inspect_image(
             target.reopen(plan, read_only=True)
             facts = first_boot.read_facts(plan, target, deployment_of(plan, tree.commit))
             target.finish(plan)
+            esp = plan.partition("efi")
+            secure = _judge(raw, esp.start, tree, previous) if esp is not None else image.secure_boot
     finally:
         shutil.rmtree(work)
     file = out / "facts.json"
-    file.write_text(first_boot.to_json(facts))
+    file.write_text(first_boot.to_json({**facts, "secure-boot": [secure.in_words()]}))
     problems = first_boot.problems(
         facts, commit=tree.commit, kind=image.format, clouds=FORMATS[image.format].clouds, login=login
     )
+    if image.secure_boot.reason is None and secure.reason is not None:
+        # it was promised to boot there
+        raise BuildError(f"{image.name} is {secure.in_words()}", hint=HINT)
     if problems:
         raise BuildError(
             f"{image.name} is not in the state that a first boot needs: {'; '.join(problems)}",
             hint="correct the kickstart (its %post, the size of its /boot), or the tree",
         )
     return Inspection(artifact=image.name, facts=file)
+
+
+def _judge(raw: Path, esp: int, tree: Tree, previous: tuple[Tree, ...]) -> SecureBoot:
+    """Return what a machine with Secure Boot would say of a disk, also one that has run the shim of a release
+    before.
+    """
+    shims = {f"release {before.version}": shim for before in previous if (shim := shim_of(before))}
+    return judge(raw, esp, kernel_of(Repo(tree.repo), tree.commit), shims)
+
+
+def shim_of(tree: Tree) -> bytes | None:
+    """Return a tree's shim; None when it has none."""
+    path = shim_in(CommitFiles(tree.repo, tree.commit).listing)
+    return Repo(tree.repo).read(tree.commit, str(path)) if path is not None else None
 
 
 def _way(ways: tuple[str, ...], plan: Plan) -> str:

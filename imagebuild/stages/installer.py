@@ -11,13 +11,24 @@ from pathlib import Path
 from imagebuild import files, steplog
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.tree import TreeConfig
+from imagebuild.deploy import prescript
 from imagebuild.errors import EvidenceError
 from imagebuild.installers import check
 from imagebuild.installers.installer import Request
 from imagebuild.installers.live.product import digest as program_digest
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.treeinfo import write_treeinfo
-from imagebuild.model import IsoImage, Kickstart, Toolbox, Tree
+from imagebuild.kickstart import source as language
+from imagebuild.kickstart.problems import located
+from imagebuild.kinds import Firmware
+from imagebuild.model import IsoImage, Kickstart, SecureBoot, Toolbox, Tree
+from imagebuild.tools import iso, temporary
+from imagebuild.tools.menus import medium
+from imagebuild.tools.secure_boot.chain import firmware_of, judge
+
+KERNEL = "/images/pxeboot/vmlinuz"
+# what check.problems() asks of every ISO
+BOOTS_UNDER = frozenset({Firmware.BIOS, Firmware.UEFI})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +62,13 @@ def make_iso(
     `toolbox` is there for a backend that needs it. Raises BuildError: what the backend could not do, or what
     is wrong with what it made; the refused ISO is kept as its evidence.
     """
+    _check_encryption(kickstarts)
     request = _request(out, tree, toolbox, kickstarts, source, config, spec)
     write_treeinfo(request.treeinfo, spec.product, spec.release, config.variant, tree, request.epoch)
     steplog.note(f"making the installer ISO with the {spec.backend} backend")
     image = INSTALLERS[spec.backend].build(out, request)
     facts = _looked_into(out, image, request, INSTALLERS[spec.backend].discinfo(config, tree.arch))
+    secure_boot = _judge(out, image)
     return IsoImage(
         file=image,
         name=image.name,
@@ -67,7 +80,27 @@ def make_iso(
         treeinfo=request.treeinfo,
         size=image.stat().st_size,
         sha256=files.sha256(image),
+        firmware=firmware_of(BOOTS_UNDER, secure_boot),
+        secure_boot=secure_boot,
     )
+
+
+def _judge(out: Path, image: Path) -> SecureBoot:
+    """Return whether an ISO boots on a machine with Secure Boot, and say so in the step's log."""
+    with temporary.within(out, "esp") as place:
+        esp = medium.opened(image, place).esp_place
+        if esp is None:
+            return SecureBoot(reason="the ISO has no ESP")
+        found = judge(esp.file, 0, iso.read(image, KERNEL, place), {})
+    steplog.note(found.in_words())
+    return found
+
+
+def _check_encryption(kickstarts: tuple[Kickstart, ...]) -> None:
+    for number, kickstart in enumerate(kickstarts):
+        text, name = prescript.without_includes(kickstart.file.read_text()), kickstart.file.name
+        with located(name, kickstart.origin):
+            language.check_medium(text, kickstart.syntax, name, unattended=number == 1)
 
 
 def _request(

@@ -18,6 +18,7 @@ from imagebuild.smoke import verdict
 from imagebuild.smoke.attempts import run_criteria
 from imagebuild.smoke.cells import disk_digest
 from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.inapplicable import not_applicable, reason_not_to_boot
 from imagebuild.smoke.trial import Known, Previous, Promise, Run, Scope, Subject, Terms, Trial
 from imagebuild.smoke.waivers import FIT, waived
 from imagebuild.tools.ostree.repository import Repo
@@ -167,7 +168,7 @@ def _test(out: Path, tree: Tree, subject: Subject, promise: Promise, run: Run, s
     evidence.mkdir()
     trial = _trial(tree, subject, promise, run, evidence, same)
     firmware = trial.bench.firmware
-    cells = run_criteria(out, trial)
+    cells = _tested(out, trial)
     # what was found under the same firmware comes first
     for reference in sorted(same.verdicts, key=lambda one: one.cells[0].firmware is not firmware):
         cells = (*cells, *_carried(reference, trial, cells, same.proof))
@@ -180,6 +181,15 @@ def _test(out: Path, tree: Tree, subject: Subject, promise: Promise, run: Run, s
             evidence=out,
         )
     return Verdict(cells=cells, evidence=evidence)
+
+
+def _tested(out: Path, trial: Trial) -> tuple[Cell, ...]:
+    reason = reason_not_to_boot(trial)
+    if reason is None:
+        return tuple(run_criteria(out, trial))
+    steplog.note(f"not applicable: {reason}")
+    wanted = trial.scope.criteria or criteria.required(atomic=trial.promise.atomic)
+    return tuple(not_applicable(trial, wanted, reason))
 
 
 def _trial(

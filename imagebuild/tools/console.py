@@ -17,6 +17,38 @@ PHASES = (
         re.compile(r"Network is Online|cloud-init\[\d+\]: ci-info:|Reached target .*Network is Online"),
     ),
 )
+# Fedora's GRUB 2.06 and GRUB 2.12 name file and line of their source before what is wrong, 2.14 the function
+_SOURCE = r"(?:\S+?:(?:\w+:)?\d+: ?)?"
+# who does not start the next program under Secure Boot, because of its signature or because it is revoked.
+# GRUB's words come first: shim, which it asks, may add its own (grub-core/kern/efi/sb.c; shim, shim.c and
+# pe.c; edk2, OvmfPkg/Library/PlatformBmPrintScLib)
+REFUSED = (
+    (
+        re.compile(rf"error: {_SOURCE}bad shim signature[^\r\n]*"),
+        "GRUB refuses the kernel: no key of the firmware or of shim has signed it as it is",
+    ),
+    (
+        re.compile(r"Something has gone seriously wrong: [^\r\n]*"),
+        "shim refuses to go on",
+    ),
+    (
+        re.compile(r"Verification failed: [^\r\n]*Violation"),
+        "shim refuses GRUB: no key of the firmware or of shim has signed it as it is, or it is revoked",
+    ),
+    (
+        re.compile(r"BdsDxe: failed to (?:load|start) [^\r\n]*: (?:Access Denied|Security Violation)"),
+        "the firmware refuses the boot loader: none of its keys has signed it as it is, or it is revoked",
+    ),
+)
+NOTHING_TO_BOOT = (
+    (
+        re.compile(
+            r"Boot failed: ([Nn]ot a bootable disk|[Cc]ould not read[^\r\n]*)|No bootable device"
+            r"|BdsDxe: No bootable option or device was found|UEFI Interactive Shell|to skip\s+startup\.nsh"
+        ),
+        "the firmware found nothing to boot",
+    ),
+)
 # what ends a boot at once; each with the sentence for the reader
 FATAL = (
     (re.compile(r"Kernel panic - not syncing[^\r\n]*"), "the kernel panicked"),
@@ -31,26 +63,23 @@ FATAL = (
         ),
         "the initramfs did not find the root file system",
     ),
+    # before what comes of them
+    *REFUSED,
     (
         re.compile(
-            r"grub rescue>|error: no such (device|partition)[^\r\n]*|error: file `[^\r\n]*' not found|error:"
-            r" you need to load the kernel first"
+            rf"grub rescue>|error: {_SOURCE}(?:no such (?:device|partition)[^\r\n]*|file `[^\r\n]*' not found"
+            r"|you need to load the kernel first)"
         ),
         "GRUB cannot load what its menu names",
     ),
     (re.compile(r"Minimal BASH-like line editing is supported"), "GRUB has no menu and waits at its prompt"),
-    (
-        re.compile(
-            r"Boot failed: ([Nn]ot a bootable disk|[Cc]ould not read[^\r\n]*)|No bootable device"
-            r"|BdsDxe: No bootable option or device was found|UEFI Interactive Shell|to skip\s+startup\.nsh"
-        ),
-        "the firmware found nothing to boot",
-    ),
+    *NOTHING_TO_BOOT,
 )
 
-FIRMWARE_FATAL = FATAL[-1:]
+FIRMWARE_FATAL = (*REFUSED, *NOTHING_TO_BOOT)
 # those that do not depend on how fast the machine is: they are the product's fault on a busy one, too
 TIMELESS = (
+    *(sentence for _, sentence in REFUSED),
     "GRUB cannot load what its menu names",
     "GRUB has no menu and waits at its prompt",
     "the firmware found nothing to boot",

@@ -3,14 +3,17 @@
 import json
 from dataclasses import dataclass, field
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 
 from imagebuild.engine.steps import Cost
+from imagebuild.errors import MissingToolError
 from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.trial import guest_tools
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import EMULATED, Accelerator
+from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
 
@@ -52,6 +55,17 @@ def guest_cost(config: Config, builder: Builder) -> Cost:
 def disk_cost(builder: Builder) -> Cost:
     """Return what making a disk takes."""
     return Cost(cores=2, memory=2048 * MIB, guests=2) if builder.populate == ("appliance",) else Cost(cores=1)
+
+
+def secure_boot_tools() -> dict[str, str]:
+    """Return what says whether a disk or an ISO boots with Secure Boot, for keys: the firmware's keys are in
+    its digest.
+    """
+    try:
+        firmware = FIRMWARES[Firmware.UEFI_SECURE].digest()
+    except MissingToolError:
+        firmware = "none"
+    return versions("openssl") | {"uefi-secure": firmware, "virt-firmware": metadata.version("virt-firmware")}
 
 
 def versions(*programs: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from imagebuild.stages.disk import derive_disk, install_disk
 from imagebuild.stages.inspect import inspect_image
 from imagebuild.stages.kickstart import digest, write_kickstart
 from imagebuild.stages.plan import plan_disk
-from imagebuild.wiring.builder import MIB, Builder, disk_cost, versions
+from imagebuild.wiring.builder import MIB, Builder, disk_cost, secure_boot_tools, versions
 
 
 def kickstart_step(config: Config, name: str, tree: Step[Tree]) -> Step[Kickstart]:
@@ -56,7 +56,7 @@ def disk_step(
 ) -> Step[Disk]:
     """Wire an installed disk, or one that is changed from another."""
     base, ways = config.images[name].base, builder.populate
-    tools, cost = versions("sfdisk", "mcopy", "qemu-img"), disk_cost(builder)
+    tools, cost = versions("sfdisk", "mcopy", "qemu-img") | secure_boot_tools(), disk_cost(builder)
     if base is None:
         return step(f"disk {name}", install_disk, tree, toolbox, plans[name], ways, tools=tools, cost=cost)
     return step(
@@ -77,6 +77,7 @@ def inspection_step(
     image: ImageConfig,
     builder: Builder,
     tree: Step[Tree],
+    previous: Step[tuple[Tree, ...]],
     toolbox: Step[Toolbox],
     plan: Step[Plan],
     download: Step[Image],
@@ -86,11 +87,13 @@ def inspection_step(
         f"inspect {download.name}",
         inspect_image,
         tree,
+        previous,
         toolbox,
         plan,
         download,
         builder.populate,
         image.login,
+        tools=secure_boot_tools(),
         cost=disk_cost(builder),
     )
 

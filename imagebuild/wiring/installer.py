@@ -11,7 +11,7 @@ from imagebuild.model import Installation, IsoImage, Kickstart, Toolbox, Tree
 from imagebuild.release_line.model import Config
 from imagebuild.stages.install import install_iso
 from imagebuild.stages.installer import InstallerSpec, make_iso
-from imagebuild.wiring.builder import MIB, Builder, guest_cost, tools_of_guests, versions
+from imagebuild.wiring.builder import MIB, Builder, guest_cost, secure_boot_tools, tools_of_guests, versions
 
 
 def installer_steps(
@@ -38,6 +38,7 @@ def installer_steps(
         [kickstarts[name] for name in (settings.defaults, settings.unattended) if name]
     )
     tools = {**versions(*installer.tools), **installer.inputs(settings, config.release, config.arch)}
+    tools |= secure_boot_tools()
     cost = Cost(cores=2, memory=1024 * MIB)
     # only a backend that runs the tree's own programs waits for them; a step's type is invariant, and what is
     # read may be none

@@ -68,9 +68,15 @@ chroot "$root" python3 -m compileall -q -j 2 --invalidation-mode checked-hash /u
 # --- boot: kernel, initramfs, a menu generator in place of grub-mkconfig ---------------------------------------------
 depmod -b "$root" "$kernel"
 cp "$root/boot/vmlinuz-$kernel" "$root/usr/lib/modules/$kernel/vmlinuz"
+# dracut modules that most hosts do without; those that the configuration asks for stay (INITRAMFS, words), with what they need
+omit='network network-legacy network-manager systemd-networkd systemd-network-management connman iscsi nfs nbd cifs fcoe fcoe-uefi multipath mdraid dmraid plymouth bluetooth url-lib kernel-network-modules systemd-resolved systemd-timesyncd dbus dbus-daemon dbus-broker qemu-net lunmask resume biosdevname nvmf warpclock pcsc rngd virtiofs memstrack squash'
+case " ${INITRAMFS:-} " in *' tpm2-tss '*) ;; *) omit="$omit systemd-sysusers" ;; esac
+for name in btrfs crypt tpm2-tss; do
+    case " ${INITRAMFS:-} " in *" $name "*) ;; *) omit="$omit $name" ;; esac
+done
 chroot "$root" dracut --force --quiet --no-hostonly --reproducible --zstd \
-    --add 'ostree systemd lvm dm' \
-    --omit 'network network-legacy network-manager systemd-networkd systemd-network-management connman iscsi nfs nbd cifs fcoe fcoe-uefi multipath mdraid dmraid crypt btrfs plymouth bluetooth url-lib kernel-network-modules systemd-sysusers systemd-resolved systemd-timesyncd dbus dbus-daemon dbus-broker qemu-net lunmask resume biosdevname nvmf warpclock pcsc tpm2-tss rngd virtiofs memstrack squash' \
+    --add "ostree systemd lvm dm ${INITRAMFS:-}" \
+    --omit "$omit" \
     --drivers "$drivers" \
     "/usr/lib/modules/$kernel/initramfs.img" "$kernel"
 find "$root/boot" -mindepth 1 -delete

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.kickstart.samples import BIOS, BOTH, SMALL, read, rendered
 
 BOOT = bytes(range(256)) * 2
 CORE = b"\xee" * 30_000
+BOOTX64 = PurePosixPath("EFI/BOOT/BOOTX64.EFI")
 
 
 def made(tmp_path: Path, plan: Plan, loader: Loader) -> bytes:
@@ -63,7 +64,7 @@ def test_the_esp_holds_the_removable_loader_and_is_the_same_each_time(tmp_path: 
         disk = made(
             tmp_path / name,
             plan,
-            Loader(directory="grub", version="2.06", boot=BOOT, core=CORE, efi=b"MZ efi program"),
+            Loader(directory="grub", version="2.06", boot=BOOT, core=CORE, esp={BOOTX64: b"MZ efi program"}),
         )
         parts.append(disk[esp.start : esp.start + esp.size])
     assert parts[0] == parts[1]
@@ -84,7 +85,7 @@ def test_nothing_of_an_older_system_is_left_in_the_esp(tmp_path: Path) -> None:
         version="2.06",
         boot=BOOT,
         core=CORE,
-        efi=b"MZ efi program" + b"\0" * 200_000 + b"end",
+        esp={BOOTX64: b"MZ efi program" + b"\0" * 200_000 + b"end"},
     )
     clean = made(tmp_path, plan, loader)[esp.start : esp.start + esp.size]
     used = tmp_path / "used.raw"

@@ -3,7 +3,7 @@
 import struct
 import subprocess
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -105,7 +105,11 @@ def test_the_esp_is_the_fat_that_its_clusters_say(tmp_path: Path, size: int, kin
         "clearpart --all", "clearpart --all --disklabel=gpt"
     ))  # fmt: skip
     file = written(tmp_path, plan)
-    bootloader.write_loader(file, plan, Loader(directory="grub", version="2.06", efi=b"MZ program"))
+    bootloader.write_loader(
+        file,
+        plan,
+        Loader(directory="grub", version="2.06", esp={PurePosixPath("EFI/BOOT/BOOTX64.EFI"): b"MZ program"}),
+    )
     esp = plan.partition("efi")
     assert esp is not None
     with file.open("rb") as disk:

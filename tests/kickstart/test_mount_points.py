@@ -77,8 +77,8 @@ def test_what_no_host_can_have_is_refused_with_its_line(mount: str, why: str, co
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("part btrfs.1 --size=64 --fstype=btrfs", "--fstype=btrfs is not executed"),
-        ("btrfs /home --subvol --name=home LABEL=x", "`btrfs` is not executed"),
+        ("part btrfs.1 --size=64 --fstype=btrfs", "part btrfs.1: no `btrfs` makes a volume of it"),
+        ("btrfs /home --subvol --name=home LABEL=x", "there is no volume LABEL=x"),
         ("mount /dev/sda9 /home", "mount and partition commands can't be used at the same time"),
         ("raid /var --device=0 --level=1 raid.1 raid.2", "`raid` is not executed"),
         ("part /var --onpart=sda9", "option `onPart` is not executed"),

@@ -65,7 +65,7 @@ def test_odd_disks_are_no_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "block/vda/queue/logical_block_size").write_text("520\n")
     assert guard.protected(live, "vda") == "has sectors of 520 bytes, which this installer does not lay out"
     (tmp_path / "block/vda/queue/logical_block_size").write_text("4096\n")
-    assert (guard.protected(live, "vda"), guard.sector_of("vda")) == ("", 4096)
+    assert (guard.protected(live, "vda"), guard.sector_of("vda")) == (None, 4096)
     (tmp_path / "block/vda/queue/logical_block_size").write_text("512\n")
     assert [each.name for each in disks.candidates(live)] == ["vda"]
     (tmp_path / "block/vda/hidden").write_text("1\n")

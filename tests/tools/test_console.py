@@ -2,7 +2,16 @@
 
 import pytest
 
-from imagebuild.tools.console import fatal_line, phase_reached
+from imagebuild.tools.console import (
+    FATAL,
+    FIRMWARE_FATAL,
+    INSTALLER_FATAL,
+    REFUSED,
+    TIMELESS,
+    Patterns,
+    fatal_line,
+    phase_reached,
+)
 
 BOOT = """SeaBIOS (version 1.16.2)
 Booting `Debian'
@@ -45,6 +54,8 @@ def test_the_phase_is_the_last_one_that_was_reached(lines: int, phase: str) -> N
             "Press \x1b[1mESC\x1b[0m in 5 seconds to skip \x1b[1mstartup.nsh\x1b[0m or any other key",
             "found nothing to boot",
         ),
+        ("error: ../../grub-core/kern/disk.c:236:no such device: 0a1b-2c3d.", "GRUB cannot load"),
+        ("error: kern/disk.c:grub_disk_open:240: no such device: 0a1b-2c3d.", "GRUB cannot load"),
         ("   Minimal BASH-like line editing is supported. For the first word, TAB", "GRUB has no menu"),
     ],
 )
@@ -54,3 +65,48 @@ def test_a_fatal_line_is_said_in_a_sentence(line: str, sentence: str) -> None:
 
 def test_a_good_boot_has_no_fatal_line() -> None:
     assert not fatal_line(BOOT)
+
+
+# What real machines said, under Secure Boot with Microsoft's keys: edk2 before and after its hint (of 2025,
+# tianocore/edk2 pull request 11167; bootc-dev/bootc issue 2039); shim under libvirt's firmware; GRUB of
+# Fedora 40 (its magazine, 2024-06) and the form of 2.14
+FIRMWARE = 'BdsDxe: failed to load Boot0002 "UEFI Misc Device" from PciRoot(0x0)/Pci(0x2,0x3)/Pci(0x0,0x0)'
+NO_SHIM = f"{FIRMWARE}: Access Denied"
+NO_SHIM_2025 = f"{NO_SHIM} -- rejected probably by Secure Boot"
+NOTHING_LEFT = "BdsDxe: No bootable option or device was found."
+STARTING = 'BdsDxe: starting Boot0001 "UEFI Misc Device" from PciRoot(0x0)/Pci(0x2,0x0)'
+NO_GRUB = f"{STARTING}\r\nVerification failed: (0x1A) Security Violation"
+REVOKED = "Something has gone seriously wrong: SBAT self-check failed: Security Policy Violation"
+NO_KERNEL = "error: ../../grub-core/kern/efi/sb.c:182:bad shim signature."
+NO_KERNEL_PLAIN = "error: bad shim signature."
+NO_KERNEL_2026 = "error: kern/efi/sb.c:shim_lock_verifier_write:219: bad shim signature."
+NOT_LOADED = "error: ../../grub-core/loader/i386/efi/linux.c:258:you need to load the kernel first."
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([NO_SHIM, NOTHING_LEFT], "the firmware refuses the boot loader"),
+        ([NO_SHIM_2025, NOTHING_LEFT], "the firmware refuses the boot loader"),
+        ([NO_GRUB], "shim refuses GRUB"),
+        ([NO_GRUB, NO_SHIM.replace("load", "start")], "shim refuses GRUB"),
+        ([REVOKED], "shim refuses to go on"),
+        ([NO_KERNEL, NOT_LOADED], "GRUB refuses the kernel"),
+        ([NO_KERNEL_PLAIN, NOT_LOADED], "GRUB refuses the kernel"),
+        ([NO_KERNEL_2026, NOT_LOADED], "GRUB refuses the kernel"),
+    ],
+)
+@pytest.mark.parametrize("patterns", [FATAL, FIRMWARE_FATAL, INSTALLER_FATAL])
+def test_a_refusal_is_told_before_what_comes_of_it(
+    lines: list[str], sentence: str, patterns: Patterns
+) -> None:
+    assert fatal_line("\r\n".join(lines), patterns).startswith(sentence)
+
+
+def test_an_option_of_the_firmware_that_is_not_there_is_no_refusal() -> None:
+    assert not fatal_line(f"{FIRMWARE}: Not Found\r\n{STARTING}\r\n")
+
+
+@pytest.mark.parametrize("sentence", [sentence for _, sentence in REFUSED])
+def test_a_refusal_is_the_products_fault_on_a_busy_machine_too(sentence: str) -> None:
+    assert sentence.startswith(TIMELESS)

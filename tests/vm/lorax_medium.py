@@ -8,7 +8,7 @@ the live installer's; a stand-in for Anaconda takes its place there, see `anacon
 
 import gzip
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imagebuild.deploy import bootloader
 from imagebuild.installers.live import initramfs
@@ -213,8 +213,9 @@ def _make_esp(root: Path, work: Path) -> None:
     with esp.open("wb") as stream:
         stream.truncate(8 << 20)
     command.run(["mkfs.vfat", "-n", "ANACONDA", esp])
-    bootloader.fill_with_mtools(esp, program)
-    bootloader.copy_into_fat(esp, menu, "::/EFI/BOOT/grub.cfg")
+    boot = PurePosixPath("EFI/BOOT")
+    files = {boot / "BOOTX64.EFI": program.read_bytes(), boot / "grub.cfg": menu.read_bytes()}
+    bootloader.fill_with_mtools(esp, files)
 
 
 def _initrd(repo: Repo, tree: Tree) -> bytes:

@@ -7,6 +7,7 @@ ours.
 
 import os
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from imagebuild import steplog
 from imagebuild.deploy import bootloader
 from imagebuild.deploy.bootloader import GrubLayout
+from imagebuild.deploy.signed_loader import REMOVABLE, UnsignedError, find_signed
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.deploy.ways import WAYS
 from imagebuild.files import sha256
@@ -66,8 +68,16 @@ else
 fi
 configfile $prefix/grub.cfg
 """
+# of a signed GRUB, which looks where its own maker's media have it: lead to the menu that ISOs of ours have
+LEADS = """search --no-floppy --set=root --label {volume}
+set prefix=($root)/EFI/BOOT
+configfile $prefix/grub.cfg
+"""
+# what these and the menu take of a GRUB that loads no modules
+NEEDED = ("normal", "configfile", "linux", "search", "search_label", "iso9660", "test", "serial", "terminal")
 ESP_SIZE = 4 * MIB
 KICKSTART = "/ks.cfg"
+MENU = REMOVABLE / "grub.cfg"
 
 
 def build(out: Path, request: Request) -> Path:
@@ -77,7 +87,7 @@ def build(out: Path, request: Request) -> Path:
     work, toolbox = out / "work", request.toolbox
     assert toolbox is not None, "this backend is wired with one"
     work.mkdir()
-    volume, firmware = request.config.volume_id, tuple(Firmware)
+    volume = request.config.volume_id
     options = request.config.options(LiveConfig)
     with ThreadPoolExecutor(1) as beside:
         # the one long piece of work; everything else is done meanwhile
@@ -85,7 +95,7 @@ def build(out: Path, request: Request) -> Path:
         payload = beside.submit(copy_context().run, _compress, toolbox.image, target, options)
         with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
             layout = bootloader.find_layout(sandbox)
-            _make_grub(sandbox, layout, work, volume)
+            esp = _make_grub(sandbox, layout, work, volume)
             network = netboot.make(sandbox, layout, work, request.title)
             program = product.compile_program(sandbox)
         _make_product(work, request, program)
@@ -94,15 +104,16 @@ def build(out: Path, request: Request) -> Path:
         payload.result()
     images = {name: sha256(work / name) for name in ("install.img", "product.img")}
     (work / "initrd.img").write_bytes(beginning + initramfs.sums(images))
-    for boots_with in firmware:
+    for boots_with in (Firmware.BIOS, Firmware.UEFI):
         kickstart = KICKSTART if request.unattended is not None else None
         text = menu.grub_menu(
             menu.entries(request.title, volume, boots_with, kickstart), volume, timeout=request.config.timeout
         )
         (work / f"grub-{boots_with}.cfg").write_text(text)
-    _make_esp(work, request)
+    esp |= {MENU: (work / "grub-uefi.cfg").read_bytes()}
+    _make_esp(work, request, esp)
     image = out / f"{request.name}.iso"
-    _assemble(image, work, request, network)
+    _assemble(image, work, request, network | _beside(work / "esp", esp))
     return image
 
 
@@ -120,14 +131,14 @@ def _compress(toolbox: Path, target: Path, options: LiveConfig) -> None:
         command.pipe(["sqfs2tar", toolbox], argv, stdout=nowhere)
 
 
-def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) -> None:
-    """Have the tree's own grub-mkimage make the images for both firmwares."""
-    sandbox.write({WORK / "uefi.cfg": File(data=UEFI_CONFIG.format(volume=volume).encode())})
-    bios, uefi = f"{layout.modules}/i386-pc", f"{layout.modules}/x86_64-efi"
-    mkimage = layout.program
+def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) -> dict[PurePosixPath, bytes]:
+    """Have the tree's own grub-mkimage make the images for BIOS; return path -> content of what UEFI
+    starts.
+    """
+    bios = f"{layout.modules}/i386-pc"
     sandbox.run(
         [
-            mkimage,
+            layout.program,
             "-O",
             "i386-pc-eltorito",
             "-d",
@@ -138,13 +149,27 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
             WORK / "eltorito.img",
             *MODULES,
             *BIOS_MODULES,
-        ],
+        ]
+    )
+    (work / "eltorito.img").write_bytes(sandbox.read(WORK / "eltorito.img"))
+    (work / "boot_hybrid.img").write_bytes(sandbox.read(PurePosixPath(bios) / "boot_hybrid.img"))
+    try:
+        return find_signed(sandbox, NEEDED, medium=True).on_medium(LEADS.format(volume=volume))
+    except UnsignedError as error:
+        steplog.note(f"the ISO is not for Secure Boot: {error.message}")
+        return _unsigned(sandbox, layout, volume)
+
+
+def _unsigned(sandbox: Sandbox, layout: GrubLayout, volume: str) -> dict[PurePosixPath, bytes]:
+    """Have the tree's own grub-mkimage make the program that UEFI starts."""
+    sandbox.write({WORK / "uefi.cfg": File(data=UEFI_CONFIG.format(volume=volume).encode())})
+    sandbox.run(
         [
-            mkimage,
+            layout.program,
             "-O",
             "x86_64-efi",
             "-d",
-            uefi,
+            f"{layout.modules}/x86_64-efi",
             "-p",
             "/EFI/BOOT",
             "-c",
@@ -155,9 +180,7 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
             *UEFI_MODULES,
         ],
     )
-    (work / "eltorito.img").write_bytes(sandbox.read(WORK / "eltorito.img"))
-    (work / "bootx64.efi").write_bytes(sandbox.read(WORK / "uefi.img"))
-    (work / "boot_hybrid.img").write_bytes(sandbox.read(PurePosixPath(bios) / "boot_hybrid.img"))
+    return {REMOVABLE / "BOOTX64.EFI": sandbox.read(WORK / "uefi.img")}
 
 
 def _make_product(work: Path, request: Request, program: bytes) -> None:
@@ -203,18 +226,17 @@ def _make_boot(work: Path, request: Request, repo: Repo) -> bytes:
     return made
 
 
-def _make_esp(work: Path, request: Request) -> None:
-    """Make the FAT image that UEFI boots from: GRUB and its menu."""
+def _make_esp(work: Path, request: Request, files: Mapping[PurePosixPath, bytes]) -> None:
+    """Make the FAT image that UEFI boots from: the boot loader and its menu."""
     image = work / "efiboot.img"
     with image.open("wb") as stream:
-        stream.truncate(ESP_SIZE)
+        stream.truncate(max(ESP_SIZE, bootloader.room_for(files)))
     identifier = request.tree.commit[:8].upper()
     command.run(["mkfs.vfat", "--invariant", "-F", "12", "-i", identifier, "-n", "ANACONDA", image])
-    bootloader.fill_with_mtools(image, work / "bootx64.efi")
-    bootloader.copy_into_fat(image, work / "grub-uefi.cfg", "::/EFI/BOOT/grub.cfg")
+    bootloader.fill_with_mtools(image, files)
 
 
-def _assemble(image: Path, work: Path, request: Request, network: dict[str, Path]) -> None:
+def _assemble(image: Path, work: Path, request: Request, more: Mapping[str, Path]) -> None:
     (work / "discinfo").write_text(discinfo(request.epoch, request.tree.version, request.tree.arch))
     files = {
         ".discinfo": work / "discinfo",
@@ -226,9 +248,8 @@ def _assemble(image: Path, work: Path, request: Request, network: dict[str, Path
         "images/pxeboot/vmlinuz": work / "vmlinuz",
         "images/pxeboot/initrd.img": work / "initrd.img",
         "boot/grub2/grub.cfg": work / "grub-bios.cfg",
-        "EFI/BOOT/grub.cfg": work / "grub-uefi.cfg",
-        "EFI/BOOT/BOOTX64.EFI": work / "bootx64.efi",
-        **network,
+        # firmware that sees a CD hands GRUB the ISO's file system, not the ESP's: that is in `more`, too
+        **more,
     }
     if request.unattended is not None:
         files[KICKSTART.lstrip("/")] = request.unattended.file
@@ -244,3 +265,11 @@ def _assemble(image: Path, work: Path, request: Request, network: dict[str, Path
         serial=serial,
     )
     iso_writer.implant_md5(image)
+
+
+def _beside(directory: Path, esp: Mapping[PurePosixPath, bytes]) -> dict[str, Path]:
+    """Write the files of the ESP into a directory; return path in the ISO -> file."""
+    for path, data in esp.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(data)
+    return {str(path): directory / path for path in esp}

@@ -47,7 +47,7 @@ def entries(title: str, volume: str, firmware: Firmware, kickstart: str | None) 
             MenuLine(title=f"Install {title} unattended (erases the disk)", key="u", lines=boot(ask))
         )
     found.append(MenuLine(title="Rescue shell", key="r", lines=boot("inst.rescue")))
-    local = LOCAL_UEFI if firmware is Firmware.UEFI else LOCAL_BIOS
+    local = LOCAL_UEFI if firmware.is_uefi else LOCAL_BIOS
     return [*found, MenuLine(title="Boot from local drive", key="l", lines=tuple(local))]
 
 

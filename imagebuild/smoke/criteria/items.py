@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 import pytest
 
-from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.smoke.criterion import BY_ATOMIC, JOURNEYS, Criterion, record_of
 from imagebuild.smoke.hosts.registry import HOSTS
+from imagebuild.smoke.inapplicable import not_applicable
 from imagebuild.smoke.trial import Trial
 
 TRIAL = pytest.StashKey[Trial]()
@@ -72,17 +72,4 @@ def without_atomic(trial: Trial, collected: Collection[str]) -> list[Cell]:
     """
     missing = [name for name in trial.scope.criteria if name.endswith(BY_ATOMIC) and name not in collected]
     reason = "this host is not upgraded by `atomic host`: the tree has no such command"
-    for name in missing:
-        (trial.evidence / f"{name}.log").write_text(reason + "\n")
-    return [
-        Cell(
-            criterion=name,
-            artifact=trial.subject.artifact,
-            firmware=trial.bench.firmware,
-            state=State.NOT_APPLICABLE,
-            reason=reason,
-            evidence=f"{name}.log",
-            seconds=0.0,
-        )
-        for name in missing
-    ]
+    return not_applicable(trial, missing, reason)

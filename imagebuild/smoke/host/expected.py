@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from imagebuild.kinds import Firmware
 from imagebuild.smoke.trial import Promise, Terms
 from imagebuild.tools import oci
 
@@ -28,7 +29,8 @@ class ContainerRegistry:
 class Expected:
     """What the test asked of this guest, and what was promised of it: the criteria compare against it.
 
-    `user` is who logs in, `grown` by how many bytes the disk is larger than the artifact's.
+    `user` is who logs in, `grown` by how many bytes the disk is larger than the artifact's, `firmware` what
+    the machine has.
     """
 
     promise: Promise
@@ -37,6 +39,7 @@ class Expected:
     public_key: str
     script_marker: str
     grown: int = 0
+    firmware: Firmware = Firmware.UEFI
     registry: ContainerRegistry | None = None
     web: str = ""
 

@@ -8,9 +8,10 @@ from imagebuild.smoke.host.containers import Containers
 from imagebuild.smoke.host.disks import Disks
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.remotes import Remotes
+from imagebuild.smoke.host.secure_boot import SecureBoot
 
 
-class Host(Boots, CloudInit, Remotes, Containers, Disks):
+class Host(Boots, CloudInit, Remotes, Containers, Disks, SecureBoot):
     """The host under test."""
 
 

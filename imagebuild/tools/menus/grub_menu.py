@@ -112,7 +112,7 @@ def _read(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> GrubR
 
 def _variables(device: str, path: str, firmware: Firmware) -> dict[str, str]:
     directory = f"({device}){path.rpartition('/')[0]}"
-    uefi = firmware is Firmware.UEFI
+    uefi = firmware.is_uefi
     return dict.fromkeys(FEATURES, "y") | {
         "root": device,
         "prefix": directory,

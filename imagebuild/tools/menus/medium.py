@@ -68,7 +68,8 @@ def menu_of(medium: Medium, firmware: Firmware, texts: Mapping[tuple[str, str], 
     """Return the menu under a firmware that the medium boots under; `texts` of files stand for what is on it.
     Raises BuildError.
     """
-    loader, spot = medium.starts[firmware]
+    # what Secure Boot starts reads the same menu
+    loader, spot = medium.starts[Firmware.UEFI if firmware.is_uefi else firmware]
     if loader is MenuLoader.GRUB:
         return grub_menu.read(
             [volume.changed(texts or {}) for volume in medium.volumes(spot.volume)], spot.file, firmware

@@ -54,6 +54,13 @@ def boot_files(repo: Repo, commit: str) -> BootFiles:
     return _only(repo, commit, in_modules or legacy)
 
 
+def kernel_of(repo: Repo, commit: str) -> bytes:
+    """Return the kernel that a commit's hosts boot. Raises BuildError."""
+    kernel = repo.read(commit, str(boot_files(repo, commit).kernel))
+    assert kernel is not None, "boot_files returns what is there"
+    return kernel
+
+
 def _only(repo: Repo, commit: str, kernels: list[BootFiles]) -> BootFiles:
     if len(kernels) > 1:
         paths = ", ".join(str(files.kernel) for files in kernels)

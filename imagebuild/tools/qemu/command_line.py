@@ -2,6 +2,7 @@
 
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.tools.qemu import tpm
 from imagebuild.tools.qemu.firmware import Flash, flash_argv
 from imagebuild.tools.qemu.machine import MIB, SERVICES, Machine, Places
 from imagebuild.tools.qemu.option import escape
@@ -17,7 +18,7 @@ def command_line(
     return [
         QEMU,
         *accelerator.argv,
-        *["-machine", CONTROLLERS[machine.controller].machine_type],
+        *["-machine", _machine_type(machine)],
         *["-smp", str(machine.cores), "-m", str(machine.memory // MIB)],
         *["-nodefaults", "-no-user-config", "-no-reboot"],
         *["-vga", "std", "-display", "none", "-device", "virtio-rng-pci"],
@@ -27,17 +28,24 @@ def command_line(
         *_kernel(machine),
         *_serial(machine, places),
         *_ports(machine),
+        *(tpm.argv_of(places.tpm) if places.tpm is not None else []),
         *["-qmp", f"unix:{escape(places.monitor)},server=on,wait=off"],
         *(["-qmp", f"unix:{escape(places.last_word)},server=on,wait=off"] if places.last_word else []),
         *(["-loadvm", machine.snapshot] if machine.snapshot else []),
     ]
 
 
+def _machine_type(machine: Machine) -> str:
+    kind = CONTROLLERS[machine.controller].machine_type
+    return f"{kind},smm=on" if FIRMWARES[machine.firmware].needs_smm else kind
+
+
 def _firmware(machine: Machine, places: Places, flash: Flash | None) -> list[str]:
-    if not FIRMWARES[machine.firmware].flash:
+    record = FIRMWARES[machine.firmware]
+    if not record.flash:
         return []
     assert flash is not None
-    return flash_argv(flash, places.variables)
+    return flash_argv(flash, places.variables, smm=record.needs_smm)
 
 
 def _serial(machine: Machine, places: Places) -> list[str]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from imagebuild.kinds import Controller, Firmware
 
+# the only machine type of x86 whose chip set OVMF can lock its variables with (OVMF's README, "SMM support")
+SMM_MACHINE = "q35"
 DISK = "drive=disk,serial=target,bootindex=1"
 
 
@@ -24,6 +26,16 @@ class ControllerRecord:
         """Return QEMU's options for the controller in a machine with a firmware."""
         return list(self.replaced.get(firmware, self.argv))
 
+    def reason_not_under(self, firmware: Firmware, *, needs_smm: bool) -> str | None:
+        """Return why machines with it do not have a firmware; None when they may."""
+        if needs_smm and self.machine_type != SMM_MACHINE:
+            return (
+                f"a disk on {self.name} belongs to a machine of QEMU's type {self.machine_type}, whose chip"
+                f" set has no System Management Mode: no firmware can keep Secure Boot's keys there"
+                f" ({firmware})"
+            )
+        return None
+
 
 VIRTIO = ControllerRecord(name=Controller.VIRTIO, argv=("-device", f"virtio-blk-pci,{DISK}"))
 # VirtualBox and its boxes have a PIIX chip set
@@ -33,7 +45,7 @@ IDE = ControllerRecord(name=Controller.IDE, argv=("-device", f"ide-hd,bus=ide.0,
 PVSCSI = ControllerRecord(
     name=Controller.PVSCSI,
     argv=("-device", "pvscsi,id=scsi", "-device", f"scsi-hd,bus=scsi.0,{DISK}"),
-    replaced={Firmware.UEFI: IDE.argv},
+    replaced={Firmware.UEFI: IDE.argv, Firmware.UEFI_SECURE: IDE.argv},
 )
 # a disk whose logical blocks have 4096 bytes ("4Kn"), as of servers; no BIOS boots from one
 NVME_4K = ControllerRecord(

@@ -48,7 +48,7 @@ class Machine:
     for an isolated guest. `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that
     `Running.save` kept: the machine goes on from there. `disk` (qcow2) may be missing; `typed` makes the
     serial console one that can be typed on. `ports` are virtio-serial ports: name -> the file that gets what
-    the guest writes there.
+    the guest writes there. `tpm`: the directory that keeps the state of a TPM 2; None: there is none.
     """
 
     disk: Path | None
@@ -69,6 +69,7 @@ class Machine:
     variables: Path | None = None
     snapshot: str = ""
     ports: Mapping[str, Path] = field(default_factory=dict)
+    tpm: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +81,4 @@ class Places:
     variables: Path
     keyboard: Path = Path("keyboard")
     last_word: Path | None = None
+    tpm: Path | None = None

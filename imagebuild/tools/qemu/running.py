@@ -11,7 +11,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, ending, load, picture, screen, temporary
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.qemu import disk_image, monitor
+from imagebuild.tools.qemu import disk_image, monitor, tpm
 from imagebuild.tools.qemu.command_line import command_line
 from imagebuild.tools.qemu.machine import Machine, Places
 from imagebuild.tools.qemu.monitor import QMP_SECONDS
@@ -186,15 +186,23 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
             variables=machine.variables or place / "vars.qcow2",
             keyboard=place / "serial",
             last_word=place / "last-word" if machine.ports else None,
+            tpm=place / "tpm" if machine.tpm is not None else None,
         )
         flash = FIRMWARES[machine.firmware].find_flash()
         if flash is not None and not places.variables.exists():
             # qcow2, because a machine with a writable raw drive cannot be snapshotted
             disk_image.convert(flash.variables, "raw", places.variables, "qcow2")
-        process = command.Process(command_line(machine, accelerator, places, flash))
-        try:
-            with contextlib.closing(Running(process, places, machine.firmware)) as running:
-                yield running
-        finally:
-            # nothing in the guest is worth a clean end: its disk is an overlay
-            process.end(grace=0.2)
+        with _tpm(machine, places):
+            process = command.Process(command_line(machine, accelerator, places, flash))
+            try:
+                with contextlib.closing(Running(process, places, machine.firmware)) as running:
+                    yield running
+            finally:
+                # nothing in the guest is worth a clean end: its disk is an overlay
+                process.end(grace=0.2)
+
+
+def _tpm(machine: Machine, places: Places) -> contextlib.AbstractContextManager[None]:
+    if machine.tpm is None or places.tpm is None:
+        return contextlib.nullcontext()
+    return tpm.emulated(machine.tpm, places.tpm)

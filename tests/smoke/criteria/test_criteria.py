@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from imagebuild.kinds import Login
+from imagebuild.kinds import Firmware, Login
 from imagebuild.smoke.criteria import test_boots as boots
 from imagebuild.smoke.criteria import test_container_storage as storage
 from imagebuild.smoke.criteria import test_disk_grows as disk_grows
 from imagebuild.smoke.criteria import test_nothing_fatal as nothing_fatal
+from imagebuild.smoke.criteria import test_secure_boot as secure_boot
 from imagebuild.smoke.criteria import test_selinux as selinux
 from imagebuild.smoke.criteria import test_upgrade as upgrade
 from imagebuild.smoke.criteria.registry import names
@@ -114,6 +115,12 @@ def test_passes_or_is_not_applicable_on_a_healthy_box(name: str, monkeypatch: py
             ON_HOST[name].run(healthy, BOX)
     else:
         ON_HOST[name].run(healthy, BOX)
+
+
+def test_secure_boot_is_asked_of_machines_that_have_it() -> None:
+    for firmware in (Firmware.BIOS, Firmware.UEFI):
+        with pytest.raises(NotApplicableError, match=f"with {firmware} firmware has no Secure Boot"):
+            secure_boot.test_secure_boot_is_on(broken_host({}), replace(EXPECTED, firmware=firmware))
 
 
 def test_a_cloud_image_has_no_vagrant_in_it() -> None:

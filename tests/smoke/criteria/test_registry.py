@@ -66,7 +66,11 @@ def test_what_a_verdict_must_have() -> None:
     again = set(required(atomic=True)) - set(names())
     assert again == {f"{name}-by-atomic-host" for name in set(names()) - set(at_first_boot())}
     assert set(required(atomic=False, installer=True)) - set(names()) == {INSTALLS}
-    assert set(firmware_bound()) == {"rolls-back-to-where-it-came-from", "upgrades-to-the-next-release"}
+    assert set(firmware_bound()) == {
+        "rolls-back-to-where-it-came-from",
+        "secure-boot-stays-on",
+        "upgrades-to-the-next-release",
+    }
 
 
 def test_the_list_needs_neither_pytest_nor_what_runs_guests() -> None:
