@@ -23,6 +23,7 @@ lint: bootstrap
 
 bench: bootstrap
 	.venv/bin/python -m tests.bench
+	.venv/bin/python -m tests.bench_boots
 	.venv/bin/python -m tests.bench_guests boots
 	.venv/bin/python -m tests.bench_secure_boot
 

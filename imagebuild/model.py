@@ -63,6 +63,19 @@ class Tree:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Delta:
+    """A static delta by which hosts come from the commit `base` to `commit`: `place` is what lies below
+    `deltas` of a repository, `size` its bytes, and `digest` a sha256 of it.
+    """
+
+    base: str
+    commit: str
+    place: ArtifactPath
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Toolbox:
     """A read-only squashfs of the tree: its root file system under /root and a bare repo of the commit,
     hard-linked, under /repo.
@@ -124,8 +137,8 @@ class Disk:
     firmware: frozenset[Firmware]
     populated: str
     derived: bool = False
-    sector_size: int = 512
     secure_boot: SecureBoot = NOT_LOOKED_AT
+    sector_size: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +153,9 @@ class Image:
     disk_size: int
     size: int
     sha256: str
-    content: int = 0
     firmware: frozenset[Firmware] = frozenset()
     secure_boot: SecureBoot = NOT_LOOKED_AT
+    content: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +208,8 @@ class Cell:
     """One cell of the verdict matrix; `evidence` is a path below the verdict's evidence directory; `found` is
     the state below a waiver.
 
-    `carried`: tested on another artifact, which holds the same disk; the reason has the proof.
+    `carried`: tested on another artifact, which holds the same disk; the reason has the proof. `same_as`:
+    that artifact, when it is the same disk on the same machine, which is booted once for both.
     """
 
     criterion: str
@@ -207,6 +221,7 @@ class Cell:
     seconds: float
     found: State | None = None
     carried: bool = False
+    same_as: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

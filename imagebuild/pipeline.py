@@ -8,6 +8,7 @@ from imagebuild.errors import UsageError
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Firmware
 from imagebuild.model import (
+    Delta,
     Disk,
     Image,
     Inspection,
@@ -23,9 +24,10 @@ from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.waivers import GROWTH
 from imagebuild.stages.release import admit
 from imagebuild.stages.toolbox import make_toolbox
-from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_commit, pull_tree
+from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_tree
 from imagebuild.wiring.builder import Builder, versions
 from imagebuild.wiring.disks import disk_step, download_steps, inspection_step, kickstart_step, plan_step
+from imagebuild.wiring.earlier import earlier_steps
 from imagebuild.wiring.installer import installer_steps
 from imagebuild.wiring.trials import Tests, trial_of_download, trial_of_installation, trials_of_disk
 
@@ -44,6 +46,7 @@ class Pipeline:
     inspections: tuple[Step[Inspection], ...]
     verdicts: tuple[Step[Verdict], ...]
     release: Step[Release]
+    deltas: tuple[Step[Delta], ...] = ()
 
 
 def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELEASE_BEFORE) -> Pipeline:
@@ -51,16 +54,13 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
 
     Raises UsageError for a waiver of what is not a criterion.
     """
-    _check_waivers(config)
+    _check_waivers(config, before)
     tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo))
-    # its ref stays where the candidate's step puts it
-    older = before.pin
-    pulled = (
-        [step("pull previous", pull_commit, older, config.tree, Unkeyed(builder.repo), before.between)]
-        if older is not None
-        else []
-    )
-    tests = Tests(config=config, builder=builder, tree=tree, previous=gather(pulled), before=before)
+    earlier = earlier_steps(config, builder, tree, before)
+    tests = Tests(
+        config=config, builder=builder, tree=tree, before=before,
+        previous=gather(earlier.pulled), deltas=gather(earlier.deltas),
+    )  # fmt: skip
     toolbox = step("toolbox", make_toolbox, tree, tools=versions("mksquashfs"))
     kickstarts = {name: kickstart_step(config, name, tree) for name in config.kickstarts}
     plans = {name: plan_step(name, config, builder, tree, toolbox, kickstarts) for name in config.images}
@@ -93,10 +93,11 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
         gather(inspections),
         gather(verdicts),
         _required_firmware(config),
+        tuple(older.name for older in before.others),
     )
     return Pipeline(
         tree=tree,
-        previous=tuple(pulled),
+        previous=earlier.pulled,
         kickstarts=kickstarts,
         disks=disks,
         images=tuple(images),
@@ -105,6 +106,7 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
         inspections=tuple(inspections),
         verdicts=tuple(verdicts),
         release=release,
+        deltas=earlier.deltas,
     )
 
 
@@ -114,8 +116,9 @@ def _required_firmware(config: Config) -> tuple[tuple[Firmware, ...], ...]:
     return images + ((config.installer.firmware,) if config.installer is not None else ())
 
 
-def _check_waivers(config: Config) -> None:
-    names = {*criteria.required(atomic=True, installer=True), *GROWTH}
+def _check_waivers(config: Config, before: Before) -> None:
+    older = tuple(release.name for release in before.others)
+    names = {*criteria.names(), *criteria.required(atomic=True, installer=True, older=older), *GROWTH}
     for number, waiver in enumerate(config.waivers):
         if waiver.criterion not in names:
             near = difflib.get_close_matches(waiver.criterion, names, n=1)

@@ -15,8 +15,8 @@ from imagebuild.smoke.host.expected import ContainerRegistry, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.hosts.ostree import OstreeHost
-from imagebuild.smoke.served import PACKAGE, ServedRelease
-from imagebuild.smoke.stops import Offer, Stop
+from imagebuild.smoke.served import PACKAGE, Earlier, ServedRelease
+from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.accelerator import Accelerator
@@ -124,7 +124,7 @@ HEALTHY_BOX: dict[str, str | None] = {
     "id -un": "root\n",
     **{
         f"systemctl show cloud-{unit}.service": "LoadState=masked\n"
-        for unit in ("init-local", "init", "config", "final")
+        for unit in ("init-main", "init-local", "init", "init-network", "config", "final")
     },
 }
 
@@ -368,6 +368,12 @@ HEALTHY_STOPS = {
     "older_on_upgraded": stop(deployment(COMMIT, booted=True), deployment(NEXT)),
     "older_on_fresh": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
     "from_previous": stop(deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER)),
+    "asleep": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
+    "awake": stop(deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER)),
+    "on_line_before": stop(deployment(OLDER, booted=True), deployment(COMMIT)),
+    "from_line_before": stop(
+        deployment(COMMIT, booted=True, version="12.3"), deployment(OLDER), deltas_read=("ab/cd/superblock",)
+    ),
     "layered": stop(deployment(COMMIT, booted=True, requested=(PACKAGE,)), deployment(COMMIT)),
     "layered_upgraded": stop(
         deployment(NEXT, booted=True, requested=(PACKAGE,)), deployment(COMMIT, requested=(PACKAGE,))
@@ -377,6 +383,16 @@ HEALTHY_STOPS = {
 HEALTHY_STOPS = {
     name: replace(each, initramfs=MARKS.get(each.booted.commit, "")) for name, each in HEALTHY_STOPS.items()
 }
+SURVIVAL = Survival(
+    looked_at=16,
+    seed=1,
+    cut="at the flush 7",
+    menus={},
+    booted=COMMIT,
+    again=Answer(status=0, output="", complaint="", seconds=0.0),
+    next=NEXT,
+)
+FALL = Fall(before=deployment(COMMIT, booted=True), after=deployment(COMMIT, booted=True), boots=4)
 REFUSED = Answer(
     status=1,
     output="",
@@ -403,12 +419,14 @@ class FakeJourney:
             refusal,
             dict(problems or {}),
         )
-        self.deployed = False
+        self.deployed, self.survival, self.fall = False, SURVIVAL, FALL
         release = {
             name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
             for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
         }
-        self.releases = SimpleNamespace(**release, lost="")
+        older = release["older"]
+        earlier = Earlier(slept={"12-1": older}, line=older, deltas={OLDER: Path("deltas")})
+        self.releases = SimpleNamespace(**release, lost="", earlier=earlier, line=older)
 
     def __getattr__(self, name: str) -> Callable[..., Stop]:
         return lambda *_: self._stops[name]
@@ -418,6 +436,12 @@ class FakeJourney:
         return Offer(
             answer=self._refusal, before=here, after=here if not self.deployed else (deployment(NEXT), *here)
         )
+
+    def cut_off(self) -> Survival:
+        return self.survival
+
+    def fallen_back(self) -> Fall:
+        return self.fall
 
     def found(self, leg: Callable[[], Stop]) -> Stop:
         return leg()

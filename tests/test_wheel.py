@@ -74,7 +74,8 @@ def test_the_wheel_has_code_and_data_and_nothing_else(wheel: Path) -> None:
         names = archive.namelist()
     for part in (
         "imagebuild/py.typed",
-        "imagebuild/share/configs/debian-12.yaml",
+        *(f"imagebuild/share/configs/debian-{release}.yaml" for release in (12, 13, 14)),
+        "imagebuild/share/kickstarts/debian-13-cloud.ks",
         "imagebuild/share/kickstarts/parts/atomic-common.ks",
         "imagebuild/share/templates/live/init.sh",
         "imagebuild/share/templates/compose/debian_tree.sh",

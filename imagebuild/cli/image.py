@@ -36,7 +36,10 @@ def try_image(
     firmware: options.OneFirmware = Firmware.UEFI,
     commit: Commit = None,
     previous: Annotated[
-        str | None, typer.Option("--previous", help="commit of the release before, from which hosts upgrade")
+        list[str] | None,
+        typer.Option(
+            "--previous", help="commit of the release before, from which hosts upgrade; again for older ones"
+        ),
     ] = None,
     repo: Annotated[
         Path | None,
@@ -109,7 +112,7 @@ def _wanted(
     config: Path | None,
     firmware: Firmware,
     commit: str | None,
-    previous: str | None,
+    previous: list[str] | None,
     repo: Path | None,
     *,
     vagrant: bool,
@@ -127,7 +130,7 @@ def _wanted(
         firmware=firmware,
         login=Login.VAGRANT if vagrant else Login.CLOUD_INIT,
         commit=commit,
-        previous=previous,
+        previous=tuple(previous or ()),
         repo=place if place.is_dir() else None,
     )
 

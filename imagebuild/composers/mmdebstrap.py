@@ -23,6 +23,7 @@ from imagebuild import steplog
 from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, sign_history
 from imagebuild.config.fields import Model, TreePath, Word
 from imagebuild.config.places import template
+from imagebuild.config.root import RootConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, gpg, temporary
@@ -70,6 +71,9 @@ class MmdebstrapConfig(ComposerConfig):
     )
     files: dict[TreePath, str] = Field(
         default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them"
+    )
+    root: RootConfig = Field(
+        default=RootConfig(), description="what ostree makes of the root file system at boot"
     )
     first_without: FirstConfig | None = Field(
         default=None,
@@ -243,6 +247,7 @@ def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> 
         *spec.exclude,
         "--",
         *recipe,
+        spec.root.text() or "",
         command.version("mmdebstrap"),
         *spec.initramfs,
     )[:32]
@@ -270,6 +275,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
         for name in SCRIPTS:
             shutil.copyfile(template(f"compose/{name}"), scripts / name)
             (scripts / name).chmod(0o755)
+        # in the tree before its initramfs is made, which holds a copy
+        (scripts / "prepare-root.conf").write_text(spec.root.text() or "")
         merged = Path("/usr/share/mmdebstrap/hooks/merged-usr")
         argv = [
             "mmdebstrap",

@@ -51,6 +51,9 @@ class GrowthConfig(Model):
     tree: Percent | None = 5
     artifacts: Percent | None = 5
     boot: Percent | None = 50
+    update: Percent | None = Field(
+        default=300, description="what hosts fetch that come from the release before: its static delta"
+    )
 
 
 class KeepConfig(Model):
@@ -120,7 +123,11 @@ class PublishConfig(Model):
         ),
     )
     previous_major: Ref | None = Field(
-        default=None, description="ref of the release line before, whose hosts get a static delta too"
+        default=None,
+        description=(
+            "ref of the release line before, whose hosts get a static delta too, and are tested to come from"
+            " its last release: as `repo` has it, or the repository of `tree.url` where that is file://"
+        ),
     )
     arches: tuple[Word, ...] = Field(
         default=("x86_64",), min_length=1, description="architectures that are promoted together"

@@ -46,7 +46,8 @@ class SmokeConfig(Model):
         default=(Firmware.UEFI, Firmware.BIOS),
         description=(
             "under which firmware the disk itself is tested against the criteria while its downloads are"
-            " still being compressed: under the first against all, under others against those about booting"
+            " still being compressed: under the first against all, under others (and the rest of the image's)"
+            " against those about booting; none: the disk itself is not booted"
         ),
     )
     tries: int = Field(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from imagebuild import steplog
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy import filesystems
-from imagebuild.deploy.target import Argv, File, environment
+from imagebuild.deploy.target import Argv, File, environment, mount_tmp
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import accelerator, command, guestfs
@@ -136,7 +136,7 @@ def appliance_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Ite
         # what programs write lies in memory: the toolbox is read only
         session.shell(
             "set -e; for each in /run /var; do mount -t tmpfs -o mode=0755 tmpfs $each; done; mkdir -p"
-            " /run/lock/lvm /run/lvm /var/tmp"
+            " /run/lock/lvm /run/lvm /var/tmp; " + shlex.join(mount_tmp("/tmp"))
         )
         if disk is None:
             session.shell("mount -t tmpfs tmpfs /sysroot && mkdir -m 1777 /sysroot/tmp")

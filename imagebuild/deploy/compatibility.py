@@ -168,6 +168,11 @@ def _features(block: bytes, fstype: str) -> tuple[int | None, int]:
     return incompatible, read_only
 
 
+def has_feature(block: bytes, read_only: int) -> bool:
+    """Whether an ext4 file system has a read-only compatible feature (a bit of EXT4_RO)."""
+    return bool(_features(block, "ext4")[1] & read_only)
+
+
 def _bits(number: int) -> list[int]:
     return [1 << index for index in range(32) if number >> index & 1]
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.deploy import btrfs, host_var, luks, timekeeping
-from imagebuild.deploy.target import SYSROOT, Argv, File, Sandbox, mount_proc
+from imagebuild.deploy.target import SYSROOT, Argv, File, Sandbox, mount_proc, mount_tmp
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan, Script, User
 
@@ -65,6 +65,7 @@ def open_deployment(plan: Plan, target: Sandbox, deployment: PurePosixPath) -> N
         ["mount", "--rbind", "/dev", deployment / "dev"],
         *[[str(word) for word in argv] for argv in mount_proc(deployment / "proc")],
         ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", deployment / "run"],
+        mount_tmp(deployment / "tmp"),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy import filesystems, host_var, lvm
 from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox
-from imagebuild.deploy.target import SYSROOT, File, mount_proc, place_of
+from imagebuild.deploy.target import SYSROOT, File, mount_proc, mount_tmp, place_of
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import temporary
@@ -232,6 +232,7 @@ def _mount_system(space: Namespace, root: Path) -> None:
         ["mkdir", "-p", root / "run/lock/lvm", root / "var/tmp", root / "sysroot/tmp"],
         ["chmod", "1777", root / "sysroot/tmp"],
         ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
+        [*mount_tmp(root / "tmp")],
     ]
     # device nodes cannot be made in a user namespace: the host's harmless ones are bound
     commands += [[str(word) for word in argv] for argv in mount_proc(root / "proc")]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from imagebuild.deploy.target import Argv, File, environment, mount_proc
+from imagebuild.deploy.target import Argv, File, environment, mount_proc, mount_tmp
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools.namespace import Namespace
 
@@ -94,6 +94,7 @@ def mount_toolbox(space: Namespace, image: Path, root: Path) -> None:
         ["mount", "-t", "sysfs", "-o", "ro", "sysfs", root / "sys"],
         ["mkdir", "-p", root / "run/lock/lvm", root / "var/tmp"],
         ["ln", "-s", "/proc/self/fd", root / "dev/fd"],
+        [*mount_tmp(root / "tmp")],
     ]
     commands += [[str(word) for word in argv] for argv in mount_proc(root / "proc")]
     commands += [

@@ -69,6 +69,16 @@ def place_of(mount: str) -> PurePosixPath:
     return SYSROOT / mount.removeprefix("/sysroot/").lstrip("/")
 
 
+# a tree with a read-only /sysroot has a directory there, which the running host covers with a file system in
+# memory, and so is covered here; others have a link
+TMP = 'if [ -d "$1" ] && ! [ -L "$1" ]; then mount -t tmpfs -o mode=1777 tmpfs "$1"; fi'
+
+
+def mount_tmp(place: PurePosixPath | Path | str) -> list[str]:
+    """Return the command that covers a tree's /tmp where it is a directory."""
+    return ["sh", "-c", TMP, "sh", str(place)]
+
+
 def mount_proc(place: PurePosixPath | Path) -> list[list[str | PurePosixPath | Path]]:
     """Return the commands that mount /proc. What in it speaks to the whole kernel (core_pattern, sysrq) asks
     for a user id only: read only.

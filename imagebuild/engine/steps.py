@@ -27,6 +27,7 @@ D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
 G = TypeVar("G")
+H = TypeVar("H")
 NOTHING: Mapping[Any, str] = MappingProxyType({})
 
 
@@ -173,6 +174,26 @@ def step(
     e: Input[E],
     f: Input[F],
     g: Input[G],
+    /,
+    *,
+    tools: Mapping[str, str] = ...,
+    cost: Cost = ...,
+    reads: Iterable[Path] = ...,
+) -> Step[T]: ...
+
+
+@overload
+def step(
+    name: str,
+    function: Callable[[Path, A, B, C, D, E, F, G, H], T],
+    a: Input[A],
+    b: Input[B],
+    c: Input[C],
+    d: Input[D],
+    e: Input[E],
+    f: Input[F],
+    g: Input[G],
+    h: Input[H],
     /,
     *,
     tools: Mapping[str, str] = ...,

@@ -83,7 +83,9 @@ def _check_release(wanted: Promotion, place: Path, signer: Signer) -> Facts:
 def _check_fitness(wanted: Promotion, release: Facts, place: Path) -> None:
     cells = verdict.read(place / verdict.FILE)
     downloads = {download.path.rpartition("/")[2]: download for download in release.downloads}
-    unfit = unfit_downloads(cells, wanted.config, downloads, atomic=_needs_atomic(wanted, release))
+    unfit = unfit_downloads(
+        cells, wanted.config, downloads, atomic=_needs_atomic(wanted, release), older=release.older
+    )
     if unfit:
         raise BuildError(
             f"{release.compose_id} is not fit: {'; '.join(unfit)}",

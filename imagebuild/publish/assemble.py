@@ -24,6 +24,7 @@ from imagebuild.publish.names import Download, Names
 from imagebuild.publish.page import ReleasePage
 from imagebuild.publish.signing import sign
 from imagebuild.tools.gpg import Signer
+from imagebuild.tools.ostree import deltas
 from imagebuild.tools.ostree.repository import Repo
 
 KEY = "RELEASE-KEY.asc"
@@ -46,6 +47,9 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     content = _fill(work, output, material, names, pairs, signer)
+    for delta in material.deltas:
+        # from there promotion takes what was tested
+        deltas.put(repo, delta.place)
     page.write(work, content)
     _sign_and_check(work, content, signer)
     files.sync_tree(work)
@@ -61,6 +65,7 @@ def _refuse_unfit(material: Material, pairs: Sequence[tuple[Download, Image | Is
         material.config,
         {image.name: download for download, image in pairs},
         atomic=needs_atomic(repo, material.tree.commit, material.tree.host_kind),
+        older=material.older,
     )
     if problems:
         raise BuildError(

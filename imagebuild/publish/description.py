@@ -42,6 +42,7 @@ def describe(
         gate=material.gate,
         tree=_tree_facts(material.tree, repo, _kernel_arguments(material)),
         why_no_previous=material.why_no_previous,
+        updates=material.updates,
         downloads=tuple(
             _download_facts(material, download, placed[download.path]) for download in names.downloads
         ),

@@ -53,6 +53,18 @@ class TreeFacts(Frozen):
     files: int
 
 
+class UpdateFacts(Frozen):
+    """A release that hosts come from to this one. `size` is that of the static delta in bytes (None: none is
+    made), `ref` that of another release line (empty: the same), `name` tells the cell of an older one apart.
+    """
+
+    commit: str = Digest
+    version: str
+    ref: str = ""
+    name: str = ""
+    size: int | None = Field(default=None, ge=0)
+
+
 class Facts(Frozen):
     """One release of one architecture. `gate` is the key of the step that let it pass; `slowness` of the
     accelerator it was booted under.
@@ -74,6 +86,7 @@ class Facts(Frozen):
     tree: TreeFacts
     previous: TreeFacts | None = None
     why_no_previous: str = ""
+    updates: tuple[UpdateFacts, ...] = ()
     downloads: tuple[DownloadFacts, ...]
     # what a file of the installation tree is for -> its path (publish/os_tree.py); older releases have none
     os_tree: dict[str, str] = {}
@@ -81,6 +94,11 @@ class Facts(Frozen):
     accelerator: str = ""
     slowness: float = 1.0
     signer: str = ""
+
+    @property
+    def older(self) -> tuple[str, ...]:
+        """The releases besides the one before that have a cell of their own, by its name."""
+        return tuple(update.name for update in self.updates if update.name)
 
     @field_validator("host_kind")
     @classmethod

@@ -18,12 +18,17 @@ def needs_atomic(repo: Repo, commit: str, kind: str) -> bool:
 
 
 def unfit_downloads(
-    cells: Sequence[Cell], config: Config, downloads: Mapping[str, Download | DownloadFacts], *, atomic: bool
+    cells: Sequence[Cell],
+    config: Config,
+    downloads: Mapping[str, Download | DownloadFacts],
+    *,
+    atomic: bool,
+    older: Sequence[str],
 ) -> list[str]:
     """Return what keeps downloads, by the names they were tested under, from being signed: what does not
     hold, and what nobody tested.
 
-    `atomic`: the tree has that command (`needs_atomic`).
+    `atomic`: the tree has that command (`needs_atomic`); `older` releases have a cell each.
     """
     bad = [
         f"{cell.artifact} under {cell.firmware}: {cell.criterion} is {cell.state}"
@@ -32,7 +37,7 @@ def unfit_downloads(
     ]
     for name, download in downloads.items():
         owner = config.installer if download.format == ISO else config.images.get(download.image)
-        wanted = criteria.required(atomic=atomic, installer=download.format == ISO)
+        wanted = criteria.required(atomic=atomic, installer=download.format == ISO, older=older)
         says = (
             reason_not_to_release(name, owner.firmware, cells, wanted)
             if owner is not None

@@ -10,7 +10,7 @@ from datetime import date
 from imagebuild.config.publish import GrowthConfig
 from imagebuild.config.smoke import WaiverConfig
 from imagebuild.publish.facts import DownloadFacts, Facts, megabytes
-from imagebuild.smoke.waivers import ARTIFACT_GROWTH, BOOT_GROWTH, TREE_GROWTH
+from imagebuild.smoke.waivers import ARTIFACT_GROWTH, BOOT_GROWTH, TREE_GROWTH, UPDATE_GROWTH
 
 # path of a download -> the firmware it was booted under
 Booted = Mapping[str, Set[str]]
@@ -44,6 +44,7 @@ def growths(
         return []
     before = {(download.image, download.format): download for download in old.downloads}
     grown = _larger(TREE_GROWTH, "tree", "the tree", old.tree.size, new.tree.size, limits.tree)
+    grown += _larger_update(new, old, limits.update)
     for download in new.downloads:
         last = before.get((download.image, download.format))
         if last is None:
@@ -60,6 +61,17 @@ def _larger(kind: str, artifact: str, what: str, old: int, new: int, limit: floa
     if not _over(old, new, limit):
         return []
     return [Growth(kind=kind, artifact=artifact, says=_says(what, old, new, limit))]
+
+
+def _larger_update(new: Facts, old: Facts, limit: float | None) -> list[Growth]:
+    """Compare what hosts of the release before fetch with what those before them did."""
+    mine, theirs = (
+        next((update.size for update in facts.updates if not update.ref and not update.name), None)
+        for facts in (new, old)
+    )
+    if mine is None or theirs is None:
+        return []
+    return _larger(UPDATE_GROWTH, "update", "the update from the release before", theirs, mine, limit)
 
 
 def _unmeasured(name: str, download: DownloadFacts, last: DownloadFacts, booted: Set[str]) -> list[Growth]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from imagebuild.model import Cell, Image, IsoImage, Tree
+from imagebuild.model import Cell, Delta, Image, IsoImage, Tree
+from imagebuild.publish.facts import UpdateFacts
 from imagebuild.release_line.model import Config
 
 
@@ -28,3 +29,10 @@ class Material:
     slowness: float
     today: date
     created: int
+    updates: tuple[UpdateFacts, ...] = ()
+    deltas: tuple[Delta, ...] = ()
+
+    @property
+    def older(self) -> tuple[str, ...]:
+        """The releases besides the one before that have a cell of their own, by its name."""
+        return tuple(update.name for update in self.updates if update.name)

@@ -78,7 +78,7 @@ def _fill_repository(repo: Repo, wanted: Promotion, releases: Sequence[Released]
         stable.bring(repo, wanted, release)
         for base in stable.delta_bases(repo, wanted.config, release):
             step(f"delta {base[:12]}")
-            if repo.make_delta(base, release.tree.commit):
+            if stable.bring_delta(repo, wanted, base, release.tree.commit):
                 said.append(f"static delta {base[:12]} -> {release.tree.commit[:12]}")
     return said
 

@@ -9,7 +9,7 @@ from imagebuild.publish import facts, marks
 from imagebuild.publish.admission import Promotion
 from imagebuild.publish.facts import Facts
 from imagebuild.release_line.model import Config
-from imagebuild.tools.ostree import history
+from imagebuild.tools.ostree import deltas, history
 from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
 
@@ -119,3 +119,16 @@ def delta_bases(stable: Repo, config: Config, release: Facts) -> list[str]:
         for commit in dict.fromkeys((before, major))
         if commit is not None and commit != release.tree.commit and stable.has(commit)
     ]
+
+
+def bring_delta(stable: Repo, wanted: Promotion, base: str, commit: str) -> bool:
+    """Bring the static delta that was tested, or make one where the source has none (any more); return
+    whether it is there only now.
+    """
+    source = Repo(wanted.source)
+    if (base, commit) in stable.deltas():
+        return False
+    if (base, commit) in source.deltas():
+        deltas.put_one(stable, source, base, commit)
+        return True
+    return stable.make_delta(base, commit)

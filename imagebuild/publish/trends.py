@@ -19,6 +19,10 @@ def charts(releases: Sequence[Facts]) -> list[dict[str, Any]]:
 
     for facts in releases:
         add("size: tree", facts, facts.tree.size, megabytes(facts.tree.size))
+        for update in facts.updates:
+            if update.size is not None:
+                whence = update.ref or "the release before"
+                add(f"size: update from {whence}", facts, update.size, megabytes(update.size))
         for download in facts.downloads:
             add(f"size: {download.image} {download.format}", facts, download.size, megabytes(download.size))
         for download in facts.downloads:

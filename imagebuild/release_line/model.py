@@ -41,11 +41,13 @@ class Config(Model):
     waivers: tuple[WaiverConfig, ...] = Field(
         default=(), description="criteria that need not hold, by whose word, and until when"
     )
-    previous: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+    previous: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] | None = Field(
         default=None,
         description=(
-            "commit of the previous release, from which hosts upgrade; not given: that of the stable ref, the"
-            " last in the output directory, or the parent"
+            "commits of previous releases of this ref, from each of which hosts upgrade to this one (one may"
+            " stand alone, without a list); the newest is the release before, the others are of hosts that"
+            " have slept. Not given: the commit of the stable ref, the last in the output directory, or the"
+            " parent"
         ),
     )
 
@@ -59,6 +61,21 @@ class Config(Model):
         for ref in value:
             if ref.startswith("/") or ".." in ref.split("/") or not re.fullmatch(r"[A-Za-z0-9._*/-]+", ref):
                 raise ValueError(f"{ref!r} is not a pattern of refs")
+        return value
+
+    @field_validator("previous", mode="before")
+    @classmethod
+    def _previous(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("previous")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value == ():
+            raise ValueError("is empty: name the commits that hosts upgrade from, or leave it away")
+        for commit in value or ():
+            if value is not None and value.count(commit) > 1:
+                raise ValueError(f"names {commit} twice: each release has one way to this one")
         return value
 
     @model_validator(mode="after")

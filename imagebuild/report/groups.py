@@ -1,7 +1,7 @@
 """What each criterion is about: the rows of a matrix are grouped by it."""
 
-from imagebuild.smoke.criteria.registry import CRITERIA
-from imagebuild.smoke.criterion import BY_ATOMIC, Group
+from imagebuild.smoke.criteria.registry import criterion_named
+from imagebuild.smoke.criterion import Group
 
 # in the order in which a host meets them
 ORDER = (
@@ -18,5 +18,5 @@ ORDER = (
 
 def group_of(criterion: str) -> str:
     """Return what a criterion is about; of one that is not known any more: the system."""
-    record = CRITERIA.get(criterion.removesuffix(BY_ATOMIC))
+    record = criterion_named(criterion)
     return record.group if record is not None else Group.SYSTEM

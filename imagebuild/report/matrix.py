@@ -50,11 +50,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """`groups` maps what criteria are about to their rows; `counts` are in the order of `State`."""
+    """`groups` maps what criteria are about to their rows; `counts` are in the order of `State`; `once` are
+    sentences about disks that were booted once for several downloads.
+    """
 
     columns: tuple[Column, ...]
     groups: Mapping[str, tuple[Row, ...]]
     counts: tuple[tuple[str, int], ...]
+    once: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -81,6 +84,21 @@ def arrange(cells: Sequence[Cell], address: Callable[[Cell], str]) -> Matrix:
         columns=columns,
         groups={group: tuple(groups[group]) for group in in_order},
         counts=tuple((str(state), states[state]) for state in State if states[state]),
+        once=_booted_once(cells, columns),
+    )
+
+
+def _booted_once(cells: Sequence[Cell], columns: Sequence[Column]) -> tuple[str, ...]:
+    """Return what says which downloads were not booted themselves, and which disk was."""
+    names = {column.artifact: column.name for column in columns}
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        if cell.same_as:
+            found.setdefault((cell.artifact, cell.same_as), {})[str(cell.firmware)] = None
+    return tuple(
+        f"{names[artifact]} ({', '.join(firmwares)}): the same disk as {names.get(same, same)} on the same"
+        " controller and firmware, byte by byte; it was booted once for both"
+        for (artifact, same), firmwares in found.items()
     )
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagebuild import files
 from imagebuild.config.places import cache_directory, source_date_epoch
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine import graph, planning, steps
@@ -42,7 +43,8 @@ from imagebuild.session import lines
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
-from imagebuild.stages.tree import Before, commit_object, pin, release_before
+from imagebuild.stages.earlier import LineBefore, releases_before
+from imagebuild.stages.tree import Before, commit_object, pin
 from imagebuild.tools import accelerator
 from imagebuild.wiring.builder import Builder
 
@@ -227,7 +229,9 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     pinned = pin(config.tree, ref, update_ref=config.stable_ref(ref), say=say)
     binding.check(config, ref, pinned.commit, commit_object(config.tree, pinned.commit))
     released = stable.last_commit(config, order.output, ref, but=pinned.commit)
-    before = release_before(config.tree, pinned, given=config.previous, released=released)
+    before = releases_before(
+        config.tree, pinned, given=config.previous or (), released=released, line=_line_before(config)
+    )
     place = order.store.absolute()
     builder = Builder(
         repo=place / "repo",
@@ -235,12 +239,13 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         accelerator=speed,
         epoch=source_date_epoch(),
         cells=place / "cells",
+        saved=place / "saved-boots",
     )
     pipeline, store = wire(config, pinned, builder, before), Store(order.store)
     remarks = [
         f"{ref} is {pinned.commit}",
         *([store.remark] if store.remark is not None else []),
-        *_about_upgrades(before),
+        *_about_upgrades(config, before),
         f"populating disks: {' or '.join(ways)} ({why})",
         f"guests: {speed.name}, {speed.slowness:.1f} times slower than native ({speed.reason})",
     ]
@@ -261,11 +266,26 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     )
 
 
-def _about_upgrades(before: Before) -> list[str]:
-    if before.pin is None:
-        return [f"no previous release: {before.why_not}"]
-    lost = f"hosts will not find that release by its version: {before.lost} (compose with it as the parent)"
-    return [f"hosts upgrade from {before.pin.commit}", *([lost] if before.lost else [])]
+def _line_before(config: Config) -> LineBefore:
+    urls = (config.publish.repo, config.tree.url)
+    local = [url for url in urls if url is not None and url.startswith(files.FILE_URL)]
+    return LineBefore(ref=config.publish.previous_major, urls=tuple(dict.fromkeys(local)))
+
+
+def _about_upgrades(config: Config, before: Before) -> list[str]:
+    said = [f"no previous release: {before.why_not}"] if before.pin is None else []
+    if before.pin is not None:
+        said.append(f"hosts upgrade from {before.pin.commit}")
+    if before.lost:
+        said.append(
+            f"hosts will not find that release by its version: {before.lost} (compose with it as the parent)"
+        )
+    said += [f"and from {older.version} ({older.pin.commit})" for older in before.others]
+    if before.line is not None:
+        said.append(f"and from {before.line.version} of {before.line.pin.ref} ({before.line.pin.commit})")
+    elif config.publish.previous_major is not None:
+        said.append(f"no release line before: {before.why_no_line}")
+    return said
 
 
 def _check_space(build: Build) -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebuild import files, steplog
@@ -24,6 +24,7 @@ from imagebuild.smoke import any_image, verdict
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.first_boot import guest
 from imagebuild.smoke.trial import Bench, Promise, Run, Scope, Subject, Terms, Trial
+from imagebuild.stages.earlier import names_of
 from imagebuild.stages.smoke import GROWN, promise_of, smoke_file, subject_of
 from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import accelerator, temporary
@@ -46,7 +47,7 @@ class Wanted:
     firmware: Firmware
     login: Login
     commit: str | None
-    previous: str | None
+    previous: tuple[str, ...]
     repo: Path | None
 
 
@@ -155,7 +156,10 @@ def _held(
 ) -> tuple[tuple[Cell, ...], BuildError | None]:
     if set(only) == {criteria.INSTALLS}:
         return (), None
-    promise = promise_of(tree, _previous(wanted), _terms(wanted), commit_given=wanted.commit is not None)
+    previous = _previous(wanted)
+    names = names_of([(older.commit, older.version) for older in previous[1:]])
+    terms = replace(_terms(wanted), older_releases=names)
+    promise = promise_of(tree, previous, terms, commit_given=wanted.commit is not None)
     scope = Scope(
         criteria=tuple(name for name in only if name != criteria.INSTALLS),
         # who has looked at a failure need not see it again
@@ -181,15 +185,17 @@ def _from_repo(wanted: Wanted, commit: str) -> Tree | None:
 
 
 def _previous(wanted: Wanted) -> tuple[Tree, ...]:
-    if wanted.previous is None:
-        return ()
-    found = _from_repo(wanted, wanted.previous)
-    if found is None:
-        raise UsageError(
-            f"{wanted.repo or 'no repository'} has no commit {wanted.previous}",
-            hint="--repo names one that has the previous release",
-        )
-    return (found,)
+    """Describe the releases before, the newest first."""
+    found = []
+    for commit in dict.fromkeys(wanted.previous):
+        older = _from_repo(wanted, commit)
+        if older is None:
+            raise UsageError(
+                f"{wanted.repo or 'no repository'} has no commit {commit}",
+                hint="--repo names one that has the previous release",
+            )
+        found.append(older)
+    return tuple(sorted(found, key=lambda older: older.timestamp, reverse=True))
 
 
 def _tree(wanted: Wanted, unpacked: Unpacked, speed: Accelerator, out: Path) -> Tree:

@@ -6,12 +6,13 @@ from imagebuild.config.places import cache_directory
 from imagebuild.deploy import offline
 from imagebuild.engine.store import Store
 from imagebuild.errors import UsageError
-from imagebuild.smoke import cells
+from imagebuild.smoke import cells, saved_boot
 from imagebuild.tools import temporary
 
 
 def collect(store: Path, keep: int) -> tuple[int, list[str]]:
-    """Remove artifacts that none of the newest `keep` builds used, old cells, and what killed builds left.
+    """Remove artifacts that none of the newest `keep` builds used, saved boots of such, old cells, and what
+    killed builds left.
 
     Returns the bytes that are free now, and the artifacts that another imagebuild uses. Raises UsageError
     when there is no store.
@@ -20,6 +21,8 @@ def collect(store: Path, keep: int) -> tuple[int, list[str]]:
         raise UsageError(f"there is no store at {store}")
     freed, busy = Store(store).collect(keep)
     freed += cells.collect(store / "cells") + cells.collect(cache_directory() / "consoles")
+    # after the artifacts: a saved boot goes with the one that it is of
+    freed += saved_boot.collect(store / "saved-boots")
     # large things are made in /var/tmp unless configured otherwise: those are found from TMPDIR
     freed += temporary.sweep() + offline.sweep() + temporary.sweep(Path("/var/tmp"))
     return freed, list(busy)

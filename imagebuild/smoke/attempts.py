@@ -45,6 +45,8 @@ def run_criteria(out: Path, trial: Trial) -> tuple[Cell, ...]:
     kept = out / "cells"
     scope = replace(trial.scope, cells=trial.scope.cells or kept)
     while True:
+        # what failed is tried on a guest that boots: a copy of one boot would fail as that one did
+        scope = replace(scope, restore=scope.restore and attempts == 0)
         cells = run_once(out, replace(trial, scope=scope))
         attempts += 1
         states = {cell.state for cell in cells}

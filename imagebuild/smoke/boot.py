@@ -29,6 +29,8 @@ from imagebuild.tools.qemu.running import Running
 
 # seconds at native speed; multiplied by the accelerator's slowness
 BOOT_SECONDS = 90.0
+# for a machine whose memory is read from a file: nothing boots
+BACK_SECONDS = 30.0
 STALL_SECONDS = 30.0
 # a kernel that says nothing, as it was told, is given more: its initramfs may be at work
 QUIET_SECONDS = 75.0
@@ -266,12 +268,13 @@ def follow_boot(
     cores: int,
     slowness: float,
     serial: Path,
+    course: Course = Course(),  # frozen
     greets: Callable[[int], bool] = ssh.greets,
 ) -> Watched:
     """Watch a boot until ssh answers at a loopback port, or until it is over. A BIOS guest's screen goes to
     `screen.txt`.
     """
-    watcher = Watcher(running=running, evidence=evidence, cores=cores, slowness=slowness)
+    watcher = Watcher(running=running, evidence=evidence, cores=cores, slowness=slowness, course=course)
     while True:
         time.sleep(POLL_SECONDS)
         console = watcher.look()

@@ -3,7 +3,7 @@
 `@criterion(...)` makes the record; the function's name is the criterion's sentence.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import ModuleType
@@ -35,12 +35,14 @@ class Asks(StrEnum):
     FIRST_BOOT = "first boot"
     JOURNEY = "journey"
     FRESH_JOURNEY = "fresh_journey"
+    SLEPT_JOURNEY = "slept_journey"
+    LINE_JOURNEY = "line_journey"
     LAYERING = "layering"
     INSTALLATION = "installation"
 
 
 # in the order in which they are gone
-JOURNEYS = (Asks.JOURNEY, Asks.FRESH_JOURNEY, Asks.LAYERING)
+JOURNEYS = (Asks.JOURNEY, Asks.FRESH_JOURNEY, Asks.SLEPT_JOURNEY, Asks.LINE_JOURNEY, Asks.LAYERING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,19 @@ class Criterion:
     def changes_releases(self) -> bool:
         """Whether the host is taken from release to release."""
         return self.asks in JOURNEYS
+
+    def cells(self, older: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of its cells: one for each `older` release where it is tested from each of them
+        (none: one that says so).
+        """
+        if self.asks is not Asks.SLEPT_JOURNEY or not older:
+            return (self.name,)
+        return tuple(f"{self.name}-{release}" for release in older)
+
+    @property
+    def boots_nothing(self) -> bool:
+        """Whether it looks at a host that has settled, however it came there: a saved first boot will do."""
+        return self.asks is Asks.FIRST_BOOT and not (self.boots or self.firmware_bound or self.last)
 
 
 def criterion(

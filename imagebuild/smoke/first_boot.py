@@ -9,11 +9,13 @@ from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Login
+from imagebuild.smoke import recording
 from imagebuild.smoke.boot import BOOT_SECONDS
 from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.expected import ContainerRegistry, Expected
 from imagebuild.smoke.host.words import Boot, Host
+from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import ssh, temporary, vagrant_key
 
@@ -21,6 +23,7 @@ ANALYSE = (
     "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze blame;"
     " systemd-analyze critical-chain"
 )
+SAVED = "saved-boot.txt"
 # what a reader may want to see later: file -> program
 LEFT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("journal.txt", ("journalctl", "-b", "--no-pager", "-o", "short-monotonic")),
@@ -41,9 +44,12 @@ def guest(
     registry: ContainerRegistry | None = None,
     web: str = "",
     isolated: bool = True,
+    record: Path | None = None,
 ) -> Iterator[tuple[Guest, Boot]]:
     """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError
     when the rig breaks.
+
+    `record`: a directory that takes what is written to the disk from the first moment on (`recording`).
     """
     evidence.mkdir(exist_ok=True, parents=True)
     with temporary.directory("guest", secret=True) as work:
@@ -53,6 +59,8 @@ def guest(
         expected = replace(_expected(trial, public_key), registry=registry, web=web)
         machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated)
         try:
+            if record is not None:
+                recording.record(machine, record, boots=True)
             watched = machine.power_on()
             (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
             host = None if watched.problem else machine.host
@@ -71,6 +79,35 @@ def guest(
                     machine.resume()
                     _collect(host, evidence)
                 machine.screenshot("end")
+        finally:
+            machine.close()
+
+
+@contextlib.contextmanager
+def gone_on(
+    trial: Trial,
+    evidence: Path,
+    saved_boots: SavedBoots,
+    *,
+    ports: Mapping[int, int],
+    registry: ContainerRegistry | None,
+    web: str,
+) -> Iterator[tuple[Guest, Boot] | None]:
+    """Let a copy of the artifact's saved first boot go on; yield None when there is none. Raises BuildError,
+    RigError when it does not come back.
+    """
+    with temporary.directory("guest", secret=True) as work:
+        saved = saved_boots.take(work)
+        if saved is None:
+            yield None
+            return
+        expected = replace(saved.expected, promise=trial.promise, registry=registry, web=web)
+        machine = Guest(trial, work, expected, saved.key, ports, evidence, files=saved.files)
+        try:
+            machine.come_back()
+            (evidence / SAVED).write_text(f"went on from the first boot that was saved at {saved.when}\n")
+            yield machine, Boot(host=machine.host, expected=expected, problem="", phases=saved.phases)
+            machine.screenshot("end")
         finally:
             machine.close()
 

@@ -7,66 +7,47 @@ in GRUB.
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from imagebuild.kinds import Login
-from imagebuild.smoke.boot import PATIENCE, POLL_SECONDS, Watched, follow_boot, starvation
+from imagebuild.config.places import template
+from imagebuild.smoke.boot import (
+    BACK_SECONDS,
+    PATIENCE,
+    POLL_SECONDS,
+    Course,
+    Watched,
+    follow_boot,
+    starvation,
+)
+from imagebuild.smoke.guest_machine import GuestFiles, describe_machine, make_files
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.look import GuestAccess
 from imagebuild.smoke.patience import patience_with
-from imagebuild.smoke.seed import make_seed
-from imagebuild.smoke.trial import Subject, Trial
+from imagebuild.smoke.trial import Trial
 from imagebuild.tools import ssh
 from imagebuild.tools.console import fatal_line
-from imagebuild.tools.qemu import disk_image
-from imagebuild.tools.qemu.machine import Machine
 from imagebuild.tools.qemu.running import Running, started
 
-FIRST = "first"
-SETTLED = "settled"
+FIRST, AGAIN = "first", "again"
+# snapshots: of this run's first guest, and of a first boot that is kept between runs
+SETTLED, SAVED = "settled", "saved"
+# what wakes a guest that stood still for long
+WAKE = "smoke/wake.sh"
+BOOTING = Course()
+COMING_BACK = Course(seconds=BACK_SECONDS, late="no ssh from the saved first boot")
 # a unit may take systemd's own 90 s to stop, whatever the accelerator
 SHUTDOWN_SECONDS, STOP_SECONDS = 60.0, 150.0
 LOGIN_SECONDS = 30.0
 
 
-def _size(subject: Subject) -> int | None:
-    """Return how large the disk is to be, when that is not its own size."""
-    if not subject.grow and subject.size is None:
-        return None
-    return (subject.size or disk_image.virtual_size(subject.disk, subject.format)) + subject.grow
-
-
-def _machine(
-    trial: Trial, work: Path, expected: Expected, forward: Mapping[int, int], ports: Mapping[int, int], *,
-    isolated: bool,
-) -> Machine:  # fmt: skip
-    """Return the machine of a trial, with an overlay of its subject and a seed for cloud-init."""
-    subject, bench = trial.subject, trial.bench
-    overlay = work / "overlay.qcow2"
-    disk_image.make_overlay(overlay, subject.disk, subject.format, size=_size(subject))
-    boxed = trial.promise.terms.login is Login.VAGRANT
-    return Machine(
-        disk=overlay,
-        controller=subject.controller,
-        seed=None if boxed else make_seed(work, expected, bench.accelerator.slowness),
-        firmware=bench.firmware,
-        cores=bench.cores,
-        memory=bench.memory,
-        forward=dict(forward),
-        services=ports,
-        isolated=isolated,
-        variables=work / "variables.qcow2",
-    )
-
-
 class Guest:
-    """One machine with an overlay of its own. Its consoles go to `serial.log`, those of later boots to
-    `serial-NAME.log`.
+    """One machine with an overlay of its own, or with the `files` of a saved first boot. Its consoles go to
+    `serial.log`, those of later boots to `serial-NAME.log`.
     """
 
     def __init__(
@@ -79,10 +60,13 @@ class Guest:
         evidence: Path,
         *,
         isolated: bool = True,
+        files: GuestFiles | None = None,
     ) -> None:
         self._trial, self._expected, self.evidence = trial, expected, evidence
         self._port = ssh.free_port()
-        self._machine = _machine(trial, work, expected, {self._port: 22}, ports, isolated=isolated)
+        self._key = key
+        self._files = files or make_files(trial, work, expected)
+        self._machine = describe_machine(trial, self._files, {self._port: 22}, ports, isolated=isolated)
         self._shell = ssh.Shell(user=expected.user, port=self._port, key=key, patience=self._patience)
         self._power = contextlib.ExitStack()
         self._running: Running | None = None
@@ -90,6 +74,8 @@ class Guest:
         self._boots: list[dict[str, object]] = []
         self._paused: float | None = None
         self._judged = True
+        # what is done to the machine as soon as it is on
+        self.at_power_on: Callable[[Running], object] | None = None
         # what happened to the rig and is not the image's fault; whoever tells it takes it out
         self.notes: list[str] = []
         self.host = Host(
@@ -133,12 +119,14 @@ class Guest:
         (self.evidence / "boots.json").write_text(json.dumps(self._boots, indent=1) + "\n")
         return watched
 
-    def _boot(self, name: str, snapshot: str) -> Watched:
+    def _boot(self, name: str, snapshot: str, course: Course = BOOTING) -> Watched:
         serial, slowness = self._serial(name), self._trial.bench.accelerator.slowness
         if serial not in self._serials:
             self._serials.append(serial)
         machine = replace(self._machine, snapshot=snapshot)
         self._running = self._power.enter_context(started(machine, self._trial.bench.accelerator, serial))
+        if self.at_power_on is not None:
+            self.at_power_on(self._running)
         watched = follow_boot(
             self._running,
             self._port,
@@ -146,6 +134,7 @@ class Guest:
             cores=self._trial.bench.cores,
             slowness=slowness,
             serial=serial,
+            course=course,
         )
         if not watched.problem:
             watched = self._logged_in(watched)
@@ -222,6 +211,11 @@ class Guest:
             raise RigError(f"after the reboot ({name}): {watched.problem}")
         return watched.problem or None
 
+    def power_cycle(self, name: str) -> Watched:
+        """Switch the machine off and on, whatever the guest does, and watch it boot. Raises as `power_on`."""
+        self._end()
+        return self.power_on(name)
+
     def _wait_for_the_end(self) -> str | None:
         assert self._running is not None
         patience = max(STOP_SECONDS, SHUTDOWN_SECONDS * self._trial.bench.accelerator.slowness)
@@ -255,6 +249,36 @@ class Guest:
         if problem:
             raise RigError(f"the snapshot of the first boot does not come back: {problem}")
         self._set_clock()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[tuple[GuestFiles, Path]]:
+        """Stop the machine, its memory kept inside its disk's file, while the block runs; yield its files and
+        the key that opens it. Then it goes on at the time it is. Raises BuildError, RigError.
+        """
+        assert self._running is not None
+        # a connection that is open now would be half of one to whoever goes on from here
+        self._shell.drop()
+        time.sleep(POLL_SECONDS)
+        self.pause()
+        try:
+            self._running.save(SAVED)
+            self._running.flush()
+            yield self._files, self._key
+            self._running.forget(SAVED)
+        finally:
+            self.resume()
+
+    def come_back(self) -> None:
+        """Go on from the first boot whose files these are, at the time it is now: no boot, and none of the
+        evidence of one. Raises RigError, BuildError.
+        """
+        problem = self._boot(AGAIN, SAVED, COMING_BACK).problem
+        if problem:
+            raise RigError(f"the saved first boot does not come back: {problem}")
+        script, now = template(WAKE).read_bytes(), str(int(time.time()))
+        answer = self.host.run("sh", "-s", "--", now, stdin=script)
+        if answer.status != 0:
+            raise RigError(f"the clock of the saved first boot cannot be set: {answer.complaint.strip()}")
 
     def fatal(self) -> str | None:
         """See Power."""
@@ -303,6 +327,11 @@ class Guest:
             self._running.screenshot(self.evidence / f"screen-{name}.png")
 
     @property
+    def running(self) -> Running | None:
+        """What runs since the machine was switched on last; None before."""
+        return self._running
+
+    @property
     def alive(self) -> bool:
         """Whether the machine is on."""
         return self._running is not None and self._running.alive
@@ -315,6 +344,11 @@ class Guest:
         """Return how a person gets at it."""
         console = self._serials[-1] if self._serials else self._serial(FIRST)
         return GuestAccess(console=console, ssh=self.ssh_command(), alive=self.alive)
+
+    @property
+    def overlay(self) -> Path:
+        """What it has written to its disk (qcow2)."""
+        return self._files.overlay
 
     def close(self) -> None:
         """Switch the machine off; its overlay is nobody's any more."""

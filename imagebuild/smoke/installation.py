@@ -77,8 +77,8 @@ class InstallerBench:
     forward: Mapping[int, int] = field(default_factory=dict)
     address: str = ""
     kernel: Kernel | None = None
-    network_boot: NetworkBoot | None = None
     tpm: Path | None = None
+    network_boot: NetworkBoot | None = None
 
 
 @contextlib.contextmanager

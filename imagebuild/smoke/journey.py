@@ -5,9 +5,11 @@ Criteria look at what was found (`Stop`), so they may be run in any order and al
 begun because an earlier one failed is not tested.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,7 +27,7 @@ from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.served import ServedRelease
-from imagebuild.smoke.stops import Offer, Stop
+from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
 from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
 
@@ -38,6 +40,8 @@ BEFORE, AFTER = "/etc/imagebuild-before", "/etc/imagebuild-after"
 VAR = "/var/lib/imagebuild-kept"
 VOLUME = "imagebuild-kept"
 REPOS = "/etc/yum.repos.d"
+# greenboot tries three times (greenboot.conf, GREENBOOT_MAX_BOOT_ATTEMPTS), then the old one is booted
+FALLBACK_BOOTS = 6
 # characters of a reason
 REASON = 600
 
@@ -52,6 +56,9 @@ class Journey:
         self._gone = Once()
         self._volume_place = ""
         self.problems: dict[str, str] = {}
+        # what records the upgrade, and what makes of it what a power cut would have left
+        self.recorded: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        self.cut: Callable[[Journey], Survival] | None = None
         # another journey has begun on the same machine: what was found stays, but there is no way on from
         # here
         self.over = False
@@ -76,7 +83,18 @@ class Journey:
 
     def upgraded(self) -> Stop:
         """Upgrade from the candidate to the next release."""
-        return self._leg("upgrade", lambda: self._upgrade(self.releases.next, "upgraded"), after=self.start)
+        return self._leg("upgrade", self._recorded_upgrade, after=self.start)
+
+    def cut_off(self) -> Survival:
+        """What a power cut in the middle of that upgrade would have left, booted. Raises NotTestedError."""
+        if self.cut is None:
+            raise NotTestedError("the upgrade was not recorded")
+        cut = self.cut
+        return self._leg("power cut", lambda: cut(self), after=self.upgraded)
+
+    def fallen_back(self) -> Fall:
+        """Upgrade to a release that does not come up, wherever the host is now, and boot until it is up."""
+        return self._leg("fallback", self._fall_back, after=self.start)
 
     def rolled_back(self) -> Stop:
         """Write a file into /etc of the upgraded host, then roll back to where it came from."""
@@ -110,8 +128,39 @@ class Journey:
         """From that release, upgrade to the candidate."""
         return self._leg(
             "candidate",
-            lambda: self._upgrade(self.releases.candidate, "candidate"),
+            lambda: self._upgrade(self.releases.candidate, "candidate", coming_from=self.releases.older),
             after=self.older_on_fresh,
+        )
+
+    def asleep(self, release: ServedRelease) -> Stop:
+        """Deploy a release older than the one before, as the newest there is, and boot it."""
+
+        def go() -> Stop:
+            self.releases.publish(release)
+            self.host.commands.deploy(self.host, commit=release.commit)
+            return self._arrive("asleep")
+
+        return self._leg("asleep", go, after=self.start)
+
+    def awake(self, release: ServedRelease) -> Stop:
+        """From there, upgrade to the candidate at once."""
+        return self._leg(
+            "awake",
+            lambda: self._upgrade(self.releases.candidate, "awake", coming_from=release),
+            after=lambda: self.asleep(release),
+        )
+
+    def on_line_before(self, line: ServedRelease) -> Stop:
+        """Switch to the ref of the release line before, and boot what it points at."""
+        return self._leg("line before", lambda: self._switch(line, line.ref, "line-before"), after=self.start)
+
+    def from_line_before(self, line: ServedRelease) -> Stop:
+        """From there, switch to this line's ref."""
+        ref = self.expected.promise.ref
+        return self._leg(
+            "this line",
+            lambda: self._switch(self.releases.candidate, ref, "this-line", coming_from=line),
+            after=lambda: self.on_line_before(line),
         )
 
     def layered(self, url: str, package: str) -> Stop:
@@ -136,6 +185,11 @@ class Journey:
         return self._leg("unlayering", remove, after=lambda: self.layered_upgraded(url, package))
 
     # --- how they are gone ---
+
+    @staticmethod
+    def kept_by(host: Host) -> bool:
+        """Whether what was written before the journey's first leg is on a host."""
+        return host.is_there(BEFORE) and host.is_there(VAR)
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:
@@ -187,12 +241,22 @@ class Journey:
             self.host.note(f"# {what}: {error}")
             return ""
 
-    def _offered(self, release: ServedRelease) -> Answer:
-        self.releases.publish(release)
+    def _offered(self, release: ServedRelease, *, coming_from: ServedRelease | None = None) -> Answer:
+        self.releases.publish(release, coming_from=coming_from)
         return self.host.commands.upgrade(self.host)
 
-    def _upgrade(self, release: ServedRelease, name: str) -> Stop:
-        answer = self._offered(release)
+    def _switch(
+        self, release: ServedRelease, ref: str, name: str, *, coming_from: ServedRelease | None = None
+    ) -> Stop:
+        self.releases.publish(release, coming_from=coming_from)
+        remote = self.expected.promise.refspec.partition(":")[0]
+        self.host.commands.switch(self.host, f"{remote}:{ref}")
+        return self._arrive(name)
+
+    def _upgrade(
+        self, release: ServedRelease, name: str, *, coming_from: ServedRelease | None = None
+    ) -> Stop:
+        answer = self._offered(release, coming_from=coming_from)
         assert answer.status != 77, (
             f"{self.host.commands.name}: the host finds nothing to upgrade to: {answer.output.strip()[-300:]}"
         )
@@ -201,10 +265,24 @@ class Journey:
         )
         return self._arrive(name)
 
+    def _recorded_upgrade(self) -> Stop:
+        with self.recorded():
+            return self._upgrade(self.releases.next, "upgraded")
+
     def _roll_back(self) -> Stop:
         self.host.write(AFTER, "written after the upgrade\n")
         self.host.commands.rollback(self.host)
         return self._arrive("rolled-back")
+
+    def _fall_back(self) -> Fall:
+        before = self.host.booted()
+        answer = self._offered(self.releases.restless)
+        assert answer.status == 0, (
+            f"the host does not take a release that will not come up: it ended with {answer.status}:"
+            f" {_tail(answer)}"
+        )
+        boots = self.host.reboot_until_up(self._label + "fallback", FALLBACK_BOOTS)
+        return Fall(before=before, after=self.host.booted(), boots=boots)
 
     def _older(self, release: ServedRelease, head: ServedRelease, name: str) -> Stop:
         host = self.host
@@ -235,7 +313,7 @@ class Journey:
         return self._look()
 
     def _look(self) -> Stop:
-        host = self.host
+        host, read = self.host, tuple(self.releases.deltas_read)
         # the test's own units have criteria of their own
         failed = tuple(
             unit
@@ -259,6 +337,7 @@ class Journey:
             units=units,
             failed_units=failed,
             initramfs=(host.read(MARK) or "").strip(),
+            deltas_read=read,
             insecure=(host.reason_insecure() if self.expected.firmware is Firmware.UEFI_SECURE else None),
         )
 

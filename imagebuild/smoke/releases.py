@@ -8,22 +8,35 @@ guest stays cut off from every network.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.host.expected import ContainerRegistry
-from imagebuild.smoke.served import PACKAGE, ServedRelease
+from imagebuild.smoke.served import PACKAGE, Earlier, ServedRelease
 from imagebuild.tools import gpg, oci, rpm, web
-from imagebuild.tools.ostree import history, succession
+from imagebuild.tools.ostree import deltas, history, succession
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu.machine import SERVICES
 
 SIGNER = "imagebuild test <imagebuild-test@localhost>"
 REGISTRY_PORT, WEB_PORT = 5000, 80
+# systemd.unit(5), "Wants=", in a drop-in of a target that every boot passes early
+RESTLESS = {
+    "/usr/lib/systemd/system/imagebuild-restless.service": (
+        b"[Unit]\nDefaultDependencies=no\n"
+        b"[Service]\nType=oneshot\nExecStart=/usr/bin/systemctl reboot --force\n"
+    ),
+    "/usr/lib/systemd/system/sysinit.target.d/imagebuild-restless.conf": (
+        b"[Unit]\nWants=imagebuild-restless.service\n"
+    ),
+}
+INIT = "/usr/lib/systemd/systemd"
 GREETING = b"hello from the builder\n"
+DELTAS = "/repo/deltas/"
+NOTHING_EARLIER = Earlier()
 
 
 class Releases:
@@ -34,9 +47,17 @@ class Releases:
     url = f"http://{SERVICES}/repo"
 
     def __init__(
-        self, work: Path, repo: Path, ref: str, candidate: ServedRelease, previous: ServedRelease | None
+        self,
+        work: Path,
+        repo: Path,
+        ref: str,
+        candidate: ServedRelease,
+        previous: ServedRelease | None,
+        earlier: Earlier = NOTHING_EARLIER,
     ) -> None:
-        self.candidate, self.previous = candidate, previous
+        self.candidate, self.previous, self.earlier = candidate, previous, earlier
+        # what was served from below `deltas`: a client reads a delta, or fetches object by object
+        self.deltas_read: list[str] = []
         self.parent, self._ref = repo, ref
         self._repo = succession.beside(work / "repo", repo)
         # nothing is served of it but objects, as they are
@@ -54,9 +75,29 @@ class Releases:
             gpg.export_key(homedir, self._fingerprint, work / "test-key.asc")
         self.key = (work / "test-key.asc").read_text()
 
-    def publish(self, release: ServedRelease) -> None:
-        """Let the ref point at a release."""
-        self._repo.set_ref(self._ref, release.commit)
+    def publish(self, release: ServedRelease, *, coming_from: ServedRelease | None = None) -> None:
+        """Let its ref point at a release. To hosts `coming_from` another one the static delta from there is
+        offered, where there is one: then there is a summary, by which clients find it.
+        """
+        self._repo.set_ref(release.ref or self._ref, release.commit)
+        summary = self._repo.path / "summary"
+        summary.unlink(missing_ok=True)
+        delta = self.earlier.deltas.get(coming_from.commit) if coming_from is not None else None
+        self.deltas_read.clear()
+        if delta is not None:
+            deltas.put(self._repo, delta)
+            self._repo.update_summary()
+
+    @functools.cached_property
+    def line(self) -> ServedRelease | None:
+        """The last of the release line before, signed by the test's key, too: this line's keys need not be
+        that line's; None when there is none.
+        """
+        line = self.earlier.line
+        if line is not None:
+            with gpg.keyring(self._homedir) as homedir:
+                self._repo.sign(line.commit, self._fingerprint, homedir)
+        return line
 
     @functools.cached_property
     def next(self) -> ServedRelease:
@@ -69,6 +110,16 @@ class Releases:
     def unsigned(self) -> ServedRelease:
         """A release after the candidate that nobody signed."""
         return self._make("unsigned", parent=self.candidate.commit, signed=False)
+
+    @functools.cached_property
+    def restless(self) -> ServedRelease:
+        """A release after the candidate that reboots itself as soon as it can, again and again."""
+        return self._make("restless", parent=self.candidate.commit, added=RESTLESS)
+
+    @functools.cached_property
+    def lifeless(self) -> ServedRelease:
+        """A release after the candidate without a first program."""
+        return self._make("lifeless", parent=self.candidate.commit, removed=(INIT,))
 
     @functools.cached_property
     def older(self) -> ServedRelease:
@@ -102,8 +153,9 @@ class Releases:
         return self._make("later", parent=self.older.commit)
 
     def _make(
-        self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False
-    ) -> ServedRelease:
+        self, name: str, *, parent: str | None, age: int = 1, signed: bool = True, marked: bool = False,
+        added: Mapping[str, bytes] | None = None, removed: Sequence[str] = (),
+    ) -> ServedRelease:  # fmt: skip
         version, candidate = f"{self.candidate.version}.{name}", self.candidate.commit
         timestamp = self._repo.timestamp(candidate) + age
         commit, has_mark = succession.relative(
@@ -114,6 +166,8 @@ class Releases:
             timestamp=timestamp,
             mark=name if marked else "",
             ref=self._ref,
+            added=added,
+            removed=removed,
         )
         if signed:
             with gpg.keyring(self._homedir) as homedir:
@@ -155,8 +209,18 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
             "/repo/": [work / "repo"],
         }
     files = web.directories(places)
+
+    def look(path: str) -> web.Found | None:
+        if path == "/hello":
+            return "text/plain", GREETING
+        found = files(path)
+        # without a summary clients ask for deltas that are not there (seen with libostree 2022.7)
+        if found is not None and releases is not None and path.startswith(DELTAS):
+            releases.deltas_read.append(path.removeprefix(DELTAS))
+        return found
+
     with (
-        web.serving(lambda path: ("text/plain", GREETING) if path == "/hello" else files(path)) as plain,
+        web.serving(look) as plain,
         web.serving(oci.registry().get, certificate) as tls,
     ):
         registry = ContainerRegistry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)

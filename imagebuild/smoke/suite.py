@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.smoke.first_boot import guest
+from imagebuild.smoke.first_boot import SAVED, gone_on, guest
 from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import NotTestedError, RigError
 from imagebuild.smoke.host.expected import Expected, Records
@@ -15,20 +15,29 @@ from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.look import GuestAccess
 from imagebuild.smoke.once import Once
+from imagebuild.smoke.power_cuts import PowerCuts
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
-from imagebuild.smoke.served import ServedRelease
+from imagebuild.smoke.saved_boot import SavedBoots
+from imagebuild.smoke.served import Earlier, ServedRelease
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain
 
 SECOND = "second"
+# no failure is told of a host that did not boot for it
+NOT_BOOTED = "the host went on from its saved first boot"
 
 
 class Suite:
     """One artifact's guests: the first boot that most criteria look at, a second one of the same image, and
     their journeys.
+
+    `boots_nothing`: so do all criteria of this run, and a saved first boot will do; `restored`: it is one.
     """
 
-    def __init__(self, trial: Trial, work: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, trial: Trial, work: Path, stack: contextlib.ExitStack, *, boots_nothing: bool = False
+    ) -> None:
+        self.restored, self._boots_nothing = False, boots_nothing
         self.trial, self._work, self._stack = trial, work, stack
         self._kind = HOSTS[trial.promise.host_kind]
         self.ways: list[HostCommands] = self._kind.ways(atomic=trial.promise.atomic)
@@ -49,17 +58,13 @@ class Suite:
             raise NotTestedError(
                 "no repository is known that has the commit: no release can be made to upgrade to (--repo)"
             )
-        previous = (
-            ServedRelease(commit=promise.previous.commit, version=promise.previous.version)
-            if promise.previous is not None
-            else None
-        )
         return Releases(
             work,
             repo,
             promise.ref,
             ServedRelease(commit=promise.commit, version=promise.version),
-            previous,
+            promise.previous.served if promise.previous is not None else None,
+            earlier_of(self.trial),
         )
 
     @property
@@ -84,11 +89,64 @@ class Suite:
         return self._made("first", self._boot_first)
 
     def _boot_first(self) -> tuple[Guest, Boot]:
+        saved = self._saved_boots()
+        again = self._go_on(saved) if saved is not None and self._boots_nothing else None
+        if again is not None:
+            return again
         found = self._boot(self.trial.evidence)
         host = found[1].host
         if host is not None:
             (self.trial.evidence / "machine-id").write_text(machine_id(host) + "\n")
+            # of a disk that was tested before, nothing is asked that does not boot
+            if saved is not None and self.trial.scope.known is None:
+                self._save(saved, *found)
         return found
+
+    def _saved_boots(self) -> SavedBoots | None:
+        scope = self.trial.scope
+        return SavedBoots(scope.saved, self.trial) if scope.saved is not None else None
+
+    def _go_on(self, saved: SavedBoots) -> tuple[Guest, Boot] | None:
+        """Return a copy of the saved first boot; None when there is none, or it does not come back, which the
+        log says.
+        """
+        if not self.trial.scope.restore:
+            return None
+        offers = self.offers
+        with contextlib.ExitStack() as stack:
+            try:
+                found = stack.enter_context(
+                    gone_on(
+                        self.trial, self.trial.evidence, saved, ports=offers.ports,
+                        registry=offers.registry, web=offers.web,
+                    )
+                )  # fmt: skip
+            except (BuildError, AssertionError) as error:
+                self._say(f"the saved first boot is not used, and removed: {error}")
+                saved.discard()
+                return None
+            if found is not None:
+                self._stack.push(stack.pop_all())
+                self._guests.append(found)
+                self._current, self.restored = found[0], True
+        return found
+
+    def _save(self, saved: SavedBoots, machine: Guest, boot: Boot) -> None:
+        """Keep the first boot for later runs, once it has settled; the log says why that does not work."""
+        assert boot.host is not None
+        if self.trial.scope.restore and saved.there():
+            return
+        try:
+            boot.host.wait_for_the_boot()
+            with machine.frozen() as (files, key):
+                saved.keep(files, key, boot.expected, boot.phases)
+        except (BuildError, AssertionError) as error:
+            self._say(f"the first boot is not saved: {error}")
+
+    def _say(self, text: str) -> None:
+        """Write a line into the evidence, which the plugin repeats in the log."""
+        with (self.trial.evidence / SAVED).open("a") as stream:
+            stream.write(" ".join(text.split()) + "\n")
 
     @property
     def _second(self) -> tuple[Guest, Boot, str]:
@@ -121,7 +179,8 @@ class Suite:
             raise NotTestedError("the host did not come up")
         if not self._saved:
             # more than one journey begins here
-            if len(self.ways) > 1 or self._kind.cannot_layer is None:
+            more = self.trial.promise.older or self.trial.promise.line is not None
+            if len(self.ways) > 1 or self._kind.cannot_layer is None or more:
                 boot.host.wait_for_the_boot()
                 machine.save()
             self._saved = True
@@ -153,6 +212,16 @@ class Suite:
             )
         return self._journeys["fresh"]
 
+    def slept_journey(self, way: str, release: str) -> Journey:
+        """A journey of a host that has an older release, by the name of its cell: a copy of the settled first
+        boot.
+        """
+        return self._once(way, f"slept-{release}", fresh=True)
+
+    def line_journey(self, way: str) -> Journey:
+        """A journey of a host of the release line before: a copy of the settled first boot."""
+        return self._once(way, "line", fresh=True)
+
     def layering(self, way: str) -> Journey:
         """A journey for layered packages: a copy of the settled first boot."""
         if self._kind.cannot_layer is not None:
@@ -176,8 +245,18 @@ class Suite:
                 self._current = machine
             host.commands = next(each for each in self.ways if each.name == way)
             log = self.trial.evidence / f"journey{'-' if label else ''}{label}.log"
-            self._journeys[label] = Journey(host, expected, releases, log, label=label + "-" if label else "")
+            journey = Journey(host, expected, releases, log, label=label + "-" if label else "")
+            if not name:
+                self._cut_power(journey, machine, label)
+            self._journeys[label] = journey
         return self._journeys[label]
+
+    def _cut_power(self, journey: Journey, machine: Guest, label: str) -> None:
+        """Have the journey's upgrade recorded, and what a power cut would leave of it looked at."""
+        dashed = f"-{label}" if label else ""
+        cuts = PowerCuts(self.trial, self._work / f"recording{dashed}", dashed, self.offers.ports)
+        journey.recorded = lambda: cuts.recorded(machine)
+        journey.cut = lambda gone: cuts.survive(machine, gone)
 
     @functools.cached_property
     def packages(self) -> str:
@@ -225,6 +304,17 @@ class Suite:
         (self.trial.evidence / "journals.txt").write_text("\n".join(journals))
         consoles = plain("\n".join(machine.consoles() for machine, _ in self._guests))
         return Records(consoles=consoles, journals="\n".join(journals), silent="; ".join(silent))
+
+
+def earlier_of(trial: Trial) -> Earlier:
+    """Return what a trial's hosts come from, besides the release before."""
+    promise = trial.promise
+    bases = [each for each in (promise.previous, promise.line) if each is not None and each.delta]
+    return Earlier(
+        slept={release.name: release.served for release in promise.older},
+        line=promise.line.served if promise.line is not None else None,
+        deltas=dict(zip([base.commit for base in bases], trial.scope.deltas, strict=True)),
+    )
 
 
 def _not_up(boot: Boot) -> NotTestedError | RigError:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Waiver
+from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import QEMU, Accelerator
 from imagebuild.tools.qemu.registry import FIRMWARES
@@ -30,7 +31,8 @@ class Subject:
     """The disk that a user's hypervisor would boot. `size` is what it is made to be there, when that is not
     its own, and `grow` by how much the test makes it larger, both in bytes.
 
-    `digest` (cells.disk_digest) is what stands for its content in keys.
+    `digest` (cells.disk_digest) is what stands for its content in keys. `source` is the file that lasts, of
+    which the disk was unpacked: what is kept between runs goes with it.
     """
 
     artifact: str
@@ -40,6 +42,7 @@ class Subject:
     size: int | None = None
     grow: int = 0
     digest: str = ""
+    source: Outside[Path | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,8 @@ class Terms:
     """What a release line promises of each of its releases.
 
     `allowed_messages` are patterns of journal and console that are known; `why_no_previous` says why there is
-    no release before, which is known to be so for a `first_release` only.
+    no release before, which is known to be so for a `first_release` only; `why_no_line` says so of the
+    release line before. `older_releases` are those from which hosts come, too.
     """
 
     login: Login
@@ -75,16 +79,29 @@ class Terms:
     allowed_messages: tuple[str, ...] = ()
     why_no_previous: str = ""
     first_release: bool = False
+    why_no_line: str = ""
+    # by the names of their cells
+    older_releases: tuple[str, ...] = ()
     # they are looked at when the criteria have run
     waivers: Outside[tuple[Waiver, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Previous:
-    """The release before this one."""
+    """A release before this one. `name` tells the cell of an older one apart, `ref` is that of another
+    release line (empty: the same), `delta` the digest of the static delta from there (empty: none).
+    """
 
     commit: str
     version: str
+    name: str = ""
+    ref: str = ""
+    delta: str = ""
+
+    @property
+    def served(self) -> ServedRelease:
+        """It, as the test's server has it."""
+        return ServedRelease(commit=self.commit, version=self.version, ref=self.ref)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +109,7 @@ class Promise:
     """What was released: the commit and its version, the `ref` that hosts follow, and the line's terms.
 
     `atomic`: the tree has that command; `commit_given`: somebody said which commit the image should have.
+    Besides the release before there are `older` ones, and the last of the release line before.
     """
 
     terms: Terms
@@ -102,6 +120,8 @@ class Promise:
     atomic: bool = False
     previous: Previous | None = None
     commit_given: bool = True
+    older: tuple[Previous, ...] = ()
+    line: Previous | None = None
 
     @property
     def refspec(self) -> str:
@@ -125,8 +145,9 @@ class Scope:
 
     `machine_ids` are those of other hosts made from the same image; without them another one is booted.
     `repo` has the commit (None: no release can be made from it); `cells` is where finished cells are kept
-    between runs (None: nowhere). `terminal` is the device at which a person sits who looks at the guest when
-    a criterion has failed (None: nobody does).
+    between runs, and `saved` settled first boots (None: nowhere); `restore`: one of those may be used.
+    `deltas` are directories of static deltas to the commit. `terminal` is the device at which a person sits
+    who looks at the guest when a criterion has failed (None: nobody does).
     """
 
     criteria: tuple[str, ...] = ()
@@ -135,7 +156,10 @@ class Scope:
     tries: int = 1
     repo: Path | None = None
     cells: Path | None = None
+    saved: Path | None = None
+    restore: bool = True
     terminal: Path | None = None
+    deltas: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

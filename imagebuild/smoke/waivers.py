@@ -11,8 +11,12 @@ from imagebuild.model import Cell, Waiver
 
 # what a released artifact may be found to be
 FIT = (State.PASSED, State.WAIVED, State.NOT_APPLICABLE)
+# the criterion with a cell for each release that hosts have slept
+SLEPT = "upgrades-from-an-older-release"
 # what is waived of a release as a whole, not of a guest
-TREE_GROWTH, ARTIFACT_GROWTH, BOOT_GROWTH = GROWTH = ("tree-growth", "artifact-growth", "boot-growth")
+TREE_GROWTH, ARTIFACT_GROWTH, BOOT_GROWTH, UPDATE_GROWTH = GROWTH = (
+    "tree-growth", "artifact-growth", "boot-growth", "update-growth",
+)  # fmt: skip
 
 
 def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:
@@ -35,10 +39,16 @@ def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:
 
 def _is_for(waiver: Waiver, cell: Cell) -> bool:
     return (
-        waiver.criterion == cell.criterion
+        # whoever answers for a criterion answers for each of its cells
+        waiver.criterion in (cell.criterion, _whole(cell.criterion))
         and fnmatch.fnmatchcase(cell.artifact, waiver.artifact)
         and waiver.firmware in (None, cell.firmware)
     )
+
+
+def _whole(cell: str) -> str:
+    """Return the criterion of a cell that is one of several (`Criterion.cells`)."""
+    return SLEPT if cell.startswith(f"{SLEPT}-") else cell
 
 
 def reason_not_to_release(

@@ -38,7 +38,7 @@ def convert_disk(
         disk_size=disk.size,
         size=file.stat().st_size,
         sha256=files.sha256(file),
-        content=content,
         firmware=disk.firmware,
         secure_boot=disk.secure_boot,
+        content=content,
     )

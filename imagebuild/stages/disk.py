@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, compatibility, lvm
+from imagebuild.deploy import bootloader, compatibility, lvm, root_image
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.execute import change, execute, reason_not_to_change
+from imagebuild.deploy.signed_loader import HINT
 from imagebuild.deploy.ways import WAYS, choose
+from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
+from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, SecureBoot, Toolbox, Tree
 from imagebuild.tools.ostree.kernel import kernel_of
 from imagebuild.tools.ostree.repository import Repo
@@ -18,8 +21,12 @@ from imagebuild.tools.secure_boot.chain import firmware_of, judge
 
 
 def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tuple[str, ...]) -> Disk:
-    """Execute a plan on a new raw disk, in the best of the `ways` to populate it. Raises BuildError."""
+    """Execute a plan on a new raw disk, in the best of the `ways` to populate it. Raises BuildError, also
+    when Secure Boot is asked for and nothing signed would start it.
+    """
     way = choose(plan, ways)
+    repo = Repo(tree.repo)
+    root_image.check_kernel(repo, tree.commit, tree.kernel)
     steplog.note(f"populating the {way} way")
     file = out / "disk.raw"
     with file.open("wb") as disk:
@@ -31,7 +38,13 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
+    root_image.check_disk(file, plan, root_image.composefs(repo, tree.commit))
     secure_boot = _judge(file, tree, plan, loader)
+    if Firmware.UEFI_SECURE in plan.firmware and secure_boot.reason is not None:
+        raise BuildError(
+            f"the disk is to boot under {Firmware.UEFI_SECURE}, but {secure_boot.reason}",
+            hint=f"{HINT}; or take {Firmware.UEFI_SECURE} out of `firmware` of its image",
+        )
     return Disk(
         file=file,
         format="raw",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imagebuild import steplog
 from imagebuild.config.smoke import SmokeConfig
+from imagebuild.deploy.signed_loader import HINT
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Installation, IsoImage, Tree
@@ -34,12 +35,18 @@ def install_iso(
     """Boot the ISO's unattended entry under a firmware with an empty disk of `disk_size` MiB.
 
     Raises CriteriaError when the medium does not boot or install (evidence and one failed cell are kept),
-    BuildError for one that has no kickstart on it: whether it installs could not be tested.
+    BuildError for one that has no kickstart on it (whether it installs could not be tested), or nothing
+    signed for a machine with Secure Boot.
     """
     if not iso.unattended:
         raise BuildError(
             f"{iso.name} has no kickstart on it: nobody can test that it installs",
             hint="set installer.unattended to one of `kickstarts`",
+        )
+    if firmware is Firmware.UEFI_SECURE and iso.secure_boot.reason is not None:
+        raise BuildError(
+            f"{iso.name} is to boot under {firmware}, but {iso.secure_boot.reason}",
+            hint=f"{HINT}; or take {firmware} out of installer.firmware",
         )
     evidence = out / "evidence"
     evidence.mkdir()

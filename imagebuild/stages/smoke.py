@@ -3,23 +3,24 @@ the step fails.
 """
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from imagebuild import steplog
 from imagebuild.errors import CriteriaError
 from imagebuild.formats.format import Unpacked
 from imagebuild.formats.registry import FORMATS
-from imagebuild.kinds import Controller, Firmware, State
-from imagebuild.model import Cell, Disk, Image, Installation, Tree, Verdict
+from imagebuild.kinds import Controller, State
+from imagebuild.model import Cell, Delta, Disk, Image, Installation, Tree, Verdict
 from imagebuild.smoke import installation as installer
 from imagebuild.smoke import verdict
 from imagebuild.smoke.attempts import run_criteria
 from imagebuild.smoke.cells import disk_digest
 from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.identity import Carrier, References, same_machine
 from imagebuild.smoke.inapplicable import not_applicable, reason_not_to_boot
-from imagebuild.smoke.trial import Known, Previous, Promise, Run, Scope, Subject, Terms, Trial
+from imagebuild.smoke.trial import Previous, Promise, Run, Subject, Terms, Trial
 from imagebuild.smoke.waivers import FIT, waived
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu import disk_image
@@ -29,32 +30,15 @@ MIB = 1024 * 1024
 GROWN = 1024 * MIB
 
 
-@dataclass(frozen=True, kw_only=True)
-class References:
-    """Verdicts on the same disk, and the proof that it is the same."""
-
-    verdicts: tuple[Verdict, ...] = ()
-    proof: str = ""
-
-    def scope(self, scope: Scope, firmware: Firmware) -> Scope:
-        """Return what there is still to ask."""
-        if not self.verdicts:
-            return scope
-        cells = [cell for reference in self.verdicts for cell in reference.cells]
-        files = [reference.evidence / "machine-id" for reference in self.verdicts]
-        known = Known(other_firmware=all(cell.firmware is not firmware for cell in cells))
-        ids = tuple(file.read_text().strip() for file in files if file.exists())
-        return replace(scope, known=known, machine_ids=ids)
-
-
 def smoke_test(
     out: Path, tree: Tree, image: Image, disk: Disk, references: tuple[Verdict, ...],
-    previous: tuple[Tree, ...], terms: Terms, run: Run,
+    previous: tuple[Tree, ...], deltas: tuple[Delta, ...], terms: Terms, run: Run,
 ) -> Verdict:  # fmt: skip
     """Unpack a download as its users would, boot it and run the criteria under pytest in a process of its
     own.
 
-    What `references` say of the installed `disk` is carried over where the download holds the very same disk.
+    What `references` say of the installed `disk` is carried over where the download holds the very same disk;
+    one that was booted on the same machine under the same firmware is not booted again.
     Raises CriteriaError when a cell is not fit for release (the evidence is kept), BuildError when the
     criteria did not run at all.
     """
@@ -64,38 +48,49 @@ def smoke_test(
         unpacked = FORMATS[image.format].unpack(image.file, work)
         proof = _prove_same(unpacked, disk) if references else None
         same = References() if proof is None else References(verdicts=references, proof=proof)
-        promise = promise_of(tree, previous, terms)
-        return _test(out, tree, subject_of(image.name, unpacked), promise, run, same)
+        subject = subject_of(image.name, unpacked, source=image.file)
+        promise = promise_of(tree, previous, terms, deltas)
+        run = _with_deltas(run, deltas)
+        booted = same.booted(run.bench.firmware)
+        if booted is not None and same_machine(subject, subject_of(image.name, _as_installed(disk))):
+            return _booted_before(out, subject, promise, run, booted, same.proof)
+        return _test(out, tree, subject, promise, run, same)
     finally:
         shutil.rmtree(work)
 
 
 def smoke_disk(
     out: Path, tree: Tree, disk: Disk, name: str, references: tuple[Verdict, ...], previous: tuple[Tree, ...],
-    terms: Terms, run: Run,
+    deltas: tuple[Delta, ...], terms: Terms, run: Run,
 ) -> Verdict:  # fmt: skip
     """Boot the installed disk itself, while its downloads are still being compressed. Raises as `smoke_test`.
 
     `references` are its verdicts under other firmware: what reads only the disk is not tested again.
     """
-    controller = Controller.VIRTIO if disk.sector_size == 512 else Controller.NVME_4K
-    boot = Unpacked(disk=disk.file, format=disk.format, controller=controller)
     same = References(verdicts=references, proof="it is the same file")
-    promise = promise_of(tree, previous, terms)
-    return _test(out, tree, subject_of(name, boot), promise, run, same)
+    promise = promise_of(tree, previous, terms, deltas)
+    subject = subject_of(name, _as_installed(disk), source=disk.file)
+    return _test(out, tree, subject, promise, _with_deltas(run, deltas), same)
+
+
+def _as_installed(disk: Disk) -> Unpacked:
+    """Return an installed disk as it is booted itself."""
+    controller = Controller.VIRTIO if disk.sector_size == 512 else Controller.NVME_4K
+    return Unpacked(disk=disk.file, format=disk.format, controller=controller)
 
 
 def smoke_installation(
     out: Path, tree: Tree, installation: Installation, previous: tuple[Tree, ...],
-    terms: Terms, run: Run,
+    deltas: tuple[Delta, ...], terms: Terms, run: Run,
 ) -> Verdict:  # fmt: skip
     """Boot the disk that an ISO has installed, under the same firmware; the installation itself is the first
     cell. Raises as `smoke_test`.
     """
     boot = Unpacked(disk=installation.disk, format="qcow2", controller=Controller.VIRTIO)
     # the disk that it was installed on is the one it has
-    subject = subject_of(installation.iso, boot, grow=0)
-    tested = _test(out, tree, subject, promise_of(tree, previous, terms), run, References())
+    subject = subject_of(installation.iso, boot, grow=0, source=installation.disk)
+    promise = promise_of(tree, previous, terms, deltas)
+    tested = _test(out, tree, subject, promise, _with_deltas(run, deltas), References())
     for file in sorted(path for path in installation.evidence.rglob("*") if path.is_file()):
         name = "-".join(file.relative_to(installation.evidence).parts)
         shutil.copyfile(file, out / "evidence" / f"installer-{name}")
@@ -123,8 +118,8 @@ def smoke_file(out: Path, tree: Tree, subject: Subject, promise: Promise, run: R
     return _test(out, tree, subject, promise, run, References())
 
 
-def subject_of(artifact: str, boot: Unpacked, *, grow: int = GROWN) -> Subject:
-    """Return an unpacked disk as a subject."""
+def subject_of(artifact: str, boot: Unpacked, *, grow: int = GROWN, source: Path | None = None) -> Subject:
+    """Return an unpacked disk as a subject; `source` is the artifact that it was unpacked from."""
     return Subject(
         artifact=artifact,
         disk=boot.disk,
@@ -132,12 +127,21 @@ def subject_of(artifact: str, boot: Unpacked, *, grow: int = GROWN) -> Subject:
         controller=boot.controller,
         size=boot.size,
         grow=grow,
+        source=source,
     )
 
 
-def promise_of(tree: Tree, previous: Sequence[Tree], terms: Terms, *, commit_given: bool = True) -> Promise:
-    """Return what a tree is released as."""
+def promise_of(
+    tree: Tree, previous: Sequence[Tree], terms: Terms, deltas: Sequence[Delta] = (), *,
+    commit_given: bool = True,
+) -> Promise:  # fmt: skip
+    """Return what a tree is released as: of `previous` the first of the same ref is the release before, one
+    of another ref is of the release line before.
+    """
     repo = _repo_with(tree)
+    digests = {delta.base: delta.digest for delta in deltas}
+    same = [older for older in previous if older.follows == tree.follows]
+    line = next((older for older in previous if older.follows != tree.follows), None)
     return Promise(
         terms=terms,
         commit=tree.commit,
@@ -145,9 +149,24 @@ def promise_of(tree: Tree, previous: Sequence[Tree], terms: Terms, *, commit_giv
         ref=tree.follows,
         host_kind=tree.host_kind,
         atomic=repo is not None and Repo(repo).has_atomic(tree.commit),
-        previous=next((Previous(commit=older.commit, version=older.version) for older in previous), None),
+        previous=_previous(same[0], digests) if same else None,
         commit_given=commit_given,
+        older=tuple(
+            _previous(older, digests, name=name)
+            for older, name in zip(same[1:], terms.older_releases, strict=True)
+        ),
+        line=_previous(line, digests, ref=line.follows) if line is not None else None,
     )
+
+
+def _previous(tree: Tree, digests: Mapping[str, str], *, name: str = "", ref: str = "") -> Previous:
+    return Previous(
+        commit=tree.commit, version=tree.version, name=name, ref=ref, delta=digests.get(tree.commit, "")
+    )
+
+
+def _with_deltas(run: Run, deltas: Sequence[Delta]) -> Run:
+    return replace(run, scope=replace(run.scope, deltas=tuple(delta.place for delta in deltas)))
 
 
 def _repo_with(tree: Tree) -> Path | None:
@@ -169,18 +188,42 @@ def _test(out: Path, tree: Tree, subject: Subject, promise: Promise, run: Run, s
     trial = _trial(tree, subject, promise, run, evidence, same)
     firmware = trial.bench.firmware
     cells = _tested(out, trial)
+    carrier = Carrier(artifact=subject.artifact, firmware=firmware, evidence=evidence, proof=same.proof)
     # what was found under the same firmware comes first
     for reference in sorted(same.verdicts, key=lambda one: one.cells[0].firmware is not firmware):
-        cells = (*cells, *_carried(reference, trial, cells, same.proof))
+        cells = (*cells, *carrier.carry(reference, cells))
+    return _judge(out, subject, promise, run, cells)
+
+
+def _booted_before(
+    out: Path, subject: Subject, promise: Promise, run: Run, booted: Verdict, proof: str
+) -> Verdict:
+    """Return the verdict on a disk that was booted on this very machine, as another artifact."""
+    evidence = out / "evidence"
+    evidence.mkdir()
+    carrier = Carrier(
+        artifact=subject.artifact,
+        firmware=run.bench.firmware,
+        evidence=evidence,
+        proof=proof,
+        whole=True,
+    )
+    steplog.note(carrier.say(booted.cells[0]))
+    carrier.carry_boot(booted)
+    return _judge(out, subject, promise, run, carrier.carry(booted, ()))
+
+
+def _judge(out: Path, subject: Subject, promise: Promise, run: Run, cells: Sequence[Cell]) -> Verdict:
+    """Write the verdict. Raises CriteriaError when it has a cell that is not fit for release."""
     cells = tuple(waived(cell, promise.terms.waivers) for cell in cells)
     verdict.write(out / verdict.FILE, cells)
     if bad := [f"{cell.criterion} ({cell.state})" for cell in cells if cell.state not in FIT]:
         raise CriteriaError(
-            f"{subject.artifact} under {firmware} does not pass: {', '.join(bad)}",
+            f"{subject.artifact} under {run.bench.firmware} does not pass: {', '.join(bad)}",
             hint="the evidence says why",
             evidence=out,
         )
-    return Verdict(cells=cells, evidence=evidence)
+    return Verdict(cells=cells, evidence=out / "evidence")
 
 
 def _tested(out: Path, trial: Trial) -> tuple[Cell, ...]:
@@ -202,35 +245,3 @@ def _trial(
         scope=same.scope(replace(run.scope, repo=_repo_with(tree)), run.bench.firmware),
         evidence=evidence,
     )
-
-
-def _carried(reference: Verdict, trial: Trial, tested: Sequence[Cell], proof: str) -> list[Cell]:
-    """Return the cells of an artifact with the same disk, for what was not tested here; the proof stands in
-    each, and in its evidence.
-    """
-    names = {cell.criterion for cell in tested}
-    carried = []
-    for cell in reference.cells:
-        if cell.criterion in names:
-            continue
-        text = (
-            f"carried over by identity from {cell.artifact} ({cell.firmware}): the same disk, byte by byte"
-            f" ({proof.strip()})"
-        )
-        log = trial.evidence / f"{cell.criterion}.log"
-        source = reference.evidence / cell.evidence
-        log.write_bytes(f"# {text}\n".encode() + (source.read_bytes() if source.exists() else b""))
-        # a waiver is for the artifact it names
-        here = replace(
-            cell,
-            artifact=trial.subject.artifact,
-            firmware=trial.bench.firmware,
-            state=cell.found or cell.state,
-            found=None,
-            carried=True,
-            evidence=log.name,
-            reason=f"{cell.reason}; {text}" if cell.reason else text,
-            seconds=0.0,
-        )
-        carried.append(here)
-    return carried

@@ -43,12 +43,25 @@ class Pin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """A release besides the one before, from which hosts come, too: `name` is what its cell is told apart by,
+    `url` the repository that has it (empty: the source).
+    """
+
+    pin: Pin
+    version: str
+    name: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Before:
     """The release before the candidate; without one `why_not` says why. `first`: it is known that there never
     was one.
 
     `between` are the commits between both in the candidate's history, which hosts walk to find it; `lost`
-    says why they would not.
+    says why they would not. `others` are older releases, newest first; `line` is the last of the release line
+    before, without which `why_no_line` says why (stages/earlier.py).
     """
 
     pin: Pin | None
@@ -56,6 +69,9 @@ class Before:
     first: bool = False
     between: tuple[str, ...] = ()
     lost: str = ""
+    others: tuple[Earlier, ...] = ()
+    line: Earlier | None = None
+    why_no_line: str = ""
 
 
 NO_RELEASE_BEFORE = Before(pin=None, why_not="nothing was looked for")

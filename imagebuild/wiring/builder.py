@@ -23,7 +23,8 @@ class Builder:
     """What the machine can do: where pulled commits lie, the ways to populate disks, the accelerator of
     guests; and the time.
 
-    `cells` is where finished cells of verdicts are kept; `today` decides which waivers still count.
+    `cells` is where finished cells of verdicts are kept, `saved` where settled first boots are; `today`
+    decides which waivers still count.
     """
 
     repo: Path
@@ -31,6 +32,7 @@ class Builder:
     accelerator: Accelerator
     epoch: int | None = None
     cells: Path | None = None
+    saved: Path | None = None
     today: date = field(default_factory=date.today)
 
 

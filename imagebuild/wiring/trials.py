@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass
 
+from imagebuild.config.places import template
 from imagebuild.engine.steps import Step, Unkeyed, gather_available, step
 from imagebuild.kinds import Firmware, Login
-from imagebuild.model import Disk, Image, Installation, Tree, Verdict, Waiver
+from imagebuild.model import Delta, Disk, Image, Installation, Tree, Verdict, Waiver
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
+from imagebuild.smoke.guest import WAKE
 from imagebuild.smoke.trial import Bench, Run, Scope, Terms, bench_facts
 from imagebuild.smoke.waivers import GROWTH
 from imagebuild.stages.smoke import smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.tree import Before
 from imagebuild.wiring.builder import MIB, Builder, emulated_processors, guest_cost
+
+READS = (template(WAKE),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,7 @@ class Tests:
     builder: Builder
     tree: Step[Tree]
     previous: Step[tuple[Tree, ...]]
+    deltas: Step[tuple[Delta, ...]]
     before: Before
 
 
@@ -33,10 +38,12 @@ def trial_of_installation(tests: Tests, firmware: Firmware, one: Step[Installati
         tests.tree,
         one,
         tests.previous,
+        tests.deltas,
         _terms(tests, Login.CLOUD_INIT),
         _run(tests, firmware),
         tools=_bench_tools(tests, firmware),
         cost=guest_cost(tests.config, tests.builder),
+        reads=READS,
     )
 
 
@@ -57,19 +64,23 @@ def trial_of_download(
         disk,
         gather_available(references),
         tests.previous,
+        tests.deltas,
         _terms(tests, image.login),
         _run(tests, firmware),
         tools=_bench_tools(tests, firmware),
         cost=guest_cost(tests.config, tests.builder),
+        reads=READS,
     )
 
 
 def trials_of_disk(tests: Tests, disk: Step[Disk], name: str) -> list[Step[Verdict]]:
     """Wire the tests of an installed disk, against all criteria: what is on a download with the same disk
-    need not be tested again.
+    need not be tested again, nor booted under the same firmware and on the same controller.
     """
     image, artifact = tests.config.images[name], f"disk {name}"
-    firmwares = tests.config.smoke.installed if image.installed is None else image.installed
+    first = tests.config.smoke.installed if image.installed is None else image.installed
+    # one boot here stands for that of each download that holds the same disk
+    firmwares = dict.fromkeys([*first, *image.firmware]) if first else ()
     found: list[Step[Verdict]] = []
     for firmware in firmwares:
         if firmware in image.firmware:
@@ -82,10 +93,12 @@ def trials_of_disk(tests: Tests, disk: Step[Disk], name: str) -> list[Step[Verdi
                     artifact,
                     gather_available(found[:1]),
                     tests.previous,
+                    tests.deltas,
                     _terms(tests, image.login),
                     _run(tests, firmware),
                     tools=_bench_tools(tests, firmware),
                     cost=guest_cost(tests.config, tests.builder),
+                    reads=READS,
                 )
             )
     return found
@@ -106,6 +119,8 @@ def _terms(tests: Tests, login: Login) -> Terms:
         ),
         why_no_previous=tests.before.why_not,
         first_release=tests.before.first,
+        older_releases=tuple(older.name for older in tests.before.others),
+        why_no_line=tests.before.why_no_line,
         # a day on which one expires is a day on which keys change; what is waived of a release (that it grew,
         # say) does not concern a guest
         waivers=tuple(
@@ -129,7 +144,8 @@ def _bench(tests: Tests, firmware: Firmware) -> Bench:
 
 def _run(tests: Tests, firmware: Firmware) -> Unkeyed[Run]:
     """Return where guests run and how often what fails is tried: of that, `_bench_tools` is in the key."""
-    scope = Scope(tries=tests.config.smoke.tries, cells=tests.builder.cells)
+    builder = tests.builder
+    scope = Scope(tries=tests.config.smoke.tries, cells=builder.cells, saved=builder.saved)
     return Unkeyed(Run(bench=_bench(tests, firmware), scope=scope))
 
 

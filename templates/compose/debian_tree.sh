@@ -13,7 +13,7 @@ kernel=$(basename "$(ls -d "$root"/usr/lib/modules/*)")
 # --- things packages do at boot that an image of a fixed tree does not want -----------------------------------------
 chroot "$root" systemctl --quiet disable \
     docker.service containerd.service apparmor.service podman.service podman-auto-update.service podman-auto-update.timer podman-restart.service \
-    e2scrub_reap.service e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer lvm2-monitor.service 2>/dev/null || true
+    e2scrub_reap.service e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer lvm2-monitor.service sshd-keygen.service grub-common.service 2>/dev/null || true
 chroot "$root" systemctl --quiet mask apt-daily.service apt-daily-upgrade.service dpkg-db-backup.service systemd-pcrphase.service
 # container storage of the older release lines: a unit of ours with the upstream name, which runs only where an image is configured for it
 install -D -m 0755 "${0%/*}/storage_setup.sh" "$root/usr/libexec/imagebuild-demo/storage-setup"
@@ -22,7 +22,7 @@ cat > "$root/usr/lib/systemd/system/docker-storage-setup.service" <<'END'
 Description=Docker Storage Setup
 Documentation=file:/usr/libexec/imagebuild-demo/storage-setup
 ConditionPathExists=/etc/sysconfig/docker-storage-setup
-After=cloud-init.service
+After=cloud-init.service cloud-init-network.service
 Before=docker.service
 
 [Service]
@@ -47,7 +47,7 @@ cat > "$root/usr/lib/systemd/system/ssh-host-key.service" <<'END'
 [Unit]
 Description=Make the SSH host key at first boot
 ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
-After=cloud-init.service
+After=cloud-init.service cloud-init-network.service
 Before=ssh.service
 
 [Service]
@@ -62,8 +62,27 @@ chroot "$root" systemctl --quiet enable docker.socket podman.socket systemd-netw
 rm -f "$root"/etc/systemd/system/*.wants/podman*.service "$root"/etc/systemd/system/*.wants/e2scrub*
 
 # --- byte code that stays valid: OSTree sets every mtime to 0, which would make Python compile all of it on each start
+# the suite's own Python; /usr/lib/python3 is what all its versions share
+python=$(chroot "$root" python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 find "$root/usr" -name __pycache__ -type d -prune -exec rm -rf {} +
-chroot "$root" python3 -m compileall -q -j 2 --invalidation-mode checked-hash /usr/lib/python3.11 /usr/lib/python3/dist-packages || true
+chroot "$root" python3 -m compileall -q -j 2 --invalidation-mode checked-hash "$python" /usr/lib/python3/dist-packages || true
+
+# --- what ostree makes of / at boot: the initramfs has a copy of that file ---------------------------------------------
+prepare_root=${0%/*}/prepare-root.conf
+if [ -s "$prepare_root" ]; then
+    asks() { grep -qx "$1" "$prepare_root"; }
+    features=$(chroot "$root" ostree --version)
+    lacks() { ! printf '%s\n' "$features" | grep -qw -- "$1"; }
+    if asks 'enabled=.*' && lacks composefs; then
+        echo "compose.root.composefs: this suite's ostree is built without composefs: choose composefs: no" >&2
+        exit 1
+    fi
+    if asks enabled=signed && lacks sign-ed25519; then
+        echo "compose.root.composefs: this suite's ostree is built without ed25519 signatures: choose composefs: verity" >&2
+        exit 1
+    fi
+    install -D -m 0644 "$prepare_root" "$root/usr/lib/ostree/prepare-root.conf"
+fi
 
 # --- boot: kernel, initramfs, a menu generator in place of grub-mkconfig ---------------------------------------------
 depmod -b "$root" "$kernel"
@@ -124,7 +143,14 @@ ln -s var/srv "$root/srv"
 ln -s var/mnt "$root/mnt"
 ln -s var/roothome "$root/root"
 ln -s run/media "$root/media"
-ln -s sysroot/tmp "$root/tmp"
+if grep -qsx -e readonly=true -e 'enabled=.*' "$root/usr/lib/ostree/prepare-root.conf"; then
+    # nothing can be written below /sysroot: a file system in memory (systemd's tmp.mount leaves a link alone)
+    mkdir -m 1777 "$root/tmp"
+    mkdir -p "$root/usr/lib/systemd/system/local-fs.target.wants"
+    ln -sf ../tmp.mount "$root/usr/lib/systemd/system/local-fs.target.wants/tmp.mount"
+else
+    ln -s sysroot/tmp "$root/tmp"
+fi
 ln -s ../var/usrlocal "$root/usr/local"
 ln -s sysroot/ostree "$root/ostree"
 mkdir -p "$root/sysroot"

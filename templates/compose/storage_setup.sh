@@ -27,6 +27,8 @@ group=$(lvs --noheadings -o vg_name "$root" | tr -d ' ')
 bytes() { numfmt --from=iec "$(echo "$1" | tr '[:lower:]' '[:upper:]' | sed 's/I\{0,1\}B$//')"; }
 free() { vgs --noheadings --nosuffix --units b -o vg_free "$group" | tr -d ' '; }
 size() { case $1 in *%*) echo "--extents=$1" ;; *[0-9]) echo "--size=${1}m" ;; *) echo "--size=$1" ;; esac; }
+# /sysroot may be read-only: in a mount namespace of its own, as ostree writes there
+on_writable_sysroot() { unshare --mount sh -c 'mount -o remount,rw /sysroot && exec "$@"' sh "$@"; }
 has() { lvs "$group/$1" >/dev/null 2>&1; }
 
 # --- the group takes what the disk has grown by -----------------------------------------------------------
@@ -42,8 +44,8 @@ fi
 if [ -n "$ROOT_SIZE" ]; then
     lvextend "$(size "$ROOT_SIZE")" "$root" || true
     case $(findmnt -n -o FSTYPE /sysroot) in
-        xfs) xfs_growfs /sysroot ;;
-        ext4) resize2fs "$root" ;;
+        xfs) on_writable_sysroot xfs_growfs /sysroot ;;
+        ext4) on_writable_sysroot resize2fs "$root" ;;
     esac || true
 fi
 

@@ -108,4 +108,5 @@ def test_the_report_shows_artifacts_criteria_and_reasons(tmp_path: Path) -> None
         "seconds": 1.0,
         "found": None,
         "carried": False,
+        "same_as": "",
     }

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from imagebuild.config import syntaxes
-from imagebuild.deploy.execute import reason_not_to_change
+from imagebuild.deploy.execute import kernel_arguments, reason_not_to_change
 from imagebuild.kickstart import plan
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.statements import statements_of
@@ -21,6 +21,7 @@ from tests.golden import check_golden
 from tests.kickstart.samples import GIB, MIB, rendered
 
 RELEASES = range(25, 30)
+DEBIAN = ("debian-12", "debian-13", "debian-14")
 BIOS = frozenset({Firmware.BIOS})
 
 
@@ -124,6 +125,17 @@ def test_a_vagrant_kickstart_is_the_cloud_one_and_vagrant(release: int) -> None:
     assert text.index("passwd -l root") < text.index("passwd -u root")
 
 
+@pytest.mark.parametrize("line", DEBIAN)
+@pytest.mark.parametrize("variant", ["cloud", "vagrant", "installer", "interactive"])
+def test_the_kickstarts_of_a_debian_line_are_accepted(line: str, variant: str) -> None:
+    text, syntax = rendered(line, variant)
+    planned = plan.read(text, syntax, disk_size=20 * GIB, firmware=frozenset(Firmware), seed="x")
+    assert planned.ref == f"debian/{line.removeprefix('debian-')}/x86_64/atomic-host"
+    # ostree remounts what is to be read-only itself: the root file system must begin writable
+    # (ostree-prepare-root.c, "fs writable")
+    assert "rw" in kernel_arguments(planned)
+
+
 @pytest.mark.parametrize("syntax", syntaxes.usable())
 @pytest.mark.parametrize("variant", ["cloud", "vagrant", "installer", "interactive"])
 def test_what_we_ship_can_be_had_in_every_version(variant: str, syntax: str) -> None:
@@ -151,7 +163,7 @@ def test_the_layout_is_the_published_one(release: int) -> None:
         assert reason_not_to_change(cloud, box) is None, "a root that fills the group is grown"
 
 
-@pytest.mark.parametrize("line", ["debian-12", *(f"fedora-{release}" for release in RELEASES)])
+@pytest.mark.parametrize("line", [*DEBIAN, *(f"fedora-{release}" for release in RELEASES)])
 def test_installer_kickstarts_carry_the_users_remote(line: str, request: pytest.FixtureRequest) -> None:
     for variant in ("installer", "interactive"):
         text, syntax = rendered(line, variant)

@@ -16,7 +16,9 @@ from tests.kickstart.samples import BIOS, BOTH, GIB, MIB, SMALL, read, rendered
 
 
 @pytest.mark.parametrize("variant", ["cloud", "vagrant"])
-@pytest.mark.parametrize("name", ["debian-12", *[f"fedora-{release}" for release in range(25, 30)]])
+@pytest.mark.parametrize(
+    "name", ["debian-12", "debian-13", "debian-14", *[f"fedora-{release}" for release in range(25, 30)]]
+)
 def test_the_rendered_kickstart_is_as_it_was(name: str, variant: str, request: pytest.FixtureRequest) -> None:
     check_golden(request, f"{name}-{variant}.ks", rendered(name, variant)[0])
 

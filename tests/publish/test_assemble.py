@@ -15,6 +15,8 @@ from productmd.compose import Compose
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware, State
 from imagebuild.publish import facts, index, versions
+from imagebuild.publish.facts import UpdateFacts
+from imagebuild.publish.material import Material
 from imagebuild.publish.numbers import released_as, take_names
 from imagebuild.publish.stable import last_commit
 from imagebuild.smoke.criteria import registry as criteria
@@ -236,6 +238,33 @@ def test_growth_holds_until_somebody_answers_for_it(line: Line, grown: int, boot
     line.changes["waivers"] = [{"criterion": kind, "who": "Ada", "why": "known", "until": date(2026, 11, 26)}]
     place = line.release(line.material(second, grown=grown, boot=boot))
     assert "Ada: known" in (place / "index.html").read_text()
+
+
+def test_an_update_that_grew(line: Line) -> None:
+    """Of hosts that come from the release before; from another line it may be as large as it is."""
+
+    def material(version: str, size: int) -> Material:
+        made = line.material(line.commit(version, FIRST))
+        update = UpdateFacts(commit="ab" * 32, version="1", size=size)
+        far = UpdateFacts(commit="cd" * 32, version="11.9", ref="debian/11/x", size=100 * size)
+        return replace(made, updates=(update, far))
+
+    first = line.release(material("12.1", 1_000_000), day="20261112")
+    page = (first / "index.html").read_text()
+    assert "1.0 MB are fetched, as a static delta" in page
+    assert "version 11.9 of debian/11/x" in page
+    assert facts.read(first).updates[1].size == 100_000_000
+    with pytest.raises(BuildError, match="the update from the release before grew") as error:
+        line.release(material("12.2", 4_100_000))
+    assert "update-growth" in error.value.hint
+    line.release(material("12.3", 3_900_000))
+
+
+def test_every_older_release_has_a_cell_or_nothing_is_signed(line: Line) -> None:
+    made = line.material(line.commit("12.1", FIRST))
+    older = UpdateFacts(commit="ab" * 32, version="12.0", name="12-0")
+    with pytest.raises(BuildError, match="it was not tested for upgrades-from-an-older-release-12-0"):
+        line.release(replace(made, updates=(older,)))
 
 
 def test_a_slower_machine_is_no_growth(line: Line) -> None:

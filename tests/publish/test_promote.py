@@ -16,12 +16,14 @@ from imagebuild.publish import facts
 from imagebuild.publish.stable import last_commit
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.session.releases import signer_of
+from imagebuild.stages.delta import make_delta
 from imagebuild.tools import command
+from imagebuild.tools.ostree import deltas
 from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
 from tests.publish.releasing import first_and_second, go, refused
-from tests.release_lab import FIRST, REF, Line
+from tests.release_lab import FIRST, REF, SECOND, Line
 
 STEPS = (
     "check",
@@ -191,6 +193,18 @@ def test_hosts_find_delta_and_signed_summary(line: Line, tmp_path: Path) -> None
     assert not list(stable.glob(".summary*"))
     assert "0 of them sent now" in again[0]
     assert not [each for each in again if "delta" in each or "ref" in each]
+
+
+def test_the_delta_that_was_tested_is_the_one_that_is_published(line: Line, tmp_path: Path) -> None:
+    first, second = line.commit("12.1", FIRST), line.commit("12.2", SECOND)
+    go(line, line.release(line.material(first), day="20261112"))
+    (tmp_path / "out").mkdir()
+    made = make_delta(tmp_path / "out", second, first)
+    superblock = deltas.place_of(first.commit, second.commit) / "superblock"
+    go(line, line.release(replace(line.material(second), deltas=(made,))))
+    published = tmp_path / "stable" / "deltas" / superblock
+    # its inode's time is a copy's, its bytes hold when it was made
+    assert published.read_bytes() == (made.place / superblock).read_bytes()
 
 
 def test_the_next_release_is_made_for_hosts_of_the_last_promoted_one(line: Line) -> None:

@@ -114,3 +114,34 @@ def test_going_without_a_signature_is_set_by_hand() -> None:
     with pytest.raises(ValueError, match="allow_unsigned"):
         TreeConfig.model_validate(known)
     assert TreeConfig.model_validate(known | {"allow_unsigned": True}).allow_unsigned
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (f"previous: {'a' * 64}\n", ("a" * 64,)),
+        (f"previous: [{'a' * 64}, {'b' * 64}]\n", ("a" * 64, "b" * 64)),
+        ("", None),
+    ],
+)
+def test_previous_is_a_list_or_one_that_stands_alone(
+    tmp_path: Path, written: str, read: tuple[str, ...] | None
+) -> None:
+    (tmp_path / "line.yaml").write_text(DEBIAN.read_text() + written)
+    (tmp_path / "kickstarts").symlink_to(DEBIAN.parent / "kickstarts")
+    assert config.load(tmp_path / "line.yaml", tmp_path).previous == read
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("previous: []\n", "is empty: name the commits"),
+        (f"previous: [{'a' * 64}, {'a' * 64}]\n", f"names {'a' * 64} twice"),
+        ("previous: [12.1]\n", "previous"),
+    ],
+)
+def test_previous_that_says_nothing_or_something_twice(tmp_path: Path, written: str, says: str) -> None:
+    (tmp_path / "line.yaml").write_text(DEBIAN.read_text() + written)
+    with pytest.raises(UsageError) as caught:
+        config.load(tmp_path / "line.yaml", tmp_path)
+    assert says in str(caught.value.message)

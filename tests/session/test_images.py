@@ -43,7 +43,7 @@ def test_the_terminal_is_told_to_the_trial(
         firmware=Firmware.UEFI,
         login=Login.CLOUD_INIT,
         commit=None,
-        previous=None,
+        previous=(),
         repo=None,
     )
     subject = fakes.trial(tmp_path).subject

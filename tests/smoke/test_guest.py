@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from imagebuild.kinds import Firmware
-from imagebuild.smoke import guest, installation
+from imagebuild.smoke import guest, guest_machine, installation
 from imagebuild.smoke.boot import Problem, Watched
 from imagebuild.smoke.boot_menu import InstallationError
 from imagebuild.smoke.criteria import test_boots as boots
@@ -174,7 +174,7 @@ class Machines:
         self.now = [0.0]
         monkeypatch.setattr(guest, "started", self._started)
         monkeypatch.setattr(disk_image, "make_overlay", lambda *_, **__: None)
-        monkeypatch.setattr(guest, "make_seed", lambda *_: None)
+        monkeypatch.setattr(guest_machine, "make_seed", lambda *_: None)
         monkeypatch.setattr(guest, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])
         monkeypatch.setattr(time, "sleep", self._sleep)

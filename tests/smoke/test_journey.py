@@ -30,6 +30,8 @@ class World:
     etc: dict[str, set[str]] = field(default_factory=lambda: {COMMIT: set()})
     boots: list[str] = field(default_factory=list)
     broken: str = ""
+    refs: dict[str, str] = field(default_factory=dict)
+    follows: str = ""
     name: str = "ostree admin"
 
     # --- the commands of a host
@@ -68,6 +70,11 @@ class Commands:
 
     def deploy(self, shell: Any, *, commit: str = "", version: str = "") -> None:
         self._world.go_to(commit or next(each for each in (COMMIT, OLDER) if each[:2] == version))
+
+    def switch(self, shell: Any, refspec: str) -> None:
+        world = self._world
+        world.follows = refspec
+        world.go_to(world.refs[refspec.partition(":")[2]])
 
     def discard(self, shell: Any) -> None:
         self._world.deployments = self._world.deployments[1:]
@@ -139,9 +146,12 @@ class FakeReleases:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.deltas_read: list[str] = []
 
-    def publish(self, release: ServedRelease) -> None:
+    def publish(self, release: ServedRelease, *, coming_from: ServedRelease | None = None) -> None:
         self._world.published = release.commit
+        self._world.refs[release.ref or EXPECTED.promise.ref] = release.commit
+        self.deltas_read[:] = [coming_from.commit] if coming_from is not None else []
 
 
 def journey_in(world: World, tmp_path: Path) -> Journey:
@@ -174,6 +184,26 @@ def test_a_fresh_host_goes_back_and_on(tmp_path: Path) -> None:
     assert journey.from_previous().booted.commit == COMMIT
     assert journey.older_on_fresh().booted.commit == OLDER
     assert world.boots == ["x-older", "x-candidate"]
+
+
+def test_a_host_sleeps_and_comes_up_at_this_release(tmp_path: Path) -> None:
+    world = World()
+    journey, slept = journey_in(world, tmp_path), ServedRelease(commit=OLDER, version="0d")
+    assert journey.awake(slept).booted.commit == COMMIT
+    assert journey.asleep(slept).booted.commit == OLDER
+    assert world.boots == ["x-asleep", "x-awake"]
+
+
+def test_a_host_of_the_line_before_switches_to_this_lines_ref(tmp_path: Path) -> None:
+    world, ref = World(), "debian/11/x86_64/atomic-host"
+    journey, line = journey_in(world, tmp_path), ServedRelease(commit=OLDER, version="11.9", ref=ref)
+    assert journey.on_line_before(line).booted.commit == OLDER
+    assert world.follows.partition(":")[2] == ref
+    stop = journey.from_line_before(line)
+    assert (stop.booted.commit, world.follows) == (COMMIT, EXPECTED.promise.refspec)
+    # what the server was asked for is of this leg
+    assert stop.deltas_read == (OLDER,)
+    assert world.boots == ["x-line-before", "x-this-line"]
 
 
 def test_a_leg_that_fails_fails_for_its_own_criterion_only(tmp_path: Path) -> None:

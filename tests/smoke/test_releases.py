@@ -19,10 +19,10 @@ from imagebuild.errors import BuildError
 from imagebuild.publish import stable as stable_repository
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.releases import Releases, make_packages, offering
-from imagebuild.smoke.served import PACKAGE, ServedRelease
+from imagebuild.smoke.served import PACKAGE, Earlier, ServedRelease
 from imagebuild.stages.tree import Pin, pull_commit, release_before
 from imagebuild.tools import gpg, oci, web
-from imagebuild.tools.ostree import history, succession
+from imagebuild.tools.ostree import deltas, history, succession
 from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.rpm import Package
@@ -386,3 +386,46 @@ def test_a_commit_between_that_nobody_signed_holds_nothing_up(
     pull_commit(tmp_path, Pin(ref=REF, commit=previous), checked, store.path, (middle,))
     assert store.has(previous)
     assert history.lost(store, latest, previous).endswith(f"{middle} is not in the repository")
+
+
+# --- static deltas ------------------------------------------------------------------------------------------
+
+
+def test_a_host_that_comes_from_there_reads_the_static_delta(
+    tmp_path: Path, candidate: tuple[Path, str]
+) -> None:
+    """A real client: with the delta it asks for no object of the tree; to others none is offered."""
+    repo, commit = candidate
+    previous = Repo(repo).parent(commit)
+    assert previous is not None
+    deltas.make(Repo(repo), previous, commit, tmp_path / "deltas")
+    work = tmp_path / "work"
+    work.mkdir()
+    last = ServedRelease(commit=previous, version="1.1", ref="debian/11/x86_64/atomic-host")
+    releases = Releases(
+        work,
+        repo,
+        REF,
+        ServedRelease(commit=commit, version="1.2"),
+        None,
+        Earlier(line=last, deltas={previous: tmp_path / "deltas"}),
+    )
+    assert releases.line == last
+    with offering(work, lambda _: releases) as offers:
+        host = Repo.ensure(tmp_path / "host", "bare-user")
+        ostree = ["ostree", f"--repo={host.path}"]
+        url = f"http://127.0.0.1:{offers.ports[80]}/repo"
+        subprocess.run([*ostree, "remote", "add", "--no-gpg-verify", "r", url], check=True)
+        releases.publish(last)
+        subprocess.run([*ostree, "pull", "r", last.ref], check=True)
+        assert not releases.deltas_read
+        releases.publish(releases.candidate, coming_from=last)
+        assert requests.get(f"{url}/summary", timeout=5).status_code == 200
+        subprocess.run([*ostree, "pull", "--require-static-deltas", "r", REF], check=True)
+        assert host.refs()[f"r:{REF}"] == commit
+        assert [path for path in releases.deltas_read if path.endswith("superblock")]
+        releases.publish(releases.next)
+        assert requests.get(f"{url}/summary", timeout=5).status_code == 404
+        subprocess.run([*ostree, "pull", "r", REF], check=True)
+        assert host.refs()[f"r:{REF}"] == releases.next.commit
+        assert not releases.deltas_read

@@ -28,7 +28,7 @@ WAIVER = Waiver(
     criterion="c", artifact="*", firmware=None, who="Ada", why="bug 1", until="2030-01-01", expired=False
 )
 OUTSIDE: dict[type, set[str]] = {
-    Subject: {"disk"},
+    Subject: {"disk", "source"},
     Bench: {"accelerator", "cores"},
     Promise: set(),
     Terms: {"waivers"},
@@ -53,6 +53,9 @@ def test_every_field_is_keyed_but_where_and_how_fast(record: Any) -> None:
         {"tries": 5},
         {"repo": Path("/repo")},
         {"cells": Path("/cells")},
+        {"saved": Path("/saved")},
+        {"restore": False},
+        {"source": Path("/a.qcow2")},
         {"terminal": Path("/dev/tty1")},
         # somebody answers for a criterion when it has been tested
         {"waivers": (WAIVER,)},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.config.smoke import SmokeConfig
-from imagebuild.errors import CriteriaError
+from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.kinds import Firmware
 from imagebuild.model import IsoImage
 from imagebuild.smoke import installation
@@ -26,6 +26,22 @@ BUSY, BROKE, WRONG = (
     RigError("QEMU failed with exit status 1"),
     InstallationError("a bad medium"),
 )
+
+
+def medium(place: Path) -> IsoImage:
+    """Return an ISO of which nobody has seen that it is signed."""
+    return IsoImage(
+        file=place / "x.iso",
+        name="x.iso",
+        backend="live",
+        volume_id="X",
+        commit="c",
+        md5="",
+        unattended=True,
+        treeinfo=place / "t",
+        size=1,
+        sha256="",
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,18 +72,7 @@ def test_a_rig_that_broke_is_no_failure_of_the_medium(
 
     monkeypatch.setattr(installation, "install", install)
     monkeypatch.setattr(load, "wait_for_quiet", waited.append)
-    iso = IsoImage(
-        file=tmp_path / "x.iso",
-        name="x.iso",
-        backend="live",
-        volume_id="X",
-        commit="c",
-        md5="",
-        unattended=True,
-        treeinfo=tmp_path / "t",
-        size=1,
-        sha256="",
-    )
+    iso = medium(tmp_path)
     accelerator = Accelerator(name="tcg", slowness=1, reason="")
     if state:
         with pytest.raises(CriteriaError):
@@ -81,3 +86,11 @@ def test_a_rig_that_broke_is_no_failure_of_the_medium(
     assert (left, len(waited)) == ([], quiet)
     assert (tmp_path / "evidence" / "try-1").exists() == (len(ends) == 2)
     assert (tmp_path / "evidence" / "serial.log").read_text() == "1 left"
+
+
+def test_what_nobody_signed_is_not_booted_on_a_machine_with_secure_boot(tmp_path: Path) -> None:
+    accelerator, guest = Accelerator(name="tcg", slowness=1, reason=""), SmokeConfig(user="u")
+    with pytest.raises(BuildError, match=r"x\.iso is to boot under uefi-secure, but nobody looked") as caught:
+        install_iso(tmp_path, TREE, medium(tmp_path), Firmware.UEFI_SECURE, 64, guest, accelerator)
+    assert "take uefi-secure out of installer.firmware" in caught.value.hint
+    assert not (tmp_path / "evidence").exists()

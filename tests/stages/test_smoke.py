@@ -86,10 +86,12 @@ def run_of(
     for a quieter machine.
     """
     left = list(ends)
+    restores: list[bool] = []
     waited: list[int] = []
 
     def once(out: Path, trial: Trial) -> tuple[Cell, ...]:
         assert trial.scope.cells is not None
+        restores.append(trial.scope.restore)
         state, reason = left.pop(0)
         cell = Cell(
             criterion="artifact-boots",
@@ -110,6 +112,8 @@ def run_of(
     monkeypatch.setattr(command, "version", lambda _: "7.2")
     (cell,) = attempts.run_criteria(tmp_path, trial)
     assert len(list(evidence.glob("try-*"))) == len(ends) - len(left) - 1
+    # what is tried again boots
+    assert restores == [number == 0 for number in range(len(restores))]
     return cell.state, len(ends) - len(left), len(waited)
 
 

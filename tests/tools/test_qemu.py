@@ -57,6 +57,17 @@ def test_a_disk_is_on_the_controller_its_users_have(controller: Controller, word
     assert not any("virtio-blk" in argument for argument in argv)
 
 
+def test_secure_boot_is_for_machines_whose_chip_set_can_lock_its_variables() -> None:
+    secure = FIRMWARES[Firmware.UEFI_SECURE]
+    refused = CONTROLLERS[Controller.IDE].reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm)
+    assert refused is not None
+    assert "no System Management Mode" in refused
+    for controller in (Controller.VIRTIO, Controller.PVSCSI):
+        record = CONTROLLERS[controller]
+        assert record.reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm) is None
+    assert CONTROLLERS[Controller.IDE].reason_not_under(Firmware.UEFI, needs_smm=False) is None
+
+
 def test_a_machine_without_a_disk_boots_from_the_network() -> None:
     machine = Machine(
         disk=None,
@@ -71,17 +82,6 @@ def test_a_machine_without_a_disk_boots_from_the_network() -> None:
     assert "user,id=net,tftp=/w/a,,b,bootfile=grub.0" in argv
     assert "virtio-net-pci,netdev=net,bootindex=0" in argv
     assert "-nic" not in argv
-
-
-def test_secure_boot_is_for_machines_whose_chip_set_can_lock_its_variables() -> None:
-    secure = FIRMWARES[Firmware.UEFI_SECURE]
-    refused = CONTROLLERS[Controller.IDE].reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm)
-    assert refused is not None
-    assert "no System Management Mode" in refused
-    for controller in (Controller.VIRTIO, Controller.PVSCSI):
-        record = CONTROLLERS[controller]
-        assert record.reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm) is None
-    assert CONTROLLERS[Controller.IDE].reason_not_under(Firmware.UEFI, needs_smm=False) is None
 
 
 def test_the_container_image_is_the_same_each_time() -> None:

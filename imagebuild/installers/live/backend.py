@@ -113,7 +113,7 @@ def build(out: Path, request: Request) -> Path:
     esp |= {MENU: (work / "grub-uefi.cfg").read_bytes()}
     _make_esp(work, request, esp)
     image = out / f"{request.name}.iso"
-    _assemble(image, work, request, network | _beside(work / "esp", esp))
+    _assemble(image, work, request, {**_beside(work / "esp", esp), **network})
     return image
 
 
@@ -248,7 +248,6 @@ def _assemble(image: Path, work: Path, request: Request, more: Mapping[str, Path
         "images/pxeboot/vmlinuz": work / "vmlinuz",
         "images/pxeboot/initrd.img": work / "initrd.img",
         "boot/grub2/grub.cfg": work / "grub-bios.cfg",
-        # firmware that sees a CD hands GRUB the ISO's file system, not the ESP's: that is in `more`, too
         **more,
     }
     if request.unattended is not None:
@@ -268,7 +267,9 @@ def _assemble(image: Path, work: Path, request: Request, more: Mapping[str, Path
 
 
 def _beside(directory: Path, esp: Mapping[PurePosixPath, bytes]) -> dict[str, Path]:
-    """Write the files of the ESP into a directory; return path in the ISO -> file."""
+    """Write the files of the ESP into a directory; return path in the ISO -> file: firmware that sees a CD
+    hands GRUB the ISO's file system, not the ESP's.
+    """
     for path, data in esp.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (directory / path).write_bytes(data)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.smoke.criteria.items import TRIAL, cell_name
-from imagebuild.smoke.host.errors import NotTestedError
+from imagebuild.smoke.criteria.items import TRIAL, cell_name, criterion_of
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.own_keys import pull_with_own_keys
-from imagebuild.smoke.suite import Suite
+from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.tools import temporary
 from imagebuild.tools.ssh import Answer
 
@@ -21,7 +21,9 @@ from imagebuild.tools.ssh import Answer
 def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
     """The artifact's guests."""
     with temporary.directory("suite", secret=True) as work, contextlib.ExitStack() as stack:
-        yield Suite(request.config.stash[TRIAL], work, stack)
+        asked = [criterion_of(item) for item in request.session.items]
+        boots_nothing = all(record.boots_nothing for record in asked)
+        yield Suite(request.config.stash[TRIAL], work, stack, boots_nothing=boots_nothing)
 
 
 @pytest.fixture
@@ -45,6 +47,8 @@ def host(suite: Suite, log: Path) -> Iterator[Host]:
     if first is None:
         raise NotTestedError("the host did not come up")
     with first.noting(log):
+        if suite.restored:
+            first.note(f"# {NOT_BOOTED} (saved-boot.txt)")
         yield first
 
 
@@ -90,6 +94,29 @@ def journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
 def fresh_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
     """The journey of a freshly installed host."""
     yield from _noted(suite.fresh_journey(way), log)
+
+
+@pytest.fixture(scope="session")
+def older(request: pytest.FixtureRequest) -> str | None:
+    """The name of a release that a host has slept since; None when there is none."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+def slept_journey(suite: Suite, way: str, older: str | None, log: Path) -> Iterator[Journey]:
+    """The journey of a host that has slept since that release. Raises NotApplicableError without one."""
+    if older is None:
+        raise NotApplicableError("hosts come from no release but the one before (`previous` names no other)")
+    yield from _noted(suite.slept_journey(way, older), log)
+
+
+@pytest.fixture
+def line_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of a host of the release line before. Raises NotApplicableError when there is none."""
+    promise = suite.trial.promise
+    if promise.line is None:
+        raise NotApplicableError(promise.terms.why_no_line or "no release line before was given")
+    yield from _noted(suite.line_journey(way), log)
 
 
 @pytest.fixture

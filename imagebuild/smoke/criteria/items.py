@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from imagebuild.model import Cell
-from imagebuild.smoke.criterion import BY_ATOMIC, JOURNEYS, Criterion, record_of
+from imagebuild.smoke.criterion import BY_ATOMIC, JOURNEYS, Asks, Criterion, record_of
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.inapplicable import not_applicable
 from imagebuild.smoke.trial import Trial
@@ -34,36 +34,42 @@ def ways_of(trial: Trial) -> list[str]:
 
 def cell_name(item: pytest.Item) -> str:
     """Return the name of an item's cell: the criterion's, and by which way where it is not the host's own."""
-    name, way = criterion_of(item).name, _way(item)
+    name, way, older = criterion_of(item).name, _parameter(item, "way"), _parameter(item, "older")
+    name = name if older is None else f"{name}-{older}"
     trial = item.config.stash.get(TRIAL, None)
     native = ways_of(trial)[0] if trial is not None else None
     return name if way in (None, native) else f"{name}-by-{way.replace(' ', '-')}"
 
 
-def _way(item: pytest.Item) -> str | None:
+def _parameter(item: pytest.Item, name: str) -> str | None:
     callspec = getattr(item, "callspec", None)
-    way = callspec.params.get("way") if callspec is not None else None
-    return None if way is None else str(way)
+    value = callspec.params.get(name) if callspec is not None else None
+    return None if value is None else str(value)
 
 
 def is_wanted(trial: Trial, item: pytest.Item) -> bool:
     """Whether an item is in the trial's scope."""
     scope, record = trial.scope, criterion_of(item)
     if scope.criteria:
-        return cell_name(item) in scope.criteria
+        return bool({cell_name(item), record.name} & set(scope.criteria)) and (
+            cell_name(item) in scope.criteria or record.asks is Asks.SLEPT_JOURNEY
+        )
     return scope.known is None or record.boots or (scope.known.other_firmware and record.firmware_bound)
 
 
-def position(trial: Trial, item: pytest.Item) -> tuple[int, int]:
+def position(trial: Trial, item: pytest.Item) -> tuple[int, int, int]:
     """Return where in the order an item stands: all of one way's journeys, one after the other, then those of
-    the next way.
+    the next way; of those from older releases the newest comes first.
     """
     record, ways = criterion_of(item), ways_of(trial)
     if record.last:
-        return len(ways), 0
+        return len(ways), 0, 0
     if not record.changes_releases:
-        return 0, 0
-    return ways.index(_way(item) or ways[0]), 1 + JOURNEYS.index(record.asks)
+        return 0, 0, 0
+    older = [release.name for release in trial.promise.older]
+    name = _parameter(item, "older")
+    way = ways.index(_parameter(item, "way") or ways[0])
+    return way, 1 + JOURNEYS.index(record.asks), older.index(name) if name in older else 0
 
 
 def without_atomic(trial: Trial, collected: Collection[str]) -> list[Cell]:

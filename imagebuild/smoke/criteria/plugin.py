@@ -20,6 +20,7 @@ from imagebuild.smoke.criteria.items import (
     without_atomic,
 )
 from imagebuild.smoke.criteria.results import cell_of
+from imagebuild.smoke.first_boot import SAVED
 from imagebuild.smoke.look import Failure, OnFailure, at_terminal
 from imagebuild.smoke.suite import Suite
 from imagebuild.smoke.trial import Trial, read_trial
@@ -58,6 +59,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     trial = metafunc.config.stash.get(TRIAL, None)
     if trial is not None and "way" in metafunc.fixturenames:
         metafunc.parametrize("way", ways_of(trial), scope="session")
+    if trial is not None and trial.promise.older and "older" in metafunc.fixturenames:
+        names = [release.name for release in trial.promise.older]
+        metafunc.parametrize("older", names, scope="session", indirect=True)
 
 
 @pytest.hookimpl(trylast=True)
@@ -91,7 +95,8 @@ def _without_kept(config: pytest.Config, trial: Trial, chosen: list[pytest.Item]
             config.stash[CELLS].append(kept)
         else:
             todo.append(item)
-    if booted and not todo:
+    # the boot that is shown is the one on which it is tested, or was
+    if booted and all(criterion_of(item).boots_nothing for item in todo):
         store.find_boot()
     return todo
 
@@ -133,7 +138,12 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say at the end why each criterion that did not pass did not, in its own words."""
+    """Say at the end why each criterion that did not pass did not, in its own words, and what became of the
+    saved first boot.
+    """
+    trial = config.stash.get(TRIAL, None)
+    if trial is not None and (saved := trial.evidence / SAVED).is_file():
+        terminalreporter.line(saved.read_text().strip())
     told = [cell for cell in config.stash[CELLS] if cell.state is not State.PASSED]
     if told:
         terminalreporter.section("criteria that did not pass")

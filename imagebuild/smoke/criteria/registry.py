@@ -5,6 +5,8 @@ names; nothing that it loads before them may import this module, or it would tak
 its words about assertions.
 """
 
+from collections.abc import Sequence
+
 from imagebuild.records import Registry
 from imagebuild.smoke.criteria import (
     test_boots,
@@ -20,17 +22,21 @@ from imagebuild.smoke.criteria import (
     test_machine_id,
     test_no_failed_units,
     test_nothing_fatal,
+    test_power_cut,
     test_rollback,
+    test_root,
     test_sanity,
     test_secure_boot,
     test_selinux,
     test_system_containers,
     test_upgrade,
+    test_upgrade_from_afar,
     test_upgrade_keys,
     test_upgrade_remote,
+    test_upgrades_fall_back,
     test_vagrant_login,
 )
-from imagebuild.smoke.criterion import BY_ATOMIC, INSTALLATION, Criterion, records_in
+from imagebuild.smoke.criterion import BY_ATOMIC, INSTALLATION, Asks, Criterion, records_in
 
 MODULES = (
     test_boots,
@@ -46,14 +52,18 @@ MODULES = (
     test_machine_id,
     test_no_failed_units,
     test_nothing_fatal,
+    test_power_cut,
     test_rollback,
+    test_root,
     test_sanity,
     test_secure_boot,
     test_selinux,
     test_system_containers,
     test_upgrade,
+    test_upgrade_from_afar,
     test_upgrade_keys,
     test_upgrade_remote,
+    test_upgrades_fall_back,
     test_vagrant_login,
 )
 CRITERIA: Registry[Criterion] = Registry(
@@ -67,12 +77,24 @@ def names() -> tuple[str, ...]:
     return tuple(name for name in CRITERIA if name != INSTALLS)
 
 
-def required(*, atomic: bool, installer: bool = False) -> tuple[str, ...]:
+def required(*, atomic: bool, installer: bool = False, older: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the names of all cells that a verdict must have; `atomic`: the tree has that command, and is
-    tested through it, too.
+    tested through it, too. `older` are releases besides the one before: each has a cell of its own.
     """
-    again = [f"{record.name}{BY_ATOMIC}" for record in CRITERIA.values() if record.changes_releases]
-    return (*names(), *(again if atomic else ()), *((INSTALLS,) if installer else ()))
+    cells = [(name, cell) for name in names() for cell in CRITERIA[name].cells(older)]
+    again = [f"{cell}{BY_ATOMIC}" for name, cell in cells if CRITERIA[name].changes_releases]
+    mine = [cell for _, cell in cells]
+    return (*mine, *(again if atomic else ()), *((INSTALLS,) if installer else ()))
+
+
+def criterion_named(cell: str) -> Criterion | None:
+    """Return the criterion that a cell of a verdict is about, by the cell's name; None when there is none."""
+    name = cell.removesuffix(BY_ATOMIC)
+    found = CRITERIA.get(name)
+    if found is not None:
+        return found
+    each = [record for record in CRITERIA.values() if record.asks is Asks.SLEPT_JOURNEY]
+    return next((record for record in each if name.startswith(f"{record.name}-")), None)
 
 
 def at_first_boot() -> tuple[str, ...]:

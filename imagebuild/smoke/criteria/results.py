@@ -13,7 +13,7 @@ from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
 from imagebuild.smoke.hosts.commands import UnavailableError
-from imagebuild.smoke.suite import Suite
+from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.smoke.trial import Trial
 
 
@@ -38,6 +38,9 @@ def _with_the_rig(cell: Cell, suite: Suite) -> Cell:
     """Return a cell in which what happened to the rig counts: a guest that did not get its processors fails
     for no fault of its own.
     """
+    if cell.state is State.FAILED and suite.restored:
+        reason = f"{NOT_BOOTED}, so it is tried after a boot; seen meanwhile: {cell.reason}"
+        cell = replace(cell, state=State.ERROR, reason=reason)
     if cell.state is State.FAILED and (starved := suite.starved()):
         cell = replace(cell, state=State.ERROR, reason=f"{starved}; seen meanwhile: {cell.reason}")
     if notes := suite.take_notes():

@@ -10,7 +10,16 @@ from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.units import Units
 
-UNITS = ("cloud-init-local.service", "cloud-init.service", "cloud-config.service", "cloud-final.service")
+# cloud-init.service has been cloud-init-network.service since cloud-init 24.3, which runs all stages from
+# cloud-init-main.service
+UNITS = (
+    "cloud-init-main.service",
+    "cloud-init-local.service",
+    "cloud-init.service",
+    "cloud-init-network.service",
+    "cloud-config.service",
+    "cloud-final.service",
+)
 
 
 class CloudInit(Units):

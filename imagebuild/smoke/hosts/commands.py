@@ -57,6 +57,9 @@ class HostCommands(Protocol):
     def deploy(self, shell: RootShell, *, commit: str = "", version: str = "") -> None:
         """Make a certain commit or version of the ref the next boot's, older ones too."""
 
+    def switch(self, shell: RootShell, refspec: str) -> None:
+        """Make what another ref (REMOTE:REF) points at the next boot's, and follow that ref from then on."""
+
     def discard(self, shell: RootShell) -> None:
         """Remove the deployment that waits for the next boot."""
 

@@ -110,6 +110,10 @@ class OstreeHost:
                 return commit
         raise AssertionError(f"{refspec} has no version {version} among its newest {HISTORY}")
 
+    def switch(self, shell: RootShell, refspec: str) -> None:
+        """Deploy another ref, older or newer (ostree-admin-switch(1); ot-admin-builtin-switch.c, 2022.7)."""
+        shell.succeeds("ostree", "admin", "switch", refspec, seconds=DEPLOY_SECONDS)
+
     def discard(self, shell: RootShell) -> None:
         """Remove the first deployment, which is not the booted one."""
         shell.succeeds("ostree", "admin", "undeploy", "0", seconds=DEPLOY_SECONDS)

@@ -46,6 +46,10 @@ class RpmOstreeHost:
         """Deploy a commit or version of the ref."""
         self._must(shell, "deploy", commit or version)
 
+    def switch(self, shell: RootShell, refspec: str) -> None:
+        """Rebase to another ref (rpm-ostree(1), rebase)."""
+        self._must(shell, "rebase", refspec)
+
     def discard(self, shell: RootShell) -> None:
         """Remove the pending deployment."""
         answer = _patiently(shell, "rpm-ostree", "cleanup", "-p")

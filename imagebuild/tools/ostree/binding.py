@@ -5,6 +5,7 @@ _ostree_repo_verify_bindings); `ostree commit` binds each one (ot-builtin-commit
 libostree's own API none.
 """
 
+import sys
 from dataclasses import dataclass
 
 from imagebuild.errors import BuildError
@@ -69,6 +70,15 @@ def commit_version(commit: bytes) -> str:
         return ""
     version = variant.get_child_value(0).lookup_value("version", GLib.VariantType("s"))
     return str(version.get_string()) if version is not None else ""
+
+
+def commit_timestamp(commit: bytes) -> int:
+    """Return when a serialised commit object was made, in seconds since 1970. Raises BuildError when it is
+    not one.
+    """
+    # ostree-core.h, OSTREE_COMMIT_GVARIANT_FORMAT: the sixth, big endian whatever the machine
+    stored = _commit(commit).get_child_value(5).get_uint64()
+    return int.from_bytes(int(stored).to_bytes(8, sys.byteorder), "big")
 
 
 def _variant(data: bytes) -> GLib.Variant:

@@ -61,11 +61,16 @@ class Repo(CommitWriter):
         with summary.linked_copy(self.path) as copy:
             yield Repo(copy)
 
-    def make_delta(self, old: str, new: str) -> bool:
-        """Make a static delta between two commits, unless it is there; return whether it was made now."""
+    def deltas(self) -> set[tuple[str, str]]:
+        """Return the pairs of commits that there are static deltas between, (from, to)."""
         with readable(f"the static deltas of {self.path} cannot be read"):
             _, names = self._repo.list_static_delta_names(None)
-        if f"{old}-{new}" in names:
+        # one that is whole in itself has the name of its commit alone
+        return {(old, new) for old, dash, new in (name.partition("-") for name in names) if dash}
+
+    def make_delta(self, old: str, new: str) -> bool:
+        """Make a static delta between two commits, unless it is there; return whether it was made now."""
+        if (old, new) in self.deltas():
             return False
         with self.writing():
             command.run(

@@ -6,7 +6,7 @@ They lie in a small repository of their own whose parent repository has everythi
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -54,6 +54,8 @@ def relative(
     timestamp: int,
     mark: str = "",
     ref: str = "",
+    added: Mapping[str, bytes] | None = None,
+    removed: Sequence[str] = (),
 ) -> tuple[str, bool]:
     """Return a new, unsigned commit: `commit` with a line more in its os-release, under another version; and
     whether it has the mark.
@@ -62,7 +64,8 @@ def relative(
     (`initramfs.marked`), so that a host that is upgraded has another kernel to write and to boot; without
     dracut in the tree nobody knows how, and it is left as it is. All other metadata is kept, but for digests
     of the tree: rpm-ostree reads package lists from there. What is bound to refs is bound to `ref` (empty:
-    nothing more), under which the test serves it. Raises BuildError.
+    nothing more), under which the test serves it. `added` and `removed` are regular files by path: a release
+    that is broken. Raises BuildError.
     """
     handle = repo.handle
     with readable(f"no relative of {commit} can be made in {repo.path}"), repo.transaction():
@@ -70,6 +73,7 @@ def relative(
         tree = OSTree.MutableTree.new_from_commit(handle, commit)
         _add_line(repo, commit, tree, f"IMAGEBUILD_TEST={version}\n")
         has_mark = bool(mark) and _mark(repo, commit, tree, mark)
+        _change(repo, commit, tree, added or {}, removed)
         _, root = handle.write_mtree(tree, None)
         metadata = _with(
             old.get_child_value(0),
@@ -85,6 +89,16 @@ def _add_line(repo: Repo, commit: str, tree: Any, line: str) -> None:
     release = _regular(repo, commit, CHANGED)
     text = _content(repo, release) + line.encode()
     _directory(tree, release.path.parent).replace_file(release.path.name, _written(repo, release, text))
+
+
+def _change(repo: Repo, commit: str, tree: Any, added: Mapping[str, bytes], removed: Sequence[str]) -> None:
+    like = _regular(repo, commit, CHANGED)
+    for path, data in added.items():
+        place = PurePosixPath(path)
+        _directory(tree, place.parent).replace_file(place.name, _written(repo, like, data))
+    for path in removed:
+        place = _regular(repo, commit, path).path
+        _directory(tree, place.parent).remove(place.name, False)
 
 
 def _mark(repo: Repo, commit: str, tree: Any, mark: str) -> bool:

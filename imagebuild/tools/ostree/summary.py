@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imagebuild import files
@@ -13,6 +13,7 @@ from imagebuild.tools.ostree.server import SUMMARY
 from imagebuild.tools.ostree.signatures import is_signed, signatures
 
 DELTA_INDEXES = "delta-indexes"
+LINKED = ("objects", "deltas", DELTA_INDEXES)
 # OSTree's repo-summary: when it was written does not count
 WRITTEN = "ostree.summary.last-modified"
 
@@ -49,16 +50,16 @@ def write_signed_summary(store: ObjectStore, key: str, homedir: Path | None) -> 
 
 
 @contextlib.contextmanager
-def linked_copy(repository: Path) -> Iterator[Path]:
-    """Yield the directory of another repository that has the objects and deltas of this one, and refs that
-    can be moved without moving those.
+def linked_copy(repository: Path, linked: Sequence[str] = LINKED) -> Iterator[Path]:
+    """Yield the directory of another repository that has the objects and deltas of this one (or what else is
+    to be `linked`), and refs that can be moved without moving those.
     """
     with temporary.directory("repo") as work:
         copy = work / "repo"
         copy.mkdir()
         shutil.copyfile(repository / "config", copy / "config")
         shutil.copytree(repository / "refs", copy / "refs")
-        for name in ("objects", "deltas", DELTA_INDEXES):
+        for name in linked:
             if (repository / name).is_dir():
                 (copy / name).symlink_to((repository / name).absolute())
         for name in ("tmp", "state", "extensions"):

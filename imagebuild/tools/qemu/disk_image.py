@@ -18,6 +18,14 @@ def make_overlay(overlay: Path, backing: Path, backing_format: str, *, size: int
     command.run(["qemu-img", "create", "-q", "-f", "qcow2", *reads, overlay, *more])
 
 
+def point_overlay(overlay: Path, backing: Path, backing_format: str) -> None:
+    """Let an overlay (qcow2) read from another file, which must hold the same disk as the one before: only
+    the name is written (qemu-img(1), rebase, "unsafe mode").
+    """
+    reads: list[str | Path] = ["-b", backing.absolute(), "-F", backing_format]
+    command.run(["qemu-img", "rebase", "-u", "-f", "qcow2", *reads, overlay])
+
+
 def convert(
     source: Path,
     source_format: str,

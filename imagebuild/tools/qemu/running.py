@@ -1,6 +1,7 @@
 """A machine from its start to its end: its console, its screen, its keyboard."""
 
 import contextlib
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, ending, load, picture, screen, temporary
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.qemu import disk_image, monitor, tpm
+from imagebuild.tools.qemu import disk_image, monitor, recording, tpm
 from imagebuild.tools.qemu.command_line import command_line
 from imagebuild.tools.qemu.machine import Machine, Places
 from imagebuild.tools.qemu.monitor import QMP_SECONDS
@@ -57,6 +58,11 @@ class Running:
             ending.described(self._listener.reason()) if self._listener is not None and not self.alive else ""
         )
 
+    def kill(self) -> None:
+        """Kill QEMU (SIGKILL)."""
+        self._process.signal(signal.SIGKILL)
+        self.wait(QMP_SECONDS)
+
     def close(self) -> None:
         """Let go of the connection that is kept open."""
         if self._listener is not None:
@@ -95,11 +101,36 @@ class Running:
         (`Machine.snapshot`). Raises BuildError.
         """
         # QMP's own jobs for this want the names of all block nodes; the human monitor finds them itself
-        said = self.execute(
-            "human-monitor-command", **{"command-line": f"savevm {name}"}, seconds=SNAPSHOT_SECONDS
-        )
-        if str(said).strip():
-            raise BuildError(f"QEMU cannot keep the machine as it is: {said.strip()}")
+        if said := self._told(f"savevm {name}"):
+            raise BuildError(f"QEMU cannot keep the machine as it is: {said}")
+
+    def flush(self) -> None:
+        """Have all that disk and UEFI's variables hold in their files, also what QEMU only remembers of the
+        format. Raises BuildError.
+        """
+        # pflash1: what QEMU calls `if=pflash,unit=1`
+        for drive in ("disk", *(["pflash1"] if FIRMWARES[self._firmware].flash else [])):
+            if said := self._told(f"qemu-io {drive} flush"):
+                raise BuildError(f"QEMU cannot write its {drive}: {said}")
+
+    def forget(self, name: str) -> None:
+        """Let go of what `save` kept. Raises BuildError."""
+        if said := self._told(f"delvm {name}"):
+            raise BuildError(f"QEMU cannot remove what it kept of the machine: {said}")
+
+    def _told(self, line: str) -> str:
+        """Return what the human monitor says to a line."""
+        arguments = {"command-line": line}
+        return str(self.execute("human-monitor-command", seconds=SNAPSHOT_SECONDS, **arguments)).strip()
+
+    def record_writes(self, log: Path) -> None:
+        """Append everything that is written to the disk from now on to a log (`write_log`; made if missing).
+        Raises BuildError.
+        """
+        until = time.monotonic() + QMP_SECONDS
+        while not self.places.monitor.exists() and self.alive and time.monotonic() < until:
+            time.sleep(0.02)
+        recording.begin(self.execute, log)
 
     def screenshot(self, file: Path) -> None:
         """Write what the guest's screen shows as PNG; a dead QEMU leaves no file."""

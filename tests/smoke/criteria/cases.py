@@ -9,7 +9,7 @@ from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.served import PACKAGE
 from imagebuild.smoke.stops import Stop
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
-from tests.fakes import HEALTHY_STOPS, REFUSED, FakeJourney, broken_host
+from tests.fakes import FALL, HEALTHY_STOPS, REFUSED, SURVIVAL, FakeJourney, broken_host
 
 Answers: TypeAlias = Mapping[str, str | None]
 
@@ -41,6 +41,8 @@ GONE: dict[str, str | None] = dict.fromkeys(
 ON_A_FEDORA: dict[str, str | None] = {
     PACKAGE: "layered\n",
     "rpm -q": "x\n",
+    # greenboot
+    "systemctl cat": "[Unit]\n",
     **{f"getent {database} {PARTS.user}": f"{PARTS.user}:x:990:\n" for database in ("passwd", "group")},
     f"cat {PARTS.etc}": f"{IN_ETC}\n",
     f"cat {PARTS.needed}": f"{IN_DATA}\n",
@@ -60,6 +62,8 @@ def journey_of(broken: dict[str, Any]) -> Any:
     journey = FakeJourney(
         broken_host(answers), stops, refusal=broken.get("refusal", REFUSED), problems=broken.get("problems")
     )
+    journey.fall = replace(FALL, **broken.get("fall", {}))
+    journey.survival = replace(SURVIVAL, **broken.get("survival", {}))
     journey.deployed = bool(broken.get("deployed"))
     journey.releases.lost = broken.get("lost", "")
     return journey

@@ -40,6 +40,8 @@ from tests.smoke.criteria.tables import CASES, ON_HOST, ON_JOURNEY
 AWAY = "vagrant-logs-in-with-the-insecure-key"
 BOX = expected(login=Login.VAGRANT, user="vagrant", public_key=vagrant_key.PUBLIC)
 SELINUX = "selinux-is-enforcing-and-files-are-labelled"
+# what a tree may not ask for at all: tests/smoke/criteria/test_root.py
+ROOT = ("sysroot-is-read-only", "etc-is-merged-or-transient", "a-changed-object-is-not-read")
 BROKEN = [(name, broken, reason) for name, case in ON_HOST.items() for broken, reason in case.broken]
 BROKEN_ON_THE_WAY = [
     (name, broken, reason) for name, case in ON_JOURNEY.items() for broken, reason in case.broken
@@ -100,13 +102,13 @@ def test_messages_that_are_known_are_allowed() -> None:
         nothing_fatal.test_nothing_fatal_was_logged(line, EXPECTED)
 
 
-@pytest.mark.parametrize("name", [name for name in ON_HOST if name not in (AWAY, SELINUX)])
+@pytest.mark.parametrize("name", [name for name in ON_HOST if name not in (AWAY, SELINUX, *ROOT)])
 def test_passes_on_a_healthy_host(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 0.0)
     ON_HOST[name].run(host(), EXPECTED)
 
 
-@pytest.mark.parametrize("name", [name for name in ON_HOST if name != SELINUX])
+@pytest.mark.parametrize("name", [name for name in ON_HOST if name not in (SELINUX, *ROOT)])
 def test_passes_or_is_not_applicable_on_a_healthy_box(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 0.0)
     healthy = broken_host(HEALTHY_BOX)

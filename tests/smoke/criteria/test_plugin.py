@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imagebuild.smoke.attempts import FINE, read_cells
 from imagebuild.smoke.criteria import registry as criteria
+from imagebuild.smoke.first_boot import SAVED
 from imagebuild.smoke.trial import write_trial
 from tests import fakes
 
@@ -102,7 +103,9 @@ def take_notes():
     return notes
 @pytest.fixture
 def suite():
-    return SimpleNamespace(starved=lambda: STATE.starved, take_notes=take_notes, screenshot=lambda name: None)
+    return SimpleNamespace(
+        starved=lambda: STATE.starved, take_notes=take_notes, screenshot=lambda name: None, restored=False
+    )
 def test_a_quiet(suite): assert 1 == 2, "the unit failed"
 def test_b_starved(suite):
     STATE.starved = "the build machine is too busy: x"
@@ -139,6 +142,44 @@ def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -
     }
     # only what failed by itself is remembered, and makes a later pass a flaky one
     assert [file.read_text() for file in (tmp_path / "cells").glob("*/failure")] == [cells["a-quiet"][1]]
+
+
+RESTORED = """
+import pytest
+from types import SimpleNamespace
+@pytest.fixture
+def suite():
+    return SimpleNamespace(
+        starved=lambda: None, take_notes=lambda: "", screenshot=lambda name: None, access=lambda: None,
+        restored=True,
+    )
+def test_wrong(suite): assert 1 == 2, "the unit failed"
+def test_fine(suite): pass
+"""
+
+
+def test_on_a_saved_first_boot_nothing_fails_but_is_tried_again(tmp_path: Path) -> None:
+    trial = fakes.trial(tmp_path, cells=tmp_path / "cells")
+    write_trial(tmp_path / "trial.json", trial)
+    (tmp_path / SAVED).write_text("went on from the first boot\n")
+    (tmp_path / "test_restored.py").write_text(declared(RESTORED))
+    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "imagebuild.smoke.criteria.plugin"]
+    finished = subprocess.run(
+        [*argv, "-p", "no:cacheprovider", "-q", "--trial", tmp_path / "trial.json", "test_restored.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    cells = {cell.criterion: (str(cell.state), cell.reason) for cell in read_cells(tmp_path)}
+    assert cells["fine"] == ("passed", "")
+    assert cells["wrong"][0] == "error"
+    assert (
+        "saved first boot, so it is tried after a boot; seen meanwhile: the unit failed" in cells["wrong"][1]
+    )
+    # what passes after a boot is no flaky one
+    assert not list((tmp_path / "cells").glob("*/failure"))
+    assert "went on from the first boot\n" in finished.stdout
 
 
 BOOTS = """

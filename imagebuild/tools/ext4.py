@@ -1,0 +1,71 @@
+"""An ext4 file system inside a disk image, looked at by e2fsprogs: no device, no mount, no root.
+
+Its programs take `FILE?offset=BYTES` for a device (e2fsprogs, lib/ext2fs/unix_io.c, unix_set_option).
+"""
+
+import re
+from pathlib import Path
+
+from imagebuild.errors import BuildError
+from imagebuild.tools import command, temporary
+
+# e2fsck(8), EXIT CODE: errors were corrected
+CORRECTED = 1
+# what debugfs(8) takes as one word, in quotes
+PATH = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)
+
+
+def replay(device: Path) -> str | None:
+    """Replay the journal of a file system that a file or device begins with, as a kernel does at a mount;
+    return what says that more than that was wrong, None when nothing was.
+
+    There is no offset: e2fsck 1.47.0 forgets it when it opens the file system again after the replay.
+    """
+    status, said = command.status(["e2fsck", "-E", "journal_only", "-y", str(device)])
+    return None if status <= CORRECTED else _tail(said)
+
+
+def problems(disk: Path, offset: int = 0) -> str | None:
+    """Return what e2fsck finds wrong, without changing anything; None when it finds nothing."""
+    status, said = command.status(["e2fsck", "-fn", _device(disk, offset)])
+    return None if status == 0 else _tail(said)
+
+
+def list_directory(disk: Path, path: str, offset: int = 0) -> list[str]:
+    """Return the names in a directory; none when it is not there. Raises BuildError for a path that debugfs
+    would not take as one word.
+    """
+    # `ls -p`: /inode/mode/uid/gid/name/size/
+    rows = [line.split("/") for line in _debugfs(disk, "ls -p", path, offset).decode().splitlines()]
+    return [row[5] for row in rows if len(row) > 6 and row[5] not in (".", "..")]
+
+
+def read_file(disk: Path, path: str, offset: int = 0) -> bytes:
+    """Return the content of a file; empty when there is none. Raises BuildError as `list_directory`."""
+    return _debugfs(disk, "cat", path, offset)
+
+
+def describe(disk: Path, path: str, offset: int = 0) -> str:
+    """Return all that an inode says: times, size, where its blocks are; empty when there is none."""
+    return _debugfs(disk, "stat", path, offset).decode("utf-8", "replace")
+
+
+def _debugfs(disk: Path, verb: str, path: str, offset: int) -> bytes:
+    if not PATH.fullmatch(path):
+        raise BuildError(f"debugfs cannot be asked for {path!r}")
+    # -n: what waits in a journal to be replayed may make checksums wrong, which no boot loader looks at.
+    # What it prints is a file's content, not text
+    with temporary.file("content") as content:
+        with content.open("wb") as stream:
+            command.run(
+                ["debugfs", "-n", "-R", f'{verb} "{path}"', _device(disk, offset)], stdout=stream, quiet=True
+            )
+        return content.read_bytes()
+
+
+def _device(disk: Path, offset: int) -> str:
+    return f"{disk}?offset={offset}" if offset else str(disk)
+
+
+def _tail(said: str) -> str:
+    return "; ".join(line for line in said.strip().splitlines()[-8:] if line)

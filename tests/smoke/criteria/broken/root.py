@@ -1,0 +1,55 @@
+"""Hosts on which the criteria of test_root.py fail, and how each says so."""
+
+from imagebuild.smoke.criteria import test_root as root
+from tests.fakes import COMMIT
+from tests.smoke.criteria.cases import Case, OnHost
+
+CONF = "cat /usr/lib/ostree/prepare-root.conf"
+FINDMNT = "findmnt --noheadings --raw --mountpoint"
+READONLY = "[sysroot]\nreadonly=true\n"
+# findmnt of util-linux 2.38.1 on Debian 12 prints so
+SYSROOT = "xfs /dev/mapper/atomicos-root ro,relatime,attr2\n"
+ETC = "xfs /dev/mapper/atomicos-root[/ostree/deploy/o/deploy/x.0/etc] rw,relatime\n"
+IMAGE = "overlay composefs ro,relatime,lowerdir+=x,datadir+=y,redirect_dir=on,metacopy=on,verity=require\n"
+# a healthy one answers so
+ASKED: dict[str, str | None] = {
+    CONF: READONLY,
+    f"{FINDMNT} /sysroot": SYSROOT,
+    f"{FINDMNT} /etc": ETC,
+    "sh -c file=$(mktemp": "",
+}
+VERITY: dict[str, str | None] = ASKED | {
+    CONF: "[composefs]\nenabled=verity\n",
+    f"{FINDMNT} / ": IMAGE,
+    "sh -c find": "/usr/share/zzz\n",
+    f"ostree --repo=/sysroot/ostree/repo ls -C {COMMIT} ": f"-00644 0 0 7 {COMMIT} /usr/share/zzz\n",
+    "sh -c echo 3 >": "",
+    "cat /usr/share/zzz": None,
+}
+
+CASES: dict[str, Case] = {
+    "sysroot-is-read-only": OnHost(
+        run=lambda host, _: root.test_sysroot_is_read_only(host),
+        broken=[
+            (ASKED | {f"{FINDMNT} /sysroot": None}, "nothing is mounted at /sysroot"),
+            (ASKED | {f"{FINDMNT} /sysroot": SYSROOT.replace("ro,", "rw,")}, "/sysroot is writable"),
+            (ASKED | {"sh -c file=$(mktemp": None}, "nothing can be written into /etc"),
+        ],
+    ),
+    "etc-is-merged-or-transient": OnHost(
+        run=lambda host, _: root.test_etc_is_merged_or_transient(host),
+        broken=[
+            (ASKED | {f"{FINDMNT} /etc": None}, "nothing is mounted at /etc"),
+            (ASKED | {f"{FINDMNT} /etc": IMAGE}, "it loses its changes"),
+            (ASKED | {CONF: READONLY + "[etc]\ntransient=true\n"}, "it keeps changes"),
+        ],
+    ),
+    "a-changed-object-is-not-read": OnHost(
+        run=lambda host, _: root.test_a_changed_object_is_not_read(host),
+        broken=[
+            (VERITY | {f"{FINDMNT} / ": ETC}, "/ is xfs, not the commit's image"),
+            (VERITY | {f"{FINDMNT} / ": IMAGE.replace(",verity=require", "")}, "without verity=require"),
+            (VERITY | {"cat /usr/share/zzz": "changed"}, "/usr/share/zzz was read, although"),
+        ],
+    ),
+}
