@@ -148,5 +148,5 @@ FORMAT = Format(
     title="Compute Engine image (tar.gz)",
     column="GCE",
     text="Copy it into a bucket of Cloud Storage first.",
-    command="gcloud compute images create {box} --source-uri gs://BUCKET/{name}",
+    command="gcloud compute images create IMAGE --source-uri gs://BUCKET/{name}",
 )
