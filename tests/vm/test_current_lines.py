@@ -41,7 +41,8 @@ def line(request: pytest.FixtureRequest, tmp_path: Path, build_host: Builder) ->
 @pytest.mark.parametrize(
     "line",
     [
-        "debian-13",
+        # a tree is composed and a host booted: ten minutes
+        pytest.param("debian-13", marks=pytest.mark.slow),
         # forky changes every day: what fails there today may be Debian's
         pytest.param("debian-14", marks=pytest.mark.slow),
     ],
