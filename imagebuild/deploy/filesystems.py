@@ -122,10 +122,7 @@ def mount(plan: Plan, target: BlockTarget, *, read_only: bool = False) -> None:
 
 def unmount(plan: Plan, target: Sandbox, *, trim: bool) -> None:
     """Unmount everything at SYSROOT; `trim` gives back what is not used, so that the image stays sparse."""
-    # /boot is written once, and nothing of it is removed again
-    places = [
-        place_of(mount) for mount, _, fstype in plan.file_systems() if fstype != "efi" and mount != "/boot"
-    ]
+    places = [place_of(mount) for mount, _, fstype in plan.file_systems() if fstype != "efi"]
     give_back: list[Argv] = [["fstrim", place] for place in places] if trim else []
     target.run(*give_back, ["sync"], ["umount", "-R", SYSROOT])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.engine import planning
+from imagebuild.engine.builds import RUNNING
 from imagebuild.engine.steps import Step, step
 from imagebuild.engine.store import Store
 from tests.engine.building import run
@@ -105,6 +106,10 @@ def stopped(place: Path, stage: str, number: signal.Signals) -> dict[str, str]:
     child.send_signal(number)
     child.wait(timeout=10)
     child.stdout.close()
+    # a program that was just being started has the build's locks until it is executed
+    deadline = time.monotonic() + 10
+    while Store(place).builds()[-1].state == RUNNING and time.monotonic() < deadline:
+        time.sleep(0.05)
     return found | {each.step.name: each.reason for each in planning.plan([chain()], Store(place))}
 
 
