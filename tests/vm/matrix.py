@@ -15,7 +15,8 @@ def small_matrix(tmp_path: Path) -> Path:
     file = tmp_path / "debian-12.yaml"
     text = (ROOT / "configs" / "debian-12.yaml").read_text()
     for old, new in (
-        ("firmware: [bios, uefi]", "firmware: [uefi]"),
+        ("firmware: [bios, uefi, uefi-secure]\n    # the disk", "firmware: [uefi]\n    # the disk"),
+        ("    installed: [uefi, bios, uefi-secure]\n", ""),
         ("      raw.xz: {level: 0}\n      raw.zst: {level: 3}\n      vmdk: {}\n", ""),
         ("  vagrant: {template: debian-12-vagrant.ks, syntax: F28}\n", ""),
     ):
