@@ -120,6 +120,9 @@ def _undone(base: Plan, plan: Plan) -> str | None:
             return "an account or key of the base is not in it"
     if base.root_password and not plan.root_password:
         return "the base has a password of root"
+    # Secure Boot starts what lies on the ESP for UEFI
+    if {each.is_uefi for each in base.firmware} != {each.is_uefi for each in plan.firmware}:
+        return "its firmware differs"
     same = (
         *(
             "osname",
@@ -129,7 +132,6 @@ def _undone(base: Plan, plan: Plan) -> str | None:
             "verify",
             "seed",
             "epoch",
-            "firmware",
             "timeout",
             "boot_password",
         ),

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -354,6 +355,12 @@ def test_when_a_disk_can_be_changed_instead_of_installed() -> None:
         reason_not_to_change(base, read(SMALL.replace("fstype=xfs", "fstype=ext4"))) == "volume root differs"
     )
     assert reason_not_to_change(base, read(SMALL + "services --enabled=sshd\n")) == "its enabled differs"
+    secure = frozenset({*base.firmware, Firmware.UEFI, Firmware.UEFI_SECURE})
+    with_uefi = replace(base, firmware=frozenset({*base.firmware, Firmware.UEFI}))
+    assert reason_not_to_change(replace(base, firmware=secure), with_uefi) is None, "the ESP is the same"
+    assert reason_not_to_change(replace(base, firmware=frozenset({Firmware.UEFI})), replace(
+        base, firmware=frozenset({Firmware.BIOS})
+    )) == "its firmware differs"  # fmt: skip
     assert reason_not_to_change(base, read(SMALL.replace("timeout=1", "timeout=2"))) == "its timeout differs"
     assert reason_not_to_change(read(SMALL + "rootpw secret\n"), base) == "the base has a password of root"
     assert (

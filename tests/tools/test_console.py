@@ -67,6 +67,18 @@ def test_a_good_boot_has_no_fatal_line() -> None:
     assert not fatal_line(BOOT)
 
 
+def test_a_shell_in_the_firmware_that_secure_boot_refuses_is_not_the_disks() -> None:
+    # OVMF 2022.11 of Debian 12 with enrolled keys, an empty disk
+    shell = (
+        'BdsDxe: failed to start Boot0002 "EFI Internal Shell" from Fv(7CB8BDC9-F8EB-4F34-AAEA-3EE4AF6516A1)/'
+        "FvFile(7C04A583-9E3E-4F1C-AD65-E05268D0B4D1): Security Violation\r\n"
+    )
+    said = fatal_line(f"{shell}BdsDxe: No bootable option or device was found.\r\n")
+    assert said is not None
+    assert "found nothing to boot" in said
+    assert not fatal_line(shell)
+
+
 # What real machines said, under Secure Boot with Microsoft's keys: edk2 before and after its hint (of 2025,
 # tianocore/edk2 pull request 11167; bootc-dev/bootc issue 2039); shim under libvirt's firmware; GRUB of
 # Fedora 40 (its magazine, 2024-06) and the form of 2.14
