@@ -61,7 +61,7 @@ def choose_cuts(log: WriteLog, count: int, seed: int) -> list[Cut]:
     """Return up to `count` different cuts in the order of the log: one at each flush (evenly chosen ones when
     there are too many), the rest at random between them.
     """
-    chance = random.Random(seed)  # noqa: S311  a test's choice, not a secret
+    chance = random.Random(seed)  # noqa: S311  # a test's choice, not a secret
     cuts = dict.fromkeys(Cut(durable=end) for end in _evenly(_ends(log), count))
     windows = [window for window in _windows(log) if window[1] > window[0]]
     sizes = [end - first for first, end in windows]
@@ -74,7 +74,7 @@ def choose_cuts(log: WriteLog, count: int, seed: int) -> list[Cut]:
 
 def choose_between(log: WriteLog, count: int, seed: int) -> list[Cut]:
     """Return up to `count` cuts between flushes, spread over the whole log: where most can be lost."""
-    chance = random.Random(seed)  # noqa: S311  as above
+    chance = random.Random(seed)  # noqa: S311  # as above
     windows = [window for window in _windows(log) if window[1] - window[0] >= MANY]
     windows = windows or [window for window in _windows(log) if window[1] > window[0]]
     return [_random_cut(log, *window, chance) for window in _evenly(windows, count)]
