@@ -18,6 +18,13 @@ class Firmware(StrEnum):
         return self is not Firmware.BIOS
 
 
+class BootMenu(StrEnum):
+    """What GRUB's menu is made of: one that is generated for each deployment, or the boot loader entries."""
+
+    GENERATED = "generated"
+    ENTRIES = "entries"
+
+
 class Login(StrEnum):
     """Who lets the tester in: a key that cloud-init takes from a seed, or Vagrant's well-known one that is
     baked in.

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy.signed_loader import REMOVABLE, UnsignedError, find_signed
+from imagebuild.deploy import boot_menu
+from imagebuild.deploy.boot_menu import TreeGrub
+from imagebuild.deploy.signed_loader import REMOVABLE, SignedLoader, UnsignedError, find_signed
 from imagebuild.deploy.target import File, Sandbox
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.layout import MIB, SECTOR, Partition
 from imagebuild.kickstart.plan import Plan
-from imagebuild.kinds import Firmware
+from imagebuild.kinds import BootMenu, Firmware
 from imagebuild.tools import command, temporary
 
 MODULES = (
@@ -45,12 +47,17 @@ MODULES = (
     "probe",
     "regexp",
     "password_pbkdf2",
+    "loadenv",
 )
 BIOS_MODULES = ("biosdisk", "vga_text")
 UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
 # what a menu of ours, and the way to it, take of a GRUB that loads no modules
 MENU_MODULES = ("normal", "configfile", "linux", "search", "search_fs_uuid", "echo", "test")
 READERS = {"ext4": "ext2", "xfs": "xfs", "gpt": "part_gpt", "mbr": "part_msdos"}
+MENUS = {
+    BootMenu.GENERATED: "generated for each deployment",
+    BootMenu.ENTRIES: "boot loader entries, which GRUB reads itself",
+}
 WORK = PurePosixPath("/run/grub")
 # of a FAT file system, at most: a cluster, and what it needs for itself below 2 GiB
 CLUSTER, OVERHEAD = 4096, 2 * MIB
@@ -87,6 +94,7 @@ class Loader:
 
     directory: str
     version: str
+    menu: BootMenu = BootMenu.GENERATED
     boot: bytes = b""
     core: bytes = b""
     esp: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
@@ -128,36 +136,69 @@ def make_loader(target: Sandbox, plan: Plan) -> Loader:
     has no room for it.
     """
     layout = find_layout(target)
+    platforms = [
+        *(["i386-pc"] if Firmware.BIOS in plan.firmware else []),
+        *(["x86_64-efi"] if any(firmware.is_uefi for firmware in plan.firmware) else []),
+    ]
+    tree = boot_menu.look(target, [f"{layout.modules}/{platform}" for platform in platforms])
+    boot_menu.check_asked(plan, tree)
     target.write({WORK / "early.cfg": File(data=early_config(plan, layout.directory).encode())})
-    boot = core = b""
+    menu, boot, core = boot_menu.chosen(plan, tree), b"", b""
     esp, unsigned = dict[PurePosixPath, bytes](), None
-    if Firmware.BIOS in plan.firmware:
-        _mkimage(target, layout, "i386-pc", "core.img", (*MODULES, *BIOS_MODULES))
+    if "x86_64-efi" in platforms:
+        signed = _signed(target, plan)
+        if isinstance(signed, SignedLoader):
+            menu = boot_menu.readable(menu, plan, tree, signed.image.modules)
+            lacks = boot_menu.lacking(menu, signed.image.modules)
+            signed = signed if lacks is None else UnsignedError(lacks)
+        esp, unsigned = _uefi_files(target, plan, layout, signed, _modules(menu, tree))
+        check_room(plan, esp)
+    if "i386-pc" in platforms:
+        _mkimage(target, layout, "i386-pc", "core.img", (*_modules(menu, tree), *BIOS_MODULES))
         boot = target.read(PurePosixPath(layout.modules) / "i386-pc" / "boot.img")
         core = target.read(WORK / "core.img")
-    if any(firmware.is_uefi for firmware in plan.firmware):
-        esp, unsigned = _uefi_files(target, plan, layout)
-        check_room(plan, esp)
     version = target.run([layout.program, "--version"]).strip()
+    steplog.note(f"GRUB's menu: {MENUS[menu]}")
     return Loader(
-        directory=layout.directory, version=version, boot=boot, core=core, esp=esp, unsigned=unsigned
+        directory=layout.directory,
+        version=version,
+        menu=menu,
+        boot=boot,
+        core=core,
+        esp=esp,
+        unsigned=unsigned,
     )
 
 
-def _uefi_files(
-    target: Sandbox, plan: Plan, layout: GrubLayout
-) -> tuple[dict[PurePosixPath, bytes], str | None]:
-    """Return path -> content of the ESP, and why that is not a signed boot loader (None: it is)."""
+def _modules(menu: BootMenu, tree: TreeGrub) -> tuple[str, ...]:
+    reads = menu is BootMenu.ENTRIES and tree.reader is not None
+    return (*MODULES, tree.reader) if reads and tree.reader else MODULES
+
+
+def _signed(target: Sandbox, plan: Plan) -> SignedLoader | UnsignedError:
+    """Return the tree's signed boot loader, or why it has none that can be used."""
     boot = next((fstype for mount, _, fstype in plan.file_systems() if mount == "/boot"), plan.root()[1])
     needed = {*MENU_MODULES, READERS.get(boot, boot), READERS[plan.table]}
     try:
-        signed = find_signed(target, sorted(needed | ({"password_pbkdf2"} if plan.boot_password else set())))
+        return find_signed(target, sorted(needed | ({"password_pbkdf2"} if plan.boot_password else set())))
     except UnsignedError as error:
-        steplog.note(f"the disk is not for Secure Boot: {error.message}")
-        _mkimage(target, layout, "x86_64-efi", "bootx64.efi", (*MODULES, *UEFI_MODULES))
-        return {REMOVABLE / "BOOTX64.EFI": target.read(WORK / "bootx64.efi")}, error.message
-    config = early_config(plan, layout.directory, serial="serial" in signed.image.modules)
-    return signed.on_disk(config), None
+        return error
+
+
+def _uefi_files(
+    target: Sandbox,
+    plan: Plan,
+    layout: GrubLayout,
+    signed: SignedLoader | UnsignedError,
+    modules: tuple[str, ...],
+) -> tuple[dict[PurePosixPath, bytes], str | None]:
+    """Return path -> content of the ESP, and why that is not a signed boot loader (None: it is)."""
+    if isinstance(signed, SignedLoader):
+        config = early_config(plan, layout.directory, serial="serial" in signed.image.modules)
+        return signed.on_disk(config), None
+    steplog.note(f"the disk is not for Secure Boot: {signed.message}")
+    _mkimage(target, layout, "x86_64-efi", "bootx64.efi", (*modules, *UEFI_MODULES))
+    return {REMOVABLE / "BOOTX64.EFI": target.read(WORK / "bootx64.efi")}, signed.message
 
 
 def check_room(plan: Plan, files: Mapping[PurePosixPath, bytes]) -> None:

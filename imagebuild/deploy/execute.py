@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
-from imagebuild.deploy import bootloader, btrfs, configure, host_var, luks
+from imagebuild.deploy import boot_menu, bootloader, btrfs, configure, host_var, luks
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
 from imagebuild.kickstart.plan import Plan
@@ -30,7 +30,7 @@ def execute(plan: Plan, target: Target, *, commit: str) -> Loader:
     target.prepare(plan)
     # the toolbox's /tmp is a link to here
     target.run(["mkdir", "-p", SYSROOT / "tmp"], ["chmod", "1777", SYSROOT / "tmp"])
-    _deploy(plan, target, commit, loader.directory)
+    _deploy(plan, target, commit, loader)
     deployment = deployment_of(plan, commit)
     host_var.fill(plan, target, deployment)
     host_var.gather(plan, target)
@@ -134,6 +134,7 @@ def _undone(base: Plan, plan: Plan) -> str | None:
             "epoch",
             "timeout",
             "boot_password",
+            "boot_menu",
         ),
         *("hostname", "dhcp", "selinux", "firewall", "enabled", "disabled"),
         *("time_sources", "root_by_ssh"),
@@ -153,18 +154,13 @@ def deployment_of(plan: Plan, commit: str) -> PurePosixPath:
     return SYSROOT / "ostree/deploy" / plan.osname / "deploy" / f"{commit}.0"
 
 
-def _deploy(plan: Plan, target: Target, commit: str, menu: str) -> None:
+def _deploy(plan: Plan, target: Target, commit: str, loader: Loader) -> None:
     repo = SYSROOT / "ostree/repo"
     esp: list[Argv] = [["mkdir", "-p", SYSROOT / "boot/efi"]] if plan.partition("efi") else []
     steplog.note(f"deploying {commit}")
     target.run(
         *esp,
-        # libostree takes GRUB for the boot loader when its menu is there, and writes the next one to
-        # /boot/loader.N/grub.cfg
-        ["mkdir", "-p", SYSROOT / "boot/loader.0", SYSROOT / "boot" / menu],
-        ["ln", "-s", "loader.0", SYSROOT / "boot/loader"],
-        ["touch", SYSROOT / "boot/loader.0/grub.cfg"],
-        ["ln", "-s", "../loader/grub.cfg", SYSROOT / "boot" / menu / "grub.cfg"],
+        ["mkdir", "-p", SYSROOT / "boot" / loader.directory],
         ["ostree", "admin", "init-fs", "--modern", SYSROOT],
         ["ostree", "admin", "os-init", f"--sysroot={SYSROOT}", plan.osname],
         [
@@ -178,11 +174,12 @@ def _deploy(plan: Plan, target: Target, commit: str, menu: str) -> None:
         ],
         ["ostree", f"--repo={repo}", "refs", f"--create={plan.remote}:{plan.ref}", commit],
     )
+    boot_menu.install(loader.menu, plan, target, loader.directory)
     if plan.boot_password:
         # where grub2-setpassword(8) puts it
         target.write(
             {
-                SYSROOT / "boot" / menu / "user.cfg": File(
+                SYSROOT / "boot" / loader.directory / "user.cfg": File(
                     data=f"GRUB2_PASSWORD={plan.boot_password}\n".encode(), mode=0o600
                 )
             }
@@ -203,6 +200,7 @@ def _deploy(plan: Plan, target: Target, commit: str, menu: str) -> None:
         ],
         env=_menu_environment(plan, target),
     )
+    boot_menu.check_entries(target)
 
 
 def _menu_environment(plan: Plan, target: Sandbox) -> dict[str, str]:

@@ -42,6 +42,9 @@ names journals "$var"/log/journal/*
 names histories "$var"/roothome/.bash_history "$var"/home/*/.bash_history
 names net-rules udev/rules.d/*persistent-net*.rules
 names masked systemd/system/cloud-*.service
+for each in ../usr/lib/systemd/system/cloud-*.service; do
+    if [ -f "$each" ]; then echo "${each##*/}"; fi
+done | say cloud-units
 for each in systemd/system/cloud-*.service; do
     if [ -L "$each" ]; then printf '%s %s\n' "${each##*/}" "$(readlink "$each")"; fi
 done | say unit-links
@@ -76,9 +79,13 @@ AT_WORST, PRUNED_EARLY = 3, 2
 MIB = 1 << 20
 # bytes for the menu's entries beside them, as libostree itself asks for (EARLY_PRUNE_SAFETY_MARGIN_SIZE)
 MARGIN = 1 << 20
+# cloud-init.service has been cloud-init-network.service since cloud-init 24.3, which runs all stages from
+# cloud-init-main.service
 CLOUD_UNITS = (
+    "cloud-init-main.service",
     "cloud-init-local.service",
     "cloud-init.service",
+    "cloud-init-network.service",
     "cloud-config.service",
     "cloud-final.service",
 )
@@ -177,7 +184,8 @@ def _words(facts: Mapping[str, list[str]], word: str) -> list[str]:
 
 def _vagrant(facts: Mapping[str, list[str]]) -> list[str]:
     links = dict(line.split(" ", 1) for line in _words(facts, "unit-links"))
-    awake = [unit for unit in CLOUD_UNITS if links.get(unit) != "/dev/null"]
+    there = _words(facts, "cloud-units")
+    awake = [unit for unit in CLOUD_UNITS if unit in there and links.get(unit) != "/dev/null"]
     return [f"a Vagrant box without a cloud must mask {', '.join(awake)}"] if awake else []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pykickstart.base import RemovedCommand
 from pykickstart.constants import FIRSTBOOT_SKIP, KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
 
-from imagebuild.kickstart import containers, disk_names, encryption, time_sources
+from imagebuild.kickstart import boot_menu, containers, disk_names, encryption, time_sources
 from imagebuild.kickstart.handlers import data, seen, without_effect
 from imagebuild.kickstart.problems import Problems
 from imagebuild.kickstart.reading import Reading
@@ -275,7 +275,10 @@ def _refuse_sections(reading: Reading, problems: Problems) -> None:
     for script in reading.handler.scripts:
         if script.type not in (KS_SCRIPT_PRE, KS_SCRIPT_POST, KS_SCRIPT_ONERROR):
             problems.add(script.lineno, "of the script sections imagebuild executes %pre, %post and %onerror")
+    boot_menu.refuse(reading, problems)
     for section in reading.sections:
+        if boot_menu.is_ours(section):
+            continue
         if section.name in (
             "%packages",
             "%certificate",

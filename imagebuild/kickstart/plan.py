@@ -6,13 +6,13 @@ Sizes are bytes unless a name says otherwise; the source is the kickstart docume
 import difflib
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
 
 from imagebuild import steplog
-from imagebuild.kickstart import commands, containers, handlers, password
+from imagebuild.kickstart import boot_menu, commands, containers, handlers, password
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.arrangement import lay_out
 from imagebuild.kickstart.layout import MOUNTED, SECTOR, Layout, Partition, Subvolume, Volume
@@ -21,7 +21,7 @@ from imagebuild.kickstart.problems import Origin, Problems, located, where_from
 from imagebuild.kickstart.reading import Reading
 from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kickstart.time_sources import time_sources
-from imagebuild.kinds import Firmware
+from imagebuild.kinds import BootMenu, Firmware
 
 # a mistake in one of these and the layout makes no sense: what it lacks is the mistake's
 STORAGE = frozenset(
@@ -113,6 +113,8 @@ class Plan:
     # None: what the tree does by itself; empty: the clock is not set from the network
     time_sources: tuple[str, ...] | None = None
     root_by_ssh: bool = False
+    # None: the tree decides
+    boot_menu: BootMenu | None = None
 
     def partition(self, content: str) -> Partition | None:
         """Return the first partition with that content."""
@@ -225,7 +227,8 @@ def read(
             encrypted=encrypted,
         )
     _note(reading, name, origin)
-    return _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
+    plan = _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
+    return replace(plan, boot_menu=boot_menu.boot_menu(reading))
 
 
 def _plan(

@@ -26,6 +26,15 @@ timeout=${GRUB_TIMEOUT:-$(sed -n 's/^GRUB_TIMEOUT=//p' /etc/default/grub 2>/dev/
     echo "set timeout=${timeout:-1}"
     echo 'set default=0'
     cat <<'END'
+# the entry that grub-reboot(8) chose for the next boot only
+if [ -f ${prefix}/grubenv ]; then
+  load_env next_entry
+fi
+if [ -n "${next_entry}" ]; then
+  set default="${next_entry}"
+  set next_entry=
+  save_env next_entry
+fi
 if [ -f ${prefix}/user.cfg ]; then
   source ${prefix}/user.cfg
   if [ -n "${GRUB2_PASSWORD}" ]; then
@@ -40,8 +49,11 @@ END
         printf '%s %s\n' "$version" "$entry"
     done | sort -rn | while read -r _ entry; do
         title=$(sed -n 's/^title //p' "$entry" | tr -d "'")
-        printf "menuentry '%s' --unrestricted {\n" "$title"
-        sed -n 's/^linux /  linux /p' "$entry" | sed "s|\$| $(sed -n 's/^options //p' "$entry" | sed 's/[|\\&]/\\&/g')|"
+        name=${entry##*/}
+        printf "menuentry '%s' --unrestricted --id '%s' {\n" "$title" "${name%.conf}"
+        # characters that GRUB's shell would take for its own
+        options=$(sed -n 's/^options //p' "$entry" | sed 's/[|&;<>{}$]/\\&/g')
+        printf '  linux %s %s\n' "$(sed -n 's/^linux //p' "$entry")" "$options"
         sed -n 's/^initrd /  initrd /p' "$entry"
         echo '}'
     done

@@ -3,6 +3,7 @@ wrong.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -24,6 +25,7 @@ FINE = {
     "random-seed": [""],
     "cloud-state": [""],
     "resolv-link": ["../run/systemd/resolve/stub-resolv.conf\n"],
+    "cloud-units": ["".join(f"{unit}\n" for unit in CLOUD_UNITS)],
     "entries": ["ostree-1-os.conf\n"],
     "boot-room": ["4096 65536\n"],
     "kernels": ["8388608 /b/ostree/o-1/vmlinuz-6.1\n58720256 /b/ostree/o-1/initramfs-6.1.img\n"],
@@ -32,6 +34,13 @@ FINE = {
         "datasource_list: [NoCloud, ConfigDrive, OpenStack, Ec2, OVF, None]\n",
     ],
 }
+BEFORE_24_3 = (
+    "cloud-init-local.service",
+    "cloud-init.service",
+    "cloud-config.service",
+    "cloud-final.service",
+)
+SINCE_24_3 = tuple(unit for unit in CLOUD_UNITS if unit != "cloud-init.service")
 MASKED = {"unit-links": ["".join(f"{unit} /dev/null\n" for unit in CLOUD_UNITS)]}
 
 
@@ -120,7 +129,7 @@ def test_a_vmdk_wants_vmwares_datasource_and_a_box_wants_none() -> None:
     )
     half = {"unit-links": [f"{CLOUD_UNITS[0]} /dev/null\n"]}
     assert (
-        "must mask cloud-init.service"
+        "must mask cloud-init-local.service, cloud-init.service"
         in problems(FINE | half, commit=COMMIT, kind="vagrant-libvirt", login=Login.VAGRANT)[0]
     )
     assert (
@@ -137,6 +146,26 @@ def test_a_vmdk_wants_vmwares_datasource_and_a_box_wants_none() -> None:
     assert "/etc/machine-id is missing" in problems(
         missing, commit=COMMIT, kind="qcow2", clouds=FORMATS["qcow2"].clouds, login=Login.CLOUD_INIT
     )
+
+
+@pytest.mark.parametrize(
+    ("units", "masked", "awake"),
+    [
+        (BEFORE_24_3, BEFORE_24_3, ()),
+        # what was right before is not enough since
+        (SINCE_24_3, BEFORE_24_3, ("cloud-init-main.service", "cloud-init-network.service")),
+        (SINCE_24_3, SINCE_24_3, ()),
+    ],
+)
+def test_a_box_masks_the_units_that_its_cloud_init_has(
+    units: Sequence[str], masked: Sequence[str], awake: Sequence[str]
+) -> None:
+    facts = FINE | {
+        "cloud-units": ["".join(f"{unit}\n" for unit in units)],
+        "unit-links": ["".join(f"{unit} /dev/null\n" for unit in masked)],
+    }
+    found = problems(facts, commit=COMMIT, kind="vagrant-libvirt", login=Login.VAGRANT)
+    assert found == ([f"a Vagrant box without a cloud must mask {', '.join(awake)}"] if awake else [])
 
 
 def test_facts_are_read_from_the_files_themselves(tmp_path: Path) -> None:
@@ -157,6 +186,8 @@ def test_facts_are_read_from_the_files_themselves(tmp_path: Path) -> None:
     (deployment / "etc/resolv.conf").symlink_to("/etc/passwd")
     (deployment / "etc/cloud/cloud.cfg.d/a.cfg").write_text("datasource_list: [NoCloud]\n")
     (deployment / "etc/systemd/system/cloud-init.service").symlink_to("/dev/null")
+    (deployment / "usr/lib/systemd/system").mkdir(parents=True)
+    (deployment / "usr/lib/systemd/system/cloud-init-main.service").touch()
     (var / "lib/systemd/random-seed").touch()
     (boot / "ostree/os-1/vmlinuz-6.1").write_bytes(b"x" * 5000)
     (deployment / "usr/lib64/libostree-1.so.1.0.0").write_bytes(b"\0no-early-prune\0")
@@ -172,6 +203,7 @@ def test_facts_are_read_from_the_files_themselves(tmp_path: Path) -> None:
     assert facts["host-keys"] == ["ssh/ssh_host_ed25519_key\n"]
     assert facts["resolv-link"] == ["/etc/passwd\n"], "a link of the image is told, not followed"
     assert facts["unit-links"] == ["cloud-init.service /dev/null\n"]
+    assert facts["cloud-units"] == ["cloud-init-main.service\n"]
     assert facts["random-seed"] == [f"{var}/lib/systemd/random-seed\n"]
     assert first_boot.datasources(facts) == ["NoCloud"]
     assert facts["kernels"] == [f"5000 {boot}/ostree/os-1/vmlinuz-6.1\n"]

@@ -45,7 +45,16 @@ class Recording:
         return self.place / WRITES
 
 
-def trial_of(lab: Lab, tree: Tree, disk: Path, form: str, evidence: Path, *, grown: bool = True) -> Trial:
+def trial_of(
+    lab: Lab,
+    tree: Tree,
+    disk: Path,
+    form: str,
+    evidence: Path,
+    *,
+    grown: bool = True,
+    firmware: Firmware = Firmware.BIOS,
+) -> Trial:
     """Return a trial of an installed disk; `grown`: larger than it was made."""
     evidence.mkdir(parents=True, exist_ok=True)
     return Trial(
@@ -56,7 +65,7 @@ def trial_of(lab: Lab, tree: Tree, disk: Path, form: str, evidence: Path, *, gro
             controller=Controller.VIRTIO,
             grow=GROWN if grown else 0,
         ),
-        bench=lab.bench(Firmware.BIOS),
+        bench=lab.bench(firmware),
         promise=Promise(
             terms=lab.terms(storage="podman-overlay"),
             commit=tree.commit,
