@@ -26,10 +26,10 @@ from imagebuild.tools.ostree.commit_writer import Staged
 from imagebuild.tools.ostree.repository import Repo
 from tests import release_lab
 from tests.cli.running import CONFIG, run
-from tests.fakes import TERMS
 from tests.installers.lorax.lab import installer, request
 from tests.publish.releasing import go, line_in
 from tests.release_lab import FIRST, Line
+from tests.smoke.trials import TERMS
 from tests.tools.ostree.commits import FILES, make_commit
 from tests.tools.ostree.commits import REF as BUILT
 from tests.tools.settings import settings

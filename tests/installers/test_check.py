@@ -29,7 +29,7 @@ from imagebuild.tools import iso
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phase
 from imagebuild.tools.menus.menu import MenuLoader
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.installers.unattended.media import make_iso, medium_of
 from tests.stages.trees import TREE
 

@@ -14,7 +14,7 @@ from imagebuild.live import disks, install, kickstarts, on_error
 from imagebuild.live.arguments import Arguments
 from imagebuild.live.kickstarts import Found
 from imagebuild.live.terminal import Terminal
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart import samples
 from tests.kickstart.samples import SMALL
 

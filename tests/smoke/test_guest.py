@@ -29,8 +29,8 @@ from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.ssh import Answer
-from tests import fakes
-from tests.fakes import EXPECTED
+from tests.smoke import trials
+from tests.smoke.trials import EXPECTED
 
 BANNER = "Connection timed out during banner exchange"
 REFUSED = "ssh: connect to host 127.0.0.1 port 43211: Connection refused"
@@ -178,7 +178,7 @@ class Machines:
         monkeypatch.setattr(guest, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])
         monkeypatch.setattr(time, "sleep", self._sleep)
-        self.trial = fakes.trial(
+        self.trial = trials.trial(
             tmp_path, cores=2, accelerator=Accelerator(name="tcg", slowness=10, reason="")
         )
         self.guest = Guest(self.trial, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
