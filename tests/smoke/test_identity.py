@@ -22,7 +22,7 @@ from imagebuild.smoke.trial import Run, Trial
 from imagebuild.smoke.verdict import FILE, write
 from imagebuild.stages import smoke
 from imagebuild.tools import command
-from tests import bench_boots
+from tests.bench.boots import Booted, table
 from tests.smoke import trials
 from tests.stages.trees import TREE
 
@@ -134,11 +134,11 @@ def test_a_boot_is_counted_where_it_was(tmp_path: Path, disk: Disk, download: Im
     (store / "builds").mkdir()
     used = {"disk": ("smoke.x", "0"), "qcow2": ("smoke.x", "1"), "tree": ("pull", "2")}
     (store / "builds" / "1.json").write_text(json.dumps(used))
-    assert bench_boots.table(store) == [
-        bench_boots.Booted(INSIDE, "uefi", now=2, before=2, same_as=""),
-        bench_boots.Booted("qcow2 cloud", "uefi", now=0, before=1, same_as=INSIDE),
+    assert table(store) == [
+        Booted(INSIDE, "uefi", now=2, before=2, same_as=""),
+        Booted("qcow2 cloud", "uefi", now=0, before=1, same_as=INSIDE),
     ]
-    assert bench_boots.table(tmp_path / "nothing") == []
+    assert table(tmp_path / "nothing") == []
 
 
 def test_known_under_another_firmware_only_it_is_booted(
