@@ -112,7 +112,7 @@ def check_asked(plan: Plan, tree: TreeGrub) -> None:
 
 
 def chosen(plan: Plan, tree: TreeGrub) -> BootMenu:
-    """Return the menu that a host gets; who reads it is no question here."""
+    """Return the menu that a host gets, whoever can read it."""
     return plan.boot_menu or tree.preferred
 
 
