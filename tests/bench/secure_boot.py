@@ -50,7 +50,7 @@ def boot(disk: Path, firmware: Firmware, found: Accelerator, place: Path) -> dic
                 if words in console:
                     points.setdefault(point, used)
             # a disk without a root ends in a panic, one that is refused in whoever refuses it
-            if "log-in" in points or fatal_line(console):
+            if "log-in" in points or fatal_line(console) is not None:
                 break
             time.sleep(0.1)
     return points

@@ -381,7 +381,7 @@ def test_phases_and_ends_of_an_installation() -> None:
     assert installer_phase("") == "firmware"
     assert installer_phase(console) == "live system"
     assert installer_phase(console + "imagebuild: installing on vda 8 GiB\n") == "installation"
-    assert fatal_line(console, INSTALLER_FATAL) == ""
+    assert fatal_line(console, INSTALLER_FATAL) is None
     for line in (
         "imagebuild: INSTALLATION FAILED: no disk",
         "imagebuild: THE MEDIUM IS DAMAGED: x",

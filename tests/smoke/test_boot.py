@@ -43,7 +43,7 @@ class FakeMachine:
     screen: str = ""
     dump: str = SPINNING
     alive: bool = True
-    broken: str = ""
+    broken: str | None = None
     now: float = 0.0
     looks: list[str] = field(default_factory=list)
 
@@ -67,7 +67,7 @@ class FakeMachine:
         self.looks.append("registers")
         return self.dump
 
-    def broke(self) -> str:
+    def broke(self) -> str | None:
         return self.broken
 
 
@@ -247,11 +247,11 @@ def test_a_busy_machine_makes_a_boot_long_not_wrong_and_not_endless(
     [
         ("QEMU failed with exit status 1: Could not set up host forwarding rule", True),
         ("QEMU was killed by SIGKILL: ", True),
-        ("", False),
+        (None, False),
     ],
 )
 def test_a_qemu_that_breaks_is_no_failure_of_the_image(
-    broken: str, rig: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken: str | None, rig: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = watch(FakeMachine(alive=False, broken=broken), tmp_path, monkeypatch)
     assert watched.rig is rig

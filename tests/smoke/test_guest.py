@@ -148,11 +148,11 @@ class FakeRunning:
     def console(self) -> str:
         return ""
 
-    def ending(self) -> str:
-        return "" if self.alive else "the guest switched it off"
+    def ending(self) -> str | None:
+        return None if self.alive else "the guest switched it off"
 
-    def broke(self) -> str:
-        return ""
+    def broke(self) -> None:
+        return None
 
     def cpu_seconds(self) -> float:
         return self.now[0] * self.busy
@@ -281,7 +281,7 @@ def test_a_program_is_waited_for_as_long_as_something_happens(
     running.meter.look()
     over = machines.guest._patience(1000)
     printed = 0
-    while not (why := over(printed)):
+    while (why := over(printed)) is None:
         machines.now[0] += 2
         printed += prints
     assert machines.now[0] == pytest.approx(given_up, abs=4)

@@ -29,8 +29,8 @@ class FakeMachine:
     read: int = 3 << 20
     presses: int = 0
     off: float = 1e9
-    broken: str = ""
-    last_word: str = ""
+    broken: str | None = None
+    last_word: str | None = None
     pressed: list[str] = field(default_factory=list)
     typed: list[str] = field(default_factory=list)
     now: float = 0.0
@@ -68,11 +68,11 @@ class FakeMachine:
         self.typed.append(text)
         self.presses += 1
 
-    def broke(self) -> str:
+    def broke(self) -> str | None:
         return self.broken
 
-    def ending(self) -> str:
-        return "" if self.alive else self.last_word
+    def ending(self) -> str | None:
+        return None if self.alive else self.last_word
 
     def cpu_seconds(self) -> float:
         return self.now
