@@ -118,7 +118,7 @@ def test_hosts_walk_the_history_of_the_candidate_itself(tmp_path: Path, candidat
     parent = Repo(repo).parent(commit)
     assert parent is not None
     releases = with_previous(tmp_path, repo, commit, parent)
-    assert (releases.lost, releases.after_older, releases.older.commit) == ("", releases.candidate, parent)
+    assert (releases.lost, releases.after_older, releases.older.commit) == (None, releases.candidate, parent)
     with offering(tmp_path / "work", lambda _: releases) as offers:
         releases.publish(releases.after_older)
         host = Repo.ensure(tmp_path / "host")
@@ -148,7 +148,7 @@ def test_a_candidate_that_was_composed_in_an_empty_repository_hides_the_release_
 def test_without_a_release_before_nothing_is_lost(tmp_path: Path, candidate: tuple[Path, str]) -> None:
     releases = make(tmp_path, candidate)
     assert (releases.lost, releases.older.version, releases.after_older.version) == (
-        "",
+        None,
         "1.2.older",
         "1.2.later",
     )

@@ -108,7 +108,7 @@ class FakeJourney:
         }
         older = release["older"]
         earlier = Earlier(slept={"12-1": older}, line=older, deltas={OLDER: Path("deltas")})
-        self.releases = SimpleNamespace(**release, lost="", earlier=earlier, line=older)
+        self.releases = SimpleNamespace(**release, lost=None, earlier=earlier, line=older)
 
     def __getattr__(self, name: str) -> Callable[..., Stop]:
         return lambda *_: self._stops[name]

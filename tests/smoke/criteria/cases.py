@@ -66,5 +66,5 @@ def journey_of(broken: dict[str, Any]) -> Any:
     journey.fall = replace(FALL, **broken.get("fall", {}))
     journey.survival = replace(SURVIVAL, **broken.get("survival", {}))
     journey.deployed = bool(broken.get("deployed"))
-    journey.releases.lost = broken.get("lost", "")
+    journey.releases.lost = broken.get("lost")
     return journey
