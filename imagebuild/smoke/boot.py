@@ -76,14 +76,14 @@ class Movement:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """How a boot went: `problem` is empty when ssh answers; `phases` maps each phase to seconds since
+    """How a boot went: `problem` is None when ssh answers; `phases` maps each phase to seconds since
     power-on (those of `load.Meter`).
 
     `rig`: the problem is the rig's, and says nothing of the image; `hung`: the guest stopped before
     userspace, on this QEMU at least.
     """
 
-    problem: str
+    problem: str | None
     phases: dict[str, float]
     rig: bool = False
     hung: bool = False
@@ -279,7 +279,7 @@ def follow_boot(
         time.sleep(POLL_SECONDS)
         console = watcher.look()
         if fatal_line(console) is None and greets(port):
-            return Watched(problem="", phases=watcher.phases | {"ssh": watcher.had})
+            return Watched(problem=None, phases=watcher.phases | {"ssh": watcher.had})
         problem = watcher.problem(console)
         if problem is not None:
             text = describe_failure(

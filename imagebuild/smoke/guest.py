@@ -95,7 +95,7 @@ class Guest:
         """
         watched = self._boot(name, snapshot)
         note = ""
-        if watched.hung and not snapshot:
+        if watched.hung and watched.problem is not None and not snapshot:
             note = (
                 f"the {name} boot hung and was started again by another QEMU:"
                 f" {watched.problem.splitlines()[0]}"
@@ -136,9 +136,9 @@ class Guest:
             serial=serial,
             course=course,
         )
-        if not watched.problem:
+        if watched.problem is None:
             watched = self._logged_in(watched)
-        self._judged = bool(watched.problem)
+        self._judged = watched.problem is not None
         self._running.screenshot(self._screen(name))
         return watched
 
@@ -209,7 +209,7 @@ class Guest:
         watched = self.power_on(name)
         if watched.rig:
             raise RigError(f"after the reboot ({name}): {watched.problem}")
-        return watched.problem or None
+        return watched.problem
 
     def power_cycle(self, name: str) -> Watched:
         """Switch the machine off and on, whatever the guest does, and watch it boot. Raises as `power_on`."""
@@ -246,7 +246,7 @@ class Guest:
         """
         self._end()
         problem = self.power_on(name, snapshot=SETTLED).problem
-        if problem:
+        if problem is not None:
             raise RigError(f"the snapshot of the first boot does not come back: {problem}")
         self._set_clock()
 
@@ -273,7 +273,7 @@ class Guest:
         evidence of one. Raises RigError, BuildError.
         """
         problem = self._boot(AGAIN, SAVED, COMING_BACK).problem
-        if problem:
+        if problem is not None:
             raise RigError(f"the saved first boot does not come back: {problem}")
         script, now = template(WAKE).read_bytes(), str(int(time.time()))
         answer = self.host.run("sh", "-s", "--", now, stdin=script)

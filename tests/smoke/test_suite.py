@@ -39,7 +39,7 @@ class Guests:
             **{"systemctl is-system-running": "running\n" if self.settles else "starting\n"}
         )
         host.patience = lambda _: lambda asked: "late" if asked > 1 else ""
-        boot = Boot(host=host, expected=trials.EXPECTED, problem="", phases={"ssh": 60.0}, rig=rig)
+        boot = Boot(host=host, expected=trials.EXPECTED, problem=None, phases={"ssh": 60.0}, rig=rig)
         yield SimpleNamespace(frozen=self._frozen, notes=[]), boot
         self.did.append(f"{name} ends")
 

@@ -190,7 +190,7 @@ def test_each_storage_profile_fails_where_it_is_not(
 
 
 def test_an_artifact_that_does_not_boot_fails() -> None:
-    boots.test_artifact_boots(Boot(host=host(), expected=EXPECTED, problem="", phases={}))
+    boots.test_artifact_boots(Boot(host=host(), expected=EXPECTED, problem=None, phases={}))
     with pytest.raises(AssertionError, match="panicked"):
         boots.test_artifact_boots(
             Boot(host=None, expected=EXPECTED, problem="the kernel panicked", phases={})

@@ -22,6 +22,7 @@ CASES: dict[str, Case] = {
             ),
             ({"survival": {"booted": OLDER}}, "which is neither release"),
             ({"survival": {"fsck": "error: corrupted file object"}}, "damages the repository"),
+            ({"survival": {"fsck": ""}}, "damages the repository"),
             ({"survival": {"kept": False}}, "takes along what was written long before"),
             ({"survival": {"failed_units": ("x.service",)}}, "units have failed"),
             ({"survival": {"again": REFUSED}}, "cannot be done again"),
