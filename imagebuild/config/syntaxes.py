@@ -19,7 +19,7 @@ SOURCE = "ostreesetup"  # what every kickstart of a tree has: pykickstart has it
 def problem(syntax: str) -> str | None:
     """Return why a version cannot be used for a tree, a sentence; None when it can."""
     if syntax not in versionMap:
-        return f"pykickstart knows no version {syntax!r}"
+        return f"pykickstart has no version {syntax!r}"
     if SOURCE not in commandMap[versionMap[syntax]]:
         return (
             f"the kickstart version {syntax} has no `{SOURCE}`, so that no tree can be installed: it came"

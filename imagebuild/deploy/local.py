@@ -169,7 +169,7 @@ def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
         if time.monotonic() > deadline:
             raise BuildError(
                 f"the kernel does not see the new partitions of /dev/{disk}",
-                hint="does something hold the disk?",
+                hint="is something using the disk?",
             )
         command.status(["blockdev", "--rereadpt", Path("/dev") / disk])
         command.status(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"])

@@ -30,7 +30,7 @@ class ImageConfig(Model):
     )
     name: Name = Field(
         description=(
-            "file name without suffix; ${version} and ${arch} may not stand here, the release names its files"
+            "file name without suffix; ${version} and ${arch} are not allowed: the release names its files"
         )
     )
     disk_size: Mebibytes

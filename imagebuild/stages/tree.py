@@ -272,7 +272,7 @@ def _timestamp(repo: Repo, commit: str) -> int:
     timestamp = repo.timestamp(commit)
     if timestamp > LATEST:
         raise BuildError(
-            f"commit {commit} is of no time that file systems know: {timestamp} s after 1970",
+            f"commit {commit} has a time that file systems cannot hold: {timestamp} s after 1970",
             hint="compose it with --timestamp",
         )
     return timestamp

@@ -188,7 +188,7 @@ def test_the_name_that_was_asked_for_is_never_a_near_one(repo: Repo, kind: str) 
     (repo.path / "refs" / "heads" / REF).write_text("abc\n")
     with serving(repo.path) as served, pytest.raises(BuildError, match=f"no ref {REF} in") as caught:
         resolved(served if kind == "http" else f"file://{repo.path}")
-    near = caught.value.hint.removeprefix("near names there: ").split(", ")
+    near = caught.value.hint.removeprefix("similar names there: ").split(", ")
     assert near == ["test/1/x86_64/hosts"]
 
 
