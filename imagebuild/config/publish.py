@@ -68,7 +68,7 @@ class KeepConfig(Model):
     )
 
 
-# a template of composes: ${product}, ${release}, ${date} (YYYYMMDD) and ${respin} may stand in it
+# a template of composes: ${product}, ${release}, ${date} (YYYYMMDD) and ${respin} may be in it
 ComposeTemplate = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]|\$\{(product|release|date|respin)\})+$")]
 
 

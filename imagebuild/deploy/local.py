@@ -58,7 +58,7 @@ class LocalTarget(NamespaceSandbox):
         """Leave log and kickstart in the installed system, and unmount."""
         place = host_var.stateroot(plan) / LOG_DIRECTORY
         log, kickstart = steplog.current(), INSTALL / "ks.cfg"
-        # passwords may stand in a kickstart
+        # a kickstart may have passwords
         self.run(["mkdir", "-p", "-m", "0700", place])
         if kickstart.is_file():
             text = without_passphrases(kickstart.read_text())
