@@ -62,8 +62,8 @@ wait_for_device() {
     done
 }
 
-# A hybrid image on a stick shows its file system twice: on the disk, and on a partition that begins later. The
-# disk is the medium.
+# A hybrid image on a stick shows its file system twice: on the disk, and on a partition that begins later.
+# The disk is the medium.
 whole_disk() {
     place=$(readlink -f "/sys/class/block/${1##*/}")
     parent=${place%/*}
