@@ -219,7 +219,7 @@ def test_a_path_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("key", ["python_path", "path"])
 def test_a_directory_that_is_searched_has_no_colon(key: str) -> None:
-    with pytest.raises(ValueError, match="would part it in two"):
+    with pytest.raises(ValueError, match="would split it in two"):
         LoraxConfig.model_validate({key: ["/a:/b"]})
 
 
