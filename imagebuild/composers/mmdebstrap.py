@@ -81,7 +81,7 @@ class MmdebstrapConfig(ComposerConfig):
         ),
     )
     files: dict[TreePath, str] = Field(
-        default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them"
+        default={}, description="files laid over the tree; ${version} and ${commit_time} may be used in them"
     )
     root: RootConfig = Field(
         default=RootConfig(), description="what ostree makes of the root file system at boot"

@@ -94,7 +94,7 @@ class Looker:
             self.before = None
             return self.read
         # where the firmware speaks on the console, a menu does so, too, unless it is graphical: until then a
-        # logo may stand there
+        # logo may be there
         return self._still_for() >= SETTLED_SECONDS * (self.slowness if console.strip() else 1)
 
     def _still_for(self) -> float:

@@ -140,8 +140,8 @@ def follow(
         if (
             not alive
             and "complete" in watcher.phases
-            and not running.broke()
-            and not fatal_line(console, course.fatal)
+            and running.broke() is None
+            and fatal_line(console, course.fatal) is None
         ):
             steplog.note(f"the installation is complete; {running.ending() or 'the machine is off'}")
             return watcher.phases | {"off": watcher.had}
@@ -153,9 +153,9 @@ def follow(
 def _gave_up(running: Running, problem: Problem, evidence: Path, *, again: bool) -> BuildError:
     running.screenshot(evidence / "screen.png")
     console = said(running)
-    how = "" if running.alive else running.ending()
+    how = None if running.alive else running.ending()
     text = describe_failure(
-        f"{problem.text} ({how})" if how else problem.text, console, evidence, phase=phase(console)
+        problem.text if how is None else f"{problem.text} ({how})", console, evidence, phase=phase(console)
     ).replace("the host did not come up", "the medium did not install")
     if problem.hung and not again:
         return HangError(text)
