@@ -51,6 +51,8 @@ def _patterns(file: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
     if len(data) > MOST:
-        raise ValueError(f"{file} is larger than {MOST >> 20} MiB: nobody writes a list of patterns of that size")
+        raise ValueError(
+            f"{file} is larger than {MOST >> 20} MiB: nobody writes a list of patterns of that size"
+        )
     lines = [line.strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]

@@ -12,7 +12,16 @@ from typing import Any
 from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
 
 from imagebuild import steplog
-from imagebuild.kickstart import boot_menu, commands, containers, handlers, password
+from imagebuild.config.prepare_root import CHECKED, AskedOfRoot
+from imagebuild.kickstart import (
+    boot_menu,
+    checked_root,
+    commands,
+    containers,
+    handlers,
+    password,
+    transient_etc,
+)
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.arrangement import lay_out
 from imagebuild.kickstart.layout import MOUNTED, SECTOR, Layout, Partition, Subvolume, Volume
@@ -115,6 +124,13 @@ class Plan:
     root_by_ssh: bool = False
     # None: the tree decides
     boot_menu: BootMenu | None = None
+    # what the tree asks for (`AskedOfRoot`)
+    composefs: str | None = None
+
+    @property
+    def verity(self) -> bool:
+        """Whether the kernel is to check every file of the tree when it is read (fs-verity)."""
+        return self.composefs in CHECKED
 
     def partition(self, content: str) -> Partition | None:
         """Return the first partition with that content."""
@@ -214,6 +230,7 @@ def read(
     line), sizes that do not fit (with the sums).
     """
     with located(name, origin):
+        asked = checked_root.asked_by(tree)
         reading, layout = _understood(
             text,
             syntax,
@@ -222,13 +239,14 @@ def read(
             name,
             refs,
             tree,
+            asked,
             signed=signed,
             sector_size=sector_size,
             encrypted=encrypted,
         )
-    _note(reading, name, origin)
+    _note(reading, name, origin, asked)
     plan = _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
-    return replace(plan, boot_menu=boot_menu.boot_menu(reading))
+    return replace(plan, boot_menu=boot_menu.boot_menu(reading), composefs=asked.composefs)
 
 
 def _plan(
@@ -271,9 +289,10 @@ def _plan(
     )
 
 
-def _note(reading: Reading, name: str, origin: Origin) -> None:
-    """Say in the step's log what of a kickstart has nothing to do here."""
-    for line, text in commands.notes(reading):
+def _note(reading: Reading, name: str, origin: Origin, asked: AskedOfRoot) -> None:
+    """Say in the step's log what of a kickstart has nothing to do here, or does not last."""
+    lost = transient_etc.notes(reading) if asked.transient_etc else ()
+    for line, text in (*commands.notes(reading), *lost):
         steplog.note(f"{where_from(name, line, origin)}: {text}")
 
 
@@ -285,6 +304,7 @@ def _understood(
     name: str,
     refs: Sequence[str],
     tree: TreeFiles | None,
+    asked: AskedOfRoot,
     *,
     signed: bool,
     sector_size: int,
@@ -308,6 +328,9 @@ def _understood(
             layout = lay_out(reading.handler, disk_size, firmware, name, tree, sector_size=sector_size)
             if "/" not in layout.mounts():
                 raise BadKickstartError(f"{name}: nothing is mounted at /")
+            checked_root.refuse(reading, layout, asked, problems)
+            if asked.transient_etc and tree is not None:
+                transient_etc.refuse(reading, layout, tree, problems)
     problems.refuse()
     assert layout is not None, "nothing is wrong, so it was worked out"
     return reading, layout

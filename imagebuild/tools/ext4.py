@@ -11,6 +11,8 @@ from imagebuild.tools import command, temporary
 
 # e2fsck(8), EXIT CODE: errors were corrected
 CORRECTED = 1
+# EXT4_VERITY_FL
+VERITY = 0x100000
 # what debugfs(8) takes as one word, in quotes
 PATH = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)
 
@@ -48,6 +50,22 @@ def read_file(disk: Path, path: str, offset: int = 0) -> bytes:
 def describe(disk: Path, path: str, offset: int = 0) -> str:
     """Return all that an inode says: times, size, where its blocks are; empty when there is none."""
     return _debugfs(disk, "stat", path, offset).decode("utf-8", "replace")
+
+
+def is_regular(disk: Path, path: str, offset: int = 0) -> bool:
+    """Whether there is a regular file that is not empty (debugfs(8), `stat`)."""
+    said = describe(disk, path, offset)
+    # a fragment has a size, too
+    size = re.search(r"^User:.*\bSize: (\d+)$", said, re.MULTILINE)
+    return "Type: regular" in said and size is not None and size.group(1) != "0"
+
+
+def has_verity(disk: Path, path: str, offset: int = 0) -> bool:
+    """Whether the kernel checks what is read from a file (EXT4_VERITY_FL of i_flags; ext4(5), Linux
+    fs/ext4/ext4.h).
+    """
+    flags = re.search(r"\bFlags: (0x[0-9a-f]+)", describe(disk, path, offset))
+    return flags is not None and bool(int(flags.group(1), 16) & VERITY)
 
 
 def _debugfs(disk: Path, verb: str, path: str, offset: int) -> bytes:

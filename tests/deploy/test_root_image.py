@@ -1,12 +1,14 @@
 """A tree with composefs that could not boot is refused, with what to change."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from imagebuild.config.root import PREPARE_ROOT
-from imagebuild.deploy import lvm, root_image
+from imagebuild.config.prepare_root import PREPARE_ROOT
+from imagebuild.deploy import filesystems, lvm, native, root_image
+from imagebuild.deploy.execute import integrity
+from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import plan
 from imagebuild.kickstart.layout import GIB
@@ -58,41 +60,82 @@ def test_a_file_that_is_no_configuration_is_refused() -> None:
         root_image.composefs(Tree({PREPARE_ROOT: b"enabled=yes\n"}), COMMIT)
 
 
-def planned(fstype: str) -> plan.Plan:
+def planned(fstype: str, enabled: str = "verity") -> plan.Plan:
     text, syntax = rendered("debian-13")
     text = text.replace("--fstype=xfs", f"--fstype={fstype}")
-    return plan.read(text, syntax, disk_size=6 * GIB, firmware=frozenset(Firmware), seed="x")
+    made = plan.read(text, syntax, disk_size=6 * GIB, firmware=frozenset(Firmware), seed="x")
+    return replace(made, composefs=enabled)
 
 
-def disk(place: Path, made: plan.Plan, features: str) -> Path:
-    """Return a disk with the root file system as the real mke2fs makes it."""
-    file = place / "disk.raw"
+DEPLOYMENT = PurePosixPath(f"/ostree/deploy/os/deploy/{COMMIT}.0")
+OBJECT = "ostree/repo/objects/ab/cdef.file"
+
+
+def disk(place: Path, made: plan.Plan, features: list[str], *sealed: str) -> Path:
+    """Return a disk with a root file system as the real mke2fs makes it; what is `sealed` has the flag that a
+    kernel sets.
+    """
+    tree, file = place / "tree", place / "disk.raw"
+    for path in (f"{DEPLOYMENT}/.ostree.cfs"[1:], OBJECT):
+        (tree / path).parent.mkdir(parents=True)
+        (tree / path).write_bytes(b"content")
+    (tree / "ostree/repo/objects/00").mkdir()
+    (tree / "ostree/repo/objects/00/link.file").symlink_to("elsewhere")
     start, size = lvm.place_of(made, made.root()[0])
     with file.open("wb") as stream:
         stream.truncate(made.disk_size)
-    command.run(
-        [
-            "mke2fs",
-            "-q",
-            "-F",
-            "-t",
-            "ext4",
-            "-O",
-            features,
-            "-E",
-            f"offset={start}",
-            file,
-            f"{size // 1024}k",
-        ]
-    )
+    made_by = ["mke2fs", "-q", "-F", "-t", "ext4", *features, "-E", f"offset={start}"]
+    command.run([*made_by, "-d", tree, file, f"{size // 1024}k"])
+    for path in sealed:
+        command.run(["debugfs", "-w", "-R", f"sif /{path} flags 0x180000", f"{file}?offset={start}"])
     return file
 
 
-def test_a_root_that_checks_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="/ is xfs, which has no fs-verity"):
-        root_image.check_disk(tmp_path / "no", planned("xfs"), "verity")
+SEALED = (f"{DEPLOYMENT}/.ostree.cfs"[1:], OBJECT)
+
+
+def test_a_root_that_is_made_for_it_is_taken(tmp_path: Path) -> None:
     made = planned("ext4")
+    features = filesystems.features(made, "root")
+    assert features == ["-O", "verity"]
+    assert filesystems.features(made, "boot") == []
+    assert filesystems.features(planned("ext4", "yes"), "root") == []
+    root_image.check_disk(disk(tmp_path, made, features, *SEALED), made, DEPLOYMENT)
+    # nothing is checked there, and so nothing needs to be sealed
+    root_image.check_disk(tmp_path / "no", planned("xfs", "yes"), DEPLOYMENT)
+
+
+def test_a_root_that_checks_nothing_is_refused(tmp_path: Path) -> None:
+    made = planned("ext4", "signed")
     with pytest.raises(BuildError, match="without the feature verity"):
-        root_image.check_disk(disk(tmp_path, made, "^verity"), made, "signed")
-    root_image.check_disk(disk(tmp_path, made, "verity"), made, "verity")
-    root_image.check_disk(tmp_path / "no", planned("xfs"), "yes")
+        root_image.check_disk(disk(tmp_path, made, ["-O", "^verity"], *SEALED), made, DEPLOYMENT)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_what_no_kernel_has_sealed_is_refused(missing: int, tmp_path: Path) -> None:
+    made = planned("ext4")
+    file = disk(tmp_path, made, ["-O", "verity"], SEALED[1 - missing])
+    with pytest.raises(BuildError, match=f"fs-verity is not on for /{SEALED[missing]}"):
+        root_image.check_disk(file, made, DEPLOYMENT)
+
+
+def test_only_a_kernel_with_it_populates_such_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = planned("ext4")
+    monkeypatch.setattr(native, "VERITY", tmp_path / "gone")
+    assert "only a kernel can set" in (WAYS["offline"].refuses(made) or "")
+    assert "this machine's kernel does not have" in (WAYS["native"].refuses(made) or "")
+    assert choose(made, tuple(WAYS)) == "appliance"
+    monkeypatch.setattr(native, "VERITY", tmp_path)
+    assert choose(made, tuple(WAYS)) == "native"
+    assert choose(planned("ext4", "yes"), tuple(WAYS)) == "offline"
+
+
+@pytest.mark.parametrize(
+    ("enabled", "keys"),
+    [(None, []), ("yes", ["composefs"]), ("verity", ["composefs", "fsverity"])],
+)
+def test_the_repository_is_told_to_seal_what_it_writes(enabled: str | None, keys: list[str]) -> None:
+    commands = integrity(replace(planned("ext4"), composefs=enabled), PurePosixPath("/r"))
+    assert [[*argv] for argv in commands] == [
+        ["ostree", "--repo=/r", "config", "set", f"ex-integrity.{key}", "true"] for key in keys
+    ]
