@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 
 from imagebuild.errors import BuildError
+from imagebuild.smoke.changed_object import read_changed
 from imagebuild.smoke.first_boot import SAVED, gone_on, guest
 from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import NotTestedError, RigError
@@ -19,6 +20,7 @@ from imagebuild.smoke.power_cuts import PowerCuts
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
 from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.served import Earlier, ServedRelease
+from imagebuild.smoke.stops import ReadAgain
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain
 
@@ -257,6 +259,12 @@ class Suite:
         cuts = PowerCuts(self.trial, self._work / f"recording{dashed}", dashed, self.offers.ports)
         journey.recorded = lambda: cuts.recorded(machine)
         journey.cut = lambda gone: cuts.survive(machine, gone)
+
+    def read_changed(self, path: str, checksum: str) -> ReadAgain:
+        """Boot a copy of the first guest's disk on which an object was changed, and read the file that has
+        it. Raises NotTestedError, RigError.
+        """
+        return read_changed(self.trial, self._work, self.first[0], path, checksum, self.offers.ports)
 
     @functools.cached_property
     def packages(self) -> str:

@@ -12,6 +12,7 @@ from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.own_keys import pull_with_own_keys
+from imagebuild.smoke.stops import ReadAgain
 from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.tools import temporary
 from imagebuild.tools.ssh import Answer
@@ -70,6 +71,15 @@ def own_pull(suite: Suite, host: Host, expected: Expected) -> Callable[[], Answe
         return pull_with_own_keys(host, expected.promise.refspec, releases.url)
 
     return pull
+
+
+@pytest.fixture
+def read_changed(suite: Suite, host: Host) -> Callable[[str, str], ReadAgain]:
+    """What boots a copy of the host's disk on which an object (its checksum) was changed, and reads the file
+    (its path) that has it.
+    """
+    del host  # the copy is made of a host that has answered
+    return suite.read_changed
 
 
 @pytest.fixture
