@@ -37,12 +37,20 @@ class Asks(StrEnum):
     FRESH_JOURNEY = "fresh_journey"
     SLEPT_JOURNEY = "slept_journey"
     LINE_JOURNEY = "line_journey"
+    SOFT_JOURNEY = "soft_journey"
     LAYERING = "layering"
     INSTALLATION = "installation"
 
 
 # in the order in which they are gone
-JOURNEYS = (Asks.JOURNEY, Asks.FRESH_JOURNEY, Asks.SLEPT_JOURNEY, Asks.LINE_JOURNEY, Asks.LAYERING)
+JOURNEYS = (
+    Asks.JOURNEY,
+    Asks.FRESH_JOURNEY,
+    Asks.SLEPT_JOURNEY,
+    Asks.LINE_JOURNEY,
+    Asks.SOFT_JOURNEY,
+    Asks.LAYERING,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

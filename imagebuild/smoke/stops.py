@@ -60,6 +60,16 @@ class Fall:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SoftReboot:
+    """How a host came into a staged deployment without a boot: whether the kernel is the one that ran before,
+    and what was found there.
+    """
+
+    same_kernel: bool
+    stop: Stop
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadAgain:
     """What became of a host of whose repository an object was changed while it was off: `problem` says why it
     did not come up (None: it did), `answer` how the file that has this object could be read.

@@ -130,6 +130,12 @@ def line_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
 
 
 @pytest.fixture
+def soft_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of a host that is rebooted softly. Raises NotApplicableError when it cannot be."""
+    yield from _noted(suite.soft_journey(way), log)
+
+
+@pytest.fixture
 def layering(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
     """The journey of a host that layers a package."""
     yield from _noted(suite.layering(way), log)

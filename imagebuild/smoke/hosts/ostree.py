@@ -78,6 +78,10 @@ class OstreeHost:
             )
         return answer
 
+    def stage(self, shell: RootShell) -> Answer:
+        """Upgrade into a staged deployment (ostree-admin-upgrade(1), --stage)."""
+        return shell.run("ostree", "admin", "upgrade", "--stage", seconds=DEPLOY_SECONDS)
+
     def rollback(self, shell: RootShell) -> None:
         """Swap the order of the deployments: nothing is deployed, the origins stay."""
         found = re.search(r"Version: '(\d+)\.(\d+)", shell.succeeds("ostree", "--version"))
