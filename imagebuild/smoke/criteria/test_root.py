@@ -4,7 +4,7 @@ transient, and an image of the commit that checks its content does.
 
 from collections.abc import Callable
 
-from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.criterion import Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.host.roots import TRUE
 from imagebuild.smoke.host.words import Host
@@ -15,6 +15,7 @@ from imagebuild.smoke.stops import ReadAgain
     group=Group.SYSTEM,
     about="/sysroot is read-only, and what a host writes into is not.",
     applies_to="trees that ask for a read-only /sysroot",
+    needs=(Trait.READ_ONLY,),
 )
 def test_sysroot_is_read_only(host: Host) -> None:
     if not host.wants_readonly_sysroot():
@@ -31,7 +32,8 @@ def test_sysroot_is_read_only(host: Host) -> None:
 @criterion(
     group=Group.SYSTEM,
     about="/etc keeps its changes, or begins as the tree's at every boot, as the tree asks for it.",
-    applies_to="trees with a prepare-root.conf",
+    applies_to="trees that ask for a read-only /sysroot",
+    needs=(Trait.READ_ONLY,),
 )
 def test_etc_is_merged_or_transient(host: Host) -> None:
     if not host.wants_readonly_sysroot():
@@ -54,6 +56,7 @@ def test_etc_is_merged_or_transient(host: Host) -> None:
         " cannot be read."
     ),
     applies_to="trees with composefs that checks content (verity or signed)",
+    needs=(Trait.CHECKED,),
 )
 def test_a_changed_object_is_not_read(host: Host, read_changed: Callable[[str, str], ReadAgain]) -> None:
     enabled = host.asked_of_root("composefs", "enabled")

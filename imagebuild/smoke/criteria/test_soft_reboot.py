@@ -1,6 +1,6 @@
 """A host comes into its new deployment without a boot, where its tree can do that."""
 
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.journey import Journey
 
 
@@ -9,6 +9,10 @@ from imagebuild.smoke.journey import Journey
     about="A host comes into a staged release without a boot of its firmware, and stays there.",
     asks=Asks.SOFT_JOURNEY,
     applies_to="trees with composefs, ostree 2025.3 and systemd 254 (or newer)",
+    needs=(
+        Trait.COMPOSEFS,
+        Trait.SOFT,
+    ),
 )
 def test_soft_reboots_into_the_new_deployment(soft_journey: Journey) -> None:
     journey, wanted = soft_journey, soft_journey.releases.same_kernel
