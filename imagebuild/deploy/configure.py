@@ -10,7 +10,8 @@ from imagebuild import steplog
 from imagebuild.deploy import btrfs, host_var, luks, timekeeping
 from imagebuild.deploy.target import SYSROOT, Argv, File, Sandbox, mount_proc, mount_tmp
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.plan import Plan, Script, User
+from imagebuild.kickstart.plan import Plan, User
+from imagebuild.kickstart.scripts import Script
 
 # what Anaconda makes in /var before %post runs
 VAR_DIRECTORIES = (

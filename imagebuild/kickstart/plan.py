@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
-
 from imagebuild import steplog
 from imagebuild.config.prepare_root import CHECKED, AskedOfRoot
 from imagebuild.kickstart import (
@@ -28,6 +26,7 @@ from imagebuild.kickstart.layout import MOUNTED, SECTOR, Layout, Partition, Subv
 from imagebuild.kickstart.mount_points import TreeFiles
 from imagebuild.kickstart.problems import Origin, Problems, located, where_from
 from imagebuild.kickstart.reading import Reading
+from imagebuild.kickstart.scripts import Script, post_scripts
 from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kickstart.time_sources import time_sources
 from imagebuild.kinds import BootMenu, Firmware
@@ -50,20 +49,6 @@ STORAGE = frozenset(
         *("autopart", "reqpart", "clearpart", "ignoredisk", "%include", "%ksappend"),
     }
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Script:
-    """A %post section; `inside`: run in the installed system, otherwise (--nochroot) in the toolbox with the
-    system at /mnt/sysimage.
-    """
-
-    text: str
-    interpreter: str
-    must_succeed: bool
-    line: int
-    inside: bool = True
-    log: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +266,7 @@ def _plan(
         firewall=handler.firewall.enabled if handler.firewall.seen else None,
         enabled=tuple(handler.services.enabled),
         disabled=tuple(handler.services.disabled),
-        scripts=tuple(_scripts(handler)),
+        scripts=tuple(post_scripts(handler)),
         seed=seed,
         epoch=epoch,
         time_sources=time_sources(handler),
@@ -366,44 +351,3 @@ def _users(handler: Any, seed: str) -> Iterator[User]:
 def _selinux(handler: Any) -> str:
     # pykickstart.constants: SELINUX_DISABLED 0, ENFORCING 1, PERMISSIVE 2
     return {0: "disabled", 1: "enforcing", 2: "permissive"}.get(handler.selinux.selinux, "")
-
-
-def _scripts(handler: Any) -> Iterator[Script]:
-    """Yield the %post sections: the %pre ones ran before this kickstart was read
-    (imagebuild.deploy.prescript), %onerror is the live installer's (imagebuild.live.on_error), others were
-    refused.
-    """
-    for script in handler.scripts:
-        if script.type == KS_SCRIPT_POST:
-            yield Script(
-                text=script.script,
-                interpreter=script.interp,
-                must_succeed=bool(script.errorOnFail),
-                line=script.lineno,
-                inside=bool(script.inChroot),
-                log=script.logfile or "",
-            )
-
-
-def pre_scripts(reading: Reading) -> list[Script]:
-    """Return the %pre sections of a kickstart."""
-    return _outside(reading, KS_SCRIPT_PRE)
-
-
-def error_scripts(reading: Reading) -> list[Script]:
-    """Return the %onerror sections of a kickstart."""
-    return _outside(reading, KS_SCRIPT_ONERROR)
-
-
-def _outside(reading: Reading, kind: int) -> list[Script]:
-    return [
-        Script(
-            text=script.script,
-            interpreter=script.interp,
-            must_succeed=bool(script.errorOnFail),
-            line=script.lineno,
-            log=script.logfile or "",
-        )
-        for script in reading.handler.scripts
-        if script.type == kind
-    ]
