@@ -36,6 +36,7 @@ class Trait(StrEnum):
     SELINUX = "SELinux"
     COUNTER = "a counter of boots"
     READ_ONLY = "a read-only /sysroot"
+    KEPT_ETC = "an /etc that keeps its changes"
     COMPOSEFS = "composefs"
     CHECKED = "composefs that checks content"
     SOFT = "ostree 2025.3 and systemd 254"

@@ -192,8 +192,8 @@ class Journey:
 
     @staticmethod
     def kept_by(host: Host) -> bool:
-        """Whether what was written before the journey's first leg is on a host."""
-        return host.is_there(BEFORE) and host.is_there(VAR)
+        """Whether what was written before the journey's first leg, and is to last, is on a host."""
+        return host.is_there(VAR) and (host.has_transient_etc() or host.is_there(BEFORE))
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:

@@ -25,7 +25,7 @@ ROOTS = frozenset({Trait.READ_ONLY, Trait.COMPOSEFS, Trait.CHECKED})
 KINDS = (
     KindOfHost(name="plain ostree", lacks=frozenset({Trait.LAYERING, Trait.ATOMIC})),
     KindOfHost(name="rpm-ostree", has=frozenset({Trait.LAYERING})),
-    KindOfHost(name="writable /sysroot", lacks=ROOTS),
+    KindOfHost(name="writable /sysroot", has=frozenset({Trait.KEPT_ETC}), lacks=ROOTS),
     KindOfHost(
         name="read-only /sysroot",
         has=frozenset({Trait.READ_ONLY}),

@@ -40,8 +40,7 @@ def test_etc_is_merged_or_transient(host: Host) -> None:
         raise NotApplicableError("/etc is the deployment's own directory: the tree asks for nothing else")
     mount = host.mount_at("/etc")
     assert mount is not None, "nothing is mounted at /etc, so it cannot be written apart from the deployment"
-    transient = host.asked_of_root("etc", "transient") in TRUE
-    if transient:
+    if host.has_transient_etc():
         assert mount.fstype == "overlay", (
             f"/etc is to be transient, but it is {mount.fstype}: it keeps changes"
         )

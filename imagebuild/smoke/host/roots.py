@@ -57,6 +57,12 @@ class Roots(Remotes):
         legacy = parsed.get("sysroot", "readonly", fallback="").lower() in TRUE
         return legacy or self.asked_of_root("composefs", "enabled") in ("verity", "signed", *TRUE)
 
+    def has_transient_etc(self) -> bool:
+        """Whether /etc is to begin as the tree's at every boot; without a read-only /sysroot nobody looks at
+        that (ostree-prepare-root.c).
+        """
+        return self.asked_of_root("etc", "transient") in TRUE and self.wants_readonly_sysroot()
+
     def mount_at(self, place: str) -> Mount | None:
         """Return what is mounted at exactly this place; None for nothing."""
         answer = self.run(

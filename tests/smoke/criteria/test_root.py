@@ -2,8 +2,10 @@
 
 import pytest
 
+from imagebuild.smoke.criteria import test_rollback as rollback
 from imagebuild.smoke.criteria import test_root as root
 from imagebuild.smoke.host.errors import NotApplicableError
+from imagebuild.smoke.journey import VAR, Journey
 from imagebuild.smoke.stops import ReadAgain
 from imagebuild.tools.ssh import Answer
 from tests.fakes import broken_host
@@ -17,7 +19,7 @@ from tests.smoke.criteria.broken.root import (
     VERITY,
     read_on,
 )
-from tests.smoke.criteria.cases import Answers
+from tests.smoke.criteria.cases import Answers, journey_of
 
 
 def nothing_is_booted(path: str, checksum: str) -> ReadAgain:
@@ -88,3 +90,27 @@ def test_a_tree_that_asks_for_nothing_is_not_applicable() -> None:
         root.test_sysroot_is_read_only(broken_host({}))
     with pytest.raises(NotApplicableError):
         root.test_etc_is_merged_or_transient(broken_host({}))
+
+
+TRANSIENT: Answers = {CONF: READONLY + "[etc]\ntransient=true\n"}
+
+
+def test_of_an_etc_that_keeps_nothing_nothing_is_asked() -> None:
+    """What a host writes there is gone at its next boot, and with it the machine-id."""
+    changed = {"upgraded": {"before": False}, "rolled_back": {"before": False, "machine_id": "cd" * 16}}
+    transient, kept = journey_of({"answers": TRANSIENT, **changed}), journey_of(changed)
+    with pytest.raises(NotApplicableError, match="/etc is transient"):
+        rollback.test_etc_follows_the_deployment(transient)
+    rollback.test_var_and_container_data_stay(transient)
+    for asked in (rollback.test_etc_follows_the_deployment, rollback.test_var_and_container_data_stay):
+        with pytest.raises(AssertionError):
+            asked(kept)
+
+
+def test_what_is_not_to_last_is_not_missed_after_a_power_cut() -> None:
+    there: Answers = {f"test -e {VAR}": ""}
+    assert Journey.kept_by(broken_host({**there, **TRANSIENT}))
+    assert not Journey.kept_by(broken_host({**TRANSIENT}))
+    assert not Journey.kept_by(broken_host({**there}))
+    # without a read-only /sysroot the setting means nothing
+    assert not Journey.kept_by(broken_host({**there, CONF: "[etc]\ntransient=true\n"}))
