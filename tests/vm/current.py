@@ -27,9 +27,11 @@ def lab(name: str, store: Path, builder: Builder, *, root: RootConfig | None = N
     (store / "compose").symlink_to(directory)
     settings = reading.load(ROOT / "configs" / f"{name}.yaml", store)
     assert isinstance(settings.compose, MmdebstrapConfig)
+    # a test's mirror may be frozen
+    changed: dict[str, object] = {"check_valid_until": False}
     if root is not None:
-        changed = {"root": root, "first_without": None}
-        settings = settings.model_copy(update={"compose": settings.compose.model_copy(update=changed)})
+        changed |= {"root": root, "first_without": None}
+    settings = settings.model_copy(update={"compose": settings.compose.model_copy(update=changed)})
     assert settings.compose is not None
     job = Job(directory=directory, ref=settings.the_ref(), tree=settings.tree, cache=cache_directory())
     with steplog.writing_to(directory / "compose.log"):

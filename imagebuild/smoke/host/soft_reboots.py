@@ -51,7 +51,7 @@ class SoftReboots(Roots, Units):
         self.note("$ systemctl soft-reboot")
         over = self.patience(BOOT_SECONDS * self.slowness)
         for asked in itertools.count():
-            # not `run`: a host that is on its way does not answer, and that is no fault of the rig
+            # not `run`: a host that is on its way does not answer, and the rig is not to blame for it
             answer = self.transport.run(list(COUNT), timeout=COMMAND_SECONDS * self.slowness)
             if answer.status == 0 and answer.output.strip() not in ("", before):
                 break
