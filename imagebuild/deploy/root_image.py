@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from imagebuild.config import prepare_root
-from imagebuild.config.prepare_root import PREPARE_ROOT
+from imagebuild.config.prepare_root import CHECKED, PREPARE_ROOT
 from imagebuild.deploy import compatibility, lvm
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
@@ -19,6 +19,7 @@ from imagebuild.tools import ext4
 NEEDED = ("overlay", "erofs")
 # modules.dep and modules.builtin name each module's file (depmod(8))
 LISTS = ("modules.dep", "modules.builtin")
+VERITY_SETTING = "CONFIG_FS_VERITY=y"  # fs/verity/Kconfig: it cannot be a module
 VERITY = 0x8000  # EXT4_FEATURE_RO_COMPAT_VERITY
 # otcore.h, OSTREE_COMPOSEFS_NAME: what a deployment has beside its files
 IMAGE = ".ostree.cfs"
@@ -35,9 +36,8 @@ def composefs(repo: Reader, commit: str) -> str | None:
     """Return what the tree asks of composefs, in small letters; None for nothing. Raises BuildError for a
     file that says nothing anybody understands.
     """
-    text = (repo.read(commit, PREPARE_ROOT) or b"").decode("utf-8", "replace")
     try:
-        return prepare_root.parse(text).composefs
+        return prepare_root.parse(_text(repo, commit, PREPARE_ROOT)).composefs
     except ValueError as error:
         raise BuildError(
             f"/{PREPARE_ROOT} of the tree cannot be read: {error}",
@@ -46,23 +46,33 @@ def composefs(repo: Reader, commit: str) -> str | None:
 
 
 def check_kernel(repo: Reader, commit: str, kernel: str) -> None:
-    """Raise BuildError when the tree asks for composefs, and its kernel cannot mount such an image."""
+    """Raise BuildError when the tree asks for composefs, and its kernel cannot mount such an image, or not
+    check it.
+    """
     asked = composefs(repo, commit)
     if asked is None:
         return
-    lists = [repo.read(commit, f"usr/lib/modules/{kernel}/{name}") or b"" for name in LISTS]
+    place = f"usr/lib/modules/{kernel}"
     known = {
         line.partition(":")[0].rpartition("/")[2].partition(".ko")[0]
-        for text in lists
-        for line in text.decode("utf-8", "replace").splitlines()
+        for name in LISTS
+        for line in _text(repo, commit, f"{place}/{name}").splitlines()
     }
     missing = [name for name in NEEDED if name not in known]
+    # distributions that ship no configuration of their kernel say nothing
+    settings = _text(repo, commit, f"{place}/config").splitlines()
+    if asked in CHECKED and settings and VERITY_SETTING not in settings:
+        missing.append("fs-verity")
     if missing:
         raise BuildError(
             f"the tree asks for composefs ({asked}), but its kernel {kernel} has no"
             f" {' and no '.join(missing)}",
-            hint=f"add the module to the tree, or take [composefs] out of /{PREPARE_ROOT}",
+            hint=f"add the module to the tree, take another kernel, or [composefs] out of /{PREPARE_ROOT}",
         )
+
+
+def _text(repo: Reader, commit: str, path: str) -> str:
+    return (repo.read(commit, path) or b"").decode("utf-8", "replace")
 
 
 def check_disk(file: Path, plan: Plan, deployment: PurePosixPath) -> None:

@@ -42,7 +42,7 @@ def read_changed(
                     raise RigError(f"with the changed object: {boot.problem}")
                 return ReadAgain(problem=boot.problem)
             boot.host.note(f"# the object {checksum} was changed while the host was off")
-            return ReadAgain(problem=None, answer=boot.host.run("cat", path, quiet=True))
+            return ReadAgain(problem=None, answer=boot.host.run("env", "LC_ALL=C", "cat", path, quiet=True))
     finally:
         machine.resume()
         disk.unlink()

@@ -32,8 +32,8 @@ class Tree:
 
 
 def asking(enabled: str, **more: bytes) -> Tree:
-    names = {"dep": MODULES + "modules.dep", "builtin": MODULES + "modules.builtin"}
-    files = {names[name]: text for name, text in more.items()}
+    names = {"dep": "modules.dep", "builtin": "modules.builtin", "config": "config"}
+    files = {MODULES + names[name]: text for name, text in more.items()}
     return Tree({PREPARE_ROOT: f"[composefs]\nenabled={enabled}\n".encode(), **files})
 
 
@@ -46,6 +46,25 @@ def test_a_kernel_with_what_composefs_needs_is_taken() -> None:
 @pytest.mark.parametrize("tree", [Tree(), asking("no"), asking("maybe")])
 def test_a_tree_that_does_not_insist_is_taken_with_any_kernel(tree: Tree) -> None:
     root_image.check_kernel(tree, COMMIT, KERNEL)
+
+
+@pytest.mark.parametrize(
+    ("enabled", "config", "taken"),
+    [
+        ("verity", b"CONFIG_X=y\nCONFIG_FS_VERITY=y\n", True),
+        ("signed", b"# CONFIG_FS_VERITY is not set\n", False),
+        ("yes", b"# CONFIG_FS_VERITY is not set\n", True),
+        # a distribution that does not say
+        ("verity", b"", True),
+    ],
+)
+def test_a_kernel_that_cannot_check_is_refused(enabled: str, config: bytes, taken: bool) -> None:
+    tree = asking(enabled, dep=DEP, config=config)
+    if taken:
+        root_image.check_kernel(tree, COMMIT, KERNEL)
+    else:
+        with pytest.raises(BuildError, match="has no fs-verity"):
+            root_image.check_kernel(tree, COMMIT, KERNEL)
 
 
 @pytest.mark.parametrize("name", ["overlay", "erofs"])

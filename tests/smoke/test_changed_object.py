@@ -1,5 +1,8 @@
 """An object is changed below the file system, on a copy of the host's disk: real ext4, made by mke2fs."""
 
+import re
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 from imagebuild.deploy.disk_map import read_map
 from imagebuild.smoke import changed_object
 from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.roots import MEASURE
 from imagebuild.smoke.stops import ReadAgain
 from imagebuild.tools import ext4
 from imagebuild.tools.qemu import disk_image
@@ -104,3 +108,15 @@ def test_the_host_itself_keeps_its_object(
     disk_image.convert(machine.overlay, "qcow2", copy, "raw")
     assert ext4.read_file(copy, PLACE, START) == CONTENT
     assert any(area.content == "ext4" for area in read_map(copy))
+
+
+def test_the_kernel_is_asked_for_the_digest_of_a_file(tmp_path: Path) -> None:
+    """The program that a host runs: a file without fs-verity has no digest, whatever the kernel."""
+    file = tmp_path / "image"
+    file.write_bytes(b"x")
+    asked = subprocess.run(
+        [sys.executable, "-", file], input=MEASURE, capture_output=True, text=True, check=False
+    )
+    assert (asked.returncode, asked.stdout) == (1, "")
+    # errno(3): no such ioctl, not supported here, or no data
+    assert re.search(r"OSError: \[Errno (25|95|61)\]", asked.stderr), asked.stderr

@@ -27,6 +27,7 @@ CRITERIA = (
     "sysroot-is-read-only",
     "etc-is-merged-or-transient",
     "container-storage-is-set-up",
+    "the-disk-grows",
     "a-changed-object-is-not-read",
     "upgrades-to-the-next-release",
     "soft-reboots-into-the-new-deployment",
