@@ -6,10 +6,14 @@ what is read as true.
 """
 
 import configparser
+from collections.abc import Callable
 from dataclasses import dataclass
 
-# where ostree-prepare-root, and the dracut module that copies it into the initramfs, look for it
+# where ostree-prepare-root, and the dracut module that copies it into the initramfs, look for it in a running
+# host's / (for /etc: in a commit). The last that there is counts alone: each is loaded over the one before
+# (otcore_load_config; g_key_file_load_from_data begins with an empty file)
 PREPARE_ROOT = "usr/lib/ostree/prepare-root.conf"
+PLACES = (PREPARE_ROOT, "usr/etc/ostree/prepare-root.conf")
 # a tristate is true as `yes`, `true` or `1`, a boolean as `true` or `1` (g_key_file_get_boolean)
 ASKED = frozenset({"yes", "true", "1", "verity", "signed"})
 CHECKED = frozenset({"verity", "signed"})
@@ -32,6 +36,17 @@ class AskedOfRoot:
 
 
 NOTHING = AskedOfRoot()
+
+
+def counting(read: Callable[[str], bytes | None]) -> tuple[str, str]:
+    """Return the path and the text of the file of a commit that counts, by what `read`s a path of it; an
+    empty text when there is none.
+    """
+    for path in reversed(PLACES):
+        data = read(path)
+        if data is not None:
+            return path, data.decode("utf-8", "replace")
+    return PREPARE_ROOT, ""
 
 
 def parse(text: str) -> AskedOfRoot:

@@ -36,11 +36,12 @@ def composefs(repo: Reader, commit: str) -> str | None:
     """Return what the tree asks of composefs, in small letters; None for nothing. Raises BuildError for a
     file that says nothing anybody understands.
     """
+    path, text = prepare_root.counting(lambda path: repo.read(commit, path))
     try:
-        return prepare_root.parse(_text(repo, commit, PREPARE_ROOT)).composefs
+        return prepare_root.parse(text).composefs
     except ValueError as error:
         raise BuildError(
-            f"/{PREPARE_ROOT} of the tree cannot be read: {error}",
+            f"/{path} of the tree cannot be read: {error}",
             hint="compose the tree with a prepare-root.conf as ostree-prepare-root(1) describes it",
         ) from error
 

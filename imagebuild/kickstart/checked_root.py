@@ -26,12 +26,14 @@ def asked_by(tree: TreeFiles | None) -> AskedOfRoot:
     """Return what a tree asks of the root file system; nothing when the tree is not known. Raises
     BadKickstartError for a file that cannot be read.
     """
-    text = tree.content(f"/{PREPARE_ROOT}") if tree is not None else None
+    if tree is None:
+        return NOTHING
+    path, text = prepare_root.counting(tree.content)
     try:
-        return prepare_root.parse(text.decode("utf-8", "replace")) if text is not None else NOTHING
+        return prepare_root.parse(text)
     except ValueError as error:
         raise BadKickstartError(
-            f"/{PREPARE_ROOT} of the tree cannot be read: {error}",
+            f"/{path} of the tree cannot be read: {error}",
             hint="compose the tree with a prepare-root.conf as ostree-prepare-root(1) describes it",
         ) from error
 

@@ -31,11 +31,13 @@ def read_changed(
     read the file at `path`. Raises NotTestedError, RigError.
     """
     disk = work / "changed.raw"
-    _copy_disk(machine, work, disk)
-    change_object(disk, checksum)
-    subject = replace(trial.subject, disk=disk, format="raw", size=None, grow=0)
+    machine.host.succeeds("sync")
+    # it stands still while its disk is copied, and while another host runs
     machine.pause()
     try:
+        _copy_disk(machine, work / "changed.qcow2", disk)
+        change_object(disk, checksum)
+        subject = replace(trial.subject, disk=disk, format="raw", size=None, grow=0)
         with guest(replace(trial, subject=subject), trial.evidence / EVIDENCE, ports=ports) as (_, boot):
             if boot.host is None:
                 if boot.rig:
@@ -45,22 +47,20 @@ def read_changed(
             return ReadAgain(problem=None, answer=boot.host.run("env", "LC_ALL=C", "cat", path, quiet=True))
     finally:
         machine.resume()
-        disk.unlink()
+        disk.unlink(missing_ok=True)
 
 
-def _copy_disk(machine: "Guest", work: Path, disk: Path) -> None:
-    """Copy what the machine has on its disk, as a raw disk; it stands still meanwhile."""
-    machine.host.succeeds("sync")
-    overlay = work / "changed.qcow2"
-    machine.pause()
+def _copy_disk(machine: "Guest", overlay: Path, disk: Path) -> None:
+    """Copy what a machine that stands still has on its disk, as a raw disk, by way of a copy of its
+    overlay.
+    """
+    if machine.running is not None:
+        machine.running.flush()
     try:
-        if machine.running is not None:
-            machine.running.flush()
         files.clone(machine.overlay, overlay)
+        disk_image.convert(overlay, "qcow2", disk, "raw")
     finally:
-        machine.resume()
-    disk_image.convert(overlay, "qcow2", disk, "raw")
-    overlay.unlink()
+        overlay.unlink(missing_ok=True)
 
 
 def change_object(disk: Path, checksum: str) -> None:

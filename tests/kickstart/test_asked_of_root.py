@@ -59,6 +59,15 @@ def test_a_file_system_that_cannot_check_is_refused_with_its_line(text: str, lin
     assert read(text, tree=tree("[composefs]\nenabled=yes\n")).root()[1] == "xfs"
 
 
+def test_a_file_in_etc_counts_alone() -> None:
+    """Nothing of the one in /usr/lib is left where there is one in /etc."""
+    etc = {"usr/etc/ostree/prepare-root.conf": b"[sysroot]\nreadonly=true\n"}
+    assert read(SMALL, tree=tree("[composefs]\nenabled=verity\n", **etc)).composefs is None
+    wrong = {"usr/etc/ostree/prepare-root.conf": b"enabled=yes\n"}
+    with pytest.raises(BadKickstartError, match=r"/usr/etc/ostree/prepare-root\.conf of the tree"):
+        read(SMALL, tree=tree("", **wrong))
+
+
 def test_a_file_that_says_nothing_anybody_understands_is_refused() -> None:
     with pytest.raises(BadKickstartError, match=r"prepare-root\.conf of the tree cannot be read"):
         read(EXT4, tree=tree("enabled=yes\n"))

@@ -80,7 +80,7 @@ def test_the_host_itself_keeps_its_object(
 
     @contextmanager
     def guest(tried: Any, evidence: Path, **_: Any) -> Any:
-        assert machine.done[-1] == "pause", "one guest at a time"
+        assert "resume" not in machine.done, "one guest at a time"
         assert (tried.subject.format, evidence.name) == ("raw", "changed-object")
         booted.append(ext4.read_file(tried.subject.disk, PLACE, START))
         host = None if problem else broken_host({"cat /usr/share/x": None})
@@ -102,7 +102,7 @@ def test_the_host_itself_keeps_its_object(
         assert again.problem == (problem or None)
         assert (again.answer.status if again.answer else None) == (None if problem else 1)
     assert booted == [bytes([CONTENT[0] ^ 0xFF]) + CONTENT[1:]]
-    assert machine.done == ["pause", "flush", "resume", "pause", "resume"]
+    assert machine.done == ["pause", "flush", "resume"]
     assert list(work.iterdir()) == [], "a disk of some GiB is not left lying"
     copy = tmp_path / "own.raw"
     disk_image.convert(machine.overlay, "qcow2", copy, "raw")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from imagebuild.smoke.host.remotes import Remotes
 
-# where ostree-prepare-root reads it from, the second over the first (ostree-prepare-root(1), "Configuration")
+# where ostree-prepare-root reads it from: the second, where it is there, instead of the first
+# (otcore-prepare-root.c, otcore_load_config: a key file is loaded over the one before, which empties it)
 CONFIGURATIONS = ("/usr/lib/ostree/prepare-root.conf", "/etc/ostree/prepare-root.conf")
 # an older place of sysroot.readonly alone (ostree.repo-config(5), "[sysroot]")
 REPO_CONFIG = "/sysroot/ostree/repo/config"
@@ -43,8 +44,8 @@ class Roots(Remotes):
     def asked_of_root(self, group: str, key: str) -> str:
         """Return a value of the tree's prepare-root.conf, in small letters; empty where it says nothing."""
         parsed = configparser.ConfigParser(interpolation=None)
-        for path in CONFIGURATIONS:
-            parsed.read_string(self.read(path) or "")
+        texts = (self.read(path) for path in reversed(CONFIGURATIONS))
+        parsed.read_string(next((text for text in texts if text is not None), ""))
         return parsed.get(group, key, fallback="").strip().lower()
 
     def wants_readonly_sysroot(self) -> bool:

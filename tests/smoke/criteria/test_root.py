@@ -39,6 +39,12 @@ def test_hosts_that_are_as_their_tree_asks_pass() -> None:
     passes_verity(VERITY)
 
 
+def test_what_stands_in_etc_counts_alone() -> None:
+    etc = {"cat /etc/ostree/prepare-root.conf": "[etc]\ntransient=true\n"}
+    with pytest.raises(NotApplicableError):
+        root.test_sysroot_is_read_only(broken_host({**ASKED, **etc}))
+
+
 def test_the_legacy_place_of_the_setting_counts() -> None:
     legacy = ASKED | {CONF: None, "cat /sysroot/ostree/repo/config": "[sysroot]\nreadonly=true\n"}
     root.test_sysroot_is_read_only(broken_host(legacy))
