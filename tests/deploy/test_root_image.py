@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from imagebuild.config.prepare_root import PREPARE_ROOT
-from imagebuild.deploy import filesystems, lvm, native, root_image
+from imagebuild.deploy import boot_menu, execute, filesystems, lvm, native, root_image
 from imagebuild.deploy.execute import integrity
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.errors import BuildError
@@ -14,6 +16,7 @@ from imagebuild.kickstart import plan
 from imagebuild.kickstart.layout import GIB
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command
+from tests.fakes import FakeSandbox
 from tests.kickstart.samples import rendered
 
 COMMIT, KERNEL = "c" * 64, "6.12.118+deb13-amd64"
@@ -158,3 +161,21 @@ def test_the_repository_is_told_to_seal_what_it_writes(enabled: str | None, keys
     assert [[*argv] for argv in commands] == [
         ["ostree", "--repo=/r", "config", "set", f"ex-integrity.{key}", "true"] for key in keys
     ]
+
+
+def test_it_is_told_before_anything_is_pulled_and_asked_again_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("install", "check_entries"):
+        monkeypatch.setattr(boot_menu, name, lambda *_: None)
+    loader: Any = SimpleNamespace(directory="grub", menu=None)
+    for enabled in ("verity", "yes"):
+        target: Any = FakeSandbox()
+        execute._deploy(replace(planned("ext4"), composefs=enabled), target, COMMIT, loader)
+        order = [" ".join(argv) for argv in target.commands]
+        (told,) = [number for number, line in enumerate(order) if "ex-integrity.composefs" in line]
+        (pulled,) = [number for number, line in enumerate(order) if "pull-local" in line]
+        assert told < pulled
+        sealed = [number for number, line in enumerate(order) if "ostree admin post-copy" in line]
+        assert len(sealed) == (enabled == "verity")
+        assert all(number > pulled for number in sealed)
