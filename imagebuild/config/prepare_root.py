@@ -16,14 +16,15 @@ PREPARE_ROOT = "usr/lib/ostree/prepare-root.conf"
 PLACES = (PREPARE_ROOT, "usr/etc/ostree/prepare-root.conf")
 # a tristate is true as `yes`, `true` or `1`, a boolean as `true` or `1` (g_key_file_get_boolean)
 ASKED = frozenset({"yes", "true", "1", "verity", "signed"})
+MAYBE = "maybe"
 CHECKED = frozenset({"verity", "signed"})
 TRUE = frozenset({"true", "1"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class AskedOfRoot:
-    """What a tree asks for. `composefs`: what `enabled` says, in small letters; None: nothing, or no more
-    than to try. `transient_etc`: /etc begins as the tree's at every boot.
+    """What a tree asks for. `composefs`: what `enabled` says, in small letters (MAYBE: no more than to try);
+    None: nothing. `transient_etc`: /etc begins as the tree's at every boot.
     """
 
     composefs: str | None = None
@@ -58,4 +59,6 @@ def parse(text: str) -> AskedOfRoot:
         raise ValueError(error.message) from error
     enabled = parsed.get("composefs", "enabled", fallback="").strip().lower()
     transient = parsed.get("etc", "transient", fallback="").strip().lower()
-    return AskedOfRoot(composefs=enabled if enabled in ASKED else None, transient_etc=transient in TRUE)
+    return AskedOfRoot(
+        composefs=enabled if enabled in (*ASKED, MAYBE) else None, transient_etc=transient in TRUE
+    )

@@ -229,7 +229,11 @@ def _default_grub(plan: Plan) -> str:
 def _fstab(plan: Plan) -> str:
     lines = ["# made by imagebuild from the kickstart"]
     for mount, name, fstype in plan.file_systems():
-        if mount == "/" and plan.is_volume(name):
+        if mount == "/" and plan.composefs is not None:
+            # / is an overlay there, which cannot be remounted: systemd-remount-fs.service would fail for its
+            # line (ostree's issue 3193; util-linux: "No changes allowed in reconfigure")
+            lines.append("# / is put together in the initramfs, from the file system that root= names")
+        elif mount == "/" and plan.is_volume(name):
             lines.append(f"{plan.mapped(name)} / {fstype} defaults 0 0")
         elif fstype == "efi":
             identifier = plan.volume_id(name)

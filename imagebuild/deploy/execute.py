@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
+from imagebuild.config.prepare_root import ASKED
 from imagebuild.deploy import boot_menu, bootloader, btrfs, configure, host_var, luks
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
@@ -213,7 +214,7 @@ def integrity(plan: Plan, repo: PurePosixPath) -> list[Argv]:
     "[ex-integrity]"; ostree 2026.4, ostree-repo-verity.c). Without `composefs` libostree before 2024.7 makes
     no image at all.
     """
-    wanted = ["composefs"] if plan.composefs is not None else []
+    wanted = ["composefs"] if plan.composefs in ASKED else []
     wanted += ["fsverity"] if plan.verity else []
     return [["ostree", f"--repo={repo}", "config", "set", f"ex-integrity.{key}", "true"] for key in wanted]
 

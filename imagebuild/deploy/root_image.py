@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from imagebuild.config import prepare_root
-from imagebuild.config.prepare_root import CHECKED, PREPARE_ROOT
+from imagebuild.config.prepare_root import CHECKED, MAYBE, PREPARE_ROOT
 from imagebuild.deploy import compatibility, lvm
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
@@ -51,7 +51,7 @@ def check_kernel(repo: Reader, commit: str, kernel: str) -> None:
     check it.
     """
     asked = composefs(repo, commit)
-    if asked is None:
+    if asked in (None, MAYBE):
         return
     place = f"usr/lib/modules/{kernel}"
     known = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagebuild.config.prepare_root import PREPARE_ROOT
-from imagebuild.deploy import boot_menu, execute, filesystems, lvm, native, root_image
+from imagebuild.deploy import boot_menu, configure, execute, filesystems, lvm, native, root_image
 from imagebuild.deploy.execute import integrity
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.errors import BuildError
@@ -154,7 +154,12 @@ def test_only_a_kernel_with_it_populates_such_a_disk(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize(
     ("enabled", "keys"),
-    [(None, []), ("yes", ["composefs"]), ("verity", ["composefs", "fsverity"])],
+    [
+        (None, []),
+        ("maybe", []),
+        ("yes", ["composefs"]),
+        ("verity", ["composefs", "fsverity"]),
+    ],
 )
 def test_the_repository_is_told_to_seal_what_it_writes(enabled: str | None, keys: list[str]) -> None:
     commands = integrity(replace(planned("ext4"), composefs=enabled), PurePosixPath("/r"))
@@ -179,3 +184,12 @@ def test_it_is_told_before_anything_is_pulled_and_asked_again_afterwards(
         sealed = [number for number, line in enumerate(order) if "ostree admin post-copy" in line]
         assert len(sealed) == (enabled == "verity")
         assert all(number > pulled for number in sealed)
+
+
+@pytest.mark.parametrize(("enabled", "mounted"), [(None, True), ("maybe", False), ("yes", False)])
+def test_an_overlay_at_the_root_has_no_line_in_fstab(enabled: str | None, mounted: bool) -> None:
+    """It would be remounted, which an overlay refuses: a unit would fail at every boot."""
+    fstab = configure._fstab(replace(planned("ext4"), composefs=enabled))
+    places = [line.split()[1] for line in fstab.splitlines() if not line.startswith("#")]
+    assert ("/" in places) == mounted
+    assert "/boot" in places

@@ -29,7 +29,7 @@ def transient(fstab: bytes = b"LABEL=boot /boot ext4 defaults 0 0\n", **more: by
     [
         ("", None, False),
         ("[composefs]\nenabled=no\n", None, False),
-        ("[composefs]\nenabled=maybe\n", None, False),
+        ("[composefs]\nenabled=maybe\n", "maybe", False),
         ("[composefs]\nenabled=Yes\n", "yes", False),
         ("[composefs]\nenabled = verity\n", "verity", True),
         ("[composefs]\nenabled=signed\n", "signed", True),
