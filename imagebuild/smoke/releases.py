@@ -107,6 +107,11 @@ class Releases:
         return self._make("next", parent=self.candidate.commit, marked=True)
 
     @functools.cached_property
+    def same_kernel(self) -> ServedRelease:
+        """A release after the candidate with the very kernel and initramfs of the candidate."""
+        return self._make("soft", parent=self.candidate.commit)
+
+    @functools.cached_property
     def unsigned(self) -> ServedRelease:
         """A release after the candidate that nobody signed."""
         return self._make("unsigned", parent=self.candidate.commit, signed=False)
