@@ -29,8 +29,8 @@ from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import DiskSpec, choose_ways
 from imagebuild.destinations.source import DirectorySource
 from imagebuild.engine import graph, planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, Step
-from imagebuild.engine.store import Store
 from imagebuild.installers.live.options import LiveConfig
 from imagebuild.model import Disk, IsoImage, Toolbox, Tree
 from imagebuild.pipeline import wire
@@ -232,7 +232,7 @@ def _build(goals: Sequence[Step[Any]], store: Path) -> graph.Outcome:
     with ThreadPoolExecutor(4) as executor, Path(os.devnull).open("w") as nowhere:
         outcome = graph.build(
             goals,
-            Store(store),
+            DirectoryStore(store),
             executor,
             budget=Cost(cores=2, memory=16 << 30),
             listener=View(Console(file=nowhere)),

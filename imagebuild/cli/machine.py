@@ -62,14 +62,14 @@ def show_status(
 ) -> None:
     """Show the last builds, their verdicts, and where the time of the newest went."""
     from imagebuild import files
-    from imagebuild.engine.store import Store
+    from imagebuild.engine.directory import DirectoryStore
     from imagebuild.report import history
 
     if not (store / "builds").is_dir():
         raise UsageError(
             f"{store} has no builds", hint="imagebuild all makes some; --store names another store"
         )
-    builds = history.builds_of(Store(store), last)
+    builds = history.builds_of(DirectoryStore(store), last)
     if as_json:
         sys.stdout.write(json.dumps([_row(build) for build in builds], indent=1) + "\n")
     else:

@@ -27,6 +27,7 @@ from imagebuild import files
 from imagebuild.config.places import cache_directory, source_date_epoch
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine import graph, planning, steps
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.priorities import usual_seconds
 from imagebuild.engine.steps import Cost, Step
@@ -241,7 +242,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         cells=place / "cells",
         saved=place / "saved-boots",
     )
-    pipeline, store = wire(config, pinned, builder, before), Store(order.store)
+    pipeline, store = wire(config, pinned, builder, before), DirectoryStore(order.store)
     remarks = [
         f"{ref} is {pinned.commit}",
         *([store.remark] if store.remark is not None else []),

@@ -12,6 +12,7 @@ from pathlib import Path
 from imagebuild.config.places import cache_directory
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.registry import open_destination
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish import facts, index, marks
@@ -202,7 +203,7 @@ def prune(
 
     Returns what went, or with `really` unset what would. Raises BuildError while a build is at work.
     """
-    opened = Store(store)
+    opened = DirectoryStore(store)
     if opened.at_work():
         raise BuildError(
             f"a build is at work in {store}",

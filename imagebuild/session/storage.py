@@ -4,7 +4,7 @@ from pathlib import Path
 
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy import offline
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.errors import UsageError
 from imagebuild.smoke import cells, saved_boot
 from imagebuild.tools import temporary
@@ -19,7 +19,7 @@ def collect(store: Path, keep: int) -> tuple[int, list[str]]:
     """
     if not store.is_dir():
         raise UsageError(f"there is no store at {store}")
-    freed, busy = Store(store).collect(keep)
+    freed, busy = DirectoryStore(store).collect(keep)
     freed += cells.collect(store / "cells") + cells.collect(cache_directory() / "consoles")
     # after the artifacts: a saved boot goes with the one that it is of
     freed += saved_boot.collect(store / "saved-boots")

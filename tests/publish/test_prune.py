@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.publish import facts
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.prune import superseded
@@ -165,7 +165,7 @@ def test_a_release_that_is_being_made_is_not_taken_for_a_leftover(line: Line) ->
 
 def test_while_a_build_is_at_work_nothing_is_done(line: Line) -> None:
     line.release(line.material(line.commit("12.1", FIRST)))
-    with Store(line.place).lock("disk.install_disk", "k"):
+    with DirectoryStore(line.place).lock("disk.install_disk", "k"):
         said = run(line, "--yes")
     assert said.returncode == 1
     assert "a build is at work" in said.stderr
