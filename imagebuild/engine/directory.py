@@ -111,31 +111,31 @@ class DirectoryStore:
         seconds: float,
     ) -> StoredArtifact:
         """Sync the scratch directory to disk and rename it into place. Hold the lock."""
+        target = self.root / "artifacts" / kind / key
+        record = StoredArtifact(target, value, components, seconds)
         sizes = {
             str(file.relative_to(scratch.directory)): file.stat().st_size for file in _files(scratch.out)
         }
-        data = {
-            "kind": kind,
-            "key": key,
-            "components": dict(components),
-            "value": value,
-            "files": sizes,
-            "seconds": round(seconds, 3),
-        }
-        (scratch.directory / "artifact.json").write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+        seal(scratch, kind, key, record, sizes)
         files.sync_tree(scratch.directory)
+        return self.settle(scratch, kind, key, record)
+
+    def settle(self, scratch: Scratch, kind: str, key: str, record: StoredArtifact) -> StoredArtifact:
+        """Rename a scratch directory that is sealed and on the disk into place. Hold the lock."""
         target = self.root / "artifacts" / kind / key
         target.parent.mkdir(exist_ok=True)
-        remove(target)  # only a damaged one can be there: find() refused it
+        remove(target)  # a damaged one that find() refused, or one that is replaced by another machine's
         scratch.directory.rename(target)
         files.sync(target.parent)
         files.sync(scratch.directory.parent)
-        return StoredArtifact(target, value, components, seconds)
+        return record
 
     def fail(self, scratch: Scratch, kind: str, key: str, *, keep_output: bool) -> Path:
         """Move a failed scratch directory to `failed` and return where it lies now; its output goes unless it
-        is evidence.
+        is evidence. One that is finished stays where it is.
         """
+        if not scratch.directory.exists():
+            return self.root / "artifacts" / kind / key
         if not keep_output:
             remove(scratch.out)
         target = self.root / "failed" / f"{kind}-{key}"
@@ -193,6 +193,21 @@ class DirectoryStore:
                 else:
                     busy.append(name)
         return freed, busy
+
+
+def seal(scratch: Scratch, kind: str, key: str, record: StoredArtifact, sizes: Mapping[str, int]) -> None:
+    """Write artifact.json into a scratch directory, and have it on the disk: `sizes` (bytes) are those of the
+    files below `out`.
+    """
+    data = {
+        "kind": kind,
+        "key": key,
+        "components": dict(record.components),
+        "value": record.value,
+        "files": dict(sizes),
+        "seconds": round(record.seconds, 3),
+    }
+    files.replace(scratch.directory / "artifact.json", json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
 def _files(directory: Path) -> list[Path]:

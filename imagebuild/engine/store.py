@@ -19,12 +19,15 @@ Json = Any
 
 @dataclass(frozen=True)
 class StoredArtifact:
-    """One finished artifact: its directory and what artifact.json says."""
+    """One finished artifact: its directory and what artifact.json says. `remark` is what a person wants to
+    know of how it came here (None: nothing).
+    """
 
     directory: Path
     value: Json
     components: Mapping[str, str]
     seconds: float
+    remark: str | None = None
 
     @property
     def log(self) -> Path:

@@ -1,0 +1,256 @@
+"""A store of several machines: what one has made the others find, and fetch when they read it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from imagebuild.engine import planning, steps
+from imagebuild.engine.results import beside, leads_inside
+from imagebuild.engine.shared import SharedStore
+from imagebuild.engine.steps import Step, gather, step
+from imagebuild.engine.store import Store, StoredArtifact
+from imagebuild.errors import BuildError
+from tests.engine.building import Recorder, run
+from tests.engine.remotes import machine, share
+from tests.engine.sample_steps import Text, calls, join, shout, write
+
+
+def texts() -> Step[Text]:
+    return step("joined", join, gather([step("a", write, "one"), step("b", write, "two")]), "+")
+
+
+def finish(store: Store, kind: str, key: str, **contents: bytes) -> StoredArtifact:
+    """Make an artifact by hand."""
+    with store.lock(kind, key):
+        scratch = store.scratch(kind, key)
+        for name, data in contents.items():
+            (scratch.out / name).write_bytes(data)
+        return store.finish(scratch, kind, key, value={"a": 1}, components={}, seconds=1.0)
+
+
+def there(place: Path) -> set[str]:
+    return {directory.parent.name.partition(".")[2] for directory in (place / "artifacts").glob("*/*")}
+
+
+def test_a_second_machine_builds_nothing_and_fetches_only_what_it_reads(tmp_path: Path) -> None:
+    url, goal = share(tmp_path), texts()
+    run(goal, machine(tmp_path / "one", url))
+    assert sorted(calls) == ["join", "write one", "write two"]
+    two, recorder = machine(tmp_path / "two", url), Recorder()
+    outcome = run(goal, two, recorder)
+    assert len(calls) == 3
+    assert recorder.events == ["cached joined"] or set(recorder.events) == {
+        "cached joined",
+        "cached a",
+        "cached b",
+    }
+    assert there(tmp_path / "two") == set(), "a plan needs no files"
+    loud = step("loud", shout, goal)
+    assert run(loud, two).value(loud).file.read_text() == "ONE+TWO"
+    assert there(tmp_path / "two") == {"join", "shout"}
+    assert two.need(steps.kind_of(goal), steps.key_of(goal)).directory.is_relative_to(tmp_path / "two")
+    assert outcome.value(goal).file.read_text() == "one+two"
+
+
+def test_a_fetched_artifact_is_the_one_that_was_made(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    one, two = machine(tmp_path / "one", url), machine(tmp_path / "two", url)
+    with one.lock("kind", "key"):
+        scratch = one.scratch("kind", "key")
+        (scratch.out / "deep" / "er").mkdir(parents=True)
+        (scratch.out / "empty").mkdir()
+        (scratch.out / "large").write_bytes(bytes(range(256)) * 10_000)
+        (scratch.out / "deep" / "er" / "program").write_text("#!/bin/sh\n")
+        (scratch.out / "deep" / "er" / "program").chmod(0o755)
+        (scratch.out / "link").symlink_to("deep/er/program")
+        scratch.log.write_text("what was said\n")
+        made = one.finish(scratch, "kind", "key", value={"a": [1]}, components={"b": "2"}, seconds=3.25)
+    found = two.need("kind", "key")
+    assert (found.value, found.components, found.seconds) == (made.value, made.components, 3.25)
+    assert (found.directory / "artifact.json").read_bytes() == (made.directory / "artifact.json").read_bytes()
+    assert found.log.read_text().startswith("what was said\n")
+    assert (found.directory / "out" / "link").readlink() == Path("deep/er/program")
+    assert (found.directory / "out" / "deep/er/program").stat().st_mode & 0o777 == 0o755
+    assert (found.directory / "out" / "large").read_bytes() == bytes(range(256)) * 10_000
+    assert (found.directory / "out" / "empty").is_dir()
+    # whole, as DirectoryStore sees it
+    assert two.directory.find("kind", "key") is not None
+    assert not list((tmp_path / "two" / "scratch").iterdir())
+    assert not list((tmp_path / "share" / "partial").iterdir())
+
+
+def test_what_is_needed_beside_an_artifact_comes_with_it(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    one, two = machine(tmp_path / "one", url), machine(tmp_path / "two", url)
+    finish(one, "disk.install", "base", disk=b"base")
+    with one.lock("disk.derive", "over"):
+        scratch = one.scratch("disk.derive", "over")
+        value = {"file": "out/disk", "base": {"store": "artifacts/disk.install/base/out/disk"}}
+        one.finish(scratch, "disk.derive", "over", value=value, components={}, seconds=1.0)
+    two.need("disk.derive", "over")
+    assert (tmp_path / "two/artifacts/disk.install/base/out/disk").read_bytes() == b"base"
+    assert beside({"title": "store", "x": [{"store": "artifacts/a/b/c"}]}) == [("a", "b")]
+    assert beside({"x": {"store": "artifacts/../b/c"}, "y": {"store": "repo"}, "z": {"store": 1}}) == []
+
+
+def test_the_loser_compares_and_uses_what_the_first_one_made(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    one, two, three = (machine(tmp_path / name, url) for name in ("one", "two", "three"))
+    first = finish(one, "kind", "key", disk=b"first", same=b"same")
+    assert first.remark is None
+    other = finish(two, "kind", "key", disk=b"other", same=b"same")
+    assert other.remark is not None
+    assert "differs from what was made here: out/disk (that one is used)" in other.remark
+    assert (other.directory / "out" / "disk").read_bytes() == b"first"
+    assert f"warning: {other.remark}" in other.log.read_text()
+    assert list((tmp_path / "two" / "differences").iterdir())
+    same = finish(three, "kind", "key", disk=b"first", same=b"same")
+    assert same.remark is None
+    assert "the same, byte by byte" in same.log.read_text()
+
+
+def test_evidence_of_guests_is_never_the_same_and_no_alarm(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    finish(machine(tmp_path / "one", url, varying=("smoke",)), "smoke", "key", log=b"at noon")
+    other = finish(machine(tmp_path / "two", url, varying=("smoke",)), "smoke", "key", log=b"at night")
+    assert other.remark is None
+    assert (other.directory / "out" / "log").read_bytes() == b"at noon"
+
+
+def test_what_was_made_before_there_was_a_remote_is_sent_when_a_build_begins(tmp_path: Path) -> None:
+    url, goal = share(tmp_path), texts()
+    one = machine(tmp_path / "one", url)
+    run(goal, one.directory)
+    assert not (tmp_path / "share" / "results").exists()
+    run(goal, machine(tmp_path / "one", url))
+    two = machine(tmp_path / "two", url)
+    assert two.need(steps.kind_of(goal), steps.key_of(goal)).log.exists()
+    assert len(calls) == 3
+
+
+def test_what_could_not_be_sent_is_finished_here_and_sent_later(tmp_path: Path) -> None:
+    url, goal = share(tmp_path), step("a", write, "one")
+    one = machine(tmp_path / "one", url)
+    (tmp_path / "share" / "blobs").write_text("in the way")
+    error = run(goal, one).failed[goal]
+    assert "blobs" in error.message
+    assert "is finished, and is sent when it can be" in error.hint
+    assert error.log is not None
+    assert "not sent" in error.log.read_text()
+    (tmp_path / "share" / "blobs").unlink()
+    assert not run(goal, machine(tmp_path / "one", url)).failed
+    assert calls == ["write one"]
+    assert machine(tmp_path / "two", url).need(steps.kind_of(goal), steps.key_of(goal))
+    assert not list((tmp_path / "one" / "unsent").iterdir())
+
+
+def test_a_damaged_artifact_of_a_machine_is_fetched_anew(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    one = machine(tmp_path / "one", url)
+    made = finish(one, "kind", "key", disk=b"first")
+    (made.directory / "out" / "disk").write_bytes(b"cut")
+    found = machine(tmp_path / "one", url).need("kind", "key")
+    assert (found.directory / "out" / "disk").read_bytes() == b"first"
+
+
+def test_what_nobody_has_is_a_sentence(tmp_path: Path) -> None:
+    store = machine(tmp_path / "one", share(tmp_path))
+    with pytest.raises(BuildError, match=r"kind-key is neither in .*/one nor in file://.*/share"):
+        store.need("kind", "key")
+    with pytest.raises(BuildError, match=r"kind-key is not in .*/one"):
+        store.directory.need("kind", "key")
+
+
+def changed(place: Path, pattern: str, edit: object) -> None:
+    (file,) = place.rglob(pattern)
+    data = json.loads(file.read_text())
+    assert callable(edit)
+    edit(data)
+    file.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda data: data.update(format=2), "its format is 2"),
+        (lambda data: data.update(key="other"), "it is that of kind-other"),
+        (lambda data: data.pop("packs"), "packs: Field required"),
+        (lambda data: data["packs"][0].update(sha256="../../etc"), "is no sha256"),
+        (lambda data: data["files"].update({"out/more": 3}), "its packs do not hold its files"),
+        (lambda data: data.update(links={"out/link": "/etc/passwd"}), "would lead elsewhere"),
+        (lambda data: data.update(links={"../link": "x"}), "would lie elsewhere"),
+        (lambda data: data.update(directories=["out/../../x"]), "would lie elsewhere"),
+        (
+            lambda data: data["packs"][0]["files"].update(
+                {"/etc/passwd": {"size": 1, "mode": 1, "digest": ""}}
+            ),
+            "would lie elsewhere",
+        ),
+    ],
+)
+def test_a_poisoned_result_is_refused(tmp_path: Path, edit: object, why: str) -> None:
+    url = share(tmp_path)
+    finish(machine(tmp_path / "one", url), "kind", "key", disk=b"first")
+    changed(tmp_path / "share", "key.json", edit)
+    with pytest.raises(BuildError, match=why) as caught:
+        machine(tmp_path / "two", url).need("kind", "key")
+    assert "results/kind/key.json there, and it is built anew" in caught.value.hint
+
+
+def test_bytes_that_do_not_match_their_name_are_refused(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    finish(machine(tmp_path / "one", url), "kind", "key", disk=b"first")
+    (blob,) = (tmp_path / "share" / "blobs").rglob("*/*")
+    finish(machine(tmp_path / "one", url), "kind", "other", disk=b"other")
+    (other,) = (file for file in (tmp_path / "share" / "blobs").rglob("*/*") if file != blob)
+    for content in (other.read_bytes(), blob.read_bytes()[:-3], b""):
+        blob.write_bytes(content)
+        store = machine(tmp_path / "two", url)
+        with pytest.raises(BuildError, match=r"of kind-key, is not used|it was cut") as caught:
+            store.need("kind", "key")
+        assert caught.value.hint
+        assert store.directory.find("kind", "key") is None
+        assert not list((tmp_path / "two" / "scratch").iterdir())
+    blob.unlink()
+    with pytest.raises(BuildError, match="is not used: it is not there"):
+        machine(tmp_path / "two", url).need("kind", "key")
+
+
+def test_links_lead_no_further_than_the_artifact() -> None:
+    assert leads_inside("out/a/b", "../c")
+    assert leads_inside("out/a", "b/c")
+    assert not leads_inside("out/a", "../log")
+    assert not leads_inside("out/a/b", "../../../x")
+    assert not leads_inside("out/a", "/etc")
+
+
+def test_plans_say_what_is_there_without_fetching(tmp_path: Path) -> None:
+    url, goal = share(tmp_path), texts()
+    run(goal, machine(tmp_path / "one", url))
+    two = machine(tmp_path / "two", url)
+    assert {planned.reason for planned in planning.plan([goal], two)} == {"finished"}
+    shutil.rmtree(tmp_path / "share" / "results")
+    assert {planned.todo for planned in planning.plan([goal], machine(tmp_path / "three", url))} == {True}
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = share(tmp_path)
+    finish(machine(tmp_path / "one", url), "kind", "key", disk=b"first")
+
+    def full(*_: object, **__: object) -> list[str]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("imagebuild.engine.fetching.read_pack", full)
+    with pytest.raises(BuildError, match=r"kind-key cannot be written to .*: No space left on device"):
+        machine(tmp_path / "two", url).need("kind", "key")
+
+
+def test_a_shared_store_is_a_store(tmp_path: Path) -> None:
+    store: Store = machine(tmp_path / "one", share(tmp_path))
+    assert isinstance(store, SharedStore)
+    assert not store.at_work()
+    with store.lock("kind", "key"):
+        assert store.busy("kind", "key")
+        assert store.at_work()
