@@ -45,7 +45,7 @@ def _resolve_in_store(value: object, info: ValidationInfo) -> object:
         return value
     root, path = _root(info), value.get("store")
     if root is None or not isinstance(path, str) or ".." in Path(path).parts:
-        raise ValueError("is no path in a store")
+        raise ValueError("is not a path in a store")
     return root / path
 
 

@@ -196,7 +196,7 @@ def read_pack(
 
 def _read_files(stream: BinaryIO, into: Path, expects: Callable[[str, int], bool]) -> Iterator[str]:
     if _exactly(stream, len(MAGIC)) != MAGIC:
-        raise DamagedPackError("it is no pack of files")
+        raise DamagedPackError("it is not a pack of files")
     while head := stream.readline(HEAD_SIZE):
         try:
             said = json.loads(head)

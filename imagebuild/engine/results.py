@@ -99,7 +99,7 @@ def dump(result: Result) -> bytes:
 
 
 def parse(data: bytes, kind: str, key: str, where: str) -> Result:
-    """Return what a remote says of an artifact. Raises BuildError for what is no result, that of another
+    """Return what a remote says of an artifact. Raises BuildError for what is not a result, that of another
     artifact, or one that would write where it must not.
     """
     try:
@@ -113,7 +113,7 @@ def parse(data: bytes, kind: str, key: str, where: str) -> Result:
         raise _bad(kind, key, where, f"it is that of {result.kind[:80]}-{result.key[:80]}")
     for pack in (*result.packs, *result.carried):
         if not DIGEST.fullmatch(pack.sha256) or pack.size < 0:
-            raise _bad(kind, key, where, f"{pack.sha256[:80]!r} is no sha256")
+            raise _bad(kind, key, where, f"{pack.sha256[:80]!r} is not a sha256")
     names = [name for pack in result.packs for name in pack.files]
     odd = next((name for name in (*names, *result.links, *result.directories) if not is_inside(name)), None)
     if odd is not None:

@@ -20,8 +20,8 @@ VARYING = ("install.install_iso", "smoke.smoke_disk", "smoke.smoke_installation"
 def open_store(root: Path, remote: str | None = None, *, patience: Patience = PATIENT) -> Store:
     """Open the store at `root`, with a remote's address (file:///DIRECTORY, s3://BUCKET/PATH) as part of it.
 
-    Raises UsageError for a newer store, and for what is no such address; BuildError where the remote does not
-    work.
+    Raises UsageError for a newer store, and for what is not such an address; BuildError where the remote does
+    not work.
     """
     directory = DirectoryStore(root)
     if remote is None:

@@ -124,7 +124,7 @@ def head(**changed: object) -> bytes:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (made(b"something else altogether"), "it is no pack of files"),
+        (made(b"something else altogether"), "it is not a pack of files"),
         (made(MAGIC, b"[]\n"), "does not say what is in it"),
         (made(MAGIC, head(size="x")), "does not say what is in it"),
         (made(MAGIC, head(name="../a"), END), "which nobody expects"),

@@ -177,7 +177,7 @@ def changed(place: Path, pattern: str, edit: object) -> None:
         (lambda data: data.update(format=2), "its format is 2"),
         (lambda data: data.update(key="other"), "it is that of kind-other"),
         (lambda data: data.pop("packs"), "packs: Field required"),
-        (lambda data: data["packs"][0].update(sha256="../../etc"), "is no sha256"),
+        (lambda data: data["packs"][0].update(sha256="../../etc"), "is not a sha256"),
         (lambda data: data["files"].update({"out/more": 3}), "its packs do not hold its files"),
         (lambda data: data.update(links={"out/link": "/etc/passwd"}), "would lead elsewhere"),
         (lambda data: data.update(links={"../link": "x"}), "would lie elsewhere"),

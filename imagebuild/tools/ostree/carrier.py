@@ -13,6 +13,7 @@ from pathlib import Path
 from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError
 from imagebuild.tools.ostree.library import OSTree
+from imagebuild.tools.ostree.object_store import object_name
 from imagebuild.tools.ostree.repository import Repo
 
 # where a store has its repository
@@ -67,21 +68,34 @@ class CommitCarrier:
             _move(place, repo.path / "objects", set(names) - set(commits))
             # one call for thousands of files
             os.sync()
-            for each in sorted(name.replace("/", "").removesuffix(".commit") for name in commits):
-                if COMMIT.fullmatch(each) and each != commit and not repo.has(each):
-                    # its tree is not here (ostree-repo-pull.c, "commitpartial")
+            for each in (commit, *_commits_among(commits)):
+                if not repo.has(each):
+                    # its tree is not here, or not yet (ostree-repo-pull.c, "commitpartial")
                     _mark_of(repo, each).touch()
             _move(place, repo.path / "objects", commits)
+            _check_whole(repo, commit)
             _mark_of(repo, commit).unlink(missing_ok=True)
-        repo.objects(commit)
-        if not repo.has(commit):
-            raise BuildError(f"commit {commit} did not come whole", hint="it must be pulled anew")
         if self.sets_ref:
             repo.set_ref(str(record.value["ref"]), commit)
 
 
 def _mark_of(repo: Repo, commit: str) -> Path:
     return repo.path / "state" / f"{commit}.commitpartial"
+
+
+def _commits_among(names: Iterable[str]) -> list[str]:
+    found = (name.removesuffix(".commit").replace("/", "") for name in names)
+    return sorted(each for each in found if COMMIT.fullmatch(each))
+
+
+def _check_whole(repo: Repo, commit: str) -> None:
+    """Raise BuildError when an object of a commit is missing: files are not looked for by libostree."""
+    missing = [named for named in repo.objects(commit) if not repo.object_path(*named).exists()]
+    if missing:
+        raise BuildError(
+            f"commit {commit} did not come whole: {object_name(*missing[0])} is missing",
+            hint="remove its result from the remote store: it is then pulled, and sent, anew",
+        )
 
 
 def _move(place: Path, objects: Path, names: Iterable[str]) -> None:
