@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from imagebuild import steplog
-from imagebuild.engine.drives import CannotCreateError, Drive, Seen, open_drive
+from imagebuild.engine.addresses import open_drive
+from imagebuild.engine.drives import CannotCreateError, Drive, Seen
 from imagebuild.errors import BuildError
 
 T = TypeVar("T")

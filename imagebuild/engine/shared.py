@@ -196,7 +196,8 @@ class SharedStore:
     def _send(self, kind: str, key: str, record: StoredArtifact) -> StoredArtifact:
         carrier = self._carriers.get(kind)
         carried = carrier.sources(self.root, record) if carrier is not None else {}
-        spool = self.root / "scratch" / f"{kind}-{key}.packs"
+        # free, since it was renamed, and under the lock that is held
+        spool = self.root / "scratch" / f"{kind}-{key}"
         # the step is over, and its log is not
         with steplog.writing_to(record.log):
             try:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from imagebuild.engine.drives import PARTIAL, Seen
+from imagebuild.engine.drives import Seen
+from imagebuild.engine.mounted_drive import PARTIAL
 from imagebuild.engine.remote import BUILDS, CELLS, PROBES, Remote
 from imagebuild.engine.results import DIRECTORY, pair_of, parse, result_name
 from imagebuild.errors import BuildError, UsageError

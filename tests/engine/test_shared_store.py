@@ -1,7 +1,10 @@
 """A store of several machines: what one has made the others find, and fetch when they read it."""
 
 import json
+import pickle
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,12 +16,15 @@ from imagebuild.engine.steps import Step, gather, step
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 from tests.engine.building import Recorder, run
-from tests.engine.remotes import machine, share
+from tests.engine.remotes import machine, serving, share
 from tests.engine.sample_steps import Text, calls, join, shout, write
 
 
 def texts() -> Step[Text]:
     return step("joined", join, gather([step("a", write, "one"), step("b", write, "two")]), "+")
+
+
+VALUE = {"file": "out/text"}
 
 
 def finish(store: Store, kind: str, key: str, **contents: bytes) -> StoredArtifact:
@@ -27,7 +33,7 @@ def finish(store: Store, kind: str, key: str, **contents: bytes) -> StoredArtifa
         scratch = store.scratch(kind, key)
         for name, data in contents.items():
             (scratch.out / name).write_bytes(data)
-        return store.finish(scratch, kind, key, value={"a": 1}, components={}, seconds=1.0)
+        return store.finish(scratch, kind, key, value=VALUE, components={}, seconds=1.0)
 
 
 def there(place: Path) -> set[str]:
@@ -254,3 +260,91 @@ def test_a_shared_store_is_a_store(tmp_path: Path) -> None:
     with store.lock("kind", "key"):
         assert store.busy("kind", "key")
         assert store.at_work()
+
+
+def test_of_many_that_finish_at_once_one_wins_and_all_have_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"machine {number}" for number in range(6)]
+
+    def race(url: str, place: Path) -> None:
+        stores = [machine(place / name, url) for name in names]
+        gate = threading.Barrier(len(names))
+
+        def end(store: SharedStore) -> bytes:
+            gate.wait()
+            record = finish(store, "kind", "key", disk=store.root.name.encode())
+            return (record.directory / "out" / "disk").read_bytes()
+
+        with ThreadPoolExecutor(len(names)) as pool:
+            found = set(pool.map(end, stores))
+        assert len(found) == 1
+        late = machine(place / "late", url).need("kind", "key")
+        assert {(late.directory / "out" / "disk").read_bytes()} == found
+
+    race(share(tmp_path), tmp_path / "mounted")
+    with serving(monkeypatch) as server:
+        race(server.url, tmp_path / "bucket")
+
+
+def test_a_builder_that_is_killed_while_it_sends_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, goal = share(tmp_path), step("a", write, "one")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imagebuild.engine.shared.publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finish(machine(tmp_path / "one", url), steps.kind_of(goal), steps.key_of(goal), text=b"one")
+    one = machine(tmp_path / "one", url)
+    assert one.directory.find(steps.kind_of(goal), steps.key_of(goal)) is not None
+    run(goal, one)
+    assert calls == []
+    assert machine(tmp_path / "two", url).need(steps.kind_of(goal), steps.key_of(goal))
+
+
+def test_gc_leaves_what_is_being_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = machine(tmp_path / "one", share(tmp_path))
+    spooled: list[Path] = []
+
+    def publish(*arguments: object) -> None:
+        spool = arguments[-1]
+        assert isinstance(spool, Path)
+        spool.mkdir()
+        machine(tmp_path / "one", share(tmp_path)).collect(0)
+        assert spool.is_dir()
+        spooled.append(spool)
+        raise BuildError("that is all")
+
+    monkeypatch.setattr("imagebuild.engine.shared.publish", publish)
+    with pytest.raises(BuildError, match="that is all"):
+        finish(one, "kind", "key", disk=b"x")
+    assert not spooled[0].exists()
+
+
+def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    one = machine(tmp_path / "one", url)
+    finish(one, "kind", "key", disk=b"first")
+    again: SharedStore = pickle.loads(pickle.dumps(one))
+    assert again.root == one.root
+    assert again.need("kind", "key").directory == one.need("kind", "key").directory
+
+
+def test_what_a_build_uses_is_written_down_in_the_remote_before_it_begins(tmp_path: Path) -> None:
+    url = share(tmp_path)
+    one = machine(tmp_path / "one", url)
+    diary = one.remember({"a": ("kind", "key")})
+    (file,) = (tmp_path / "share" / "builds").iterdir()
+    assert json.loads(file.read_text()) == {"a": ["kind", "key"]}
+    diary.close("over")
+    # the share is not mounted any more: what is below is not taken for it
+    shutil.rmtree(tmp_path / "share")
+    (tmp_path / "share").mkdir()
+    with pytest.raises(BuildError, match=r"writing builds/.*: is .*/share still mounted\?"):
+        one.remember({"a": ("kind", "key")})
+    assert not list((tmp_path / "share").iterdir())
+    assert one.builds()[-1].state == "interrupted"
