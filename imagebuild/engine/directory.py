@@ -15,7 +15,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from imagebuild import files
@@ -58,6 +58,9 @@ class DirectoryStore:
         return (
             StoredArtifact(directory, data["value"], data["components"], data["seconds"]) if whole else None
         )
+
+    def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Do nothing: here it makes no difference."""
 
     def need(self, kind: str, key: str) -> StoredArtifact:
         """Return the finished artifact of that key. Raises BuildError when there is none."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from imagebuild import steplog
 from imagebuild.engine import guest_slots
@@ -220,14 +220,27 @@ class _Build:
         self._diary.ends(one.name, "failed" if one in self._outcome.failed else "done")
 
     def _take(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
-        kind = get_type_hints(one.function, include_extras=True)["return"]
-        self._outcome.values[one] = TypeAdapter(kind).validate_python(
-            record.value, context={"base": record.directory}
-        )
+        self._outcome.values[one] = _value_of(one, record)
         self._outcome.records[one] = record
         if cached:
             self._diary.has(one.name)
         self._listener.finished(one, record, cached=cached)
+
+
+def _value_of(one: Step[Any], record: StoredArtifact) -> Any:
+    """Return a step's artifact. Raises BuildError for what a store says that is not one: it may come from
+    another machine.
+    """
+    kind = get_type_hints(one.function, include_extras=True)["return"]
+    try:
+        return TypeAdapter(kind).validate_python(record.value, context={"base": record.directory})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{record.directory.parent.name}-{record.directory.name}"
+        raise BuildError(
+            f"{one.name}: the artifact {name} is not one: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint="find out who wrote it; then remove it from the store, or from the remote one (results/)",
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

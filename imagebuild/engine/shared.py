@@ -12,7 +12,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from imagebuild.errors import BuildError
 
 # seconds for which a listing of the remote says what is not there: planning asks for every step several times
 LISTED_SECONDS = 10.0
+# requests on their way at the same time
+PARALLEL = 16
 NO_CARRIERS: Carriers = {}
 
 
@@ -67,6 +70,13 @@ class SharedStore:
             return here
         result = self._result(kind, key)
         return result.at(self.root / "artifacts" / kind / key) if result is not None else None
+
+    def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Read what the remote says of these artifacts, several at a time: it is waiting, mostly."""
+        self._list()
+        todo = sorted(pair for pair in self._listed.intersection(pairs) if pair not in self._results)
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(lambda pair: self.find(*pair), todo))
 
     def _result(self, kind: str, key: str, *, asked: bool = False) -> Result | None:
         """Return what the remote says of an artifact; a result never changes once it is there. `asked`: what
@@ -252,18 +262,33 @@ class SharedStore:
         """
         diary = self.directory.remember(used)
         name = f"{BUILDS}{diary.name}-{platform.node()}-{os.getpid()}.json"
-        try:
+
+        def write_down(used: Mapping[str, tuple[str, str]]) -> None:
             self.remote.write(name, json.dumps(used, indent=1, sort_keys=True).encode())
-            self._list()
-            for kind, key in sorted(set(used.values()) - self._listed):
-                if self.directory.find(kind, key) is not None:
-                    self._mark(kind, key).touch()
-                    with self.lock(kind, key):
-                        pass
+
+        def tell(used: Mapping[str, tuple[str, str]]) -> None:
+            # what it comes to use was made just now, or is used by others: a build does not end for that
+            with contextlib.suppress(BuildError):
+                write_down(used)
+
+        try:
+            write_down(used)
+            self._send_missing(set(used.values()))
         except BaseException:
             diary.close(INTERRUPTED)
             raise
+        diary.tell = tell
         return diary
+
+    def _send_missing(self, pairs: set[tuple[str, str]]) -> None:
+        """Send what is finished here and not there: it may have been made before there was a remote."""
+        self._listed_at = None
+        self._list()
+        for kind, key in sorted(pairs - self._listed - set(self._results)):
+            if self.directory.find(kind, key) is not None:
+                self._mark(kind, key).touch()
+                with self.lock(kind, key):
+                    pass
 
     def builds(self) -> list[Remembered]:
         """Return every remembered build of this machine, oldest first."""

@@ -6,7 +6,7 @@ and a remote that several machines have in common.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,10 @@ class Store(Protocol):
         """Return the finished artifact of that key, or None. Its files may be elsewhere still: `need` brings
         them.
         """
+        ...
+
+    def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Hear which artifacts (kind, key) are about to be looked for, all at once rather than one by one."""
         ...
 
     def need(self, kind: str, key: str) -> StoredArtifact:

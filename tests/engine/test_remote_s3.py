@@ -1,13 +1,14 @@
 """A remote in an object store: moto's S3 server, asked as a real one is, and everything that goes wrong."""
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imagebuild.engine import steps
+from imagebuild.engine import planning, steps
 from imagebuild.engine.remote import Remote
 from imagebuild.engine.steps import Step, gather, step
 from imagebuild.errors import BuildError, UsageError
@@ -49,6 +50,27 @@ def test_an_empty_worker_builds_nothing_and_fetches_nothing_twice(tmp_path: Path
     assert set(server.count("GET", r"/results/sample_steps\.(write|join)/").values()) == {1}
     # of what was read, one pack; of the others none
     assert len(server.count("GET", "/blobs/")) == 1
+
+
+def test_a_plan_asks_for_every_result_once_and_for_several_at_a_time(tmp_path: Path, server: Server) -> None:
+    texts = gather([step(f"text {number}", write, f"{number}") for number in range(12)])
+    wanted = step("joined", join, texts, "+")
+    run(wanted, machine(tmp_path / "one", server.url))
+    server.requests.clear()
+    waiting, most = [0], [0]
+
+    def fault(method: str, path: str, environ: dict[str, Any]) -> None:
+        waiting[0] += 1
+        most[0] = max(most[0], waiting[0])
+        time.sleep(0.05)
+        waiting[0] -= 1
+
+    server.fault = fault
+    two = machine(tmp_path / "two", server.url)
+    assert {planned.reason for planned in planning.plan([wanted], two)} == {"finished"}
+    assert set(server.count("GET", r"/results/\w+\.\w+/").values()) == {1}
+    assert len(server.count("GET", r"/results/\w+\.\w+/")) == 13
+    assert most[0] > 3
 
 
 def test_of_two_writers_the_first_wins(tmp_path: Path, server: Server) -> None:

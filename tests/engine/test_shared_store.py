@@ -224,6 +224,31 @@ def test_bytes_that_do_not_match_their_name_are_refused(tmp_path: Path) -> None:
         machine(tmp_path / "two", url).need("kind", "key")
 
 
+def test_a_value_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    url, goal = share(tmp_path), step("a", write, "one")
+    run(goal, machine(tmp_path / "one", url))
+    changed(tmp_path / "share", f"{steps.key_of(goal)}.json", lambda data: data.update(value=["x"]))
+    with pytest.raises(BuildError, match=r"a: the artifact sample_steps\.write-\w+ is not one: "):
+        run(goal, machine(tmp_path / "two", url))
+
+
+def test_what_a_build_comes_to_use_is_written_down_too(tmp_path: Path) -> None:
+    diary = machine(tmp_path / "one", share(tmp_path)).remember({"a": ("kind", "key")})
+    diary.uses("a", ("kind", "other"))
+    (file,) = (tmp_path / "share" / "builds").iterdir()
+    assert json.loads(file.read_text()) == {"a": ["kind", "other"]}
+    diary.close("over")
+
+
+def test_a_second_build_of_the_same_process_sends_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, goal = machine(tmp_path / "one", share(tmp_path)), texts()
+    run(goal, one)
+    monkeypatch.setattr("imagebuild.engine.shared.publish", lambda *_: pytest.fail("it was sent"))
+    run(goal, one)
+
+
 def test_links_lead_no_further_than_the_artifact() -> None:
     assert leads_inside("out/a/b", "../c")
     assert leads_inside("out/a", "b/c")
