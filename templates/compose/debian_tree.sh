@@ -86,10 +86,14 @@ fi
 
 # --- boot: kernel, initramfs, a menu generator in place of grub-mkconfig ---------------------------------------------
 depmod -b "$root" "$kernel"
-cp "$root/boot/vmlinuz-$kernel" "$root/usr/lib/modules/$kernel/vmlinuz"
+# forky's package has it there already, and a link in /boot
+cp -L "$root/boot/vmlinuz-$kernel" "$root/usr/lib/modules/$kernel/vmlinuz.new"
+mv "$root/usr/lib/modules/$kernel/vmlinuz.new" "$root/usr/lib/modules/$kernel/vmlinuz"
 # dracut modules that most hosts do without; those that the configuration asks for stay (INITRAMFS, words), with what they need
 omit='network network-legacy network-manager systemd-networkd systemd-network-management connman iscsi nfs nbd cifs fcoe fcoe-uefi multipath mdraid dmraid plymouth bluetooth url-lib kernel-network-modules systemd-resolved systemd-timesyncd dbus dbus-daemon dbus-broker qemu-net lunmask resume biosdevname nvmf warpclock pcsc rngd virtiofs memstrack squash'
-case " ${INITRAMFS:-} " in *' tpm2-tss '*) ;; *) omit="$omit systemd-sysusers" ;; esac
+# where the journal's module needs users made (dracut 105 and newer, and a TPM's), nothing boots without
+sysusers() { cat "$root"/usr/lib/dracut/modules.d/*systemd-journald/module-setup.sh | grep -qw systemd-sysusers; }
+case " ${INITRAMFS:-} " in *' tpm2-tss '*) ;; *) sysusers || omit="$omit systemd-sysusers" ;; esac
 for name in btrfs crypt tpm2-tss; do
     case " ${INITRAMFS:-} " in *" $name "*) ;; *) omit="$omit $name" ;; esac
 done
@@ -98,6 +102,11 @@ chroot "$root" dracut --force --quiet --no-hostonly --reproducible --zstd \
     --omit "$omit" \
     --drivers "$drivers" \
     "/usr/lib/modules/$kernel/initramfs.img" "$kernel"
+# dracut leaves out what it cannot have, and ends well: an initramfs that does not know that it is one boots nothing
+if ! chroot "$root" lsinitrd "/usr/lib/modules/$kernel/initramfs.img" | grep -q initrd-release; then
+    echo "dracut made no initramfs that systemd takes for one: what it says of modules that cannot be installed is above" >&2
+    exit 1
+fi
 find "$root/boot" -mindepth 1 -delete
 rm -f "$root"/vmlinuz* "$root"/initrd.img*
 install -D -m 0755 "${0%/*}/grub_menu.sh" "$root/usr/libexec/ostree-grub-menu"
