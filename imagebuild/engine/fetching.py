@@ -23,6 +23,8 @@ Expects = Callable[[str, int], bool]
 def fetch(remote: Remote, result: Result, scratch: Scratch) -> None:
     """Fill a scratch directory with the files of a result, and sync them. Raises BuildError."""
     begun, place = time.monotonic(), scratch.directory
+    size = sum(pack.size for pack in result.packs)
+    steplog.note(f"{steplog.STAGE}fetching {result.kind}-{result.key}, {size / 1e6:.1f} MB")
     try:
         for pack in result.packs:
             wanted = {(name, file.size) for name, file in pack.files.items()}
@@ -41,7 +43,6 @@ def fetch(remote: Remote, result: Result, scratch: Scratch) -> None:
         files.sync_tree(place)
     except OSError as error:
         raise _unwritten(result, place, error) from error
-    size = sum(pack.size for pack in result.packs)
     steplog.note(
         f"fetched {result.kind}-{result.key} from {remote.url}: {size / 1e6:.1f} MB in"
         f" {time.monotonic() - begun:.1f} s"

@@ -50,8 +50,6 @@ class Server:
     url: str
     requests: list[tuple[str, str]] = field(default_factory=list)
     fault: Fault | None = None
-    # what is cut from every answer with content: bytes
-    cut: int = 0
 
     def count(self, method: str, pattern: str) -> Counter[str]:
         """Return how often each object was asked for."""
