@@ -8,12 +8,13 @@ import pytest
 
 from imagebuild.engine import steps
 from imagebuild.engine.drives import Seen
+from imagebuild.engine.publishing import LARGE
 from imagebuild.engine.remote import Remote
 from imagebuild.engine.steps import Step, gather, step
 from imagebuild.engine.sweep import DAY, Swept, sweep
 from imagebuild.errors import BuildError, UsageError
 from tests.engine.building import run
-from tests.engine.remotes import QUICK, machine, serving, share
+from tests.engine.remotes import QUICK, finish, machine, serving, share
 from tests.engine.sample_steps import Text, join, shout, write
 
 
@@ -76,24 +77,19 @@ def test_a_build_under_way_loses_nothing_that_is_old(tmp_path: Path) -> None:
     assert two.need(steps.kind_of(wanted), steps.key_of(wanted)).directory.is_dir()
 
 
-def test_an_old_pack_that_is_used_again_is_sent_again_and_stays(tmp_path: Path) -> None:
-    """Its result was removed, or another has the same files: the first one's age must not take it away."""
-    url = share(tmp_path)
-    run(goal(), machine(tmp_path / "one", url))
+def test_an_old_pack_that_is_used_again_is_sent_again(tmp_path: Path) -> None:
+    """Another artifact has the same file: the age of the first one's must not take it away from under it."""
+    url, disk = share(tmp_path), bytes(range(256)) * (LARGE // 256)
+    one = machine(tmp_path / "one", url)
+    finish(one, "kind", "first", disk=disk)
     age(tmp_path, 100)
-    for file in (tmp_path / "share" / "results").rglob("*.json"):
-        file.unlink()
-    for file in (tmp_path / "share" / "builds").rglob("*.json"):
-        file.unlink()
-    old = set(names(tmp_path, "blobs"))
-    one, wanted = machine(tmp_path / "one", url), goal()
-    kind, key = steps.kind_of(wanted), steps.key_of(wanted)
-    (one.root / "unsent" / f"{kind}-{key}").touch()
-    with one.lock(kind, key):
-        pass
+    finish(one, "kind", "second", disk=disk)
+    ages = [time.time() - file.stat().st_mtime for file in (tmp_path / "share" / "blobs").rglob("*/*")]
+    # the disk's, and the second one's log; the first one's log is old
+    assert sorted(days > 1 for days in (seconds / DAY for seconds in ages)) == [False, False, True]
     cleaned(tmp_path, keep=0)
-    assert 0 < len(names(tmp_path, "blobs")) < len(old) + 1
-    assert machine(tmp_path / "two", url).need(kind, key).directory.is_dir()
+    found = machine(tmp_path / "two", url).need("kind", "second")
+    assert (found.directory / "out" / "disk").read_bytes() == disk
 
 
 def test_the_age_is_asked_for_once_more_before_a_pack_goes(

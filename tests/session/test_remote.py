@@ -18,12 +18,12 @@ from imagebuild.errors import BuildError
 from imagebuild.pipeline import Pipeline
 from imagebuild.session import doctor, storage
 from imagebuild.session.bringing import bring, shown
-from imagebuild.session.build import Order, prepare
+from imagebuild.session.build import Build, Order, Quiet, prepare
 from imagebuild.session.events import EventStream
 from tests.cli.running import CONFIG, run
 from tests.engine import building
 from tests.engine.remotes import Server, machine, serving, share
-from tests.engine.sample_steps import join, write
+from tests.engine.sample_steps import Text, join, write
 from tests.tools.ostree.commits import Source
 
 
@@ -67,6 +67,20 @@ def test_only_what_is_read_when_a_build_is_over_is_brought(tmp_path: Path) -> No
     }
     # what failed has no artifact
     bring(two, Outcome(), shown(pipeline))
+
+
+def test_what_a_build_returns_is_there(tmp_path: Path) -> None:
+    url, image = share(tmp_path), step("image", write, "image")
+    goal = step("release", join, gather([image]), "+")
+    building.run(goal, machine(tmp_path / "one", url))
+    pipeline = SimpleNamespace(
+        isos=(), images=(image,), verdicts=(), installations=(), tree=image, release=goal
+    )
+    wired = SimpleNamespace(pipeline=pipeline, store=machine(tmp_path / "two", url))
+    result = Build.run(cast("Any", wired), Quiet(), jobs=1)
+    (download,) = cast("tuple[Text]", result.downloads)
+    assert download.file.read_text() == "image"
+    assert download.file.is_relative_to(tmp_path / "two")
 
 
 def test_doctor_says_whether_the_first_writer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
