@@ -85,8 +85,7 @@ def test_an_old_pack_that_is_used_again_is_sent_again(tmp_path: Path) -> None:
     age(tmp_path, 100)
     finish(one, "kind", "second", disk=disk)
     ages = [time.time() - file.stat().st_mtime for file in (tmp_path / "share" / "blobs").rglob("*/*")]
-    # the disk's, and the second one's log; the first one's log is old
-    assert sorted(days > 1 for days in (seconds / DAY for seconds in ages)) == [False, False, True]
+    assert max(ages) < DAY
     cleaned(tmp_path, keep=0)
     found = machine(tmp_path / "two", url).need("kind", "second")
     assert (found.directory / "out" / "disk").read_bytes() == disk
