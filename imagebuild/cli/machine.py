@@ -27,8 +27,8 @@ def show_doctor(
     store_remote: options.StoreRemote = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what this machine can do, and how to get what it cannot. Exit code 1 when something is missing that
-    every build needs.
+    """Say what this machine can do, and how to get what is missing. Exit code 1 when something that every
+    build needs is missing.
     """
     from rich.text import Text
 

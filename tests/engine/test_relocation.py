@@ -6,7 +6,7 @@ from pathlib import Path
 from imagebuild.engine.relocation import relocated
 from imagebuild.kinds import Firmware
 from imagebuild.smoke.trial import Run, Scope
-from tests import fakes
+from tests.smoke import trials
 
 HERE, THERE = Path("/here/store"), Path("/there/store")
 
@@ -24,7 +24,9 @@ def test_paths_of_the_store_move_wherever_they_are() -> None:
         (THERE / "a", 1),
         {"b": THERE / "c"},
     ]
-    run = Run(bench=fakes.TRIAL.bench, scope=Scope(cells=HERE / "cells", saved=HERE / "saved-boots", tries=2))
+    run = Run(
+        bench=trials.TRIAL.bench, scope=Scope(cells=HERE / "cells", saved=HERE / "saved-boots", tries=2)
+    )
     moved = relocated(run, HERE, THERE)
     assert (moved.scope.cells, moved.scope.saved) == (THERE / "cells", THERE / "saved-boots")
     assert (moved.bench, moved.scope.tries) == (run.bench, 2)

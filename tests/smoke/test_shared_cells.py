@@ -15,7 +15,7 @@ from imagebuild.model import Cell
 from imagebuild.smoke import cells
 from imagebuild.smoke.cells import BOOT, CellStore
 from imagebuild.tools import command
-from tests import fakes
+from tests.smoke import trials
 
 MODULE = "imagebuild.smoke.criteria.test_sanity"
 
@@ -45,7 +45,7 @@ class Machine:
         self.place, self.evidence = place / "cells", place / "evidence"
         self.evidence.mkdir(parents=True)
         known: dict[str, Any] = {"digest": "00", "cells": self.place, "cells_remote": remote}
-        self.store = CellStore(self.place, fakes.trial(self.evidence, **known))
+        self.store = CellStore(self.place, trials.trial(self.evidence, **known))
 
     def test(self, state: State, reason: str = "") -> Cell:
         (self.evidence / "tmp.log").write_text(f"tested in {self.evidence}\n")

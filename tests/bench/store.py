@@ -1,4 +1,4 @@
-"""What a remote store costs: python -m tests.bench_store [DISK …].
+"""What a remote store costs: python -m tests.bench.store [DISK …].
 
 For each file (without any: 400 MB that do not compress, and a disk of 6 GiB with 400 MB in it that does) an
 artifact is sent to a directory and fetched from there by another machine. CPU seconds of each, and of cp(1)
