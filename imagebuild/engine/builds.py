@@ -56,9 +56,9 @@ class Diary:
         self._used[step] = pair
         self._write("json", self._used)
 
-    def has(self, step: str) -> None:
-        """Write down that a step's artifact was there already."""
-        self._state["there"].append(step)
+    def has(self, *steps: str) -> None:
+        """Write down that artifacts of steps were there already."""
+        self._state["there"] += steps
         self._write("state", self._state)
 
     def begins(self, step: str, pair: Pair, *, background: bool) -> None:
@@ -68,14 +68,15 @@ class Diary:
         )
         self._write("state", self._state)
 
-    def ends(self, step: str, state: str) -> None:
-        """Write down how a step has ended."""
+    def ends(self, step: str, state: str, *, worker: str | None = None) -> None:
+        """Write down how a step has ended, and on which worker of a cluster (None: on this machine)."""
         span = next(each for each in self._state["running"] if each["step"] == step)
         self._spans.append(
             {
                 **{name: span[name] for name in ("step", "begin", "background")},
                 "end": time.time(),
                 "state": state,
+                **({"worker": worker} if worker is not None else {}),
             }
         )
         self._state["running"].remove(span)

@@ -37,13 +37,14 @@ class Cost:
 
     A `background` step takes what the others leave: it runs beside them at the lowest priority, and shares
     the cores with other such steps only. `guests` are the processors of its guests: those of all builds on a
-    machine share its cores.
+    machine share its cores. `needs` are the names of what a machine of a cluster must be able to do.
     """
 
     cores: int = 1
     memory: int = 0
     background: bool = False
     guests: int = 0
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

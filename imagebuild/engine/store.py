@@ -26,6 +26,7 @@ from typing import Any
 from imagebuild import files
 from imagebuild.engine.builds import Diary, Remembered, forget, is_running, remembered
 from imagebuild.engine.layout import LAYOUT, layout_of, remark_on, write_layout
+from imagebuild.errors import BuildError
 
 Json = Any
 POLL_SECONDS = 0.2
@@ -88,6 +89,16 @@ class Store:
         return (
             StoredArtifact(directory, data["value"], data["components"], data["seconds"]) if whole else None
         )
+
+    def need(self, kind: str, key: str) -> StoredArtifact:
+        """Return the finished artifact of that key. Raises BuildError when there is none."""
+        record = self.find(kind, key)
+        if record is None:
+            raise BuildError(
+                f"{kind} {key} is not in the store {self.root}, though it was built",
+                hint="imagebuild gc may have removed it; run the same command again",
+            )
+        return record
 
     @contextlib.contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
