@@ -22,6 +22,10 @@ from imagebuild.engine.steps import Cost, Step, Unkeyed
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 
+# what a step needs that only the machine has from which the build is asked for: a way to the origin of
+# commits, or the place where a release is made
+ORIGIN = "origin"
+
 
 @dataclass(frozen=True)
 class Reference:

@@ -1,0 +1,106 @@
+"""A step on its way through the workers of a cluster: where it runs, where it ran before, and what became of
+it.
+"""
+
+import tarfile
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagebuild.cluster.choice import Worker
+from imagebuild.cluster.evidence import unpack
+from imagebuild.cluster.remote_step import Failed
+from imagebuild.engine.dispatch import Task
+from imagebuild.engine.steps import Step
+from imagebuild.engine.store import Store, StoredArtifact
+from imagebuild.errors import BuildError
+
+Pair = tuple[str, str]
+# so often a step is lost with its worker before it is the step that fails
+TRIES = 3
+
+
+@dataclass(kw_only=True, eq=False)
+class Trip:
+    """A step that a dispatcher was given: `number` counts how often it was sent, `lost` names the workers
+    that it was lost with, `avoid` their addresses. `sent` is dask's future of the last time.
+    """
+
+    task: Task
+    step: Step[Any]
+    log: Path
+    over: "Future[StoredArtifact]" = field(default_factory=Future)
+    number: int = 0
+    worker: Worker | None = None
+    sent: Any = None
+    lost: list[str] = field(default_factory=list)
+    avoid: set[str] = field(default_factory=set)
+    read: int = 0
+
+    @property
+    def key(self) -> str:
+        """What dask calls it: KIND-KEY-NUMBER."""
+        return f"{self.task.kind}-{self.task.key}-{self.number}"
+
+    @property
+    def pair(self) -> Pair:
+        """Its artifact's kind and key."""
+        return self.task.kind, self.task.key
+
+    @property
+    def reads(self) -> list[Pair]:
+        """Kinds and keys of its inputs."""
+        return [(reference.kind, reference.key) for reference in self.task.references]
+
+    def lose(self, why: str) -> bool:
+        """Write down that its worker is lost to it; return whether it may be tried on another one. When it
+        may not, it has failed.
+        """
+        assert self.worker is not None
+        self.lost.append(f"{self.worker.name} ({self.worker.address}): {why}")
+        self.avoid.add(self.worker.address)
+        if len(self.lost) < TRIES:
+            return True
+        self.fail(
+            BuildError(
+                f"{self.step.name} was started on {len(self.lost)} workers and none could finish it:"
+                f" {'; '.join(self.lost)}",
+                hint="look at the system log of those machines: short of memory or disk?",
+                log=self.log,
+            )
+        )
+        return False
+
+    def fail(self, error: BuildError) -> None:
+        """Let the step have failed, unless it is over."""
+        if not self.over.done():
+            self.over.set_exception(error)
+
+    def made(self, store: Store) -> None:
+        """Let the step have made its artifact, which this machine's store must know now."""
+        record = store.find(*self.pair)
+        worker = self.worker.name if self.worker is not None else "a worker"
+        if record is None:
+            self.fail(
+                BuildError(
+                    f"{self.step.name} was finished on {worker}, and {store.root} knows nothing of it",
+                    hint="workers and this machine need one store in common: --store-remote",
+                )
+            )
+        elif not self.over.done():
+            self.over.set_result(record)
+
+    def failed(self, answer: Failed, store: Store) -> None:
+        """Let the step have failed, with what it left on this machine as if it had failed here."""
+        error, place = answer.error, store.root / "failed" / f"{self.task.kind}-{self.task.key}"
+        if answer.left and answer.place != place:
+            try:
+                unpack(answer.left, place)
+            except (OSError, tarfile.TarError) as problem:
+                error.hint = f"{error.hint}; what it left could not be unpacked: {problem}".lstrip("; ")
+        for name in ("log", "evidence"):
+            there = getattr(error, name, None)
+            if isinstance(there, Path) and there.is_relative_to(answer.place):
+                setattr(error, name, place / there.relative_to(answer.place))
+        self.fail(error)

@@ -1,0 +1,314 @@
+"""The steps of a build run on workers: imagebuild chooses the worker, sends a step only where there is room
+now, and sends it anew when its worker is lost. dask carries.
+
+Two threads: the one that builds calls `check`, `fits`, `submit`; a second one looks at the head each second:
+who has joined or gone, what other clients do, what the logs say. dask's own tells what has ended.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from imagebuild.cluster.attempts import Trip
+from imagebuild.cluster.choice import Worker, amounts, choose, why_none
+from imagebuild.cluster.connection import HEAD_SECONDS, Connection
+from imagebuild.cluster.remote_step import Failed, Made, Order, Unable, run_order
+from imagebuild.cluster.roll import Roll
+from imagebuild.engine.dispatch import ORIGIN, Dispatcher, Task
+from imagebuild.engine.steps import Step, inputs, key_of, kind_of
+from imagebuild.engine.store import Store, StoredArtifact
+from imagebuild.errors import BuildError
+
+LOOK_SECONDS = 1.0
+# a step that nobody can take waits so long for a worker before anything runs, and while others run
+JOIN_SECONDS, REJOIN_SECONDS = 15.0, 120.0
+SHOWN = 5
+
+
+class ClusterDispatcher:
+    """Runs steps on the workers of a cluster, and on this machine those that need the origin of commits."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        store: Store,
+        here: Dispatcher,
+        *,
+        logs: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self._connection, self._store, self._here, self._logs, self._say = connection, store, here, logs, say
+        self._guard = threading.RLock()
+        self._roll = Roll(connection, say)
+        self._trips: dict[str, Trip] = {}
+        self._homeless: list[Trip] = []
+        self._where: dict[Step[Any], str] = {}
+        self._missed: dict[Step[Any], float] = {}
+        self._gone: str | None = None
+        self._over = threading.Event()
+        self._look()
+        self._watching = threading.Thread(target=self._watch, name="watch the cluster", daemon=True)
+        self._watching.start()
+
+    # --- what a build asks ---------------------------------------------------------------------------------
+
+    def check(self, waiting: Sequence[Step[Any]]) -> None:
+        """Raise BuildError when no worker can ever take one of these steps; those to come have a little
+        time.
+        """
+        pairs = {(kind_of(each), key_of(each)) for one in waiting for each in (one, *inputs(one))}
+        self._roll.ask_for(pairs)
+        remote = [one for one in waiting if ORIGIN not in one.cost.needs]
+        until = time.monotonic() + JOIN_SECONDS
+        while hopeless := self._hopeless(remote):
+            if time.monotonic() > until or self._gone:
+                raise self._nobody(hopeless)
+            time.sleep(LOOK_SECONDS / 4)
+
+    def _hopeless(self, steps: Sequence[Step[Any]]) -> dict[str, list[str]]:
+        """Return why no worker can take steps -> their names."""
+        found: dict[str, list[str]] = {}
+        seen: dict[object, str | None] = {}
+        for one in steps:
+            wanted = one.cost.needs, frozenset(one.tools.items())
+            if wanted not in seen:
+                seen[wanted] = why_none(self._roll.workers(), one)
+            reason = seen[wanted]
+            if reason is not None:
+                found.setdefault(reason, []).append(one.name)
+        return found
+
+    def _nobody(self, hopeless: dict[str, list[str]]) -> BuildError:
+        lines = [
+            f"{', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''}:"
+            f" {reason}"
+            for reason, names in hopeless.items()
+        ]
+        refused = [f"{name} is not used: {why}" for name, why in self._roll.strangers().items()]
+        return BuildError(
+            f"no worker at {self._connection.address} can ever take these steps:"
+            f" {'; '.join(lines + refused)}",
+            hint="start such a worker (imagebuild worker), or leave that part out (--only)",
+        )
+
+    def fits(self, one: Step[Any]) -> bool:
+        """Whether a worker that can take the step has room for it now. Raises BuildError when the head is
+        gone.
+        """
+        if ORIGIN in one.cost.needs:
+            return self._here.fits(one)
+        with self._guard:
+            if self._gone is not None:
+                raise BuildError(self._gone, hint="what was finished is kept: run the same command again")
+            return choose(self._roll.workers(), one) is not None
+
+    def why_never(self, one: Step[Any]) -> str | None:
+        """Return why no worker can take a step, when there has been none for long."""
+        if ORIGIN in one.cost.needs:
+            return self._here.why_never(one)
+        reason = why_none(self._roll.workers(), one)
+        if reason is None:
+            self._missed.pop(one, None)
+            return None
+        since = self._missed.setdefault(one, time.monotonic())
+        waited = time.monotonic() - since
+        return f"{reason}, for {waited:.0f} s now" if waited > REJOIN_SECONDS else None
+
+    def submit(self, task: Task, one: Step[Any]) -> "Future[StoredArtifact]":
+        """Send a step to the best worker that has room."""
+        if ORIGIN in one.cost.needs:
+            return self._here.submit(task, one)
+        trip = Trip(task=task, step=one, log=self.log_of(task))
+        with self._guard:
+            self._homeless.append(trip)
+            self._place()
+        return trip.over
+
+    def log_of(self, task: Task) -> Path:
+        """Return where the log that comes from the worker is written."""
+        log = self._logs / f"{task.kind}-{task.key}.log"
+        log.touch()
+        return log
+
+    def where(self, one: Step[Any]) -> str | None:
+        """Return the name of the worker that has the step, or had it last."""
+        return self._where.get(one)
+
+    # --- sending -------------------------------------------------------------------------------------------
+
+    def _place(self) -> None:
+        """Send the steps that have no worker now to one with room. Hold the guard."""
+        for trip in list(self._homeless):
+            worker = choose(self._roll.workers(), trip.step, trip.reads, trip.avoid)
+            if worker is not None and not self._over.is_set():
+                self._homeless.remove(trip)
+                self._send(trip, worker)
+
+    def _send(self, trip: Trip, worker: Worker) -> None:
+        trip.number += 1
+        trip.worker, trip.read = worker, 0
+        self._where[trip.step] = worker.name
+        taken = amounts(trip.step.cost, worker.abilities)
+        worker.mine[trip.key] = taken
+        self._trips[trip.key] = trip
+        trip.sent = self._connection.client.submit(
+            run_order,
+            trip.key,
+            Order(task=trip.task, root=self._store.root),
+            key=trip.key,
+            pure=False,
+            retries=0,
+            workers=[worker.address],
+            allow_other_workers=False,
+            resources=taken,
+        )
+        trip.sent.add_done_callback(partial(self._ended, trip, trip.number))
+
+    def _ended(self, trip: Trip, number: int, sent: Any) -> None:
+        """Take what dask says of a step that it was given; called in a thread of dask's."""
+        answer = _answer(sent)
+        with self._guard:
+            if trip.number != number or trip.over.done() or self._trips.pop(trip.key, None) is None:
+                return
+            assert trip.worker is not None
+            trip.worker.mine.pop(trip.key, None)
+            if isinstance(answer, Made):
+                self._roll.note(trip.worker, trip.pair, answer.bytes, trip.reads)
+            elif isinstance(answer, Unable) and not self._over.is_set():
+                # one that was told to end by somebody before us did not lose its worker
+                if answer.ended or trip.lose(answer.why):
+                    self._homeless.append(trip)
+            elif isinstance(answer, Unable):
+                trip.fail(BuildError("interrupted"))
+            self._place()
+        # what travels and is written needs no guard
+        if isinstance(answer, Made):
+            trip.made(self._store)
+        elif isinstance(answer, Failed):
+            trip.failed(answer, self._store)
+        elif isinstance(answer, BuildError):
+            trip.fail(answer)
+
+    # --- watching ------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        heard = time.monotonic()
+        while not self._over.wait(LOOK_SECONDS):
+            try:
+                self._look()
+                self._fetch_logs()
+                heard = time.monotonic()
+            except BuildError as error:
+                self._give_up(error.message)
+            except Exception as error:
+                # dask has many ways to say that there is no connection now
+                if time.monotonic() - heard > HEAD_SECONDS or not self._connection.alive:
+                    self._give_up(f"the head at {self._connection.address} is gone ({error or type(error)})")
+
+    def _look(self) -> None:
+        seen = self._connection.workers()
+        with self._guard:
+            own = [trip.key for trip in self._trips.values()]
+            for address in self._roll.take(seen, own):
+                for trip in [each for each in self._trips.values() if _is_at(each, address)]:
+                    self._left(trip)
+            self._place()
+
+    def _left(self, trip: Trip) -> None:
+        """A worker with a step of ours is gone; dask would wait for it."""
+        del self._trips[trip.key]
+        self._connection.client.cancel([trip.sent], force=True)
+        if trip.lose("it is gone"):
+            self._homeless.append(trip)
+
+    def _give_up(self, why: str) -> None:
+        with self._guard:
+            self._gone = self._gone or why
+            trips = [*self._trips.values(), *self._homeless]
+            self._trips.clear()
+            self._homeless.clear()
+        for trip in trips:
+            trip.fail(BuildError(why, hint="what was finished is kept: run the same command again"))
+
+    def _fetch_logs(self) -> None:
+        with self._guard:
+            trips = list(self._trips.values())
+        addresses = {trip.worker.address for trip in trips if trip.worker is not None}
+        read = self._connection.logs(sorted(addresses), {trip.key: trip.read for trip in trips})
+        for trip in trips:
+            data = read.get(trip.key)
+            if data:
+                with trip.log.open("ab") as log:
+                    log.write(data)
+                trip.read += len(data)
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def interrupt(self, patience: float = 40.0) -> None:
+        """End what runs on workers for this build, say what is waited for, and wait until it has ended."""
+        self._over.set()
+        with self._guard:
+            trips = list(self._trips.values())
+            self._homeless.clear()
+        with contextlib.suppress(Exception):
+            self._connection.client.cancel([trip.sent for trip in trips])
+            self._wait_for({trip.key for trip in trips}, _addresses(trips), patience)
+        for trip in trips:
+            trip.fail(BuildError("interrupted"))
+
+    def _wait_for(self, keys: set[str], addresses: Sequence[str], patience: float) -> None:
+        until, told = time.monotonic() + patience, ""
+        names = {worker.address: worker.name for worker in self._roll.workers()}
+        while time.monotonic() < until:
+            running = self._connection.running(addresses)
+            waited = {
+                names.get(address, address): [name for key in keys & set(steps) for name in steps[key][0]]
+                for address, steps in running.items()
+                if keys & set(steps)
+            }
+            if not waited:
+                return
+            line = "; ".join(f"{name}: {', '.join(what) or 'its step'}" for name, what in waited.items())
+            if line != told:
+                self._say(f"waiting for {line}")
+            told = line
+            time.sleep(LOOK_SECONDS / 4)
+
+    def close(self) -> None:
+        """Watch no more. The connection stays open."""
+        self._over.set()
+        self._watching.join(5)
+
+
+def _addresses(trips: Iterable[Trip]) -> list[str]:
+    return sorted({trip.worker.address for trip in trips if trip.worker is not None})
+
+
+def _is_at(trip: Trip, address: str) -> bool:
+    return trip.worker is not None and trip.worker.address == address
+
+
+def _answer(sent: Any) -> Made | Failed | Unable | BuildError:
+    """Return what a worker has answered, or what became of it."""
+    from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
+
+    try:
+        answer: Made | Failed | Unable = sent.result(timeout=HEAD_SECONDS)
+    except (KilledWorker, NoValidWorkerError):
+        return Unable(why="it died")
+    except CancelledError:
+        # the connection was lost, or somebody has cancelled it
+        return Unable(why="the connection to it was lost", ended=True)
+    except TimeoutError:
+        return Unable(why="it died with the answer")
+    except Exception as error:
+        return BuildError(
+            f"a worker answered what cannot be read: {error!r}",
+            hint="this is a bug of imagebuild: report it with the worker's log",
+        )
+    return answer
