@@ -59,10 +59,13 @@ def build_all(
     only: Only = None,
     firmware: OnlyUnder = None,
     events: Events = None,
+    cluster: options.Cluster = None,
+    keys: options.Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON (with --plan)")] = False,
 ) -> None:
     """Build and test everything of a ref, and release it."""
     from imagebuild.session.build import Order, prepare
+    from imagebuild.session.clusters import ClusterOrder
     from imagebuild.session.releases import Wish, composed_before
 
     if as_json and not plan:
@@ -76,6 +79,7 @@ def build_all(
         populate=populate,
         only=tuple(only or ()),
         firmware=firmware,
+        cluster=ClusterOrder(address=cluster, keys=keys, say=_complain) if cluster else None,
     )
     build = prepare(order, say=say if not as_json else _complain)
     if plan:

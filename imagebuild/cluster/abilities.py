@@ -24,6 +24,7 @@ import imagebuild
 from imagebuild import files
 from imagebuild.config.places import cache_directory, shared_directory
 from imagebuild.deploy.ways import WAYS
+from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.formats.registry import FORMATS
 from imagebuild.installers.lorax.about import CHILD, about
@@ -44,7 +45,8 @@ ROOT, LORAX, KVM = "root", "lorax", "kvm"
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
-    """What a worker states of its machine. `memory` is in MiB. `can`: arch-ARCH, root, kvm, lorax,
+    """What a worker states of its machine. `memory` is in MiB, `shares` where it puts what it makes
+    (`place_of`). `can`: arch-ARCH, root, kvm, lorax,
     populate-WAY. `keys`: name of what is in keys -> the values that it has here, none when it is missing.
     """
 
@@ -54,6 +56,7 @@ class Abilities:
     python: str
     cores: int
     memory: int
+    shares: str
     can: tuple[str, ...]
     keys: Mapping[str, tuple[str, ...]]
     guests: Mapping[str, Any] = field(default_factory=dict)
@@ -111,7 +114,13 @@ def python_version() -> str:
     return ".".join(map(str, sys.version_info[:2]))
 
 
-def measure(name: str, cores: int, memory: int) -> Abilities:
+def place_of(store: Store) -> str:
+    """Return where others find what is put into a store: its remote's address, or its directory."""
+    remote = getattr(store, "remote", None)
+    return str(remote.url) if remote is not None else str(store.root)
+
+
+def measure(name: str, cores: int, memory: int, store: Store) -> Abilities:
     """Return what this machine can do, `memory` in MiB. Programs are asked for their versions, and a small
     guest is run when that was not done this week.
     """
@@ -123,6 +132,7 @@ def measure(name: str, cores: int, memory: int) -> Abilities:
         python=python_version(),
         cores=cores,
         memory=memory,
+        shares=place_of(store),
         can=tuple(_can(guests)),
         keys={**_programs(), **_of_guests(guests), **_lorax()},
         guests=asdict(guests) if guests is not None else {},

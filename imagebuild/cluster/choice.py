@@ -10,7 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from imagebuild.cluster.abilities import OF_THE_ORDER, Abilities, python_version
+from imagebuild.cluster.abilities import (
+    OF_THE_ORDER,
+    Abilities,
+    own_version,
+    python_version,
+    source_of_imagebuild,
+)
 from imagebuild.engine.steps import Cost, Step
 
 Pair = tuple[str, str]
@@ -67,8 +73,11 @@ def has_room(worker: Worker, cost: Cost) -> bool:
     return all(worker.free(name) >= amount for name, amount in amounts(cost, worker.abilities).items())
 
 
-def stranger(abilities: Abilities, source: str, version: str) -> str | None:
-    """Return why a worker is of no use to this imagebuild at all; None when it is."""
+def stranger(abilities: Abilities, shares: str) -> str | None:
+    """Return why a worker is of no use at all to a build here, whose store is shared at `shares`; None when
+    it is.
+    """
+    source, version = source_of_imagebuild(), own_version()
     if abilities.source != source:
         return (
             f"it runs imagebuild {abilities.version} ({abilities.source}),"
@@ -76,6 +85,8 @@ def stranger(abilities: Abilities, source: str, version: str) -> str | None:
         )
     if abilities.python != python_version():
         return f"it runs Python {abilities.python}, and this is Python {python_version()}"
+    if abilities.shares != shares:
+        return f"its store is {abilities.shares}, and that of this build {shares}"
     return None
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from imagebuild.cluster.abilities import place_of
 from imagebuild.cluster.attempts import Trip
 from imagebuild.cluster.choice import Worker, amounts, choose, why_none
 from imagebuild.cluster.connection import HEAD_SECONDS, Connection
@@ -44,7 +45,7 @@ class ClusterDispatcher:
     ) -> None:
         self._connection, self._store, self._here, self._logs, self._say = connection, store, here, logs, say
         self._guard = threading.RLock()
-        self._roll = Roll(connection, say)
+        self._roll = Roll(connection, place_of(store), say)
         self._trips: dict[str, Trip] = {}
         self._homeless: list[Trip] = []
         self._where: dict[Step[Any], str] = {}
@@ -188,7 +189,7 @@ class ClusterDispatcher:
             self._place()
         # what travels and is written needs no guard
         if isinstance(answer, Made):
-            trip.made(self._store)
+            trip.made(answer.record, self._store)
         elif isinstance(answer, Failed):
             trip.failed(answer, self._store)
         elif isinstance(answer, BuildError):

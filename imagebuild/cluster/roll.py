@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from imagebuild.cluster.abilities import Abilities, own_version, read_abilities, source_of_imagebuild
+from imagebuild.cluster.abilities import Abilities, read_abilities
 from imagebuild.cluster.choice import Worker, joined, stranger
 from imagebuild.cluster.connection import Connection, Seen
 
@@ -13,8 +13,8 @@ Pair = tuple[str, str]
 class Roll:
     """Which workers are there; kept up to date by `take`."""
 
-    def __init__(self, connection: Connection, say: Callable[[str], None]) -> None:
-        self._connection, self._say = connection, say
+    def __init__(self, connection: Connection, shares: str, say: Callable[[str], None]) -> None:
+        self._connection, self._shares, self._say = connection, shares, say
         self._guard = threading.Lock()
         self._workers: dict[str, Worker] = {}
         self._strangers: dict[str, str] = {}
@@ -54,7 +54,7 @@ class Roll:
     def _meet(self, address: str, abilities: Abilities | None) -> None:
         name = abilities.name if abilities is not None else address
         reason = (
-            stranger(abilities, source_of_imagebuild(), own_version())
+            stranger(abilities, self._shares)
             if abilities is not None
             else "it is no worker of this imagebuild (it states other things of itself)"
         )

@@ -88,6 +88,9 @@ class Dispatcher(Protocol):
     def where(self, one: Step[Any]) -> str | None:
         """Return the name of the worker that a step runs on, or ran on last; None: this machine."""
 
+    def interrupt(self) -> None:
+        """End what runs elsewhere, and wait for it: what runs here is ended by whoever interrupts."""
+
 
 class HereDispatcher:
     """The threads of an executor, within a budget of cores and memory. A step that asks for more than all of
@@ -132,6 +135,9 @@ class HereDispatcher:
         """Here."""
         del one
         return None
+
+    def interrupt(self) -> None:
+        """Nothing runs elsewhere."""
 
 
 def has_room(cost: Cost, used: Sequence[Cost], budget: Cost) -> bool:

@@ -113,13 +113,13 @@ class Lab:
         process.wait(20)
 
     @contextlib.contextmanager
-    def client(self, store: Store | None = None, budget: Cost = Cost(cores=2)) -> Iterator[ClusterDispatcher]:
+    def client(self, store: Store | None = None) -> Iterator[ClusterDispatcher]:
         store = store or Store(self.store)
         logs = self.place / "logs"
         logs.mkdir(exist_ok=True)
         connection = Connection(self.address, identity(self.address, self.keys, "client"))
         with ThreadPoolExecutor(4) as executor:
-            here = HereDispatcher(store, executor, budget)
+            here = HereDispatcher(store, executor, Cost(cores=2))
             dispatcher = ClusterDispatcher(connection, store, here, logs=logs, say=self.said.append)
             try:
                 yield dispatcher

@@ -1,5 +1,5 @@
-"""A head or a worker of a test's cluster as a process: `python -m tests.cluster.run head|worker JSON`. A worker
-states what the test wants, where a real one measures its machine.
+"""A head or a worker of a test's cluster as a process: `python -m tests.cluster.run head|worker JSON`. A
+worker states what the test wants, where a real one measures its machine.
 """
 
 import json
@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.cluster import head, remote_step, worker
-from imagebuild.cluster.abilities import Abilities, own_version, python_version, source_of_imagebuild
+from imagebuild.cluster.abilities import (
+    Abilities,
+    own_version,
+    place_of,
+    python_version,
+    source_of_imagebuild,
+)
 from imagebuild.cluster.security import identity, parse_address
 from imagebuild.engine.store import Store
 
@@ -30,6 +36,7 @@ def run_head(order: dict[str, Any]) -> None:
 def run_worker(order: dict[str, Any]) -> None:
     address = parse_address(order["address"])
     keys = Path(order["keys"]) if order["keys"] else None
+    store = Store(Path(order["store"]))
     abilities = Abilities(
         name=order["name"],
         version=own_version(),
@@ -37,6 +44,7 @@ def run_worker(order: dict[str, Any]) -> None:
         python=python_version(),
         cores=order["cores"],
         memory=order["memory"],
+        shares=place_of(store),
         can=tuple(order["can"]),
         keys={name: tuple(values) for name, values in order["tools"].items()},
     )
@@ -46,7 +54,7 @@ def run_worker(order: dict[str, Any]) -> None:
     shown = identity(address, keys, "worker")
     worker.wait_for_head(address, shown, say)
     wanted = worker.WorkerOrder(
-        head=address, shown=shown, store=Store(Path(order["store"])), abilities=abilities, listen="127.0.0.1"
+        head=address, shown=shown, store=store, abilities=abilities, listen="127.0.0.1"
     )
     if worker.serve(wanted, say):
         say("the head is gone")

@@ -1,0 +1,74 @@
+"""The commands of a cluster: head, worker, cluster-keys; and what it does now."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagebuild.cli import options
+from imagebuild.cli.showing import say
+
+Listen = Annotated[
+    str, typer.Option("--listen", metavar="ADDRESS", help="tls://HOST:PORT, or tcp:// on loopback")
+]
+Dashboard = Annotated[
+    int, typer.Option("--dashboard", min=0, metavar="PORT", help="dask's dashboard on loopback; 0: none")
+]
+
+
+def be_head(
+    listen: Listen = "tls://0.0.0.0:8786", keys: options.Keys = None, dashboard: Dashboard = 8787
+) -> None:
+    """Be the head of a cluster: dask's scheduler, which workers join and clients ask. Ends when it is told to
+    (Ctrl-C, SIGTERM).
+    """
+    from imagebuild.session import clusters
+
+    clusters.be_head(listen, keys, dashboard or None, say)
+
+
+def be_worker(
+    head: Annotated[str, typer.Argument(metavar="ADDRESS", help="the head's: tls://HOST:8786")],
+    store: options.Store = options.DEFAULT_STORE,
+    keys: options.Keys = None,
+    name: Annotated[str | None, typer.Option("--name", help="what it is called; default: the host's")] = None,
+    cores: Annotated[
+        int | None, typer.Option("--cores", min=1, help="cores that steps may take; default: all")
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option("--memory", min=1, metavar="MIB", help="memory of steps; default: what is available"),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST", help="its address; default: the way to the head")
+    ] = None,
+) -> None:
+    """Work for a head: run steps of builds on this machine. What it can do is measured first. Joins again
+    when the head was away.
+    """
+    from imagebuild.engine.store import Store
+    from imagebuild.session import clusters
+    from imagebuild.session.running import available_memory
+
+    wish = clusters.WorkerWish(
+        head=head, store=Store(store), keys=keys, name=name, cores=cores, memory=memory, listen=listen
+    )
+    clusters.be_worker(wish, available_memory(), say)
+
+
+def make_keys(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="where they are written")],
+    days: Annotated[int, typer.Option("--days", min=1, help="how long they are valid")] = 365,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="only a certificate of this name, by the authority that is there"),
+    ] = None,
+) -> None:
+    """Make a cluster's authority, and certificates of head, workers and clients. Whoever has any of them may
+    run any program on every worker.
+    """
+    from imagebuild.session import clusters
+
+    for file in clusters.make_keys(directory, days=days, names=tuple(name or ())):
+        say(str(file))
+    say("each of these certificates is full trust: keep ca.key off the cluster's machines")
