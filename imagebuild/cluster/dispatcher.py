@@ -256,6 +256,9 @@ class ClusterDispatcher:
         with self._guard:
             trips = list(self._trips.values())
             self._homeless.clear()
+        if trips:
+            ending = ", ".join(f"{trip.step.name} on {trip.worker.name}" for trip in trips if trip.worker)
+            self._say(f"ending {ending}")
         with contextlib.suppress(Exception):
             self._connection.client.cancel([trip.sent for trip in trips])
             self._wait_for({trip.key for trip in trips}, _addresses(trips), patience)

@@ -16,7 +16,7 @@ from imagebuild.engine.dispatch import Task, run_step
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 from imagebuild.tools.accelerator import Accelerator
-from imagebuild.tools.process import Group
+from imagebuild.tools.process import Group, ended_all
 
 # with less than that left, a step that failed is tried on another worker
 FULL = 64 * 1024 * 1024
@@ -88,7 +88,7 @@ class Bench:
                 del self._groups[key]
 
     def _failed(self, error: BuildError, group: Group) -> Answer:
-        if group.ended.is_set():
+        if group.ended.is_set() or ended_all():
             return Unable(why="it was told to end", ended=True)
         free = shutil.disk_usage(self.store.root).free
         if free < FULL:

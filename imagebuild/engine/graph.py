@@ -122,7 +122,6 @@ class _Build:
 
     def _start_ready(self) -> bool:
         """Start what is ready and fits; return whether a step has ended meanwhile, so that more is ready."""
-        self._tell_doomed()
         ended, refused = False, set[object]()
         for one in self._waiting.ready():
             # of those that ask for the same, the first one that does not fit stands for all
@@ -198,6 +197,7 @@ class _Build:
         self._outcome.failed[one] = error
         self._listener.failed(one, error)
         self._waiting.end(one, well=False)
+        self._tell_doomed()
 
     def _take(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         self._outcome.values[one] = artifact_of(one.function, record)

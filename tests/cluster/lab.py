@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from imagebuild.engine.dispatch import HereDispatcher
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step
 from imagebuild.engine.store import Store
+from tests.cluster.remote import open_store
 from tests.engine.building import Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +52,7 @@ class Lab:
     tls: bool = True
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    starts: Counter[str] = field(default_factory=Counter)
 
     @property
     def address(self) -> Address:
@@ -82,11 +85,12 @@ class Lab:
                 stderr=log,
             )
         self.processes[name] = process
+        self.starts[name] += 1
         return process
 
     def start_head(self, *, dashboard: int | None = None) -> None:
         self._start("head", "head", {"dashboard": dashboard})
-        wait_until(lambda: "head at" in self.log("head"))
+        wait_until(lambda: self.log("head").count("head at") == self.starts["head"])
 
     def start_worker(
         self,
@@ -98,14 +102,19 @@ class Lab:
         tools: dict[str, list[str]] | None = None,
         store: Path | None = None,
         full: bool = False,
+        remote: str = "",
         wait: bool = True,
         **other: object,
     ) -> None:
         order = {"name": name, "cores": cores, "memory": memory, "can": can, "tools": tools or {}}
-        order |= {"store": str(store or self.store), "full": full, "other": other}
+        order |= {"store": str(store or self.store), "full": full, "other": other, "remote": remote}
         self._start(name, "worker", order)
         if wait:
-            wait_until(lambda: " works for " in self.log(name))
+            self.wait_for(name)
+
+    def wait_for(self, name: str) -> None:
+        """Wait until a worker has joined, this time."""
+        wait_until(lambda: self.log(name).count(" works for ") == self.starts[name])
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         process = self.processes.pop(name)
@@ -129,9 +138,9 @@ class Lab:
                 connection.close()
 
     def build(
-        self, *goals: Step[Any], store: Store | None = None, recorder: Recorder | None = None
+        self, *goals: Step[Any], remote: Path | None = None, recorder: Recorder | None = None
     ) -> Outcome:
-        used = store or Store(self.store)
+        used = open_store(self.store, remote)
         with self.client(used) as dispatcher:
             return graph.build(list(goals), used, dispatcher, listener=recorder or Recorder())
 
