@@ -83,7 +83,7 @@ def build_all(
     )
     build = prepare(order, say=say if not as_json else _complain)
     if plan:
-        _show_plan(build.plan(), build.remarks, as_json=as_json)
+        _show_plan(build.plan(), build.remarks, _places(build), as_json=as_json)
         return
     for line in build.remarks:
         say(line)
@@ -103,7 +103,19 @@ def _complain(line: str) -> None:
     complaints.print(line, highlight=False, soft_wrap=True)
 
 
-def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: bool) -> None:
+def _places(build: "Build") -> dict[str, str]:
+    """Return where each step that is to be built could run on a cluster; nothing without one."""
+    from imagebuild.session import clusters
+
+    if build.order.cluster is None:
+        return {}
+    todo = [planned.step for planned in build.planned if planned.todo]
+    return clusters.places_of(build.order.cluster, todo, build.store)
+
+
+def _show_plan(
+    plan: list["PlannedStep"], remarks: tuple[str, ...], places: dict[str, str], *, as_json: bool
+) -> None:
     if as_json:
         rows = [
             {
@@ -112,6 +124,7 @@ def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: 
                 "reason": step.reason,
                 "usual_seconds": step.usual_seconds,
             }
+            | ({"where": places[step.name]} if step.name in places else {})
             for step in plan
         ]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
@@ -119,7 +132,8 @@ def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: 
     for line in remarks:
         say(line)
     for step in plan:
-        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}")
+        where = f" (on {places[step.name]})" if step.name in places else ""
+        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}{where}")
 
 
 def _say_what_comes(plan: list["PlannedStep"]) -> None:

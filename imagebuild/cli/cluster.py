@@ -1,13 +1,21 @@
 """The commands of a cluster: head, worker, cluster-keys; and what it does now."""
 
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imagebuild.cli import options
-from imagebuild.cli.showing import say
+from imagebuild.cli.showing import console, duration, say
 
+if TYPE_CHECKING:
+    from imagebuild.cluster.status import ClusterStatus
+
+# more names of steps that wait are not shown
+SHOWN = 10
 Listen = Annotated[
     str, typer.Option("--listen", metavar="ADDRESS", help="tls://HOST:PORT, or tcp:// on loopback")
 ]
@@ -72,3 +80,45 @@ def make_keys(
     for file in clusters.make_keys(directory, days=days, names=tuple(name or ())):
         say(str(file))
     say("each of these certificates is full trust: keep ca.key off the cluster's machines")
+
+
+def show_cluster(address: str, keys: Path | None, *, as_json: bool) -> None:
+    """Print what a cluster does now."""
+    from imagebuild.session import clusters
+
+    status = clusters.cluster_status(clusters.ClusterOrder(address=address, keys=keys))
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(status), indent=1) + "\n")
+        return
+    _show_workers(status)
+    for worker in status.workers:
+        for key, seconds in worker.steps:
+            say(f"{worker.name}: {key}, for {duration(seconds)}")
+    for client in status.clients:
+        say(
+            f"build on {client.machine} (process {client.pid}): {len(client.running)} steps run,"
+            f" {len(client.waiting)} not started yet"
+        )
+        for name in client.waiting[:SHOWN]:
+            say(f"    {name}")
+    if status.dashboard is not None:
+        say(f"dask's dashboard, on the head's own loopback: http://127.0.0.1:{status.dashboard}/status")
+
+
+def _show_workers(status: "ClusterStatus") -> None:
+    from rich.table import Table
+
+    table = Table(show_edge=False)
+    for heading in ("worker", "imagebuild", "fingerprint", "cores", "MiB", "used so far", "can"):
+        table.add_column(heading, overflow="fold")
+    for worker in status.workers:
+        table.add_row(
+            worker.name,
+            worker.version,
+            worker.fingerprint,
+            f"{worker.used:.0f} of {worker.cores}",
+            f"{worker.used_memory:.0f} of {worker.memory}",
+            f"{worker.load:.0%}",
+            ", ".join(worker.can),
+        )
+    console.print(table)

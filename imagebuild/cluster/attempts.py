@@ -3,14 +3,17 @@ it.
 """
 
 import tarfile
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from imagebuild.cluster.choice import Worker
+from imagebuild.cluster.connection import HEAD_SECONDS, Connection
 from imagebuild.cluster.evidence import unpack
-from imagebuild.cluster.remote_step import Failed
+from imagebuild.cluster.remote_step import Failed, Made, Unable
 from imagebuild.engine.dispatch import Task
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store, StoredArtifact
@@ -19,6 +22,9 @@ from imagebuild.errors import BuildError
 Pair = tuple[str, str]
 # so often a step is lost with its worker before it is the step that fails
 TRIES = 3
+ASK_SECONDS = 0.25
+# after that the head has heard that a step was cancelled
+CANCEL_SECONDS = 2.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -97,3 +103,52 @@ class Trip:
             if isinstance(there, Path) and there.is_relative_to(answer.place):
                 setattr(error, name, place / there.relative_to(answer.place))
         self.fail(error)
+
+
+def answer_of(sent: Any) -> Made | Failed | Unable | BuildError:
+    """Return what a worker has answered, or what became of it."""
+    from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
+
+    try:
+        answer: Made | Failed | Unable = sent.result(timeout=HEAD_SECONDS)
+    except (KilledWorker, NoValidWorkerError):
+        return Unable(why="it died")
+    except CancelledError:
+        # the connection was lost, or somebody has cancelled it
+        return Unable(why="the connection to it was lost", ended=True)
+    except TimeoutError:
+        return Unable(why="it died with the answer")
+    except Exception as error:
+        return BuildError(
+            f"a worker answered what cannot be read: {error!r}",
+            hint="this is a bug of imagebuild: report it with the worker's log",
+        )
+    return answer
+
+
+def wait_for_end(
+    connection: Connection,
+    keys: set[str],
+    names: Mapping[str, str],
+    say: Callable[[str], None],
+    patience: float,
+) -> None:
+    """Wait until none of these steps runs on a worker any more (`names` by their addresses), at most so many
+    seconds, and say what is waited for. What another client wants, too, goes on.
+    """
+    begun, told = time.monotonic(), ""
+    while (passed := time.monotonic() - begun) < patience:
+        if passed > CANCEL_SECONDS:
+            keys = keys - {key for seen in connection.state().workers.values() for key in seen.processing}
+        waited = {
+            names[address]: [name for key in keys & set(steps) for name in steps[key][0]]
+            for address, steps in connection.running(list(names)).items()
+            if keys & set(steps)
+        }
+        if not waited:
+            return
+        line = "; ".join(f"{name}: {', '.join(what) or 'its step'}" for name, what in waited.items())
+        if line != told:
+            say(f"waiting for {line}")
+        told = line
+        time.sleep(ASK_SECONDS)

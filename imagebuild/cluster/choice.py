@@ -23,6 +23,7 @@ Pair = tuple[str, str]
 # amounts of dask's resources
 CORES, MEMORY = "cores", "MiB"
 BACKGROUND = "background-"
+CORE_AMOUNTS = (CORES, BACKGROUND + CORES)
 MIB = 1024 * 1024
 # more than that of reasons is not read
 SHOWN = 3

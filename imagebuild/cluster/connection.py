@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagebuild.cluster import settings
 from imagebuild.cluster.abilities import own_version, source_of_imagebuild
-from imagebuild.cluster.remote_step import PLUGIN, tell_held, tell_logs, tell_running
+from imagebuild.cluster.remote_step import PLUGIN, tell_held, tell_load, tell_logs, tell_running
 from imagebuild.cluster.security import Address, Identity, check_head
 from imagebuild.errors import BuildError
 
@@ -31,8 +31,38 @@ class Seen:
     pid: int
 
 
-def tell_state(dask_scheduler: Any = None) -> tuple[str, str, dict[str, Seen]]:
-    """Tell what a head knows: its imagebuild (version and source), and its workers by their addresses."""
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What a client says of its build: on which machine it is, and the names of steps that run and that were
+    not started yet.
+    """
+
+    machine: str
+    pid: int
+    running: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadState:
+    """What a head knows: its imagebuild, its workers by their addresses, its clients, and the port of dask's
+    dashboard on its loopback (None: it has none).
+    """
+
+    version: str
+    source: str
+    workers: Mapping[str, Seen]
+    clients: Sequence[Note]
+    dashboard: int | None
+
+
+def tell_state(client: str, note: Note | None, dask_scheduler: Any = None) -> HeadState:
+    """Tell what a head knows, and let it know what a client says of itself."""
+    notes: dict[str, Note] = dask_scheduler.__dict__.setdefault("imagebuild_notes", {})
+    if note is not None:
+        notes[client] = note
+    for gone in set(notes) - set(dask_scheduler.clients):
+        del notes[gone]
     workers = {
         address: Seen(
             told=state.extra.get(PLUGIN),
@@ -42,7 +72,15 @@ def tell_state(dask_scheduler: Any = None) -> tuple[str, str, dict[str, Seen]]:
         )
         for address, state in dask_scheduler.workers.items()
     }
-    return own_version(), source_of_imagebuild(), workers
+    return HeadState(
+        version=own_version(),
+        source=source_of_imagebuild(),
+        workers=workers,
+        clients=list(notes.values()),
+        dashboard=dask_scheduler.services["dashboard"].port
+        if "dashboard" in dask_scheduler.services
+        else None,
+    )
 
 
 class Connection:
@@ -64,7 +102,7 @@ class Connection:
             )
         except OSError as error:
             raise BuildError(f"no connection to the head at {address}: {error}") from error
-        self.workers()
+        self.state()
 
     @property
     def client(self) -> "Client":
@@ -76,24 +114,24 @@ class Connection:
         """Whether the connection is there, or dask is trying to make it again."""
         return self._client.status in ("running", "connecting")
 
-    def workers(self) -> dict[str, Seen]:
-        """Return the workers by their addresses. Raises BuildError for a head of another imagebuild, OSError
-        when it cannot be asked now.
+    def state(self, note: Note | None = None) -> HeadState:
+        """Return what the head knows; `note` is what it hears of this client. Raises BuildError for a head of
+        another imagebuild, OSError when it cannot be asked now.
         """
         try:
-            version, source, workers = self._client.run_on_scheduler(tell_state)
+            state: HeadState = self._client.run_on_scheduler(tell_state, self._client.id, note)
         except (AttributeError, ImportError, TypeError) as error:
             raise BuildError(
                 f"the head at {self.address} runs another imagebuild than this: {error}",
                 hint="head, workers and clients must run the same imagebuild",
             ) from error
-        if source != source_of_imagebuild():
+        if state.source != source_of_imagebuild():
             raise BuildError(
-                f"the head at {self.address} runs imagebuild {version} ({source}), and this is imagebuild"
-                f" {own_version()} ({source_of_imagebuild()})",
+                f"the head at {self.address} runs imagebuild {state.version} ({state.source}), and"
+                f" this is imagebuild {own_version()} ({source_of_imagebuild()})",
                 hint="head, workers and clients must run the same imagebuild",
             )
-        return dict(workers)
+        return state
 
     def held(self, addresses: Sequence[str], pairs: Sequence[Pair]) -> dict[str, dict[Pair, int]]:
         """Return which of these artifacts lie on workers, and their bytes, by address."""
@@ -107,6 +145,10 @@ class Connection:
     def running(self, addresses: Sequence[str]) -> dict[str, dict[str, tuple[list[str], float]]]:
         """Return what runs on workers: address -> key -> (programs, seconds that they have to end)."""
         return self._ask(addresses, tell_running)
+
+    def loads(self, addresses: Sequence[str]) -> dict[str, float]:
+        """Return how much of its cores each worker has used since it began: 0 … 1, by address."""
+        return self._ask(addresses, tell_load)
 
     def _ask(self, addresses: Sequence[str], question: Any, *arguments: object) -> dict[str, Any]:
         if not addresses:

@@ -6,18 +6,20 @@ who has joined or gone, what other clients do, what the logs say. dask's own tel
 """
 
 import contextlib
+import os
+import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from imagebuild.cluster.abilities import place_of
-from imagebuild.cluster.attempts import Trip
-from imagebuild.cluster.choice import Worker, amounts, choose, why_none
-from imagebuild.cluster.connection import HEAD_SECONDS, Connection
+from imagebuild.cluster.attempts import Trip, answer_of, wait_for_end
+from imagebuild.cluster.choice import CORE_AMOUNTS, Worker, amounts, choose, why_none
+from imagebuild.cluster.connection import HEAD_SECONDS, Connection, Note
 from imagebuild.cluster.remote_step import Failed, Made, Order, Unable, run_order
 from imagebuild.cluster.roll import Roll
 from imagebuild.engine.dispatch import ORIGIN, Dispatcher, Task
@@ -50,6 +52,8 @@ class ClusterDispatcher:
         self._homeless: list[Trip] = []
         self._where: dict[Step[Any], str] = {}
         self._missed: dict[Step[Any], float] = {}
+        # names of steps that were not started yet
+        self._waiting: dict[str, None] = {}
         self._gone: str | None = None
         self._over = threading.Event()
         self._look()
@@ -64,6 +68,7 @@ class ClusterDispatcher:
         """
         pairs = {(kind_of(each), key_of(each)) for one in waiting for each in (one, *inputs(one))}
         self._roll.ask_for(pairs)
+        self._waiting = dict.fromkeys(one.name for one in waiting)
         remote = [one for one in waiting if ORIGIN not in one.cost.needs]
         until = time.monotonic() + JOIN_SECONDS
         while hopeless := self._hopeless(remote):
@@ -122,6 +127,7 @@ class ClusterDispatcher:
 
     def submit(self, task: Task, one: Step[Any]) -> "Future[StoredArtifact]":
         """Send a step to the best worker that has room."""
+        self._waiting.pop(one.name, None)
         if ORIGIN in one.cost.needs:
             return self._here.submit(task, one)
         trip = Trip(task=task, step=one, log=self.log_of(task))
@@ -160,7 +166,11 @@ class ClusterDispatcher:
         trip.sent = self._connection.client.submit(
             run_order,
             trip.key,
-            Order(task=trip.task, root=self._store.root),
+            Order(
+                task=trip.task,
+                root=self._store.root,
+                cores=sum(taken[name] for name in CORE_AMOUNTS if name in taken),
+            ),
             key=trip.key,
             pure=False,
             retries=0,
@@ -172,7 +182,7 @@ class ClusterDispatcher:
 
     def _ended(self, trip: Trip, number: int, sent: Any) -> None:
         """Take what dask says of a step that it was given; called in a thread of dask's."""
-        answer = _answer(sent)
+        answer = answer_of(sent)
         with self._guard:
             if trip.number != number or trip.over.done() or self._trips.pop(trip.key, None) is None:
                 return
@@ -212,13 +222,19 @@ class ClusterDispatcher:
                     self._give_up(f"the head at {self._connection.address} is gone ({error or type(error)})")
 
     def _look(self) -> None:
-        seen = self._connection.workers()
+        state = self._connection.state(self._note())
         with self._guard:
             own = [trip.key for trip in self._trips.values()]
-            for address in self._roll.take(seen, own):
+            for address in self._roll.take(state.workers, own):
                 for trip in [each for each in self._trips.values() if _is_at(each, address)]:
                     self._left(trip)
             self._place()
+
+    def _note(self) -> Note:
+        with self._guard:
+            running = tuple(trip.step.name for trip in self._trips.values())
+            waiting = (*(trip.step.name for trip in self._homeless), *self._waiting)
+        return Note(machine=platform.node(), pid=os.getpid(), running=running, waiting=waiting)
 
     def _left(self, trip: Trip) -> None:
         """A worker with a step of ours is gone; dask would wait for it."""
@@ -256,32 +272,16 @@ class ClusterDispatcher:
         with self._guard:
             trips = list(self._trips.values())
             self._homeless.clear()
-        if trips:
-            ending = ", ".join(f"{trip.step.name} on {trip.worker.name}" for trip in trips if trip.worker)
-            self._say(f"ending {ending}")
+        if not trips:
+            return
+        ending = ", ".join(f"{trip.step.name} on {trip.worker.name}" for trip in trips if trip.worker)
+        self._say(f"ending {ending}")
         with contextlib.suppress(Exception):
             self._connection.client.cancel([trip.sent for trip in trips])
-            self._wait_for({trip.key for trip in trips}, _addresses(trips), patience)
+            names = {worker.address: worker.name for worker in self._roll.workers()}
+            wait_for_end(self._connection, {trip.key for trip in trips}, names, self._say, patience)
         for trip in trips:
             trip.fail(BuildError("interrupted"))
-
-    def _wait_for(self, keys: set[str], addresses: Sequence[str], patience: float) -> None:
-        until, told = time.monotonic() + patience, ""
-        names = {worker.address: worker.name for worker in self._roll.workers()}
-        while time.monotonic() < until:
-            running = self._connection.running(addresses)
-            waited = {
-                names.get(address, address): [name for key in keys & set(steps) for name in steps[key][0]]
-                for address, steps in running.items()
-                if keys & set(steps)
-            }
-            if not waited:
-                return
-            line = "; ".join(f"{name}: {', '.join(what) or 'its step'}" for name, what in waited.items())
-            if line != told:
-                self._say(f"waiting for {line}")
-            told = line
-            time.sleep(LOOK_SECONDS / 4)
 
     def close(self) -> None:
         """Watch no more. The connection stays open."""
@@ -289,30 +289,5 @@ class ClusterDispatcher:
         self._watching.join(5)
 
 
-def _addresses(trips: Iterable[Trip]) -> list[str]:
-    return sorted({trip.worker.address for trip in trips if trip.worker is not None})
-
-
 def _is_at(trip: Trip, address: str) -> bool:
     return trip.worker is not None and trip.worker.address == address
-
-
-def _answer(sent: Any) -> Made | Failed | Unable | BuildError:
-    """Return what a worker has answered, or what became of it."""
-    from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
-
-    try:
-        answer: Made | Failed | Unable = sent.result(timeout=HEAD_SECONDS)
-    except (KilledWorker, NoValidWorkerError):
-        return Unable(why="it died")
-    except CancelledError:
-        # the connection was lost, or somebody has cancelled it
-        return Unable(why="the connection to it was lost", ended=True)
-    except TimeoutError:
-        return Unable(why="it died with the answer")
-    except Exception as error:
-        return BuildError(
-            f"a worker answered what cannot be read: {error!r}",
-            hint="this is a bug of imagebuild: report it with the worker's log",
-        )
-    return answer

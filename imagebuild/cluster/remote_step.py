@@ -4,6 +4,7 @@ to dask, and gets it back from it.
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -27,11 +28,12 @@ PLUGIN = "imagebuild"
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """A step as it is sent to a worker: `root` is where the client's store lies, by which a worker knows
-    what of a step's parameters means a place in its own.
+    what of a step's parameters means a place in its own; `cores` is what the step takes of it.
     """
 
     task: Task
     root: Path
+    cores: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +73,23 @@ class Bench:
         self.store, self._guests = store, guests
         self._groups: dict[str, tuple[Group, Path]] = {}
         self._guard = threading.Lock()
+        self._begun, self._spent = time.monotonic(), 0.0
+        # key -> when it began, and its cores
+        self._busy: dict[str, tuple[float, float]] = {}
+
+    def load(self) -> float:
+        """Return the core seconds that steps had since this began, for each second."""
+        now = time.monotonic()
+        running = sum((now - begun) * cores for begun, cores in list(self._busy.values()))
+        return (self._spent + running) / max(now - self._begun, 1e-3)
 
     def run(self, key: str, order: Order) -> Answer:
         """Run a step to its end, in the thread that calls this."""
         group, task = Group(), order.task
+        begun = time.monotonic()
         with self._guard:
             self._groups[key] = (group, self.store.root / "scratch" / f"{task.kind}-{task.key}" / "log")
+            self._busy[key] = (begun, order.cores)
         try:
             with group.entered():
                 record = run_step(self.store, task, lambda value: self._localise(value, order.root))
@@ -85,7 +98,8 @@ class Bench:
             return self._failed(error, group)
         finally:
             with self._guard:
-                del self._groups[key]
+                del self._groups[key], self._busy[key]
+                self._spent += (time.monotonic() - begun) * order.cores
 
     def _failed(self, error: BuildError, group: Group) -> Answer:
         if group.ended.is_set() or ended_all():
@@ -196,6 +210,11 @@ def bench_of(dask_worker: Any) -> Bench:
 def tell_running(dask_worker: Any = None) -> dict[str, tuple[list[str], float]]:
     """Tell what runs on a worker."""
     return bench_of(dask_worker).running()
+
+
+def tell_load(dask_worker: Any = None) -> float:
+    """Tell how many cores steps had in the mean since a worker began."""
+    return bench_of(dask_worker).load()
 
 
 def tell_logs(offsets: Mapping[str, int], dask_worker: Any = None) -> dict[str, bytes]:

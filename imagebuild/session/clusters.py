@@ -3,14 +3,20 @@
 import contextlib
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from imagebuild.engine.dispatch import Dispatcher
+from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store
 from imagebuild.errors import UsageError
 from imagebuild.tools import temporary
+
+if TYPE_CHECKING:
+    from imagebuild.cluster.connection import Connection
+    from imagebuild.cluster.status import ClusterStatus
 
 MIB = 1024 * 1024
 # what the worker's machine itself keeps of its memory
@@ -43,11 +49,9 @@ def dispatching(order: ClusterOrder | None, here: Dispatcher, store: Store) -> I
     if order is None:
         yield here
         return
-    from imagebuild.cluster import connection, dispatcher, security  # noqa: PLC0415
+    from imagebuild.cluster import dispatcher  # noqa: PLC0415
 
-    address = security.parse_address(order.address)
-    shown = security.identity(address, order.keys, "client")
-    with temporary.directory("cluster") as logs, connection.connected(address, shown) as link:
+    with temporary.directory("cluster") as logs, _connected(order) as link:
         used = dispatcher.ClusterDispatcher(link, store, here, logs=logs, say=order.say)
         try:
             yield used
@@ -106,3 +110,29 @@ def be_worker(wish: WorkerWish, memory: int, say: Callable[[str], None]) -> None
     if worker.serve(order, say):
         say("the head is gone: beginning anew")
         worker.begin_anew()
+
+
+def cluster_status(order: ClusterOrder) -> "ClusterStatus":
+    """Return what a cluster does now. Raises UsageError, BuildError."""
+    from imagebuild.cluster.status import status_of  # noqa: PLC0415
+
+    with _connected(order) as link:
+        return status_of(link)
+
+
+def places_of(order: ClusterOrder, steps: Iterable[Step[Any]], store: Store) -> dict[str, str]:
+    """Return for each step by name where it could run. Raises UsageError, BuildError."""
+    from imagebuild.cluster import status  # noqa: PLC0415
+
+    with _connected(order) as link:
+        return status.places_of(link, steps, store)
+
+
+@contextlib.contextmanager
+def _connected(order: ClusterOrder) -> Iterator["Connection"]:
+    from imagebuild.cluster import connection, security  # noqa: PLC0415
+
+    address = security.parse_address(order.address)
+    shown = security.identity(address, order.keys, "client")
+    with connection.connected(address, shown) as link:
+        yield link
