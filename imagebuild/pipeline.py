@@ -94,7 +94,6 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
         gather(verdicts),
         _required_firmware(config),
         tuple(older.name for older in before.others),
-        # it has all that is released here
         cost=AT_ORIGIN,
     )
     return Pipeline(

@@ -3,7 +3,7 @@ head when it joins, and compared with what a step wants.
 
 A step's key holds versions of programs, digests of firmware and the name of the accelerator (`Step.tools`). A
 worker takes a step only when it would compute that key itself. How fast a guest runs there changes no
-artifact and is no part of it.
+artifact and is not compared.
 """
 
 import functools

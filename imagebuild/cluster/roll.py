@@ -56,7 +56,7 @@ class Roll:
         reason = (
             stranger(abilities, self._shares)
             if abilities is not None
-            else "it is no worker of this imagebuild (it states other things of itself)"
+            else "it states other things of itself than workers of this imagebuild do"
         )
         if reason is None and abilities is not None:
             self._strangers.pop(name, None)

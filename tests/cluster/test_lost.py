@@ -199,6 +199,7 @@ def test_a_head_that_dies_ends_the_build_and_the_next_one_goes_on(
     goal = step("both", join, gather([text, held]), "+")
     built = Built(pair, goal)
     pid = program(marks)
+    wait_until(lambda: "finished text" in built.recorder.events)
     pair.kill("head")
     outcome = built.end()
     message = built.error.message if built.error else outcome.failed[held].message
