@@ -93,8 +93,10 @@ class ClusterDispatcher:
         lines = [
             f"{', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''}:"
             f" {reason}"
-            for reason, names in hopeless.items()
+            for reason, names in list(hopeless.items())[:SHOWN]
         ]
+        if len(hopeless) > SHOWN:
+            lines.append(f"and {len(hopeless) - SHOWN} more reasons")
         refused = [f"{name} is not used: {why}" for name, why in self._roll.strangers().items()]
         return BuildError(
             f"no worker at {self._connection.address} can ever take these steps:"

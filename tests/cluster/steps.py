@@ -31,6 +31,12 @@ def nap(out: Path, seconds: float, before: tuple[Text, ...]) -> Text:
     return write(out, "".join(text.file.read_text() for text in before)[:10] + ".")
 
 
+def rest(out: Path, name: str, seconds: float, before: tuple[Text, ...]) -> Text:
+    """Two of the same length are two steps."""
+    time.sleep(seconds)
+    return write(out, f"{name} after {len(before)}")
+
+
 def tell_process(out: Path, text: str) -> Text:
     return write(out, f"{text} {os.getpid()}")
 
