@@ -6,6 +6,7 @@
     head            the scheduler: dask's, work stealing off
     abilities       what a machine can do and puts into keys: measured where a worker starts
     worker          a worker's process, and the steps that run in it
+    preload         the same in a worker that something else has started
     steps_plugin    what dask tells of them
     remote_step     what a worker does with a step, and what it sends back
     evidence        what a failed step left, as it travels to the client

@@ -12,12 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from imagebuild.cluster import settings
 from imagebuild.cluster.abilities import Abilities
-from imagebuild.cluster.choice import totals
-from imagebuild.cluster.remote_step import PLUGIN, Bench
 from imagebuild.cluster.security import Address, Identity, check_head
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
@@ -71,28 +68,22 @@ def serve(order: WorkerOrder, say: Callable[[str], None]) -> bool:
 async def _serve(order: WorkerOrder, place: Path, say: Callable[[str], None]) -> bool:
     from distributed import Worker  # noqa: PLC0415
 
-    from imagebuild.cluster.steps_plugin import StepsPlugin  # noqa: PLC0415
+    from imagebuild.cluster.preload import fit_out  # noqa: PLC0415
 
     told = order.abilities
-
-    async def tell(_: Any) -> dict[str, Any]:
-        return told.as_json()
-
     worker = Worker(
         str(order.head),
         nthreads=THREADS * told.cores,
         name=told.name,
         memory_limit=0,
-        resources=totals(told),
         local_directory=str(place),
         security=settings.security(order.shown),
         host=order.listen,
         dashboard=False,
-        plugins=(StepsPlugin(Bench(order.store, told.accelerator)),),
-        startup_information={PLUGIN: tell},
         # it is a process of its own, which nobody else watches
         nanny=None,
     )
+    await fit_out(worker, order.store, told)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
