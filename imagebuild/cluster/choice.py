@@ -6,7 +6,7 @@ is free; forgets resources where it prefers a worker with the inputs; and estima
 name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,11 +144,11 @@ def _merit(worker: Worker, cost: Cost, reads: Sequence[Pair]) -> tuple[float, ..
     return there, -len(worker.abilities.can), worker.free(prefix + CORES)
 
 
-def joined(processing: Mapping[str, Mapping[str, float]], mine: Iterable[str]) -> dict[str, float]:
+def joined(processing: Mapping[str, Mapping[str, float]], mine: Collection[str]) -> dict[str, float]:
     """Return the sums of what other clients' steps take, of all that a worker has been given."""
-    own, sums = set(mine), dict[str, float]()
+    sums = dict[str, float]()
     for key, taken in processing.items():
-        if key not in own:
+        if key not in mine:
             for name, amount in taken.items():
                 sums[name] = sums.get(name, 0.0) + amount
     return sums

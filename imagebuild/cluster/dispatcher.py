@@ -50,6 +50,8 @@ class ClusterDispatcher:
         self._roll = Roll(connection, place_of(store), say)
         self._trips: dict[str, Trip] = {}
         self._homeless: list[Trip] = []
+        # keys of all that this client ever sent: what the head tells of them may be of a moment ago
+        self._sent: set[str] = set()
         self._where: dict[Step[Any], str] = {}
         self._missed: dict[Step[Any], float] = {}
         # names of steps that were not started yet
@@ -165,6 +167,7 @@ class ClusterDispatcher:
         taken = amounts(trip.step.cost, worker.abilities)
         worker.mine[trip.key] = taken
         self._trips[trip.key] = trip
+        self._sent.add(trip.key)
         trip.sent = self._connection.client.submit(
             run_order,
             trip.key,
@@ -226,8 +229,7 @@ class ClusterDispatcher:
     def _look(self) -> None:
         state = self._connection.state(self._note())
         with self._guard:
-            own = [trip.key for trip in self._trips.values()]
-            for address in self._roll.take(state.workers, own):
+            for address in self._roll.take(state.workers, self._sent):
                 for trip in [each for each in self._trips.values() if _is_at(each, address)]:
                     self._left(trip)
             self._place()

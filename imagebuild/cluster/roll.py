@@ -1,7 +1,7 @@
 """The workers of a cluster as one client knows them: who is there, what they hold, and who is not used."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from imagebuild.cluster.abilities import Abilities, read_abilities
 from imagebuild.cluster.choice import Worker, joined, stranger
@@ -35,9 +35,9 @@ class Roll:
         self._pairs |= set(pairs)
         self._asked.clear()
 
-    def take(self, seen: Mapping[str, Seen], own: Sequence[str]) -> list[str]:
+    def take(self, seen: Mapping[str, Seen], own: Collection[str]) -> list[str]:
         """Take in what the head says; return the addresses of workers that are gone. `own` are the keys of
-        this client's steps.
+        this client's steps, those that have ended, too.
         """
         gone = [address for address in self._workers if address not in seen]
         for address in gone:
