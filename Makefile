@@ -26,6 +26,7 @@ bench: bootstrap
 	.venv/bin/python -m tests.bench_boots
 	.venv/bin/python -m tests.bench_guests boots
 	.venv/bin/python -m tests.bench_secure_boot
+	.venv/bin/python -m tests.bench_cluster
 
 # .ci/locked: the newest releases of everything that is installed from PyPI, with their hashes
 lock: bootstrap

@@ -36,8 +36,8 @@ REFS, ARCHES = 6, 3
 WORKERS = (1, 2, 4, 8)
 # of each simulated worker; a guest has one
 CORES = 4
-# the bound of a nightly, to which its seconds are scaled: what a step costs beside its sleep must not count more
-# than it would in a real one, whose steps take minutes
+# the bound of a nightly, to which its seconds are scaled: what a step costs beside its sleep must not count
+# more than it would in a real one, whose steps take minutes
 BOUND_SECONDS = 90.0
 # what a step is assumed to take that the recorded build did not have
 OTHER_SECONDS = 20.0
