@@ -38,7 +38,9 @@ WORKERS = (1, 2, 4, 8)
 CORES = 4
 # the bound of a nightly, to which its seconds are scaled: what a step costs beside its sleep must not count
 # more than it would in a real one, whose steps take minutes
-BOUND_SECONDS = 90.0
+BOUND_SECONDS = 60.0
+# nor is a step shorter than that in the mean
+STEP_SECONDS = 1.0
 # what a step is assumed to take that the recorded build did not have
 OTHER_SECONDS = 20.0
 CHAIN = 60
@@ -103,7 +105,8 @@ def nightly(scale: float) -> tuple[list[Step[Any]], dict[str, float]]:
 def run_nightly(place: Path, workers: int) -> tuple[float, int]:
     """Return the efficiency of a nightly on so many workers, and its steps."""
     goals, seconds = nightly(1.0)
-    goals, seconds = nightly(BOUND_SECONDS / bound_of(goals, seconds, workers * CORES))
+    least = BOUND_SECONDS / bound_of(goals, seconds, workers * CORES)
+    goals, seconds = nightly(max(least, STEP_SECONDS * len(seconds) / sum(seconds.values())))
     with lab(place) as made:
         _start(made, workers)
         store = Store(made.store)

@@ -11,8 +11,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ LOOK_SECONDS = 1.0
 # a step that nobody can take waits so long for a worker before anything runs, and while others run
 JOIN_SECONDS, REJOIN_SECONDS = 15.0, 120.0
 SHOWN = 5
+ANSWERS = 16
 
 
 class ClusterDispatcher:
@@ -58,6 +58,7 @@ class ClusterDispatcher:
         self._waiting: dict[str, None] = {}
         self._gone: str | None = None
         self._over = threading.Event()
+        self._answers = ThreadPoolExecutor(ANSWERS, thread_name_prefix="answers")
         self._look()
         self._watching = threading.Thread(target=self._watch, name="watch the cluster", daemon=True)
         self._watching.start()
@@ -183,10 +184,12 @@ class ClusterDispatcher:
             allow_other_workers=False,
             resources=taken,
         )
-        trip.sent.add_done_callback(partial(self._ended, trip, trip.number))
+        number = trip.number
+        # dask has one thread for all of these, and an answer is fetched from the worker
+        trip.sent.add_done_callback(lambda sent: self._answers.submit(self._ended, trip, number, sent))
 
     def _ended(self, trip: Trip, number: int, sent: Any) -> None:
-        """Take what dask says of a step that it was given; called in a thread of dask's."""
+        """Take what dask says of a step that it was given."""
         answer = answer_of(sent)
         with self._guard:
             if trip.number != number or trip.over.done() or self._trips.pop(trip.key, None) is None:
@@ -291,6 +294,7 @@ class ClusterDispatcher:
         """Watch no more. The connection stays open."""
         self._over.set()
         self._watching.join(5)
+        self._answers.shutdown(wait=False, cancel_futures=True)
 
 
 def _is_at(trip: Trip, address: str) -> bool:
