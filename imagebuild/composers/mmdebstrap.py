@@ -39,7 +39,11 @@ CACHE_SECONDS = 24 * 3600
 # mmdebstrap sets file times to this; OSTree drops them anyway
 EPOCH = "1700000000"
 
-
+UNREACHED = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
+EXPIRED = (
+    "the mirror's package lists are older than they may be: use one that is kept up to date; where it is"
+    " frozen on purpose, compose.check_valid_until: false"
+)
 PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
 
 
@@ -69,8 +73,15 @@ class MmdebstrapConfig(ComposerConfig):
             " programs are packages: btrfs-progs, cryptsetup, tpm2-tools)"
         ),
     )
+    check_valid_until: bool = Field(
+        default=True,
+        description=(
+            "refuse package lists that have expired: an attacker could hold back updates; a mirror that is"
+            " frozen on purpose (snapshot.debian.org) needs `false`"
+        ),
+    )
     files: dict[TreePath, str] = Field(
-        default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them"
+        default={}, description="files laid over the tree; ${version} and ${commit_time} may be used in them"
     )
     root: RootConfig = Field(
         default=RootConfig(), description="what ostree makes of the root file system at boot"
@@ -286,6 +297,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             # what is cleaned or made there expects a Debian layout, which the hook has left behind
             "--skip=cleanup,output/dev,output/mknod",
             '--aptopt=APT::Install-Recommends "false"',
+            # apt.conf(5), Acquire::Check-Valid-Until
+            *([] if spec.check_valid_until else ['--aptopt=Acquire::Check-Valid-Until "false"']),
             *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.exclude],
             f"--include={','.join(spec.packages)}",
             *([f"--hook-dir={merged}"] if merged.is_dir() else []),
@@ -304,9 +317,9 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
                 },
             )
         except command.CommandError as error:
-            hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
             raise BuildError(
-                f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint
+                f"mmdebstrap could not install the packages of {spec.suite}: {error.message}",
+                hint=EXPIRED if "is expired" in error.message else UNREACHED,
             ) from error
 
 

@@ -117,7 +117,7 @@ def _refuse_taken(mount: str, place: str, where: str) -> None:
     if reason:
         leads = f" ({mount} leads to {place} in this tree)" if place != mount else ""
         raise BadKickstartError(
-            f"{where}: an OSTree host can have no file system of its own there{leads}: {reason}", hint=HINT
+            f"{where}: an OSTree host cannot have a separate file system there{leads}: {reason}", hint=HINT
         )
 
 
@@ -147,7 +147,7 @@ def _followed(mount: str, tree: TreeFiles, where: str) -> str:
 def _refuse_unmountable(mount: str, place: str, tree: TreeFiles, where: str) -> None:
     if place == "/usr/local" or place.startswith("/usr/local/"):
         raise BadKickstartError(
-            f"{where}: an OSTree host can have no file system of its own there: {mount} is not a link out of"
+            f"{where}: an OSTree host cannot have a separate file system there: {mount} is not a link out of"
             f" /usr in this tree, and {COMMIT}",
             hint=HINT,
         )
@@ -156,7 +156,7 @@ def _refuse_unmountable(mount: str, place: str, tree: TreeFiles, where: str) -> 
             f"{where}: hosts of this tree would not mount it: their libostree is older than 2017.6 (or built"
             " without systemd) and mounts a /var itself",
             hint=(
-                "have file systems of their own below /var only (/var/lib, /var/home …), or update ostree in"
+                "use separate file systems below /var only (/var/lib, /var/home …), or update ostree in"
                 " the tree"
             ),
         )

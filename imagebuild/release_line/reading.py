@@ -52,7 +52,9 @@ def load(file: Path, store: Path) -> Config:
             for key, says in (*naming.check(_names(config)), *_destination(config.publish.destination))
         ]
     if problems:
-        raise UsageError("\n".join(problems), hint="`imagebuild config --schema` prints what may stand there")
+        raise UsageError(
+            "\n".join(problems), hint="`imagebuild config --schema` prints what is allowed there"
+        )
     return config
 
 

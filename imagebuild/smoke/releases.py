@@ -129,15 +129,13 @@ class Releases:
         return self.previous or self._make("older", parent=None, age=-1, marked=True)
 
     @functools.cached_property
-    def lost(self) -> str:
-        """Why hosts that follow the ref do not find the release before, by version or checksum; empty when
+    def lost(self) -> str | None:
+        """Why hosts that follow the ref do not find the release before, by version or checksum; None when
         they do, or when there is none.
         """
-        return (
-            ""
-            if self.previous is None
-            else history.lost(self._repo, self.candidate.commit, self.previous.commit)
-        )
+        if self.previous is None:
+            return None
+        return history.lost(self._repo, self.candidate.commit, self.previous.commit)
 
     @functools.cached_property
     def after_older(self) -> ServedRelease:
@@ -148,7 +146,7 @@ class Releases:
         what else is to be learnt when that one is lost, or where there never was one, it is a release made
         for the test.
         """
-        if self.previous is not None and not self.lost:
+        if self.previous is not None and self.lost is None:
             return self.candidate
         return self._make("later", parent=self.older.commit)
 

@@ -65,7 +65,7 @@ class Survival:
     (`seed`), what is wrong with their /boot (`menus`: cut -> why), and of the worst one, which was booted,
     what the host says.
 
-    `problem`: why it did not come up (empty: it did). `fsck`: what is wrong with its repository (empty:
+    `problem`: why it did not come up (None: it did). `fsck`: what is wrong with its repository (None:
     nothing). `kept`: what was written before is there. `again`: how another upgrade went, and `next` the
     commit that would be booted after it.
     """
@@ -74,9 +74,9 @@ class Survival:
     seed: int
     cut: str
     menus: Mapping[str, str]
-    problem: str = ""
+    problem: str | None = None
     booted: str = ""
-    fsck: str = ""
+    fsck: str | None = None
     kept: bool = True
     failed_units: tuple[str, ...] = ()
     again: Answer | None = None

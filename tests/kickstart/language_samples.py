@@ -15,7 +15,7 @@ from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Toolbox
 from imagebuild.stages import kickstart
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.stages.trees import TREE as RELEASED
 
 GIB = 1 << 30

@@ -152,7 +152,7 @@ def first_release(suite: Suite) -> str | None:
     promise = suite.trial.promise
     if promise.previous is not None:
         return None
-    why = promise.terms.why_no_previous
+    why = promise.terms.why_no_previous or "none was given"
     if not promise.terms.first_release:
-        raise NotTestedError(f"the release before is not there: {why or 'none was given'}")
+        raise NotTestedError(f"the release before is not there: {why}")
     return why

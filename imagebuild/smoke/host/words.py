@@ -17,7 +17,7 @@ class Host(Boots, CloudInit, Roots, Containers, Disks, SecureBoot):
 
 @dataclass(frozen=True, kw_only=True)
 class Boot:
-    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`:
+    """How the first boot of an artifact went: `problem` is None when the host answers by ssh. `phases`:
     seconds since power-on.
 
     `rig`: the problem is the rig's.
@@ -25,6 +25,6 @@ class Boot:
 
     host: Host | None
     expected: Expected
-    problem: str
+    problem: str | None
     phases: dict[str, float]
     rig: bool = False

@@ -4,9 +4,9 @@ import pytest
 
 from imagebuild.smoke.criteria import test_root as root
 from imagebuild.smoke.host.errors import NotApplicableError
-from tests.fakes import broken_host
 from tests.smoke.criteria.broken.root import ASKED, CONF, FINDMNT, IMAGE, READONLY, VERITY
 from tests.smoke.criteria.cases import Answers
+from tests.smoke.healthy_host import broken_host
 
 
 def test_hosts_that_are_as_their_tree_asks_pass() -> None:

@@ -14,7 +14,9 @@ from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.hosts.registry import HOSTS, recognise
 from imagebuild.smoke.hosts.rpm_ostree import ATOMIC, RpmOstreeHost
 from imagebuild.tools.ssh import Answer
-from tests.fakes import BOOT_LINK, COMMIT, DEPLOYED, HEALTHY, NEXT, FakeTransport
+from tests.smoke.healthy_host import BOOT_LINK, DEPLOYED, HEALTHY, FakeTransport
+from tests.smoke.told_journey import NEXT
+from tests.smoke.trials import COMMIT
 
 REFSPEC = "fedora-atomic:fedora/26/x86_64/atomic-host"
 # the keys of rpm-ostree 2017.7; newer ones have more

@@ -1,8 +1,8 @@
 """Hosts on which the criteria of test_root.py fail, and how each says so."""
 
 from imagebuild.smoke.criteria import test_root as root
-from tests.fakes import COMMIT
 from tests.smoke.criteria.cases import Case, OnHost
+from tests.smoke.trials import COMMIT
 
 CONF = "cat /usr/lib/ostree/prepare-root.conf"
 FINDMNT = "findmnt --noheadings --raw --mountpoint"

@@ -6,7 +6,7 @@ without KVM (tests/data/nightly_seconds.json). No schedule can be shorter than t
 than all core seconds divided by all cores: the greater of the two is the bound (R. L. Graham, 1969). Head and
 workers are processes on loopback, TLS on.
 
-    python -m tests.bench_cluster [overhead] [plan] [nightly [WORKERS…]]
+    python -m tests.bench.cluster [overhead] [plan] [nightly [WORKERS…]]
 """
 
 import json
