@@ -12,6 +12,7 @@ from typing import Any
 from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import DEFAULT
 from imagebuild.kickstart import boot_menu, commands, containers, handlers, password
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.arrangement import lay_out
@@ -74,7 +75,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the installed system is to be."""
+    """What the installed system is to be, on a machine of the architecture `arch`."""
 
     disk_size: int
     table: str
@@ -115,6 +116,7 @@ class Plan:
     root_by_ssh: bool = False
     # None: the tree decides
     boot_menu: BootMenu | None = None
+    arch: str = DEFAULT
 
     def partition(self, content: str) -> Partition | None:
         """Return the first partition with that content."""
@@ -203,6 +205,7 @@ def read(
     tree: TreeFiles | None = None,
     sector_size: int = SECTOR,
     encrypted: bool = False,
+    arch: str = DEFAULT,
 ) -> Plan:
     """Turn a kickstart into a plan for a disk of `disk_size` bytes with logical blocks of `sector_size`.
 
@@ -228,7 +231,7 @@ def read(
         )
     _note(reading, name, origin)
     plan = _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
-    return replace(plan, boot_menu=boot_menu.boot_menu(reading))
+    return replace(plan, boot_menu=boot_menu.boot_menu(reading), arch=arch)
 
 
 def _plan(

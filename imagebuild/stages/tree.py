@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import ELF_HEAD, of_program
+from imagebuild.architectures.x86_64 import X86_64
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.model import Tree
@@ -21,10 +23,7 @@ from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import Patience, TransferError
 
 # Debian's multiarch, Fedora's
-LIBC = ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6")
-# elf(5), e_machine, little endian
-ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}
-ELF_HEAD = 20
+LIBC = (f"usr/lib/{X86_64.multiarch}/libc.so.6", "usr/lib64/libc.so.6")
 # os-release(5) is a few lines; whatever is longer is something else
 OS_RELEASE_SIZE = 64 << 10
 # the last second that an unsigned number of 32 bits holds: squashfs, and others, have no more
@@ -324,7 +323,7 @@ def _architecture(repo: Repo, commit: str) -> str:
     for program in ("usr/bin/ostree", "usr/bin/bash", "usr/bin/busybox"):
         head = repo.read(commit, program, most=ELF_HEAD)
         if head is not None and head[:4] == b"\x7fELF":
-            return ELF_MACHINE.get(head[18:20], "unknown")
+            return of_program(head) or "unknown"
     raise BuildError(
         "the tree has neither /usr/bin/ostree nor /usr/bin/bash: is it a host?", hint="check the ref"
     )

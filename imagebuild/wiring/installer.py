@@ -38,7 +38,7 @@ def installer_steps(
         [kickstarts[name] for name in (settings.defaults, settings.unattended) if name]
     )
     tools = {**versions(*installer.tools), **installer.inputs(settings, config.release, config.arch)}
-    tools |= secure_boot_tools()
+    tools |= secure_boot_tools(config.arch)
     cost = Cost(cores=2, memory=1024 * MIB)
     # only a backend that runs the tree's own programs waits for them; a step's type is invariant, and what is
     # read may be none

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from imagebuild.architectures.registry import ELF_HEAD, builder_architecture, of_program
 from imagebuild.config.places import template
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, temporary
@@ -195,6 +196,22 @@ def sums(images: Mapping[str, str]) -> bytes:
         "".join(f"{digest}  {name}\n" for name, digest in sorted(images.items())).encode(),
     )
     return gzip.compress(archive.finish(), compresslevel=LEVEL, mtime=0)
+
+
+def static_busybox(read: Callable[[str], bytes | None], arch: str) -> bytes:
+    """Return a static busybox for an architecture: this machine's, or the tree's where that does not run
+    there. Raises BuildError, MissingToolError.
+    """
+    if arch == builder_architecture():
+        return _busybox()
+    program = read("usr/bin/busybox")
+    if program is None or b"/ld-linux" in program or of_program(program[:ELF_HEAD]) != arch:
+        raise BuildError(
+            f"the installer's initramfs needs a static busybox for {arch}, which this machine does not have,"
+            " and the tree neither",
+            hint="add busybox-static (Debian) to the tree, or build on a machine of its architecture",
+        )
+    return program
 
 
 def _busybox() -> bytes:
