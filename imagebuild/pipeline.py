@@ -55,7 +55,7 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     Raises UsageError for a waiver of what is not a criterion.
     """
     _check_waivers(config, before)
-    tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo))
+    tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo), Unkeyed(config.arch))
     earlier = earlier_steps(config, builder, tree, before)
     tests = Tests(
         config=config, builder=builder, tree=tree, before=before,

@@ -206,17 +206,23 @@ def _remote(source: TreeConfig) -> Remote:
     return Remote(url=source.url, keys=keys, verify=not source.allow_unsigned, access=access_to(source))
 
 
-def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
-    """Pull exactly the pinned commit, check signature and every object, and describe the tree.
+def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path, arch: str | None = None) -> Tree:
+    """Pull exactly the pinned commit, check signature and every object, and describe the tree, which must be
+    of an architecture (None: of any).
 
-    Raises BuildError: unsigned, wrongly signed, damaged (names the object), no kernel, no ostree in the
-    initramfs's reach.
+    Raises BuildError: of another one, unsigned, wrongly signed, damaged (names the object), no kernel, no
+    ostree in the initramfs's reach.
     """
     repo = _pull(pinned, source, repo_path)
     steplog.note("checking every object")
     count = repo.fsck(pinned.commit)
     repo.set_ref(pinned.ref, pinned.commit)
     tree = describe_tree(repo, pinned)
+    if arch is not None and tree.arch != arch:
+        raise BuildError(
+            f"{pinned.ref} is a tree for {tree.arch}, and the configuration says {arch}",
+            hint="correct `arch` in the configuration, or choose another ref",
+        )
     steplog.note(
         f"{tree.pretty_name}, version {tree.version}: {count} objects checked, kernel {tree.kernel}, a"
         f" {tree.host_kind} host"

@@ -111,7 +111,7 @@ def test_a_registry_answers_as_its_specification_says(tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
     certificate, authority = web.make_certificate(tmp_path / "tls", "127.0.0.1")
     (tmp_path / "ca.pem").write_text(authority)
-    with web.serving(oci.registry().get, certificate) as port:
+    with web.serving(oci.registry(oci.own_busybox()).get, certificate) as port:
         base = f"https://127.0.0.1:{port}/v2/"
         trust = str(tmp_path / "ca.pem")
         assert requests.get(base, verify=trust, timeout=5).status_code == 200

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from imagebuild.architectures.registry import ELF_HEAD, builder_architecture, of_program
+from imagebuild.architectures.registry import builder_architecture
 from imagebuild.config.places import template
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, temporary
+from imagebuild.tools import command, oci, temporary
 
 # what finds and mounts a medium: CD, USB, virtio, SATA, NVMe, SD, and the virtual machines' own controllers
 MODULES = (
@@ -204,14 +204,14 @@ def static_busybox(read: Callable[[str], bytes | None], arch: str) -> bytes:
     """
     if arch == builder_architecture():
         return _busybox()
-    program = read("usr/bin/busybox")
-    if program is None or b"/ld-linux" in program or of_program(program[:ELF_HEAD]) != arch:
+    busybox = oci.busybox_of(arch, read("usr/bin/busybox"))
+    if busybox is None:
         raise BuildError(
             f"the installer's initramfs needs a static busybox for {arch}, which this machine does not have,"
             " and the tree neither",
             hint="add busybox-static (Debian) to the tree, or build on a machine of its architecture",
         )
-    return program
+    return busybox.program
 
 
 def _busybox() -> bytes:
