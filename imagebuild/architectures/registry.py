@@ -50,8 +50,8 @@ def builder_architecture() -> str:
 
 
 def of_program(head: bytes) -> str | None:
-    """Return the architecture of a program by its first ELF_HEAD bytes; None for what is no program, or of an
-    architecture without a record.
+    """Return the architecture of a program by its first ELF_HEAD bytes; None for what is not a program, or
+    of an architecture without a record.
     """
     if head[:4] != b"\x7fELF" or len(head) < ELF_HEAD:
         return None

@@ -22,7 +22,13 @@ def lab(name: str, store: Path, builder: Builder) -> Lab:
     (store / "compose").symlink_to(directory)
     settings = reading.load(ROOT / "configs" / f"{name}.yaml", store)
     assert settings.compose is not None
-    job = Job(directory=directory, ref=settings.the_ref(), tree=settings.tree, cache=cache_directory())
+    job = Job(
+        directory=directory,
+        ref=settings.the_ref(),
+        tree=settings.tree,
+        cache=cache_directory(),
+        arch=settings.arch,
+    )
     with steplog.writing_to(directory / "compose.log"):
         composers.compose(job, settings.compose)
     host = replace(builder, repo=store / "repo")
