@@ -42,7 +42,7 @@ AARCH64 = Architecture(
     elf_machine=183,
     lorax_template="aarch64.tmpl",
     qemu_command="qemu-system-aarch64 -machine virt -accel kvm -cpu host -bios QEMU_EFI.fd -m 2048",
-    loader=BootLoader(efi="aa64", platform="arm64-efi", video=("efi_gop",)),
+    loader=BootLoader(efi="aa64", platform="arm64-efi"),
     guest=GuestMachine(
         program="qemu-system-aarch64",
         machine_type="virt",

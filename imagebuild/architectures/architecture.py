@@ -33,7 +33,7 @@ class FirmwareFiles:
 class BootLoader:
     """What machines boot with. `efi` is the word of the architecture in the names of UEFI's programs (UEFI
     2.10, 3.5.1.1, "Removable Media Boot Behavior"), `platform` GRUB's for UEFI, `bios` that for BIOS (None:
-    there are no such machines), `video` its modules for a screen.
+    there are no such machines).
 
     `own_serial`: GRUB has a driver of its own for the serial line; elsewhere it writes there through the
     firmware, whose console that is.
@@ -41,7 +41,6 @@ class BootLoader:
 
     efi: str
     platform: str
-    video: tuple[str, ...]
     bios: str | None = None
     own_serial: bool = False
 

@@ -53,7 +53,6 @@ X86_64 = Architecture(
     loader=BootLoader(
         efi="x64",
         platform="x86_64-efi",
-        video=("efi_gop", "efi_uga"),
         bios="i386-pc",
         own_serial=True,
     ),

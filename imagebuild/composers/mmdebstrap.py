@@ -40,7 +40,11 @@ CACHE_SECONDS = 24 * 3600
 # mmdebstrap sets file times to this; OSTree drops them anyway
 EPOCH = "1700000000"
 
-
+UNREACHED = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
+EXPIRED = (
+    "the mirror's package lists are older than they may be: use one that is kept up to date; where it is"
+    " frozen on purpose, compose.check_valid_until: false"
+)
 PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
 
 
@@ -68,6 +72,13 @@ class MmdebstrapConfig(ComposerConfig):
         description=(
             "dracut modules besides those of every host: a root on btrfs, on LUKS, unlocked by a TPM 2 (their"
             " programs are packages: btrfs-progs, cryptsetup, tpm2-tools)"
+        ),
+    )
+    check_valid_until: bool = Field(
+        default=True,
+        description=(
+            "refuse package lists that have expired: an attacker could hold back updates; a mirror that is"
+            " frozen on purpose (snapshot.debian.org) needs `false`"
         ),
     )
     files: dict[TreePath, str] = Field(
@@ -292,6 +303,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path, arch: str) -> None:
             # it would ask programs of two more packages what we have asked the kernel
             *([f"--architectures={ARCHITECTURES[arch].debian}", "--skip=check/qemu"] if foreign else []),
             '--aptopt=APT::Install-Recommends "false"',
+            # apt.conf(5), Acquire::Check-Valid-Until
+            *([] if spec.check_valid_until else ['--aptopt=Acquire::Check-Valid-Until "false"']),
             *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.exclude],
             f"--include={','.join(spec.packages)}",
             *([f"--hook-dir={merged}"] if merged.is_dir() else []),
@@ -310,9 +323,9 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path, arch: str) -> None:
                 },
             )
         except command.CommandError as error:
-            hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
             raise BuildError(
-                f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint
+                f"mmdebstrap could not install the packages of {spec.suite}: {error.message}",
+                hint=EXPIRED if "is expired" in error.message else UNREACHED,
             ) from error
 
 

@@ -52,6 +52,8 @@ MODULES = (
     "loadenv",
 )
 BIOS_MODULES = ("biosdisk", "vga_text")
+# all_video brings what there is of drivers: GRUB 2.14 has no efi_uga any more
+UEFI_MODULES = ("fat", "efi_gop", "all_video", "font", "gfxterm")
 # what a menu of ours, and the way to it, take of a GRUB that loads no modules
 MENU_MODULES = ("normal", "configfile", "linux", "search", "search_fs_uuid", "echo", "test")
 READERS = {"ext4": "ext2", "xfs": "xfs", "gpt": "part_gpt", "mbr": "part_msdos"}
@@ -151,10 +153,12 @@ def make_loader(target: Sandbox, plan: Plan) -> Loader:
             menu = boot_menu.readable(menu, plan, tree, signed.image.modules)
             lacks = boot_menu.lacking(menu, signed.image.modules)
             signed = signed if lacks is None else UnsignedError(lacks)
-        esp, unsigned = _uefi_files(target, plan, layout, signed, _modules(menu, tree))
+        names = (*_modules(menu, tree), *UEFI_MODULES)
+        esp, unsigned = _uefi_files(target, plan, layout, signed, names)
         check_room(plan, esp)
     if bios is not None:
-        _mkimage(target, layout, bios, "core.img", (*_modules(menu, tree), *BIOS_MODULES))
+        names = (*_modules(menu, tree), *BIOS_MODULES)
+        _mkimage(target, layout, bios, "core.img", names)
         boot = target.read(PurePosixPath(layout.modules) / bios / "boot.img")
         core = target.read(WORK / "core.img")
     version = target.run([layout.program, "--version"]).strip()
@@ -205,8 +209,7 @@ def _uefi_files(
     if isinstance(signed, SignedLoader):
         return signed.on_disk(_early(plan, layout, machine, signed.image.modules)), None
     steplog.note(f"the disk is not for Secure Boot: {signed.message}")
-    wanted = (*modules, "fat", *machine.video, "all_video", "font", "gfxterm")
-    _mkimage(target, layout, machine.platform, f"boot{machine.efi}.efi", wanted)
+    _mkimage(target, layout, machine.platform, f"boot{machine.efi}.efi", modules)
     return {REMOVABLE / machine.removable: target.read(WORK / f"boot{machine.efi}.efi")}, signed.message
 
 

@@ -86,7 +86,9 @@ fi
 
 # --- boot: kernel, initramfs, a menu generator in place of grub-mkconfig ---------------------------------------------
 depmod -b "$root" "$kernel"
-cp "$root/boot/vmlinuz-$kernel" "$root/usr/lib/modules/$kernel/vmlinuz"
+# forky's package has it there already, and a link in /boot
+cp -L "$root/boot/vmlinuz-$kernel" "$root/usr/lib/modules/$kernel/vmlinuz.new"
+mv "$root/usr/lib/modules/$kernel/vmlinuz.new" "$root/usr/lib/modules/$kernel/vmlinuz"
 # dracut modules that most hosts do without; those that the configuration asks for stay (INITRAMFS, words), with what they need
 omit='network network-legacy network-manager systemd-networkd systemd-network-management connman iscsi nfs nbd cifs fcoe fcoe-uefi multipath mdraid dmraid plymouth bluetooth url-lib kernel-network-modules systemd-resolved systemd-timesyncd dbus dbus-daemon dbus-broker qemu-net lunmask resume biosdevname nvmf warpclock pcsc rngd virtiofs memstrack squash'
 case " ${INITRAMFS:-} " in *' tpm2-tss '*) ;; *) omit="$omit systemd-sysusers" ;; esac

@@ -19,7 +19,7 @@ RECORD = Architecture(
     elf_machine=243,
     lorax_template="riscv64.tmpl",
     qemu_command="qemu-system-riscv64 -machine virt -m 2048",
-    loader=BootLoader(efi="riscv64", platform="riscv64-efi", video=("efi_gop",)),
+    loader=BootLoader(efi="riscv64", platform="riscv64-efi"),
     guest=GuestMachine(
         program="qemu-system-riscv64",
         machine_type="virt",

@@ -33,7 +33,7 @@ def _platforms(arch: str) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
     machine = loader_of(arch)
     if machine.bios is not None:
         yield f"{machine.bios}-pxe", NETWORK_BIOS, machine.bios, ("pxe", "vga_text", "biosdisk")
-    yield machine.platform, NETWORK_UEFI, machine.platform, ("efinet", *machine.video, "all_video")
+    yield machine.platform, NETWORK_UEFI, machine.platform, ("efinet", "efi_gop", "all_video")
 
 
 def make(
