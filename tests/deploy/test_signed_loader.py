@@ -4,6 +4,7 @@ machine, and the places of others.
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -120,6 +121,25 @@ def test_the_places_of_others(shim: str, grub: str) -> None:
     assert signed_loader.shim_in(tree.listing, X86) == PurePosixPath(shim) / "shimx64.efi"
 
 
+def test_debians_parts_for_aarch64() -> None:
+    # shim-signed, shim-helpers-arm64-signed and grub-efi-arm64-signed of Debian 12; inside of GRUB is amd64's
+    places = ("/usr/lib/shim", "/usr/lib/grub/arm64-efi-signed")
+    tree = Listed(
+        {f"{places[0]}/{name}aa64.efi.signed": name.encode() for name in ("shim", "mm", "fb")}
+        | {f"{places[1]}/grubaa64.efi.signed": parts.GRUB.read_bytes()}
+    )
+    files = find_signed(tree, MENU_MODULES, loader_of("aarch64")).on_disk("config")
+    names = {str(path) for path in files}
+    assert names == {
+        *(f"EFI/BOOT/{name}" for name in ("BOOTAA64.EFI", "grubaa64.efi", "mmaa64.efi")),
+        *(f"EFI/debian/{name}aa64.efi" for name in ("shim", "grub", "mm", "fb")),
+        "EFI/debian/grub.cfg",
+    }
+    assert files[PurePosixPath("EFI/BOOT/BOOTAA64.EFI")] == b"shim"
+    with pytest.raises(UnsignedError, match="no shim and no signed GRUB"):
+        find_signed(tree, MENU_MODULES, X86)
+
+
 LACKING: Sequence[tuple[Sequence[str], str]] = [
     ((), "no shim and no signed GRUB"),
     (
@@ -229,3 +249,26 @@ def test_without_signed_parts_the_tree_makes_its_own_and_the_reason_is_kept() ->
     loader = bootloader.make_loader(tree, read(small_esp(64), firmware=UEFI))
     assert loader.esp == {PurePosixPath("EFI/BOOT/BOOTX64.EFI"): b"MZ made"}
     assert "but no signed GRUB" in str(loader.unsigned)
+
+
+def test_a_loader_for_aarch64_is_made_by_its_own_platform() -> None:
+    class Plain(Listed):
+        """A tree with GRUB's tools for that platform."""
+
+        def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
+            if "set -- " in str(commands):
+                return super().run(*commands)
+            FakeSandbox.run(self, *commands)
+            return "/usr/bin/grub-mkimage"
+
+    tree = Plain({"/run/grub/bootaa64.efi": b"MZ made"})
+    text = small_esp(64).replace("part biosboot --fstype=biosboot --size=1\n", "")
+    plan = replace(read(text, firmware=UEFI), arch="aarch64")
+    loader = bootloader.make_loader(tree, plan)
+    assert loader.esp == {PurePosixPath("EFI/BOOT/BOOTAA64.EFI"): b"MZ made"}
+    (made,) = (argv for argv in tree.commands if "-O" in argv)
+    assert made[made.index("-O") + 1] == "arm64-efi"
+    assert "/usr/lib/grub/arm64-efi" in made
+    # the firmware's console is on the serial line already
+    early = tree.files[PurePosixPath("/run/grub/early.cfg")].data.decode()
+    assert early.startswith("search ")
