@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.architectures.registry import DEFAULT
+from imagebuild.architectures.x86_64 import X86_64
 from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Controller
@@ -13,6 +14,8 @@ from imagebuild.model import Disk
 
 # a cloud by the datasources of cloud-init that serve its users: one of each set must be in cloud-init's list
 Clouds = tuple[frozenset[str], ...]
+# a machine that only x86_64 has: its chip set, or its controller
+X86_64_ONLY = frozenset({X86_64.name})
 CLOUDS: Clouds = (frozenset({"NoCloud"}), frozenset({"ConfigDrive", "OpenStack"}), frozenset({"Ec2"}))
 
 

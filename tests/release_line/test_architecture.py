@@ -27,6 +27,11 @@ ARM = ROOT / "configs" / "debian-12-aarch64.yaml"
             "      vagrant-libvirt: {}\n",
             "images.cloud.formats.vagrant-libvirt: there is none for aarch64",
         ),
+        (
+            "      raw.xz: {level: 0}\n",
+            "      ova: {}\n",
+            "images.cloud.formats.ova: there is none for aarch64",
+        ),
         ("arch: aarch64", "arch: ppc64le", "arch: "),
         ("arch: aarch64", "arch: vax", "arch: "),
         ("  arches: [aarch64]\n", "", "publish.arches"),
