@@ -17,11 +17,15 @@ ARM = ROOT / "configs" / "debian-12-aarch64.yaml"
     ("old", "new", "says"),
     [
         (
-            "firmware: [uefi]",
+            "firmware: [uefi, uefi-secure]",
             "firmware: [bios, uefi]",
             "images.cloud.firmware: machines of aarch64 have no bios",
         ),
-        ("    firmware: [uefi]\n", "", "images.cloud.firmware: machines of aarch64 have no bios"),
+        (
+            "    firmware: [uefi, uefi-secure]\n",
+            "",
+            "images.cloud.firmware: machines of aarch64 have no bios",
+        ),
         (
             "      raw.xz: {level: 0}\n",
             "      vagrant-libvirt: {}\n",

@@ -65,7 +65,8 @@ def test_a_foreign_line_is_composed_installed_and_booted(tmp_path: Path) -> None
     tree, image = outcome.value(lab.pipeline.tree), outcome.value(download)
     assert tree.arch == ARCH
     assert isinstance(image, Image)
-    assert image.firmware == {Firmware.UEFI}
+    # the tree's shim and GRUB lead to its kernel with the keys of the firmware
+    assert image.firmware == {Firmware.UEFI, Firmware.UEFI_SECURE}, image.secure_boot
     out = tmp_path / "smoke"
     (out / "unpacked").mkdir(parents=True)
     subject = subject_of(image.name, FORMATS["qcow2"].unpack(image.file, out / "unpacked"), source=image.file)
