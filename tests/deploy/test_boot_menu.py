@@ -15,7 +15,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import BootMenu
 from imagebuild.tools import command
 from tests.data import ROOT
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.samples import SMALL, read
 
 BLS = TreeGrub(platforms={"x": frozenset({"normal", "blsuki"})}, asks_for_entries=False, has_generator=True)

@@ -11,7 +11,7 @@ from imagebuild.smoke.inapplicable import not_applicable, reason_not_to_boot
 from imagebuild.smoke.trial import Run
 from imagebuild.stages import smoke
 from imagebuild.tools.accelerator import Accelerator
-from tests import fakes
+from tests.smoke import trials
 from tests.stages.trees import TREE
 
 
@@ -20,7 +20,7 @@ from tests.stages.trees import TREE
 def test_only_secure_boot_on_an_old_chip_set_does_not_apply(
     controller: Controller, firmware: Firmware, tmp_path: Path
 ) -> None:
-    reason = reason_not_to_boot(fakes.trial(tmp_path, controller=controller, firmware=firmware))
+    reason = reason_not_to_boot(trials.trial(tmp_path, controller=controller, firmware=firmware))
     assert (reason is not None) == (controller is Controller.IDE and firmware is Firmware.UEFI_SECURE)
 
 
@@ -38,12 +38,12 @@ def test_what_no_machine_of_aarch64_has_does_not_apply(
     controller: Controller, firmware: Firmware, says: str | None, tmp_path: Path
 ) -> None:
     guests = Accelerator(name="tcg", slowness=1, reason="", arch="aarch64")
-    trial = fakes.trial(tmp_path, controller=controller, firmware=firmware, accelerator=guests)
+    trial = trials.trial(tmp_path, controller=controller, firmware=firmware, accelerator=guests)
     assert reason_not_to_boot(trial) == says
 
 
 def test_a_tree_is_tested_in_guests_of_its_own_architecture(tmp_path: Path) -> None:
-    made = fakes.trial(tmp_path)
+    made = trials.trial(tmp_path)
     run = Run(bench=replace(made.bench, accelerator=made.bench.accelerator.of("aarch64")))
     with pytest.raises(BuildError, match="the tree is for x86_64, and guests are of aarch64"):
         smoke.smoke_file(tmp_path, TREE, made.subject, made.promise, run)
@@ -56,7 +56,7 @@ def test_it_is_not_booted_and_each_cell_and_its_evidence_say_why(
         raise AssertionError("it was booted")
 
     monkeypatch.setattr(smoke, "run_criteria", boot)
-    trial = fakes.trial(tmp_path, controller=Controller.IDE, firmware=Firmware.UEFI_SECURE)
+    trial = trials.trial(tmp_path, controller=Controller.IDE, firmware=Firmware.UEFI_SECURE)
     cells = smoke._tested(tmp_path, trial)  # what the stages share
     assert {cell.state for cell in cells} == {State.NOT_APPLICABLE}
     assert "artifact-boots" in {cell.criterion for cell in cells}
@@ -64,9 +64,9 @@ def test_it_is_not_booted_and_each_cell_and_its_evidence_say_why(
         assert "no System Management Mode" in cell.reason
         assert cell.reason in (tmp_path / cell.evidence).read_text()
     with pytest.raises(AssertionError, match="it was booted"):
-        smoke._tested(tmp_path, fakes.trial(tmp_path, firmware=Firmware.UEFI_SECURE))  # as above
+        smoke._tested(tmp_path, trials.trial(tmp_path, firmware=Firmware.UEFI_SECURE))  # as above
 
 
 def test_criteria_that_are_not_asked_have_evidence(tmp_path: Path) -> None:
-    (cell,) = not_applicable(fakes.trial(tmp_path), ["x"], "because")
+    (cell,) = not_applicable(trials.trial(tmp_path), ["x"], "because")
     assert (cell.state, (tmp_path / cell.evidence).read_text()) == (State.NOT_APPLICABLE, "because\n")

@@ -13,7 +13,7 @@ from imagebuild.installers.live import initramfs, menu, netboot
 from imagebuild.installers.treeinfo import NETWORK_UEFI
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command, iso, iso_writer
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 
 # elf(5): the first bytes of a program for aarch64
 ARM = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x02\x00\xb7\x00" + b"\0" * 44
