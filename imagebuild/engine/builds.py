@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,14 @@ RUNNING, INTERRUPTED, OVER = "running", "interrupted", "over"
 
 
 class Diary:
-    """The book of a build that runs. Its name is the time of its beginning (UTC)."""
+    """The book of a build that runs. Its name is the time of its beginning (UTC); `tell` hears what it uses
+    when that changes.
+    """
 
     def __init__(self, place: Path, used: Mapping[str, Pair]) -> None:
         self.name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}"
         self._place, self._used, self._spans = place, dict(used), list[dict[str, Any]]()
+        self.tell: Callable[[Mapping[str, Pair]], None] = lambda _: None
         self._state: dict[str, Any] = {
             "pid": os.getpid(),
             "host": platform.node(),
@@ -55,6 +58,7 @@ class Diary:
         """Write down that a step's artifact has another key than was expected."""
         self._used[step] = pair
         self._write("json", self._used)
+        self.tell(self._used)
 
     def has(self, step: str) -> None:
         """Write down that a step's artifact was there already."""

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from imagebuild import steplog
 from imagebuild.engine import guest_slots
 from imagebuild.engine.builds import INTERRUPTED, OVER
 from imagebuild.engine.planning import needed_steps, order
 from imagebuild.engine.priorities import remaining_seconds, usual_seconds
+from imagebuild.engine.relocation import relocated
 from imagebuild.engine.steps import (
     Cost,
     Gather,
@@ -184,7 +185,10 @@ class _Build:
             one, self._store.root / "scratch" / f"{kind}-{key}" / "log", busy=self._store.busy(kind, key)
         )
         arguments = [self._value(argument) for argument in one.arguments]
+        there = [each for each in inputs(one) if each in self._outcome.values]
         task = _Task(
+            root=self._store.root,
+            needs=tuple((kind_of(each), self._keys.get(each) or key_of(each)) for each in there),
             kind=kind,
             key=key,
             components=parts,
@@ -216,20 +220,34 @@ class _Build:
         self._diary.ends(one.name, "failed" if one in self._outcome.failed else "done")
 
     def _take(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
-        kind = get_type_hints(one.function, include_extras=True)["return"]
-        self._outcome.values[one] = TypeAdapter(kind).validate_python(
-            record.value, context={"base": record.directory}
-        )
+        self._outcome.values[one] = _value_of(one, record)
         self._outcome.records[one] = record
         if cached:
             self._diary.has(one.name)
         self._listener.finished(one, record, cached=cached)
 
 
+def _value_of(one: Step[Any], record: StoredArtifact) -> Any:
+    """Return a step's artifact. Raises BuildError for what a store says that is not one: it may come from
+    another machine.
+    """
+    kind = get_type_hints(one.function, include_extras=True)["return"]
+    try:
+        return TypeAdapter(kind).validate_python(record.value, context={"base": record.directory})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{record.directory.parent.name}-{record.directory.name}"
+        raise BuildError(
+            f"{one.name}: the artifact {name} is not one: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint="find out who wrote it; then remove it from the store, or from the remote one (results/)",
+        ) from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Task:
     """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its
-    guests.
+    guests, `needs` the artifacts that it reads; `root` is where the store lies that its arguments are of
+    (None: it is the builder's).
     """
 
     kind: str
@@ -239,6 +257,8 @@ class _Task:
     arguments: Sequence[object]
     guests: int
     without: tuple[str, ...]
+    root: Path | None = None
+    needs: Sequence[tuple[str, str]] = ()
 
 
 def _run_step(store: Store, task: _Task) -> StoredArtifact:
@@ -254,7 +274,9 @@ def _run_step(store: Store, task: _Task) -> StoredArtifact:
         begun = time.monotonic()
         try:
             with steplog.writing_to(scratch.log):
-                artifact = _call(task, scratch.out)
+                for pair in task.needs:
+                    store.need(*pair)
+                artifact = _call(task, scratch.out, store.root)
             made = TypeAdapter(get_type_hints(function, include_extras=True)["return"])
             value = made.dump_python(artifact, mode="json", context={"base": scratch.directory})
             return store.finish(
@@ -269,13 +291,14 @@ def _run_step(store: Store, task: _Task) -> StoredArtifact:
             raise
 
 
-def _call(task: _Task, out: Path) -> Any:
+def _call(task: _Task, out: Path, root: Path) -> Any:
     function = task.function
+    arguments = relocated(list(task.arguments), task.root or root, root)
     if task.without:
         steplog.note(f"without what failed: {', '.join(task.without)}")
     try:
         with guest_slots.taken(task.guests, say=steplog.note):
-            return function(out, *task.arguments)
+            return function(out, *arguments)
     except BuildError as error:
         steplog.note(f"failed: {error.message}")
         raise

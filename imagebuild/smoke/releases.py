@@ -187,7 +187,7 @@ class Offers:
     ports: dict[int, int]
     registry: ContainerRegistry | None
     releases: Releases | None
-    why_no_releases: str = ""
+    why_no_releases: str | None = None
 
     @property
     def web(self) -> str:
@@ -207,7 +207,7 @@ def offering(
     busybox = find_busybox()
     images = oci.registry(busybox) if busybox is not None else {}
     certificate, authority = web.make_certificate(work, SERVICES)
-    releases, why = None, ""
+    releases, why = None, None
     try:
         releases = make_releases(work)
     except (NotTestedError, BuildError) as error:
