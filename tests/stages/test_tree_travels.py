@@ -36,7 +36,9 @@ def machine(place: Path, remote: str) -> Store:
 
 def pulled(source: Source, store: Path) -> Step[Tree]:
     config = settings(source.url, allow_unsigned=False, gpg_keys=(str(source.key),))
-    return step("pull", pull_tree, Pin(ref=REF, commit=source.commit), config, Unkeyed(store / "repo"))
+    arch = Unkeyed(None)
+    pinned = Pin(ref=REF, commit=source.commit)
+    return step("pull", pull_tree, pinned, config, Unkeyed(store / "repo"), arch)
 
 
 def needed(store: Store, one: Step[Any]) -> Tree:
