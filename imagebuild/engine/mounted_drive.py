@@ -1,7 +1,9 @@
 """A remote in a directory that is mounted on every machine that shares it.
 
-imagebuild-store    says that it is the one that is meant
-partial/            what is being written: renamed, or linked, when it is whole
+Beside objects it has:
+
+    imagebuild-store    says that it is the one that is meant
+    partial/            what is being written: renamed, or linked, when it is whole
 """
 
 import contextlib
