@@ -39,22 +39,25 @@ class ClusterOrder:
 
 
 @contextlib.contextmanager
-def dispatching(order: ClusterOrder | None, here: Dispatcher, store: Store) -> Iterator[Dispatcher]:
-    """Have a dispatcher for the length of a block: of a cluster, or `here` when there is none. What still
-    runs on workers at the end of the block is ended.
+def dispatching(
+    order: ClusterOrder, here: Dispatcher, store: Store, interrupted: Callable[[], None]
+) -> Iterator[Dispatcher]:
+    """Have the dispatcher of a cluster for the length of a block. What still runs on workers at the end of
+    the block is ended; on KeyboardInterrupt `interrupted` is called before that.
 
     Raises UsageError for an address or certificates that are none, BuildError when the head cannot be
     reached, MissingToolError without dask.
     """
-    if order is None:
-        yield here
-        return
     from imagebuild.cluster import dispatcher  # noqa: PLC0415
 
     with temporary.directory("cluster") as logs, _connected(order) as link:
         used = dispatcher.ClusterDispatcher(link, store, here, logs=logs, say=order.say)
         try:
             yield used
+        except KeyboardInterrupt:
+            # here first: a second Ctrl-C must not come between
+            interrupted()
+            raise
         finally:
             used.interrupt()
             used.close()
