@@ -33,11 +33,12 @@ from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.tools import accelerator, command
 from imagebuild.tools.accelerator import EMULATED, QEMU, Accelerator
+from imagebuild.tools.elsewhere import Machine
 from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
 # programs whose versions are in keys beside those of formats and installers (wiring/)
-PROGRAMS = ("mcopy", "mksquashfs", "openssl", "ostree", "qemu-img", "sfdisk")
+PROGRAMS = ("mcopy", "mksquashfs", "openssl", "ostree", "qemu-img", QEMU, "sfdisk")
 # of what a key has, this follows from the configuration and the tree, not from a machine
 OF_THE_ORDER = ("bench", "processor", "packages of ")
 ROOT, LORAX, KVM = "root", "lorax", "kvm"
@@ -71,6 +72,12 @@ class Abilities:
     def accelerator(self) -> Accelerator | None:
         """How guests run there; None when they cannot."""
         return Accelerator(**self.guests) if self.guests else None
+
+    @property
+    def machine(self) -> Machine:
+        """It as the machine that keys are made for."""
+        ways = tuple(way for way in WAYS if f"populate-{way}" in self.can)
+        return Machine(name=self.name, values=self.keys, ways=ways, guests=self.guests)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as dask carries it."""
@@ -180,6 +187,7 @@ def _of_guests(guests: Accelerator | None) -> dict[str, tuple[str, ...]]:
         except (MissingToolError, OSError):
             continue
     return {
+        **{f"firmware {name}": (digest,) for name, digest in digests.items()},
         "qemu": _version(QEMU),
         "accelerator": (guests.name,) if guests is not None else (),
         "cpu": (json.dumps(EMULATED),),

@@ -38,7 +38,7 @@ from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.session import lines
-from imagebuild.session.clusters import ClusterOrder
+from imagebuild.session.clusters import ClusterOrder, as_its_workers
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
@@ -211,8 +211,13 @@ class Build:
 def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     """Find the release line, pin its ref to a commit, and wire the graph. `say` hears of what takes long.
 
-    Raises UsageError for what is asked wrongly, BuildError when the commit cannot be had.
+    Raises UsageError for what is asked wrongly, BuildError when the commit cannot be had, or the cluster.
     """
+    with as_its_workers(order.cluster, order.store):
+        return _prepare(order, say)
+
+
+def _prepare(order: Order, say: Callable[[str], None]) -> Build:
     config, ref = lines.load(order.ref, order.config, order.store)
     if order.partial:
         config = narrow(config, order.only, order.firmware)

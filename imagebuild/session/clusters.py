@@ -12,7 +12,7 @@ from imagebuild.engine.dispatch import Dispatcher
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store
 from imagebuild.errors import UsageError
-from imagebuild.tools import temporary
+from imagebuild.tools import elsewhere, temporary
 
 if TYPE_CHECKING:
     from imagebuild.cluster.connection import Connection
@@ -121,6 +121,22 @@ def cluster_status(order: ClusterOrder) -> "ClusterStatus":
 
     with _connected(order) as link:
         return status_of(link)
+
+
+@contextlib.contextmanager
+def as_its_workers(order: ClusterOrder | None, store: Path) -> Iterator[None]:
+    """Let what is asked of this machine for keys be answered for the workers of a cluster; for this machine
+    without one. Raises UsageError, BuildError when no worker can be used.
+    """
+    if order is None:
+        yield
+        return
+    from imagebuild.cluster.status import model_of  # noqa: PLC0415
+
+    with _connected(order) as link:
+        machine = model_of(link, Store(store)).machine
+    with elsewhere.standing_for(machine):
+        yield
 
 
 def places_of(order: ClusterOrder, steps: Iterable[Step[Any]], store: Store) -> dict[str, str]:
