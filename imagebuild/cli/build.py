@@ -47,6 +47,7 @@ def build_all(
     ref: options.Ref = None,
     config: options.Config = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
     jobs: Jobs = max(2, os.cpu_count() or 2),
     populate: options.Populate = None,
@@ -75,6 +76,7 @@ def build_all(
         ref=ref,
         config=config,
         store=store,
+        store_remote=store_remote,
         output=output,
         populate=populate,
         only=tuple(only or ()),
@@ -214,6 +216,7 @@ def release(
     ref: options.Ref = None,
     config: options.Config = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
     populate: options.Populate = None,
     nightly: options.Nightly = False,
@@ -226,7 +229,9 @@ def release(
     from imagebuild.session.releases import Wish
 
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly)
-    order = Order(ref=ref, config=config, store=store, output=output, populate=populate)
+    order = Order(
+        ref=ref, config=config, store=store, store_remote=store_remote, output=output, populate=populate
+    )
     build = prepare(order, say=say)
     result, published = build.release_finished(wish)
     tree = result.tree

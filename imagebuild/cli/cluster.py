@@ -38,6 +38,7 @@ def be_head(
 def be_worker(
     head: Annotated[str, typer.Argument(metavar="ADDRESS", help="the head's: tls://HOST:8786")],
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     keys: options.Keys = None,
     name: Annotated[str | None, typer.Option("--name", help="what it is called; default: the host's")] = None,
     cores: Annotated[
@@ -54,12 +55,18 @@ def be_worker(
     """Work for a head: run steps of builds on this machine. What it can do is measured first. Joins again
     when the head was away.
     """
-    from imagebuild.engine.store import Store
     from imagebuild.session import clusters
     from imagebuild.session.running import available_memory
+    from imagebuild.wiring.stores import open_store
 
     wish = clusters.WorkerWish(
-        head=head, store=Store(store), keys=keys, name=name, cores=cores, memory=memory, listen=listen
+        head=head,
+        store=open_store(store, store_remote),
+        keys=keys,
+        name=name,
+        cores=cores,
+        memory=memory,
+        listen=listen,
     )
     clusters.be_worker(wish, available_memory(), say)
 

@@ -98,6 +98,8 @@ class View:
         """A step's artifact is there."""
         self.rows[one.name] = _Row("finished before" if cached else "done", seconds=record.seconds)
         self.say(f"{one.name}: {'finished before' if cached else f'done in {duration(record.seconds)}'}")
+        if record.remark is not None:
+            self.say(f"{one.name}: warning: {record.remark}")
 
     def failed(self, one: Step[Any], error: BuildError) -> None:
         """A step failed."""

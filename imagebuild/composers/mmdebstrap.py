@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from imagebuild import steplog
 from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, sign_history
+from imagebuild.config.beside import Pattern, SharedPatterns
 from imagebuild.config.fields import Model, TreePath, Word
 from imagebuild.config.places import template
 from imagebuild.config.root import RootConfig
@@ -63,8 +64,13 @@ class MmdebstrapConfig(ComposerConfig):
     suite: Word
     version: Word = Field(description="prefix of the commit version: 12 gives 12.1, 12.2, …")
     packages: tuple[PackageName, ...] = Field(min_length=1)
-    exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(
-        default=(), description="dpkg path-exclude patterns"
+    exclude: tuple[Pattern, ...] = Field(default=(), description="dpkg path-exclude patterns")
+    exclude_from: tuple[SharedPatterns, ...] = Field(
+        default=(),
+        description=(
+            "files with more of them, below the configuration's directory or the product's own `configs`: a"
+            " pattern a line, `#` begins a remark"
+        ),
     )
     initramfs: tuple[Literal["btrfs", "crypt", "tpm2-tss"], ...] = Field(
         default=(),
@@ -93,6 +99,11 @@ class MmdebstrapConfig(ComposerConfig):
         ),
     )
     signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")]
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """All patterns of what is left out."""
+        return (*(pattern for shared in self.exclude_from for pattern in shared.patterns), *self.exclude)
 
     @model_validator(mode="after")
     def _lacks_what_it_has(self) -> MmdebstrapConfig:
@@ -255,7 +266,7 @@ def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> 
         spec.suite,
         *spec.packages,
         "--",
-        *spec.exclude,
+        *spec.excluded,
         "--",
         *recipe,
         spec.root.text() or "",
@@ -299,7 +310,7 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             '--aptopt=APT::Install-Recommends "false"',
             # apt.conf(5), Acquire::Check-Valid-Until
             *([] if spec.check_valid_until else ['--aptopt=Acquire::Check-Valid-Until "false"']),
-            *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.exclude],
+            *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.excluded],
             f"--include={','.join(spec.packages)}",
             *([f"--hook-dir={merged}"] if merged.is_dir() else []),
             f"--customize-hook={scripts / SCRIPTS[0]}",

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,15 @@ RUNNING, INTERRUPTED, OVER = "running", "interrupted", "over"
 
 
 class Diary:
-    """The book of a build that runs. Its name is the time of its beginning (UTC)."""
+    """The book of a build that runs. Its name is the time of its beginning (UTC); `tell` hears what it uses
+    when that changes.
+    """
 
     def __init__(self, place: Path, used: Mapping[str, Pair]) -> None:
         self.name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}"
         self._place, self._used = place, dict(used)
         self._written, self._dirty = -STATE_SECONDS, False
+        self.tell: Callable[[Mapping[str, Pair]], None] = lambda _: None
         self._state: dict[str, Any] = {
             "pid": os.getpid(),
             "host": platform.node(),
@@ -66,6 +69,7 @@ class Diary:
         """Write down that a step's artifact has another key than was expected."""
         self._used[step] = pair
         self._write("json", self._used)
+        self.tell(self._used)
 
     def has(self, *steps: str) -> None:
         """Write down that artifacts of steps were there already."""

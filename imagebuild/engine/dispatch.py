@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from imagebuild import steplog
 from imagebuild.engine import guest_slots
+from imagebuild.engine.relocation import relocated
 from imagebuild.engine.steps import Cost, Step, Unkeyed
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
@@ -43,7 +44,8 @@ class Reference:
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its
-    guests. Each argument is a Reference, a tuple of them, an Unkeyed, or a plain value.
+    guests. Each argument is a Reference, a tuple of them, an Unkeyed, or a plain value; `root` is where the
+    store lies of which those speak (None: it is the builder's).
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Task:
     arguments: Sequence[object]
     guests: int
     without: tuple[str, ...]
+    root: Path | None = None
 
     @property
     def references(self) -> list[Reference]:
@@ -152,8 +155,18 @@ def _type_of(maker: Callable[..., Any]) -> TypeAdapter[Any]:
 
 
 def artifact_of(maker: Callable[..., Any], record: StoredArtifact) -> Any:
-    """Return the artifact that a record of what `maker` made stands for."""
-    return _type_of(maker).validate_python(record.value, context={"base": record.directory})
+    """Return the artifact that a record of what `maker` made stands for. Raises BuildError for what a store
+    says that is not one: it may come from another machine.
+    """
+    try:
+        return _type_of(maker).validate_python(record.value, context={"base": record.directory})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{record.directory.parent.name}-{record.directory.name}"
+        raise BuildError(
+            f"the artifact {name} is not one: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint="find out who wrote it; then remove it from the store, or from the remote one (results/)",
+        ) from error
 
 
 def as_it_is(value: object) -> object:
@@ -165,7 +178,7 @@ def run_step(store: Store, task: Task, localise: Callable[[object], object] = as
     """Build one step with a machine's store; everything handed over can be pickled, so this may run on
     another machine.
 
-    `localise` turns what is in no key (where things lie, how fast a guest is) into what is true there. Raises
+    `localise` turns what is in no key (how fast a guest is) into what is true there. Raises
     BuildError; its log, and its evidence if it has any, lie in the store's `failed`.
     """
     kind, key, function = task.kind, task.key, task.function
@@ -191,11 +204,11 @@ def run_step(store: Store, task: Task, localise: Callable[[object], object] = as
             raise
 
 
-def _resolve(argument: object, store: Store, localise: Callable[[object], object]) -> object:
+def _resolve(argument: object, task: Task, store: Store, localise: Callable[[object], object]) -> object:
     if isinstance(argument, Reference):
         return argument.read(store)
     if isinstance(argument, Unkeyed):
-        return localise(argument.value)
+        return localise(relocated(argument.value, task.root or store.root, store.root))
     if isinstance(argument, tuple) and argument and all(isinstance(each, Reference) for each in argument):
         return tuple(each.read(store) for each in argument)
     return argument
@@ -206,7 +219,7 @@ def _call(store: Store, task: Task, out: Path, localise: Callable[[object], obje
     if task.without:
         steplog.note(f"without what failed: {', '.join(task.without)}")
     try:
-        arguments = [_resolve(argument, store, localise) for argument in task.arguments]
+        arguments = [_resolve(argument, task, store, localise) for argument in task.arguments]
         with guest_slots.taken(task.guests, say=steplog.note):
             return function(out, *arguments)
     except BuildError as error:

@@ -160,6 +160,7 @@ class _Build:
                 self._waiting.end(one, well=True)
                 return False
         task = Task(
+            root=self._store.root,
             kind=kind,
             key=key,
             components=parts,

@@ -32,11 +32,13 @@ BOOT = "the boot loader and libostree want all of /boot on one file system"
 GENERATOR = "/usr/lib/systemd/system-generators/ostree-system-generator"
 # include/linux/namei.h, MAXSYMLINKS
 LINKS = 40
+# bytes of a file of settings; whatever is longer is something else
+SMALL = 64 << 10
 HINT = "have it in /var, or in a directory below it"
 
 
 class TreeFiles(Protocol):
-    """The files of a commit, as far as mount points depend on them; a path's parents are not links."""
+    """The files of a commit, as far as a kickstart depends on them; a path's parents are not links."""
 
     def link(self, path: str) -> str | None:
         """Return what a symbolic link says; None when there is none at that path."""
@@ -46,6 +48,9 @@ class TreeFiles(Protocol):
 
     def has(self, path: str) -> bool:
         """Whether there is anything at that path."""
+
+    def content(self, path: str) -> bytes | None:
+        """Return a small file's content; None when there is none at that path."""
 
 
 class RunningTree:
@@ -69,6 +74,11 @@ class RunningTree:
     def has(self, path: str) -> bool:
         """Whether there is anything at that path."""
         return self._place(path).exists()
+
+    def content(self, path: str) -> bytes | None:
+        """Return a small file's content; None when there is none at that path."""
+        place = self._place(path)
+        return place.read_bytes()[:SMALL] if place.is_file() else None
 
 
 def plain(mount: str) -> str:
@@ -111,10 +121,10 @@ def _refuse_taken(mount: str, place: str, where: str) -> None:
     """Refuse a place that is taken; of what a tree may link to elsewhere only where that leads."""
     if place == mount and PERHAPS_LINKED.fullmatch(place):
         return
-    reason = next((why for pattern, why in TAKEN.items() if re.fullmatch(rf"{pattern}(/.*)?", place)), "")
+    reason = next((why for pattern, why in TAKEN.items() if re.fullmatch(rf"{pattern}(/.*)?", place)), None)
     if place.startswith("/boot/"):
         reason = BOOT
-    if reason:
+    if reason is not None:
         leads = f" ({mount} leads to {place} in this tree)" if place != mount else ""
         raise BadKickstartError(
             f"{where}: an OSTree host cannot have a separate file system there{leads}: {reason}", hint=HINT

@@ -38,6 +38,7 @@ from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.session import lines
+from imagebuild.session.bringing import bring, released, shown
 from imagebuild.session.clusters import ClusterOrder, as_its_workers
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
@@ -47,6 +48,7 @@ from imagebuild.stages.earlier import LineBefore, releases_before
 from imagebuild.stages.tree import Before, commit_object, pin
 from imagebuild.tools import accelerator
 from imagebuild.wiring.builder import Builder
+from imagebuild.wiring.stores import open_store
 
 GIB = 1024**3
 # size of a tree's content when nothing is known of it yet
@@ -77,7 +79,8 @@ class Quiet:
 class Order:
     """What is to be built: a ref, or the only ref of a configuration, and where its artifacts lie.
 
-    `output` is where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
+    `store_remote` is the address of what other machines share with that store (wiring/stores.py). `output` is
+    where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
     appliance; None: the best that works. `only` (formats) and `firmware` make a build of a part, which cannot
     be released. `cluster`: whose workers build; None: this machine does.
     """
@@ -85,6 +88,7 @@ class Order:
     ref: str | None = None
     config: Path | None = None
     store: Path = Path("build/store")
+    store_remote: str | None = None
     output: Path = Path("build/release")
     populate: str | None = None
     only: Collection[str] = ()
@@ -181,7 +185,7 @@ class Build:
             interrupted=interrupted,
             cluster=self.order.cluster,
         )
-        return _result(self.pipeline, outcome)
+        return _result(self.store, self.pipeline, outcome)
 
     def release(self, result: Result, wish: Wish) -> Published:
         """Name, sign and lay out what was built and tested. Raises BuildError: it has holes, nobody signs."""
@@ -189,6 +193,7 @@ class Build:
             raise UsageError(
                 "a part of a release line is not released", hint="build it without --only and --firmware"
             )
+        bring(self.store, result.outcome, released(self.pipeline))
         created = source_date_epoch() or int(time.time())
         material = material_of(self.config, self.pipeline, result.outcome, self.builder, self.before, created)
         return publish(material, wish)
@@ -213,7 +218,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
 
     Raises UsageError for what is asked wrongly, BuildError when the commit cannot be had, or the cluster.
     """
-    with as_its_workers(order.cluster, order.store):
+    with as_its_workers(order.cluster, order.store, order.store_remote):
         return _prepare(order, say)
 
 
@@ -238,8 +243,9 @@ def _prepare(order: Order, say: Callable[[str], None]) -> Build:
         cells=place / "cells",
         saved=place / "saved-boots",
         arch=config.arch,
+        cells_remote=order.store_remote,
     )
-    pipeline, store = wire(config, pinned, builder, before), Store(order.store)
+    pipeline, store = wire(config, pinned, builder, before), open_store(order.store, order.store_remote)
     remarks = [
         f"{ref} is {pinned.commit}",
         *([store.remark] if store.remark is not None else []),
@@ -300,7 +306,8 @@ def _check_space(build: Build) -> None:
         )
 
 
-def _result(pipeline: Pipeline, outcome: Outcome) -> Result:
+def _result(store: Store, pipeline: Pipeline, outcome: Outcome) -> Result:
+    bring(store, outcome, shown(pipeline))
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     return Result(
         outcome=outcome,

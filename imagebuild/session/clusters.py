@@ -13,6 +13,7 @@ from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store
 from imagebuild.errors import UsageError
 from imagebuild.tools import elsewhere, temporary
+from imagebuild.wiring.stores import open_store
 
 if TYPE_CHECKING:
     from imagebuild.cluster.connection import Connection
@@ -124,7 +125,7 @@ def cluster_status(order: ClusterOrder) -> "ClusterStatus":
 
 
 @contextlib.contextmanager
-def as_its_workers(order: ClusterOrder | None, store: Path) -> Iterator[None]:
+def as_its_workers(order: ClusterOrder | None, store: Path, remote: str | None) -> Iterator[None]:
     """Let what is asked of this machine for keys be answered for the workers of a cluster; for this machine
     without one. Raises UsageError, BuildError when no worker can be used.
     """
@@ -134,7 +135,7 @@ def as_its_workers(order: ClusterOrder | None, store: Path) -> Iterator[None]:
     from imagebuild.cluster.status import model_of  # noqa: PLC0415
 
     with _connected(order) as link:
-        machine = model_of(link, Store(store)).machine
+        machine = model_of(link, open_store(store, remote)).machine
     with elsewhere.standing_for(machine):
         yield
 

@@ -107,6 +107,11 @@ class Releases:
         return self._make("next", parent=self.candidate.commit, marked=True)
 
     @functools.cached_property
+    def same_kernel(self) -> ServedRelease:
+        """A release after the candidate with the very kernel and initramfs of the candidate."""
+        return self._make("soft", parent=self.candidate.commit)
+
+    @functools.cached_property
     def unsigned(self) -> ServedRelease:
         """A release after the candidate that nobody signed."""
         return self._make("unsigned", parent=self.candidate.commit, signed=False)
@@ -182,7 +187,7 @@ class Offers:
     ports: dict[int, int]
     registry: ContainerRegistry
     releases: Releases | None
-    why_no_releases: str = ""
+    why_no_releases: str | None = None
 
     @property
     def web(self) -> str:
@@ -194,7 +199,7 @@ class Offers:
 def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[Offers]:
     """Serve until the block ends. Raises BuildError when the certificate cannot be made."""
     certificate, authority = web.make_certificate(work, SERVICES)
-    releases, why = None, ""
+    releases, why = None, None
     try:
         releases = make_releases(work)
     except (NotTestedError, BuildError) as error:

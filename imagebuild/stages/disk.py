@@ -1,13 +1,14 @@
 """Install a disk: a plan executed with the tree's own programs, in the best way that works here."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.deploy import bootloader, compatibility, lvm, root_image
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.bootloader import Loader
-from imagebuild.deploy.execute import change, execute, reason_not_to_change
+from imagebuild.deploy.execute import change, deployment_of, execute, reason_not_to_change
 from imagebuild.deploy.signed_loader import HINT
+from imagebuild.deploy.target import SYSROOT
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
@@ -38,7 +39,9 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
-    root_image.check_disk(file, plan, root_image.composefs(repo, tree.commit))
+    root_image.check_disk(
+        file, plan, PurePosixPath("/") / deployment_of(plan, tree.commit).relative_to(SYSROOT)
+    )
     secure_boot = _judge(file, tree, plan, loader)
     if Firmware.UEFI_SECURE in plan.firmware and secure_boot.reason is not None:
         raise BuildError(
@@ -99,6 +102,7 @@ def derive_disk(
         # file systems and boot loader stay where and as they are
         with WAYS[way].open(raw, toolbox.image, plan) as target:
             change(before, plan, target, commit=tree.commit)
+    disk_image.name_backing(file, _seen_from_beside(out, base.file), "raw")
     return Disk(
         file=file,
         format="qcow2",
@@ -106,6 +110,17 @@ def derive_disk(
         firmware=firmware_of(plan.firmware, base.secure_boot),
         populated=way,
         derived=True,
+        base=base.file,
         secure_boot=base.secure_boot,
         sector_size=plan.sector_size,
     )
+
+
+def _seen_from_beside(out: Path, file: Path) -> str:
+    """Return how a finished artifact, from its `out`, names a file of another one in the same store: the same
+    in the store of any machine (artifacts/KIND/KEY/out/…). Outside of a store it is the file's own path.
+    """
+    artifacts = file.absolute().parents[min(3, len(file.absolute().parents) - 1)]
+    if artifacts.name != "artifacts" or not out.absolute().is_relative_to(artifacts.parent / "scratch"):
+        return str(file.absolute())
+    return f"../../../{file.absolute().relative_to(artifacts)}"

@@ -27,8 +27,9 @@ class Builder:
     """What the machine can do: where pulled commits lie, the ways to populate disks, the accelerator of
     guests; and the time.
 
-    `cells` is where finished cells of verdicts are kept, `saved` where settled first boots are; `today`
-    decides which waivers still count, `arch` is the architecture of the trees.
+    `cells` is where finished cells of verdicts are kept, `saved` where settled first boots are;
+    `cells_remote` the address of the store in which cells are shared. `today` decides which waivers still
+    count, `arch` is the architecture of the trees.
     """
 
     repo: Path
@@ -37,6 +38,7 @@ class Builder:
     epoch: int | None = None
     cells: Path | None = None
     saved: Path | None = None
+    cells_remote: str | None = None
     today: date = field(default_factory=date.today)
     arch: str = field(default_factory=platform.machine)
 

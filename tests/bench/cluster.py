@@ -24,10 +24,10 @@ from typing import Any
 from imagebuild.cluster.abilities import Abilities
 from imagebuild.cluster.choice import Worker, amounts, choose
 from imagebuild.engine import graph, planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.priorities import remaining_seconds
 from imagebuild.engine.readiness import WaitingSteps
 from imagebuild.engine.steps import Step, gather, inputs, step
-from imagebuild.engine.store import Store
 from imagebuild.pipeline import Pipeline, wire
 from imagebuild.stages.tree import Pin
 from imagebuild.wiring.builder import Builder
@@ -146,7 +146,7 @@ def run_nightly(place: Path, workers: int) -> tuple[float, int]:
     goals, seconds = nightly(max(least, STEP_SECONDS * len(seconds) / sum(seconds.values())))
     with lab(place) as made:
         _start(made, workers)
-        store = Store(made.store)
+        store = DirectoryStore(made.store)
         # what builds before have recorded
         store.remember({}).close("over")
         _write_spans(made.store, seconds)
@@ -188,7 +188,7 @@ def overhead() -> dict[str, float]:
         goal: Step[Any] = step("first", write, "x")
         for number in range(CHAIN):
             goal = step(f"link {number}", rest, str(number), 0.0, gather([goal]))
-        store = Store(made.store)
+        store = DirectoryStore(made.store)
         with made.client(store) as dispatcher:
             begun = time.monotonic()
             outcome = graph.build([goal], store, dispatcher, listener=Recorder())
@@ -208,7 +208,7 @@ def plan() -> dict[str, float]:
         count += len(planning.order([goals[-1]]))
     with tempfile.TemporaryDirectory() as place:
         begun = time.process_time()
-        planned = planning.plan(goals, Store(Path(place)))
+        planned = planning.plan(goals, DirectoryStore(Path(place)))
         spent = time.process_time() - begun
     assert len(planned) == count
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -20,11 +20,12 @@ from imagebuild.cluster.dispatcher import ClusterDispatcher
 from imagebuild.cluster.keys import make_keys
 from imagebuild.cluster.security import Address, identity
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.dispatch import HereDispatcher
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step
 from imagebuild.engine.store import Store
-from tests.cluster.remote import open_store
+from imagebuild.wiring.stores import open_store
 from tests.engine.building import Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ class Lab:
 
     @contextlib.contextmanager
     def client(self, store: Store | None = None) -> Iterator[ClusterDispatcher]:
-        store = store or Store(self.store)
+        store = store or DirectoryStore(self.store)
         logs = self.place / "logs"
         logs.mkdir(exist_ok=True)
         connection = Connection(self.address, identity(self.address, self.keys, "client"))
@@ -140,7 +141,7 @@ class Lab:
     def build(
         self, *goals: Step[Any], remote: Path | None = None, recorder: Recorder | None = None
     ) -> Outcome:
-        used = open_store(self.store, remote)
+        used = open_store(self.store, f"file://{remote}" if remote else None)
         with self.client(used) as dispatcher:
             return graph.build(list(goals), used, dispatcher, listener=recorder or Recorder())
 

@@ -14,9 +14,9 @@ from imagebuild.cluster.connection import connected
 from imagebuild.cluster.security import identity
 from imagebuild.cluster.status import places_of, status_of
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.dispatch import ORIGIN
 from imagebuild.engine.steps import Cost, Unkeyed, step
-from imagebuild.engine.store import Store
 from tests.cluster.lab import ROOT, Lab, free_port, wait_until
 from tests.cluster.steps import talk, write
 from tests.engine.building import Recorder
@@ -92,7 +92,7 @@ def test_what_is_asked_wrongly_is_said(argv: list[str], sentence: str, tmp_path:
 
 
 def test_status_says_what_runs_where_and_what_waits(cluster: Lab, tmp_path: Path) -> None:
-    flag, store = tmp_path / "flag", Store(cluster.store)
+    flag, store = tmp_path / "flag", DirectoryStore(cluster.store)
     goals = [
         step(f"talk {number}", talk, f"{tmp_path} {number}", Unkeyed(flag), cost=Cost(cores=4))
         for number in range(3)
@@ -138,7 +138,7 @@ def test_a_plan_says_where_steps_would_run(cluster: Lab) -> None:
         step("pull", write, "x", cost=Cost(needs=(ORIGIN,))),
     ]
     with connected(cluster.address, identity(cluster.address, cluster.keys, "client")) as link:
-        assert places_of(link, steps, Store(cluster.store)) == {
+        assert places_of(link, steps, DirectoryStore(cluster.store)) == {
             "any": "one, two",
             "none": "nowhere: no worker has arch-s390x",
             "pull": "this machine",

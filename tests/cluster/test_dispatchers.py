@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.dispatch import Dispatcher, HereDispatcher
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, gather_available, step
@@ -35,13 +36,13 @@ def dispatching(
 
     @contextlib.contextmanager
     def here() -> Iterator[tuple[Store, Dispatcher]]:
-        store = Store(lab.place / "here")
+        store = DirectoryStore(lab.place / "here")
         with ThreadPoolExecutor(8) as executor:
             yield store, HereDispatcher(store, executor, HERE)
 
     @contextlib.contextmanager
     def there() -> Iterator[tuple[Store, Dispatcher]]:
-        store = Store(lab.store)
+        store = DirectoryStore(lab.store)
         with lab.client(store) as dispatcher:
             yield store, dispatcher
 
@@ -160,5 +161,5 @@ def test_this_machines_own_budget_is_as_before(tmp_path: Path) -> None:
     """`build` takes an executor, too."""
     goal = step("text", write, "x")
     with ThreadPoolExecutor(2) as executor:
-        outcome = graph.build([goal], Store(tmp_path), executor, budget=BUDGET, listener=Recorder())
+        outcome = graph.build([goal], DirectoryStore(tmp_path), executor, budget=BUDGET, listener=Recorder())
     assert isinstance(outcome.value(goal), Text)

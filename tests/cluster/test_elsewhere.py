@@ -12,9 +12,9 @@ from imagebuild.cluster.security import identity
 from imagebuild.cluster.status import model_of
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import choose_ways
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.dispatch import ORIGIN
 from imagebuild.engine.planning import order
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, MissingToolError, UsageError
 from imagebuild.tools import accelerator, command
 from imagebuild.tools.elsewhere import standing_for
@@ -25,7 +25,7 @@ from tests.wiring import keys, settings, wired
 @pytest.fixture
 def other(tmp_path: Path) -> Abilities:
     """A machine like this one, with other versions of everything, and a KVM that works."""
-    here = measure("other", 8, 32000, Store(tmp_path / "store"))
+    here = measure("other", 8, 32000, DirectoryStore(tmp_path / "store"))
     values: dict[str, tuple[str, ...]] = {
         name: ("99.1",) if found else () for name, found in here.keys.items()
     }
@@ -58,7 +58,7 @@ def test_steps_that_are_wired_for_a_worker_go_there(other: Abilities, tmp_path: 
         there = keys(pipeline)
     remote = [one for one in order([pipeline.release]) if ORIGIN not in one.cost.needs]
     assert {one.name: why for one in remote if (why := why_not(other, one)) is not None} == {}
-    here = measure("here", 2, 4000, Store(tmp_path / "store"))
+    here = measure("here", 2, 4000, DirectoryStore(tmp_path / "store"))
     assert "99.1 is asked for" in str(next(why_not(here, one) for one in remote if one.name == "qcow2 cloud"))
     plain = keys(wired(settings(), accelerator=here.accelerator or pytest.fail("no guests")))
     assert there["disk cloud"] != plain["disk cloud"]
@@ -66,7 +66,7 @@ def test_steps_that_are_wired_for_a_worker_go_there(other: Abilities, tmp_path: 
 
 
 def test_the_kind_of_worker_with_most_cores_is_the_model(cluster: Lab) -> None:
-    store = Store(cluster.store)
+    store = DirectoryStore(cluster.store)
     with connected(cluster.address, identity(cluster.address, cluster.keys, "client")) as link:
         assert model_of(link, store).name in ("one", "two")
         cluster.start_worker("large", cores=64, tools={"qemu-img": ["98"]}, can=("populate-native",))
@@ -74,6 +74,6 @@ def test_the_kind_of_worker_with_most_cores_is_the_model(cluster: Lab) -> None:
             model = model_of(link, store)
             assert (model.name, model.machine.ways) == ("large", ("native",))
             with pytest.raises(BuildError, match=r"no worker at .* can be used"):
-                model_of(link, Store(cluster.place / "another"))
+                model_of(link, DirectoryStore(cluster.place / "another"))
         finally:
             cluster.kill("large")

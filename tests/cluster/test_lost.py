@@ -16,8 +16,8 @@ import pytest
 
 from imagebuild.cluster import attempts, connection, dispatcher
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, step
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from tests.cluster.lab import ROOT, Lab, lab, wait_until
 from tests.cluster.steps import Text, fill, hold, hold_once, join, write
@@ -141,14 +141,14 @@ def test_a_worker_without_room_on_its_disk_is_passed_over(pair: Lab, tmp_path: P
     """Of two, the one that was preferred says that it cannot."""
     for name in [name for name in pair.processes if name != "head"]:
         pair.kill(name)
-    remote = pair.place / "remote"
-    pair.start_worker("full", store=pair.place / "full-store", full=True, remote=str(remote), wait=False)
-    pair.start_worker("roomy", store=pair.place / "roomy-store", can=("more",), remote=str(remote))
+    remote, store = pair.place / "remote", pair.place / "full-store"
+    pair.start_worker("full", store=store, full=True, remote=f"file://{remote}", wait=False)
+    pair.start_worker("roomy", store=pair.place / "roomy-store", can=("more",), remote=f"file://{remote}")
     pair.wait_for("full")
     goal = step("filled", fill, f"{tmp_path}", "full-store")
     outcome = pair.build(goal, remote=remote)
     assert not outcome.failed
-    assert list((pair.place / "full-store" / "failed").iterdir())
+    assert list((store / "failed").iterdir())
     assert list((pair.place / "roomy-store" / "artifacts").rglob("text"))
     pair.kill("full")
     pair.kill("roomy")
@@ -157,7 +157,7 @@ def test_a_worker_without_room_on_its_disk_is_passed_over(pair: Lab, tmp_path: P
 def test_an_interrupt_ends_programs_on_workers(pair: Lab, marks: Path) -> None:
     have(pair, "one")
     goal = step("held", hold, f"{marks.parent.name}", Unkeyed(marks))
-    store = Store(pair.store)
+    store = DirectoryStore(pair.store)
     with pair.client(store) as used:
         thread = threading.Thread(
             target=lambda: graph.build([goal], store, used, listener=Recorder()), daemon=True

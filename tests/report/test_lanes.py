@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.report.history import bars, builds_of, page, trace
 
 
 def test_each_worker_has_lanes_of_its_own(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     diary = store.remember({})
     for name, worker in (("pull", None), ("disk a", "b7"), ("disk b", "b7"), ("disk c", "b8")):
         diary.begins(name, ("kind", name), background=False)
@@ -33,7 +33,7 @@ def test_each_worker_has_lanes_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_build_on_one_machine_has_none(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     diary = store.remember({})
     diary.begins("pull", ("kind", "key"), background=False)
     diary.ends("pull", "done")
@@ -42,7 +42,7 @@ def test_a_build_on_one_machine_has_none(tmp_path: Path) -> None:
 
 
 def test_a_timeline_that_was_cut_and_one_of_an_older_imagebuild_are_read(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     diary = store.remember({})
     diary.begins("pull", ("kind", "key"), background=False)
     diary.ends("pull", "done")

@@ -67,6 +67,8 @@ class Commands:
             return replace(DONE, status=77)
         return world.go_to(world.published)
 
+    stage = upgrade
+
     def rollback(self, shell: Any) -> None:
         self._world.deployments = self._world.deployments[1:] + self._world.deployments[:1]
 

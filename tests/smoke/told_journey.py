@@ -10,7 +10,7 @@ from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_UNIT
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.served import PACKAGE, Earlier, ServedRelease
-from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
+from imagebuild.smoke.stops import Fall, Offer, SoftReboot, Stop, Survival
 from imagebuild.tools.ssh import Answer
 from tests.smoke.trials import COMMIT, EXPECTED, REFSPEC
 
@@ -39,12 +39,13 @@ def deployment(commit: str, *, booted: bool = False, **changed: Any) -> Deployme
     return Deployment(commit=commit, booted=booted, **values)
 
 
-NEXT, OLDER = "ee" * 32, "0d" * 32
+NEXT, OLDER, SOFT = "ee" * 32, "0d" * 32, "5f" * 32
 # what the initramfs of each release leaves: of the candidate's nothing
 MARKS = {NEXT: "next", OLDER: "older"}
 HEALTHY_STOPS = {
     "start": stop(deployment(COMMIT, booted=True)),
     "upgraded": stop(deployment(NEXT, booted=True), deployment(COMMIT)),
+    "soft_rebooted": stop(deployment(SOFT, booted=True), deployment(COMMIT)),
     "rolled_back": stop(deployment(COMMIT, booted=True), deployment(NEXT)),
     "forward": stop(deployment(NEXT, booted=True), deployment(COMMIT)),
     "older_on_upgraded": stop(deployment(COMMIT, booted=True), deployment(NEXT)),
@@ -102,9 +103,13 @@ class FakeJourney:
             dict(problems or {}),
         )
         self.deployed, self.survival, self.fall = False, SURVIVAL, FALL
+        self.same_kernel = True
         release = {
             name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
-            for name, commit in (("next", NEXT), ("older", OLDER), ("candidate", COMMIT))
+            for name, commit in (
+                *(("next", NEXT), ("older", OLDER), ("candidate", COMMIT)),
+                ("same_kernel", SOFT),
+            )
         }
         older = release["older"]
         earlier = Earlier(slept={"12-1": older}, line=older, deltas={OLDER: Path("deltas")})
@@ -124,6 +129,9 @@ class FakeJourney:
 
     def fallen_back(self) -> Fall:
         return self.fall
+
+    def soft_rebooted(self) -> SoftReboot:
+        return SoftReboot(same_kernel=self.same_kernel, stop=self._stops["soft_rebooted"])
 
     def found(self, leg: Callable[[], Stop]) -> Stop:
         return leg()

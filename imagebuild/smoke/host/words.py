@@ -7,11 +7,11 @@ from imagebuild.smoke.host.cloud_init import CloudInit
 from imagebuild.smoke.host.containers import Containers
 from imagebuild.smoke.host.disks import Disks
 from imagebuild.smoke.host.expected import Expected
-from imagebuild.smoke.host.roots import Roots
 from imagebuild.smoke.host.secure_boot import SecureBoot
+from imagebuild.smoke.host.soft_reboots import SoftReboots
 
 
-class Host(Boots, CloudInit, Roots, Containers, Disks, SecureBoot):
+class Host(Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot):
     """The host under test."""
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from imagebuild import steplog
 from imagebuild.cli import progress
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.errors import EvidenceError
 from imagebuild.installers.lorax import backend as lorax
 from imagebuild.installers.lorax import child as lorax_child
@@ -251,7 +251,7 @@ def test_the_next_failure_is_moved_with_its_logs(tmp_path: Path) -> None:
     """`failed/` has what the message speaks of."""
     from imagebuild.engine.dispatch import Task, run_step
 
-    store = Store(tmp_path / "store")
+    store = DirectoryStore(tmp_path / "store")
     task = Task(
         kind="installer.make", key="k", components={}, function=broken, arguments=(), guests=0, without=()
     )

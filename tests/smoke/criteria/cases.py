@@ -65,6 +65,7 @@ def journey_of(broken: dict[str, Any]) -> Any:
     )
     journey.fall = replace(FALL, **broken.get("fall", {}))
     journey.survival = replace(SURVIVAL, **broken.get("survival", {}))
+    journey.same_kernel = bool(broken.get("same_kernel", True))
     journey.deployed = bool(broken.get("deployed"))
     journey.releases.lost = broken.get("lost")
     return journey
