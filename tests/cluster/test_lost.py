@@ -142,6 +142,7 @@ def test_a_worker_without_room_on_its_disk_is_passed_over(pair: Lab, tmp_path: P
     for name in [name for name in pair.processes if name != "head"]:
         pair.kill(name)
     remote, store = pair.place / "remote", pair.place / "full-store"
+    remote.mkdir()
     pair.start_worker("full", store=store, full=True, remote=f"file://{remote}", wait=False)
     pair.start_worker("roomy", store=pair.place / "roomy-store", can=("more",), remote=f"file://{remote}")
     pair.wait_for("full")

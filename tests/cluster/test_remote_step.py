@@ -23,6 +23,7 @@ from tests.wiring import settings, wired
 def test_workers_with_stores_of_their_own_read_what_others_made(tmp_path: Path, cluster: Lab) -> None:
     """Two workers and this machine have nothing in common but a remote."""
     remote = tmp_path / "remote"
+    remote.mkdir()
     for name in ("left", "right"):
         cluster.start_worker(name, store=tmp_path / name, can=(f"be-{name}",), remote=f"file://{remote}")
     try:
