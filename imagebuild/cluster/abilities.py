@@ -35,6 +35,7 @@ from imagebuild.installers.registry import INSTALLERS
 from imagebuild.kinds import Firmware
 from imagebuild.tools import accelerator, command
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.elsewhere import Machine
 from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
@@ -73,6 +74,12 @@ class Abilities:
     def accelerator(self) -> Accelerator | None:
         """How guests run there; None when they cannot."""
         return Accelerator(**self.guests) if self.guests else None
+
+    @property
+    def machine(self) -> Machine:
+        """It as the machine that keys are made for."""
+        ways = tuple(way for way in WAYS if f"populate-{way}" in self.can)
+        return Machine(name=self.name, values=self.keys, ways=ways, guests=self.guests)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as dask carries it."""
@@ -164,6 +171,7 @@ def _can(guests: Accelerator | None) -> Iterable[str]:
 def _programs() -> dict[str, tuple[str, ...]]:
     names = {*PROGRAMS, *(tool for record in FORMATS.values() for tool in record.tools)}
     names |= {tool for record in INSTALLERS.values() for tool in record.tools}
+    names |= {one.guest.program for one in BUILT.values() if one.guest is not None}
     return {name: _version(name) for name in sorted(names)}
 
 
@@ -178,6 +186,7 @@ def _of_guests(guests: Accelerator | None) -> dict[str, tuple[str, ...]]:
     """Return what keys have of guests, of each architecture that is built."""
     machines = [(name, one.guest) for name, one in BUILT.items() if one.guest is not None]
     return {
+        **{f"firmware {name} {arch}": _firmware(name, arch) for arch, _ in machines for name in Firmware},
         "qemu": tuple(version for _, guest in machines for version in _version(guest.program)),
         "accelerator": (guests.name,) if guests is not None else (),
         "cpu": tuple(json.dumps(guest.processors) for _, guest in machines),

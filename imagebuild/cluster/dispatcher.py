@@ -174,7 +174,6 @@ class ClusterDispatcher:
             trip.key,
             Order(
                 task=trip.task,
-                root=self._store.root,
                 cores=sum(taken[name] for name in CORE_AMOUNTS if name in taken),
             ),
             key=trip.key,

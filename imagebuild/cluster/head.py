@@ -58,7 +58,7 @@ async def _serve(order: HeadOrder, say: Callable[[str], None]) -> None:
     async with scheduler:
         say(f"head at {scheduler.address}")
         if order.dashboard is not None and "dashboard" in scheduler.services:
-            say(f"dask's dashboard: http://127.0.0.1:{scheduler.services['dashboard']}/status")
+            say(f"dask's dashboard: http://127.0.0.1:{scheduler.services['dashboard'].port}/status")
         await asyncio.wait(
             [asyncio.create_task(ended.wait()), asyncio.create_task(scheduler.finished())],
             return_when=asyncio.FIRST_COMPLETED,

@@ -1,10 +1,9 @@
 """A worker that something else has started (dask-jobqueue, dask-kubernetes, SSHCluster, `dask worker`)
 becomes one of imagebuild's: `--preload imagebuild.cluster.preload` (dask, "Customize initialization").
 
-What `imagebuild worker` takes as options is in the environment: IMAGEBUILD_STORE (a directory) and
-IMAGEBUILD_STORE_REMOTE (the address of what the workers have in common). Cores and memory are dask's own:
-`--nthreads`, `--memory-limit` (0: what is available). One process for each machine, without a nanny, or with
-one and one worker below it.
+What `imagebuild worker` takes as options is in the environment: IMAGEBUILD_STORE (a directory),
+IMAGEBUILD_STORE_REMOTE. Cores and memory are dask's own: `--nthreads`, `--memory-limit` (0: what is
+available). One process for each machine, without a nanny, or with one and one worker below it.
 """
 
 import os
@@ -19,12 +18,12 @@ from imagebuild.cluster.steps_plugin import StepsPlugin
 from imagebuild.engine.store import Store
 from imagebuild.wiring.stores import open_store
 
-STORE, REMOTE = "IMAGEBUILD_STORE", "IMAGEBUILD_STORE_REMOTE"
+STORE, STORE_REMOTE = "IMAGEBUILD_STORE", "IMAGEBUILD_STORE_REMOTE"
 
 
 async def dask_setup(worker: Any) -> None:
     """Called by dask before the worker joins (distributed/worker.py, start_unsafe)."""
-    store = open_store(Path(os.environ.get(STORE, "build/store")), os.environ.get(REMOTE))
+    store = open_store(Path(os.environ.get(STORE, "build/store")), os.environ.get(STORE_REMOTE))
     name = str(worker.name) if worker.name != worker.address else platform.node()
     memory = worker.memory_manager.memory_limit or _available()
     await fit_out(worker, store, measure(name, worker.state.nthreads, memory // MIB, store))

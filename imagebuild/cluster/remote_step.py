@@ -5,15 +5,14 @@ to dask, and gets it back from it.
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from imagebuild.cluster.evidence import pack
 from imagebuild.engine.dispatch import Task, run_step
+from imagebuild.engine.relocation import replaced
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 from imagebuild.tools.accelerator import Accelerator
@@ -27,12 +26,9 @@ PLUGIN = "imagebuild"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A step as it is sent to a worker: `root` is where the client's store lies, by which a worker knows
-    what of a step's parameters means a place in its own; `cores` is what the step takes of it.
-    """
+    """A step as it is sent to a worker; `cores` is what it takes of it."""
 
     task: Task
-    root: Path
     cores: float = 0.0
 
 
@@ -92,7 +88,7 @@ class Bench:
             self._busy[key] = (begun, order.cores)
         try:
             with group.entered():
-                record = run_step(self.store, task, lambda value: self._localise(value, order.root))
+                record = run_step(self.store, task, self._localise)
             return Made(record=record, bytes=_size(record))
         except BuildError as error:
             return self._failed(error, group)
@@ -115,12 +111,10 @@ class Bench:
         error.__cause__ = error.__context__ = None
         return Failed(error=error, left=left, place=place)
 
-    def _localise(self, value: object, root: Path) -> object:
-        return localised(value, lambda part: self._mine(part, root))
+    def _localise(self, value: object) -> object:
+        return replaced(value, self._mine)
 
-    def _mine(self, part: object, root: Path) -> object:
-        if isinstance(part, Path) and part.is_relative_to(root):
-            return self.store.root / part.relative_to(root)
+    def _mine(self, part: object) -> object:
         if isinstance(part, Accelerator) and self._guests is not None and self._guests.name == part.name:
             return replace(self._guests, cpu=part.cpu)
         return part
@@ -162,29 +156,6 @@ class Bench:
             except OSError:
                 continue
         return read
-
-
-def localised(value: object, mine: Callable[[object], object]) -> object:
-    """Return a value with each part of it put through `mine`: members of tuples, lists and mappings, fields
-    of dataclasses and models.
-    """
-    changed = mine(value)
-    if changed is not value:
-        return changed
-    if isinstance(value, tuple | list):
-        return type(value)(localised(each, mine) for each in value)
-    if isinstance(value, dict):
-        return {name: localised(each, mine) for name, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **_changes({one.name: getattr(value, one.name) for one in fields(value)}, mine))
-    if isinstance(value, BaseModel):
-        return value.model_copy(update=_changes(dict(value), mine))
-    return value
-
-
-def _changes(parts: Mapping[str, object], mine: Callable[[object], object]) -> dict[str, Any]:
-    new = {name: localised(part, mine) for name, part in parts.items()}
-    return {name: part for name, part in new.items() if part is not parts[name]}
 
 
 def _size(record: StoredArtifact) -> int:

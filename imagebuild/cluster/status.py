@@ -1,15 +1,17 @@
 """What a cluster does now: its workers, what runs on them, what waits for them; and who could take a step."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from imagebuild.cluster.abilities import place_of, read_abilities
+from imagebuild.cluster.abilities import Abilities, place_of, read_abilities
 from imagebuild.cluster.choice import CORES, MEMORY, Worker, joined, stranger, why_none, why_not
 from imagebuild.cluster.connection import Connection, Note, Seen
 from imagebuild.engine.dispatch import ORIGIN
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store
+from imagebuild.errors import BuildError
 
 HERE = "this machine"
 
@@ -91,3 +93,21 @@ def _place(one: Step[Any], workers: list[Worker]) -> str:
         return HERE
     able = [worker.name for worker in workers if why_not(worker.abilities, one) is None]
     return ", ".join(sorted(able)) or f"nowhere: {why_none(workers, one)}"
+
+
+def model_of(connection: Connection, store: Store) -> Abilities:
+    """Return the worker for which keys are made: of those that can be used, one of the kind that has most
+    cores in all. Raises BuildError when there is none.
+    """
+    told = [read_abilities(seen.told) for seen in connection.state().workers.values()]
+    usable = [each for each in told if each is not None and stranger(each, place_of(store)) is None]
+    cores: Counter[str] = Counter()
+    for each in usable:
+        cores[each.fingerprint] += each.cores
+    if not usable:
+        raise BuildError(
+            f"no worker at {connection.address} can be used",
+            hint="imagebuild status --cluster says who is there; imagebuild worker starts one",
+        )
+    # the one that can do most stands for its kind
+    return max(usable, key=lambda each: (cores[each.fingerprint], len(each.can), each.name))

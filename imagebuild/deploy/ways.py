@@ -17,6 +17,7 @@ from imagebuild.kickstart.plan import Plan, read
 from imagebuild.kinds import Firmware
 from imagebuild.model import Kickstart, Toolbox, Tree
 from imagebuild.tools import emulation
+from imagebuild.tools.elsewhere import Machine, other_machine
 
 MIB = 1024 * 1024
 
@@ -72,6 +73,9 @@ def choose_ways(forced: str | None, arch: str = DEFAULT) -> tuple[tuple[str, ...
     """Return the ways to populate disks of an architecture that work here, and why not the others. Raises
     UsageError when the forced one does not work here.
     """
+    there = other_machine()
+    if there is not None:
+        return _ways_there(forced, there)
     if forced is not None:
         reason = unavailable(forced, arch) if forced in WAYS else f"there are: {', '.join(WAYS)}"
         if reason:
@@ -95,6 +99,16 @@ def choose_ways(forced: str | None, arch: str = DEFAULT) -> tuple[tuple[str, ...
         "; ".join(f"{other}: {reason}" for other, reason in reasons.items() if reason)
         or "all ways work here",
     )
+
+
+def _ways_there(forced: str | None, there: Machine) -> tuple[tuple[str, ...], str]:
+    names = tuple(name for name in there.ways if forced in (None, name))
+    if not names:
+        raise UsageError(
+            f"{f'--populate={forced}' if forced else 'populating a disk'} is not possible on {there.name}",
+            hint=f"there are: {', '.join(there.ways) or 'no ways'}",
+        )
+    return names, f"on {there.name}"
 
 
 def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) -> Plan:

@@ -45,7 +45,7 @@ class Reference:
 class Task:
     """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its
     guests. Each argument is a Reference, a tuple of them, an Unkeyed, or a plain value; `root` is where the
-    store lies that plain ones speak of (None: here).
+    store lies of which those speak (None: it is the builder's).
     """
 
     kind: str
@@ -179,7 +179,7 @@ def run_step(store: Store, task: Task, localise: Callable[[object], object] = as
     """Build one step with a machine's store; everything handed over can be pickled, so this may run on
     another machine.
 
-    `localise` turns what is in no key (where things lie, how fast a guest is) into what is true there. Raises
+    `localise` turns what is in no key (how fast a guest is) into what is true there. Raises
     BuildError; its log, and its evidence if it has any, lie in the store's `failed`.
     """
     kind, key, function = task.kind, task.key, task.function
@@ -205,16 +205,14 @@ def run_step(store: Store, task: Task, localise: Callable[[object], object] = as
             raise
 
 
-def _resolve(
-    argument: object, store: Store, root: Path | None, localise: Callable[[object], object]
-) -> object:
+def _resolve(argument: object, task: Task, store: Store, localise: Callable[[object], object]) -> object:
     if isinstance(argument, Reference):
         return argument.read(store)
+    if isinstance(argument, Unkeyed):
+        return localise(relocated(argument.value, task.root or store.root, store.root))
     if isinstance(argument, tuple) and argument and all(isinstance(each, Reference) for each in argument):
         return tuple(each.read(store) for each in argument)
-    if isinstance(argument, Unkeyed):
-        return localise(relocated(argument.value, root or store.root, store.root))
-    return relocated(argument, root or store.root, store.root)
+    return argument
 
 
 def _call(store: Store, task: Task, out: Path, localise: Callable[[object], object]) -> Any:
@@ -222,7 +220,7 @@ def _call(store: Store, task: Task, out: Path, localise: Callable[[object], obje
     if task.without:
         steplog.note(f"without what failed: {', '.join(task.without)}")
     try:
-        arguments = [_resolve(argument, store, task.root, localise) for argument in task.arguments]
+        arguments = [_resolve(argument, task, store, localise) for argument in task.arguments]
         with guest_slots.taken(task.guests, say=steplog.note):
             return function(out, *arguments)
     except BuildError as error:

@@ -16,17 +16,19 @@ from imagebuild.report.templates import template
 
 # columns of a bar
 WIDTH = 48
+HERE = "this machine"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """One step of a build: seconds since 1970."""
+    """One step of a build: seconds since 1970. `worker` of a cluster; None: this machine."""
 
     step: str
     begin: float
     end: float
     state: str
     background: bool
+    worker: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,10 @@ def builds_of(store: Store, count: int) -> list[RecordedBuild]:
             if isinstance(value, dict) and isinstance(value.get("cells"), list):
                 cells.update(str(cell["state"]) for cell in value["cells"])
         rows = [
-            Span(**{key: span[key] for key in ("step", "begin", "end", "state", "background")})
+            Span(
+                **{key: span[key] for key in ("step", "begin", "end", "state", "background")},
+                worker=span.get("worker"),
+            )
             for span in known.spans
         ]
         # what runs, or was cut short, has a bar, too
@@ -149,11 +154,11 @@ def bars(build: RecordedBuild, width: int = WIDTH) -> list[tuple[str, str, str]]
 
 def trace(builds: Sequence[RecordedBuild]) -> str:
     """Return builds as a Chrome trace (Trace Event Format, complete events `X`; microseconds): Perfetto and
-    chrome://tracing open it.
+    chrome://tracing open it. Each worker has lanes of its own, as many as it ran steps at once.
     """
     events: list[dict[str, Any]] = []
     for number, build in enumerate(builds):
-        lanes: list[float] = []
+        lanes: list[tuple[str, float]] = []
         events.append(
             {
                 "name": "process_name",
@@ -164,8 +169,12 @@ def trace(builds: Sequence[RecordedBuild]) -> str:
             }
         )
         for span in sorted(build.spans, key=lambda each: each.begin):
-            lane = next((at for at, end in enumerate(lanes) if end <= span.begin), len(lanes))
-            lanes[lane:] = [span.end, *lanes[lane + 1 :]]
+            place = span.worker or HERE
+            lane = next(
+                (at for at, (where, end) in enumerate(lanes) if where == place and end <= span.begin),
+                len(lanes),
+            )
+            lanes[lane:] = [(place, span.end), *lanes[lane + 1 :]]
             events.append(
                 {
                     "name": span.step,
@@ -177,6 +186,10 @@ def trace(builds: Sequence[RecordedBuild]) -> str:
                     "tid": lane,
                 }
             )
+        events += [
+            {"name": "thread_name", "ph": "M", "pid": number, "tid": lane, "args": {"name": place}}
+            for lane, (place, _) in enumerate(lanes)
+        ]
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, indent=1) + "\n"
 
 
@@ -194,6 +207,18 @@ def _bars(build: RecordedBuild) -> Iterator[dict[str, str | float]]:
         }
 
 
+def _lanes(build: RecordedBuild) -> dict[str, list[dict[str, str | float]]]:
+    """Return the bars of each worker, this machine's first; nothing of a build without a cluster."""
+    workers = sorted({span.worker for span in build.spans if span.worker is not None})
+    if not workers:
+        return {}
+    by_step = {span.step: span.worker or HERE for span in build.spans}
+    lanes: dict[str, list[dict[str, str | float]]] = {name: [] for name in (HERE, *workers)}
+    for bar in _bars(build):
+        lanes[by_step[str(bar["step"])]].append(bar)
+    return lanes
+
+
 def page(builds: Sequence[RecordedBuild]) -> str:
     """Return builds as one page without scripts."""
     shown = [
@@ -203,6 +228,7 @@ def page(builds: Sequence[RecordedBuild]) -> str:
             "seconds": build.seconds,
             "found": ", ".join(f"{count} {state}" for state, count in sorted(build.cells.items())),
             "bars": list(_bars(build)),
+            "lanes": _lanes(build),
         }
         for build in builds
     ]

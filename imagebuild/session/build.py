@@ -39,7 +39,7 @@ from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.session import lines
 from imagebuild.session.bringing import bring, released, shown
-from imagebuild.session.clusters import ClusterOrder
+from imagebuild.session.clusters import ClusterOrder, as_its_workers
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
@@ -216,8 +216,13 @@ class Build:
 def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     """Find the release line, pin its ref to a commit, and wire the graph. `say` hears of what takes long.
 
-    Raises UsageError for what is asked wrongly, BuildError when the commit cannot be had.
+    Raises UsageError for what is asked wrongly, BuildError when the commit cannot be had, or the cluster.
     """
+    with as_its_workers(order.cluster, order.store, order.store_remote):
+        return _prepare(order, say)
+
+
+def _prepare(order: Order, say: Callable[[str], None]) -> Build:
     config, ref = lines.load(order.ref, order.config, order.store)
     if order.partial:
         config = narrow(config, order.only, order.firmware)
@@ -237,8 +242,8 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         epoch=source_date_epoch(),
         cells=place / "cells",
         saved=place / "saved-boots",
-        cells_remote=order.store_remote,
         arch=config.arch,
+        cells_remote=order.store_remote,
     )
     pipeline, store = wire(config, pinned, builder, before), open_store(order.store, order.store_remote)
     remarks = [

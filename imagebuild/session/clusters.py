@@ -12,7 +12,8 @@ from imagebuild.engine.dispatch import Dispatcher
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store
 from imagebuild.errors import UsageError
-from imagebuild.tools import temporary
+from imagebuild.tools import elsewhere, temporary
+from imagebuild.wiring.stores import open_store
 
 if TYPE_CHECKING:
     from imagebuild.cluster.connection import Connection
@@ -39,22 +40,25 @@ class ClusterOrder:
 
 
 @contextlib.contextmanager
-def dispatching(order: ClusterOrder | None, here: Dispatcher, store: Store) -> Iterator[Dispatcher]:
-    """Have a dispatcher for the length of a block: of a cluster, or `here` when there is none. What still
-    runs on workers at the end of the block is ended.
+def dispatching(
+    order: ClusterOrder, here: Dispatcher, store: Store, interrupted: Callable[[], None]
+) -> Iterator[Dispatcher]:
+    """Have the dispatcher of a cluster for the length of a block. What still runs on workers at the end of
+    the block is ended; on KeyboardInterrupt `interrupted` is called before that.
 
     Raises UsageError for an address or certificates that are none, BuildError when the head cannot be
     reached, MissingToolError without dask.
     """
-    if order is None:
-        yield here
-        return
     from imagebuild.cluster import dispatcher  # noqa: PLC0415
 
     with temporary.directory("cluster") as logs, _connected(order) as link:
         used = dispatcher.ClusterDispatcher(link, store, here, logs=logs, say=order.say)
         try:
             yield used
+        except KeyboardInterrupt:
+            # here first: a second Ctrl-C must not come between
+            interrupted()
+            raise
         finally:
             used.interrupt()
             used.close()
@@ -118,6 +122,22 @@ def cluster_status(order: ClusterOrder) -> "ClusterStatus":
 
     with _connected(order) as link:
         return status_of(link)
+
+
+@contextlib.contextmanager
+def as_its_workers(order: ClusterOrder | None, store: Path, remote: str | None) -> Iterator[None]:
+    """Let what is asked of this machine for keys be answered for the workers of a cluster; for this machine
+    without one. Raises UsageError, BuildError when no worker can be used.
+    """
+    if order is None:
+        yield
+        return
+    from imagebuild.cluster.status import model_of  # noqa: PLC0415
+
+    with _connected(order) as link:
+        machine = model_of(link, open_store(store, remote)).machine
+    with elsewhere.standing_for(machine):
+        yield
 
 
 def places_of(order: ClusterOrder, steps: Iterable[Step[Any]], store: Store) -> dict[str, str]:

@@ -35,16 +35,19 @@ def run_graph(
     budget = Cost(cores=max(2, os.cpu_count() or 2), memory=available_memory())
     # beside the steps as many for what is compressed in the background, unless one at a time is wanted
     executor = ThreadPoolExecutor(max_workers=1 if count == 1 else 2 * count)
-    here = HereDispatcher(store, executor, budget, one_at_a_time=count == 1)
-    with dispatching(cluster, here, store) as dispatcher:
-        try:
+    try:
+        if cluster is None:
+            return graph.build(
+                goals, store, executor, budget=budget, listener=listener, one_at_a_time=count == 1
+            )
+        here = HereDispatcher(store, executor, budget, one_at_a_time=count == 1)
+        with dispatching(cluster, here, store, interrupted) as dispatcher:
             return graph.build(goals, store, dispatcher, listener=listener)
-        except KeyboardInterrupt:
-            # not waited for: a thread may be inside a library that cannot be interrupted
-            interrupted()
-            dispatcher.interrupt()
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
+    except KeyboardInterrupt:
+        # not waited for: a thread may be inside a library that cannot be interrupted
+        interrupted()
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 def available_memory() -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from imagebuild import steplog
 from imagebuild.architectures.registry import DEFAULT, builder_architecture, guest_of
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools import command, load, temporary
+from imagebuild.tools import command, elsewhere, load, temporary
 
 # in seconds that QEMU had of the machine, which may be a busy one
 DEADLINE = {"kvm": 15.0, "tcg": 180.0}
@@ -107,8 +107,16 @@ def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
     """Return the fastest accelerator that works, remembered for a week, this boot of the builder, this QEMU
     and this kernel.
 
-    Raises MissingToolError when there is no QEMU, or no kernel to try.
+    While keys are made for another machine: the one there. Raises MissingToolError when there is no QEMU, or
+    no kernel to try.
     """
+    there = elsewhere.other_machine()
+    if there is not None:
+        if not there.guests:
+            raise MissingToolError(
+                f"guests cannot run on {there.name}", hint="install QEMU and a kernel there"
+            )
+        return Accelerator(**there.guests)
     kernel = kernel or _builder_kernel()
     guest = guest_of(builder_architecture())
     identity = [

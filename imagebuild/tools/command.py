@@ -14,6 +14,7 @@ from typing import IO
 
 from imagebuild import files, steplog
 from imagebuild.errors import BuildError
+from imagebuild.tools import elsewhere
 from imagebuild.tools.process import (
     GRACE_SECONDS,
     Group,
@@ -72,11 +73,17 @@ class CommandError(BuildError):
         self.output = output
 
 
-@functools.cache
 def version(program: str) -> str:
     """Return the first version number that a program prints when it is asked (it belongs into keys); of one
-    that does not say, the beginning of its file's SHA-256.
+    that does not say, the beginning of its file's SHA-256. While keys are made for another machine
+    (`elsewhere`): the version there. Raises MissingToolError.
     """
+    there = elsewhere.other_machine()
+    return there.value(program) if there is not None else _version_here(program)
+
+
+@functools.cache
+def _version_here(program: str) -> str:
     _, printed = run_plainly([program, SAYS_VERSION.get(program, "--version")])
     match = re.search(r"\d+(?:\.\d+)+[\w.+~-]*", printed)
     return match.group() if match else f"sha256 {files.sha256(require(program))[:12]}"

@@ -9,21 +9,26 @@ workers are processes on loopback, TLS on.
     python -m tests.bench.cluster [overhead] [plan] [nightly [WORKERS…]]
 """
 
+import functools
+import heapq
 import json
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from imagebuild.cluster.abilities import Abilities
+from imagebuild.cluster.choice import Worker, amounts, choose
 from imagebuild.engine import graph, planning
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.priorities import remaining_seconds
+from imagebuild.engine.readiness import WaitingSteps
 from imagebuild.engine.steps import Step, gather, inputs, step
-from imagebuild.pipeline import wire
+from imagebuild.pipeline import Pipeline, wire
 from imagebuild.stages.tree import Pin
 from imagebuild.wiring.builder import Builder
 from tests.cluster.lab import Lab, lab
@@ -51,6 +56,9 @@ LIMITS = {
     "plan of 10,000 steps, MiB": 500.0,
 }
 LEAST_EFFICIENCY = 0.9
+ABILITIES = Abilities(
+    name="", version="", source="", python="", cores=CORES, memory=1 << 20, shares="", can=(), keys={}
+)
 
 
 def recorded() -> dict[str, float]:
@@ -60,7 +68,7 @@ def recorded() -> dict[str, float]:
 
 def simulated(name: str, scale: float) -> tuple[Step[Any], dict[str, float]]:
     """Return the last step of one ref on one architecture, simulated; and name -> seconds of all."""
-    real = wire(settings(), Pin(ref=settings().the_ref(), commit="ab" * 32), _builder())
+    real = _real()
     usual, made, seconds = recorded(), dict[Step[Any], Step[Any]](), dict[str, float]()
     for one in planning.order([real.release]):
         own = f"{one.name} of {name}"
@@ -76,8 +84,37 @@ def simulated(name: str, scale: float) -> tuple[Step[Any], dict[str, float]]:
     return made[real.release], seconds
 
 
+@functools.cache
+def _real() -> Pipeline:
+    return wire(settings(), Pin(ref=settings().the_ref(), commit="ab" * 32), _builder())
+
+
 def _builder() -> Builder:
     return Builder(repo=Path("/repo"), accelerator=TCG, populate=("native",))
+
+
+def schedule(goals: Sequence[Step[Any]], seconds: Mapping[str, float], workers: int) -> float:
+    """Return the seconds that the order of steps and the choice of workers take by themselves, when nothing
+    costs anything beside the steps.
+    """
+    every = planning.order(goals)
+    remaining = remaining_seconds(every, seconds)
+    waiting = WaitingSteps(sorted(every, key=lambda one: -remaining[one]))
+    told = [replace(ABILITIES, name=f"worker {number}") for number in range(workers)]
+    there = [Worker(address=each.name, abilities=each) for each in told]
+    now, number, running = 0.0, 0, list[tuple[float, int, Step[Any], Worker]]()
+    while waiting or running:
+        for one in waiting.ready():
+            worker = choose(there, one)
+            if worker is not None:
+                waiting.take(one)
+                worker.mine[one.name] = amounts(one.cost, worker.abilities)
+                number += 1
+                heapq.heappush(running, (now + seconds[one.name], number, one, worker))
+        now, _, one, worker = heapq.heappop(running)
+        del worker.mine[one.name]
+        waiting.end(one, well=True)
+    return now
 
 
 def bound_of(goals: Sequence[Step[Any]], seconds: dict[str, float], cores: int) -> float:
@@ -119,7 +156,11 @@ def run_nightly(place: Path, workers: int) -> tuple[float, int]:
             wall = time.monotonic() - begun
     assert not outcome.failed
     bound = bound_of(goals, seconds, workers * CORES)
-    print(f"    {workers} workers: {wall:.1f} s, bound {bound:.1f} s", flush=True)
+    alone = schedule(goals, seconds, workers)
+    print(
+        f"    {workers} workers: {wall:.1f} s, bound {bound:.1f} s; the order alone {bound / alone:.3f}",
+        flush=True,
+    )
     return bound / wall, len(seconds)
 
 

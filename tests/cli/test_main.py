@@ -102,7 +102,9 @@ def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(graph, "build", build)
     monkeypatch.setattr(session_build, "_result", lambda *_: None)
     wired = SimpleNamespace(
-        pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=DirectoryStore(tmp_path)
+        pipeline=SimpleNamespace(release=step("goal", nothing, "x")),
+        store=DirectoryStore(tmp_path),
+        order=SimpleNamespace(cluster=None),
     )
     Build.run(cast("Any", wired), Quiet(), jobs=jobs)
     assert (asked["one_at_a_time"], asked["threads"]) == ((True, 1) if jobs == 1 else (False, 4))

@@ -25,7 +25,7 @@ from imagebuild.engine.dispatch import HereDispatcher
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step
 from imagebuild.engine.store import Store
-from tests.cluster.remote import open_store
+from imagebuild.wiring.stores import open_store
 from tests.engine.building import Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(true: Callable[[], object], seconds: float = 20) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it did not happen in time"
@@ -141,7 +141,7 @@ class Lab:
     def build(
         self, *goals: Step[Any], remote: Path | None = None, recorder: Recorder | None = None
     ) -> Outcome:
-        used = open_store(self.store, remote)
+        used = open_store(self.store, f"file://{remote}" if remote else None)
         with self.client(used) as dispatcher:
             return graph.build(list(goals), used, dispatcher, listener=recorder or Recorder())
 

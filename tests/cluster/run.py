@@ -17,7 +17,7 @@ from imagebuild.cluster.abilities import (
     source_of_imagebuild,
 )
 from imagebuild.cluster.security import identity, parse_address
-from tests.cluster.remote import open_store
+from imagebuild.wiring.stores import open_store
 
 
 def say(line: str) -> None:
@@ -36,7 +36,7 @@ def run_head(order: dict[str, Any]) -> None:
 def run_worker(order: dict[str, Any]) -> None:
     address = parse_address(order["address"])
     keys = Path(order["keys"]) if order["keys"] else None
-    store = open_store(Path(order["store"]), Path(order["remote"]) if order["remote"] else None)
+    store = open_store(Path(order["store"]), order["remote"] or None)
     abilities = Abilities(
         name=order["name"],
         version=own_version(),

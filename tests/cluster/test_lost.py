@@ -141,14 +141,15 @@ def test_a_worker_without_room_on_its_disk_is_passed_over(pair: Lab, tmp_path: P
     """Of two, the one that was preferred says that it cannot."""
     for name in [name for name in pair.processes if name != "head"]:
         pair.kill(name)
-    remote = pair.place / "remote"
-    pair.start_worker("full", store=pair.place / "full-store", full=True, remote=str(remote), wait=False)
-    pair.start_worker("roomy", store=pair.place / "roomy-store", can=("more",), remote=str(remote))
+    remote, store = pair.place / "remote", pair.place / "full-store"
+    remote.mkdir()
+    pair.start_worker("full", store=store, full=True, remote=f"file://{remote}", wait=False)
+    pair.start_worker("roomy", store=pair.place / "roomy-store", can=("more",), remote=f"file://{remote}")
     pair.wait_for("full")
     goal = step("filled", fill, f"{tmp_path}", "full-store")
     outcome = pair.build(goal, remote=remote)
     assert not outcome.failed
-    assert list((pair.place / "full-store" / "failed").iterdir())
+    assert list((store / "failed").iterdir())
     assert list((pair.place / "roomy-store" / "artifacts").rglob("text"))
     pair.kill("full")
     pair.kill("roomy")

@@ -2,17 +2,15 @@
 
 import io
 import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from imagebuild.cluster import evidence
 from imagebuild.cluster.abilities import OF_THE_ORDER, measure
 from imagebuild.cluster.choice import why_not
 from imagebuild.cluster.evidence import pack, unpack
-from imagebuild.cluster.remote_step import localised
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.dispatch import ORIGIN
 from imagebuild.engine.planning import order
@@ -22,38 +20,12 @@ from tests.cluster.steps import join, tell_place, write
 from tests.wiring import settings, wired
 
 
-@dataclass(frozen=True)
-class Inner:
-    place: Path
-    count: int = 1
-
-
-class Model(BaseModel):
-    inner: Inner
-    places: tuple[Path, ...]
-    other: str = "x"
-
-
-def test_places_in_the_clients_store_are_places_in_the_workers() -> None:
-    def mine(value: object) -> object:
-        if isinstance(value, Path) and value.is_relative_to("/client"):
-            return Path("/worker") / value.relative_to("/client")
-        return value
-
-    value = Model(inner=Inner(Path("/client/cells")), places=(Path("/client"), Path("/usr/bin")))
-    assert localised(value, mine) == Model(
-        inner=Inner(Path("/worker/cells")), places=(Path("/worker"), Path("/usr/bin"))
-    )
-    same = Model(inner=Inner(Path("/x")), places=())
-    assert localised(same, mine) == same
-    assert localised({"a": [Path("/client/b"), 1, None]}, mine) == {"a": [Path("/worker/b"), 1, None]}
-
-
 def test_workers_with_stores_of_their_own_read_what_others_made(tmp_path: Path, cluster: Lab) -> None:
     """Two workers and this machine have nothing in common but a remote."""
     remote = tmp_path / "remote"
+    remote.mkdir()
     for name in ("left", "right"):
-        cluster.start_worker(name, store=tmp_path / name, can=(f"be-{name}",), remote=str(remote))
+        cluster.start_worker(name, store=tmp_path / name, can=(f"be-{name}",), remote=f"file://{remote}")
     try:
         left, right = Cost(needs=("be-left",)), Cost(needs=("be-right",))
         parts = [

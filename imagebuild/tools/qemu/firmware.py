@@ -10,6 +10,7 @@ from imagebuild.architectures.architecture import FirmwareFiles, Flash
 from imagebuild.architectures.registry import guest_of
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Firmware
+from imagebuild.tools.elsewhere import other_machine
 from imagebuild.tools.qemu.option import escape
 
 
@@ -54,8 +55,11 @@ class FirmwareRecord:
 
     def digest(self, arch: str) -> str:
         """Return a sha256 of the files that guests are started with; of what comes with QEMU, its version
-        says enough.
+        says enough. While keys are made for another machine: of its files.
         """
+        there = other_machine()
+        if there is not None:
+            return there.value(f"firmware {self.name} {arch}")
         flash = self.find_flash(arch)
         files = (flash.code, flash.variables) if flash is not None else ()
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
