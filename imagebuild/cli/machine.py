@@ -60,8 +60,17 @@ def show_status(
         Path | None, typer.Option("--trace", help="write it as a Chrome trace, too (Perfetto opens it)")
     ] = None,
     as_json: options.AsJson = False,
+    cluster: options.Cluster = None,
+    keys: options.Keys = None,
 ) -> None:
-    """Show the last builds, their verdicts, and where the time of the newest went."""
+    """Show the last builds, their verdicts, and where the time of the newest went; or what a cluster does
+    now.
+    """
+    if cluster is not None:
+        from imagebuild.cli.cluster import show_cluster
+
+        show_cluster(cluster, keys, as_json=as_json)
+        return
     from imagebuild import files
     from imagebuild.engine.directory import DirectoryStore
     from imagebuild.report import history
@@ -133,7 +142,7 @@ def _show_builds(builds: list["history.RecordedBuild"]) -> None:
 
 def _show_now(build: "history.RecordedBuild") -> None:
     """Say what a build does now: each step that runs, since when, and its log's last line."""
-    from imagebuild.cli import progress
+    from imagebuild.cli import progress, showing
     from imagebuild.engine.builds import RUNNING
 
     if build.state != RUNNING:
@@ -142,7 +151,7 @@ def _show_now(build: "history.RecordedBuild") -> None:
     for span in build.spans:
         if span.state == RUNNING:
             text = progress.last_line(build.logs[span.step])
-            say(f"  {span.step}, for {progress.duration(span.end - span.begin)}: {text}")
+            say(f"  {span.step}, for {showing.duration(span.end - span.begin)}: {text}")
 
 
 def show_criteria(as_json: options.AsJson = False) -> None:

@@ -47,6 +47,14 @@ To = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 OneFirmware = Annotated[Firmware, typer.Option("--firmware", help="firmware that boots it")]
+Keys = Annotated[
+    Path | None,
+    typer.Option("--keys", metavar="DIR", help="a cluster's certificates; default: $IMAGEBUILD_CLUSTER_KEYS"),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="build on the workers of a cluster: tls://HEAD:8786"),
+]
 Vagrant = Annotated[
     bool, typer.Option("--vagrant", help="log in with Vagrant's well-known key, not through cloud-init")
 ]

@@ -17,6 +17,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from imagebuild.cli.showing import duration
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError
@@ -43,11 +44,6 @@ def last_line(log: Path) -> str:
 def _clean(text: str) -> str:
     """Return a text without control sequences: a guest or a program may have written it."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", text)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: 3.2 s, 4:05."""
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 @dataclass

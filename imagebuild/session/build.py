@@ -14,11 +14,9 @@ Nothing here prints. A failed step does not raise: `Result.failed` has it. Raise
 asked wrongly and BuildError for what fails before the first step runs.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,10 @@ from typing import Any
 from imagebuild import files
 from imagebuild.config.places import cache_directory, source_date_epoch
 from imagebuild.deploy.ways import choose_ways
-from imagebuild.engine import graph, planning, steps
+from imagebuild.engine import planning, steps
 from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.priorities import usual_seconds
-from imagebuild.engine.steps import Cost, Step
+from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.installers.registry import choose as choose_installer
@@ -41,9 +39,11 @@ from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.session import lines
 from imagebuild.session.bringing import bring, released, shown
+from imagebuild.session.clusters import ClusterOrder
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
+from imagebuild.session.running import run_graph
 from imagebuild.stages.earlier import LineBefore, releases_before
 from imagebuild.stages.tree import Before, commit_object, pin
 from imagebuild.tools import accelerator
@@ -82,7 +82,7 @@ class Order:
     `store_remote` is the address of what other machines share with that store (wiring/stores.py). `output` is
     where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
     appliance; None: the best that works. `only` (formats) and `firmware` make a build of a part, which cannot
-    be released.
+    be released. `cluster`: whose workers build; None: this machine does.
     """
 
     ref: str | None = None
@@ -93,6 +93,7 @@ class Order:
     populate: str | None = None
     only: Collection[str] = ()
     firmware: Firmware | None = None
+    cluster: ClusterOrder | None = None
 
     @property
     def partial(self) -> bool:
@@ -175,24 +176,15 @@ class Build:
         jobs: int | None = None,
         interrupted: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Build what is missing, at most `jobs` steps at a time (None: as many as there are cores).
-
-        On KeyboardInterrupt `interrupted` is called to end the programs that run; threads are not waited for.
-        """
-        goals = [self.pipeline.release]
-        count = jobs or max(2, os.cpu_count() or 2)
-        budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
-        # beside the steps as many for what is compressed in the background, unless one at a time is wanted
-        executor = ThreadPoolExecutor(max_workers=1 if count == 1 else 2 * count)
-        try:
-            outcome = graph.build(
-                goals, self.store, executor, budget=budget, listener=listener, one_at_a_time=count == 1
-            )
-        except KeyboardInterrupt:
-            # not waited for: a thread may be inside a library that cannot be interrupted
-            interrupted()
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
+        """Build what is missing, as `run_graph` does."""
+        outcome = run_graph(
+            [self.pipeline.release],
+            self.store,
+            listener,
+            jobs=jobs,
+            interrupted=interrupted,
+            cluster=self.order.cluster,
+        )
         return _result(self.store, self.pipeline, outcome)
 
     def release(self, result: Result, wish: Wish) -> Published:
@@ -246,6 +238,7 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         cells=place / "cells",
         saved=place / "saved-boots",
         cells_remote=order.store_remote,
+        arch=config.arch,
     )
     pipeline, store = wire(config, pinned, builder, before), open_store(order.store, order.store_remote)
     remarks = [
@@ -306,11 +299,6 @@ def _check_space(build: Build) -> None:
             f" {free / GIB:.1f} GiB are free",
             hint="imagebuild gc frees what older builds left; or give --store a larger file system",
         )
-
-
-def _available_memory() -> int:
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024
 
 
 def _result(store: Store, pipeline: Pipeline, outcome: Outcome) -> Result:

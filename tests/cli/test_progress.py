@@ -56,8 +56,8 @@ def test_the_last_line_of_a_log_is_clean(tmp_path: Path) -> None:
 
 
 def test_durations_are_said_as_people_do() -> None:
-    assert progress.duration(3.21) == "3.2 s"
-    assert progress.duration(245) == "4:05"
+    assert report.duration(3.21) == "3.2 s"
+    assert report.duration(245) == "4:05"
 
 
 def cell(criterion: str, state: State, reason: str = "") -> Cell:

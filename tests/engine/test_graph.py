@@ -274,3 +274,16 @@ def test_a_step_with_guests_waits_for_the_guests_of_other_builds(
     thread.join(10)
     assert calls == ["write bye", "write hello"]
     assert said == []
+
+
+def test_what_reads_the_last_failure_is_told(tmp_path: Path) -> None:
+    """Nothing else runs or waits any more."""
+    bad = step("bad", fail, step("text", write, "hello"))
+    goal = step("loud", shout, step("louder", shout, bad))
+    recorder = Recorder()
+    outcome = run(goal, DirectoryStore(tmp_path), recorder)
+    assert outcome.not_started[goal] is bad
+    assert recorder.events[-2:] == [
+        "not started louder because of bad",
+        "not started loud because of bad",
+    ]

@@ -249,14 +249,14 @@ def test_stages_are_said_once_each(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_next_failure_is_moved_with_its_logs(tmp_path: Path) -> None:
     """`failed/` has what the message speaks of."""
-    from imagebuild.engine.graph import _run_step, _Task
+    from imagebuild.engine.dispatch import Task, run_step
 
     store = DirectoryStore(tmp_path / "store")
-    task = _Task(
+    task = Task(
         kind="installer.make", key="k", components={}, function=broken, arguments=(), guests=0, without=()
     )
     with pytest.raises(EvidenceError) as caught:
-        _run_step(store, task)
+        run_step(store, task)
     assert caught.value.evidence == tmp_path / "store/failed/installer.make-k/out/work/logs"
     assert (caught.value.evidence / "lorax.log").read_text() == "words"
     assert sorted(path.name for path in (caught.value.evidence.parent).iterdir()) == ["logs"]
