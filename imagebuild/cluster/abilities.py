@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from pydantic import TypeAdapter
 
 import imagebuild
 from imagebuild import files
-from imagebuild.architectures.registry import BUILT
+from imagebuild.architectures.registry import ARCHITECTURES, BUILT, builder_architecture
 from imagebuild.config.places import cache_directory, shared_directory
 from imagebuild.deploy.ways import WAYS
 from imagebuild.engine.store import Store
@@ -33,7 +32,7 @@ from imagebuild.installers.lorax.inputs import ABSENT, DEFAULT_SHAREDIR, paths, 
 from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.registry import INSTALLERS
 from imagebuild.kinds import Firmware
-from imagebuild.tools import accelerator, command
+from imagebuild.tools import accelerator, command, emulation
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.elsewhere import Machine
 from imagebuild.tools.qemu.registry import FIRMWARES
@@ -156,7 +155,10 @@ def _guests() -> Accelerator | None:
 
 
 def _can(guests: Accelerator | None) -> Iterable[str]:
-    yield f"arch-{platform.machine()}"
+    # its own, and those whose programs an emulator runs here
+    for name in dict.fromkeys((builder_architecture(), *ARCHITECTURES)):
+        if emulation.reason_not_to_run(name) is None:
+            yield f"arch-{name}"
     if os.geteuid() == 0:
         yield ROOT
         if not about(LoraxConfig()).error:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild import files
+from imagebuild.architectures.registry import builder_architecture
 from imagebuild.config.places import cache_directory, source_date_epoch
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine import planning, steps
@@ -226,7 +227,8 @@ def _prepare(order: Order, say: Callable[[str], None]) -> Build:
     config, ref = lines.load(order.ref, order.config, order.store)
     if order.partial:
         config = narrow(config, order.only, order.firmware)
-    ways, why = choose_ways(order.populate, config.arch)
+    # of a cluster it is asked which worker can run a tree's programs
+    ways, why = choose_ways(order.populate, config.arch if order.cluster is None else builder_architecture())
     speed = accelerator.probe(cache_directory()).of(config.arch)
     pinned = pin(config.tree, ref, update_ref=config.stable_ref(ref), say=say)
     binding.check(config, ref, pinned.commit, commit_object(config.tree, pinned.commit))

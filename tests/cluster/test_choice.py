@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from imagebuild.cluster import abilities as measured
 from imagebuild.cluster.abilities import Abilities, read_abilities, source_of_imagebuild
 from imagebuild.cluster.choice import Worker, amounts, choose, joined, why_none, why_not
 from imagebuild.engine.steps import Cost, Step, step
+from imagebuild.tools import emulation
 from tests.cluster.steps import Text, write
 
 MIB = 1024 * 1024
@@ -117,3 +119,12 @@ def test_the_source_digest_knows_templates(tmp_path: Path, monkeypatch: pytest.M
     after = source_of_imagebuild()
     source_of_imagebuild.cache_clear()
     assert before != after
+
+
+def test_a_machine_has_the_architectures_whose_programs_run_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"x86_64"}
+    monkeypatch.setattr(emulation, "reason_not_to_run", lambda arch: None if arch in runs else "no emulator")
+    for more in (set[str](), {"aarch64"}):
+        runs |= more
+        found = {name for name in measured._can(None) if name.startswith("arch-")}
+        assert found == {f"arch-{name}" for name in runs}
