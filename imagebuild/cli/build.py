@@ -47,6 +47,7 @@ def build_all(
     ref: options.Ref = None,
     config: options.Config = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
     jobs: Jobs = max(2, os.cpu_count() or 2),
     populate: options.Populate = None,
@@ -59,10 +60,13 @@ def build_all(
     only: Only = None,
     firmware: OnlyUnder = None,
     events: Events = None,
+    cluster: options.Cluster = None,
+    keys: options.Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON (with --plan)")] = False,
 ) -> None:
     """Build and test everything of a ref, and release it."""
     from imagebuild.session.build import Order, prepare
+    from imagebuild.session.clusters import ClusterOrder
     from imagebuild.session.releases import Wish, composed_before
 
     if as_json and not plan:
@@ -72,14 +76,16 @@ def build_all(
         ref=ref,
         config=config,
         store=store,
+        store_remote=store_remote,
         output=output,
         populate=populate,
         only=tuple(only or ()),
         firmware=firmware,
+        cluster=ClusterOrder(address=cluster, keys=keys, say=_complain) if cluster else None,
     )
     build = prepare(order, say=say if not as_json else _complain)
     if plan:
-        _show_plan(build.plan(), build.remarks, as_json=as_json)
+        _show_plan(build.plan(), build.remarks, _places(build), as_json=as_json)
         return
     for line in build.remarks:
         say(line)
@@ -99,7 +105,19 @@ def _complain(line: str) -> None:
     complaints.print(line, highlight=False, soft_wrap=True)
 
 
-def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: bool) -> None:
+def _places(build: "Build") -> dict[str, str]:
+    """Return where each step that is to be built could run on a cluster; nothing without one."""
+    from imagebuild.session import clusters
+
+    if build.order.cluster is None:
+        return {}
+    todo = [planned.step for planned in build.planned if planned.todo]
+    return clusters.places_of(build.order.cluster, todo, build.store)
+
+
+def _show_plan(
+    plan: list["PlannedStep"], remarks: tuple[str, ...], places: dict[str, str], *, as_json: bool
+) -> None:
     if as_json:
         rows = [
             {
@@ -108,6 +126,7 @@ def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: 
                 "reason": step.reason,
                 "usual_seconds": step.usual_seconds,
             }
+            | ({"where": places[step.name]} if step.name in places else {})
             for step in plan
         ]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
@@ -115,7 +134,8 @@ def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: 
     for line in remarks:
         say(line)
     for step in plan:
-        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}")
+        where = f" (on {places[step.name]})" if step.name in places else ""
+        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}{where}")
 
 
 def _say_what_comes(plan: list["PlannedStep"]) -> None:
@@ -196,6 +216,7 @@ def release(
     ref: options.Ref = None,
     config: options.Config = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
     populate: options.Populate = None,
     nightly: options.Nightly = False,
@@ -208,7 +229,9 @@ def release(
     from imagebuild.session.releases import Wish
 
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly)
-    order = Order(ref=ref, config=config, store=store, output=output, populate=populate)
+    order = Order(
+        ref=ref, config=config, store=store, store_remote=store_remote, output=output, populate=populate
+    )
     build = prepare(order, say=say)
     result, published = build.release_finished(wish)
     tree = result.tree

@@ -14,11 +14,9 @@ Nothing here prints. A failed step does not raise: `Result.failed` has it. Raise
 asked wrongly and BuildError for what fails before the first step runs.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,10 @@ from typing import Any
 from imagebuild import files
 from imagebuild.config.places import cache_directory, source_date_epoch
 from imagebuild.deploy.ways import choose_ways
-from imagebuild.engine import graph, planning, steps
+from imagebuild.engine import planning, steps
 from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.priorities import usual_seconds
-from imagebuild.engine.steps import Cost, Step
+from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.installers.registry import choose as choose_installer
@@ -40,13 +38,17 @@ from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.session import lines
+from imagebuild.session.bringing import bring, released, shown
+from imagebuild.session.clusters import ClusterOrder
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
+from imagebuild.session.running import run_graph
 from imagebuild.stages.earlier import LineBefore, releases_before
 from imagebuild.stages.tree import Before, commit_object, pin
 from imagebuild.tools import accelerator
 from imagebuild.wiring.builder import Builder
+from imagebuild.wiring.stores import open_store
 
 GIB = 1024**3
 # size of a tree's content when nothing is known of it yet
@@ -77,18 +79,21 @@ class Quiet:
 class Order:
     """What is to be built: a ref, or the only ref of a configuration, and where its artifacts lie.
 
-    `output` is where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
+    `store_remote` is the address of what other machines share with that store (wiring/stores.py). `output` is
+    where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
     appliance; None: the best that works. `only` (formats) and `firmware` make a build of a part, which cannot
-    be released.
+    be released. `cluster`: whose workers build; None: this machine does.
     """
 
     ref: str | None = None
     config: Path | None = None
     store: Path = Path("build/store")
+    store_remote: str | None = None
     output: Path = Path("build/release")
     populate: str | None = None
     only: Collection[str] = ()
     firmware: Firmware | None = None
+    cluster: ClusterOrder | None = None
 
     @property
     def partial(self) -> bool:
@@ -171,25 +176,16 @@ class Build:
         jobs: int | None = None,
         interrupted: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Build what is missing, at most `jobs` steps at a time (None: as many as there are cores).
-
-        On KeyboardInterrupt `interrupted` is called to end the programs that run; threads are not waited for.
-        """
-        goals = [self.pipeline.release]
-        count = jobs or max(2, os.cpu_count() or 2)
-        budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
-        # beside the steps as many for what is compressed in the background, unless one at a time is wanted
-        executor = ThreadPoolExecutor(max_workers=1 if count == 1 else 2 * count)
-        try:
-            outcome = graph.build(
-                goals, self.store, executor, budget=budget, listener=listener, one_at_a_time=count == 1
-            )
-        except KeyboardInterrupt:
-            # not waited for: a thread may be inside a library that cannot be interrupted
-            interrupted()
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-        return _result(self.pipeline, outcome)
+        """Build what is missing, as `run_graph` does."""
+        outcome = run_graph(
+            [self.pipeline.release],
+            self.store,
+            listener,
+            jobs=jobs,
+            interrupted=interrupted,
+            cluster=self.order.cluster,
+        )
+        return _result(self.store, self.pipeline, outcome)
 
     def release(self, result: Result, wish: Wish) -> Published:
         """Name, sign and lay out what was built and tested. Raises BuildError: it has holes, nobody signs."""
@@ -197,6 +193,7 @@ class Build:
             raise UsageError(
                 "a part of a release line is not released", hint="build it without --only and --firmware"
             )
+        bring(self.store, result.outcome, released(self.pipeline))
         created = source_date_epoch() or int(time.time())
         material = material_of(self.config, self.pipeline, result.outcome, self.builder, self.before, created)
         return publish(material, wish)
@@ -240,8 +237,10 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         epoch=source_date_epoch(),
         cells=place / "cells",
         saved=place / "saved-boots",
+        cells_remote=order.store_remote,
+        arch=config.arch,
     )
-    pipeline, store = wire(config, pinned, builder, before), Store(order.store)
+    pipeline, store = wire(config, pinned, builder, before), open_store(order.store, order.store_remote)
     remarks = [
         f"{ref} is {pinned.commit}",
         *([store.remark] if store.remark is not None else []),
@@ -302,12 +301,8 @@ def _check_space(build: Build) -> None:
         )
 
 
-def _available_memory() -> int:
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024
-
-
-def _result(pipeline: Pipeline, outcome: Outcome) -> Result:
+def _result(store: Store, pipeline: Pipeline, outcome: Outcome) -> Result:
+    bring(store, outcome, shown(pipeline))
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     return Result(
         outcome=outcome,

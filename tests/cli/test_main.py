@@ -17,8 +17,8 @@ import pytest
 
 from imagebuild.cli import ending
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import step
-from imagebuild.engine.store import Store
 from imagebuild.session import build as session_build
 from imagebuild.session.build import Build, Quiet
 from tests.cli.running import CONFIG, PROGRAM, run
@@ -102,7 +102,7 @@ def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(graph, "build", build)
     monkeypatch.setattr(session_build, "_result", lambda *_: None)
     wired = SimpleNamespace(
-        pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=Store(tmp_path)
+        pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=DirectoryStore(tmp_path)
     )
     Build.run(cast("Any", wired), Quiet(), jobs=jobs)
     assert (asked["one_at_a_time"], asked["threads"]) == ((True, 1) if jobs == 1 else (False, 4))

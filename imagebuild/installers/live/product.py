@@ -6,6 +6,7 @@ Python, which is also the proof, at build time, that it can run it.
 """
 
 import ast
+import functools
 import hashlib
 import io
 import json
@@ -216,6 +217,7 @@ def write_tree(
             file.write_bytes(stream.read() if stream is not None else b"")
 
 
+@functools.cache
 def digest() -> str:
     """Return the sha256 of the program: the build of the ISO does not import it, but it is in the ISO."""
     found = hashlib.sha256()
