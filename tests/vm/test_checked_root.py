@@ -2,7 +2,8 @@
 changed object and a soft reboot.
 
 The tree is composed (seven minutes the first time, kept between runs), the disk is made in the appliance,
-for this machine's kernel may have no fs-verity, and two hosts are booted: about 45 minutes without KVM.
+for this machine's kernel may have no fs-verity, and hosts are booted, rebooted and rebooted softly: an hour
+or more without KVM.
 """
 
 from dataclasses import replace
