@@ -47,6 +47,7 @@ class Line:
     place: Path
     homedir: Path
     changes: dict[str, Any] = field(default_factory=dict)
+    ref: str = REF
     trees: list[Tree] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class Line:
         data["publish"] |= {
             "signing": {"user": USER, "homedir": str(self.homedir), "generate": True}
         } | self.changes.get("publish", {})
-        data |= {key: value for key, value in self.changes.items() if key != "publish"}
+        data |= {"refs": [self.ref]} | {key: value for key, value in self.changes.items() if key != "publish"}
         file = self.work / "config.yaml"
         file.write_text(json.dumps(data, default=str))
         return config.load(file, self.place)
@@ -104,15 +105,15 @@ class Line:
         stamp = 1_700_000_000 + 1000 * len(self.trees)
         commit = self.repo.commit(
             staged,
-            REF,
-            parent=self.repo.refs().get(REF),
+            self.ref,
+            parent=self.repo.refs().get(self.ref),
             metadata={"version": version},
             subject="test",
             timestamp=stamp,
         )
         with gpg.keyring(self.homedir) as home:
             self.repo.sign(commit, gpg.ensure_key(home, USER), home)
-        tree = describe_tree(self.repo, Pin(ref=REF, commit=commit))
+        tree = describe_tree(self.repo, Pin(ref=self.ref, commit=commit))
         self.trees.append(tree)
         return tree
 

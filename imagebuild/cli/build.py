@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -16,7 +17,8 @@ from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
 
 if TYPE_CHECKING:
-    from imagebuild.session.build import Build, PlannedStep, Result
+    from imagebuild.session.build import Build, Order, PlannedStep, Result
+    from imagebuild.session.events import Listeners
     from imagebuild.session.releases import Published, Wish
 
 Jobs = Annotated[
@@ -28,7 +30,13 @@ Jobs = Annotated[
 Plan = Annotated[bool, typer.Option("--plan", help="say what would be built, and why, and stop")]
 Reports = Annotated[
     Path | None,
-    typer.Option("--reports", help="directory of verdict.json, junit.xml and report.html; default: --output"),
+    typer.Option(
+        "--reports",
+        help=(
+            "directory of verdict.json, junit.xml and report.html, of several refs one below it for each;"
+            " default: --output"
+        ),
+    ),
 ]
 Only = Annotated[
     list[str] | None,
@@ -41,10 +49,38 @@ Events = Annotated[
     Path | None,
     typer.Option("--events", help="write the build's events to this file as JSON lines; -: standard output"),
 ]
+Refs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ref",
+        metavar="REF",
+        help="ref to build, as often as there are; chooses the configuration when --config is not given",
+    ),
+]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--refs",
+        metavar="PATTERN",
+        help="also build all refs of the configurations that match, such as 'fedora/*/x86_64/*'; '*': all",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How a build is run and shown."""
+
+    jobs: int
+    reports: Path
+    events: Path | None
+    plan: bool
+    as_json: bool
 
 
 def build_all(
-    ref: options.Ref = None,
+    ref: Refs = None,
+    patterns: Patterns = None,
     config: options.Config = None,
     store: options.Store = options.DEFAULT_STORE,
     output: options.Output = options.DEFAULT_OUTPUT,
@@ -61,15 +97,15 @@ def build_all(
     events: Events = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON (with --plan)")] = False,
 ) -> None:
-    """Build and test everything of a ref, and release it."""
-    from imagebuild.session.build import Order, prepare
-    from imagebuild.session.releases import Wish, composed_before
+    """Build and test everything of a ref, or of several, and release each."""
+    from imagebuild.session.build import Order
+    from imagebuild.session.releases import Wish
 
     if as_json and not plan:
         raise UsageError("--json is for --plan", hint="--events writes what a build does as JSON lines")
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly, again=force)
     order = Order(
-        ref=ref,
+        ref=ref[0] if ref else None,
         config=config,
         store=store,
         output=output,
@@ -77,29 +113,52 @@ def build_all(
         only=tuple(only or ()),
         firmware=firmware,
     )
-    build = prepare(order, say=say if not as_json else _complain)
-    if plan:
-        _show_plan(build.plan(), build.remarks, as_json=as_json)
+    orders = _orders(order, ref or [], patterns or [])
+    wanted = Wanted(jobs=jobs, reports=reports or output, events=events, plan=plan, as_json=as_json)
+    if len(orders) > 1:
+        from imagebuild.cli import several
+
+        several.build_several(orders, wish, wanted)
+    else:
+        _build_one(orders[0], wish, wanted)
+
+
+def _orders(order: "Order", refs: list[str], patterns: list[str]) -> list["Order"]:
+    """Return an order for each ref that is asked for; the given one where it is of one ref at most."""
+    from imagebuild.session import refs as which
+
+    if not patterns and len(set(refs)) <= 1:
+        return [order]
+    chosen = which.choose(refs, patterns, order.config, order.store)
+    return [replace(order, ref=known.ref, config=known.config) for known in chosen]
+
+
+def _build_one(order: "Order", wish: "Wish", wanted: Wanted) -> None:
+    from imagebuild.session.build import prepare
+    from imagebuild.session.releases import nothing_new
+
+    build = prepare(order, say=say if not wanted.as_json else complain)
+    if wanted.plan:
+        show_plan(build.plan(), build.remarks, as_json=wanted.as_json)
         return
     for line in build.remarks:
         say(line)
-    if nightly and not force:
-        before = composed_before(build.config, output, build.ref, build.commit)
-        if before is not None:
-            say(
-                f"nothing to do: {build.commit} was composed already, as {before} (--force composes it again)"
-            )
-            return
+    done = nothing_new(build.config, build.ref, build.commit, wish)
+    if done is not None:
+        say(done)
+        return
     build.check()
-    _say_what_comes(build.plan())
-    _run(build, wish, jobs, reports or output, events)
+    say_what_comes(build.plan())
+    _run(build, wish, wanted)
 
 
-def _complain(line: str) -> None:
+def complain(line: str) -> None:
+    """Print a line on standard error."""
     complaints.print(line, highlight=False, soft_wrap=True)
 
 
-def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: bool) -> None:
+def show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: bool) -> None:
+    """Print what would be built, and why."""
     if as_json:
         rows = [
             {
@@ -108,6 +167,7 @@ def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: 
                 "reason": step.reason,
                 "usual_seconds": step.usual_seconds,
             }
+            | ({"refs": step.refs} if step.refs else {})
             for step in plan
         ]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
@@ -115,10 +175,11 @@ def _show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: 
     for line in remarks:
         say(line)
     for step in plan:
-        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}")
+        others = f" (also for {', '.join(step.refs[1:])})" if step.refs[1:] else ""
+        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}{others}")
 
 
-def _say_what_comes(plan: list["PlannedStep"]) -> None:
+def say_what_comes(plan: list["PlannedStep"]) -> None:
     """Say how much is to be built, and how long that took the last time on this machine."""
     todo = [step for step in plan if step.todo]
     timed = [step.usual_seconds for step in todo if step.usual_seconds is not None]
@@ -129,28 +190,32 @@ def _say_what_comes(plan: list["PlannedStep"]) -> None:
     say(line)
 
 
-def _run(build: "Build", wish: "Wish", jobs: int, reports: Path, events: Path | None) -> None:
+def _run(build: "Build", wish: "Wish", wanted: Wanted) -> None:
     """Build, show, report, release. Raises typer.Exit with 1 (a step failed) or 3 (only criteria failed)."""
-    from imagebuild.cli.progress import showing
-    from imagebuild.session.events import EventStream, Listeners
-    from imagebuild.session.outcome import write_reports
-
-    with _stream(events) as stream, showing(console) as view:
-        ending.watch(view)
-        view.expect([planned.step.name for planned in build.planned])
-        written = [EventStream(stream)] if stream is not None else []
-        view.heard = [event.progress for event in written]
-        result = build.run(Listeners([view, *written]), jobs=jobs, interrupted=ending.end_everything)
-    tree = result.tree
-    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
-    write_reports(reports, title, result.cells)
-    _show(result)
+    with listening([planned.step.name for planned in build.planned], wanted.events) as listener:
+        result = build.run(listener, jobs=wanted.jobs, interrupted=ending.end_everything)
+    write_result(wanted.reports, result)
+    show_result(result)
     if result.failed:
         raise typer.Exit(3 if result.only_criteria_failed else 1)
     if build.order.partial:
-        say(f"report: {reports / 'report.html'}; a part of a release line is not released")
+        say(f"report: {wanted.reports / 'report.html'}; a part of a release line is not released")
         return
-    _say_released(build.release(result, wish))
+    say_released(build.release(result, wish))
+
+
+@contextlib.contextmanager
+def listening(names: list[str], events: Path | None) -> Iterator["Listeners"]:
+    """Show a build's steps, and write its events, for the length of the block."""
+    from imagebuild.cli.progress import showing
+    from imagebuild.session.events import EventStream, Listeners
+
+    with _stream(events) as stream, showing(console) as view:
+        ending.watch(view)
+        view.expect(names)
+        written = [EventStream(stream)] if stream is not None else []
+        view.heard = [event.progress for event in written]
+        yield Listeners([view, *written])
 
 
 @contextlib.contextmanager
@@ -170,16 +235,27 @@ def _stream(events: Path | None) -> Iterator[TextIO | None]:
             yield stream
 
 
-def _show(result: "Result") -> None:
+def write_result(place: Path, result: "Result") -> None:
+    """Write verdict.json, junit.xml and report.html."""
+    from imagebuild.session.outcome import write_reports
+
+    tree = result.tree
+    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
+    write_reports(place, title, result.cells)
+
+
+def show_result(result: "Result") -> None:
+    """Print downloads, criteria, and what failed."""
     show_artifacts(console, [(image, image.file) for image in result.downloads])
     show_criteria(console, result.cells)
     for name, error in result.failed.items():
         show_error(complaints, error, where=name)
     for name, because in result.not_started.items():
-        _complain(f"imagebuild: {name} was not started, because {because} failed")
+        complain(f"imagebuild: {name} was not started, because {because} failed")
 
 
-def _say_released(published: "Published") -> None:
+def say_released(published: "Published") -> None:
+    """Say where a release lies."""
     if not published.new:
         say(f"released before: {published.place}")
         return
@@ -204,18 +280,15 @@ def release(
 ) -> None:
     """Release what was built and tested before; nothing is built, and nothing untested is signed."""
     from imagebuild.session.build import Order, prepare
-    from imagebuild.session.outcome import write_reports
     from imagebuild.session.releases import Wish
 
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly)
     order = Order(ref=ref, config=config, store=store, output=output, populate=populate)
     build = prepare(order, say=say)
     result, published = build.release_finished(wish)
-    tree = result.tree
-    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
-    write_reports(output, title, result.cells)
-    _show(result)
-    _say_released(published)
+    write_result(output, result)
+    show_result(result)
+    say_released(published)
 
 
 def compose(
@@ -243,6 +316,26 @@ def compose(
         )
     state = "new commit" if composed.new else "unchanged"
     say(f"{composed.ref}: {state} {composed.commit}, version {composed.version}")
+
+
+def show_refs(
+    config: options.Config = None,
+    store: options.Store = options.DEFAULT_STORE,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the refs that the configurations build: what `all --ref` and `all --refs` take.
+
+    The kind of host is that of the tree, known as soon as a commit of it is on this machine.
+    """
+    from imagebuild.session.refs import known_refs
+
+    known = known_refs(store, config, look=True)
+    if as_json:
+        rows = [{**asdict(each), "config": str(each.config)} for each in known]
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for each in known:
+        say(f"{each.ref}: {each.config}, {each.arch}, {each.host_kind or 'kind of host not known yet'}")
 
 
 def kickstart(

@@ -85,7 +85,8 @@ for _name, _command in (
     ("test", image.try_image), ("boot", image.boot), ("compare", image.compare),
     ("names", publish.names), ("verify", publish.verify), ("promote", publish.promote),
     ("demote", publish.demote), ("prune", publish.prune),
-    ("criteria", machine.show_criteria), ("doctor", machine.show_doctor), ("status", machine.show_status),
+    ("refs", build.show_refs), ("criteria", machine.show_criteria),
+    ("doctor", machine.show_doctor), ("status", machine.show_status),
     ("gc", machine.collect), ("man", machine.show_manual),
 ):  # fmt: skip
     app.command(_name, short_help=SHORT.get(_name))(_command)

@@ -14,11 +14,9 @@ Nothing here prints. A failed step does not raise: `Result.failed` has it. Raise
 asked wrongly and BuildError for what fails before the first step runs.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,10 @@ from typing import Any
 from imagebuild import files
 from imagebuild.config.places import cache_directory, source_date_epoch
 from imagebuild.deploy.ways import choose_ways
-from imagebuild.engine import graph, planning, steps
+from imagebuild.engine import planning, steps
 from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.priorities import usual_seconds
-from imagebuild.engine.steps import Cost, Step
+from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.installers.registry import choose as choose_installer
@@ -43,6 +41,7 @@ from imagebuild.session import lines
 from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
+from imagebuild.session.running import run_graph
 from imagebuild.stages.earlier import LineBefore, releases_before
 from imagebuild.stages.tree import Before, commit_object, pin
 from imagebuild.tools import accelerator
@@ -100,12 +99,15 @@ class Order:
 class PlannedStep:
     """A step: whether it must be built, why or why not, and the seconds that it took the last time (None:
     never).
+
+    `refs`: of a build of several, those that need it.
     """
 
     name: str
     todo: bool
     reason: str
     usual_seconds: float | None
+    refs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +162,14 @@ class Build:
         """Raise BuildError for what would end the build after hours: a commit that is marked bad, too little
         space, a key that cannot sign.
         """
+        self.check_release()
+        check_space(self.store, space_for(self))
+
+    def check_release(self) -> None:
+        """Raise BuildError when nothing of it could be released: a commit that is marked bad, a key that
+        cannot sign.
+        """
         check_commit(self.order.output, self.commit)
-        _check_space(self)
         check_signer(self.config)
 
     def run(
@@ -171,25 +179,9 @@ class Build:
         jobs: int | None = None,
         interrupted: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Build what is missing, at most `jobs` steps at a time (None: as many as there are cores).
-
-        On KeyboardInterrupt `interrupted` is called to end the programs that run; threads are not waited for.
-        """
-        goals = [self.pipeline.release]
-        count = jobs or max(2, os.cpu_count() or 2)
-        budget = Cost(cores=max(2, os.cpu_count() or 2), memory=_available_memory())
-        # beside the steps as many for what is compressed in the background, unless one at a time is wanted
-        executor = ThreadPoolExecutor(max_workers=1 if count == 1 else 2 * count)
-        try:
-            outcome = graph.build(
-                goals, self.store, executor, budget=budget, listener=listener, one_at_a_time=count == 1
-            )
-        except KeyboardInterrupt:
-            # not waited for: a thread may be inside a library that cannot be interrupted
-            interrupted()
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-        return _result(self.pipeline, outcome)
+        """Build what is missing, as `run_graph` does."""
+        outcome = run_graph([self.pipeline.release], self.store, listener, jobs=jobs, interrupted=interrupted)
+        return result_of(self.pipeline, outcome)
 
     def release(self, result: Result, wish: Wish) -> Published:
         """Name, sign and lay out what was built and tested. Raises BuildError: it has holes, nobody signs."""
@@ -288,26 +280,27 @@ def _about_upgrades(config: Config, before: Before) -> list[str]:
     return said
 
 
-def _check_space(build: Build) -> None:
+def space_for(build: Build) -> int:
+    """Return the bytes that a build still needs in its store, at most."""
     missing = frozenset(planned.step.name for planned in build.planned if planned.todo)
     pull = next(planned.step for planned in build.planned if planned.step is build.pipeline.tree)
     record = build.store.find(steps.kind_of(pull), steps.key_of(pull))
-    needed = space_needed(build.config, int(record.value["size"]) if record else ASSUMED_TREE, missing)
-    free = shutil.disk_usage(build.store.root).free
+    return space_needed(build.config, int(record.value["size"]) if record else ASSUMED_TREE, missing)
+
+
+def check_space(store: Store, needed: int) -> None:
+    """Raise BuildError when a store has no room for so many bytes."""
+    free = shutil.disk_usage(store.root).free
     if needed > free:
         raise BuildError(
-            f"not enough space in {build.store.root}: this build needs about {needed / GIB:.1f} GiB,"
+            f"not enough space in {store.root}: this build needs about {needed / GIB:.1f} GiB,"
             f" {free / GIB:.1f} GiB are free",
             hint="imagebuild gc frees what older builds left; or give --store a larger file system",
         )
 
 
-def _available_memory() -> int:
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024
-
-
-def _result(pipeline: Pipeline, outcome: Outcome) -> Result:
+def result_of(pipeline: Pipeline, outcome: Outcome) -> Result:
+    """Return how a build ended, from what became of the steps of its graph."""
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     return Result(
         outcome=outcome,

@@ -71,6 +71,18 @@ def composed_before(config: Config, output: Path, ref: str, commit: str) -> str 
     return None
 
 
+def nothing_new(config: Config, ref: str, commit: str, wish: Wish) -> str | None:
+    """Return why a nightly is not composed; None when it is."""
+    if not wish.nightly or wish.again:
+        return None
+    before = composed_before(config, wish.output, ref, commit)
+    return (
+        f"nothing to do: {commit} was composed already, as {before} (--force composes it again)"
+        if before is not None
+        else None
+    )
+
+
 @contextlib.contextmanager
 def signer_of(config: Config) -> Iterator[Signer]:
     """Yield the signer of a release line. Raises BuildError when nobody is configured, or the key is not

@@ -100,7 +100,7 @@ def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
         asked.update(options, threads=executor._max_workers)
 
     monkeypatch.setattr(graph, "build", build)
-    monkeypatch.setattr(session_build, "_result", lambda *_: None)
+    monkeypatch.setattr(session_build, "result_of", lambda *_: None)
     wired = SimpleNamespace(
         pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=Store(tmp_path)
     )
