@@ -319,6 +319,10 @@ def compose(
 
 
 def show_refs(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(help="only refs that match one of these, such as 'fedora/*/x86_64/*'; '*': all"),
+    ] = None,
     config: options.Config = None,
     store: options.Store = options.DEFAULT_STORE,
     as_json: options.AsJson = False,
@@ -327,9 +331,15 @@ def show_refs(
 
     The kind of host is that of the tree, known as soon as a commit of it is on this machine.
     """
-    from imagebuild.session.refs import known_refs
+    from imagebuild.session.refs import known_refs, matches
 
-    known = known_refs(store, config, look=True)
+    known = [
+        each
+        for each in known_refs(store, config, look=True)
+        if not patterns or any(matches(each.ref, pattern) for pattern in patterns)
+    ]
+    if patterns and not known:
+        raise UsageError(f"no ref matches {', '.join(patterns)}", hint="imagebuild refs lists all of them")
     if as_json:
         rows = [{**asdict(each), "config": str(each.config)} for each in known]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
