@@ -14,6 +14,7 @@ from string import Template
 from imagebuild.config import naming
 from imagebuild.errors import UsageError
 from imagebuild.formats.registry import FILE_KINDS
+from imagebuild.publish.layout import Layout, manifest_of
 from imagebuild.release_line.model import Config
 
 ISO, IMAGES, OS = "iso", "images", "os"
@@ -33,7 +34,9 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """Every name of one compose of one architecture. `date` is YYYYMMDD."""
+    """Every name of one compose of one architecture. `date` is YYYYMMDD; `joint`: the compose may have
+    others, too.
+    """
 
     compose_id: str
     date: str
@@ -44,6 +47,12 @@ class Names:
     checksums: tuple[str, ...]
     product: str
     release: str
+    joint: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files of this architecture lie."""
+        return Layout(arch=self.arch, joint=self.joint)
 
     @property
     def label(self) -> str:
@@ -55,7 +64,7 @@ class Names:
         """The signed list of everything that is in no CHECKSUM of a variant's directory: page, metadata,
         evidence.
         """
-        return f"{self.compose_id}-{self.arch}-CHECKSUM"
+        return manifest_of(self.compose_id, self.arch)
 
     @property
     def os_tree(self) -> str:
@@ -100,6 +109,7 @@ def names_of(
         checksums=tuple(_checksums(config, chosen, label, downloads)),
         product=config.product,
         release=config.release,
+        joint=len(config.publish.arches) > 1,
     )
 
 
