@@ -1,25 +1,32 @@
 """The commands that build: all, release, compose, kickstart, config."""
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imagebuild.cli import ending, options
-from imagebuild.cli.showing import complaints, console, say, show_artifacts, show_criteria, show_error
+from imagebuild.cli.building import (
+    Wanted,
+    complain,
+    listening,
+    say_released,
+    say_what_comes,
+    show_plan,
+    show_result,
+    write_result,
+)
+from imagebuild.cli.showing import console, say
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
 
 if TYPE_CHECKING:
-    from imagebuild.session.build import Build, Order, PlannedStep, Result
-    from imagebuild.session.events import Listeners
-    from imagebuild.session.releases import Published, Wish
+    from imagebuild.session.build import Build, Order
+    from imagebuild.session.releases import Wish
 
 Jobs = Annotated[
     int,
@@ -65,17 +72,6 @@ Patterns = Annotated[
         help="also build all refs of the configurations that match, such as 'fedora/*/x86_64/*'; '*': all",
     ),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """How a build is run and shown."""
-
-    jobs: int
-    reports: Path
-    events: Path | None
-    plan: bool
-    as_json: bool
 
 
 def build_all(
@@ -152,44 +148,6 @@ def _build_one(order: "Order", wish: "Wish", wanted: Wanted) -> None:
     _run(build, wish, wanted)
 
 
-def complain(line: str) -> None:
-    """Print a line on standard error."""
-    complaints.print(line, highlight=False, soft_wrap=True)
-
-
-def show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: bool) -> None:
-    """Print what would be built, and why."""
-    if as_json:
-        rows = [
-            {
-                "step": step.name,
-                "build": step.todo,
-                "reason": step.reason,
-                "usual_seconds": step.usual_seconds,
-            }
-            | ({"refs": step.refs} if step.refs else {})
-            for step in plan
-        ]
-        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
-        return
-    for line in remarks:
-        say(line)
-    for step in plan:
-        others = f" (also for {', '.join(step.refs[1:])})" if step.refs[1:] else ""
-        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}{others}")
-
-
-def say_what_comes(plan: list["PlannedStep"]) -> None:
-    """Say how much is to be built, and how long that took the last time on this machine."""
-    todo = [step for step in plan if step.todo]
-    timed = [step.usual_seconds for step in todo if step.usual_seconds is not None]
-    line = f"{len(todo)} of {len(plan)} steps are to be built"
-    if timed:
-        rest = f" ({len(todo) - len(timed)} were never built here)" if len(timed) < len(todo) else ""
-        line += f"; one after the other they took {sum(timed) / 60:.0f} minutes the last time{rest}"
-    say(line)
-
-
 def _run(build: "Build", wish: "Wish", wanted: Wanted) -> None:
     """Build, show, report, release. Raises typer.Exit with 1 (a step failed) or 3 (only criteria failed)."""
     with listening([planned.step.name for planned in build.planned], wanted.events) as listener:
@@ -202,70 +160,6 @@ def _run(build: "Build", wish: "Wish", wanted: Wanted) -> None:
         say(f"report: {wanted.reports / 'report.html'}; a part of a release line is not released")
         return
     say_released(build.release(result, wish))
-
-
-@contextlib.contextmanager
-def listening(names: list[str], events: Path | None) -> Iterator["Listeners"]:
-    """Show a build's steps, and write its events, for the length of the block."""
-    from imagebuild.cli.progress import showing
-    from imagebuild.session.events import EventStream, Listeners
-
-    with _stream(events) as stream, showing(console) as view:
-        ending.watch(view)
-        view.expect(names)
-        written = [EventStream(stream)] if stream is not None else []
-        view.heard = [event.progress for event in written]
-        yield Listeners([view, *written])
-
-
-@contextlib.contextmanager
-def _stream(events: Path | None) -> Iterator[TextIO | None]:
-    if events is None:
-        yield None
-    elif str(events) == "-":
-        # what people read goes where it does not come between
-        console.file = sys.stderr
-        yield sys.stdout
-    else:
-        try:
-            stream = events.open("w", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--events {events}: cannot be written: {error.strerror}") from error
-        with stream:
-            yield stream
-
-
-def write_result(place: Path, result: "Result") -> None:
-    """Write verdict.json, junit.xml and report.html."""
-    from imagebuild.session.outcome import write_reports
-
-    tree = result.tree
-    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
-    write_reports(place, title, result.cells)
-
-
-def show_result(result: "Result") -> None:
-    """Print downloads, criteria, and what failed."""
-    show_artifacts(console, [(image, image.file) for image in result.downloads])
-    show_criteria(console, result.cells)
-    for name, error in result.failed.items():
-        show_error(complaints, error, where=name)
-    for name, because in result.not_started.items():
-        complain(f"imagebuild: {name} was not started, because {because} failed")
-
-
-def say_released(published: "Published") -> None:
-    """Say where a release lies."""
-    if not published.new:
-        say(f"released before: {published.place}")
-        return
-    if published.unsigned:
-        say(
-            "the commit need not be signed (tree.allow_unsigned): nobody can verify this release, and it"
-            " cannot be promoted"
-        )
-    say(f"released: {published.place}")
-    say(f"page: {published.place / 'index.html'}")
 
 
 def release(

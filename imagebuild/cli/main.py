@@ -39,6 +39,8 @@ MODULES = {
 }
 # in the list of commands, where the first sentence of a command's own help would be cut
 SHORT = {
+    "all": "Build, test and release a ref, or several.",
+    "refs": "List the refs that the configurations build.",
     "release": "Release what was built and tested before.",
     "compose": "Make the next commit of a ref, if anything changed.",
     "promote": "Publish a release.",

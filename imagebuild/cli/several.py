@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from imagebuild.cli import ending
-from imagebuild.cli.build import (
+from imagebuild.cli.building import (
     Wanted,
     complain,
     listening,

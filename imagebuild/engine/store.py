@@ -26,6 +26,7 @@ from typing import Any
 from imagebuild import files
 from imagebuild.engine.builds import Diary, Remembered, forget, is_running, remembered
 from imagebuild.engine.layout import LAYOUT, layout_of, remark_on, write_layout
+from imagebuild.errors import BuildError
 
 Json = Any
 POLL_SECONDS = 0.2
@@ -88,6 +89,17 @@ class Store:
         return (
             StoredArtifact(directory, data["value"], data["components"], data["seconds"]) if whole else None
         )
+
+    def need(self, kind: str, key: str) -> StoredArtifact:
+        """Return the finished artifact of that key, its files being here. Raises BuildError when there is
+        none.
+        """
+        found = self.find(kind, key)
+        if found is None:
+            raise BuildError(
+                f"{self.root} has no whole artifact {kind} {key}", hint="imagebuild all makes it again"
+            )
+        return found
 
     @contextlib.contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.engine import planning
-from imagebuild.engine.graph import Listener
+from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.priorities import usual_seconds
 from imagebuild.engine.sharing import share
 from imagebuild.engine.steps import Step
@@ -32,7 +32,6 @@ from imagebuild.session.build import (
     Result,
     check_space,
     prepare,
-    result_of,
     say_nothing,
     space_for,
 )
@@ -164,9 +163,8 @@ class Batch:
         by_ref = {build.ref: build for build in self.builds}
 
         def end(ref: str) -> None:
-            build = by_ref[ref]
-            result = result_of(build.pipeline, endings.outcome(ref))
-            concluded[ref] = executor.submit(_concluded, build, result, conclude)
+            # a copy of it as it is now: the graph goes on
+            concluded[ref] = executor.submit(_concluded, by_ref[ref], endings.outcome(ref), conclude)
 
         goals = {build.ref: build.pipeline.release for build in self.builds}
         endings = Endings(goals, self.store, end)
@@ -186,8 +184,10 @@ class Batch:
         return [*(concluded[ref].result() for ref in by_ref), *unbuilt]
 
 
-def _concluded(build: Build, result: Result, conclude: Conclude) -> Ending:
+def _concluded(build: Build, outcome: Outcome, conclude: Conclude) -> Ending:
+    result = None
     try:
+        result = build.result(outcome)
         return Ending(ref=build.ref, result=result, published=conclude(build, result))
     except BuildError as error:
         return Ending(ref=build.ref, result=result, error=error)

@@ -38,7 +38,7 @@ from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.session import lines
-from imagebuild.session.material import material_of
+from imagebuild.session.material import bring, evidence_of, material_of, released_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
 from imagebuild.session.running import run_graph
@@ -181,6 +181,13 @@ class Build:
     ) -> Result:
         """Build what is missing, as `run_graph` does."""
         outcome = run_graph([self.pipeline.release], self.store, listener, jobs=jobs, interrupted=interrupted)
+        return self.result(outcome)
+
+    def result(self, outcome: Outcome) -> Result:
+        """Return how it ended, with the evidence of its tests here. Raises BuildError when that cannot be
+        had.
+        """
+        bring(self.store, outcome, evidence_of(self.pipeline))
         return result_of(self.pipeline, outcome)
 
     def release(self, result: Result, wish: Wish) -> Published:
@@ -189,6 +196,7 @@ class Build:
             raise UsageError(
                 "a part of a release line is not released", hint="build it without --only and --firmware"
             )
+        bring(self.store, result.outcome, released_of(self.pipeline))
         created = source_date_epoch() or int(time.time())
         material = material_of(self.config, self.pipeline, result.outcome, self.builder, self.before, created)
         return publish(material, wish)

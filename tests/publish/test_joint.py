@@ -64,7 +64,7 @@ def test_two_architectures_are_one_compose(lines: tuple[Line, Line]) -> None:
 
 def test_it_is_laid_out_as_fedoras_are(lines: tuple[Line, Line]) -> None:
     """As productmd reads a compose, and as Fedora's are: images.json of Fedora-28-20180326.0 has
-    `AtomicHost/aarch64/images/…` in its list of AtomicHost and aarch64 (fedora-infra/fedimg, tests/test_utils.py),
+    `AtomicHost/aarch64/images/…` in its list of AtomicHost and aarch64 (fedora-infra/fedimg, its tests),
     composeinfo.json an os_tree of each architecture (release-engineering/productmd, tests of ComposeInfo).
     """
     line, arm = lines

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine.steps import Step, step
+from imagebuild.engine.steps import Step, key_of, step
+from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError, UsageError
 from imagebuild.model import Release
 from imagebuild.publish import facts
@@ -125,6 +126,39 @@ def test_a_release_that_fails_is_a_failure_of_its_ref(lines: tuple[Line, Line], 
     assert (failed.exit_code, good.exit_code) == (1, 0)
     assert failed.error is not None
     assert failed.error.message == "it grew"
+
+
+def test_what_lies_elsewhere_is_brought_here_before_it_is_released(
+    lines: tuple[Line, Line], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, _ = joined(lines, tmp_path / "store", None, None)
+    brought: list[tuple[str, str]] = []
+    need = batch.store.need
+
+    def recorded(kind: str, key: str) -> StoredArtifact:
+        brought.append((kind, key))
+        return need(kind, key)
+
+    monkeypatch.setattr(batch.store, "need", recorded)
+    good, _ = batch.run(Quiet(), released(lines[0]))
+    assert good.result is not None
+    assert good.published is not None
+    assert {record.directory.name for record in good.result.outcome.records.values()} <= {
+        key for _, key in brought
+    } | {key_of(batch.builds[0].pipeline.release)}
+
+
+def test_what_is_lost_meanwhile_is_a_failure_of_its_ref(
+    lines: tuple[Line, Line], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, _ = joined(lines, tmp_path / "store", None, None)
+
+    def need(kind: str, key: str) -> StoredArtifact:
+        raise BuildError("it is not there")
+
+    monkeypatch.setattr(batch.builds[0].store, "need", need)
+    failed, good = batch.run(Quiet(), released(lines[0]))
+    assert (failed.exit_code, good.exit_code) == (1, 0)
 
 
 def test_codes_are_1_before_3_before_0() -> None:
