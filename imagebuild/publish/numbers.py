@@ -122,5 +122,6 @@ def _claim(file: Path, gate: str) -> bool:
     try:
         files.create(file, gate + "\n")
     except FileExistsError:
-        return file.read_text().strip() == gate
+        # a directory has the numbers of a compose of several architectures
+        return file.is_file() and file.read_text().strip() == gate
     return True

@@ -20,7 +20,7 @@ from typing import Any
 from imagebuild.engine import planning
 from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.priorities import usual_seconds
-from imagebuild.engine.sharing import share
+from imagebuild.engine.sharing import share, split
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, CriteriaError, UsageError
@@ -126,7 +126,8 @@ class Batch:
                 name=planned.step.name,
                 todo=planned.todo,
                 reason=planned.reason,
-                usual_seconds=seconds.get(planned.step.name),
+                # builds of that ref alone know it by its short name
+                usual_seconds=seconds.get(planned.step.name, seconds.get(split(planned.step.name)[1])),
                 refs=needed_by[planned.step],
             )
             for planned in self.planned

@@ -164,6 +164,20 @@ def test_refs_are_listed(source: Source, tmp_path: Path) -> None:
     assert run(*asked).stdout == f"{REF}: {file}, x86_64, ostree\n"
 
 
+def test_the_plan_of_real_refs(source: Source, tmp_path: Path) -> None:
+    other = REF.replace("host", "other")
+    source.repo.set_ref(other, source.commit)
+    file = tmp_path / "test.yaml"
+    text = CONFIG.format(url=source.url, key=source.key, size="6 GiB")
+    file.write_text(text.replace(REF, "test/1/x86_64/*"))
+    store = tmp_path / "store"
+    finished = run("all", "--refs", "*", "--config", file, "--store", store, "--plan")
+    assert finished.returncode == 0, finished.stderr
+    for ref in (REF, other):
+        assert f"{ref}: {ref} is {source.commit}" in finished.stdout
+        assert f"build  {ref}: qcow2 cloud: never built" in finished.stdout
+
+
 def test_wrong_usage_of_several(tmp_path: Path) -> None:
     finished = run("all", "--refs", "nothing/*", "--store", tmp_path)
     assert finished.returncode == 2

@@ -163,6 +163,13 @@ def test_architectures_of_different_versions_are_two_composes(lines: tuple[Line,
     assert arm.release(arm.material(first)).name == "Debian-Atomic-12-20261126.2"
 
 
+def test_a_number_of_a_compose_of_several_is_not_free_for_one_alone(lines: tuple[Line, Line]) -> None:
+    line, _ = lines
+    (line.output / ".respins" / ID).mkdir(parents=True)
+    line.changes["publish"] |= {"arches": ["x86_64"]}
+    assert made(line).name == "Debian-Atomic-12-20261126.1"
+
+
 def test_after_midnight_it_joins_the_compose_of_the_night(lines: tuple[Line, Line]) -> None:
     line, arm = lines
     made(line)
