@@ -77,7 +77,7 @@ Patterns = Annotated[
 def build_all(
     ref: Refs = None,
     patterns: Patterns = None,
-    config: options.Config = None,
+    config: options.Configs = None,
     store: options.Store = options.DEFAULT_STORE,
     output: options.Output = options.DEFAULT_OUTPUT,
     jobs: Jobs = max(2, os.cpu_count() or 2),
@@ -102,14 +102,14 @@ def build_all(
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly, again=force)
     order = Order(
         ref=ref[0] if ref else None,
-        config=config,
+        config=config[0] if config else None,
         store=store,
         output=output,
         populate=populate,
         only=tuple(only or ()),
         firmware=firmware,
     )
-    orders = _orders(order, ref or [], patterns or [])
+    orders = _orders(order, ref or [], patterns or [], config or [])
     wanted = Wanted(jobs=jobs, reports=reports or output, events=events, plan=plan, as_json=as_json)
     if len(orders) > 1:
         from imagebuild.cli import several
@@ -119,13 +119,15 @@ def build_all(
         _build_one(orders[0], wish, wanted)
 
 
-def _orders(order: "Order", refs: list[str], patterns: list[str]) -> list["Order"]:
+def _orders(order: "Order", refs: list[str], patterns: list[str], configs: list[Path]) -> list["Order"]:
     """Return an order for each ref that is asked for; the given one where it is of one ref at most."""
     from imagebuild.session import refs as which
 
-    if not patterns and len(set(refs)) <= 1:
+    if not patterns and len(set(refs)) <= 1 and len(configs) <= 1:
         return [order]
-    chosen = which.choose(refs, patterns, order.config, order.store)
+    if not patterns and not refs:
+        patterns = [which.EVERYTHING]
+    chosen = which.choose(refs, patterns, configs, order.store)
     return [replace(order, ref=known.ref, config=known.config) for known in chosen]
 
 
@@ -217,7 +219,7 @@ def show_refs(
         list[str] | None,
         typer.Argument(help="only refs that match one of these, such as 'fedora/*/x86_64/*'; '*': all"),
     ] = None,
-    config: options.Config = None,
+    config: options.Configs = None,
     store: options.Store = options.DEFAULT_STORE,
     as_json: options.AsJson = False,
 ) -> None:
@@ -229,7 +231,7 @@ def show_refs(
 
     known = [
         each
-        for each in known_refs(store, config, look=True)
+        for each in known_refs(store, config or (), look=True)
         if not patterns or any(matches(each.ref, pattern) for pattern in patterns)
     ]
     if patterns and not known:

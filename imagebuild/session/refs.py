@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild import files
 from imagebuild.config.places import shared_directory
 from imagebuild.errors import UsageError
+from imagebuild.files import FILE_URL, path_of
 from imagebuild.release_line import reading
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.hosts.registry import recognise
@@ -30,15 +30,15 @@ class KnownRef:
     host_kind: str | None = None
 
 
-def known_refs(store: Path, file: Path | None = None, *, look: bool = False) -> list[KnownRef]:
-    """Return the refs of a configuration, or of all those in configs/, sorted.
+def known_refs(store: Path, lines: Sequence[Path] = (), *, look: bool = False) -> list[KnownRef]:
+    """Return the refs of configurations, or of all those in configs/ when none is given, sorted.
 
     A pattern stands for the refs that repositories of this machine have of it. `look`: also into the trees.
     Raises UsageError for a configuration with errors.
     """
-    lines = [file] if file is not None else sorted(shared_directory("configs").glob("*.yaml"))
+    files = lines or sorted(shared_directory("configs").glob("*.yaml"))
     return sorted(
-        (known for line in lines for known in _refs_of(line, store, look=look)),
+        (known for line in dict.fromkeys(files) for known in _refs_of(line, store, look=look)),
         key=lambda known: (known.ref, known.config),
     )
 
@@ -62,8 +62,8 @@ def _refs_of(file: Path, store: Path, *, look: bool) -> Iterator[KnownRef]:
 def _repositories(config: Config, store: Path) -> list[Repo]:
     """Return the repositories of this machine that may have a line's refs: where they are pulled to, from."""
     places = [store.absolute() / "repo"]
-    if config.tree.url.startswith(files.FILE_URL):
-        places.append(files.path_of(config.tree.url))
+    if config.tree.url.startswith(FILE_URL):
+        places.append(path_of(config.tree.url))
     return [Repo(place) for place in places if (place / "config").is_file()]
 
 
@@ -75,7 +75,7 @@ def _host_kind(repo: Repo | None, ref: str) -> str | None:
 
 
 def choose(
-    refs: Sequence[str], patterns: Collection[str], config: Path | None, store: Path
+    refs: Sequence[str], patterns: Collection[str], lines: Sequence[Path], store: Path
 ) -> list[KnownRef]:
     """Return the refs that are named or match a pattern, each once, in that order.
 
@@ -84,8 +84,8 @@ def choose(
     """
     chosen: dict[str, KnownRef] = {}
     for ref in refs:
-        chosen.setdefault(ref, _named(ref, config, store))
-    known = known_refs(store, config) if patterns else []
+        chosen.setdefault(ref, _named(ref, lines, store))
+    known = known_refs(store, lines) if patterns else []
     for pattern in patterns:
         found = [each for each in known if matches(each.ref, pattern)]
         if not found:
@@ -96,20 +96,32 @@ def choose(
         for each in found:
             before = chosen.setdefault(each.ref, each)
             if before.config != each.config:
-                raise UsageError(
-                    f"several configurations build {each.ref}: {before.config}, {each.config}",
-                    hint="give --config FILE",
-                )
+                raise _several(each.ref, before.config, each.config)
     return list(chosen.values())
 
 
-def _named(ref: str, file: Path | None, store: Path) -> KnownRef:
-    line, config = (file, reading.load(file, store)) if file is not None else reading.find(ref, store)
-    if not config.builds(ref):
-        raise UsageError(
-            f"{line} does not build the ref {ref}", hint=f"its patterns are: {', '.join(config.refs)}"
-        )
+def _named(ref: str, lines: Sequence[Path], store: Path) -> KnownRef:
+    line, config = _line_of(ref, lines, store) if lines else reading.find(ref, store)
     return KnownRef(ref=ref, config=line, product=config.product, release=config.release, arch=config.arch)
+
+
+def _line_of(ref: str, lines: Sequence[Path], store: Path) -> tuple[Path, Config]:
+    loaded = [(file, reading.load(file, store)) for file in dict.fromkeys(lines)]
+    found = [(file, config) for file, config in loaded if config.builds(ref)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _several(ref, *(file for file, _ in found))
+    patterns = ", ".join(pattern for _, config in loaded for pattern in config.refs)
+    raise UsageError(
+        f"{', '.join(map(str, lines))} does not build the ref {ref}", hint=f"the patterns are: {patterns}"
+    )
+
+
+def _several(ref: str, *files: Path) -> UsageError:
+    return UsageError(
+        f"several configurations build {ref}: {', '.join(map(str, files))}", hint="give --config FILE"
+    )
 
 
 def matches(ref: str, pattern: str) -> bool:

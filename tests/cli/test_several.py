@@ -173,6 +173,11 @@ def test_the_plan_of_real_refs(source: Source, tmp_path: Path) -> None:
     store = tmp_path / "store"
     finished = run("all", "--refs", "*", "--config", file, "--store", store, "--plan")
     assert finished.returncode == 0, finished.stderr
+    beside = tmp_path / "beside.yaml"
+    file.write_text(text)
+    beside.write_text(text.replace(REF, other))
+    both = run("all", "--config", file, "--config", beside, "--store", store, "--plan")
+    assert both.stdout == finished.stdout
     for ref in (REF, other):
         assert f"{ref}: {ref} is {source.commit}" in finished.stdout
         assert f"build  {ref}: qcow2 cloud: never built" in finished.stdout
