@@ -177,7 +177,8 @@ class Batch:
                 jobs=jobs,
                 interrupted=interrupted,
             )
-        except KeyboardInterrupt:
+        except BaseException:
+            # also an interrupt: nothing more is released, and nobody waits
             executor.shutdown(wait=False, cancel_futures=True)
             raise
         executor.shutdown()
