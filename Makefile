@@ -23,9 +23,9 @@ lint: bootstrap
 
 bench: bootstrap
 	.venv/bin/python -m tests.bench
-	.venv/bin/python -m tests.bench_boots
-	.venv/bin/python -m tests.bench_guests boots
-	.venv/bin/python -m tests.bench_secure_boot
+	.venv/bin/python -m tests.bench.boots
+	.venv/bin/python -m tests.bench.guests boots
+	.venv/bin/python -m tests.bench.secure_boot
 
 # .ci/locked: the newest releases of everything that is installed from PyPI, with their hashes
 lock: bootstrap

@@ -166,7 +166,7 @@ class Line:
             gate=hashlib.sha256(f"{tree.commit} {grown} {boot}".encode()).hexdigest()[:32],
             tree=tree,
             previous=before,
-            why_no_previous="" if before else "the first release",
+            why_no_previous=None if before else "the first release",
             downloads=tuple(downloads),
             cells=tuple(cells),
             kickstarts={"cloud": kickstart},

@@ -26,10 +26,10 @@ from imagebuild.tools.ostree.commit_writer import Staged
 from imagebuild.tools.ostree.repository import Repo
 from tests import release_lab
 from tests.cli.running import CONFIG, run
-from tests.fakes import TERMS
 from tests.installers.lorax.lab import installer, request
 from tests.publish.releasing import go, line_in
 from tests.release_lab import FIRST, Line
+from tests.smoke.trials import TERMS
 from tests.tools.ostree.commits import FILES, make_commit
 from tests.tools.ostree.commits import REF as BUILT
 from tests.tools.settings import settings
@@ -201,7 +201,7 @@ def test_a_release_before_that_no_host_can_have_is_said(repo: Repo) -> None:
     for given, released, first in ((None, None, True), (None, old, False), (old, None, False)):
         before = release_before(source, pinned, given=given, released=released)
         assert (before.pin, before.first) == (None, first)
-        assert f"hosts cannot pull the commit {old}: it is bound to {BUILT}" in before.why_not
+        assert f"hosts cannot pull the commit {old}: it is bound to {BUILT}" in (before.why_not or "")
     # under the ref that it was built for it can
     found = release_before(source, Pin(ref=BUILT, commit=new))
     assert found.pin == Pin(ref=BUILT, commit=old)

@@ -40,12 +40,12 @@ from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.command_line import command_line
 from imagebuild.tools.qemu.firmware import Flash
 from imagebuild.tools.qemu.machine import Machine
-from tests import fakes
 from tests.data import ROOT
 from tests.evil_names import NAMES
 from tests.installers.unattended.media import make_iso
 from tests.publish.releasing import go
 from tests.release_lab import FIRST, REF, SECOND, Line
+from tests.smoke import trials
 from tests.tools.machines import PLACES, TCG
 
 
@@ -219,13 +219,13 @@ def test_a_path_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("key", ["python_path", "path"])
 def test_a_directory_that_is_searched_has_no_colon(key: str) -> None:
-    with pytest.raises(ValueError, match="would part it in two"):
+    with pytest.raises(ValueError, match="would split it in two"):
         LoraxConfig.model_validate({key: ["/a:/b"]})
 
 
 def test_the_criteria_are_run_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the options of stages/smoke.py, on a test that says what pytest takes for its root directory."""
-    trial = fakes.trial(place, accelerator=TCG)
+    trial = trials.trial(place, accelerator=TCG)
     (place / "test_here.py").write_text(
         "def test_here(pytestconfig):\n    print('root', ascii(str(pytestconfig.rootpath)))\n"
     )

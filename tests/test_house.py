@@ -46,17 +46,16 @@ def test_functions_are_short() -> None:
     assert longest <= 60, [name for length, name in counted if length > 60]
 
 
-def test_files_are_short() -> None:
-    counted = sorted(
-        ((text.count("\n"), str(file.relative_to(ROOT))) for file, text in sources(PACKAGE).items())
-    )
+@pytest.mark.parametrize("place", [PACKAGE, TESTS], ids=["package", "tests"])
+def test_files_are_short(place: Path) -> None:
+    counted = sorted((text.count("\n"), str(file.relative_to(ROOT))) for file, text in sources(place).items())
     lengths = [length for length, _ in counted]
-    most, longest = share(lengths, 0.95), lengths[-1]
+    median, most, longest = share(lengths, 0.5), share(lengths, 0.95), lengths[-1]
     print(
-        f"{len(lengths)} files: {share(lengths, 0.5)} lines at the median, {most} at p95, {longest} at most"
+        f"{place.name}: {len(lengths)} files: {median} lines at the median, {most} at p95, {longest} at most"
     )
     assert longest <= 400, [entry for entry in counted if entry[0] > 400]
-    assert most <= 300, [entry for entry in counted if entry[0] > 300]
+    assert place == TESTS or most <= 300, [entry for entry in counted if entry[0] > 300]
 
 
 @pytest.mark.parametrize("place", [PACKAGE, TESTS], ids=["package", "tests"])
@@ -91,7 +90,8 @@ def test_every_room_says_what_it_is() -> None:
 
 def test_no_test_imports_another() -> None:
     pattern = re.compile(
-        r"^\s*(from tests[\w.]*\.test_\w+ import|from tests[\w.]* import test_)", re.MULTILINE
+        r"^\s*(from tests[\w.]*\.test_\w+ import|from tests[\w.]* import .*\btest_|import tests\S*\.test_)",
+        re.MULTILINE,
     )
     programs = re.compile(r'"""\n(?:import|from) .*?"""', re.DOTALL)
     # what a test gives a child process is a program of its own

@@ -53,6 +53,16 @@ def test_every_shell_file_is_clean() -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
+def test_shell_files_are_narrow() -> None:
+    wide = [
+        f"{file.relative_to(ROOT)}:{number}: {len(line)} columns"
+        for file in shell_files()
+        for number, line in enumerate(file.read_text().splitlines(), start=1)
+        if len(line) > 110
+    ]
+    assert not wide, "\n".join(wide)
+
+
 def test_every_file_that_ends_in_sh_says_what_runs_it() -> None:
     texts = {file for place in ("imagebuild", "templates", "tests") for file in (ROOT / place).rglob("*.sh")}
     assert texts - {*shell_files()} == set()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Jobs = Annotated[
     int,
     typer.Option(
-        "--jobs", min=1, help="steps at the same time, background steps beside them; 1: one step at a time"
+        "--jobs", min=1, help="steps at the same time, besides background steps; 1: one step at a time"
     ),
 ]
 Plan = Annotated[bool, typer.Option("--plan", help="say what would be built, and why, and stop")]
@@ -198,7 +198,7 @@ def compose(
         ),
     ] = False,
 ) -> None:
-    """Make the next commit of a ref, if anything changed (the embedded default; others pull theirs)."""
+    """Make the next commit of a ref, if anything changed (lines without `compose` pull theirs)."""
     from imagebuild.session import lines
 
     settings, chosen = lines.load(ref, config, store)

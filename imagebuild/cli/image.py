@@ -38,7 +38,7 @@ def try_image(
     previous: Annotated[
         list[str] | None,
         typer.Option(
-            "--previous", help="commit of the release before, from which hosts upgrade; again for older ones"
+            "--previous", help="commit of the release before, from which hosts upgrade; repeat for older ones"
         ),
     ] = None,
     repo: Annotated[
@@ -77,7 +77,7 @@ def _terminal() -> Path:
     except OSError as error:
         raise UsageError(
             "--shell-on-failure needs a terminal, and standard input is not one",
-            hint="run it at a terminal; `imagebuild boot` gives a guest without the criteria",
+            hint="run it at a terminal; `imagebuild boot` starts a guest without the criteria",
         ) from error
 
 
@@ -171,8 +171,8 @@ def add_kickstart(
         str, typer.Option("--syntax", help="pykickstart's version of the release, such as F28")
     ] = "F28",
 ) -> None:
-    """Turn an installer ISO into an unattended one: the kickstart on it, a boot entry for it, the media
-    checksum anew.
+    """Turn an installer ISO into an unattended one: add the kickstart and a boot entry for it, and renew the
+    media checksum.
     """
     from imagebuild.session.images import add_kickstart_to_iso
 

@@ -26,8 +26,8 @@ def show_doctor(
     store: options.Store = options.DEFAULT_STORE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what this machine can do, and how to get what it cannot. Exit code 1 when something is missing that
-    every build needs.
+    """Say what this machine can do, and how to get what is missing. Exit code 1 when something that every
+    build needs is missing.
     """
     from rich.text import Text
 

@@ -33,7 +33,7 @@ Nightly = Annotated[
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="compose a nightly without a new commit, or again what was released before"),
+    typer.Option("--force", help="make a nightly without a new commit, or release the same again"),
 ]
 Date = Annotated[
     str | None, typer.Option("--date", metavar="YYYYMMDD", help="day in the compose id; default: today (UTC)")

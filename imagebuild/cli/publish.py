@@ -21,7 +21,7 @@ def names(
     ] = None,
     nightly: Annotated[bool, typer.Option("--nightly", help="as a nightly compose")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="with compose id, formats and CHECKSUM files, as JSON")
+        bool, typer.Option("--json", help="print JSON, with compose id, formats and CHECKSUM files")
     ] = False,
 ) -> None:
     """Print the path of every file of a release, below its directory."""
@@ -68,8 +68,8 @@ def verify(
     """Verify a release, with only its public key.
 
     Exit codes: 0 it is what was signed; 4 signature or key; 5 a file is missing; 6 changed; 7 extra; 8 page;
-    9 metadata; 10 an image holds another commit, or cannot be opened; 11 unreadable. Of several problems the
-    first of these.
+    9 metadata; 10 an image holds another commit, or cannot be opened; 11 unreadable. Of several problems, the
+    first in this list.
     """
     from imagebuild.session import verification
 
@@ -107,8 +107,8 @@ def promote(
         ),
     ] = None,
 ) -> None:
-    """Publish a release: upload and verify, static deltas, ref, signed summary, index. Run again, it goes on
-    where it was interrupted.
+    """Publish a release: upload and verify, static deltas, ref, signed summary, index. To go on after an
+    interruption, run it again.
 
     A release of another architecture joins the compose of the same name that is at the destination.
     """
@@ -147,9 +147,7 @@ def prune(
     store: options.Store = options.DEFAULT_STORE,
     output: options.Output = options.DEFAULT_OUTPUT,
     to: options.To = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="do it; without this it is only said what would go")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do it; without this, only say what would go")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Remove old nightlies, releases that were superseded, artifacts and commits that nothing needs

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from imagebuild import steplog
 from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, sign_history
+from imagebuild.config.beside import Pattern, SharedPatterns
 from imagebuild.config.fields import Model, TreePath, Word
 from imagebuild.config.places import template
 from imagebuild.config.root import RootConfig
@@ -39,7 +40,11 @@ CACHE_SECONDS = 24 * 3600
 # mmdebstrap sets file times to this; OSTree drops them anyway
 EPOCH = "1700000000"
 
-
+UNREACHED = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
+EXPIRED = (
+    "the mirror's package lists are older than they may be: use one that is kept up to date; where it is"
+    " frozen on purpose, compose.check_valid_until: false"
+)
 PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
 
 
@@ -59,8 +64,13 @@ class MmdebstrapConfig(ComposerConfig):
     suite: Word
     version: Word = Field(description="prefix of the commit version: 12 gives 12.1, 12.2, …")
     packages: tuple[PackageName, ...] = Field(min_length=1)
-    exclude: tuple[Annotated[str, Field(pattern=r"^/[^\s,]+$")], ...] = Field(
-        default=(), description="dpkg path-exclude patterns"
+    exclude: tuple[Pattern, ...] = Field(default=(), description="dpkg path-exclude patterns")
+    exclude_from: tuple[SharedPatterns, ...] = Field(
+        default=(),
+        description=(
+            "files with more of them, below the configuration's directory or the product's own `configs`: a"
+            " pattern a line, `#` begins a remark"
+        ),
     )
     initramfs: tuple[Literal["btrfs", "crypt", "tpm2-tss"], ...] = Field(
         default=(),
@@ -69,8 +79,15 @@ class MmdebstrapConfig(ComposerConfig):
             " programs are packages: btrfs-progs, cryptsetup, tpm2-tools)"
         ),
     )
+    check_valid_until: bool = Field(
+        default=True,
+        description=(
+            "refuse package lists that have expired: an attacker could hold back updates; a mirror that is"
+            " frozen on purpose (snapshot.debian.org) needs `false`"
+        ),
+    )
     files: dict[TreePath, str] = Field(
-        default={}, description="files laid over the tree; ${version} and ${commit_time} may stand in them"
+        default={}, description="files laid over the tree; ${version} and ${commit_time} may be used in them"
     )
     root: RootConfig = Field(
         default=RootConfig(), description="what ostree makes of the root file system at boot"
@@ -82,6 +99,11 @@ class MmdebstrapConfig(ComposerConfig):
         ),
     )
     signing_user: Annotated[str, Field(pattern=r"^[A-Za-z0-9 .,_-]+ <[^<>\s]+@[^<>\s]+>$")]
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """All patterns of what is left out."""
+        return (*(pattern for shared in self.exclude_from for pattern in shared.patterns), *self.exclude)
 
     @model_validator(mode="after")
     def _lacks_what_it_has(self) -> MmdebstrapConfig:
@@ -244,7 +266,7 @@ def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> 
         spec.suite,
         *spec.packages,
         "--",
-        *spec.exclude,
+        *spec.excluded,
         "--",
         *recipe,
         spec.root.text() or "",
@@ -286,7 +308,9 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             # what is cleaned or made there expects a Debian layout, which the hook has left behind
             "--skip=cleanup,output/dev,output/mknod",
             '--aptopt=APT::Install-Recommends "false"',
-            *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.exclude],
+            # apt.conf(5), Acquire::Check-Valid-Until
+            *([] if spec.check_valid_until else ['--aptopt=Acquire::Check-Valid-Until "false"']),
+            *[f"--dpkgopt=path-exclude={pattern}" for pattern in spec.excluded],
             f"--include={','.join(spec.packages)}",
             *([f"--hook-dir={merged}"] if merged.is_dir() else []),
             f"--customize-hook={scripts / SCRIPTS[0]}",
@@ -304,9 +328,9 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
                 },
             )
         except command.CommandError as error:
-            hint = "the log has apt's own words; a mirror that cannot be reached is the usual reason"
             raise BuildError(
-                f"mmdebstrap could not install the packages of {spec.suite}: {error.message}", hint=hint
+                f"mmdebstrap could not install the packages of {spec.suite}: {error.message}",
+                hint=EXPIRED if "is expired" in error.message else UNREACHED,
             ) from error
 
 

@@ -68,7 +68,7 @@ class RpmOstreeConfig(ComposerConfig):
         default=None,
         description=(
             "compose with --unified-core; null: when the installed rpm-ostree knows it (2018.7 and newer) and"
-            " the host has SELinux's policy"
+            " the build machine has SELinux's policy"
         ),
     )
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9$][A-Za-z0-9._+~${}-]*$")] | None = Field(
@@ -170,7 +170,7 @@ def _unified(spec: RpmOstreeConfig, known: frozenset[str]) -> list[str]:
     if EXPERIMENTAL in known:
         return [EXPERIMENTAL]
     raise BuildError(
-        f"compose.unified_core: the installed rpm-ostree knows no {UNIFIED}",
+        f"compose.unified_core: the installed rpm-ostree has no {UNIFIED}",
         hint="rpm-ostree has it since 2018.7; leave the key out to compose with what there is",
     )
 
@@ -192,7 +192,7 @@ def _version(repo: Repo, ref: str, spec: RpmOstreeConfig, known: frozenset[str])
         return []
     if METADATA not in known:
         raise BuildError(
-            f"compose.version: the installed rpm-ostree knows no {METADATA}", hint="leave compose.version out"
+            f"compose.version: the installed rpm-ostree has no {METADATA}", hint="leave compose.version out"
         )
     day = time.strftime("%Y%m%d", time.gmtime(source_date_epoch() or time.time()))
     pattern = re.compile(

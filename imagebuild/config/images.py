@@ -9,8 +9,8 @@ from imagebuild.config.fields import Model
 
 
 def _syntax(value: str) -> str:
-    if syntaxes.problem(value):
-        raise ValueError(f"{syntaxes.problem(value)}; there are: {', '.join(syntaxes.usable())}")
+    if (problem := syntaxes.problem(value)) is not None:
+        raise ValueError(f"{problem}; there are: {', '.join(syntaxes.usable())}")
     return value
 
 

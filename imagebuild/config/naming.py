@@ -211,7 +211,7 @@ def _files(line: NameParts) -> Iterator[tuple[str, str]]:
 def _arches(line: NameParts) -> Iterator[tuple[str, str]]:
     unknown = [arch for arch in line.arches if not is_arch(arch)]
     if unknown:
-        yield "publish.arches", f"productmd knows no architecture {', '.join(unknown)}"
+        yield "publish.arches", f"productmd does not know the architecture {', '.join(unknown)}"
     if line.arch not in line.arches:
         yield (
             "publish.arches",

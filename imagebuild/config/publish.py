@@ -30,7 +30,7 @@ class SigningConfig(Model):
     @model_validator(mode="after")
     def _one_source(self) -> "SigningConfig":
         if self.key_file is not None and (self.homedir is not None or self.generate):
-            raise ValueError("key_file stands alone: homedir and generate are for keyrings")
+            raise ValueError("key_file cannot be combined with homedir or generate: those are for keyrings")
         if self.generate and self.homedir is None:
             raise ValueError("generate needs a homedir: no key is ever made in your own keyring")
         return self
@@ -68,7 +68,7 @@ class KeepConfig(Model):
     )
 
 
-# a template of composes: ${product}, ${release}, ${date} (YYYYMMDD) and ${respin} may stand in it
+# a template of composes: ${product}, ${release}, ${date} (YYYYMMDD) and ${respin} may be in it
 ComposeTemplate = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]|\$\{(product|release|date|respin)\})+$")]
 
 
@@ -151,5 +151,5 @@ class PublishConfig(Model):
                 "compose and nightly are the same: releases and nightlies must be told apart by name"
             )
         if self.repo is not None and not self.repo.startswith("file://"):
-            raise ValueError("repo: a ref is moved in a repository of this host: give file:///PATH")
+            raise ValueError("repo: a ref is moved in a repository of this machine: give file:///PATH")
         return self

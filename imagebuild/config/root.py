@@ -10,9 +10,6 @@ from pydantic import Field, model_validator
 
 from imagebuild.config.fields import Model
 
-# where ostree-prepare-root, and the dracut module that copies it into the initramfs, look for it
-PREPARE_ROOT = "usr/lib/ostree/prepare-root.conf"
-
 
 class RootConfig(Model):
     """How the host's root file system is put together when it boots."""

@@ -65,8 +65,8 @@ class SmokeConfig(Model):
     ) = Field(
         default=None,
         description=(
-            "QEMU's -cpu; not given: the host's under KVM, the cheapest on which the tree can run under"
-            " emulation"
+            "QEMU's -cpu; not given: the build machine's under KVM, the cheapest on which the tree can run"
+            " under emulation"
         ),
     )
     memory: Mebibytes = 2048

@@ -16,21 +16,21 @@ from pykickstart.version import returnClassForVersion, versionMap
 SOURCE = "ostreesetup"  # what every kickstart of a tree has: pykickstart has it from F21 and RHEL7 on
 
 
-def problem(syntax: str) -> str:
-    """Return why a version cannot be used for a tree, a sentence; empty when it can."""
+def problem(syntax: str) -> str | None:
+    """Return why a version cannot be used for a tree, a sentence; None when it can."""
     if syntax not in versionMap:
-        return f"pykickstart knows no version {syntax!r}"
+        return f"pykickstart has no version {syntax!r}"
     if SOURCE not in commandMap[versionMap[syntax]]:
         return (
             f"the kickstart version {syntax} has no `{SOURCE}`, so that no tree can be installed: it came"
             f" with {shown(having(SOURCE))}"
         )
-    return ""
+    return None
 
 
 def usable() -> list[str]:
     """Return the versions that can install a tree: Fedora's, then the others, each from the oldest on."""
-    names = [name for name in versionMap if not problem(name)]
+    names = [name for name in versionMap if problem(name) is None]
     return sorted(names, key=lambda name: (name.startswith("RHEL"), name == "DEVEL", versionMap[name]))
 
 

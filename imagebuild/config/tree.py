@@ -20,15 +20,15 @@ class TlsConfig(Model):
     )
     key: str | None = Field(
         default=None,
-        description="its private key, without a passphrase; not given: it stands in `certificate`, too",
+        description="its private key, without a passphrase; not given: it is in `certificate`, too",
     )
 
     @model_validator(mode="after")
     def _pair(self) -> "TlsConfig":
         if self.key is not None and self.certificate is None:
-            raise ValueError("key: there is no certificate that it is the key of")
+            raise ValueError("key: there is no certificate that it belongs to")
         if self.ca is None and self.certificate is None:
-            raise ValueError("name a ca, a certificate, or both; or leave tls away")
+            raise ValueError("name a ca, a certificate, or both; or leave tls out")
         return self
 
 
@@ -83,7 +83,7 @@ class TreeConfig(Model):
     def _proxy(cls, value: str | None) -> str | None:
         if value is not None and "@" in value:
             raise ValueError(
-                "a configuration is not a place for a password: leave tree.proxy away, and set https_proxy in"
+                "a configuration is not a place for a password: leave tree.proxy out, and set https_proxy in"
                 " the environment"
             )
         # without a port libcurl would take 1080, requests 80
@@ -96,7 +96,7 @@ class TreeConfig(Model):
     @model_validator(mode="after")
     def _reached(self) -> "TreeConfig":
         if self.tls is not None and not self.url.startswith("https://"):
-            raise ValueError(f"tls: says nothing of {self.url}: only https:// has certificates")
+            raise ValueError(f"tls: does not apply to {self.url}: only https:// has certificates")
         if self.proxy is not None and self.url.startswith("file:"):
-            raise ValueError(f"proxy: says nothing of {self.url}")
+            raise ValueError(f"proxy: does not apply to {self.url}")
         return self

@@ -6,7 +6,7 @@ blsuki.c); both have the command blscfg, and sort by file name, the last first. 
 boot loader alone (`sysroot.bootloader=none`, ostree.repo-config(5)), and the menu never changes.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from imagebuild.deploy.target import SYSROOT, File, Sandbox
@@ -57,13 +57,18 @@ blscfg
 
 @dataclass(frozen=True, kw_only=True)
 class TreeGrub:
-    """What a tree has for menus: the modules of its GRUB, whether its defaults ask for entries, and whether
-    it can generate a menu.
+    """What a tree has for menus: directory of a platform -> the modules of its GRUB, whether its defaults ask
+    for entries, and whether it can generate a menu.
     """
 
-    modules: frozenset[str]
+    platforms: Mapping[str, frozenset[str]]
     asks_for_entries: bool
     has_generator: bool
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """The modules that each platform has."""
+        return frozenset.intersection(*self.platforms.values()) if self.platforms else frozenset()
 
     @property
     def reader(self) -> str | None:
@@ -80,15 +85,15 @@ class TreeGrub:
 
 def look(target: Sandbox, modules: Sequence[str]) -> TreeGrub:
     """Look at a tree; `modules` are the directories of its GRUB, one for each platform that is wanted."""
-    found, lines = list[frozenset[str]](), list[str]()
+    found, lines = dict[str, frozenset[str]](), list[str]()
     for directory in modules:
         lines = target.run(
             ["sh", "-c", LOOK, "sh", ASKS_FOR_ENTRIES, directory, DEFAULTS, *GENERATORS]
         ).splitlines()
         names = (line.partition(" ") for line in lines)
-        found.append(frozenset(name for kind, _, name in names if kind == "module"))
+        found[directory] = frozenset(name for kind, _, name in names if kind == "module")
     return TreeGrub(
-        modules=frozenset.intersection(*found) if found else frozenset(),
+        platforms=found,
         asks_for_entries="asks" in lines,
         has_generator="generator" in lines,
     )
@@ -112,7 +117,7 @@ def check_asked(plan: Plan, tree: TreeGrub) -> None:
 
 
 def chosen(plan: Plan, tree: TreeGrub) -> BootMenu:
-    """Return the menu that a host gets; who reads it is no question here."""
+    """Return the menu that a host gets, whoever can read it."""
     return plan.boot_menu or tree.preferred
 
 

@@ -50,7 +50,8 @@ MODULES = (
     "loadenv",
 )
 BIOS_MODULES = ("biosdisk", "vga_text")
-UEFI_MODULES = ("fat", "efi_gop", "efi_uga", "all_video", "font", "gfxterm")
+# all_video brings what there is of drivers: GRUB 2.14 has no efi_uga any more
+UEFI_MODULES = ("fat", "efi_gop", "all_video", "font", "gfxterm")
 # what a menu of ours, and the way to it, take of a GRUB that loads no modules
 MENU_MODULES = ("normal", "configfile", "linux", "search", "search_fs_uuid", "echo", "test")
 READERS = {"ext4": "ext2", "xfs": "xfs", "gpt": "part_gpt", "mbr": "part_msdos"}
@@ -151,10 +152,12 @@ def make_loader(target: Sandbox, plan: Plan) -> Loader:
             menu = boot_menu.readable(menu, plan, tree, signed.image.modules)
             lacks = boot_menu.lacking(menu, signed.image.modules)
             signed = signed if lacks is None else UnsignedError(lacks)
-        esp, unsigned = _uefi_files(target, plan, layout, signed, _modules(menu, tree))
+        names = (*_modules(menu, tree), *UEFI_MODULES)
+        esp, unsigned = _uefi_files(target, plan, layout, signed, names)
         check_room(plan, esp)
     if "i386-pc" in platforms:
-        _mkimage(target, layout, "i386-pc", "core.img", (*_modules(menu, tree), *BIOS_MODULES))
+        names = (*_modules(menu, tree), *BIOS_MODULES)
+        _mkimage(target, layout, "i386-pc", "core.img", names)
         boot = target.read(PurePosixPath(layout.modules) / "i386-pc" / "boot.img")
         core = target.read(WORK / "core.img")
     version = target.run([layout.program, "--version"]).strip()
@@ -197,7 +200,7 @@ def _uefi_files(
         config = early_config(plan, layout.directory, serial="serial" in signed.image.modules)
         return signed.on_disk(config), None
     steplog.note(f"the disk is not for Secure Boot: {signed.message}")
-    _mkimage(target, layout, "x86_64-efi", "bootx64.efi", (*modules, *UEFI_MODULES))
+    _mkimage(target, layout, "x86_64-efi", "bootx64.efi", modules)
     return {REMOVABLE / "BOOTX64.EFI": target.read(WORK / "bootx64.efi")}, signed.message
 
 

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuild.kickstart.mount_points import SMALL
 from imagebuild.tools.ostree.commit_reader import CommitEntry
 from imagebuild.tools.ostree.repository import Repo
 
@@ -37,6 +38,10 @@ class CommitFiles:
     def has(self, path: str) -> bool:
         """Whether there is anything at that path."""
         return self._entry(path) is not None
+
+    def content(self, path: str) -> bytes | None:
+        """Return a small file's content; None when there is none at that path."""
+        return self._repo.read(self.commit, path.lstrip("/"), most=SMALL)
 
     def listing(self, path: str) -> list[str]:
         """Return the names in a directory, sorted; none when there is no directory at that path."""

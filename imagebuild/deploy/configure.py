@@ -10,7 +10,8 @@ from imagebuild import steplog
 from imagebuild.deploy import btrfs, host_var, luks, timekeeping
 from imagebuild.deploy.target import SYSROOT, Argv, File, Sandbox, mount_proc, mount_tmp
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.plan import Plan, Script, User
+from imagebuild.kickstart.plan import Plan, User
+from imagebuild.kickstart.scripts import Script
 
 # what Anaconda makes in /var before %post runs
 VAR_DIRECTORIES = (
@@ -228,7 +229,11 @@ def _default_grub(plan: Plan) -> str:
 def _fstab(plan: Plan) -> str:
     lines = ["# made by imagebuild from the kickstart"]
     for mount, name, fstype in plan.file_systems():
-        if mount == "/" and plan.is_volume(name):
+        if mount == "/" and plan.composefs is not None:
+            # / is an overlay there, which cannot be remounted: systemd-remount-fs.service would fail for its
+            # line (ostree's issue 3193; util-linux: "No changes allowed in reconfigure")
+            lines.append("# / is put together in the initramfs, from the file system that root= names")
+        elif mount == "/" and plan.is_volume(name):
             lines.append(f"{plan.mapped(name)} / {fstype} defaults 0 0")
         elif fstype == "efi":
             identifier = plan.volume_id(name)
@@ -278,4 +283,4 @@ def run_script(script: Script, target: Sandbox, root: PurePosixPath | None, sect
                 f"{section} of line {script.line} failed: {error.message}",
                 hint="correct the kickstart; its commands are in the log",
             ) from error
-        steplog.note(f"{section} of line {script.line} failed and may: {error.message}")
+        steplog.note(f"{section} of line {script.line} failed, which is allowed: {error.message}")

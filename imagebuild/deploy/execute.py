@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from imagebuild import steplog
+from imagebuild.config.prepare_root import ASKED
 from imagebuild.deploy import boot_menu, bootloader, btrfs, configure, host_var, luks
 from imagebuild.deploy.bootloader import Loader
 from imagebuild.deploy.target import REPO, SYSROOT, Argv, File, Sandbox, Target, place_of
@@ -162,6 +163,7 @@ def _deploy(plan: Plan, target: Target, commit: str, loader: Loader) -> None:
         *esp,
         ["mkdir", "-p", SYSROOT / "boot" / loader.directory],
         ["ostree", "admin", "init-fs", "--modern", SYSROOT],
+        *integrity(plan, repo),
         ["ostree", "admin", "os-init", f"--sysroot={SYSROOT}", plan.osname],
         [
             "ostree",
@@ -200,7 +202,21 @@ def _deploy(plan: Plan, target: Target, commit: str, loader: Loader) -> None:
         ],
         env=_menu_environment(plan, target),
     )
+    if plan.verity:
+        # whatever libostree did not write itself, or wrote before it knew
+        target.run(["ostree", "admin", "post-copy", f"--sysroot={SYSROOT}"])
     boot_menu.check_entries(target)
+
+
+def integrity(plan: Plan, repo: PurePosixPath) -> list[Argv]:
+    """Return the commands that tell a host's repository what its tree asks for: every object and image that
+    it will ever write is then sealed with fs-verity, or the pull fails (ostree.repo-config(5),
+    "[ex-integrity]"; ostree 2026.4, ostree-repo-verity.c). Without `composefs` libostree before 2024.7 makes
+    no image at all.
+    """
+    wanted = ["composefs"] if plan.composefs in ASKED else []
+    wanted += ["fsverity"] if plan.verity else []
+    return [["ostree", f"--repo={repo}", "config", "set", f"ex-integrity.{key}", "true"] for key in wanted]
 
 
 def _menu_environment(plan: Plan, target: Sandbox) -> dict[str, str]:

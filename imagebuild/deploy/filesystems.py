@@ -76,6 +76,7 @@ def mkfs(plan: Plan, name: str, fstype: str, device: str) -> Argv:
         "-q",
         "-F",
         *blocks(plan),
+        *features(plan, name),
         "-U",
         plan.uuid(name),
         "-E",
@@ -90,6 +91,13 @@ def blocks(plan: Plan) -> list[str]:
     (mke2fs.conf(5)), less than a disk with 4 KiB reads.
     """
     return [] if plan.sector_size == SECTOR else ["-b", str(plan.sector_size)]
+
+
+def features(plan: Plan, name: str) -> list[str]:
+    """Return mke2fs' options for what a file system has besides the tree's own defaults (ext4(5), verity):
+    the kernel refuses to check a file where the file system does not say that it may.
+    """
+    return ["-O", "verity"] if plan.verity and name == plan.root()[0] else []
 
 
 def make(plan: Plan, target: BlockTarget) -> None:

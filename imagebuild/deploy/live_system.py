@@ -16,7 +16,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kickstart.layout import SECTOR, SECTORS
 from imagebuild.kinds import Firmware
 
-# written by installers/live_init.sh
+# written by templates/live/init.sh
 MARKER = Path("/run/imagebuild-live")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SYS = Path("/sys")

@@ -58,7 +58,7 @@ class LocalTarget(NamespaceSandbox):
         """Leave log and kickstart in the installed system, and unmount."""
         place = host_var.stateroot(plan) / LOG_DIRECTORY
         log, kickstart = steplog.current(), INSTALL / "ks.cfg"
-        # passwords may stand in a kickstart
+        # a kickstart may have passwords
         self.run(["mkdir", "-p", "-m", "0700", place])
         if kickstart.is_file():
             text = without_passphrases(kickstart.read_text())
@@ -169,7 +169,7 @@ def _reread(live: LiveSystem, disk: str, plan: Plan) -> None:
         if time.monotonic() > deadline:
             raise BuildError(
                 f"the kernel does not see the new partitions of /dev/{disk}",
-                hint="does something hold the disk?",
+                hint="is something using the disk?",
             )
         command.status(["blockdev", "--rereadpt", Path("/dev") / disk])
         command.status(["udevadm", "settle", f"--timeout={SETTLE_SECONDS}"])

@@ -16,6 +16,9 @@ from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import loop, temporary
 from imagebuild.tools.namespace import Namespace, private
 
+# Linux, Documentation/ABI/testing/sysfs-fs-ext4: what the kernel that runs was built with
+VERITY = Path("/sys/fs/ext4/features/verity")
+
 
 def unavailable() -> str | None:
     """Return why this host cannot populate natively; None when it can."""
@@ -38,6 +41,8 @@ def refuses(plan: Plan) -> str | None:
     if btrfs.has(plan):
         # fs/btrfs/volumes.c, device_list_add: a second device of one UUID is taken for the same file system
         return "the kernel tells btrfs apart by its UUID, which disks of one commit share"
+    if plan.verity and not VERITY.exists():
+        return "the tree asks for fs-verity, which this machine's kernel does not have"
     return "thin volumes need device-mapper" if plan.thin() else None
 
 

@@ -39,6 +39,8 @@ def refuses(plan: Plan) -> str | None:
     """Return why this way cannot execute a plan; None when it can."""
     if plan.thin():
         return "thin volumes need device-mapper"
+    if plan.verity:
+        return "the tree asks for fs-verity, which only a kernel can set"
     other = sorted({fstype for _, _, fstype in plan.file_systems() if fstype not in ("ext4", "efi")})
     return f"{', '.join(other)} cannot be made from a directory" if other else None
 
@@ -121,6 +123,7 @@ class OfflineTarget(NamespaceSandbox):
             "-t",
             "ext4",
             *filesystems.blocks(plan),
+            *filesystems.features(plan, name),
             "-U",
             plan.uuid(name),
             "-E",

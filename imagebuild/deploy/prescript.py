@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from imagebuild.deploy.configure import run_script
 from imagebuild.deploy.target import Sandbox
 from imagebuild.errors import BuildError
-from imagebuild.kickstart.plan import Script, pre_scripts
 from imagebuild.kickstart.problems import Origin, Problems, located
+from imagebuild.kickstart.scripts import Script, pre_scripts
 from imagebuild.kickstart.source import BadKickstartError, includes, read, script_includes, without_mark
 
 DEPTH = 8

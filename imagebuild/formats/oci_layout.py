@@ -165,7 +165,7 @@ def _named(unpacked: Mapping[str, Path], descriptor: object) -> str:
         raise BuildError(f"it names a blob {digest!r}, which is not in it")
     assert isinstance(descriptor, dict)
     if descriptor.get("size") != unpacked[path].stat().st_size or files.sha256(unpacked[path]) != match[1]:
-        raise BuildError(f"its blob {path} is not what it is named as")
+        raise BuildError(f"its blob {path} does not match its digest")
     return path
 
 

@@ -91,10 +91,10 @@ def _read(stream: IO[bytes]) -> _Structure:
         raise _DamagedError("it does not begin as a VHDX does")
     headers = [header for place in HEADERS if (header := _header(stream, place)) is not None]
     if not headers:
-        raise _DamagedError("none of its two headers is whole")
+        raise _DamagedError("neither of its two headers is intact")
     regions = next((table for place in REGIONS if (table := _regions(stream, place)) is not None), None)
     if regions is None:
-        raise _DamagedError("none of its two region tables is whole")
+        raise _DamagedError("neither of its two region tables is intact")
     if not {METADATA_REGION, BLOCKS_REGION} <= set(regions):
         raise _DamagedError("it has no region of metadata, or none of blocks")
     return _Structure(max(headers), regions, dict(_items(stream, *regions[METADATA_REGION])))

@@ -154,7 +154,7 @@ def _menu_problems(facts: Mapping[str, object], volume_id: str) -> list[str]:
     labels = facts["labels"]
     assert isinstance(labels, dict)
     wrong = {label for names in labels.values() for label in names} - {volume_id}
-    if facts.get("menu_problem"):
+    if facts.get("menu_problem") is not None:
         return [f"its boot menu cannot be read: {facts['menu_problem']}"]
     if wrong:
         return [f"its boot menu looks for {', '.join(sorted(wrong))}, not {volume_id}"]

@@ -32,11 +32,13 @@ BOOT = "the boot loader and libostree want all of /boot on one file system"
 GENERATOR = "/usr/lib/systemd/system-generators/ostree-system-generator"
 # include/linux/namei.h, MAXSYMLINKS
 LINKS = 40
+# bytes of a file of settings; whatever is longer is something else
+SMALL = 64 << 10
 HINT = "have it in /var, or in a directory below it"
 
 
 class TreeFiles(Protocol):
-    """The files of a commit, as far as mount points depend on them; a path's parents are not links."""
+    """The files of a commit, as far as a kickstart depends on them; a path's parents are not links."""
 
     def link(self, path: str) -> str | None:
         """Return what a symbolic link says; None when there is none at that path."""
@@ -46,6 +48,9 @@ class TreeFiles(Protocol):
 
     def has(self, path: str) -> bool:
         """Whether there is anything at that path."""
+
+    def content(self, path: str) -> bytes | None:
+        """Return a small file's content; None when there is none at that path."""
 
 
 class RunningTree:
@@ -69,6 +74,11 @@ class RunningTree:
     def has(self, path: str) -> bool:
         """Whether there is anything at that path."""
         return self._place(path).exists()
+
+    def content(self, path: str) -> bytes | None:
+        """Return a small file's content; None when there is none at that path."""
+        place = self._place(path)
+        return place.read_bytes()[:SMALL] if place.is_file() else None
 
 
 def plain(mount: str) -> str:
@@ -117,7 +127,7 @@ def _refuse_taken(mount: str, place: str, where: str) -> None:
     if reason:
         leads = f" ({mount} leads to {place} in this tree)" if place != mount else ""
         raise BadKickstartError(
-            f"{where}: an OSTree host can have no file system of its own there{leads}: {reason}", hint=HINT
+            f"{where}: an OSTree host cannot have a separate file system there{leads}: {reason}", hint=HINT
         )
 
 
@@ -147,7 +157,7 @@ def _followed(mount: str, tree: TreeFiles, where: str) -> str:
 def _refuse_unmountable(mount: str, place: str, tree: TreeFiles, where: str) -> None:
     if place == "/usr/local" or place.startswith("/usr/local/"):
         raise BadKickstartError(
-            f"{where}: an OSTree host can have no file system of its own there: {mount} is not a link out of"
+            f"{where}: an OSTree host cannot have a separate file system there: {mount} is not a link out of"
             f" /usr in this tree, and {COMMIT}",
             hint=HINT,
         )
@@ -156,7 +166,7 @@ def _refuse_unmountable(mount: str, place: str, tree: TreeFiles, where: str) -> 
             f"{where}: hosts of this tree would not mount it: their libostree is older than 2017.6 (or built"
             " without systemd) and mounts a /var itself",
             hint=(
-                "have file systems of their own below /var only (/var/lib, /var/home …), or update ostree in"
+                "use separate file systems below /var only (/var/lib, /var/home …), or update ostree in"
                 " the tree"
             ),
         )

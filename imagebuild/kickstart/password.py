@@ -26,6 +26,6 @@ def hashed(secret: str, salt: str) -> str:
     found: bytes | None = crypt(secret.encode(), f"$6${letters}".encode())
     if not found or not found.startswith(b"$6$"):
         raise MissingToolError(
-            "this host's crypt(3) knows no SHA-512", hint="put a hash into the kickstart: --iscrypted"
+            "this machine's crypt(3) has no SHA-512", hint="put a hash into the kickstart: --iscrypted"
         )
     return found.decode()

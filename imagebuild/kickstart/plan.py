@@ -9,16 +9,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST, KS_SCRIPT_PRE
-
 from imagebuild import steplog
-from imagebuild.kickstart import boot_menu, commands, containers, handlers, password
+from imagebuild.config.prepare_root import CHECKED, AskedOfRoot
+from imagebuild.kickstart import (
+    boot_menu,
+    checked_root,
+    commands,
+    containers,
+    handlers,
+    password,
+    transient_etc,
+)
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.arrangement import lay_out
 from imagebuild.kickstart.layout import MOUNTED, SECTOR, Layout, Partition, Subvolume, Volume
 from imagebuild.kickstart.mount_points import TreeFiles
 from imagebuild.kickstart.problems import Origin, Problems, located, where_from
 from imagebuild.kickstart.reading import Reading
+from imagebuild.kickstart.scripts import Script, post_scripts
 from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kickstart.time_sources import time_sources
 from imagebuild.kinds import BootMenu, Firmware
@@ -41,20 +49,6 @@ STORAGE = frozenset(
         *("autopart", "reqpart", "clearpart", "ignoredisk", "%include", "%ksappend"),
     }
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Script:
-    """A %post section; `inside`: run in the installed system, otherwise (--nochroot) in the toolbox with the
-    system at /mnt/sysimage.
-    """
-
-    text: str
-    interpreter: str
-    must_succeed: bool
-    line: int
-    inside: bool = True
-    log: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +109,13 @@ class Plan:
     root_by_ssh: bool = False
     # None: the tree decides
     boot_menu: BootMenu | None = None
+    # what the tree asks for (`AskedOfRoot`)
+    composefs: str | None = None
+
+    @property
+    def verity(self) -> bool:
+        """Whether the kernel is to check every file of the tree when it is read (fs-verity)."""
+        return self.composefs in CHECKED
 
     def partition(self, content: str) -> Partition | None:
         """Return the first partition with that content."""
@@ -214,6 +215,7 @@ def read(
     line), sizes that do not fit (with the sums).
     """
     with located(name, origin):
+        asked = checked_root.asked_by(tree)
         reading, layout = _understood(
             text,
             syntax,
@@ -222,13 +224,14 @@ def read(
             name,
             refs,
             tree,
+            asked,
             signed=signed,
             sector_size=sector_size,
             encrypted=encrypted,
         )
-    _note(reading, name, origin)
+    _note(reading, name, origin, asked)
     plan = _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
-    return replace(plan, boot_menu=boot_menu.boot_menu(reading))
+    return replace(plan, boot_menu=boot_menu.boot_menu(reading), composefs=asked.composefs)
 
 
 def _plan(
@@ -263,7 +266,7 @@ def _plan(
         firewall=handler.firewall.enabled if handler.firewall.seen else None,
         enabled=tuple(handler.services.enabled),
         disabled=tuple(handler.services.disabled),
-        scripts=tuple(_scripts(handler)),
+        scripts=tuple(post_scripts(handler)),
         seed=seed,
         epoch=epoch,
         time_sources=time_sources(handler),
@@ -271,9 +274,10 @@ def _plan(
     )
 
 
-def _note(reading: Reading, name: str, origin: Origin) -> None:
-    """Say in the step's log what of a kickstart has nothing to do here."""
-    for line, text in commands.notes(reading):
+def _note(reading: Reading, name: str, origin: Origin, asked: AskedOfRoot) -> None:
+    """Say in the step's log what of a kickstart has nothing to do here, or does not last."""
+    lost = transient_etc.notes(reading) if asked.transient_etc else ()
+    for line, text in (*commands.notes(reading), *lost):
         steplog.note(f"{where_from(name, line, origin)}: {text}")
 
 
@@ -285,6 +289,7 @@ def _understood(
     name: str,
     refs: Sequence[str],
     tree: TreeFiles | None,
+    asked: AskedOfRoot,
     *,
     signed: bool,
     sector_size: int,
@@ -308,6 +313,9 @@ def _understood(
             layout = lay_out(reading.handler, disk_size, firmware, name, tree, sector_size=sector_size)
             if "/" not in layout.mounts():
                 raise BadKickstartError(f"{name}: nothing is mounted at /")
+            checked_root.refuse(reading, layout, asked, problems)
+            if asked.transient_etc and tree is not None:
+                transient_etc.refuse(reading, layout, tree, problems)
     problems.refuse()
     assert layout is not None, "nothing is wrong, so it was worked out"
     return reading, layout
@@ -343,44 +351,3 @@ def _users(handler: Any, seed: str) -> Iterator[User]:
 def _selinux(handler: Any) -> str:
     # pykickstart.constants: SELINUX_DISABLED 0, ENFORCING 1, PERMISSIVE 2
     return {0: "disabled", 1: "enforcing", 2: "permissive"}.get(handler.selinux.selinux, "")
-
-
-def _scripts(handler: Any) -> Iterator[Script]:
-    """Yield the %post sections: the %pre ones ran before this kickstart was read
-    (imagebuild.deploy.prescript), %onerror is the live installer's (imagebuild.live.on_error), others were
-    refused.
-    """
-    for script in handler.scripts:
-        if script.type == KS_SCRIPT_POST:
-            yield Script(
-                text=script.script,
-                interpreter=script.interp,
-                must_succeed=bool(script.errorOnFail),
-                line=script.lineno,
-                inside=bool(script.inChroot),
-                log=script.logfile or "",
-            )
-
-
-def pre_scripts(reading: Reading) -> list[Script]:
-    """Return the %pre sections of a kickstart."""
-    return _outside(reading, KS_SCRIPT_PRE)
-
-
-def error_scripts(reading: Reading) -> list[Script]:
-    """Return the %onerror sections of a kickstart."""
-    return _outside(reading, KS_SCRIPT_ONERROR)
-
-
-def _outside(reading: Reading, kind: int) -> list[Script]:
-    return [
-        Script(
-            text=script.script,
-            interpreter=script.interp,
-            must_succeed=bool(script.errorOnFail),
-            line=script.lineno,
-            log=script.logfile or "",
-        )
-        for script in reading.handler.scripts
-        if script.type == kind
-    ]

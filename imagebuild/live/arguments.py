@@ -1,6 +1,6 @@
 """The boot arguments of the installer: those of Anaconda's boot-options documentation, and dracut.cmdline(7).
 
-`inst.stage2`, `inst.repo` and `rd.live.check` are the initramfs's (installers/live_init.sh), `ip` is
+`inst.stage2`, `inst.repo` and `rd.live.check` are the initramfs's (templates/live/init.sh), `ip` is
 networkd's or NetworkManager's: here they are only checked.
 """
 

@@ -216,14 +216,14 @@ def fetch(url: str) -> bytes:
                 return data
         except urllib.error.HTTPError as error:
             raise BuildError(
-                f"the kickstart {url} that was asked for cannot be had: {error.code} {error.reason}"
+                f"the kickstart {url} that was asked for cannot be fetched: {error.code} {error.reason}"
             ) from error
         except (OSError, ValueError) as error:
             if attempt == TRIES:
                 raise BuildError(
-                    f"the kickstart {url} that was asked for cannot be had: {error}",
+                    f"the kickstart {url} that was asked for cannot be fetched: {error}",
                     hint="is the address right, and the server up?",
                 ) from error
             steplog.note(f"{url}: {error}; again")
             time.sleep(2 * attempt)
-    raise BuildError(f"the kickstart {url} cannot be had")
+    raise BuildError(f"the kickstart {url} cannot be fetched")

@@ -15,7 +15,7 @@ from imagebuild.deploy.local import local_target
 from imagebuild.deploy.prescript import without_includes
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import source as language
-from imagebuild.kickstart.plan import error_scripts
+from imagebuild.kickstart.scripts import error_scripts
 from imagebuild.live.terminal import Terminal
 
 

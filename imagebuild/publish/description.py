@@ -41,7 +41,7 @@ def describe(
         created=material.created,
         gate=material.gate,
         tree=_tree_facts(material.tree, repo, _kernel_arguments(material)),
-        why_no_previous=material.why_no_previous,
+        why_no_previous=material.why_no_previous or "",
         updates=material.updates,
         downloads=tuple(
             _download_facts(material, download, placed[download.path]) for download in names.downloads

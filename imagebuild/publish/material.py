@@ -20,7 +20,7 @@ class Material:
     gate: str
     tree: Tree
     previous: Tree | None
-    why_no_previous: str
+    why_no_previous: str | None
     downloads: tuple[Image | IsoImage, ...]
     cells: tuple[tuple[Cell, Path], ...]
     kickstarts: Mapping[str, Path]

@@ -97,7 +97,7 @@ def _bring_history(stable: Repo, wanted: Promotion, commit: str, before: str) ->
     """
     source = Repo(wanted.source)
     between, end = history.between(history.parents(source), commit, before)
-    for parent in between if not end else ():
+    for parent in between if end is None else ():
         if not stable.has_commit_object(parent):
             stable.pull(
                 Remote(url=files.url(wanted.source), keys=(), verify=False, commits_only=True), parent

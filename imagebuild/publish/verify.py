@@ -135,7 +135,7 @@ def _check_claim(path: str, claimed: Facts, source: ReleaseSource) -> None:
     if claimed.compose_id != source.name:
         raise SignatureError(
             f"this is the release {claimed.compose_id}, and lies where {source.name} should be",
-            hint="a mirror mixed up, or an old release in a new place",
+            hint="the mirror is mixed up, or an old release is in a new place",
         )
 
 

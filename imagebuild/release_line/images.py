@@ -1,4 +1,4 @@
-"""Disks, and the downloads that are made of them: what may stand there is told by the registry of formats."""
+"""Disks, and the downloads that are made of them: the registry of formats says what is allowed there."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -30,7 +30,7 @@ class ImageConfig(Model):
     )
     name: Name = Field(
         description=(
-            "file name without suffix; ${version} and ${arch} may not stand here, the release names its files"
+            "file name without suffix; ${version} and ${arch} are not allowed: the release names its files"
         )
     )
     disk_size: Mebibytes

@@ -44,8 +44,8 @@ class Config(Model):
     previous: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] | None = Field(
         default=None,
         description=(
-            "commits of previous releases of this ref, from each of which hosts upgrade to this one (one may"
-            " stand alone, without a list); the newest is the release before, the others are of hosts that"
+            "commits of previous releases of this ref, from each of which hosts upgrade to this one (a"
+            " single one needs no list); the newest is the release before, the others are of hosts that"
             " have slept. Not given: the commit of the stable ref, the last in the output directory, or the"
             " parent"
         ),
@@ -72,10 +72,10 @@ class Config(Model):
     @classmethod
     def _each_once(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value == ():
-            raise ValueError("is empty: name the commits that hosts upgrade from, or leave it away")
+            raise ValueError("is empty: name the commits that hosts upgrade from, or leave it out")
         for commit in value or ():
             if value is not None and value.count(commit) > 1:
-                raise ValueError(f"names {commit} twice: each release has one way to this one")
+                raise ValueError(f"names {commit} twice: each release is named once")
         return value
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from imagebuild import files
 from imagebuild.composers.registry import COMPOSERS
 from imagebuild.config import naming
+from imagebuild.config.beside import DIRECTORY
 from imagebuild.config.places import shared_directory
 from imagebuild.destinations.registry import reason_not_a_destination
 from imagebuild.errors import UsageError
@@ -43,7 +44,7 @@ def load(file: Path, store: Path) -> Config:
     problems = [f"{file}:{line}: {key}: given twice" for key, line in _repeated(node, "")]
     data = _substitute(yaml.safe_load(text), str(store.absolute()))
     try:
-        config = Config.model_validate(data)
+        config = Config.model_validate(data, context={DIRECTORY: file.absolute().parent})
     except ValidationError as error:
         problems += [_problem(file, node, dict(each)) for each in error.errors()]
     else:
@@ -52,7 +53,9 @@ def load(file: Path, store: Path) -> Config:
             for key, says in (*naming.check(_names(config)), *_destination(config.publish.destination))
         ]
     if problems:
-        raise UsageError("\n".join(problems), hint="`imagebuild config --schema` prints what may stand there")
+        raise UsageError(
+            "\n".join(problems), hint="`imagebuild config --schema` prints what is allowed there"
+        )
     return config
 
 

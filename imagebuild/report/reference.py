@@ -132,8 +132,10 @@ def _items(field: Mapping[str, Any]) -> Mapping[str, Any]:
     return items if isinstance(items, Mapping) else {}
 
 
-def criteria(listed: Sequence[DescribedCriterion]) -> str:
-    """Return the document of all release criteria, those about the same thing together."""
+def criteria(listed: Sequence[DescribedCriterion], kinds: Sequence[Sequence[str]] = ()) -> str:
+    """Return the document of all release criteria, those about the same thing together, and a table of what
+    is asked of which `kinds` of hosts (rows, the head first).
+    """
     lines = [
         "# Release criteria",
         "",
@@ -155,4 +157,25 @@ def criteria(listed: Sequence[DescribedCriterion]) -> str:
             ]
         name = re.sub(r"[|]", "", criterion.name)
         lines.append(f"| `{name}` | {_cell(criterion.about)} | {_cell(criterion.applies_to)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_kinds(kinds)]) + "\n"
+
+
+def _kinds(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the table of what is asked of which kind of host: a column is what a reader has, a row what is
+    asked of it.
+    """
+    if not rows:
+        return []
+    head, *below = rows
+    return [
+        "",
+        "## What is asked of which host",
+        "",
+        "What is not in this table is asked of every host. A host is of several of these kinds at once:",
+        "`—` in any of its columns is *not applicable*, with that reason, and where no column says so, it is",
+        "asked of what has all that it needs.",
+        "",
+        f"| {' | '.join(map(_cell, head))} |",
+        f"|{'---|' * len(head)}",
+        *(f"| `{name}` | {' | '.join(map(_cell, answers))} |" for name, *answers in below),
+    ]

@@ -276,7 +276,7 @@ def _about_upgrades(config: Config, before: Before) -> list[str]:
     said = [f"no previous release: {before.why_not}"] if before.pin is None else []
     if before.pin is not None:
         said.append(f"hosts upgrade from {before.pin.commit}")
-    if before.lost:
+    if before.lost is not None:
         said.append(
             f"hosts will not find that release by its version: {before.lost} (compose with it as the parent)"
         )

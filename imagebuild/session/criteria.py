@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from imagebuild.smoke.criteria.registry import CRITERIA
 from imagebuild.smoke.criterion import EVERY_HOST as EVERYWHERE
 from imagebuild.smoke.criterion import Group
+from imagebuild.smoke.kinds_of_hosts import KINDS, answer, needed
 
 # what `applies_to` says of a criterion that is asked of every host
 EVERY_HOST = EVERYWHERE
@@ -20,6 +21,15 @@ class Listed:
     group: str
     about: str
     applies_to: str
+
+
+def kinds_of_hosts() -> list[list[str]]:
+    """Return a table, its head first: each criterion that not every host is asked, what it needs, and for
+    each kind of host whether it has that (yes), never has it (—), or may have it (empty).
+    """
+    head = ["criterion", "needs", *(kind.name for kind in KINDS)]
+    asked = [CRITERIA[each.name] for each in listed() if CRITERIA[each.name].needs]
+    return [head, *([each.name, needed(each), *(answer(each, kind) for kind in KINDS)] for each in asked)]
 
 
 def listed() -> list[Listed]:

@@ -280,7 +280,8 @@ def boot_image(wanted: Wanted, command: tuple[str, ...], *, network: bool, say: 
                 if boot.host is None:
                     kept = files.new_directory(cache_directory() / "consoles", time.strftime("%Y%m%dT%H%M%S"))
                     shutil.copytree(trial.evidence, kept, dirs_exist_ok=True)
-                    raise BuildError(boot.problem, hint=f"the console is kept in {kept}")
+                    problem = boot.problem or "the host did not come up"
+                    raise BuildError(problem, hint=f"the console is kept in {kept}")
                 if command:
                     answer = boot.host.run(*command, seconds=600, root=False)
                     say((answer.output + answer.complaint).removesuffix("\n"))

@@ -76,7 +76,7 @@ def _look(file: Path) -> tuple[tuple[str, ...], str]:
     packed, kind = layers.recognise(file)
     if kind is None:
         inside = f"what is in {file} ({', '.join(packed)})" if packed else str(file)
-        raise UsageError(f"{inside} is not a disk image that is known here", hint=f"known are: {KNOWN}")
+        raise UsageError(f"{inside} is not a disk image that is known here", hint=f"known formats: {KNOWN}")
     return packed, kind
 
 
@@ -157,7 +157,5 @@ def _asked(host: Host) -> Peeked:
     host.commands = kind.commands
     deployment = host.booted()
     if not deployment.commit:
-        raise BuildError(
-            "what is in the image has not booted an OSTree deployment", hint="is it an atomic host?"
-        )
+        raise BuildError("the image did not boot an OSTree deployment", hint="is it an atomic host?")
     return Peeked(deployment=deployment, kind=kind.name)

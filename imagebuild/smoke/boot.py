@@ -76,14 +76,14 @@ class Movement:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """How a boot went: `problem` is empty when ssh answers; `phases` maps each phase to seconds since
+    """How a boot went: `problem` is None when ssh answers; `phases` maps each phase to seconds since
     power-on (those of `load.Meter`).
 
     `rig`: the problem is the rig's, and says nothing of the image; `hung`: the guest stopped before
     userspace, on this QEMU at least.
     """
 
-    problem: str
+    problem: str | None
     phases: dict[str, float]
     rig: bool = False
     hung: bool = False
@@ -131,7 +131,7 @@ def starvation(meter: Meter, console: str) -> str | None:
         f"{STARVED}: of {meter.wall:.0f} s the guest ran {meter.ran:.0f} s and waited {meter.waited:.0f} s"
         " for a processor"
     )
-    return text + (f"; its kernel says {complaint!r}" if complaint else "")
+    return text if complaint is None else f"{text}; its kernel says {complaint!r}"
 
 
 @dataclass
@@ -193,13 +193,13 @@ class Watcher:
 
     def _fatal(self, console: str) -> Problem | None:
         line = fatal_line(console, self.course.fatal) or fatal_line(self.screen, self.course.fatal)
-        if not line:
+        if line is None:
             return None
         if TIMER in line:
             return Problem(
                 text=f"QEMU's timer came too late for the kernel's own check: {line}", rig=True, hung=True
             )
-        timeless = line.startswith(TIMELESS) and not stalled(line)
+        timeless = line.startswith(TIMELESS) and stalled(line) is None
         starved = None if timeless else starvation(self.running.meter, console)
         return (
             Problem(text=f"{starved}; what came of it: {line}", rig=True) if starved else Problem(text=line)
@@ -209,7 +209,7 @@ class Watcher:
         if self.running.alive:
             return None
         broke = self.running.broke()
-        return Problem(text=broke, rig=True) if broke else Problem(text=self.course.gone)
+        return Problem(text=self.course.gone) if broke is None else Problem(text=broke, rig=True)
 
     def _silent(self, console: str) -> Problem | None:
         early = self._early(console)
@@ -278,8 +278,8 @@ def follow_boot(
     while True:
         time.sleep(POLL_SECONDS)
         console = watcher.look()
-        if not fatal_line(console) and greets(port):
-            return Watched(problem="", phases=watcher.phases | {"ssh": watcher.had})
+        if fatal_line(console) is None and greets(port):
+            return Watched(problem=None, phases=watcher.phases | {"ssh": watcher.had})
         problem = watcher.problem(console)
         if problem is not None:
             text = describe_failure(

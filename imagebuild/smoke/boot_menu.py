@@ -1,5 +1,6 @@
 """The boot menu of an installer medium: it is waited for, and an entry is started as a person would do it."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,8 +37,21 @@ STARTED_BYTES = 4 * MIB
 REACTION_SECONDS = 5.0
 
 
+# what GRUB says of the entry that it starts, on every terminal (2.06, grub-core/normal/menu.c,
+# notify_booting)
+BOOTING = re.compile(r"Booting `([^'\n]*)'")
+
+
 class InstallationError(BuildError):
     """The medium does not install."""
+
+
+class AgainError(RigError):
+    """This start came to nothing, and says nothing of the medium: another one may."""
+
+
+class MissedMenuError(AgainError):
+    """The boot menu did not wait for its keys: it started another entry by itself."""
 
 
 def choose_entry(running: Running, key: str, slowness: float) -> None:
@@ -80,7 +94,7 @@ class Looker:
             self.before = None
             return self.read
         # where the firmware speaks on the console, a menu does so, too, unless it is graphical: until then a
-        # logo may stand there
+        # logo may be there
         return self._still_for() >= SETTLED_SECONDS * (self.slowness if console.strip() else 1)
 
     def _still_for(self) -> float:
@@ -146,7 +160,7 @@ class Presser:
 
 def start_entry(running: Running, plan: KeyPresses, slowness: float) -> None:
     """Start an entry as its plan says, once the menu is there. Raises InstallationError when it does not
-    come, or does not react; RigError.
+    come, or does not react; MissedMenuError when its time was over before; RigError.
     """
     if not plan.keys:
         return
@@ -160,6 +174,11 @@ def start_entry(running: Running, plan: KeyPresses, slowness: float) -> None:
         MENU_SECONDS * slowness,
         f"the start of {plan.title!r} by its keys ({' '.join(plan.keys)})",
     )
+    booting = BOOTING.findall(plain(running.console()))
+    if booting and plan.title not in booting:
+        raise MissedMenuError(
+            f"the boot menu was over before {plan.title!r} was chosen, and started {booting[-1]!r}"
+        )
 
 
 def wait_for(running: Running, there: Callable[[str], bool], seconds: float, what: str) -> str:

@@ -27,6 +27,29 @@ class Group(StrEnum):
     INSTALLER = "installer"
 
 
+class Trait(StrEnum):
+    """What a host, its machine or its release line must have for a criterion to say anything."""
+
+    LAYERING = "layered packages"
+    ATOMIC = "the `atomic` command"
+    PODMAN = "podman"
+    SELINUX = "SELinux"
+    COUNTER = "a counter of boots"
+    READ_ONLY = "a read-only /sysroot"
+    KEPT_ETC = "an /etc that keeps its changes"
+    COMPOSEFS = "composefs"
+    CHECKED = "composefs that checks content"
+    SOFT = "ostree 2025.3 and systemd 254"
+    SECURE_BOOT = "Secure Boot"
+    CLOUD_INIT = "cloud-init"
+    LARGER_DISK = "a disk larger than the image"
+    MEDIUM = "an installer ISO"
+    SIGNATURES = "signatures that hosts check"
+    BEFORE = "a release before it"
+    OLDER = "older releases in `previous`"
+    LINE = "a release line before it"
+
+
 class Asks(StrEnum):
     """On what a criterion is tested: the settled first boot, a journey from release to release (by the name
     of its fixture), or an installation.
@@ -37,12 +60,20 @@ class Asks(StrEnum):
     FRESH_JOURNEY = "fresh_journey"
     SLEPT_JOURNEY = "slept_journey"
     LINE_JOURNEY = "line_journey"
+    SOFT_JOURNEY = "soft_journey"
     LAYERING = "layering"
     INSTALLATION = "installation"
 
 
 # in the order in which they are gone
-JOURNEYS = (Asks.JOURNEY, Asks.FRESH_JOURNEY, Asks.SLEPT_JOURNEY, Asks.LINE_JOURNEY, Asks.LAYERING)
+JOURNEYS = (
+    Asks.JOURNEY,
+    Asks.FRESH_JOURNEY,
+    Asks.SLEPT_JOURNEY,
+    Asks.LINE_JOURNEY,
+    Asks.SOFT_JOURNEY,
+    Asks.LAYERING,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +84,7 @@ class Criterion:
     which the host is told to. `boots`: it is about booting this very artifact under this very firmware, the
     others are about what is on its disk. `firmware_bound`: it boots what was deployed; known under one
     firmware, it is not known under another. `last`: it looks at what all the others have left.
+    `needs`: without all of these it says nothing.
     """
 
     name: str
@@ -63,6 +95,7 @@ class Criterion:
     firmware_bound: bool = False
     last: bool = False
     applies_to: str = EVERY_HOST
+    needs: frozenset[Trait] = frozenset()
 
     @property
     def changes_releases(self) -> bool:
@@ -86,6 +119,7 @@ class Criterion:
 def criterion(
     *, group: Group, about: str, asks: Asks = Asks.FIRST_BOOT, boots: bool = False,
     firmware_bound: bool = False, last: bool = False, applies_to: str = EVERY_HOST,
+    needs: Sequence[Trait] = (),
 ) -> Callable[[F], F]:  # fmt: skip
     """Make a test function a criterion (`Criterion`)."""
 
@@ -99,6 +133,7 @@ def criterion(
             firmware_bound=firmware_bound,
             last=last,
             applies_to=applies_to,
+            needs=frozenset(needs),
         )
         return function
 
@@ -127,5 +162,6 @@ INSTALLATION = Criterion(
     asks=Asks.INSTALLATION,
     boots=True,
     applies_to="installer ISOs",
+    needs=frozenset({Trait.MEDIUM}),
 )
 INSTALLS = INSTALLATION.name

@@ -63,7 +63,7 @@ def guest(
                 recording.record(machine, record, boots=True)
             watched = machine.power_on()
             (evidence / "phases.json").write_text(json.dumps(watched.phases, indent=1) + "\n")
-            host = None if watched.problem else machine.host
+            host = machine.host if watched.problem is None else None
             yield (
                 machine,
                 Boot(
@@ -106,7 +106,7 @@ def gone_on(
         try:
             machine.come_back()
             (evidence / SAVED).write_text(f"went on from the first boot that was saved at {saved.when}\n")
-            yield machine, Boot(host=machine.host, expected=expected, problem="", phases=saved.phases)
+            yield machine, Boot(host=machine.host, expected=expected, problem=None, phases=saved.phases)
             machine.screenshot("end")
         finally:
             machine.close()

@@ -95,7 +95,7 @@ class Guest:
         """
         watched = self._boot(name, snapshot)
         note = ""
-        if watched.hung and not snapshot:
+        if watched.hung and watched.problem is not None and not snapshot:
             note = (
                 f"the {name} boot hung and was started again by another QEMU:"
                 f" {watched.problem.splitlines()[0]}"
@@ -136,9 +136,9 @@ class Guest:
             serial=serial,
             course=course,
         )
-        if not watched.problem:
+        if watched.problem is None:
             watched = self._logged_in(watched)
-        self._judged = bool(watched.problem)
+        self._judged = watched.problem is not None
         self._running.screenshot(self._screen(name))
         return watched
 
@@ -165,7 +165,7 @@ class Guest:
         self._power.close()
         self._power = contextlib.ExitStack()
 
-    def _patience(self, timeout: float) -> Callable[[int], str]:
+    def _patience(self, timeout: float) -> Callable[[int], str | None]:
         """See ssh.Patience."""
         assert self._running is not None
         return patience_with(self._running, timeout)
@@ -189,7 +189,7 @@ class Guest:
         until = meter.seconds + LOGIN_SECONDS * slowness
         while (answer := self._shell.run(["true"], timeout=LOGIN_SECONDS * slowness)).status != 0:
             meter.look()
-            if meter.seconds > until or over(0):
+            if meter.seconds > until or over(0) is not None:
                 problem = (
                     f"ssh answers, but {self._expected.user} is not let in: {answer.complaint.strip()[-300:]}"
                 )
@@ -209,7 +209,7 @@ class Guest:
         watched = self.power_on(name)
         if watched.rig:
             raise RigError(f"after the reboot ({name}): {watched.problem}")
-        return watched.problem or None
+        return watched.problem
 
     def power_cycle(self, name: str) -> Watched:
         """Switch the machine off and on, whatever the guest does, and watch it boot. Raises as `power_on`."""
@@ -225,7 +225,7 @@ class Guest:
         while self._running.alive:
             meter.look()
             problem = self.fatal()
-            if problem is None and (meter.seconds > until or over(0)):
+            if problem is None and (meter.seconds > until or over(0) is not None):
                 problem = f"it did not shut down within {patience:.0f} s"
             if problem is not None:
                 self._running.screenshot(self.evidence / "screen-failed.png")
@@ -246,7 +246,7 @@ class Guest:
         """
         self._end()
         problem = self.power_on(name, snapshot=SETTLED).problem
-        if problem:
+        if problem is not None:
             raise RigError(f"the snapshot of the first boot does not come back: {problem}")
         self._set_clock()
 
@@ -273,7 +273,7 @@ class Guest:
         evidence of one. Raises RigError, BuildError.
         """
         problem = self._boot(AGAIN, SAVED, COMING_BACK).problem
-        if problem:
+        if problem is not None:
             raise RigError(f"the saved first boot does not come back: {problem}")
         script, now = template(WAKE).read_bytes(), str(int(time.time()))
         answer = self.host.run("sh", "-s", "--", now, stdin=script)
@@ -282,7 +282,7 @@ class Guest:
 
     def fatal(self) -> str | None:
         """See Power."""
-        return (fatal_line(self._running.console()) or None) if self._running is not None else None
+        return fatal_line(self._running.console()) if self._running is not None else None
 
     def consoles(self) -> str:
         """See Power."""
@@ -307,7 +307,7 @@ class Guest:
             self._shell.drop()
             over = ssh.by_the_clock(LOGIN_SECONDS * self._trial.bench.accelerator.slowness)
             while not ssh.greets(self._port):
-                if over(0):
+                if over(0) is not None:
                     raise RigError(
                         f"the host does not answer since it was woken, after {stood:.0f} s in which it was"
                         " paused"

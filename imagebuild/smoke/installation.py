@@ -20,7 +20,7 @@ from imagebuild import steplog
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.smoke.boot import POLL_SECONDS, Course, Problem, Watcher
-from imagebuild.smoke.boot_menu import InstallationError, start_entry
+from imagebuild.smoke.boot_menu import AgainError, InstallationError, start_entry
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.installer_log import KEYS, LOG, SERIAL, phase, said
 from imagebuild.tools import anaconda_log, command, iso, temporary
@@ -40,7 +40,7 @@ from imagebuild.tools.qemu.running import Running, started
 INSTALL_SECONDS = 400.0
 # Anaconda does more, and nobody has measured how much here; one that does nothing is given up long before
 ANACONDA_SECONDS = 1200.0
-# in an installation's evidence: that the machine hung and was started again
+# in an installation's evidence: why the machine was started again
 HUNG = "hung.txt"
 COURSE = Course(
     phase=phase,
@@ -52,7 +52,7 @@ COURSE = Course(
 )
 
 
-class HangError(RigError):
+class HangError(AgainError):
     """The machine stopped before userspace: on another QEMU it may go on."""
 
 
@@ -140,8 +140,8 @@ def follow(
         if (
             not alive
             and "complete" in watcher.phases
-            and not running.broke()
-            and not fatal_line(console, course.fatal)
+            and running.broke() is None
+            and fatal_line(console, course.fatal) is None
         ):
             steplog.note(f"the installation is complete; {running.ending() or 'the machine is off'}")
             return watcher.phases | {"off": watcher.had}
@@ -153,9 +153,9 @@ def follow(
 def _gave_up(running: Running, problem: Problem, evidence: Path, *, again: bool) -> BuildError:
     running.screenshot(evidence / "screen.png")
     console = said(running)
-    how = "" if running.alive else running.ending()
+    how = None if running.alive else running.ending()
     text = describe_failure(
-        f"{problem.text} ({how})" if how else problem.text, console, evidence, phase=phase(console)
+        problem.text if how is None else f"{problem.text} ({how})", console, evidence, phase=phase(console)
     ).replace("the host did not come up", "the medium did not install")
     if problem.hung and not again:
         return HangError(text)
@@ -167,14 +167,14 @@ def _gave_up(running: Running, problem: Problem, evidence: Path, *, again: bool)
 def install(bench: InstallerBench, disk: Path, evidence: Path) -> dict[str, float]:
     """Install unattended through the medium's own entry; return the phases. The disk is what is left.
 
-    A machine that hangs before userspace is started once more, with a new disk. Raises InstallationError,
-    RigError.
+    A machine that hangs before userspace, or whose menu did not wait, is started once more, with a new disk.
+    Raises InstallationError, RigError.
     """
     assert bench.kernel is None, "a kernel that QEMU starts says nothing of the medium"
     try:
         phases = _install(bench, disk, evidence)
-    except HangError as error:
-        steplog.note(f"the machine hung, and is started again by another QEMU: {error.message}")
+    except AgainError as error:
+        steplog.note(f"the installation is started again, by another QEMU: {error.message}")
         for file in [file for file in evidence.iterdir() if file.is_file()]:
             file.rename(file.with_stem(f"{file.stem}-hung"))
         (evidence / HUNG).write_text(error.message + "\n")

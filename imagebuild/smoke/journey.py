@@ -27,7 +27,7 @@ from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.once import Once
 from imagebuild.smoke.served import ServedRelease
-from imagebuild.smoke.stops import Fall, Offer, Stop, Survival
+from imagebuild.smoke.stops import Fall, Offer, SoftReboot, Stop, Survival
 from imagebuild.tools.initramfs import MARK
 from imagebuild.tools.ssh import Answer
 
@@ -95,6 +95,10 @@ class Journey:
     def fallen_back(self) -> Fall:
         """Upgrade to a release that does not come up, wherever the host is now, and boot until it is up."""
         return self._leg("fallback", self._fall_back, after=self.start)
+
+    def soft_rebooted(self) -> SoftReboot:
+        """Stage a release with the kernel that runs, and go there without a boot of the firmware."""
+        return self._leg("soft reboot", self._soft_reboot, after=self.start)
 
     def rolled_back(self) -> Stop:
         """Write a file into /etc of the upgraded host, then roll back to where it came from."""
@@ -188,8 +192,8 @@ class Journey:
 
     @staticmethod
     def kept_by(host: Host) -> bool:
-        """Whether what was written before the journey's first leg is on a host."""
-        return host.is_there(BEFORE) and host.is_there(VAR)
+        """Whether what was written before the journey's first leg, and is to last, is on a host."""
+        return host.is_there(VAR) and (host.has_transient_etc() or host.is_there(BEFORE))
 
     def _leg(self, name: str, go: Callable[[], T], *, after: Callable[[], object] | None = None) -> T:
         if name not in self._gone:
@@ -273,6 +277,15 @@ class Journey:
         self.host.write(AFTER, "written after the upgrade\n")
         self.host.commands.rollback(self.host)
         return self._arrive("rolled-back")
+
+    def _soft_reboot(self) -> SoftReboot:
+        self.releases.publish(self.releases.same_kernel)
+        answer, before = self.host.commands.stage(self.host), self.host.boot_id()
+        assert answer.status == 0, (
+            f"{self.host.commands.name}: staging ended with {answer.status}: {_tail(answer)}"
+        )
+        self.host.soft_reboot(0)
+        return SoftReboot(same_kernel=self.host.boot_id() == before, stop=self._look())
 
     def _fall_back(self) -> Fall:
         before = self.host.booted()

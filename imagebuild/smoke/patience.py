@@ -37,8 +37,8 @@ class Waiting:
         # who waits for a processor wants to do something
         return self.running.cpu_seconds() + self.running.meter.waited
 
-    def over(self, printed: int) -> str:
-        """Return why it is given up, empty when it is not, by how much it has printed (ssh.Patience)."""
+    def over(self, printed: int) -> str | None:
+        """Return why it is given up, None when it is not, by how much it has printed (ssh.Patience)."""
         meter = self.running.meter
         meter.look()
         now, used = time.monotonic(), self._used()
@@ -50,9 +50,9 @@ class Waiting:
                 " guest's processors"
             )
         late = meter.seconds > self.until or now - self.begun > PATIENCE * self.timeout
-        return f"{ssh.NO_ANSWER} within {now - self.begun:.0f} s" if late else ""
+        return f"{ssh.NO_ANSWER} within {now - self.begun:.0f} s" if late else None
 
 
-def patience_with(running: Running, timeout: float) -> Callable[[int], str]:
+def patience_with(running: Running, timeout: float) -> Callable[[int], str | None]:
     """Begin to wait for a program; return what says why it is given up (ssh.Patience)."""
     return Waiting(running, timeout).over

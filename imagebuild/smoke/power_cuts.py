@@ -94,7 +94,10 @@ class PowerCuts:
             found = replace(
                 found,
                 booted=booted(host.commands.deployments(host)).commit,
-                fsck="" if fsck.status == 0 else (fsck.complaint or fsck.output).strip()[-300:],
+                fsck=None
+                if fsck.status == 0
+                else (fsck.complaint or fsck.output).strip()[-300:]
+                or f"`ostree fsck` ended with {fsck.status}",
                 kept=journey.kept_by(host),
                 failed_units=tuple(unit for unit in host.failed_units() if unit not in allowed),
             )

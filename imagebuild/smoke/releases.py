@@ -107,6 +107,11 @@ class Releases:
         return self._make("next", parent=self.candidate.commit, marked=True)
 
     @functools.cached_property
+    def same_kernel(self) -> ServedRelease:
+        """A release after the candidate with the very kernel and initramfs of the candidate."""
+        return self._make("soft", parent=self.candidate.commit)
+
+    @functools.cached_property
     def unsigned(self) -> ServedRelease:
         """A release after the candidate that nobody signed."""
         return self._make("unsigned", parent=self.candidate.commit, signed=False)
@@ -129,15 +134,13 @@ class Releases:
         return self.previous or self._make("older", parent=None, age=-1, marked=True)
 
     @functools.cached_property
-    def lost(self) -> str:
-        """Why hosts that follow the ref do not find the release before, by version or checksum; empty when
+    def lost(self) -> str | None:
+        """Why hosts that follow the ref do not find the release before, by version or checksum; None when
         they do, or when there is none.
         """
-        return (
-            ""
-            if self.previous is None
-            else history.lost(self._repo, self.candidate.commit, self.previous.commit)
-        )
+        if self.previous is None:
+            return None
+        return history.lost(self._repo, self.candidate.commit, self.previous.commit)
 
     @functools.cached_property
     def after_older(self) -> ServedRelease:
@@ -148,7 +151,7 @@ class Releases:
         what else is to be learnt when that one is lost, or where there never was one, it is a release made
         for the test.
         """
-        if self.previous is not None and not self.lost:
+        if self.previous is not None and self.lost is None:
             return self.candidate
         return self._make("later", parent=self.older.commit)
 

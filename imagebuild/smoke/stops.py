@@ -60,12 +60,32 @@ class Fall:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SoftReboot:
+    """How a host came into a staged deployment without a boot: whether the kernel is the one that ran before,
+    and what was found there.
+    """
+
+    same_kernel: bool
+    stop: Stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadAgain:
+    """What became of a host of whose repository an object was changed while it was off: `problem` says why it
+    did not come up (None: it did), `answer` how the file that has this object could be read.
+    """
+
+    problem: str | None
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Survival:
     """What became of a host whose power failed while it upgraded: of `looked_at` disks that this may leave
     (`seed`), what is wrong with their /boot (`menus`: cut -> why), and of the worst one, which was booted,
     what the host says.
 
-    `problem`: why it did not come up (empty: it did). `fsck`: what is wrong with its repository (empty:
+    `problem`: why it did not come up (None: it did). `fsck`: what is wrong with its repository (None:
     nothing). `kept`: what was written before is there. `again`: how another upgrade went, and `next` the
     commit that would be booted after it.
     """
@@ -74,9 +94,9 @@ class Survival:
     seed: int
     cut: str
     menus: Mapping[str, str]
-    problem: str = ""
+    problem: str | None = None
     booted: str = ""
-    fsck: str = ""
+    fsck: str | None = None
     kept: bool = True
     failed_units: tuple[str, ...] = ()
     again: Answer | None = None

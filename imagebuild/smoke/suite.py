@@ -5,9 +5,10 @@ import functools
 from pathlib import Path
 
 from imagebuild.errors import BuildError
+from imagebuild.smoke.changed_object import read_changed
 from imagebuild.smoke.first_boot import SAVED, gone_on, guest
 from imagebuild.smoke.guest import Guest
-from imagebuild.smoke.host.errors import NotTestedError, RigError
+from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError, RigError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.commands import HostCommands, UnavailableError
@@ -19,6 +20,7 @@ from imagebuild.smoke.power_cuts import PowerCuts
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
 from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.served import Earlier, ServedRelease
+from imagebuild.smoke.stops import ReadAgain
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools.console import plain
 
@@ -43,6 +45,7 @@ class Suite:
         self.ways: list[HostCommands] = self._kind.ways(atomic=trial.promise.atomic)
         self._journeys: dict[str, Journey] = {}
         self._saved = False
+        self._not_softly: str | None = None
         self._guests: list[tuple[Guest, Boot]] = []
         self._current: Guest | None = None
         self._made = Once()
@@ -179,7 +182,8 @@ class Suite:
             raise NotTestedError("the host did not come up")
         if not self._saved:
             # more than one journey begins here
-            more = self.trial.promise.older or self.trial.promise.line is not None
+            self._not_softly = boot.host.reason_not_to_soft_reboot()
+            more = self.trial.promise.older or self.trial.promise.line is not None or self._not_softly is None
             if len(self.ways) > 1 or self._kind.cannot_layer is None or more:
                 boot.host.wait_for_the_boot()
                 machine.save()
@@ -222,6 +226,15 @@ class Suite:
         """A journey of a host of the release line before: a copy of the settled first boot."""
         return self._once(way, "line", fresh=True)
 
+    def soft_journey(self, way: str) -> Journey:
+        """A journey of a host that is rebooted softly: a copy of the settled first boot. Raises
+        NotApplicableError for a host that cannot be.
+        """
+        self._settled()
+        if self._not_softly is not None:
+            raise NotApplicableError(self._not_softly)
+        return self._once(way, "soft", fresh=True)
+
     def layering(self, way: str) -> Journey:
         """A journey for layered packages: a copy of the settled first boot."""
         if self._kind.cannot_layer is not None:
@@ -257,6 +270,12 @@ class Suite:
         cuts = PowerCuts(self.trial, self._work / f"recording{dashed}", dashed, self.offers.ports)
         journey.recorded = lambda: cuts.recorded(machine)
         journey.cut = lambda gone: cuts.survive(machine, gone)
+
+    def read_changed(self, path: str, checksum: str) -> ReadAgain:
+        """Boot a copy of the first guest's disk on which an object was changed, and read the file that has
+        it. Raises NotTestedError, RigError.
+        """
+        return read_changed(self.trial, self._work, self.first[0], path, checksum, self.offers.ports)
 
     @functools.cached_property
     def packages(self) -> str:

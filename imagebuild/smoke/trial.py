@@ -77,9 +77,9 @@ class Terms:
     update_verify: bool = True
     allowed_failed_units: tuple[str, ...] = ()
     allowed_messages: tuple[str, ...] = ()
-    why_no_previous: str = ""
+    why_no_previous: str | None = None
     first_release: bool = False
-    why_no_line: str = ""
+    why_no_line: str | None = None
     # by the names of their cells
     older_releases: tuple[str, ...] = ()
     # they are looked at when the criteria have run

@@ -1,13 +1,14 @@
 """Install a disk: a plan executed with the tree's own programs, in the best way that works here."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
 from imagebuild.deploy import bootloader, compatibility, lvm, root_image
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.bootloader import Loader
-from imagebuild.deploy.execute import change, execute, reason_not_to_change
+from imagebuild.deploy.execute import change, deployment_of, execute, reason_not_to_change
 from imagebuild.deploy.signed_loader import HINT
+from imagebuild.deploy.target import SYSROOT
 from imagebuild.deploy.ways import WAYS, choose
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
@@ -38,7 +39,9 @@ def install_disk(out: Path, tree: Tree, toolbox: Toolbox, plan: Plan, ways: tupl
         loader = execute(plan, target, commit=tree.commit)
     bootloader.write_loader(file, plan, loader)
     compatibility.check(file, plan, grub=loader.version, kernel=tree.kernel)
-    root_image.check_disk(file, plan, root_image.composefs(repo, tree.commit))
+    root_image.check_disk(
+        file, plan, PurePosixPath("/") / deployment_of(plan, tree.commit).relative_to(SYSROOT)
+    )
     secure_boot = _judge(file, tree, plan, loader)
     if Firmware.UEFI_SECURE in plan.firmware and secure_boot.reason is not None:
         raise BuildError(

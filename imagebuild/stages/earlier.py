@@ -109,8 +109,8 @@ def names_of(releases: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     )
 
 
-def _line_before(pinned: Pin, line: LineBefore | None) -> tuple[Earlier | None, str]:
-    """Return the last release of the line before, and why there is none (empty: there is one)."""
+def _line_before(pinned: Pin, line: LineBefore | None) -> tuple[Earlier | None, str | None]:
+    """Return the last release of the line before, and why there is none (None: there is one)."""
     if line is not None and line.ref in (pinned.ref, pinned.update_ref):
         raise BuildError(
             f"publish.previous_major is {line.ref}, which is this release line's own ref",
@@ -124,7 +124,7 @@ def _line_before(pinned: Pin, line: LineBefore | None) -> tuple[Earlier | None, 
         if commit is not None:
             data = _commit_in(place, commit)
             pin = Pin(ref=line.ref, commit=commit)
-            return Earlier(pin=pin, version=ostree_binding.commit_version(data), url=url), ""
+            return Earlier(pin=pin, version=ostree_binding.commit_version(data), url=url), None
     places = " nor ".join(line.urls)
     if not places:
         return None, f"no repository of this machine is known that has {line.ref} (publish.repo)"

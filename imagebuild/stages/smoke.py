@@ -101,7 +101,7 @@ def _installed(installation: Installation) -> Cell:
     hung, note = installation.evidence / installer.HUNG, ""
     if hung.exists():
         first = hung.read_text().splitlines()[0]
-        note = f"it hung at first, and was started again by another QEMU: {first}"
+        note = f"it was started again, by another QEMU: {first}"
     return Cell(
         criterion=criteria.INSTALLS,
         artifact=installation.iso,

@@ -65,13 +65,13 @@ class Before:
     """
 
     pin: Pin | None
-    why_not: str = ""
+    why_not: str | None = None
     first: bool = False
     between: tuple[str, ...] = ()
-    lost: str = ""
+    lost: str | None = None
     others: tuple[Earlier, ...] = ()
     line: Earlier | None = None
-    why_no_line: str = ""
+    why_no_line: str | None = None
 
 
 NO_RELEASE_BEFORE = Before(pin=None, why_not="nothing was looked for")
@@ -141,8 +141,8 @@ def release_before(
     return Before(pin=None, why_not=why, first=True)
 
 
-def _history(tree: TreeConfig, commit: str, older: str) -> tuple[tuple[str, ...], str]:
-    """Return the commits between two in the source's history, and why the older one is not met in it; empty
+def _history(tree: TreeConfig, commit: str, older: str) -> tuple[tuple[str, ...], str | None]:
+    """Return the commits between two in the source's history, and why the older one is not met in it; None
     when it is.
     """
     gone: set[str] = set()
@@ -157,7 +157,9 @@ def _history(tree: TreeConfig, commit: str, older: str) -> tuple[tuple[str, ...]
             return None
 
     found, end = history.between(parent, commit, older)
-    return ((), history.ending(commit, older, found, there=end not in gone)) if end else (tuple(found), "")
+    if end is None:
+        return tuple(found), None
+    return (), history.ending(commit, older, found, there=end not in gone)
 
 
 def pull_commit(
@@ -270,7 +272,7 @@ def _timestamp(repo: Repo, commit: str) -> int:
     timestamp = repo.timestamp(commit)
     if timestamp > LATEST:
         raise BuildError(
-            f"commit {commit} is of no time that file systems know: {timestamp} s after 1970",
+            f"commit {commit} has a time that file systems cannot hold: {timestamp} s after 1970",
             hint="compose it with --timestamp",
         )
     return timestamp

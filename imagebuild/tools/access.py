@@ -39,7 +39,7 @@ PROXY_FAILED = re.compile(r"[Pp]roxy|\[(5|7|97)\] ")
 class Access:
     """Files (PEM) and a proxy (`http://HOST:PORT`); what is None or empty is as the system has it.
 
-    `ca` replaces the system's authorities. The private key may stand in the certificate's file: then `key` is
+    `ca` replaces the system's authorities. The private key may be in the certificate's file: then `key` is
     that file.
     """
 

@@ -146,16 +146,14 @@ def installer_phase(console: str) -> str:
     return phases[-1] if phases else "firmware"
 
 
-def fatal_line(console: str, patterns: Patterns = FATAL) -> str:
-    """Return a sentence for the first fatal pattern on the console, with the line; empty when there is
-    none.
-    """
+def fatal_line(console: str, patterns: Patterns = FATAL) -> str | None:
+    """Return a sentence for the first fatal pattern on the console, with the line; None for a good one."""
     text = plain(console)
     for pattern, sentence in patterns:
         match = pattern.search(text)
         if match:
             return f"{sentence}: {match.group().strip()!r}"
-    return ""
+    return None
 
 
 def starts_quietly(console: str) -> bool:
@@ -163,10 +161,10 @@ def starts_quietly(console: str) -> bool:
     return HANDED_OVER.search(console) is not None and "Linux version" not in console
 
 
-def stalled(console: str) -> str:
-    """Return the first line in which a kernel says that it does not get on; empty when there is none."""
+def stalled(console: str) -> str | None:
+    """Return the first line in which a kernel says that it does not get on; None when there is none."""
     match = STALLS.search(plain(console))
-    return match.group().strip() if match else ""
+    return match.group().strip() if match else None
 
 
 def describe_failure(

@@ -43,8 +43,8 @@ class MonitorListener:
                 time.sleep(SLEEP_SECONDS)
         self._line.setblocking(False)
 
-    def reason(self) -> str:
-        """Return why the machine ended, as QEMU calls it; empty while it runs, and when QEMU did not say."""
+    def reason(self) -> str | None:
+        """Return why the machine ended, as QEMU calls it; None while it runs, and when QEMU did not say."""
         with contextlib.suppress(OSError):
             while not self._over:
                 data = self._line.recv(READ)
@@ -56,16 +56,16 @@ class MonitorListener:
         self._line.close()
 
 
-def _reason(said: bytes) -> str:
-    reason = ""
+def _reason(said: bytes) -> str | None:
+    reason = None
     for line in said.splitlines():
-        with contextlib.suppress(ValueError, AttributeError):
+        with contextlib.suppress(ValueError, AttributeError, KeyError, TypeError):
             event = json.loads(line)
             if event.get("event") == "SHUTDOWN":
-                reason = str(event.get("data", {}).get("reason", ""))
+                reason = str(event["data"]["reason"])
     return reason
 
 
-def described(reason: str) -> str:
-    """Return a sentence for a reason; empty for one that is not known."""
-    return WORDS.get(reason, "")
+def described(reason: str | None) -> str | None:
+    """Return a sentence for a reason; None for one that is not known."""
+    return WORDS.get(reason) if reason is not None else None

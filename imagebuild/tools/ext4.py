@@ -11,6 +11,9 @@ from imagebuild.tools import command, temporary
 
 # e2fsck(8), EXIT CODE: errors were corrected
 CORRECTED = 1
+SUPERBLOCK = 1024
+# EXT4_VERITY_FL
+VERITY = 0x100000
 # what debugfs(8) takes as one word, in quotes
 PATH = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)
 
@@ -50,7 +53,35 @@ def describe(disk: Path, path: str, offset: int = 0) -> str:
     return _debugfs(disk, "stat", path, offset).decode("utf-8", "replace")
 
 
-def _debugfs(disk: Path, verb: str, path: str, offset: int) -> bytes:
+def is_regular(disk: Path, path: str, offset: int = 0) -> bool:
+    """Whether there is a regular file that is not empty (debugfs(8), `stat`)."""
+    said = describe(disk, path, offset)
+    # a fragment has a size, too
+    size = re.search(r"^User:.*\bSize: (\d+)$", said, re.MULTILINE)
+    return "Type: regular" in said and size is not None and size.group(1) != "0"
+
+
+def has_verity(disk: Path, path: str, offset: int = 0) -> bool:
+    """Whether the kernel checks what is read from a file (EXT4_VERITY_FL of i_flags; ext4(5), Linux
+    fs/ext4/ext4.h).
+    """
+    flags = re.search(r"\bFlags: (0x[0-9a-f]+)", describe(disk, path, offset))
+    return flags is not None and bool(int(flags.group(1), 16) & VERITY)
+
+
+def content_begins(disk: Path, path: str, offset: int = 0) -> int | None:
+    """Return where on the disk a file's first block lies, in bytes; None when it has none (debugfs(8),
+    `bmap`; Linux, Documentation/filesystems/ext4/super.rst, s_log_block_size).
+    """
+    said = _debugfs(disk, "bmap", path, offset, " 0").decode("utf-8", "replace").strip()
+    block = int(said) if said.isdecimal() else 0
+    with disk.open("rb") as stream:
+        stream.seek(offset + SUPERBLOCK + 0x18)
+        size = 1024 << int.from_bytes(stream.read(4), "little")
+    return offset + block * size if block else None
+
+
+def _debugfs(disk: Path, verb: str, path: str, offset: int, more: str = "") -> bytes:
     if not PATH.fullmatch(path):
         raise BuildError(f"debugfs cannot be asked for {path!r}")
     # -n: what waits in a journal to be replayed may make checksums wrong, which no boot loader looks at.
@@ -58,7 +89,9 @@ def _debugfs(disk: Path, verb: str, path: str, offset: int) -> bytes:
     with temporary.file("content") as content:
         with content.open("wb") as stream:
             command.run(
-                ["debugfs", "-n", "-R", f'{verb} "{path}"', _device(disk, offset)], stdout=stream, quiet=True
+                ["debugfs", "-n", "-R", f'{verb} "{path}"{more}', _device(disk, offset)],
+                stdout=stream,
+                quiet=True,
             )
         return content.read_bytes()
 

@@ -70,7 +70,7 @@ def _claim(backing: int, file: Path) -> tuple[Path, int]:
             os.close(descriptor)
             if error.errno == errno.EBUSY:
                 continue  # somebody was faster
-            raise BuildError(f"{device} does not take {file}: {error}") from error
+            raise BuildError(f"{device} does not accept {file}: {error}") from error
         return device, descriptor
     raise BuildError(
         f"no free loop device for {file} after {TRIES} tries",

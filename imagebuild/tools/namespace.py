@@ -148,5 +148,5 @@ def _child(holder: Process) -> int:
         time.sleep(0.01)
     raise BuildError(
         f"private namespaces cannot be made: {holder.complaint().strip()}",
-        hint="are we root? otherwise use --populate=appliance",
+        hint="run as root, or use --populate=appliance",
     )

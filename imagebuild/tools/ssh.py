@@ -16,8 +16,8 @@ from imagebuild.tools import command, temporary
 # begins the complaint of an answer that did not come
 NO_ANSWER = "no answer"
 # a wait that begins: what it returns is asked again and again with the characters printed so far, and says
-# why nobody should wait longer
-Patience = Callable[[float], Callable[[int], str]]
+# why nobody should wait longer; None: wait on
+Patience = Callable[[float], Callable[[int], str | None]]
 LOOK_SECONDS = 2.0
 # what ssh says when it never got in: the program was not begun (OpenSSH: sshconnect.c, kex.c, packet.c,
 # readconf.c)
@@ -64,10 +64,10 @@ class Answer:
         )
 
 
-def by_the_clock(timeout: float) -> Callable[[int], str]:
+def by_the_clock(timeout: float) -> Callable[[int], str | None]:
     """Wait for so many seconds, whatever goes on."""
     deadline = time.monotonic() + timeout
-    return lambda _: f"{NO_ANSWER} within {timeout:.0f} s" if time.monotonic() > deadline else ""
+    return lambda _: f"{NO_ANSWER} within {timeout:.0f} s" if time.monotonic() > deadline else None
 
 
 def make_key(directory: Path) -> tuple[Path, str]:

@@ -37,7 +37,8 @@ if [ "$GROWPART" = true ]; then
     physical=$(pvs --noheadings -o pv_name -S "vg_name=$group" | tr -d ' ')
     name=${physical##*/}
     if [ -e "/sys/class/block/$name/partition" ]; then
-        growpart "/dev/$(lsblk -n -d -o PKNAME "$physical")" "$(cat "/sys/class/block/$name/partition")" || true
+        growpart "/dev/$(lsblk -n -d -o PKNAME "$physical")" \
+            "$(cat "/sys/class/block/$name/partition")" || true
         pvresize "$physical"
     fi
 fi
@@ -52,7 +53,8 @@ fi
 # --- the driver that was set up first stays ---------------------------------------------------------------
 before=$(sed -n 's/.*--storage-driver \([a-z0-9]*\).*/\1/p' "$output" 2>/dev/null || true)
 if [ -n "$before" ] && [ "$before" != "$STORAGE_DRIVER" ]; then
-    say "INFO: storage is set up with $before already, not with $STORAGE_DRIVER; remove $output to start again"
+    say "INFO: storage is set up with $before already, not with $STORAGE_DRIVER;" \
+        "remove $output to start again"
     exit 0
 fi
 
@@ -64,7 +66,9 @@ thin_pool() {
             fail "volume group $group has $(free) bytes free, less than MIN_DATA_SIZE=$MIN_DATA_SIZE ($least)"
         wanted=$(size "$DATA_SIZE")
         case $DATA_SIZE in
-            *%FREE) [ "$(($(free) * ${DATA_SIZE%\%FREE} / 100))" -ge "$least" ] || wanted="--size=${least}b" ;;
+            *%FREE)
+                [ "$(($(free) * ${DATA_SIZE%\%FREE} / 100))" -ge "$least" ] || wanted="--size=${least}b"
+                ;;
         esac
         lvcreate --yes --type=thin-pool --zero=n --chunksize="$CHUNK_SIZE" "$wanted" \
             --name="$CONTAINER_THINPOOL" "$group"

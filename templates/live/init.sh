@@ -1,10 +1,12 @@
 #!/bin/busybox sh
-# The first program of the live installer: finds the medium, checks it when asked to, and boots the tree on it with a writable
-# overlay. Runs in an initramfs of busybox, a few modules of the tree, and what installers/initramfs.py packs beside it.
+# The first program of the live installer: finds the medium, checks it when asked to, and boots the tree on it
+# with a writable overlay. Runs in an initramfs of busybox, a few modules of the tree, and what
+# installers/live/initramfs.py packs beside it.
 #   /volume-id     label of the ISO file system          /sums     sha256 of what may be fetched over HTTP
-#   inst.stage2=, inst.repo=   hd:LABEL=…[:path], hd:UUID=…, hd:/dev/…, cdrom[:/dev/…], http://…      rd.live.check   ip=
-# What it leaves: /run/install/repo (the medium), /run/install/tree (the squashfs), /run/imagebuild-live (the marker without which
-# no disk is ever written, deploy/local.py).
+#   inst.stage2=, inst.repo=   hd:LABEL=…[:path], hd:UUID=…, hd:/dev/…, cdrom[:/dev/…], http://…
+#   rd.live.check   ip=
+# What it leaves: /run/install/repo (the medium), /run/install/tree (the squashfs), /run/imagebuild-live (the
+# marker without which no disk is ever written, deploy/local.py).
 export PATH=/bin
 
 say() { for tty in $consoles; do echo "imagebuild: $*" > "/dev/$tty"; done 2>/dev/null; }
@@ -16,7 +18,7 @@ fail() {
     reboot -f
 }
 
-# --- what the kernel was told -----------------------------------------------------------------------------------------
+# --- what the kernel was told -----------------------------------------------------------------------------
 stage2='' check='' debug='' address='' consoles=console
 read_arguments() {
     for word in $(cat /proc/cmdline); do
@@ -33,8 +35,11 @@ read_arguments() {
     [ -n "$stage2" ] || stage2="hd:LABEL=$(cat /volume-id)"
 }
 
-# --- the medium ----------------------------------------------------------------------------------------------------------
-coldplug() { find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u | xargs modprobe -a -b -q 2>/dev/null; }
+# --- the medium -------------------------------------------------------------------------------------------
+coldplug() {
+    find /sys/devices -name modalias -exec cat {} + 2>/dev/null |
+        sort -u | xargs modprobe -a -b -q 2>/dev/null
+}
 
 is_iso() { [ -e "$1" ] && [ "$(dd if="$1" bs=1 skip=32769 count=5 2>/dev/null)" = CD001 ]; }
 
@@ -57,7 +62,8 @@ wait_for_device() {
     done
 }
 
-# A hybrid image on a stick shows its file system twice: on the disk, and on a partition that begins later. The disk is the medium.
+# A hybrid image on a stick shows its file system twice: on the disk, and on a partition that begins later.
+# The disk is the medium.
 whole_disk() {
     place=$(readlink -f "/sys/class/block/${1##*/}")
     parent=${place%/*}
@@ -65,8 +71,8 @@ whole_disk() {
     if [ -e "$place/partition" ] && is_iso "$parent"; then echo "$parent"; else echo "$1"; fi
 }
 
-# The checksum that implantisomd5(1) wrote into the application area of the primary volume descriptor: MD5 of everything but the
-# last sectors, with that area blank (isomd5sum, libcheckisomd5.c)
+# The checksum that implantisomd5(1) wrote into the application area of the primary volume descriptor: MD5 of
+# everything but the last sectors, with that area blank (isomd5sum, libcheckisomd5.c)
 check_medium() {
     area=$(dd if="$1" bs=1 skip=33651 count=512 2>/dev/null)
     wanted=$(expr "$area" : '.*ISO MD5SUM = \([0-9a-f]*\)')
@@ -81,7 +87,8 @@ check_medium() {
         printf '%512s' ''
         dd if="$1" bs=1M iflag=skip_bytes,count_bytes,fullblock skip=34163 count=$((end - 34163))
     } 2>/dev/null | md5sum | cut -d' ' -f1)
-    [ "$found" = "$wanted" ] || fail "THE MEDIUM IS DAMAGED: its checksum is $found, not $wanted. Nothing was changed; write or download it again."
+    [ "$found" = "$wanted" ] || fail "THE MEDIUM IS DAMAGED: its checksum is $found, not $wanted. \
+Nothing was changed; write or download it again."
     say "the medium is whole"
 }
 
@@ -104,7 +111,8 @@ open_medium() {
             mkdir -p /run/install/source
             mount -o ro "$device" /run/install/source || fail "$device cannot be mounted"
             [ -z "$check" ] || check_medium "/run/install/source$path"
-            mount -t iso9660 -o ro,loop "/run/install/source$path" /run/install/repo || fail "$path on $device is not an ISO"
+            mount -t iso9660 -o ro,loop "/run/install/source$path" /run/install/repo ||
+                fail "$path on $device is not an ISO"
             path=/
             ;;
         *)
@@ -117,7 +125,7 @@ open_medium() {
     say "medium: $device"
 }
 
-# --- over the network ------------------------------------------------------------------------------------------------------
+# --- over the network -------------------------------------------------------------------------------------
 # dracut.cmdline(7): ip=dhcp, ip=IFACE:dhcp, ip=CLIENT:[PEER]:[GATEWAY]:NETMASK:[HOSTNAME]:[IFACE]:none
 start_network() {
     tries=0
@@ -141,7 +149,8 @@ END
             ;;
     esac
     ip link set "$interface" up
-    udhcpc -i "$interface" -n -q -t 10 -s /udhcpc.sh >/dev/null 2>&1 || fail "no address by DHCP on $interface"
+    udhcpc -i "$interface" -n -q -t 10 -s /udhcpc.sh >/dev/null 2>&1 ||
+        fail "no address by DHCP on $interface"
 }
 
 fetch_medium() {
@@ -153,14 +162,16 @@ fetch_medium() {
         wget -q -O "$images/$name" "${1%/}/images/$name" || fail "$1/images/$name cannot be fetched"
     done
     # plain HTTP says nothing about what it delivers: the initramfs knows
-    (cd "$images" && sha256sum -c -s /sums) || fail "what $1 delivered does not belong to this kernel and initramfs"
+    (cd "$images" && sha256sum -c -s /sums) ||
+        fail "what $1 delivered does not belong to this kernel and initramfs"
     medium=''
 }
 
-# --- the root file system -----------------------------------------------------------------------------------------------------
+# --- the root file system ---------------------------------------------------------------------------------
 mount_image() {
     loop=$(losetup -f)
-    losetup -r "$loop" "$1" && mkdir -p "$2" && mount -t squashfs -o ro "$loop" "$2" || fail "$1 cannot be mounted"
+    losetup -r "$loop" "$1" && mkdir -p "$2" && mount -t squashfs -o ro "$loop" "$2" ||
+        fail "$1 cannot be mounted"
 }
 
 make_root() {
@@ -169,8 +180,9 @@ make_root() {
     mkdir -p /run/install/overlay /newroot
     mount -t tmpfs -o mode=0755,size=50% tmpfs /run/install/overlay
     mkdir /run/install/overlay/upper /run/install/overlay/work
-    mount -t overlay -o "lowerdir=/run/install/product:/run/install/tree,upperdir=/run/install/overlay/upper,workdir=/run/install/overlay/work" \
-        overlay /newroot || fail "the overlay cannot be mounted"
+    layers=lowerdir=/run/install/product:/run/install/tree
+    layers=$layers,upperdir=/run/install/overlay/upper,workdir=/run/install/overlay/work
+    mount -t overlay -o "$layers" overlay /newroot || fail "the overlay cannot be mounted"
     # in a commit /etc has its defaults only, and is a link in the squashfs
     rm -f /newroot/etc
     cp -a /newroot/usr/etc /newroot/etc
@@ -180,7 +192,8 @@ make_root() {
     chmod 1777 /newroot/sysroot/tmp
     mount --bind /run/install/tree/imagebuild/repo /newroot/sysroot/ostree/repo
     printf '{"boot_id": "%s", "tree": "%s", "medium": [%s], "label": "%s"}\n' \
-        "$(cat /proc/sys/kernel/random/boot_id)" "$loop" "${medium:+\"$medium\"}" "$(cat /volume-id)" > /run/imagebuild-live
+        "$(cat /proc/sys/kernel/random/boot_id)" "$loop" "${medium:+\"$medium\"}" "$(cat /volume-id)" \
+        > /run/imagebuild-live
 }
 
 mount -t proc proc /proc

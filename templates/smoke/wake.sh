@@ -1,11 +1,13 @@
 #!/bin/sh
 # A guest that stood still, maybe for days, goes on at the time it is now: $1, in seconds since 1970.
-# Timers by the calendar would all fire at once, having come due meanwhile (systemd.timer(5): a jump of the
-# clock is noticed); so they are stopped before it, and know of nothing to catch up with when they start again.
+# Calendar timers would all fire at once, having come due meanwhile (systemd.timer(5): a jump of the clock is
+# noticed); so they are stopped before it, and know of nothing to catch up with when they start again.
 set -u
 timers=
-for unit in $(systemctl list-units --type=timer --state=active --plain --no-legend --full | cut -d ' ' -f 1); do
-    # what has no time of the calendar counts from the boot, whose clock has not moved
+for unit in $(
+    systemctl list-units --type=timer --state=active --plain --no-legend --full | cut -d ' ' -f 1
+); do
+    # what has no calendar time counts from the boot, whose clock has not moved
     case $(systemctl show "$unit" --property=NextElapseUSecRealtime) in
         *= | *=0 | *=infinity | *=n/a | "") ;;
         *) timers="$timers $unit" ;;

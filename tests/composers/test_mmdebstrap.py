@@ -1,6 +1,7 @@
 """Composing: nothing changed makes no commit, a change makes the next version, signed."""
 
 import io
+import os
 import tarfile
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +12,7 @@ from imagebuild.composers.composer import Composed, Job
 from imagebuild.composers.mmdebstrap import MmdebstrapConfig
 from imagebuild.composers.rpm_ostree import RpmOstreeConfig
 from imagebuild.config.tree import TreeConfig
-from imagebuild.errors import MissingToolError
+from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.tools import programs
 from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
@@ -219,6 +220,33 @@ def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         compose(tmp_path / "compose", spec("bash"), tree(tmp_path / "compose"), tmp_path / "cache")
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+RUN_MMDEBSTRAP = mmdebstrap._mmdebstrap
+# apt 3.0 and 2.6 on a mirror whose lists were three weeks too old (forky, November 2026)
+EXPIRED = (
+    "E: Release file for http://deb.debian.org/debian/dists/forky/InRelease is expired (invalid since 21d)."
+)
+
+
+@pytest.mark.parametrize(
+    ("says", "hint"),
+    [(EXPIRED, "compose.check_valid_until: false"), ("E: Connection failed", "cannot be reached")],
+)
+def test_why_no_packages_came_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, hint: str
+) -> None:
+    program = tmp_path / "bin" / "mmdebstrap"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/argv\necho "{says}" >&2\nexit 25\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    for check in (True, False):
+        with pytest.raises(BuildError, match="could not install the packages of") as caught:
+            RUN_MMDEBSTRAP(spec("bash").model_copy(update={"check_valid_until": check}), tmp_path / "tar")
+        assert hint in caught.value.hint
+        asked = '--aptopt=Acquire::Check-Valid-Until "false"' in (tmp_path / "argv").read_text()
+        assert asked is not check
 
 
 def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(

@@ -84,7 +84,7 @@ def test_the_unified_core_is_wanted_or_not(lab: Lab, wanted: bool, option: str |
 def test_a_unified_core_that_is_not_there_is_said(lab: Lab) -> None:
     lab.settings = {"unified_core": True}
     with pytest.raises(
-        BuildError, match=r"compose\.unified_core: the installed rpm-ostree knows no --unified-core"
+        BuildError, match=r"compose\.unified_core: the installed rpm-ostree has no --unified-core"
     ) as caught:
         lab.compose()
     assert "2018.7" in caught.value.hint

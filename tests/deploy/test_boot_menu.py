@@ -15,11 +15,11 @@ from imagebuild.errors import BuildError
 from imagebuild.kinds import BootMenu
 from imagebuild.tools import command
 from tests.data import ROOT
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.samples import SMALL, read
 
-BLS = TreeGrub(modules=frozenset({"normal", "blsuki"}), asks_for_entries=False, has_generator=True)
-OLD = replace(BLS, modules=frozenset({"normal"}))
+BLS = TreeGrub(platforms={"x": frozenset({"normal", "blsuki"})}, asks_for_entries=False, has_generator=True)
+OLD = replace(BLS, platforms={"x": frozenset({"normal"})})
 ASKED = replace(BLS, asks_for_entries=True)
 ENTRY = "title Host 2 (ostree:0)\nversion 2\noptions root=LABEL=a|b ostree=/ostree/boot.1/x/0 rw\n"
 ENTRY += "linux /ostree/x-1/vmlinuz\ninitrd /ostree/x-1/initramfs.img\n"

@@ -16,7 +16,7 @@ from imagebuild.errors import BuildError
 from imagebuild.kickstart.layout import Subvolume
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import loop
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart import samples
 from tests.kickstart.samples import GIB, MIB
 

@@ -14,7 +14,7 @@ from imagebuild.errors import BuildError
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Login
 from imagebuild.tools import command
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.samples import SMALL, read
 
 COMMIT = "ab" * 32

@@ -15,7 +15,7 @@ from imagebuild.kickstart import encryption
 from imagebuild.kickstart import plan as planning
 from imagebuild.kickstart.layout import LUKS_HEADER
 from imagebuild.kickstart.plan import Plan
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.samples import BIOS, GIB, MIB, SMALL
 
 SECRET = "tell 'nobody"

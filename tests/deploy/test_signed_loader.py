@@ -19,7 +19,7 @@ from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command
 from tests import signed_parts as parts
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.samples import BOTH, SMALL, read, rendered
 
 CSV = "shimx64.efi,debian,,This is the boot entry for debian\n"

@@ -14,6 +14,8 @@ BANNED = {
     r"\bwhat\?": "say what is missing, and what to give",
     # "there is no file" is fine, "no longer" and "no other" are; "the file is no archive" is not
     r"(?i)(?<!here )\b(is|are|was|were) no (?!longer|more|less|way|other|concern)[a-z`{]": "is not a",
+    r"\bleav(e|es|ing) \S+ away\b": "leave it out",
+    r"\bmay (not )?stand\b": "is allowed, may be",
     r"\bis a build host\b|\bthis build host\b": "machine, builder",
 }
 # how often a phrase is still written: only ever fewer (`pytest -s` prints the figures)

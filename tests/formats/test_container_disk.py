@@ -206,7 +206,7 @@ def set_part(part: str, key: str, value: object) -> Callable[[Parts], None]:
         (set_part("index", "manifests", [None]), "which is not in it"),
         (set_part("manifest", "layers", None), "has no list of layers"),
         (set_part("manifest", "config", 7), "which is not in it"),
-        (lambda parts: parts["manifest"]["layers"][0].update(size=1), "is not what it is named as"),
+        (lambda parts: parts["manifest"]["layers"][0].update(size=1), "does not match its digest"),
         (set_part("config", "rootfs", {"diff_ids": ["sha256:0"]}), r"not that of its configuration"),
         (set_part("config", "rootfs", None), r"not that of its configuration"),
         (lambda parts: parts["more"].append(("../x", b"")), "leads out of it"),

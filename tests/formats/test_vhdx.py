@@ -106,9 +106,9 @@ def cut(size: int) -> Callable[[Path], None]:
     ("damage", "said"),
     [
         (put(0, b"vhdXfile"), "does not begin as a VHDX does"),
-        (both(put(65546, b"x"), put(131082, b"x")), "none of its two headers is whole"),
-        (both(put(65536, b"x"), put(131072, b"x")), "none of its two headers is whole"),
-        (both(put(196640, b"x"), put(262176, b"x")), "none of its two region tables is whole"),
+        (both(put(65546, b"x"), put(131082, b"x")), "neither of its two headers is intact"),
+        (both(put(65536, b"x"), put(131072, b"x")), "neither of its two headers is intact"),
+        (both(put(196640, b"x"), put(262176, b"x")), "neither of its two region tables is intact"),
         (set_region(1, 0, bytes(16)), "no region of metadata"),
         (set_region(1, 16, b"\xff" * 8), "ends too early"),
         (set_region(1, 24, bytes(4)), "its region of metadata has 0 bytes"),
@@ -146,5 +146,5 @@ def test_a_qemu_that_wrote_something_else_is_noticed(
         (tmp_path / "Test-1.vhdx").write_bytes(b"vhdxfile".ljust(8 * MIB, b"\0"))
 
     monkeypatch.setattr(disk_image, "convert", convert)
-    with pytest.raises(BuildError, match="none of its two headers is whole"):
+    with pytest.raises(BuildError, match="neither of its two headers is intact"):
         vhdx.write(source, tmp_path, "Test-1", VhdxConfig())

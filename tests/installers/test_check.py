@@ -29,7 +29,7 @@ from imagebuild.tools import iso
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.console import INSTALLER_FATAL, fatal_line, installer_phase
 from imagebuild.tools.menus.menu import MenuLoader
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.installers.unattended.media import make_iso, medium_of
 from tests.stages.trees import TREE
 
@@ -381,7 +381,7 @@ def test_phases_and_ends_of_an_installation() -> None:
     assert installer_phase("") == "firmware"
     assert installer_phase(console) == "live system"
     assert installer_phase(console + "imagebuild: installing on vda 8 GiB\n") == "installation"
-    assert fatal_line(console, INSTALLER_FATAL) == ""
+    assert fatal_line(console, INSTALLER_FATAL) is None
     for line in (
         "imagebuild: INSTALLATION FAILED: no disk",
         "imagebuild: THE MEDIUM IS DAMAGED: x",

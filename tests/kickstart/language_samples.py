@@ -15,7 +15,8 @@ from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Toolbox
 from imagebuild.stages import kickstart
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
+from tests.kickstart.mount_samples import Listed
 from tests.stages.trees import TREE as RELEASED
 
 GIB = 1 << 30
@@ -71,6 +72,8 @@ def made(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **answers: 
         "offline",
         dataclasses.replace(ways.WAYS["offline"], open=lambda *_: contextlib.nullcontext(sandbox)),
     )
+    # what a tree asks of the root file system is read from it; this one asks for nothing
+    monkeypatch.setattr(ways, "CommitFiles", lambda *_: Listed(links={}))
     (tmp_path / "x.ks").write_text(text)
     (tmp_path / "out").mkdir()
     source = TreeConfig(

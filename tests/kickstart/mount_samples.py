@@ -50,6 +50,9 @@ class Listed:
     def has(self, path: str) -> bool:
         return path.lstrip("/") in self.files
 
+    def content(self, path: str) -> bytes | None:
+        return self.files.get(path.lstrip("/"))
+
 
 def asked(*mounts: str, fstype: str = "ext4") -> str:
     """A kickstart with partitions at these mount points, from line 5 on."""

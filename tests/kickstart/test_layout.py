@@ -19,7 +19,7 @@ from imagebuild.kickstart.plan import Plan
 from imagebuild.kickstart.source import BadKickstartError, includes
 from imagebuild.kinds import Firmware
 from imagebuild.tools import command
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.samples import BIOS, BOTH, GIB, MIB, SMALL, read
 
 UEFI = frozenset({Firmware.UEFI})

@@ -17,7 +17,7 @@ from imagebuild.kickstart.source import BadKickstartError
 from imagebuild.live import install
 from imagebuild.live.disks import Candidate
 from imagebuild.live.kickstarts import Found
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.mount_samples import Listed, asked, places
 from tests.kickstart.samples import BIOS, GIB, SMALL, read
 

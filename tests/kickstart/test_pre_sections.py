@@ -9,7 +9,7 @@ from imagebuild.deploy import prescript
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kickstart.source import BadKickstartError
-from tests.fakes import FakeSandbox
+from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.language_samples import SOURCE, WHOLE, read, refused
 
 NO_SOURCE = WHOLE.replace(SOURCE, "%include /tmp/source\n")

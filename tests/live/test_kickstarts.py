@@ -65,7 +65,7 @@ def test_http(install: Path) -> None:
         {"/ks.cfg": b"text # http\n", "/large": b"#" * ((1 << 20) + 1), "/binary": b"\xff\xfe"}
     ) as url:
         assert find(install, parse(f"inst.ks={url}/ks.cfg").kickstart).text == "text # http\n"
-        with pytest.raises(BuildError, match=r"cannot be had: 404"):
+        with pytest.raises(BuildError, match=r"cannot be fetched: 404"):
             find(install, parse(f"inst.ks={url}/other.cfg").kickstart)
         with pytest.raises(BuildError, match="larger than 1 MiB"):
             find(install, parse(f"inst.ks={url}/large").kickstart)

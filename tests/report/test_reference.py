@@ -8,7 +8,7 @@ import pytest
 
 from imagebuild.release_line import model, reading
 from imagebuild.report import reference
-from imagebuild.session.criteria import listed
+from imagebuild.session.criteria import kinds_of_hosts, listed
 from tests.data import ROOT
 
 
@@ -16,7 +16,7 @@ from tests.data import ROOT
 def test_a_generated_document_is_up_to_date(name: str, request: pytest.FixtureRequest) -> None:
     text = {
         "configuration": lambda: reference.configuration(json.loads(model.schema())),
-        "criteria": lambda: reference.criteria(listed()),
+        "criteria": lambda: reference.criteria(listed(), kinds_of_hosts()),
     }[name]()
     file = ROOT / "docs" / f"{name}.md"
     if request.config.getoption("--update-golden"):

@@ -14,7 +14,7 @@ from imagebuild.kinds import Firmware, Login
 from imagebuild.session import images
 from imagebuild.smoke.trial import Run
 from imagebuild.tools.accelerator import Accelerator
-from tests import fakes
+from tests.smoke import trials
 from tests.stages.trees import TREE
 from tests.wiring import settings
 
@@ -46,7 +46,7 @@ def test_the_terminal_is_told_to_the_trial(
         previous=(),
         repo=None,
     )
-    subject = fakes.trial(tmp_path).subject
+    subject = trials.trial(tmp_path).subject
     speed = Accelerator(name="tcg", slowness=1, reason="test")
     with pytest.raises(StoppedError):
         images._held(wanted, TREE, subject, speed, tmp_path, only=("artifact-boots",), terminal=terminal)

@@ -11,7 +11,7 @@ from imagebuild.smoke import saved_boot
 from imagebuild.smoke.guest_machine import GuestFiles
 from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.tools import command, temporary
-from tests import fakes
+from tests.smoke import trials
 
 
 def test_a_saved_boot_goes_in_the_run_in_which_its_artifact_goes(
@@ -33,9 +33,9 @@ def test_a_saved_boot_goes_in_the_run_in_which_its_artifact_goes(
     key, overlay = tmp_path / "key", tmp_path / "overlay.qcow2"
     for file in (key, overlay):
         file.write_bytes(b"x")
-    boots = SavedBoots(root / "saved-boots", fakes.trial(tmp_path, disk=disk, source=disk))
+    boots = SavedBoots(root / "saved-boots", trials.trial(tmp_path, disk=disk, source=disk))
     files = GuestFiles(overlay=overlay, variables=tmp_path / "none", seed=None)
-    boots.keep(files, key, fakes.EXPECTED, {})
+    boots.keep(files, key, trials.EXPECTED, {})
 
     diary = store.remember({"disk": ("disk", "0")})
     storage.collect(root, keep=1)

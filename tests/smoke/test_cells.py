@@ -17,7 +17,7 @@ from imagebuild.smoke.trial import Trial
 from imagebuild.smoke.waivers import waived
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
-from tests import fakes
+from tests.smoke import trials
 
 MODULE = "imagebuild.smoke.criteria.test_sanity"
 
@@ -30,7 +30,7 @@ def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
 def trial(tmp_path: Path, **changed: Any) -> Trial:
     evidence = tmp_path / "evidence"
     evidence.mkdir(exist_ok=True)
-    return fakes.trial(evidence, **{"digest": "00", "cells": tmp_path / "cells"} | changed)
+    return trials.trial(evidence, **{"digest": "00", "cells": tmp_path / "cells"} | changed)
 
 
 def cell(state: State = State.PASSED, reason: str = "") -> Cell:

@@ -29,14 +29,14 @@ from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.load import Meter
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.ssh import Answer
-from tests import fakes
-from tests.fakes import EXPECTED
+from tests.smoke import trials
+from tests.smoke.trials import EXPECTED
 
 BANNER = "Connection timed out during banner exchange"
 REFUSED = "ssh: connect to host 127.0.0.1 port 43211: Connection refused"
 BROKEN = "client_loop: send disconnect: Broken pipe"
 HUNG = Watched(problem="it hung at IP idents", phases={"firmware": 1.0, "kernel": 9.0}, rig=True, hung=True)
-UP = Watched(problem="", phases={"firmware": 1.0, "ssh": 60.0})
+UP = Watched(problem=None, phases={"firmware": 1.0, "ssh": 60.0})
 
 
 def answer(status: int, complaint: str = "") -> Answer:
@@ -148,11 +148,11 @@ class FakeRunning:
     def console(self) -> str:
         return ""
 
-    def ending(self) -> str:
-        return "" if self.alive else "the guest switched it off"
+    def ending(self) -> str | None:
+        return None if self.alive else "the guest switched it off"
 
-    def broke(self) -> str:
-        return ""
+    def broke(self) -> None:
+        return None
 
     def cpu_seconds(self) -> float:
         return self.now[0] * self.busy
@@ -178,7 +178,7 @@ class Machines:
         monkeypatch.setattr(guest, "follow_boot", lambda *_, **__: self.watched.pop(0))
         monkeypatch.setattr(time, "monotonic", lambda: self.now[0])
         monkeypatch.setattr(time, "sleep", self._sleep)
-        self.trial = fakes.trial(
+        self.trial = trials.trial(
             tmp_path, cores=2, accelerator=Accelerator(name="tcg", slowness=10, reason="")
         )
         self.guest = Guest(self.trial, tmp_path, EXPECTED, tmp_path / "key", {}, tmp_path)
@@ -201,7 +201,7 @@ def test_a_boot_that_hung_is_started_again_once_and_that_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machines = Machines(tmp_path, monkeypatch, HUNG, UP)
-    assert not machines.guest.power_on().problem
+    assert machines.guest.power_on().problem is None
     assert [running.alive for running in machines.started] == [False, True]
     (boot,) = json.loads((tmp_path / "boots.json").read_text())
     assert boot["phases"]["ssh"] == 60.0
@@ -218,7 +218,7 @@ def test_a_boot_that_hangs_twice_is_an_error_of_the_rig(
     machines = Machines(tmp_path, monkeypatch, HUNG, HUNG, UP)
     watched = machines.guest.power_on()
     assert watched.rig
-    assert "hung at two QEMUs" in watched.problem
+    assert "hung at two QEMUs" in (watched.problem or "")
     assert len(machines.started) == 2
 
 
@@ -240,7 +240,7 @@ def test_who_is_not_let_in_and_who_does_not_get_that_far(
     machines = Machines(tmp_path, monkeypatch, UP)
     machines.answers.given = [given]
     watched = machines.guest.power_on()
-    assert "not let in" in watched.problem
+    assert "not let in" in (watched.problem or "")
     assert watched.rig is rig_
 
 
@@ -281,7 +281,7 @@ def test_a_program_is_waited_for_as_long_as_something_happens(
     running.meter.look()
     over = machines.guest._patience(1000)
     printed = 0
-    while not (why := over(printed)):
+    while (why := over(printed)) is None:
         machines.now[0] += 2
         printed += prints
     assert machines.now[0] == pytest.approx(given_up, abs=4)

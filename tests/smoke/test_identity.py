@@ -22,12 +22,13 @@ from imagebuild.smoke.trial import Run, Trial
 from imagebuild.smoke.verdict import FILE, write
 from imagebuild.stages import smoke
 from imagebuild.tools import command
-from tests import bench_boots, fakes
+from tests.bench.boots import Booted, table
+from tests.smoke import trials
 from tests.stages.trees import TREE
 
 SIZE = 8 << 20
 INSIDE = "disk cloud"
-BENCH = replace(fakes.TRIAL.bench, firmware=Firmware.UEFI)
+BENCH = replace(trials.TRIAL.bench, firmware=Firmware.UEFI)
 
 
 def cell(criterion: str, state: State = State.PASSED, firmware: Firmware = Firmware.UEFI) -> Cell:
@@ -74,7 +75,7 @@ def tried(
     out: Path, download: Image, disk: Disk, *references: Verdict, waivers: tuple[Waiver, ...] = ()
 ) -> Verdict:
     out.mkdir()
-    terms = replace(fakes.TERMS, waivers=waivers)
+    terms = replace(trials.TERMS, waivers=waivers)
     return smoke.smoke_test(out, TREE, download, disk, references, (), (), terms, Run(bench=BENCH))
 
 
@@ -133,11 +134,11 @@ def test_a_boot_is_counted_where_it_was(tmp_path: Path, disk: Disk, download: Im
     (store / "builds").mkdir()
     used = {"disk": ("smoke.x", "0"), "qcow2": ("smoke.x", "1"), "tree": ("pull", "2")}
     (store / "builds" / "1.json").write_text(json.dumps(used))
-    assert bench_boots.table(store) == [
-        bench_boots.Booted(INSIDE, "uefi", now=2, before=2, same_as=""),
-        bench_boots.Booted("qcow2 cloud", "uefi", now=0, before=1, same_as=INSIDE),
+    assert table(store) == [
+        Booted(INSIDE, "uefi", now=2, before=2, same_as=""),
+        Booted("qcow2 cloud", "uefi", now=0, before=1, same_as=INSIDE),
     ]
-    assert bench_boots.table(tmp_path / "nothing") == []
+    assert table(tmp_path / "nothing") == []
 
 
 def test_known_under_another_firmware_only_it_is_booted(
@@ -198,7 +199,7 @@ def test_a_waiver_of_the_disk_is_none_of_its_download(
 
 
 def test_whatever_a_guest_could_see_makes_another_machine(tmp_path: Path) -> None:
-    subject = replace(fakes.TRIAL.subject, size=SIZE)
+    subject = replace(trials.TRIAL.subject, size=SIZE)
     other = replace(subject, artifact="b", disk=tmp_path, format="qcow2", digest="1")
     assert same_machine(subject, other)
     for seen in (

@@ -16,7 +16,9 @@ from imagebuild.smoke.hosts.commands import Deployment
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools.ssh import Answer
-from tests.fakes import COMMIT, EXPECTED, HEALTHY, MARKS, NEXT, OLDER, FakeTransport, deployment
+from tests.smoke.healthy_host import HEALTHY, FakeTransport
+from tests.smoke.told_journey import MARKS, NEXT, OLDER, deployment
+from tests.smoke.trials import COMMIT, EXPECTED
 
 DONE = Answer(status=0, output="", complaint="", seconds=0.0)
 
@@ -64,6 +66,8 @@ class Commands:
         if world.published == world.deployments[0].commit:
             return replace(DONE, status=77)
         return world.go_to(world.published)
+
+    stage = upgrade
 
     def rollback(self, shell: Any) -> None:
         self._world.deployments = self._world.deployments[1:] + self._world.deployments[:1]

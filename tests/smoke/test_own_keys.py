@@ -22,8 +22,8 @@ from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ssh import Answer
-from tests import fakes
-from tests.fakes import EXPECTED
+from tests.smoke import trials
+from tests.smoke.trials import EXPECTED
 from tests.tools.ostree.commits import FILES, REF, make_commit
 
 NAME = EXPECTED.promise.refspec.partition(":")[0]
@@ -143,7 +143,7 @@ def test_who_checks_no_signatures_has_no_keys_to_be_asked() -> None:
         raise AssertionError("nothing is to be pulled")
 
     unchecked = Host(transport=Here(f'[remote "{NAME}"]\nurl=x\ngpg-verify=false\n'), commands=OstreeHost())
-    expected: Expected = fakes.expected(update_verify=False)
+    expected: Expected = trials.expected(update_verify=False)
     with pytest.raises(NotApplicableError, match="do not check signatures"):
         criterion(unchecked, expected, pull)
     with pytest.raises(NotTestedError, match="a failure of its own"):

@@ -17,8 +17,10 @@ from imagebuild.smoke.stops import Survival
 from imagebuild.tools import write_log
 from imagebuild.tools.power_cut import Cut
 from imagebuild.tools.write_log import ENTRY, FLUSH, SUPER, WriteLog
-from tests.fakes import EXPECTED, SURVIVAL, broken_host
 from tests.smoke.boot_disks import make_boot, make_disk
+from tests.smoke.healthy_host import broken_host
+from tests.smoke.told_journey import SURVIVAL
+from tests.smoke.trials import EXPECTED
 
 SECTOR = 512
 

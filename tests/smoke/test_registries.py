@@ -15,7 +15,7 @@ from imagebuild.smoke.hosts.registry import HOSTS, programs, recognise
 from imagebuild.smoke.storage import podman_overlay
 from imagebuild.smoke.storage.profile import Profile
 from imagebuild.smoke.storage.registry import PROFILES, names
-from tests import fakes
+from tests.smoke import healthy_host
 
 THROW_AWAY = replace(ostree.RECORD, name="bootc", program="usr/bin/bootc")
 
@@ -66,7 +66,7 @@ def test_a_new_profile_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     profile = Profile(name="nowhere", problem=problem)
     monkeypatch.setattr(PROFILES, "_records", MappingProxyType({**PROFILES, profile.name: profile}))
-    host: Host = fakes.host()
+    host: Host = healthy_host.host()
     assert host.storage_problem("nowhere") == "it is on smoke-1234"
     assert host.storage_problem("podman-overlay") is None
     assert not host.root_takes_all("nowhere")

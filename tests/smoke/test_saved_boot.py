@@ -23,7 +23,7 @@ from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.build import builder_processor
-from tests import fakes
+from tests.smoke import trials
 
 PACKED = "overlay.qcow2.zst"
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nof the test\n"
@@ -46,7 +46,7 @@ def disk(tmp_path: Path) -> Path:
 
 def trial(tmp_path: Path, disk: Path, **changed: Any) -> Trial:
     given = {"digest": "00", "disk": disk, "source": disk, "saved": tmp_path / "saved"}
-    return fakes.trial(tmp_path, **given | changed)
+    return trials.trial(tmp_path, **given | changed)
 
 
 def frozen(tmp_path: Path, disk: Path) -> GuestFiles:
@@ -65,7 +65,7 @@ def frozen(tmp_path: Path, disk: Path) -> GuestFiles:
 def saved(tmp_path: Path, disk: Path) -> SavedBoots:
     """A first boot that was saved."""
     boots = SavedBoots(tmp_path / "saved", trial(tmp_path, disk))
-    boots.keep(frozen(tmp_path, disk), tmp_path / "guest" / "id", fakes.EXPECTED, {"ssh": 60.0})
+    boots.keep(frozen(tmp_path, disk), tmp_path / "guest" / "id", trials.EXPECTED, {"ssh": 60.0})
     return boots
 
 
@@ -149,7 +149,7 @@ def test_a_copy_lies_on_the_disk_of_its_trial_with_a_key_that_only_its_owner_rea
     assert disk_image.info(taken.files.overlay)["full-backing-filename"] == str(moved)
     assert (taken.files.variables.read_text(), taken.key.read_text()) == ("variables", PRIVATE_KEY)
     assert taken.files.seed is not None
-    assert (taken.expected, taken.phases) == (fakes.EXPECTED, {"ssh": 60.0})
+    assert (taken.expected, taken.phases) == (trials.EXPECTED, {"ssh": 60.0})
     for file in (*work.iterdir(), *saved.directory.iterdir()):
         if file.suffix != ".qcow2":
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
@@ -194,14 +194,14 @@ def test_a_save_that_is_killed_leaves_what_was_there(
 
     monkeypatch.setattr(files, "sync_tree", killed)
     with pytest.raises(KeyboardInterrupt):
-        saved.keep(frozen(tmp_path, disk), tmp_path / "guest" / "id", fakes.EXPECTED, {"ssh": 9.0})
+        saved.keep(frozen(tmp_path, disk), tmp_path / "guest" / "id", trials.EXPECTED, {"ssh": 9.0})
     assert read(saved.directory) == before
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {saved.directory.name, LOCKS}
 
 
 def test_a_full_disk_is_an_error_that_says_so(tmp_path: Path, disk: Path, saved: SavedBoots) -> None:
     with pytest.raises(BuildError, match="the first boot cannot be saved"):
-        saved.keep(frozen(tmp_path, disk), tmp_path / "no key", fakes.EXPECTED, {})
+        saved.keep(frozen(tmp_path, disk), tmp_path / "no key", trials.EXPECTED, {})
     assert saved.there()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.smoke.seed import make_seed
-from tests.fakes import EXPECTED
+from tests.smoke.trials import EXPECTED
 
 
 def cloud_config(place: Path) -> dict[str, list[list[str]]]:

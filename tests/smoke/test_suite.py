@@ -15,7 +15,7 @@ from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.words import Boot
 from imagebuild.smoke.suite import Suite
 from imagebuild.smoke.trial import Known
-from tests import fakes
+from tests.smoke import healthy_host, trials
 
 
 class Guests:
@@ -35,9 +35,11 @@ class Guests:
     @contextlib.contextmanager
     def _guest(self, name: str, *, rig: bool) -> Iterator[Any]:
         self.did.append(name)
-        host = fakes.host(**{"systemctl is-system-running": "running\n" if self.settles else "starting\n"})
+        host = healthy_host.host(
+            **{"systemctl is-system-running": "running\n" if self.settles else "starting\n"}
+        )
         host.patience = lambda _: lambda asked: "late" if asked > 1 else ""
-        boot = Boot(host=host, expected=fakes.EXPECTED, problem="", phases={"ssh": 60.0}, rig=rig)
+        boot = Boot(host=host, expected=trials.EXPECTED, problem=None, phases={"ssh": 60.0}, rig=rig)
         yield SimpleNamespace(frozen=self._frozen, notes=[]), boot
         self.did.append(f"{name} ends")
 
@@ -60,7 +62,7 @@ class Guests:
     # --- SavedBoots ---
 
     def keep(self, files: str, key: str, expected: Any, phases: dict[str, float]) -> None:
-        assert (files, key, expected, phases) == ("files", "key", fakes.EXPECTED, {"ssh": 60.0})
+        assert (files, key, expected, phases) == ("files", "key", trials.EXPECTED, {"ssh": 60.0})
         if self.full:
             raise BuildError("the first boot cannot be saved: no space left")
         self.did.append("keep")
@@ -71,7 +73,7 @@ class Guests:
 
     def run(self, *, boots_nothing: bool = True, **scope: Any) -> Suite:
         """Begin a run, and end it."""
-        trial = fakes.trial(self.place, **{"saved": self.place / "saved", **scope})
+        trial = trials.trial(self.place, **{"saved": self.place / "saved", **scope})
         with contextlib.ExitStack() as stack:
             suite = Suite(trial, self.place, stack, boots_nothing=boots_nothing)
             assert suite.first is suite.first

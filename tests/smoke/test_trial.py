@@ -22,7 +22,7 @@ from imagebuild.smoke.trial import (
 )
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
-from tests import fakes
+from tests.smoke import trials
 
 WAIVER = Waiver(
     criterion="c", artifact="*", firmware=None, who="Ada", why="bug 1", until="2030-01-01", expired=False
@@ -35,7 +35,7 @@ OUTSIDE: dict[type, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("record", [fakes.TRIAL.subject, fakes.TRIAL.bench, fakes.PROMISE, fakes.TERMS])
+@pytest.mark.parametrize("record", [trials.TRIAL.subject, trials.TRIAL.bench, trials.PROMISE, trials.TERMS])
 def test_every_field_is_keyed_but_where_and_how_fast(record: Any) -> None:
     inside = {field.name for field in fields(record)} - set(keyed(record))
     assert inside == OUTSIDE[type(record)]
@@ -65,7 +65,7 @@ def test_the_scope_and_what_is_outside_change_no_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(command, "version", lambda _: "7.2")
-    assert fakes.trial(tmp_path, **changed).key == fakes.trial(Path("/other")).key
+    assert trials.trial(tmp_path, **changed).key == trials.trial(Path("/other")).key
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_what_is_tested_on_what_and_against_what_is_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(command, "version", lambda _: "7.2")
-    assert fakes.trial(tmp_path, **changed).key != fakes.trial(tmp_path).key
+    assert trials.trial(tmp_path, **changed).key != trials.trial(tmp_path).key
 
 
 def test_a_trial_travels_as_json(tmp_path: Path) -> None:
-    trial = fakes.trial(tmp_path, known=Known(), machine_ids=("a",), repo=tmp_path, cpu="max")
+    trial = trials.trial(tmp_path, known=Known(), machine_ids=("a",), repo=tmp_path, cpu="max")
     write_trial(tmp_path / "trial.json", trial)
     assert read_trial(tmp_path / "trial.json") == trial
     assert trial.scope != Scope()

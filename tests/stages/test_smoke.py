@@ -20,7 +20,7 @@ from imagebuild.stages import smoke
 from imagebuild.stages import tree as stage
 from imagebuild.tools import command, load, temporary
 from imagebuild.tools.ostree.repository import Repo
-from tests import fakes
+from tests.smoke import trials
 from tests.tools.ostree.commits import FILES, REF, make_commit
 
 
@@ -74,7 +74,7 @@ def test_hosts_with_atomic_are_told_by_it_too(tmp_path: Path, there: bool) -> No
     # atomic 1.19, Makefile
     commit = make_commit(repo, tmp_path / "work", files, links={"usr/bin/atomic": "../share/atomic/atomic"})
     tree = stage.describe_tree(repo, stage.Pin(ref=REF, commit=commit))
-    promise = smoke.promise_of(tree, (), fakes.TERMS)
+    promise = smoke.promise_of(tree, (), trials.TERMS)
     ways = [commands.name for commands in HOSTS[promise.host_kind].ways(atomic=promise.atomic)]
     assert ways == ["rpm-ostree", *(["atomic host"] if there else [])]
 
@@ -106,7 +106,7 @@ def run_of(
 
     evidence = tmp_path / "evidence"
     evidence.mkdir()
-    trial = fakes.trial(evidence, tries=tries)
+    trial = trials.trial(evidence, tries=tries)
     monkeypatch.setattr(attempts, "run_once", once)
     monkeypatch.setattr(load, "wait_for_quiet", waited.append)
     monkeypatch.setattr(command, "version", lambda _: "7.2")
@@ -148,7 +148,7 @@ def test_a_rig_that_broke_is_no_try(
 def test_what_the_criteria_make_belongs_to_who_runs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = fakes.trial(tmp_path)
+    trial = trials.trial(tmp_path)
     cell = Cell(
         criterion="boots",
         artifact="a",

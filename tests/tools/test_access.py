@@ -236,10 +236,10 @@ def test_files_are_looked_at_before_anything_else(
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"tls": {"key": "/k"}}, "there is no certificate that it is the key of"),
+        ({"tls": {"key": "/k"}}, "there is no certificate that it belongs to"),
         ({"tls": {}}, "name a ca, a certificate, or both"),
         ({"url": "http://example.org", "tls": {"ca": "/c"}}, "only https:// has certificates"),
-        ({"url": "file:///repo", "proxy": "http://proxy:3128"}, "proxy: says nothing of file:///repo"),
+        ({"url": "file:///repo", "proxy": "http://proxy:3128"}, "proxy: does not apply to file:///repo"),
         ({"proxy": "proxy:3128"}, "must be http://HOST:PORT"),
         ({"proxy": "http://proxy"}, "must be http://HOST:PORT"),
         ({"proxy": "socks5://proxy:1080"}, "must be http://HOST:PORT"),

@@ -78,7 +78,7 @@ def test_the_phases_of_each_anaconda(lines: tuple[tuple[str, str], ...]) -> None
     assert [anaconda_log.phase("".join(log[: number + 1])) for number in range(len(log))] == [
         reached for _, reached in lines
     ]
-    assert not fatal_line("".join(log), COURSE.fatal)
+    assert fatal_line("".join(log), COURSE.fatal) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,9 @@ def test_the_phases_of_each_anaconda(lines: tuple[tuple[str, str], ...]) -> None
     ],
 )
 def test_what_ends_an_installation(line: str, sentence: str) -> None:
-    assert sentence in fatal_line(f"06:12:01,123 INFO anaconda:x\n06:12:01,123 {line}\n", COURSE.fatal)
+    said = fatal_line(f"06:12:01,123 INFO anaconda:x\n06:12:01,123 {line}\n", COURSE.fatal)
+    assert said is not None
+    assert sentence in said
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_what_ends_an_installation(line: str, sentence: str) -> None:
     ],
 )
 def test_what_anaconda_survives(line: str) -> None:
-    assert not fatal_line(f"06:12:01,123 {line}\n", COURSE.fatal)
+    assert fatal_line(f"06:12:01,123 {line}\n", COURSE.fatal) is None
 
 
 def test_the_log_says_more_than_the_console() -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
-from imagebuild.tools import command, oci
+from imagebuild.tools import command, oci, web
 from tests.archive_readers import READERS, Read, UnreadableError
 
 Reader = Callable[[Path, Path], Read]
@@ -140,3 +141,39 @@ def test_the_real_skopeo_reads_it(tmp_path: Path) -> None:
         (tmp_path / "copy" / manifest["config"]["digest"].removeprefix("sha256:")).read_text()
     )
     assert config["config"]["Labels"] == {}
+
+
+def test_a_registry_answers_as_its_specification_says(tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    certificate, authority = web.make_certificate(tmp_path / "tls", "127.0.0.1")
+    (tmp_path / "ca.pem").write_text(authority)
+    with web.serving(oci.registry().get, certificate) as port:
+        base = f"https://127.0.0.1:{port}/v2/"
+        trust = str(tmp_path / "ca.pem")
+        assert requests.get(base, verify=trust, timeout=5).status_code == 200
+        answer = requests.get(f"{base}{oci.REPOSITORY}/manifests/{oci.TAG}", verify=trust, timeout=5)
+        assert answer.headers["Content-Type"] == oci.MANIFEST
+        assert (
+            answer.headers["Docker-Content-Digest"] == f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+        )
+        manifest = answer.json()
+        for part in (manifest["config"], *manifest["layers"]):
+            blob = requests.get(
+                f"{base}{oci.REPOSITORY}/blobs/{part['digest']}", verify=trust, timeout=5
+            ).content
+            assert (len(blob), f"sha256:{hashlib.sha256(blob).hexdigest()}") == (part["size"], part["digest"])
+        assert (
+            requests.head(f"{base}{oci.REPOSITORY}/manifests/2", verify=trust, timeout=5).status_code == 404
+        )
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(base, timeout=5)
+
+
+def test_a_system_container_says_how_it_is_started() -> None:
+    with tarfile.open(fileobj=io.BytesIO(oci.system_container_archive())) as archive:
+        layer = archive.extractfile(next(name for name in archive.getnames() if name.endswith("/layer.tar")))
+        assert layer is not None
+        with tarfile.open(fileobj=layer) as inside:
+            template = inside.extractfile("exports/config.json.template")
+            assert template is not None
+            assert "trap exit TERM" in json.loads(template.read())["process"]["args"][-1]

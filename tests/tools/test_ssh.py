@@ -53,10 +53,10 @@ def test_whoever_waits_is_told_how_much_was_printed_and_may_give_up_early(
 ) -> None:
     told: list[int] = []
 
-    def begin(timeout: float) -> Callable[[int], str]:
-        def over(printed: int) -> str:
+    def begin(timeout: float) -> Callable[[int], str | None]:
+        def over(printed: int) -> str | None:
             told.append(printed)
-            return f"{NO_ANSWER}: nothing moves" if printed >= 6 else ""
+            return f"{NO_ANSWER}: nothing moves" if printed >= 6 else None
 
         return over
 

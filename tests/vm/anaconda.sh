@@ -32,7 +32,10 @@ log "main: anaconda called with cmdline = ['/sbin/anaconda']"
 where=${asked#hd:}
 path=${where#*:}
 tries=0
-until device=$(findfs "${where%%:*}" 2>/dev/null) || [ "$tries" -ge 100 ]; do tries=$((tries + 1)); sleep 0.2; done
+until device=$(findfs "${where%%:*}" 2>/dev/null) || [ "$tries" -ge 100 ]; do
+    tries=$((tries + 1))
+    sleep 0.2
+done
 mkdir -p /run/install
 mount -o ro "$device" /run/install
 # each phase lasts as long as the test takes to look

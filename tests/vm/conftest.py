@@ -15,6 +15,7 @@ from imagebuild.config.places import cache_directory
 from imagebuild.deploy.ways import choose_ways
 from imagebuild.engine.store import remove
 from imagebuild.installers.live.options import LiveConfig
+from imagebuild.model import IsoImage, Tree
 from imagebuild.pipeline import Pipeline, wire
 from imagebuild.release_line import reading as config
 from imagebuild.release_line.model import Config
@@ -84,3 +85,20 @@ def pipeline(settings: Config, build_host: Builder) -> Pipeline:
 def lab(settings: Config, build_host: Builder, pipeline: Pipeline, store: Path) -> Lab:
     """What tests wire disks and guests with."""
     return Lab(settings=settings, host=build_host, pipeline=pipeline, store=store)
+
+
+@pytest.fixture(scope="session")
+def image(lab: Lab) -> IsoImage:
+    """The demo's ISO, as the pipeline makes it."""
+    (made,) = lab.pipeline.isos
+    outcome = lab.must(made)
+    found: IsoImage = outcome.value(made)
+    return found
+
+
+@pytest.fixture(scope="session")
+def tree(lab: Lab) -> Tree:
+    """The demo's tree."""
+    outcome = lab.must(lab.pipeline.tree)
+    found: Tree = outcome.value(lab.pipeline.tree)
+    return found

@@ -38,7 +38,7 @@ def test_a_current_line_boots_as_its_tree_asks(line: Lab, tmp_path: Path) -> Non
     outcome = line.must(disk, line.pipeline.tree)
     tree = outcome.value(line.pipeline.tree)
     with line.booted(tree, outcome.value(disk).file, tmp_path / "evidence") as boot:
-        assert not boot.problem, boot.problem
+        assert boot.problem is None, boot.problem
         host = boot.host
         assert host is not None
         boots_the_released_commit(host, boot.expected)

@@ -26,13 +26,6 @@ KICKSTART = (
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def tree(lab: Lab) -> Tree:
-    outcome = lab.must(lab.pipeline.tree)
-    found: Tree = outcome.value(lab.pipeline.tree)
-    return found
-
-
 @pytest.mark.parametrize(("firmware", "end"), [(Firmware.BIOS, "reboot"), (Firmware.UEFI, "poweroff")])
 def test_a_medium_that_is_not_on_the_serial_console_is_installed(
     lab: Lab, tree: Tree, firmware: Firmware, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -31,6 +31,7 @@ AWAY = {
     "secure-boot-is-on",
     "secure-boot-stays-on",
     "selinux-is-enforcing-and-files-are-labelled",
+    "soft-reboots-into-the-new-deployment",
     "sysroot-is-read-only",
     "system-containers-survive-a-reboot",
     "upgrades-from-an-older-release",

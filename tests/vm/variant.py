@@ -29,7 +29,8 @@ def composed(spec: MmdebstrapConfig) -> MmdebstrapConfig:
             "packages": (*spec.packages, *PACKAGES),
             "initramfs": ("btrfs", "crypt", "tpm2-tss"),
             "first_without": None,
-            "exclude": tuple(pattern for pattern in spec.exclude if "btrfs" not in pattern),
+            "exclude": tuple(pattern for pattern in spec.excluded if "btrfs" not in pattern),
+            "exclude_from": (),
         }
     )
 

@@ -66,11 +66,18 @@ class Lab:
         )
 
     def disk(
-        self, name: str, text: str, *, ways: Sequence[str] | None = None, size: int = 6144, copy: int = 0
+        self,
+        name: str,
+        text: str,
+        *,
+        ways: Sequence[str] | None = None,
+        size: int = 6144,
+        copy: int = 0,
+        firmware: Sequence[Firmware] = tuple(Firmware),
     ) -> Step[Disk]:
         """Install a disk of `size` MiB from a kickstart's text; `copy` makes another key of the same."""
         kickstart = step(f"kickstart {name}", write_text, self.pipeline.tree, text)
-        spec = DiskSpec(size=size, firmware=tuple(Firmware), populate=tuple(ways or self.host.populate))
+        spec = DiskSpec(size=size, firmware=tuple(firmware), populate=tuple(ways or self.host.populate))
         tree, toolbox = self.pipeline.tree, self.toolbox()
         plan = step(f"plan {name}", plan_disk, tree, toolbox, kickstart, spec)
         return step(

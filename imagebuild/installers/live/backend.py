@@ -57,7 +57,7 @@ MODULES = (
     "loopback",
 )
 BIOS_MODULES = ("biosdisk", "vga_text")
-UEFI_MODULES = ("efi_gop", "efi_uga", "all_video", "font", "gfxterm")
+UEFI_MODULES = ("efi_gop", "all_video", "font", "gfxterm")
 # the menu beside the program on the ESP, or on the CD whose ESP this is; then the medium by its label (a copy
 # of the files, say)
 UEFI_CONFIG = """if [ -f $cmdpath/grub.cfg ]; then

@@ -202,7 +202,8 @@ def _busybox() -> bytes:
     # a program with an interpreter (ELF, PT_INTERP) would need libraries
     if b"/ld-linux" in program:
         raise BuildError(
-            "this host's busybox is not static", hint="apt-get install busybox-static, or dnf install busybox"
+            "this machine's busybox is not static",
+            hint="apt-get install busybox-static, or dnf install busybox",
         )
     return program
 

@@ -26,7 +26,7 @@ MODULES = (
 # GRUB's platform -> where its program lies, its modules of it
 PLATFORMS = {
     "i386-pc-pxe": (NETWORK_BIOS, "i386-pc", ("pxe", "vga_text", "biosdisk")),
-    "x86_64-efi": (NETWORK_UEFI, "x86_64-efi", ("efinet", "efi_gop", "efi_uga", "all_video")),
+    "x86_64-efi": (NETWORK_UEFI, "x86_64-efi", ("efinet", "efi_gop", "all_video")),
 }
 EARLY = "configfile $cmdpath/grub.cfg\n"
 

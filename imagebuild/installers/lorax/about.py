@@ -22,7 +22,7 @@ ENTERPRISE_NAMES = re.compile(r"red ?hat|rhel|centos|rocky|alma|oracle", re.IGNO
 @dataclass(frozen=True, kw_only=True)
 class About:
     """One lorax: version (`devel` or empty for a checkout), where its package lies, and why it does not work
-    (empty: it does).
+    (None: it does).
 
     `library`: its Python functions can be driven; older ones only by their command.
     """
@@ -30,7 +30,7 @@ class About:
     version: str = ""
     path: str = ""
     library: bool = False
-    error: str = ""
+    error: str | None = None
 
 
 def environment(options: LoraxConfig) -> dict[str, str]:
@@ -61,12 +61,11 @@ def about(options: LoraxConfig) -> About:
             else f"lorax is not installed for {options.python}; {HINT}"
         )
         return About(error=missing)
-    error = (
-        f"lorax {told['version']} of {options.python} does not work: {told['error']}" if told["error"] else ""
-    )
-    return About(
-        version=told["version"], path=told["path"], library=told["library"], error=" ".join(error.split())
-    )
+    error = None
+    if told["error"]:
+        why = " ".join(str(told["error"]).split())
+        error = f"lorax {told['version']} of {options.python} does not work: {why}"
+    return About(version=told["version"], path=told["path"], library=told["library"], error=error)
 
 
 def misfit(lorax: About, product: str, release: str) -> str | None:

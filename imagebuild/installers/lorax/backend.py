@@ -90,7 +90,7 @@ def _finished(out: Path, request: Request, made: Path) -> Path:
     for file in (treeinfo, image, made / ".discinfo"):
         if not file.is_file():
             raise BuildError(
-                f"lorax ended well, but made no {file.relative_to(made)}",
+                f"lorax succeeded, but made no {file.relative_to(made)}",
                 hint="the step's log has what it said",
             )
     set_times(made, request.epoch)
@@ -130,7 +130,7 @@ def _check_space(request: Request, out: Path, *, nested: bool) -> None:
     if not PLAIN.fullmatch(str(tmp.absolute())):
         raise BuildError(
             f"installer.lorax.tmp: lorax's own templates cannot work below {tmp}",
-            hint="name one of letters, digits and . _ - / only, such as /var/tmp",
+            hint="name one that has only letters, digits and . _ - / in it, such as /var/tmp",
         )
     root, tree = INSTALLER_SIZE, request.tree.size * 11 // 10
     image = int((root + tree) * COMPRESSED)

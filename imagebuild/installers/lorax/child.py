@@ -145,7 +145,7 @@ def adapt(parameters: Any, wanted: Any, rootfs_type: Any) -> Any:
     else:
         nested_only(rootfs_type)
     if lost:
-        raise CannotError("this lorax knows no %s" % ", ".join(sorted(lost)))
+        raise CannotError("this lorax does not know %s" % ", ".join(sorted(lost)))
     return arguments
 
 
@@ -160,7 +160,7 @@ def dnf_keywords(parameters: Any, wanted: Any) -> Any:
     asked for that it cannot load.
     """
     if wanted.get("dnfplugins") and "dnfplugins" not in parameters:
-        raise CannotError("this lorax knows no dnfplugins")
+        raise CannotError("this lorax does not know dnfplugins")
     return {name: value for name, value in wanted.items() if name in parameters}
 
 

@@ -67,7 +67,7 @@ class LoraxConfig(Model):
     def _searched(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for directory in value:
             if os.pathsep in directory:
-                raise ValueError(f"{directory}: is one directory each: a {os.pathsep} would part it in two")
+                raise ValueError(f"{directory}: is one directory: a {os.pathsep} would split it in two")
         return value
 
     @field_validator("variables")

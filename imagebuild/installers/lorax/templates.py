@@ -36,7 +36,7 @@ def check_templates(templates: Sequence[Path], known: frozenset[str] | set[str],
                 if own
                 else "installer.lorax.variables can"
             )
-            raise BuildError(f"{file} uses {', '.join(lost)}, which nobody gives it", hint=hint)
+            raise BuildError(f"{file} uses {', '.join(lost)}, which nothing defines", hint=hint)
 
 
 def _undeclared(nodes: Sequence[Any]) -> set[str]:

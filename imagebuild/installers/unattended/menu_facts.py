@@ -32,7 +32,7 @@ class MenuFacts:
 
     labels: Mapping[str, list[str]]
     kickstarts: Mapping[str, list[str]]
-    problem: str = ""
+    problem: str | None = None
 
 
 def read(image: Path, work: Path) -> MenuFacts:

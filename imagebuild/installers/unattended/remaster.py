@@ -226,7 +226,7 @@ def _look_back(
     after = medium.opened(image, work)
     if after.starts != starts:
         raise BuildError(
-            f"{name} boots otherwise than before: {_ways_in(after.starts)} instead of {_ways_in(starts)}"
+            f"{name} boots differently from before: {_ways_in(after.starts)} instead of {_ways_in(starts)}"
         )
     for firmware in after.starts:
         menu = medium.menu_of(after, firmware)

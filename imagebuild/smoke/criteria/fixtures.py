@@ -12,6 +12,7 @@ from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.own_keys import pull_with_own_keys
+from imagebuild.smoke.stops import ReadAgain
 from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.tools import temporary
 from imagebuild.tools.ssh import Answer
@@ -73,6 +74,15 @@ def own_pull(suite: Suite, host: Host, expected: Expected) -> Callable[[], Answe
 
 
 @pytest.fixture
+def read_changed(suite: Suite, host: Host) -> Callable[[str, str], ReadAgain]:
+    """What boots a copy of the host's disk on which an object (its checksum) was changed, and reads the file
+    (its path) that has it.
+    """
+    del host  # the copy is made of a host that has answered
+    return suite.read_changed
+
+
+@pytest.fixture
 def other_machine_ids(suite: Suite) -> tuple[str, ...]:
     """The machine-ids of other boots of the same image."""
     return suite.trial.scope.machine_ids or (suite.other_machine_id,)
@@ -120,6 +130,12 @@ def line_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
 
 
 @pytest.fixture
+def soft_journey(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
+    """The journey of a host that is rebooted softly. Raises NotApplicableError when it cannot be."""
+    yield from _noted(suite.soft_journey(way), log)
+
+
+@pytest.fixture
 def layering(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
     """The journey of a host that layers a package."""
     yield from _noted(suite.layering(way), log)
@@ -152,7 +168,7 @@ def first_release(suite: Suite) -> str | None:
     promise = suite.trial.promise
     if promise.previous is not None:
         return None
-    why = promise.terms.why_no_previous
+    why = promise.terms.why_no_previous or "none was given"
     if not promise.terms.first_release:
-        raise NotTestedError(f"the release before is not there: {why or 'none was given'}")
+        raise NotTestedError(f"the release before is not there: {why}")
     return why

@@ -1,6 +1,6 @@
 """cloud-init sets the hostname."""
 
-from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.criterion import Group, Trait, criterion
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
 
@@ -9,6 +9,7 @@ from imagebuild.smoke.host.words import Host
     group=Group.CLOUD_INIT,
     about="cloud-init sets the host name, for later boots as well.",
     applies_to="images with cloud-init (a Vagrant box must have it masked)",
+    needs=(Trait.CLOUD_INIT,),
 )
 def test_cloud_init_sets_the_hostname(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)

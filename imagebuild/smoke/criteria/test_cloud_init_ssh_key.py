@@ -1,6 +1,6 @@
 """cloud-init passes an ssh key."""
 
-from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.criterion import Group, Trait, criterion
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
 
@@ -10,6 +10,7 @@ from imagebuild.smoke.host.words import Host
     about="cloud-init lets the owner of an ssh key in.",
     boots=True,
     applies_to="images with cloud-init (a Vagrant box must have it masked)",
+    needs=(Trait.CLOUD_INIT,),
 )
 def test_cloud_init_passes_an_ssh_key(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)

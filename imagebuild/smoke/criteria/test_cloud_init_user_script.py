@@ -2,7 +2,7 @@
 boot does not run them again.
 """
 
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.journey import Journey
@@ -12,6 +12,7 @@ from imagebuild.smoke.journey import Journey
     group=Group.CLOUD_INIT,
     about="cloud-init runs the user's script and commands once, without errors.",
     applies_to="images with cloud-init (a Vagrant box must have it masked)",
+    needs=(Trait.CLOUD_INIT,),
 )
 def test_cloud_init_runs_the_user_script(host: Host, expected: Expected) -> None:
     host.has_cloud_init(expected)
@@ -30,6 +31,7 @@ def test_cloud_init_runs_the_user_script(host: Host, expected: Expected) -> None
     about="A second boot does not run the user's script and commands again.",
     asks=Asks.JOURNEY,
     applies_to="images with cloud-init (a Vagrant box must have it masked)",
+    needs=(Trait.CLOUD_INIT,),
 )
 def test_cloud_init_does_not_run_scripts_again(journey: Journey) -> None:
     journey.host.has_cloud_init(journey.expected)

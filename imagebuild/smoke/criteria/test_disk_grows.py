@@ -1,6 +1,6 @@
 """On a disk that is larger than the image, the first boot takes all of it."""
 
-from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.criterion import Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
@@ -15,6 +15,7 @@ OVERHEAD = 0.05
     group=Group.SYSTEM,
     about="On a disk that is larger than the image, the first boot takes all of it.",
     applies_to="images (an installation already has the whole disk)",
+    needs=(Trait.LARGER_DISK,),
 )
 def test_the_disk_grows(host: Host, expected: Expected) -> None:
     if not expected.grown:

@@ -2,7 +2,7 @@
 be removed again.
 """
 
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.served import PACKAGE
@@ -16,6 +16,7 @@ LAYERING_HOSTS = "hosts that can layer packages"
     about="A package with scriptlets, a user and a dependency can be layered.",
     asks=Asks.LAYERING,
     applies_to=LAYERING_HOSTS,
+    needs=(Trait.LAYERING,),
 )
 def test_layers_a_package(layering: Journey, packages: str) -> None:
     stop = layering.layered(packages, PACKAGE)
@@ -33,6 +34,7 @@ def test_layers_a_package(layering: Journey, packages: str) -> None:
     about="A layered package is still there, and works, after an upgrade.",
     asks=Asks.LAYERING,
     applies_to=LAYERING_HOSTS,
+    needs=(Trait.LAYERING,),
 )
 def test_a_layered_package_survives_an_upgrade(layering: Journey, packages: str) -> None:
     stop = layering.layered_upgraded(packages, PACKAGE)
@@ -50,6 +52,7 @@ def test_a_layered_package_survives_an_upgrade(layering: Journey, packages: str)
     about="A layered package can be removed without a trace.",
     asks=Asks.LAYERING,
     applies_to=LAYERING_HOSTS,
+    needs=(Trait.LAYERING,),
 )
 def test_a_layered_package_can_be_removed(layering: Journey, packages: str) -> None:
     stop = layering.unlayered(packages, PACKAGE)

@@ -3,7 +3,7 @@ and that stays so when the host goes from release to release.
 """
 
 from imagebuild.kinds import Firmware
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
@@ -22,6 +22,7 @@ def _needs_secure_boot(expected: Expected) -> None:
     about="Secure Boot is on: firmware and kernel take only what is signed.",
     boots=True,
     applies_to=APPLIES,
+    needs=(Trait.SECURE_BOOT,),
 )
 def test_secure_boot_is_on(host: Host, expected: Expected) -> None:
     _needs_secure_boot(expected)
@@ -34,6 +35,7 @@ def test_secure_boot_is_on(host: Host, expected: Expected) -> None:
     asks=Asks.JOURNEY,
     firmware_bound=True,
     applies_to=APPLIES,
+    needs=(Trait.SECURE_BOOT,),
 )
 def test_secure_boot_stays_on(journey: Journey) -> None:
     _needs_secure_boot(journey.expected)

@@ -1,6 +1,6 @@
 """Where the tree has SELinux it is enforcing, files are labelled, and it has nothing to complain about."""
 
-from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.criterion import Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.host.words import Host
 
@@ -13,6 +13,7 @@ DENIED = ("avc:  denied", "avc: denied")
     group=Group.SYSTEM,
     about="SELinux is enforcing, files are labelled, and nothing was denied.",
     applies_to="trees with SELinux",
+    needs=(Trait.SELINUX,),
 )
 def test_selinux_is_enforcing_and_files_are_labelled(host: Host) -> None:
     if not host.is_there("/etc/selinux/config") or not host.has("getenforce"):

@@ -3,7 +3,7 @@ units.
 """
 
 from imagebuild.smoke.container_units import CONTAINER_UNIT, SYSTEM_NAME, SYSTEM_UNIT, system_containers
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.stops import Stop
@@ -14,6 +14,7 @@ from imagebuild.smoke.stops import Stop
     about="A system container of `atomic` comes back at the next boot.",
     asks=Asks.JOURNEY,
     applies_to="trees with the `atomic` command",
+    needs=(Trait.ATOMIC,),
 )
 def test_system_containers_survive_a_reboot(journey: Journey) -> None:
     if not journey.host.has("atomic"):
@@ -29,6 +30,7 @@ def test_system_containers_survive_a_reboot(journey: Journey) -> None:
     about="A container that is a systemd unit comes back at the next boot.",
     asks=Asks.JOURNEY,
     applies_to="trees with podman",
+    needs=(Trait.PODMAN,),
 )
 def test_container_units_survive_a_reboot(journey: Journey) -> None:
     if not journey.host.has("podman"):

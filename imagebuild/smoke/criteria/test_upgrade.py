@@ -2,7 +2,7 @@
 signed.
 """
 
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.stops import other_kernel
@@ -40,6 +40,7 @@ def test_upgrades_to_the_next_release(journey: Journey) -> None:
     about="A host refuses an upgrade that nobody signed.",
     asks=Asks.JOURNEY,
     applies_to="release lines whose hosts check signatures",
+    needs=(Trait.SIGNATURES,),
 )
 def test_refuses_an_unsigned_upgrade(journey: Journey) -> None:
     name = journey.expected.promise.refspec.partition(":")[0]
@@ -66,6 +67,7 @@ def test_refuses_an_unsigned_upgrade(journey: Journey) -> None:
     about="A host upgrades from the previous release to this one.",
     asks=Asks.FRESH_JOURNEY,
     applies_to="all but first releases",
+    needs=(Trait.BEFORE,),
 )
 def test_upgrades_from_the_previous_release(fresh_journey: Journey, first_release: str | None) -> None:
     if first_release is not None:

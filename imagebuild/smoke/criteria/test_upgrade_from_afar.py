@@ -2,7 +2,7 @@
 before.
 """
 
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.stops import Stop, arrived, other_kernel, without_delta
 
@@ -12,6 +12,7 @@ from imagebuild.smoke.stops import Stop, arrived, other_kernel, without_delta
     about="A host that has slept since an older release (each has a cell) upgrades to this one at once.",
     asks=Asks.SLEPT_JOURNEY,
     applies_to="release lines whose configuration names more than one in `previous`",
+    needs=(Trait.OLDER,),
 )
 def test_upgrades_from_an_older_release(slept_journey: Journey, older: str | None) -> None:
     release = slept_journey.releases.earlier.slept[older or ""]
@@ -27,6 +28,7 @@ def test_upgrades_from_an_older_release(slept_journey: Journey, older: str | Non
     about="A host of the release line before switches to this line's ref, by the static delta.",
     asks=Asks.LINE_JOURNEY,
     applies_to="release lines with `publish.previous_major`, where that ref was released",
+    needs=(Trait.LINE,),
 )
 def test_upgrades_from_the_release_line_before(line_journey: Journey) -> None:
     line = line_journey.releases.line

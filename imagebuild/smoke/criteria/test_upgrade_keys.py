@@ -4,7 +4,7 @@ refuse every later upgrade.
 
 from collections.abc import Callable
 
-from imagebuild.smoke.criterion import Group, criterion
+from imagebuild.smoke.criterion import Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
@@ -15,6 +15,7 @@ from imagebuild.tools.ssh import Answer
     group=Group.UPGRADES,
     about="The keys that came with the image verify the released commit.",
     applies_to="release lines whose hosts check signatures",
+    needs=(Trait.SIGNATURES,),
 )
 def test_the_images_own_keys_verify_the_release(
     host: Host, expected: Expected, own_pull: Callable[[], Answer]

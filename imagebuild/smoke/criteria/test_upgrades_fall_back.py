@@ -1,6 +1,6 @@
 """A host whose new release does not come up goes back by itself, where its tree counts boots."""
 
-from imagebuild.smoke.criterion import Asks, Group, criterion
+from imagebuild.smoke.criterion import Asks, Group, Trait, criterion
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.journey import Journey
 
@@ -10,6 +10,7 @@ from imagebuild.smoke.journey import Journey
     about="A host whose new release does not come up falls back to the old one by itself.",
     asks=Asks.JOURNEY,
     applies_to="trees that count boots (greenboot, GRUB's or systemd's counter)",
+    needs=(Trait.COUNTER,),
 )
 def test_falls_back(journey: Journey) -> None:
     counter = journey.host.boot_counter()

@@ -37,7 +37,7 @@ class CloudInit(Units):
             stage = self.unit("cloud-final.service", "ActiveState", "UnitFileState", "LoadState")
             assert stage.get("LoadState") != "masked", "cloud-final.service is masked: cloud-init never ends"
             assert stage.get("ActiveState") != "failed", "cloud-final.service has failed"
-            assert not over(asked), "cloud-init did not write /run/cloud-init/result.json"
+            assert over(asked) is None, "cloud-init did not write /run/cloud-init/result.json"
             time.sleep(POLL_SECONDS * min(self.slowness, 3))
         result: dict[str, object] = json.loads(answer.output)["v1"]
         return result

@@ -33,7 +33,7 @@ class Units(Programs):
             state = self.run("systemctl", "is-system-running").output.strip()
             if state not in ("initializing", "starting", ""):
                 return
-            assert not over(asked), (
+            assert over(asked) is None, (
                 f"the boot does not come to an end: the system is still {state or 'silent'}"
             )
             time.sleep(POLL_SECONDS * min(self.slowness, 3))

@@ -7,17 +7,17 @@ from imagebuild.smoke.host.cloud_init import CloudInit
 from imagebuild.smoke.host.containers import Containers
 from imagebuild.smoke.host.disks import Disks
 from imagebuild.smoke.host.expected import Expected
-from imagebuild.smoke.host.roots import Roots
 from imagebuild.smoke.host.secure_boot import SecureBoot
+from imagebuild.smoke.host.soft_reboots import SoftReboots
 
 
-class Host(Boots, CloudInit, Roots, Containers, Disks, SecureBoot):
+class Host(Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot):
     """The host under test."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Boot:
-    """How the first boot of an artifact went: `problem` is empty when the host answers by ssh. `phases`:
+    """How the first boot of an artifact went: `problem` is None when the host answers by ssh. `phases`:
     seconds since power-on.
 
     `rig`: the problem is the rig's.
@@ -25,6 +25,6 @@ class Boot:
 
     host: Host | None
     expected: Expected
-    problem: str
+    problem: str | None
     phases: dict[str, float]
     rig: bool = False

@@ -57,6 +57,11 @@ class HostCommands(Protocol):
     def deploy(self, shell: RootShell, *, commit: str = "", version: str = "") -> None:
         """Make a certain commit or version of the ref the next boot's, older ones too."""
 
+    def stage(self, shell: RootShell) -> Answer:
+        """Upgrade, but have the new deployment finished when the host goes down (ostree(1), "Staged
+        deployments").
+        """
+
     def switch(self, shell: RootShell, refspec: str) -> None:
         """Make what another ref (REMOTE:REF) points at the next boot's, and follow that ref from then on."""
 

@@ -3,6 +3,7 @@ from human text.
 """
 
 import configparser
+import json
 import re
 from collections.abc import Sequence
 
@@ -77,6 +78,10 @@ class OstreeHost:
             )
         return answer
 
+    def stage(self, shell: RootShell) -> Answer:
+        """Upgrade into a staged deployment (ostree-admin-upgrade(1), --stage)."""
+        return shell.run("ostree", "admin", "upgrade", "--stage", seconds=DEPLOY_SECONDS)
+
     def rollback(self, shell: RootShell) -> None:
         """Swap the order of the deployments: nothing is deployed, the origins stay."""
         found = re.search(r"Version: '(\d+)\.(\d+)", shell.succeeds("ostree", "--version"))
@@ -144,9 +149,28 @@ def _running(shell: RootShell) -> str:
     found = [name for identity, name in rows[1:] if identity == rows[0][0] and PLACE.search(name)]
     if found:
         return found[0]
-    # / is an overlay (composefs): then nothing has been deployed since, or nobody can tell
+    # / is an overlay (composefs): what its initramfs, or a soft reboot, has noted is known to ostree itself,
+    # since 2025.3 for programs, too
+    status = shell.run("ostree", "admin", "status", "--json")
+    if status.status == 0:
+        return _noted(status.output)
+    # then nothing has been deployed since, or nobody can tell
     link = _words(shell.succeeds("cat", "/proc/cmdline")).get("ostree", "")
     return shell.run("readlink", "-f", f"/sysroot{link}").output.strip() if link else ""
+
+
+def _noted(status: str) -> str:
+    """Return the deployment that ostree says is booted, from its status in JSON; empty for none (2026.4,
+    ot-admin-builtin-status.c, deployment_write_json).
+    """
+    return next(
+        (
+            f"/sysroot/ostree/deploy/{each['stateroot']}/deploy/{each['checksum']}.{each['serial']}"
+            for each in json.loads(status)["deployments"]
+            if each["booted"]
+        ),
+        "",
+    )
 
 
 def _deployment(shell: RootShell, place: str, *, booted: bool) -> Deployment:

@@ -38,6 +38,10 @@ class RpmOstreeHost:
         separator = [] if self.client == ("rpm-ostree",) else ["--"]
         return _patiently(shell, *self.client, "upgrade", *separator, "--upgrade-unchanged-exit-77")
 
+    def stage(self, shell: RootShell) -> Answer:
+        """Upgrade: since 2018.8 that stages by itself."""
+        return self.upgrade(shell)
+
     def rollback(self, shell: RootShell) -> None:
         """Swap the order of the deployments."""
         self._must(shell, "rollback")

@@ -137,7 +137,7 @@ def _one_level(menu: Menu, way: tuple[int, ...], level: int) -> tuple[str, ...]:
         return (*opening, key) if entry.at_once else (*opening, key, RETURN)
     if menu.unsure:
         raise BuildError(
-            f"it cannot be known where {entry.title!r} stands in the boot menu: {'; '.join(menu.unsure)}",
+            f"it is not certain where {entry.title!r} is in the boot menu: {'; '.join(menu.unsure)}",
             hint=f"give it a hot key ({entry.spot})",
         )
     return (*opening, HOME, *(DOWN,) * way[level], RETURN)

@@ -13,9 +13,9 @@ from imagebuild.tools.ostree.repository import Repo
 DEPTH = 400
 
 
-def between(parent: Callable[[str], str | None], commit: str, older: str) -> tuple[list[str], str]:
+def between(parent: Callable[[str], str | None], commit: str, older: str) -> tuple[list[str], str | None]:
     """Return the commits between one and an older one, and where its history ends without having met that:
-    the last commit, empty when it has.
+    the last commit, None when it has.
 
     `parent` returns a commit's parent; None when it has none.
     """
@@ -23,7 +23,7 @@ def between(parent: Callable[[str], str | None], commit: str, older: str) -> tup
     for _ in range(DEPTH):
         before = parent(commits[-1] if commits else commit)
         if before == older:
-            return commits, ""
+            return commits, None
         if before is None or before == commit or before in commits:
             break
         commits.append(before)
@@ -35,12 +35,14 @@ def parents(repo: Repo) -> Callable[[str], str | None]:
     return lambda commit: repo.parent(commit) if repo.has_commit_object(commit) else None
 
 
-def lost(repo: Repo, commit: str, older: str) -> str:
-    """Return why whoever walks a commit's history in a repository does not come to an older one; empty when
+def lost(repo: Repo, commit: str, older: str) -> str | None:
+    """Return why whoever walks a commit's history in a repository does not come to an older one; None when
     they do.
     """
     walked, end = between(parents(repo), commit, older)
-    return ending(commit, older, walked, there=repo.has_commit_object(end)) if end else ""
+    if end is None:
+        return None
+    return ending(commit, older, walked, there=repo.has_commit_object(end))
 
 
 def ending(commit: str, older: str, walked: Sequence[str], *, there: bool) -> str:

@@ -66,7 +66,7 @@ def _only(repo: Repo, commit: str, kernels: list[BootFiles]) -> BootFiles:
         paths = ", ".join(str(files.kernel) for files in kernels)
         raise BuildError(
             f"the tree needs one kernel in /usr/lib/modules/VERSION/vmlinuz, but it has {paths}: hosts would"
-            " boot any",
+            " boot any of them",
             hint=HINT,
         )
     boot = kernels[0]

@@ -133,7 +133,7 @@ def _unknown_ref(
             hint="check tree.url; a repository has a file `config` at its root",
         )
     hint = (
-        f"near names there: {', '.join(near)}"
+        f"similar names there: {', '.join(near)}"
         if near
         else f"it has {len(known)} refs" + (f", such as {known[0]}" if known else "")
     )

@@ -42,21 +42,21 @@ class Running:
         """Return what QEMU itself had to say."""
         return self._process.complaint()
 
-    def broke(self) -> str:
-        """Return how QEMU itself broke; empty while it runs, and when it ended because the guest switched
+    def broke(self) -> str | None:
+        """Return how QEMU itself broke; None while it runs, and when it ended because the guest switched
         itself off.
         """
         if self.alive or (status := self._process.wait()) == 0:
-            return ""
+            return None
         return f"QEMU {command.describe_end(status)}: {self.complaint().strip()[-300:] or 'it said nothing'}"
 
-    def ending(self) -> str:
-        """Return how the machine ended, in words; empty while it runs, and for one that nobody listens to
+    def ending(self) -> str | None:
+        """Return how the machine ended, in words; None while it runs, and for one that nobody listens to
         (`Machine.ports` is empty).
         """
-        return (
-            ending.described(self._listener.reason()) if self._listener is not None and not self.alive else ""
-        )
+        if self._listener is None or self.alive:
+            return None
+        return ending.described(self._listener.reason())
 
     def kill(self) -> None:
         """Kill QEMU (SIGKILL)."""

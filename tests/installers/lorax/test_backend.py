@@ -178,8 +178,8 @@ def test_the_root_file_system_is_asked_for_in_the_words_of_the_generation(
 @pytest.mark.parametrize(
     ("generation", "wanted", "rootfs_type", "lost"),
     [
-        ("29.0", {"user_dracut_args": ["--conf x"]}, None, "knows no user_dracut_args"),
-        ("30.13", {"skip_branding": True}, None, "knows no skip_branding"),
+        ("29.0", {"user_dracut_args": ["--conf x"]}, None, "does not know user_dracut_args"),
+        ("30.13", {"skip_branding": True}, None, "does not know skip_branding"),
         ("39.5", {}, "erofs", "of type erofs"),
         ("29.20", {}, "squashfs", "squashfs-ext4 only"),
     ],
@@ -280,7 +280,7 @@ def test_our_templates_use_only_what_they_are_given(tmp_path: Path, tree: Tree) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("runcmd echo ${mispelt}", "uses mispelt, which nobody gives it"),
+        ("runcmd echo ${mispelt}", "uses mispelt, which nothing defines"),
         ("% if switch:\nruncmd true\n% endif\n", "uses switch"),
         ("<% x = other %>\nruncmd echo ${x}\n", "uses other,"),
         ("% for broken\n", "is not a template"),

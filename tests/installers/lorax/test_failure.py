@@ -80,7 +80,7 @@ def test_a_bad_source_is_named_by_its_url(tmp_path: Path, tree: Tree, generation
         ("25.22", {"excludepkgs": ["a"]}, "has no option --excludepkgs"),
         ("26.9", {"rootfs_type": "squashfs"}, "squashfs-ext4 only"),
         ("29.0", {"skip_branding": True}, "has no option --skip-branding"),
-        ("28.14.64", {"dnfplugins": ["x"]}, "knows no dnfplugins"),
+        ("28.14.64", {"dnfplugins": ["x"]}, "does not know dnfplugins"),
     ],
 )
 def test_what_a_generation_cannot_do_is_said(

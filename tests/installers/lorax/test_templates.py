@@ -269,7 +269,7 @@ def test_what_this_lorax_does_not_give_is_said_before_it_runs(
     place = fake(tmp_path, version)
     (tmp_path / "own.tmpl").write_text(f"runcmd echo ${{{name}}}\n")
     config = installer(place, templates=[str(tmp_path / "own.tmpl")])
-    with pytest.raises(BuildError, match=f"uses {name}, which nobody gives it") as caught:
+    with pytest.raises(BuildError, match=f"uses {name}, which nothing defines") as caught:
         lorax.build(tmp_path, request(tmp_path, tree, config))
     assert f"this lorax does not give templates {name}" in caught.value.hint
     assert not (place / "told.json").exists()

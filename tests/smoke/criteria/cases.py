@@ -9,7 +9,8 @@ from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.served import PACKAGE
 from imagebuild.smoke.stops import Stop
 from imagebuild.tools.rpm import BY_POST, IN_DATA, IN_ETC, Package
-from tests.fakes import FALL, HEALTHY_STOPS, REFUSED, SURVIVAL, FakeJourney, broken_host
+from tests.smoke.healthy_host import broken_host
+from tests.smoke.told_journey import FALL, HEALTHY_STOPS, REFUSED, SURVIVAL, FakeJourney
 
 Answers: TypeAlias = Mapping[str, str | None]
 
@@ -64,6 +65,7 @@ def journey_of(broken: dict[str, Any]) -> Any:
     )
     journey.fall = replace(FALL, **broken.get("fall", {}))
     journey.survival = replace(SURVIVAL, **broken.get("survival", {}))
+    journey.same_kernel = bool(broken.get("same_kernel", True))
     journey.deployed = bool(broken.get("deployed"))
-    journey.releases.lost = broken.get("lost", "")
+    journey.releases.lost = broken.get("lost")
     return journey

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from imagebuild.smoke.host.errors import NotApplicableError
-from tests.fakes import HEALTHY_STOPS, FakeJourney, broken_host
 from tests.smoke.criteria.cases import Answers
 from tests.smoke.criteria.tables import ON_JOURNEY
+from tests.smoke.healthy_host import broken_host
+from tests.smoke.told_journey import HEALTHY_STOPS, FakeJourney
 
 MENU, SETTER, ENTRIES = (
     "sh -c cat /boot/loader/grub.cfg",

@@ -22,20 +22,12 @@ from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.rpm_ostree import RpmOstreeHost
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.ssh import Answer
-from tests.fakes import (
-    BROKEN_STORAGE,
-    EXPECTED,
-    HEALTHY_BOX,
-    HEALTHY_STOPS,
-    STORAGE,
-    FakeJourney,
-    FakeTransport,
-    broken_host,
-    expected,
-    host,
-)
 from tests.smoke.criteria.cases import GONE, ON_A_FEDORA, Answers, journey_of
 from tests.smoke.criteria.tables import CASES, ON_HOST, ON_JOURNEY
+from tests.smoke.healthy_host import HEALTHY_BOX, FakeTransport, broken_host, host
+from tests.smoke.storage_hosts import BROKEN_STORAGE, STORAGE
+from tests.smoke.told_journey import HEALTHY_STOPS, FakeJourney
+from tests.smoke.trials import EXPECTED, expected
 
 AWAY = "vagrant-logs-in-with-the-insecure-key"
 BOX = expected(login=Login.VAGRANT, user="vagrant", public_key=vagrant_key.PUBLIC)
@@ -198,7 +190,7 @@ def test_each_storage_profile_fails_where_it_is_not(
 
 
 def test_an_artifact_that_does_not_boot_fails() -> None:
-    boots.test_artifact_boots(Boot(host=host(), expected=EXPECTED, problem="", phases={}))
+    boots.test_artifact_boots(Boot(host=host(), expected=EXPECTED, problem=None, phases={}))
     with pytest.raises(AssertionError, match="panicked"):
         boots.test_artifact_boots(
             Boot(host=None, expected=EXPECTED, problem="the kernel panicked", phases={})

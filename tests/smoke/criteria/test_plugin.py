@@ -9,7 +9,7 @@ from imagebuild.smoke.attempts import FINE, read_cells
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.first_boot import SAVED
 from imagebuild.smoke.trial import write_trial
-from tests import fakes
+from tests.smoke import trials
 
 DECLARED = "from imagebuild.smoke.criterion import Group, criterion\n"
 MARK = "@criterion(group=Group.SYSTEM, about='x')\ndef test_"
@@ -37,7 +37,7 @@ def test_fixture_broke(broken): pass
 
 
 def test_every_outcome_has_its_state_and_reason(tmp_path: Path) -> None:
-    trial = fakes.trial(tmp_path)
+    trial = trials.trial(tmp_path)
     write_trial(tmp_path / "trial.json", trial)
     (tmp_path / "test_criteria.py").write_text(declared(CRITERIA))
     argv: list[str | Path] = [
@@ -115,7 +115,7 @@ def test_c_fine(suite): pass
 
 
 def test_a_guest_that_is_starved_fails_for_no_fault_of_its_own(tmp_path: Path) -> None:
-    trial = fakes.trial(tmp_path, cells=tmp_path / "cells")
+    trial = trials.trial(tmp_path, cells=tmp_path / "cells")
     write_trial(tmp_path / "trial.json", trial)
     (tmp_path / "test_starved.py").write_text(declared(STARVED))
     argv: list[str | Path] = [
@@ -159,7 +159,7 @@ def test_fine(suite): pass
 
 
 def test_on_a_saved_first_boot_nothing_fails_but_is_tried_again(tmp_path: Path) -> None:
-    trial = fakes.trial(tmp_path, cells=tmp_path / "cells")
+    trial = trials.trial(tmp_path, cells=tmp_path / "cells")
     write_trial(tmp_path / "trial.json", trial)
     (tmp_path / SAVED).write_text("went on from the first boot\n")
     (tmp_path / "test_restored.py").write_text(declared(RESTORED))
@@ -199,7 +199,7 @@ def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path)
     def run(name: str) -> set[str]:
         evidence = tmp_path / name
         evidence.mkdir()
-        trial = fakes.trial(evidence, cells=cells)
+        trial = trials.trial(evidence, cells=cells)
         write_trial(tmp_path / "trial.json", trial)
         (tmp_path / "test_criteria.py").write_text(BOOTS)
         argv: list[str | Path] = [
@@ -230,7 +230,7 @@ def test_when_nothing_is_tested_again_the_boot_is_shown_that_was(tmp_path: Path)
 
 
 def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(tmp_path: Path) -> None:
-    trial = fakes.trial(tmp_path, host_kind="rpm-ostree", atomic=True)
+    trial = trials.trial(tmp_path, host_kind="rpm-ostree", atomic=True)
     write_trial(tmp_path / "trial.json", trial)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [
@@ -274,7 +274,7 @@ def test_on_a_host_with_atomic_every_journey_is_gone_twice_one_after_the_other(t
 
 def test_what_only_atomic_hosts_are_asked_is_not_applicable_to_others(tmp_path: Path) -> None:
     name = "upgrades-to-the-next-release-by-atomic-host"
-    trial = fakes.trial(tmp_path, host_kind="rpm-ostree", criteria=(name,))
+    trial = trials.trial(tmp_path, host_kind="rpm-ostree", criteria=(name,))
     write_trial(tmp_path / "trial.json", trial)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [

@@ -14,7 +14,9 @@ from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.smoke.hosts.registry import HOSTS, recognise
 from imagebuild.smoke.hosts.rpm_ostree import ATOMIC, RpmOstreeHost
 from imagebuild.tools.ssh import Answer
-from tests.fakes import BOOT_LINK, COMMIT, DEPLOYED, HEALTHY, NEXT, FakeTransport
+from tests.smoke.healthy_host import BOOT_LINK, DEPLOYED, HEALTHY, FakeTransport, broken_host
+from tests.smoke.told_journey import NEXT
+from tests.smoke.trials import COMMIT
 
 REFSPEC = "fedora-atomic:fedora/26/x86_64/atomic-host"
 # the keys of rpm-ostree 2017.7; newer ones have more
@@ -237,3 +239,30 @@ def test_there_is_no_layering() -> None:
     for verb in (OstreeHost().install, OstreeHost().uninstall):
         with pytest.raises(UnavailableError, match="cannot layer packages: wget"):
             verb(debian(FakeTransport({})), "wget")
+
+
+# ostree 2026.4, ot-admin-builtin-status.c, deployment_write_json: the keys that are read here, and some
+STATUS = {
+    "deployments": [
+        {"checksum": "f" * 64, "stateroot": "os", "serial": 0, "index": 0, "booted": False, "staged": True},
+        {"checksum": COMMIT, "stateroot": "os", "serial": 1, "index": 1, "booted": True, "staged": False},
+    ]
+}
+
+
+def test_below_an_overlay_ostree_itself_says_what_runs() -> None:
+    """/ is no deployment's directory there, and the kernel's link is an older one after a soft reboot."""
+    place = f"/sysroot/ostree/deploy/os/deploy/{COMMIT}.1"
+    composefs = {
+        "sh -c stat -L": f"9:1 /\n1:2 {place}\n",
+        "cat /proc/cmdline": "root=UUID=x ostree=/ostree/boot.0/os/gone/0\n",
+        f"readlink -f /sysroot{BOOT_LINK}": f"{place}\n",
+        f"cat {place}.origin": "[origin]\nrefspec=r:b\n",
+    }
+    said = broken_host({**composefs, "ostree admin status --json": json.dumps(STATUS)})
+    assert said.booted().commit == COMMIT
+    unknown = broken_host({**composefs, "ostree admin status --json": json.dumps({"deployments": []})})
+    assert unknown.booted().commit == ""
+    # before 2025.3 there is the kernel's link only
+    older = {"readlink -f /sysroot/ostree/boot.0/os/gone/0": f"{place}\n"}
+    assert broken_host({**composefs, **older}).booted().commit == COMMIT

@@ -1,8 +1,8 @@
 """Hosts on which the criteria of test_boots.py fail, and how each says so."""
 
 from imagebuild.smoke.criteria import test_boots as boots
-from tests.fakes import BOOT_LINK, DEPLOYED, HEALTHY
 from tests.smoke.criteria.cases import Case, OnHost
+from tests.smoke.healthy_host import BOOT_LINK, DEPLOYED, HEALTHY
 
 OTHER = "cd" * 32
 

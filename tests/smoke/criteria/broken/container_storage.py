@@ -1,8 +1,8 @@
 """Hosts on which the criteria of test_container_storage.py fail, and how each says so."""
 
 from imagebuild.smoke.criteria import test_container_storage as storage
-from tests.fakes import HEALTHY
 from tests.smoke.criteria.cases import Case, OnHost, OnJourney
+from tests.smoke.healthy_host import HEALTHY
 
 CASES: dict[str, Case] = {
     "container-storage-is-set-up": OnHost(

@@ -1,8 +1,9 @@
 """Hosts on which the criteria of test_deploy_older.py fail, and how each says so."""
 
 from imagebuild.smoke.criteria import test_deploy_older as deploy_older
-from tests.fakes import COMMIT, HEALTHY_STOPS, NEXT, OLDER, deployment
 from tests.smoke.criteria.cases import Case, OnJourney
+from tests.smoke.told_journey import HEALTHY_STOPS, NEXT, OLDER, deployment
+from tests.smoke.trials import COMMIT
 
 CASES: dict[str, Case] = {
     "deploys-an-older-release-when-fresh": OnJourney(

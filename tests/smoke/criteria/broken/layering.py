@@ -2,8 +2,8 @@
 
 from imagebuild.smoke.criteria import test_layering as layering
 from imagebuild.smoke.served import PACKAGE
-from tests.fakes import HEALTHY_STOPS, NEXT, deployment
 from tests.smoke.criteria.cases import GONE, PARTS, Case, OnJourney
+from tests.smoke.told_journey import HEALTHY_STOPS, NEXT, deployment
 
 CASES: dict[str, Case] = {
     "layers-a-package": OnJourney(

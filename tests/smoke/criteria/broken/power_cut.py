@@ -2,8 +2,9 @@
 
 from imagebuild.smoke.criteria import test_power_cut as power_cut
 from imagebuild.tools.ssh import Answer
-from tests.fakes import COMMIT, OLDER
 from tests.smoke.criteria.cases import Case, OnJourney
+from tests.smoke.told_journey import OLDER
+from tests.smoke.trials import COMMIT
 
 REFUSED = Answer(status=1, output="", complaint="error: corrupted file object", seconds=0.0)
 
@@ -21,6 +22,7 @@ CASES: dict[str, Case] = {
             ),
             ({"survival": {"booted": OLDER}}, "which is neither release"),
             ({"survival": {"fsck": "error: corrupted file object"}}, "damages the repository"),
+            ({"survival": {"fsck": ""}}, "damages the repository"),
             ({"survival": {"kept": False}}, "takes along what was written long before"),
             ({"survival": {"failed_units": ("x.service",)}}, "units have failed"),
             ({"survival": {"again": REFUSED}}, "cannot be done again"),

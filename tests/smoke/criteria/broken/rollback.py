@@ -1,8 +1,9 @@
 """Hosts on which the criteria of test_rollback.py fail, and how each says so."""
 
 from imagebuild.smoke.criteria import test_rollback as rollback
-from tests.fakes import COMMIT, HEALTHY_STOPS, deployment
 from tests.smoke.criteria.cases import Case, OnJourney
+from tests.smoke.told_journey import HEALTHY_STOPS, deployment
+from tests.smoke.trials import COMMIT
 
 CASES: dict[str, Case] = {
     "rolls-back-to-where-it-came-from": OnJourney(

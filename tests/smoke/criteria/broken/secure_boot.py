@@ -8,8 +8,8 @@ from imagebuild.smoke.criteria import test_secure_boot as secure_boot
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.secure_boot import GLOBAL_VARIABLE
 from imagebuild.smoke.host.words import Host
-from tests.fakes import FakeJourney
 from tests.smoke.criteria.cases import Case, OnHost, OnJourney
+from tests.smoke.told_journey import FakeJourney
 
 OD = "od -A n -t u1 /sys/firmware/efi/efivars"
 SECURE_BOOT, SETUP_MODE = (

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from imagebuild.smoke.criteria import test_upgrade as upgrade
-from tests.fakes import COMMIT, HEALTHY_STOPS, NEXT, REFUSED, deployment
 from tests.smoke.criteria.cases import Case, OnJourney
+from tests.smoke.told_journey import HEALTHY_STOPS, NEXT, REFUSED, deployment
+from tests.smoke.trials import COMMIT
 
 CASES: dict[str, Case] = {
     "upgrades-to-the-next-release": OnJourney(

@@ -1,8 +1,8 @@
 """Hosts on which the criteria of test_upgrade_from_afar.py fail, and how each says so."""
 
 from imagebuild.smoke.criteria import test_upgrade_from_afar as afar
-from tests.fakes import HEALTHY_STOPS, OLDER
 from tests.smoke.criteria.cases import Case, OnJourney
+from tests.smoke.told_journey import HEALTHY_STOPS, OLDER
 
 CASES: dict[str, Case] = {
     "upgrades-from-an-older-release": OnJourney(

@@ -1,8 +1,9 @@
 """Hosts on which the criterion of test_upgrades_fall_back.py fails, and how each says so."""
 
 from imagebuild.smoke.criteria import test_upgrades_fall_back as fall_back
-from tests.fakes import COMMIT, NEXT, deployment
 from tests.smoke.criteria.cases import Case, OnJourney
+from tests.smoke.told_journey import NEXT, deployment
+from tests.smoke.trials import COMMIT
 
 CASES: dict[str, Case] = {
     "falls-back": OnJourney(

@@ -1,6 +1,6 @@
 """What Secure Boot costs: the same disk under plain UEFI and under UEFI with Secure Boot, in turn.
 
-    python -m tests.bench_secure_boot [--disk DISK] [--rounds N]
+    python -m tests.bench.secure_boot [--disk DISK] [--rounds N]
 
 Without a disk of the demo that is for Secure Boot, one with nothing but Debian's shim, GRUB and kernel, which
 tells the way to GRUB and to the kernel only. CPU seconds of the QEMU process: a busy machine changes them
@@ -50,7 +50,7 @@ def boot(disk: Path, firmware: Firmware, found: Accelerator, place: Path) -> dic
                 if words in console:
                     points.setdefault(point, used)
             # a disk without a root ends in a panic, one that is refused in whoever refuses it
-            if "log-in" in points or fatal_line(console):
+            if "log-in" in points or fatal_line(console) is not None:
                 break
             time.sleep(0.1)
     return points
@@ -58,7 +58,7 @@ def boot(disk: Path, firmware: Firmware, found: Accelerator, place: Path) -> dic
 
 def main() -> int:
     """Print each boot and the medians; the exit status says whether the last point holds the limit."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench_secure_boot")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.secure_boot")
     disks = sorted(DEMO.glob("disk.install_disk/*/out/disk.raw"))
     parser.add_argument("--disk", type=Path, default=disks[0] if disks else None)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,8 +1,8 @@
 """What an emulated guest costs: boots of the demo's disk, and kernel starts, by QEMU, CPU model, cores,
 translation buffer and company.
 
-    python -m tests.bench_guests boots --disk DISK [--qemu DIRECTORY …] [--rounds N] CHOICE …
-    python -m tests.bench_guests soak --kernel FILE [--qemu DIRECTORY …] [--rounds N] CHOICE …
+    python -m tests.bench.guests boots --disk DISK [--qemu DIRECTORY …] [--rounds N] CHOICE …
+    python -m tests.bench.guests soak --kernel FILE [--qemu DIRECTORY …] [--rounds N] CHOICE …
 
 A choice is MODEL:CORES[:TB-SIZE][xGUESTS], such as `max,la57=off:1` or `Nehalem:1:512x2`. DIRECTORY is where
 a package of QEMU was unpacked; `/` is the one that is installed. A boot ends at the log-in prompt, a kernel
@@ -197,7 +197,7 @@ def at_once(choice: Choice, options: argparse.Namespace) -> list[Run]:
 
 def main() -> None:
     """Take turns, print each run as it ends, then minimum and median by choice."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench_guests")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.guests")
     parser.add_argument("what", choices=["boots", "soak"])
     parser.add_argument(
         "--disk", type=Path, default=next(iter(sorted(DEMO.glob("disk.install_disk/*/out/disk.raw"))), None)

@@ -1,6 +1,6 @@
 """How often each artifact of a build was booted, and how often it would be if each download were.
 
-    python -m tests.bench_boots [STORE]
+    python -m tests.bench.boots [STORE]
 
 What is counted is what the verdicts of the newest build rest on (`boots.json` in their evidence); STORE is
 that of `make demo` when none is given. A download whose disk was booted as another artifact, on the same

@@ -1,0 +1,3 @@
+"""What tests of several modules are given."""
+
+from tests.tools.ostree.candidate import candidate
