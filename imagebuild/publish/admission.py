@@ -63,9 +63,34 @@ def check_releases(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]
     described = [release for release, _ in releases]
     # a damaged list at the destination is said now, not after the ref has moved
     wanted.pointers.listed(but=[release.compose_id for release in described])
-    _check_arches(wanted, described)
     _check_composes(described)
+    for release in described:
+        _check_place_there(wanted, release)
+    _check_arches(wanted, described)
     return releases
+
+
+def _check_place_there(wanted: Promotion, release: Facts) -> None:
+    """Raise BuildError when the destination has something else under the release's name: machines that share
+    no directory of releases give the same numbers. What is damaged there is sent again.
+    """
+    read = wanted.there(release.compose_id)
+    hint = "make it again with a --respin that neither has"
+    other = read(facts.FILE) is not None if release.joint else bool(arches_in(read))
+    if other:
+        alone = "one architecture alone" if release.joint else "several architectures"
+        raise BuildError(f"{release.compose_id} is at the destination, for {alone}", hint=hint)
+    data = read(release.layout.facts)
+    try:
+        there = facts.parse(data, what=release.layout.facts) if data is not None else None
+    except BuildError:
+        return
+    if there is not None and (there.gate, there.tree.commit) != (release.gate, release.tree.commit):
+        raise BuildError(
+            f"{release.compose_id} is at the destination, with another {release.arch}: commit"
+            f" {there.tree.commit}, version {there.tree.version}",
+            hint=hint,
+        )
 
 
 def others_there(wanted: Promotion, releases: Sequence[Facts]) -> list[Part]:

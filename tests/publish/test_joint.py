@@ -285,6 +285,35 @@ def test_two_that_were_made_for_themselves_are_not_one(lines: tuple[Line, Line],
         go(line, first, made(arm), lines=(arm.config,))
 
 
+def test_another_of_the_same_name_is_not_written_over(lines: tuple[Line, Line], tmp_path: Path) -> None:
+    """Machines that share no directory of releases give the same numbers."""
+    line, arm = lines
+    go(line, made(line), later=("aarch64",))
+    before = below(tmp_path / "mirror")
+    line.output = tmp_path / "elsewhere"
+    other = line.release(line.material(line.commit("12.2", SECOND)))
+    assert other.name == ID
+    assert "is at the destination, with another x86_64: commit" in refused(line, other, later=("aarch64",))
+    # nor one of a single architecture
+    line.changes["publish"] |= {"arches": ["x86_64"]}
+    line.output = tmp_path / "third"
+    alone = line.release(line.material(line.trees[1]))
+    assert alone.name == ID
+    assert "is at the destination, for several architectures" in refused(line, alone)
+    assert below(tmp_path / "mirror") == before
+    assert arm.trees == []
+
+
+def test_one_of_several_does_not_join_one_that_is_alone(lines: tuple[Line, Line], tmp_path: Path) -> None:
+    line, arm = lines
+    line.changes["publish"] |= {"arches": ["x86_64"]}
+    go(line, made(line))
+    line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
+    arm.output = tmp_path / "elsewhere"
+    said = refused(line, made(arm), lines=(arm.config,), later=("x86_64",))
+    assert "is at the destination, for one architecture alone" in said
+
+
 def test_a_bad_compose_is_bad_of_both(lines: tuple[Line, Line]) -> None:
     line, arm = lines
     made(line)
