@@ -26,6 +26,8 @@ bench: bootstrap
 	.venv/bin/python -m tests.bench.boots
 	.venv/bin/python -m tests.bench.guests boots
 	.venv/bin/python -m tests.bench.secure_boot
+	.venv/bin/python -m tests.bench.store
+	.venv/bin/python -m tests.bench.cluster
 
 # .ci/locked: the newest releases of everything that is installed from PyPI, with their hashes
 lock: bootstrap

@@ -1,7 +1,8 @@
 """Every artifact type: what a stage returns and the next one reads.
 
 All are frozen dataclasses. Paths inside an artifact's own directory are stored relative to it
-(`ArtifactPath`), so that a finished artifact can be renamed into place.
+(`ArtifactPath`), so that a finished artifact can be renamed into place; others in the store relative to its
+root (`StorePath`), so that it can be used in another machine's.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,34 @@ def _relative(value: Path, info: SerializationInfo) -> str:
 ArtifactPath = Annotated[Path, BeforeValidator(_resolve), PlainSerializer(_relative)]
 
 
+def _root(info: ValidationInfo | SerializationInfo) -> Path | None:
+    """Return the root of the store in which an artifact lies, or is being made (engine/directory.py)."""
+    base = _base(info)
+    if base is None or len(base.parents) < 3:
+        return None
+    return base.parents[1] if base.parent.name == "scratch" else base.parents[2]
+
+
+def _resolve_in_store(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, dict):
+        return value
+    root, path = _root(info), value.get("store")
+    if root is None or not isinstance(path, str) or ".." in Path(path).parts:
+        raise ValueError("is not a path in a store")
+    return root / path
+
+
+def _relative_to_store(value: Path, info: SerializationInfo) -> object:
+    root = _root(info)
+    if root is None or not value.is_relative_to(root):
+        return str(value)
+    return {"store": str(value.relative_to(root))}
+
+
+# what lies elsewhere in the same store, which may be another machine's the next time: {"store": PATH}
+StorePath = Annotated[Path, BeforeValidator(_resolve_in_store), PlainSerializer(_relative_to_store)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tree:
     """One commit, pulled and checked, in the pipeline's own archive repo; `timestamp` (seconds since 1970) is
@@ -41,7 +70,7 @@ class Tree:
     `update_ref` the ref of upgrades when it is not `ref` (`follows`).
     """
 
-    repo: Path
+    repo: StorePath
     ref: str
     commit: str
     version: str
@@ -127,7 +156,8 @@ class Disk:
     """A disk (sparse, of `size` bytes), installed, never booted. `populated` names the way it was made,
     `firmware` under which it boots: uefi-secure is among them when nothing of `secure_boot` is against it.
 
-    Its QEMU format is raw, or qcow2 for one that is an overlay of another disk in the store (`derived`).
+    Its QEMU format is raw, or qcow2 for one that is an overlay of another disk in the store (`derived`, from
+    the one at `base`).
     `sector_size`: the logical block that it is laid out for, in bytes.
     """
 
@@ -137,6 +167,7 @@ class Disk:
     firmware: frozenset[Firmware]
     populated: str
     derived: bool = False
+    base: StorePath | None = None
     secure_boot: SecureBoot = NOT_LOOKED_AT
     sector_size: int = 512
 

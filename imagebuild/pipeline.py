@@ -25,7 +25,7 @@ from imagebuild.smoke.waivers import GROWTH
 from imagebuild.stages.release import admit
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_tree
-from imagebuild.wiring.builder import Builder, versions
+from imagebuild.wiring.builder import AT_ORIGIN, Builder, versions
 from imagebuild.wiring.disks import disk_step, download_steps, inspection_step, kickstart_step, plan_step
 from imagebuild.wiring.earlier import earlier_steps
 from imagebuild.wiring.installer import installer_steps
@@ -55,7 +55,7 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     Raises UsageError for a waiver of what is not a criterion.
     """
     _check_waivers(config, before)
-    tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo))
+    tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo), cost=AT_ORIGIN)
     earlier = earlier_steps(config, builder, tree, before)
     tests = Tests(
         config=config, builder=builder, tree=tree, before=before,
@@ -94,6 +94,7 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
         gather(verdicts),
         _required_firmware(config),
         tuple(older.name for older in before.others),
+        cost=AT_ORIGIN,
     )
     return Pipeline(
         tree=tree,

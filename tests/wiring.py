@@ -16,11 +16,10 @@ from tests.data import ROOT
 TCG = Accelerator(name="tcg", slowness=6.0, reason="test")
 
 
-def wired(settings: Config, **host: Any) -> Pipeline:
+def wired(settings: Config, *, accelerator: Accelerator = TCG, **host: Any) -> Pipeline:
     pinned = Pin(ref=settings.the_ref(), commit="ab" * 32)
-    return wire(
-        settings, pinned, Builder(repo=Path("/repo"), accelerator=TCG, **({"populate": ("native",)} | host))
-    )
+    builder = Builder(repo=Path("/repo"), accelerator=accelerator, **({"populate": ("native",)} | host))
+    return wire(settings, pinned, builder)
 
 
 def settings() -> Config:

@@ -14,6 +14,7 @@ from imagebuild.cli.building import (
     Wanted,
     complain,
     listening,
+    places_of,
     say_released,
     say_what_comes,
     show_plan,
@@ -79,6 +80,7 @@ def build_all(
     patterns: Patterns = None,
     config: options.Configs = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
     jobs: Jobs = max(2, os.cpu_count() or 2),
     populate: options.Populate = None,
@@ -91,10 +93,13 @@ def build_all(
     only: Only = None,
     firmware: OnlyUnder = None,
     events: Events = None,
+    cluster: options.Cluster = None,
+    keys: options.Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON (with --plan)")] = False,
 ) -> None:
     """Build and test everything of a ref, or of several, and release each."""
     from imagebuild.session.build import Order
+    from imagebuild.session.clusters import ClusterOrder
     from imagebuild.session.releases import Wish
 
     if as_json and not plan:
@@ -104,10 +109,12 @@ def build_all(
         ref=ref[0] if ref else None,
         config=config[0] if config else None,
         store=store,
+        store_remote=store_remote,
         output=output,
         populate=populate,
         only=tuple(only or ()),
         firmware=firmware,
+        cluster=ClusterOrder(address=cluster, keys=keys, say=complain) if cluster else None,
     )
     orders = _orders(order, ref or [], patterns or [], config or [])
     wanted = Wanted(jobs=jobs, reports=reports or output, events=events, plan=plan, as_json=as_json)
@@ -137,7 +144,9 @@ def _build_one(order: "Order", wish: "Wish", wanted: Wanted) -> None:
 
     build = prepare(order, say=say if not wanted.as_json else complain)
     if wanted.plan:
-        show_plan(build.plan(), build.remarks, as_json=wanted.as_json)
+        todo = [planned.step for planned in build.planned if planned.todo]
+        places = places_of(order, todo, build.store)
+        show_plan(build.plan(), build.remarks, places, as_json=wanted.as_json)
         return
     for line in build.remarks:
         say(line)
@@ -168,6 +177,7 @@ def release(
     ref: options.Ref = None,
     config: options.Config = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
     populate: options.Populate = None,
     nightly: options.Nightly = False,
@@ -179,7 +189,9 @@ def release(
     from imagebuild.session.releases import Wish
 
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly)
-    order = Order(ref=ref, config=config, store=store, output=output, populate=populate)
+    order = Order(
+        ref=ref, config=config, store=store, store_remote=store_remote, output=output, populate=populate
+    )
     build = prepare(order, say=say)
     result, published = build.release_finished(wish)
     write_result(output, result)

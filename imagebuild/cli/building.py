@@ -6,14 +6,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from imagebuild.cli import ending
 from imagebuild.cli.showing import complaints, console, say, show_artifacts, show_criteria, show_error
 from imagebuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from imagebuild.session.build import PlannedStep, Result
+    from imagebuild.engine.steps import Step
+    from imagebuild.engine.store import Store
+    from imagebuild.session.build import Order, PlannedStep, Result
     from imagebuild.session.events import Listeners
     from imagebuild.session.releases import Published
 
@@ -34,7 +36,16 @@ def complain(line: str) -> None:
     complaints.print(line, highlight=False, soft_wrap=True)
 
 
-def show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: bool) -> None:
+def places_of(order: "Order", todo: list["Step[Any]"], store: "Store") -> dict[str, str]:
+    """Return where each step that is to be built could run on a cluster; nothing without one."""
+    from imagebuild.session import clusters
+
+    return clusters.places_of(order.cluster, todo, store) if order.cluster is not None else {}
+
+
+def show_plan(
+    plan: list["PlannedStep"], remarks: tuple[str, ...], places: dict[str, str], *, as_json: bool
+) -> None:
     """Print what would be built, and why."""
     if as_json:
         rows = [
@@ -45,6 +56,7 @@ def show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: b
                 "usual_seconds": step.usual_seconds,
             }
             | ({"refs": step.refs} if step.refs else {})
+            | ({"where": places[step.name]} if step.name in places else {})
             for step in plan
         ]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
@@ -53,7 +65,8 @@ def show_plan(plan: list["PlannedStep"], remarks: tuple[str, ...], *, as_json: b
         say(line)
     for step in plan:
         others = f" (also for {', '.join(step.refs[1:])})" if step.refs[1:] else ""
-        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}{others}")
+        where = f" (on {places[step.name]})" if step.name in places else ""
+        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}{others}{where}")
 
 
 def say_what_comes(plan: list["PlannedStep"]) -> None:

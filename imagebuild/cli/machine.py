@@ -24,6 +24,7 @@ def show_doctor(
         Path | None, typer.Option("--config", help="also look at what this release line needs")
     ] = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Say what this machine can do, and how to get what is missing. Exit code 1 when something that every
@@ -35,7 +36,7 @@ def show_doctor(
     from imagebuild.session import doctor
 
     settings = reading.load(config, store) if config is not None else None
-    findings = list(doctor.examine(settings, store))
+    findings = list(doctor.examine(settings, store, store_remote))
     if as_json:
         rows = [{**asdict(finding), "good": finding.good} for finding in findings]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
@@ -59,17 +60,26 @@ def show_status(
         Path | None, typer.Option("--trace", help="write it as a Chrome trace, too (Perfetto opens it)")
     ] = None,
     as_json: options.AsJson = False,
+    cluster: options.Cluster = None,
+    keys: options.Keys = None,
 ) -> None:
-    """Show the last builds, their verdicts, and where the time of the newest went."""
+    """Show the last builds, their verdicts, and where the time of the newest went; or what a cluster does
+    now.
+    """
+    if cluster is not None:
+        from imagebuild.cli.cluster import show_cluster
+
+        show_cluster(cluster, keys, as_json=as_json)
+        return
     from imagebuild import files
-    from imagebuild.engine.store import Store
+    from imagebuild.engine.directory import DirectoryStore
     from imagebuild.report import history
 
     if not (store / "builds").is_dir():
         raise UsageError(
             f"{store} has no builds", hint="imagebuild all makes some; --store names another store"
         )
-    builds = history.builds_of(Store(store), last)
+    builds = history.builds_of(DirectoryStore(store), last)
     if as_json:
         sys.stdout.write(json.dumps([_row(build) for build in builds], indent=1) + "\n")
     else:
@@ -132,7 +142,7 @@ def _show_builds(builds: list["history.RecordedBuild"]) -> None:
 
 def _show_now(build: "history.RecordedBuild") -> None:
     """Say what a build does now: each step that runs, since when, and its log's last line."""
-    from imagebuild.cli import progress
+    from imagebuild.cli import progress, showing
     from imagebuild.engine.builds import RUNNING
 
     if build.state != RUNNING:
@@ -141,7 +151,7 @@ def _show_now(build: "history.RecordedBuild") -> None:
     for span in build.spans:
         if span.state == RUNNING:
             text = progress.last_line(build.logs[span.step])
-            say(f"  {span.step}, for {progress.duration(span.end - span.begin)}: {text}")
+            say(f"  {span.step}, for {showing.duration(span.end - span.begin)}: {text}")
 
 
 def show_criteria(as_json: options.AsJson = False) -> None:
@@ -163,17 +173,28 @@ def show_criteria(as_json: options.AsJson = False) -> None:
 
 def collect(
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     keep: Annotated[
         int, typer.Option("--keep", min=0, help="how many of the newest builds keep their artifacts")
     ] = 3,
+    grace: Annotated[
+        int,
+        typer.Option(
+            "--grace", min=2, metavar="DAYS", help="nothing younger goes from a remote store, used or not"
+        ),
+    ] = 7,
 ) -> None:
     """Remove artifacts that none of the newest builds used, and what killed or failed builds left, here and
-    in temporary directories.
+    in temporary directories; and in a remote store, when one is given.
     """
     from imagebuild.session.storage import collect as collect_garbage
+    from imagebuild.session.storage import collect_remote
 
     freed, busy = collect_garbage(store, keep)
     say(f"{freed / 1e6:.1f} MB freed in {store}")
+    if store_remote is not None:
+        swept = collect_remote(store_remote, keep, grace)
+        say(f"{swept.size / 1e6:.1f} MB freed in {store_remote}, {swept.results} artifacts")
     if busy:
         raise BuildError(
             f"{len(busy)} in use by another imagebuild stayed: {', '.join(busy)}",

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from imagebuild.cli import build, ending, image, machine, publish
+from imagebuild.cli import build, cluster, ending, image, machine, publish
 from imagebuild.cli.showing import complaints, say, show_error
 from imagebuild.errors import BuildError
 from imagebuild.tools import temporary
@@ -35,6 +35,7 @@ MODULES = {
     "gi": "apt-get install python3-gi gir1.2-ostree-1.0, or dnf install python3-gobject ostree-libs",
     "guestfs": "apt-get install python3-guestfs, or dnf install python3-libguestfs",
     "s3fs": "pip install 'imagebuild[s3]'",
+    "distributed": "pip install 'imagebuild[cluster]'",
     "mako": "pip install 'imagebuild[lorax]'",
 }
 # in the list of commands, where the first sentence of a command's own help would be cut
@@ -48,6 +49,9 @@ SHORT = {
     "prune": "Remove releases, commits and artifacts that nothing needs.",
     "criteria": "List the release criteria.",
     "status": "Show the last builds, and where the time went.",
+    "head": "Be the head of a cluster.",
+    "worker": "Work for a cluster's head: run steps on this machine.",
+    "cluster-keys": "Make the certificates of a cluster.",
     "gc": "Remove old artifacts, and what killed builds left.",
 }
 # what was asked for before the command's name
@@ -89,7 +93,8 @@ for _name, _command in (
     ("demote", publish.demote), ("prune", publish.prune),
     ("refs", build.show_refs), ("criteria", machine.show_criteria),
     ("doctor", machine.show_doctor), ("status", machine.show_status),
-    ("gc", machine.collect), ("man", machine.show_manual),
+    ("gc", machine.collect), ("head", cluster.be_head), ("worker", cluster.be_worker),
+    ("cluster-keys", cluster.make_keys), ("man", machine.show_manual),
 ):  # fmt: skip
     app.command(_name, short_help=SHORT.get(_name))(_command)
 iso_app.command("add-kickstart", short_help="Turn an installer ISO into an unattended one.")(

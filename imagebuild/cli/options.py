@@ -24,6 +24,16 @@ Configs = Annotated[
 ]
 NeededConfig = Annotated[Path, typer.Option("--config", help="configuration of the release line (YAML)")]
 Store = Annotated[Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")]
+StoreRemote = Annotated[
+    str | None,
+    typer.Option(
+        "--store-remote",
+        envvar="IMAGEBUILD_STORE_REMOTE",
+        metavar="URL",
+        help="what several machines share of their stores: s3://BUCKET/PATH, or file:///DIRECTORY (mounted on"
+        " each)",
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", help="directory of releases")]
 Populate = Annotated[
     str | None, typer.Option("--populate", help="way to populate disks: offline, native or appliance")
@@ -44,6 +54,14 @@ To = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 OneFirmware = Annotated[Firmware, typer.Option("--firmware", help="firmware that boots it")]
+Keys = Annotated[
+    Path | None,
+    typer.Option("--keys", metavar="DIR", help="a cluster's certificates; default: $IMAGEBUILD_CLUSTER_KEYS"),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="build on the workers of a cluster: tls://HEAD:8786"),
+]
 Vagrant = Annotated[
     bool, typer.Option("--vagrant", help="log in with Vagrant's well-known key, not through cloud-init")
 ]

@@ -18,6 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from imagebuild.cli.showing import duration
 from imagebuild.engine.sharing import split
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import StoredArtifact
@@ -47,11 +48,6 @@ def last_line(log: Path) -> str:
 def _clean(text: str) -> str:
     """Return a text without control sequences: a guest or a program may have written it."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]", "", text)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: 3.2 s, 4:05."""
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 @dataclass
@@ -106,6 +102,8 @@ class View:
         """A step's artifact is there."""
         self.rows[one.name] = _Row("finished before" if cached else "done", seconds=record.seconds)
         self.say(f"{one.name}: {'finished before' if cached else f'done in {duration(record.seconds)}'}")
+        if record.remark is not None:
+            self.say(f"{one.name}: warning: {record.remark}")
 
     def failed(self, one: Step[Any], error: BuildError) -> None:
         """A step failed."""

@@ -145,6 +145,7 @@ def prune(
         str | None, typer.Option("--ref", help="ref whose releases are pruned; default: the configuration's")
     ] = None,
     store: options.Store = options.DEFAULT_STORE,
+    store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
     to: options.To = None,
     yes: Annotated[bool, typer.Option("--yes", help="do it; without this, only say what would go")] = False,
@@ -157,7 +158,9 @@ def prune(
     from imagebuild.session import releases
 
     settings = reading.load(config, store)
-    pruned = releases.prune(settings, ref or settings.the_ref(), store, output, to, really=yes)
+    pruned = releases.prune(
+        settings, ref or settings.the_ref(), store, output, to, really=yes, store_remote=store_remote
+    )
     if as_json:
         rows = [{**asdict(gone), "removed": yes} for gone in pruned]
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")

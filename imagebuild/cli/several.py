@@ -11,6 +11,7 @@ from imagebuild.cli.building import (
     Wanted,
     complain,
     listening,
+    places_of,
     say_released,
     say_what_comes,
     show_plan,
@@ -59,8 +60,12 @@ def _show_plan(prepared: "Prepared", wanted: Wanted) -> None:
     from imagebuild.session import batch
 
     remarks = tuple(f"{build.ref}: {line}" for build in prepared.builds for line in build.remarks)
-    plan = batch.join(prepared.builds).plan() if prepared.builds else []
-    show_plan(plan, remarks, as_json=wanted.as_json)
+    plan, places = [], {}
+    if prepared.builds:
+        joined = batch.join(prepared.builds)
+        todo = [planned.step for planned in joined.planned if planned.todo]
+        plan, places = joined.plan(), places_of(prepared.builds[0].order, todo, joined.store)
+    show_plan(plan, remarks, places, as_json=wanted.as_json)
     for ref, error in prepared.failed.items():
         show_error(complaints, error, where=ref)
     if prepared.failed:

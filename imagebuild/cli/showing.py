@@ -31,6 +31,11 @@ def say(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 3.2 s, 4:05."""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
 def show_artifacts(console: Console, images: Sequence[tuple[Image | IsoImage, Path]]) -> None:
     """Print the downloads: where, how large, which hash."""
     if not images:

@@ -2,18 +2,19 @@
 does now.
 
     builds/TIME.json       step name -> (kind, key): what it used
-    builds/TIME.timeline   what it built, from when to when, and how that ended
+    builds/TIME.timeline   what it built, from when to when, and how that ended: a JSON object a line
     builds/TIME.state      what runs now; when and how it ended
     builds/TIME.lock       flock(2)ed by the build as long as it runs; its time is the last sign of life
 
 Whether a build runs is known from the lock, not from its process id, and ends with it, however that ends.
 """
 
+import contextlib
 import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,21 @@ from imagebuild import files
 
 Pair = tuple[str, str]
 BEAT_SECONDS = 5.0
+# what a build does now is written at once, but when much happens not more often than that
+STATE_SECONDS = 0.5
 RUNNING, INTERRUPTED, OVER = "running", "interrupted", "over"
 
 
 class Diary:
-    """The book of a build that runs. Its name is the time of its beginning (UTC)."""
+    """The book of a build that runs. Its name is the time of its beginning (UTC); `tell` hears what it uses
+    when that changes.
+    """
 
     def __init__(self, place: Path, used: Mapping[str, Pair]) -> None:
         self.name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}"
-        self._place, self._used, self._spans = place, dict(used), list[dict[str, Any]]()
+        self._place, self._used = place, dict(used)
+        self._written, self._dirty = -STATE_SECONDS, False
+        self.tell: Callable[[Mapping[str, Pair]], None] = lambda _: None
         self._state: dict[str, Any] = {
             "pid": os.getpid(),
             "host": platform.node(),
@@ -43,8 +50,15 @@ class Diary:
         self._lock = os.open(place / f"{self.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         files.wait_for_lock(self._lock)
         self._beaten = time.monotonic()
-        self._write("state", self._state)
+        self._write_state()
         self._write("json", self._used)
+
+    def _write_state(self, *, now: bool = True) -> None:
+        if not now and time.monotonic() - self._written < STATE_SECONDS:
+            self._dirty = True
+            return
+        self._written, self._dirty = time.monotonic(), False
+        self._write("state", self._state)
 
     def _write(self, kind: str, data: object) -> None:
         partial = self._place / f".{self.name}.{kind}.tmp"
@@ -55,35 +69,38 @@ class Diary:
         """Write down that a step's artifact has another key than was expected."""
         self._used[step] = pair
         self._write("json", self._used)
+        self.tell(self._used)
 
-    def has(self, step: str) -> None:
-        """Write down that a step's artifact was there already."""
-        self._state["there"].append(step)
-        self._write("state", self._state)
+    def has(self, *steps: str) -> None:
+        """Write down that artifacts of steps were there already."""
+        self._state["there"] += steps
+        self._write_state(now=False)
 
     def begins(self, step: str, pair: Pair, *, background: bool) -> None:
         """Write down that a step runs now."""
         self._state["running"].append(
             {"step": step, "kind": pair[0], "key": pair[1], "begin": time.time(), "background": background}
         )
-        self._write("state", self._state)
+        self._write_state(now=False)
 
-    def ends(self, step: str, state: str) -> None:
-        """Write down how a step has ended."""
+    def ends(self, step: str, state: str, *, worker: str | None = None) -> None:
+        """Write down how a step has ended, and on which worker of a cluster (None: on this machine)."""
         span = next(each for each in self._state["running"] if each["step"] == step)
-        self._spans.append(
-            {
-                **{name: span[name] for name in ("step", "begin", "background")},
-                "end": time.time(),
-                "state": state,
-            }
-        )
+        row = {
+            **{name: span[name] for name in ("step", "begin", "background")},
+            "end": time.time(),
+            "state": state,
+            **({"worker": worker} if worker is not None else {}),
+        }
         self._state["running"].remove(span)
-        self._write("timeline", self._spans)
-        self._write("state", self._state)
+        with (self._place / f"{self.name}.timeline").open("a") as timeline:
+            timeline.write(json.dumps(row, sort_keys=True) + "\n")
+        self._write_state(now=False)
 
     def beat(self) -> None:
-        """Give a sign of life, now and then."""
+        """Give a sign of life, now and then, and write down what was not yet."""
+        if self._dirty:
+            self._write_state(now=False)
         if time.monotonic() - self._beaten > BEAT_SECONDS:
             self._beaten = time.monotonic()
             os.utime(self._lock)
@@ -91,7 +108,7 @@ class Diary:
     def close(self, how: str) -> None:
         """Write down that the build is `over`, or `interrupted`, and let others see that it does not run."""
         self._state |= {"ended": time.time(), "how": how}
-        self._write("state", self._state)
+        self._write_state()
         os.close(self._lock)
 
 
@@ -130,7 +147,7 @@ def remembered(file: Path) -> Remembered | None:
     if data is None:
         return None
     used = {name: (pair[0], pair[1]) for name, pair in data.items()}
-    spans = tuple(_json(file.with_suffix(".timeline"), []))
+    spans = tuple(_spans(file.with_suffix(".timeline")))
     state = _json(file.with_suffix(".state"), None)
     if state is None:
         return Remembered(name=file.stem, used=used, spans=spans)
@@ -153,6 +170,29 @@ def _json(file: Path, otherwise: Any) -> Any:
         return json.loads(file.read_text())
     except (OSError, ValueError):
         return otherwise
+
+
+def _spans(timeline: Path) -> list[Any]:
+    """Return the rows of a timeline; of one of imagebuild 0.1, which was one JSON list, too."""
+    try:
+        text = timeline.read_text()
+    except (OSError, UnicodeDecodeError):
+        return []
+    whole = text if text.startswith("[") else f"[{','.join(text.splitlines())}]"
+    try:
+        rows: list[Any] = json.loads(whole)
+    except ValueError:
+        # the last line of a build that was killed while it wrote
+        return _spans_of_lines(text)
+    return rows
+
+
+def _spans_of_lines(text: str) -> list[Any]:
+    rows = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def is_running(file: Path) -> bool:

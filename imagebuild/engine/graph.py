@@ -3,33 +3,18 @@
 A key with a finished artifact is never built again; what fails does not stop what does not need it.
 """
 
-import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar
 
-from pydantic import TypeAdapter
-
-from imagebuild import steplog
-from imagebuild.engine import guest_slots
 from imagebuild.engine.builds import INTERRUPTED, OVER
+from imagebuild.engine.dispatch import Dispatcher, HereDispatcher, Reference, Task, artifact_of
 from imagebuild.engine.planning import needed_steps, order
 from imagebuild.engine.priorities import remaining_seconds, usual_seconds
-from imagebuild.engine.steps import (
-    Cost,
-    Gather,
-    Step,
-    Unkeyed,
-    components,
-    digest_of,
-    inputs,
-    key_of,
-    kind_of,
-    soft_inputs,
-)
+from imagebuild.engine.readiness import WaitingSteps
+from imagebuild.engine.steps import Cost, Gather, Step, components, digest_of, inputs, key_of, kind_of
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 
@@ -75,20 +60,23 @@ class Outcome:
 def build(
     goals: Sequence[Step[Any]],
     store: Store,
-    executor: Executor,
+    runs_on: Dispatcher | Executor,
     *,
-    budget: Cost,
     listener: Listener,
+    budget: Cost | None = None,
     one_at_a_time: bool = False,
 ) -> Outcome:
-    """Build what is missing for the goals, in parallel as far as `budget` allows, and go on past failures. Of
+    """Build what is missing for the goals, in parallel as far as there is room, and go on past failures. Of
     what is ready, the step with the longest way to the end behind it goes first.
 
-    A step that asks for more than the whole budget runs alone; background steps have a budget of the same
-    size of their own, unless `one_at_a_time` says that no two steps may run beside each other.
-    KeyboardInterrupt passes through: the caller ends programs.
+    `runs_on` is a dispatcher, or an executor of this machine, whose steps run within `budget`: one that asks
+    for more than all of it runs alone; background steps have a budget of the same size of their own, unless
+    `one_at_a_time` says that no two steps may run beside each other. Raises BuildError when a step can run
+    nowhere. KeyboardInterrupt passes through: the caller ends programs.
     """
-    return _Build(goals, store, executor, budget, listener, one_at_a_time).run()
+    if isinstance(runs_on, Executor):
+        runs_on = HereDispatcher(store, runs_on, budget or Cost(), one_at_a_time=one_at_a_time)
+    return _Build(goals, store, runs_on, listener).run()
 
 
 def _by_urgency(waiting: Sequence[Step[Any]], store: Store) -> list[Step[Any]]:
@@ -99,36 +87,30 @@ def _by_urgency(waiting: Sequence[Step[Any]], store: Store) -> list[Step[Any]]:
 
 class _Build:
     def __init__(
-        self,
-        goals: Sequence[Step[Any]],
-        store: Store,
-        executor: Executor,
-        budget: Cost,
-        listener: Listener,
-        one_at_a_time: bool,
+        self, goals: Sequence[Step[Any]], store: Store, dispatcher: Dispatcher, listener: Listener
     ) -> None:
-        self._store = store
-        self._executor = executor
-        self._budget = budget
-        self._one_at_a_time = one_at_a_time
-        self._listener = listener
+        self._store, self._dispatcher, self._listener = store, dispatcher, listener
         self._outcome = Outcome()
-        self._needed = needed_steps(goals, store)
-        self._waiting = _by_urgency([one for one in order(goals) if one in self._needed], store)
+        every, needed = order(goals), needed_steps(goals, store)
+        waiting = _by_urgency([one for one in every if one in needed], store)
+        dispatcher.check(waiting)
+        self._waiting = WaitingSteps(waiting)
         self._running: dict[Future[StoredArtifact], Step[Any]] = {}
         # of steps that had to do without an input, and of what is made of theirs
         self._keys: dict[Step[Any], str] = {}
-        self._diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in order(goals)})
-        for one in order(goals):
-            record = store.find(kind_of(one), key_of(one))
-            if record is not None:
-                self._take(one, record, cached=True)
+        self._diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in every})
+        found = {one: store.find(kind_of(one), key_of(one)) for one in every}
+        there = {one: record for one, record in found.items() if record is not None}
+        self._diary.has(*(one.name for one in there))
+        for one, record in there.items():
+            self._take(one, record, cached=True)
 
     def run(self) -> Outcome:
         how = INTERRUPTED
         try:
             while self._waiting or self._running:
-                self._start_ready()
+                while self._start_ready():
+                    pass
                 done, _ = wait(self._running, timeout=WAKE_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._end(future)
@@ -138,38 +120,33 @@ class _Build:
             self._diary.close(how)
         return self._outcome
 
-    def _hopeless(self, one: Step[Any]) -> bool:
-        return one in self._outcome.failed or one in self._outcome.not_started
+    def _start_ready(self) -> bool:
+        """Start what is ready and fits; return whether a step has ended meanwhile, so that more is ready."""
+        ended, refused = False, set[object]()
+        for one in self._waiting.ready():
+            # of those that ask for the same, the first one that does not fit stands for all
+            wanted = one.cost, frozenset(one.tools.items())
+            if wanted in refused:
+                continue
+            if self._dispatcher.fits(one):
+                self._waiting.take(one)
+                ended |= not self._start(one)
+            elif (why := self._dispatcher.why_never(one)) is not None:
+                self._waiting.take(one)
+                self._fail(one, BuildError(f"{one.name} cannot run: {why}"))
+                ended = True
+            else:
+                refused.add(wanted)
+        return ended
 
-    def _ready(self, one: Step[Any]) -> bool:
-        soft = soft_inputs(one)
-        return all(
-            each in self._outcome.values or (each in soft and self._hopeless(each)) for each in inputs(one)
-        )
+    def _tell_doomed(self) -> None:
+        for one, guilty in self._waiting.doomed():
+            root = self._outcome.not_started.get(guilty, guilty)
+            self._outcome.not_started[one] = root
+            self._listener.not_started(one, root)
 
-    def _start_ready(self) -> None:
-        for one in list(self._waiting):
-            soft = soft_inputs(one)
-            guilty = next((each for each in inputs(one) if each not in soft and self._hopeless(each)), None)
-            if guilty is not None:
-                self._waiting.remove(one)
-                root = self._outcome.not_started.get(guilty, guilty)
-                self._outcome.not_started[one] = root
-                self._listener.not_started(one, root)
-            elif self._ready(one) and self._fits(one.cost):
-                self._waiting.remove(one)
-                self._start(one)
-
-    def _fits(self, cost: Cost) -> bool:
-        if self._one_at_a_time:
-            return not self._running
-        used = [one.cost for one in self._running.values() if one.cost.background == cost.background]
-        cores, memory = sum(each.cores for each in used), sum(each.memory for each in used)
-        return not used or (
-            cores + cost.cores <= self._budget.cores and memory + cost.memory <= self._budget.memory
-        )
-
-    def _start(self, one: Step[Any]) -> None:
+    def _start(self, one: Step[Any]) -> bool:
+        """Start a step; return whether it runs now: without an input, it may be there already."""
         missing = [each for each in inputs(one) if each not in self._outcome.values]
         parts = components(one, self._keys, missing)
         kind, key = kind_of(one), digest_of(parts)
@@ -178,116 +155,52 @@ class _Build:
             self._diary.uses(one.name, (kind, key))
             record = self._store.find(kind, key)
             if record is not None:
+                self._diary.has(one.name)
                 self._take(one, record, cached=True)
-                return
-        self._listener.started(
-            one, self._store.root / "scratch" / f"{kind}-{key}" / "log", busy=self._store.busy(kind, key)
-        )
-        arguments = [self._value(argument) for argument in one.arguments]
-        task = _Task(
+                self._waiting.end(one, well=True)
+                return False
+        task = Task(
+            root=self._store.root,
             kind=kind,
             key=key,
             components=parts,
             function=one.function,
-            arguments=arguments,
+            arguments=[self._reference(argument) for argument in one.arguments],
             guests=one.cost.guests,
             without=tuple(each.name for each in missing),
         )
+        self._listener.started(one, self._dispatcher.log_of(task), busy=self._store.busy(kind, key))
         self._diary.begins(one.name, (kind, key), background=one.cost.background)
-        self._running[self._executor.submit(_run_step, self._store, task)] = one
+        self._running[self._dispatcher.submit(task, one)] = one
+        return True
 
-    def _value(self, argument: object) -> object:
+    def _reference(self, argument: object) -> object:
         if isinstance(argument, Gather):
             # all are there, but of those that a step can do without
-            return tuple(
-                self._outcome.values[each] for each in inputs(argument) if each in self._outcome.values
-            )
+            return tuple(self._reference(each) for each in inputs(argument) if each in self._outcome.values)
         if isinstance(argument, Step):
-            return self._outcome.values[argument]
-        return argument.value if isinstance(argument, Unkeyed) else argument
+            return Reference(
+                kind_of(argument), self._keys.get(argument) or key_of(argument), argument.function
+            )
+        return argument
 
     def _end(self, future: "Future[StoredArtifact]") -> None:
         one = self._running.pop(future)
         try:
             self._take(one, future.result(), cached=False)
+            self._waiting.end(one, well=True)
         except BuildError as error:
-            self._outcome.failed[one] = error
-            self._listener.failed(one, error)
-        self._diary.ends(one.name, "failed" if one in self._outcome.failed else "done")
+            self._fail(one, error)
+        how = "failed" if one in self._outcome.failed else "done"
+        self._diary.ends(one.name, how, worker=self._dispatcher.where(one))
+
+    def _fail(self, one: Step[Any], error: BuildError) -> None:
+        self._outcome.failed[one] = error
+        self._listener.failed(one, error)
+        self._waiting.end(one, well=False)
+        self._tell_doomed()
 
     def _take(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
-        kind = get_type_hints(one.function, include_extras=True)["return"]
-        self._outcome.values[one] = TypeAdapter(kind).validate_python(
-            record.value, context={"base": record.directory}
-        )
+        self._outcome.values[one] = artifact_of(one.function, record, step=one.name)
         self._outcome.records[one] = record
-        if cached:
-            self._diary.has(one.name)
         self._listener.finished(one, record, cached=cached)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """What a step's builder is handed: `without` are the inputs that failed, `guests` the cores of its
-    guests.
-    """
-
-    kind: str
-    key: str
-    components: Mapping[str, str]
-    function: Callable[..., Any]
-    arguments: Sequence[object]
-    guests: int
-    without: tuple[str, ...]
-
-
-def _run_step(store: Store, task: _Task) -> StoredArtifact:
-    """Build one step; everything handed over can be pickled, so this may run on another machine of a
-    cluster.
-    """
-    kind, key, function = task.kind, task.key, task.function
-    with store.lock(kind, key):
-        winner = store.find(kind, key)
-        if winner is not None:
-            return winner
-        scratch = store.scratch(kind, key)
-        begun = time.monotonic()
-        try:
-            with steplog.writing_to(scratch.log):
-                artifact = _call(task, scratch.out)
-            made = TypeAdapter(get_type_hints(function, include_extras=True)["return"])
-            value = made.dump_python(artifact, mode="json", context={"base": scratch.directory})
-            return store.finish(
-                scratch, kind, key, value=value, components=task.components, seconds=time.monotonic() - begun
-            )
-        except BuildError as error:
-            evidence = getattr(error, "evidence", None)
-            kept = store.fail(scratch, kind, key, keep_output=evidence is not None)
-            error.log = kept / "log"
-            if evidence is not None:
-                error.evidence = kept / evidence.relative_to(scratch.directory)  # type: ignore[attr-defined]
-            raise
-
-
-def _call(task: _Task, out: Path) -> Any:
-    function = task.function
-    if task.without:
-        steplog.note(f"without what failed: {', '.join(task.without)}")
-    try:
-        with guest_slots.taken(task.guests, say=steplog.note):
-            return function(out, *task.arguments)
-    except BuildError as error:
-        steplog.note(f"failed: {error.message}")
-        raise
-    except OSError as error:
-        steplog.note(traceback.format_exc())
-        raise BuildError(
-            f"{function.__name__}: {error}",
-            hint="see the log for where; free space and permissions come first",
-        ) from error
-    except Exception as error:
-        steplog.note(traceback.format_exc())
-        raise BuildError(
-            f"{function.__name__} broke: {error!r}",
-            hint="this is a bug of imagebuild: report it with the log",
-        ) from error

@@ -43,6 +43,7 @@ def needed_steps(goals: Sequence[Step[Any]], store: Store) -> set[Step[Any]]:
     """Return the steps that must be built: a goal, or the input of such a step, without a finished
     artifact.
     """
+    store.expect([(kind_of(one), key_of(one)) for one in order(goals)])
     todo, missing, seen = list(goals), set[Step[Any]](), set[Step[Any]]()
     while todo:
         one = todo.pop()

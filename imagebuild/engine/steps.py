@@ -37,13 +37,14 @@ class Cost:
 
     A `background` step takes what the others leave: it runs beside them at the lowest priority, and shares
     the cores with other such steps only. `guests` are the processors of its guests: those of all builds on a
-    machine share its cores.
+    machine share its cores. `needs` are the names of what a machine of a cluster must be able to do.
     """
 
     cores: int = 1
     memory: int = 0
     background: bool = False
     guests: int = 0
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,7 +306,7 @@ def components(
     `keys` are those of inputs that were not made of all that they can be made of; `missing` are soft inputs
     that failed.
     """
-    names = [name for name in get_type_hints(one.function) if name != "return"][1:]
+    names = _names_of(one.function)
     parts = {"source": source_digest(one.function.__module__), "function": one.function.__qualname__}
     parts |= {f"tool {tool}": version for tool, version in one.tools.items()}
     parts |= {f"file {file.name}": _file_digest(file) for file in one.reads}
@@ -316,8 +317,24 @@ def components(
         elif isinstance(argument, Step):
             parts[f"input {name}"] = keys.get(argument) or key_of(argument)
         elif not isinstance(argument, Unkeyed):
-            parts[f"parameter {name}"] = TypeAdapter(type(argument)).dump_json(argument).decode()
+            parts[f"parameter {name}"] = _dumped(argument)
     return parts
+
+
+def _dumped(argument: object) -> str:
+    kind: Any = type(argument)
+    return _adapter_of(kind).dump_json(argument).decode()
+
+
+@functools.cache
+def _adapter_of(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@functools.cache
+def _names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of what a step's function is given, after its directory."""
+    return tuple(name for name in get_type_hints(function) if name != "return")[1:]
 
 
 @functools.cache

@@ -121,10 +121,10 @@ def _refuse_taken(mount: str, place: str, where: str) -> None:
     """Refuse a place that is taken; of what a tree may link to elsewhere only where that leads."""
     if place == mount and PERHAPS_LINKED.fullmatch(place):
         return
-    reason = next((why for pattern, why in TAKEN.items() if re.fullmatch(rf"{pattern}(/.*)?", place)), "")
+    reason = next((why for pattern, why in TAKEN.items() if re.fullmatch(rf"{pattern}(/.*)?", place)), None)
     if place.startswith("/boot/"):
         reason = BOOT
-    if reason:
+    if reason is not None:
         leads = f" ({mount} leads to {place} in this tree)" if place != mount else ""
         raise BadKickstartError(
             f"{where}: an OSTree host cannot have a separate file system there{leads}: {reason}", hint=HINT

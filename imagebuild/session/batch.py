@@ -176,6 +176,7 @@ class Batch:
                 Listeners([listener, endings]),
                 jobs=jobs,
                 interrupted=interrupted,
+                cluster=self.builds[0].order.cluster,
             )
         except BaseException:
             # also an interrupt: nothing more is released, and nobody waits
@@ -200,10 +201,11 @@ def join(builds: Sequence[Build], failed: Mapping[str, BuildError] | None = None
     each ref once; all have one store.
     """
     common = share({build.ref: build.pipeline.release for build in builds})
-    joined = tuple(
-        dataclasses.replace(build, pipeline=_in_common(build.pipeline, common)) for build in builds
-    )
     store = builds[0].store
+    joined = tuple(
+        dataclasses.replace(build, pipeline=_in_common(build.pipeline, common), store=store)
+        for build in builds
+    )
     return Batch(
         builds=joined,
         failed=failed or {},

@@ -38,7 +38,9 @@ from imagebuild.publish import binding, stable
 from imagebuild.release_line.model import Config
 from imagebuild.release_line.narrow import narrow
 from imagebuild.session import lines
-from imagebuild.session.material import bring, evidence_of, material_of, released_of
+from imagebuild.session.bringing import bring, released, shown
+from imagebuild.session.clusters import ClusterOrder
+from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
 from imagebuild.session.running import run_graph
@@ -46,6 +48,7 @@ from imagebuild.stages.earlier import LineBefore, releases_before
 from imagebuild.stages.tree import Before, commit_object, pin
 from imagebuild.tools import accelerator
 from imagebuild.wiring.builder import Builder
+from imagebuild.wiring.stores import open_store
 
 GIB = 1024**3
 # size of a tree's content when nothing is known of it yet
@@ -76,18 +79,21 @@ class Quiet:
 class Order:
     """What is to be built: a ref, or the only ref of a configuration, and where its artifacts lie.
 
-    `output` is where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
+    `store_remote` is the address of what other machines share with that store (wiring/stores.py). `output` is
+    where releases lie: hosts upgrade from the last one there. `populate`: offline, native or
     appliance; None: the best that works. `only` (formats) and `firmware` make a build of a part, which cannot
-    be released.
+    be released. `cluster`: whose workers build; None: this machine does.
     """
 
     ref: str | None = None
     config: Path | None = None
     store: Path = Path("build/store")
+    store_remote: str | None = None
     output: Path = Path("build/release")
     populate: str | None = None
     only: Collection[str] = ()
     firmware: Firmware | None = None
+    cluster: ClusterOrder | None = None
 
     @property
     def partial(self) -> bool:
@@ -180,15 +186,19 @@ class Build:
         interrupted: Callable[[], None] = lambda: None,
     ) -> Result:
         """Build what is missing, as `run_graph` does."""
-        outcome = run_graph([self.pipeline.release], self.store, listener, jobs=jobs, interrupted=interrupted)
+        outcome = run_graph(
+            [self.pipeline.release],
+            self.store,
+            listener,
+            jobs=jobs,
+            interrupted=interrupted,
+            cluster=self.order.cluster,
+        )
         return self.result(outcome)
 
     def result(self, outcome: Outcome) -> Result:
-        """Return how it ended, with the evidence of its tests here. Raises BuildError when that cannot be
-        had.
-        """
-        bring(self.store, outcome, evidence_of(self.pipeline))
-        return result_of(self.pipeline, outcome)
+        """Return how it ended, with what is shown of it here. Raises BuildError when that cannot be had."""
+        return result_of(self.store, self.pipeline, outcome)
 
     def release(self, result: Result, wish: Wish) -> Published:
         """Name, sign and lay out what was built and tested. Raises BuildError: it has holes, nobody signs."""
@@ -196,7 +206,7 @@ class Build:
             raise UsageError(
                 "a part of a release line is not released", hint="build it without --only and --firmware"
             )
-        bring(self.store, result.outcome, released_of(self.pipeline))
+        bring(self.store, result.outcome, released(self.pipeline))
         created = source_date_epoch() or int(time.time())
         material = material_of(self.config, self.pipeline, result.outcome, self.builder, self.before, created)
         return publish(material, wish)
@@ -240,8 +250,10 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
         epoch=source_date_epoch(),
         cells=place / "cells",
         saved=place / "saved-boots",
+        cells_remote=order.store_remote,
+        arch=config.arch,
     )
-    pipeline, store = wire(config, pinned, builder, before), Store(order.store)
+    pipeline, store = wire(config, pinned, builder, before), open_store(order.store, order.store_remote)
     remarks = [
         f"{ref} is {pinned.commit}",
         *([store.remark] if store.remark is not None else []),
@@ -307,8 +319,9 @@ def check_space(store: Store, needed: int) -> None:
         )
 
 
-def result_of(pipeline: Pipeline, outcome: Outcome) -> Result:
-    """Return how a build ended, from what became of the steps of its graph."""
+def result_of(store: Store, pipeline: Pipeline, outcome: Outcome) -> Result:
+    """Return how a build ended, from what became of the steps of its graph; its evidence is brought here."""
+    bring(store, outcome, shown(pipeline))
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     return Result(
         outcome=outcome,

@@ -15,6 +15,7 @@ from imagebuild.config.places import cache_directory
 from imagebuild.config.tree import TreeConfig
 from imagebuild.deploy.ways import WAYS
 from imagebuild.destinations.registry import DESTINATIONS
+from imagebuild.engine.remote import Remote
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.formats.format import Format
 from imagebuild.formats.registry import FORMATS
@@ -57,7 +58,7 @@ class Diagnosis:
         return not self.fix
 
 
-def examine(config: Config | None, store: Path) -> Iterator[Diagnosis]:
+def examine(config: Config | None, store: Path, store_remote: str | None = None) -> Iterator[Diagnosis]:
     """Look at everything; slow things (the accelerator) are remembered."""
     yield _accelerator()
     if command.find(accelerator.QEMU) is not None:
@@ -76,6 +77,8 @@ def examine(config: Config | None, store: Path) -> Iterator[Diagnosis]:
         )
     yield _space(store)
     yield _memory()
+    if store_remote is not None:
+        yield _remote(store_remote)
     if config is not None:
         try:
             yield from release_line(config)
@@ -206,6 +209,23 @@ def _memory() -> Diagnosis:
             if total >= WANTED_MEMORY
             else f"{WANTED_MEMORY // GIB} GiB are needed for a guest and what runs beside it"
         ),
+    )
+
+
+def _remote(url: str) -> Diagnosis:
+    """Say whether a remote store works, and whether the first writer wins there, by asking it."""
+    try:
+        wrong = Remote(url).creates()
+    except BuildError as error:
+        return Diagnosis(what="remote store", says=error.message, fix=error.hint or "check its address")
+    if wrong is None:
+        return Diagnosis(what="remote store", says=f"{url} works, and has conditional writes")
+    # what was written is read back: only of two who write in the same moment the first may lose
+    return Diagnosis(
+        what="remote store",
+        says=f"{url} works, but {wrong}: of two machines that finish the same step at once both may win",
+        fix="use a service that honours If-None-Match (Amazon S3, and others that follow it)",
+        needed=False,
     )
 
 

@@ -8,7 +8,8 @@
 
 In a build of several refs `step` is "REF: NAME", and `ref` is there, too: the first that needs the step.
 `time` is in seconds since 1970; `cached`: the artifact was there; `waits`: another imagebuild builds it;
-`criteria`: it was built, and release criteria do not hold.
+`criteria`: it was built, and release criteria do not hold. A finished step may have a `remark`: another
+machine had finished it before, and made something else (docs/shared-store.md).
 """
 
 import json
@@ -43,7 +44,8 @@ class EventStream:
 
     def finished(self, one: Step[Any], record: StoredArtifact, *, cached: bool) -> None:
         """A step's artifact is there."""
-        self._write("finished", one.name, seconds=round(record.seconds, 3), cached=cached)
+        said = {"remark": record.remark} if record.remark is not None else {}
+        self._write("finished", one.name, seconds=round(record.seconds, 3), cached=cached, **said)
 
     def failed(self, one: Step[Any], error: BuildError) -> None:
         """A step failed."""

@@ -1,12 +1,10 @@
 """The material of a release, gathered once from a finished graph."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from imagebuild.engine import planning
 from imagebuild.engine.graph import Outcome
-from imagebuild.engine.steps import Step, key_of, kind_of
-from imagebuild.engine.store import Store
+from imagebuild.engine.steps import key_of
 from imagebuild.model import Delta, Image, IsoImage, Tree
 from imagebuild.pipeline import Pipeline
 from imagebuild.publish.facts import UpdateFacts
@@ -15,27 +13,6 @@ from imagebuild.release_line.model import Config
 from imagebuild.session import outcome as report
 from imagebuild.stages.tree import Before
 from imagebuild.wiring.builder import Builder
-
-
-def bring(store: Store, outcome: Outcome, steps: Iterable[Step[Any]]) -> None:
-    """Have the files of these steps here, as far as they were built: a store may know of artifacts that lie
-    elsewhere. Raises BuildError.
-    """
-    for one in steps:
-        record = outcome.records.get(one)
-        if record is not None:
-            store.need(kind_of(one), record.directory.name)
-
-
-def evidence_of(pipeline: Pipeline) -> tuple[Step[Any], ...]:
-    """Return the steps whose files a report links to."""
-    return (*pipeline.installations, *pipeline.verdicts)
-
-
-def released_of(pipeline: Pipeline) -> tuple[Step[Any], ...]:
-    """Return the steps whose files a release is made of."""
-    steps: list[Step[Any]] = [pipeline.tree, *pipeline.previous, *pipeline.isos, *pipeline.images]
-    return (*steps, *pipeline.kickstarts.values(), *pipeline.deltas, *evidence_of(pipeline))
 
 
 def material_of(

@@ -12,6 +12,7 @@ from pathlib import Path
 from imagebuild.config.places import cache_directory
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.registry import open_destination
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.publish import facts, index, joint, marks
@@ -24,6 +25,7 @@ from imagebuild.publish.names import check_day, day_of
 from imagebuild.publish.numbers import at_work, day_to_join, numbers_taken, released_as, take_names
 from imagebuild.publish.pointers import names_listed
 from imagebuild.release_line.model import Config
+from imagebuild.session import storage
 from imagebuild.smoke import cells
 from imagebuild.tools import gpg, temporary
 from imagebuild.tools.gpg import Signer
@@ -227,13 +229,21 @@ class Pruned:
 
 
 def prune(
-    config: Config, ref: str, store: Path, output: Path, to: str | None, *, really: bool
+    config: Config,
+    ref: str,
+    store: Path,
+    output: Path,
+    to: str | None,
+    *,
+    really: bool,
+    store_remote: str | None = None,
 ) -> list[Pruned]:
-    """Remove old nightlies, superseded releases, artifacts and commits that nothing needs (publish.keep).
+    """Remove old nightlies, superseded releases, artifacts and commits that nothing needs (publish.keep), and
+    what nobody has used of a remote store for `storage.GRACE_DAYS`.
 
     Returns what went, or with `really` unset what would. Raises BuildError while a build is at work.
     """
-    opened = Store(store)
+    opened = DirectoryStore(store)
     if opened.at_work():
         raise BuildError(
             f"a build is at work in {store}",
@@ -243,7 +253,14 @@ def prune(
         raise UsageError(f"there is no directory of releases at {output}", hint="give --output")
     there = names_listed(destination_of(config, to)) if to or config.publish.destination else []
     with at_work(output, wait=False):
-        return _prune(config, opened, output, ref, there, really=really)
+        pruned = _prune(config, opened, output, ref, there, really=really)
+    if store_remote is None:
+        return pruned
+    unused = f"artifacts of {store_remote} that no build of the last {storage.GRACE_DAYS} days has used"
+    if not really:
+        return [*pruned, Pruned(what=unused)]
+    swept = storage.collect_remote(store_remote, config.publish.keep.builds)
+    return [*pruned, Pruned(what=f"{swept.results} {unused} ({facts.megabytes(swept.size)})")]
 
 
 def _prune(

@@ -5,21 +5,29 @@ What the first boot has left is kept with them: when nothing is to be tested aga
 reader wants it all the same. A cell's key is made of the artifact's name and bytes, the criterion's source
 and that of everything it uses, firmware, QEMU, accelerator and what was expected. Cells that passed, were not
 applicable or flaky are kept; a failure is remembered, so that what passes at the second try is *flaky*.
+
+Machines with a remote store share all of that (engine/shelf.py). When that does not work everything is tested
+here, as without a remote.
 """
 
 import contextlib
 import functools
 import hashlib
+import importlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import TypeAdapter
 
+from imagebuild import steplog
 from imagebuild.engine.steps import source_digest
+from imagebuild.errors import BuildError
 from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.smoke import first_boot
@@ -90,11 +98,71 @@ def _used(module: str) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+CELL_FILES = ("log", "cell.json")
+FAILURE = "failure"
+# loaded by name: how cells travel changes nothing that is found, and an import would put it into their keys
+# (engine/steps.py, source_digest)
+SHELF = "imagebuild.engine.shelf"
+
+
+class Shelf(Protocol):
+    """What machines share (engine/shelf.py)."""
+
+    def put(self, key: str, sources: Mapping[str, Path], spool: Path) -> None:
+        """Share files."""
+        ...
+
+    def take(self, key: str, into: Path, names: Sequence[str]) -> list[str]:
+        """Bring files that were shared."""
+        ...
+
+
+@functools.cache
+def _shelf(url: str) -> Shelf:
+    found: Shelf = importlib.import_module(SHELF).open_shelf(url)
+    return found
+
+
+# remotes that did not work: they are not asked again in this process
+_away: set[str] = set()
+
+
 class CellStore:
     """A directory of finished cells, one directory per key."""
 
     def __init__(self, place: Path, trial: Trial) -> None:
         self._place, self._evidence, self._key = place, trial.evidence, trial.key
+        self._remote = trial.scope.cells_remote
+
+    def _take(self, directory: Path, names: Sequence[str], key: str = "") -> None:
+        """Bring what another machine has left under a key, the last of `names` at the end."""
+        if self._remote is None or self._remote in _away or (directory / names[-1]).is_file():
+            return
+        with self._sharing(), temporary.within(self._made(), ".taken") as place:
+            there = _shelf(self._remote).take(key or directory.name, place, names)
+            for name in sorted(there, key=names.index):
+                directory.mkdir(exist_ok=True)
+                (place / name).replace(directory / name)
+
+    def _share(self, directory: Path, names: Sequence[str], key: str = "") -> None:
+        """Let other machines have what was found here."""
+        if self._remote is None or self._remote in _away:
+            return
+        with self._sharing(), temporary.within(self._made(), ".shared") as place:
+            there = {name: directory / name for name in names if (directory / name).is_file()}
+            _shelf(self._remote).put(key or directory.name, there, place)
+
+    @contextlib.contextmanager
+    def _sharing(self) -> Iterator[None]:
+        try:
+            yield
+        except (BuildError, OSError) as error:
+            steplog.note(f"cells are not shared: {error}")
+            _away.add(str(self._remote))
+
+    def _made(self) -> Path:
+        self._place.mkdir(parents=True, exist_ok=True)
+        return self._place
 
     def _directory(self, criterion: str, module: str) -> Path:
         return (
@@ -105,7 +173,8 @@ class CellStore:
         return self._directory("first boot", first_boot.__name__)
 
     def knows_boot(self) -> bool:
-        """Return whether an earlier run has left its first boot here."""
+        """Return whether an earlier run has left its first boot here, or on another machine."""
+        self._take(self._boot(), BOOT[::-1])
         return (self._boot() / "boots.json").is_file()
 
     def find_boot(self) -> None:
@@ -131,10 +200,12 @@ class CellStore:
             with contextlib.suppress(FileNotFoundError):
                 self._boot().rename(old)
             new.rename(self._boot())
+        self._share(self._boot(), BOOT)
 
     def find(self, criterion: str, module: str) -> Cell | None:
         """Return the cell of an earlier run, its log copied to the evidence; None when there is none."""
         directory = self._directory(criterion, module)
+        self._take(directory, CELL_FILES)
         try:
             cell: Cell = TypeAdapter(Cell).validate_json((directory / "cell.json").read_text())
             log = (directory / "log").read_bytes()
@@ -156,11 +227,14 @@ class CellStore:
         """
         directory = self._directory(cell.criterion, module)
         directory.mkdir(parents=True, exist_ok=True)
-        failure = directory / "failure"
+        failure, failed = directory / FAILURE, f"{directory.name}-failed"
         if cell.state in (State.FAILED, State.ERROR):
             if cell.state is State.FAILED:
                 failure.write_text(cell.reason)
+                self._share(directory, (FAILURE,), failed)
             return cell
+        if cell.state is State.PASSED:
+            self._take(directory, (FAILURE,), failed)
         if cell.state is State.PASSED and failure.exists():
             reason = (
                 f"passed only at another try; before it failed: {failure.read_text().splitlines()[0][:300]}"
@@ -172,6 +246,7 @@ class CellStore:
             partial = directory / f"cell.{os.getpid()}"
             partial.write_bytes(TypeAdapter(Cell).dump_json(cell, indent=1))
             partial.rename(directory / "cell.json")
+            self._share(directory, CELL_FILES)
         return cell
 
 

@@ -187,7 +187,7 @@ class Offers:
     ports: dict[int, int]
     registry: ContainerRegistry
     releases: Releases | None
-    why_no_releases: str = ""
+    why_no_releases: str | None = None
 
     @property
     def web(self) -> str:
@@ -199,7 +199,7 @@ class Offers:
 def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[Offers]:
     """Serve until the block ends. Raises BuildError when the certificate cannot be made."""
     certificate, authority = web.make_certificate(work, SERVICES)
-    releases, why = None, ""
+    releases, why = None, None
     try:
         releases = make_releases(work)
     except (NotTestedError, BuildError) as error:

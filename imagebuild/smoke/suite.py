@@ -74,7 +74,7 @@ class Suite:
     def releases(self) -> Releases:
         """The releases a host can go to. Raises NotTestedError when there are none."""
         if self.offers.releases is None:
-            raise NotTestedError(self.offers.why_no_releases)
+            raise NotTestedError(self.offers.why_no_releases or "no releases are served")
         return self.offers.releases
 
     def _boot(self, evidence: Path) -> tuple[Guest, Boot]:

@@ -146,6 +146,7 @@ class Scope:
     `machine_ids` are those of other hosts made from the same image; without them another one is booted.
     `repo` has the commit (None: no release can be made from it); `cells` is where finished cells are kept
     between runs, and `saved` settled first boots (None: nowhere); `restore`: one of those may be used.
+    `cells_remote` is the address of the remote store in which cells are shared (None: in none).
     `deltas` are directories of static deltas to the commit. `terminal` is the device at which a person sits
     who looks at the guest when a criterion has failed (None: nobody does).
     """
@@ -160,6 +161,7 @@ class Scope:
     restore: bool = True
     terminal: Path | None = None
     deltas: tuple[Path, ...] = ()
+    cells_remote: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,7 @@ def derive_disk(
         # file systems and boot loader stay where and as they are
         with WAYS[way].open(raw, toolbox.image, plan) as target:
             change(before, plan, target, commit=tree.commit)
+    disk_image.name_backing(file, _seen_from_beside(out, base.file), "raw")
     return Disk(
         file=file,
         format="qcow2",
@@ -109,6 +110,17 @@ def derive_disk(
         firmware=firmware_of(plan.firmware, base.secure_boot),
         populated=way,
         derived=True,
+        base=base.file,
         secure_boot=base.secure_boot,
         sector_size=plan.sector_size,
     )
+
+
+def _seen_from_beside(out: Path, file: Path) -> str:
+    """Return how a finished artifact, from its `out`, names a file of another one in the same store: the same
+    in the store of any machine (artifacts/KIND/KEY/out/…). Outside of a store it is the file's own path.
+    """
+    artifacts = file.absolute().parents[min(3, len(file.absolute().parents) - 1)]
+    if artifacts.name != "artifacts" or not out.absolute().is_relative_to(artifacts.parent / "scratch"):
+        return str(file.absolute())
+    return f"../../../{file.absolute().relative_to(artifacts)}"

@@ -16,6 +16,7 @@ from imagebuild import files, steplog
 from imagebuild.errors import BuildError
 from imagebuild.tools.process import (
     GRACE_SECONDS,
+    Group,
     Process,
     cancelling,
     describe,
@@ -32,6 +33,7 @@ __all__ = [
     "GRACE_SECONDS",
     "PACKAGES",
     "CommandError",
+    "Group",
     "Process",
     "cancelling",
     "describe",

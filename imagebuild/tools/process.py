@@ -26,8 +26,9 @@ GRACE_SECONDS = 3.0
 GUARD = 'test "$PPID" = "$1" || exit 137; shift; exec "$@"'
 
 _background: ContextVar[tuple[str, ...]] = ContextVar("imagebuild_background", default=())
+_group: ContextVar["Group | None"] = ContextVar("imagebuild_group", default=None)
 _running: set["Process"] = set()
-_cancel: set[Callable[[], None]] = set()
+_cancel: set[tuple[Callable[[], None], "Group | None"]] = set()
 _guard = threading.Lock()
 _ended = threading.Event()
 
@@ -78,7 +79,7 @@ class Process:
         shown: Sequence[str | Path] | None = None,
         patience: float = 0.0,
     ) -> None:
-        self.patience = patience
+        self.patience, self.group = patience, _group.get()
         self.argv = [str(word) for word in argv]
         self.shown = [str(word) for word in shown] if shown is not None else self.argv
         self._log = None if quiet else steplog.current()
@@ -89,7 +90,7 @@ class Process:
             steplog.note(f"$ {describe(self.shown)}")
         # under the guard: `end_all` sees every program that was started, or none is started any more
         with _guard:
-            if _ended.is_set():
+            if ended_all():
                 raise BuildError("interrupted")
             self._popen = subprocess.Popen(
                 _guarded([program, *self.argv[1:]]),
@@ -239,18 +240,50 @@ def cancelling(action: Callable[[], None]) -> Iterator[None]:
     """Have `action` called too when everything must end: for work that is not a program of ours. The end of
     the block is waited for.
     """
+    cancelled = (action, _group.get())
     with _guard:
-        _cancel.add(action)
+        _cancel.add(cancelled)
     try:
         yield
     finally:
         with _guard:
-            _cancel.discard(action)
+            _cancel.discard(cancelled)
 
 
 def ended_all() -> bool:
-    """Whether everything was told to end."""
-    return _ended.is_set()
+    """Whether everything was told to end, or all of the group that this belongs to."""
+    group = _group.get()
+    return _ended.is_set() or (group is not None and group.ended.is_set())
+
+
+class Group:
+    """The programs of one piece of work beside others: a step's, on a worker of a cluster. They are those
+    that are started in its `entered` block.
+    """
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let every program that is started in the block belong to the group."""
+        token = _group.set(self)
+        try:
+            yield
+        finally:
+            _group.reset(token)
+
+    def programs(self) -> list["Process"]:
+        """Return those that run now."""
+        return [process for process in list(_running) if process.group is self and process.alive]
+
+    def end(self, grace: float = GRACE_SECONDS) -> None:
+        """End every program of the group as `end_all` ends all, and refuse new ones."""
+        self.ended.set()
+        with _guard:
+            running = [process for process in _running if process.group is self]
+            actions = [cancelled for cancelled in _cancel if cancelled[1] is self]
+        _end(running, actions, grace)
 
 
 def end_all(grace: float = GRACE_SECONDS) -> None:
@@ -260,9 +293,15 @@ def end_all(grace: float = GRACE_SECONDS) -> None:
     _ended.set()
     with _guard:
         running, actions = list(_running), list(_cancel)
+    _end(running, actions, grace)
+
+
+def _end(
+    running: list[Process], actions: list[tuple[Callable[[], None], Group | None]], grace: float
+) -> None:
     for process in running:
         process.ask_to_end()
-    for action in actions:
+    for action, _ in actions:
         with contextlib.suppress(Exception):
             action()
     begun = time.monotonic()
@@ -270,7 +309,8 @@ def end_all(grace: float = GRACE_SECONDS) -> None:
         [grace, *(process.patience for process in running if process.alive)]
     ):
         # what is not a program of ours has temporary files, too, and removes them when it is cancelled
-        if not any(process.alive for process in running) and not (_cancel and passed < grace):
+        cancelled = _cancel.intersection(actions)
+        if not any(process.alive for process in running) and not (cancelled and passed < grace):
             break
         for process in running:
             if passed >= max(grace, process.patience):

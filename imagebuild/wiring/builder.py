@@ -1,11 +1,13 @@
 """The machine that builds, and what steps take of it."""
 
 import json
+import platform
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
 from pathlib import Path
 
+from imagebuild.engine.dispatch import ORIGIN
 from imagebuild.engine.steps import Cost
 from imagebuild.errors import MissingToolError
 from imagebuild.kinds import Firmware
@@ -16,6 +18,8 @@ from imagebuild.tools.accelerator import EMULATED, Accelerator
 from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
+# of steps that only the machine can do that the build is asked of
+AT_ORIGIN = Cost(needs=(ORIGIN,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +27,9 @@ class Builder:
     """What the machine can do: where pulled commits lie, the ways to populate disks, the accelerator of
     guests; and the time.
 
-    `cells` is where finished cells of verdicts are kept, `saved` where settled first boots are; `today`
-    decides which waivers still count.
+    `cells` is where finished cells of verdicts are kept, `saved` where settled first boots are;
+    `cells_remote` the address of the store in which cells are shared. `today` decides which waivers still
+    count, `arch` is the architecture of the trees.
     """
 
     repo: Path
@@ -33,7 +38,9 @@ class Builder:
     epoch: int | None = None
     cells: Path | None = None
     saved: Path | None = None
+    cells_remote: str | None = None
     today: date = field(default_factory=date.today)
+    arch: str = field(default_factory=platform.machine)
 
 
 def tools_of_guests(builder: Builder, firmware: Firmware) -> dict[str, str]:
@@ -56,7 +63,17 @@ def guest_cost(config: Config, builder: Builder) -> Cost:
 
 def disk_cost(builder: Builder) -> Cost:
     """Return what making a disk takes."""
-    return Cost(cores=2, memory=2048 * MIB, guests=2) if builder.populate == ("appliance",) else Cost(cores=1)
+    needs = needs_of_ways(builder)
+    if builder.populate == ("appliance",):
+        return Cost(cores=2, memory=2048 * MIB, guests=2, needs=needs)
+    return Cost(cores=1, needs=needs)
+
+
+def needs_of_ways(builder: Builder) -> tuple[str, ...]:
+    """Return what a machine must be able to do that runs a tree's own programs, and populates disks: every
+    way that may be used, since all of them are in the key.
+    """
+    return (f"arch-{builder.arch}", *(f"populate-{way}" for way in builder.populate))
 
 
 def secure_boot_tools() -> dict[str, str]:

@@ -8,7 +8,7 @@ from imagebuild.model import Delta, Tree
 from imagebuild.release_line.model import Config
 from imagebuild.stages.delta import make_delta
 from imagebuild.stages.tree import Before, Earlier, pull_commit
-from imagebuild.wiring.builder import MIB, Builder, versions
+from imagebuild.wiring.builder import AT_ORIGIN, MIB, Builder, versions
 
 # generating reads both trees, and holds what differs of a file twice (ostree-repo-static-delta-compilation.c)
 DELTA_MEMORY = 1024 * MIB
@@ -29,16 +29,20 @@ def earlier_steps(config: Config, builder: Builder, tree: Step[Tree], before: Be
     repo = Unkeyed(builder.repo)
     pulled, deltas = [], []
     if before.pin is not None:
-        pulled.append(step("pull previous", pull_commit, before.pin, config.tree, repo, before.between))
+        pulled.append(
+            step("pull previous", pull_commit, before.pin, config.tree, repo, before.between, cost=AT_ORIGIN)
+        )
         deltas.append(_delta_step("delta previous", tree, pulled[0]))
     # these are deployed by their commits alone: nobody walks there
     pulled += [
-        step(f"pull previous {older.name}", pull_commit, older.pin, config.tree, repo, ())
+        step(f"pull previous {older.name}", pull_commit, older.pin, config.tree, repo, (), cost=AT_ORIGIN)
         for older in before.others
     ]
     if before.line is not None:
         source = _source_of(config.tree, before.line)
-        pulled.append(step("pull line before", pull_commit, before.line.pin, source, repo, ()))
+        pulled.append(
+            step("pull line before", pull_commit, before.line.pin, source, repo, (), cost=AT_ORIGIN)
+        )
         deltas.append(_delta_step("delta line before", tree, pulled[-1]))
     return EarlierSteps(pulled=tuple(pulled), deltas=tuple(deltas))
 

@@ -11,7 +11,15 @@ from imagebuild.model import Installation, IsoImage, Kickstart, Toolbox, Tree
 from imagebuild.release_line.model import Config
 from imagebuild.stages.install import install_iso
 from imagebuild.stages.installer import InstallerSpec, make_iso
-from imagebuild.wiring.builder import MIB, Builder, guest_cost, secure_boot_tools, tools_of_guests, versions
+from imagebuild.wiring.builder import (
+    MIB,
+    Builder,
+    guest_cost,
+    needs_of_ways,
+    secure_boot_tools,
+    tools_of_guests,
+    versions,
+)
 
 
 def installer_steps(
@@ -39,7 +47,8 @@ def installer_steps(
     )
     tools = {**versions(*installer.tools), **installer.inputs(settings, config.release, config.arch)}
     tools |= secure_boot_tools()
-    cost = Cost(cores=2, memory=1024 * MIB)
+    lorax = ("lorax", "root") if backend == "lorax" else ()
+    cost = Cost(cores=2, memory=1024 * MIB, needs=(*lorax, *needs_of_ways(builder)))
     # only a backend that runs the tree's own programs waits for them; a step's type is invariant, and what is
     # read may be none
     needed = cast("Step[Toolbox | None]", toolbox) if installer.toolbox else None

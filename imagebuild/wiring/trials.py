@@ -145,7 +145,12 @@ def _bench(tests: Tests, firmware: Firmware) -> Bench:
 def _run(tests: Tests, firmware: Firmware) -> Unkeyed[Run]:
     """Return where guests run and how often what fails is tried: of that, `_bench_tools` is in the key."""
     builder = tests.builder
-    scope = Scope(tries=tests.config.smoke.tries, cells=builder.cells, saved=builder.saved)
+    scope = Scope(
+        tries=tests.config.smoke.tries,
+        cells=builder.cells,
+        saved=builder.saved,
+        cells_remote=builder.cells_remote,
+    )
     return Unkeyed(Run(bench=_bench(tests, firmware), scope=scope))
 
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from imagebuild.cli.progress import View
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, Step
-from imagebuild.engine.store import Store
 
 
 def cpu() -> float:
@@ -62,7 +62,7 @@ def build_quietly(goals: Sequence[Step[Any]], store: Path) -> graph.Outcome:
     with ThreadPoolExecutor(4) as executor, Path(os.devnull).open("w") as nowhere:
         outcome = graph.build(
             goals,
-            Store(store),
+            DirectoryStore(store),
             executor,
             budget=Cost(cores=2, memory=16 << 30),
             listener=View(Console(file=nowhere)),

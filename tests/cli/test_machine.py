@@ -19,6 +19,7 @@ from playwright.sync_api import Browser
 
 from imagebuild.cli.main import app
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, step
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
@@ -47,7 +48,7 @@ def fail(out: Path, thing: Thing) -> Thing:
 
 def built(place: Path) -> Store:
     """Build two steps, one of which fails; then one that is there already."""
-    store = Store(place)
+    store = DirectoryStore(place)
     first = step("first <b>", make, 1)
     with ThreadPoolExecutor(2) as executor:
         graph.build([step("second", fail, first)], store, executor, budget=BUDGET, listener=Silent())
@@ -103,6 +104,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.cli import test_machine as t
 from imagebuild import steplog
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.store import Store
 from imagebuild.engine.steps import step
 from imagebuild.tools import command
@@ -113,7 +115,7 @@ def say():
 t.say = say
 with ThreadPoolExecutor(2) as executor:
     steps = [step("second", t.linger, step("first", t.make, 1))]
-    graph.build(steps, Store(Path(sys.argv[1])), executor, budget=t.BUDGET, listener=t.Silent())
+    graph.build(steps, DirectoryStore(Path(sys.argv[1])), executor, budget=t.BUDGET, listener=t.Silent())
 """
 
 
@@ -133,7 +135,7 @@ def test_a_build_that_runs_is_said_to_and_one_that_was_killed_when(tmp_path: Pat
     assert child.stdout is not None
     assert child.stdout.readline() == "reached\n"
     said = run("status", "--store", tmp_path, COLUMNS="150").stdout
-    begun = build_history.builds_of(Store(tmp_path), 1)[0]
+    begun = build_history.builds_of(DirectoryStore(tmp_path), 1)[0]
     assert "running: second" in said
     assert "1 of 2" in said
     assert f"running since {begun.begun:%Y-%m-%d %H:%M:%S} UTC (process {child.pid} on " in said
@@ -145,7 +147,7 @@ def test_a_build_that_runs_is_said_to_and_one_that_was_killed_when(tmp_path: Pat
     killed = time.time()
     with child:
         pass
-    dead = build_history.builds_of(Store(tmp_path), 1)[0]
+    dead = build_history.builds_of(DirectoryStore(tmp_path), 1)[0]
     assert dead.outcome == f"interrupted at {datetime.fromtimestamp(dead.seen, UTC):%H:%M:%S}"
     # from the last sign of life
     assert killed - 7 < dead.seen <= killed
@@ -156,17 +158,17 @@ def test_a_build_that_runs_is_said_to_and_one_that_was_killed_when(tmp_path: Pat
 
 
 def test_a_build_that_was_interrupted_knows_when(tmp_path: Path) -> None:
-    diary = Store(tmp_path).remember({"first": ("kind", "key")})
+    diary = DirectoryStore(tmp_path).remember({"first": ("kind", "key")})
     diary.begins("first", ("kind", "key"), background=False)
     before = time.time()
     diary.close("interrupted")
-    found = build_history.builds_of(Store(tmp_path), 1)[0]
+    found = build_history.builds_of(DirectoryStore(tmp_path), 1)[0]
     assert before <= found.seen <= time.time()
     assert found.outcome.startswith("interrupted at ")
 
 
 def test_builds_of_an_older_imagebuild_are_shown_as_before(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     (tmp_path / "builds" / "20260101T000000.000000000.json").write_text('{"first": ["kind", "key"]}')
     assert build_history.builds_of(store, 1)[0].outcome == "not finished"
 

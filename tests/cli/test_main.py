@@ -17,8 +17,8 @@ import pytest
 
 from imagebuild.cli import ending
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import step
-from imagebuild.engine.store import Store
 from imagebuild.session.build import Build, Quiet
 from tests.cli.running import CONFIG, PROGRAM, run
 from tests.data import ROOT
@@ -100,7 +100,7 @@ def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(graph, "build", build)
     wired = SimpleNamespace(
-        pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=Store(tmp_path)
+        pipeline=SimpleNamespace(release=step("goal", nothing, "x")), store=DirectoryStore(tmp_path)
     )
     wired.result = lambda outcome: outcome
     Build.run(cast("Any", wired), Quiet(), jobs=jobs)

@@ -11,8 +11,8 @@ from imagebuild.cli import progress
 from imagebuild.cli import showing as report
 from imagebuild.cli.progress import showing
 from imagebuild.engine import graph, planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, gather, step
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image
@@ -27,7 +27,7 @@ def build(tmp_path: Path, *, terminal: bool) -> str:
     goal = step("join", join, gather([step("loud", shout, text), step("bad", fail, text)]), "+")
     with showing(console) as view, ThreadPoolExecutor(2) as executor:
         view.expect([one.name for one in planning.order([goal])])
-        graph.build([goal], Store(tmp_path), executor, budget=Cost(cores=2), listener=view)
+        graph.build([goal], DirectoryStore(tmp_path), executor, budget=Cost(cores=2), listener=view)
     return shown.getvalue()
 
 
@@ -56,8 +56,8 @@ def test_the_last_line_of_a_log_is_clean(tmp_path: Path) -> None:
 
 
 def test_durations_are_said_as_people_do() -> None:
-    assert progress.duration(3.21) == "3.2 s"
-    assert progress.duration(245) == "4:05"
+    assert report.duration(3.21) == "3.2 s"
+    assert report.duration(245) == "4:05"
 
 
 def cell(criterion: str, state: State, reason: str = "") -> Cell:

@@ -13,9 +13,9 @@ from imagebuild.cli import showing
 from imagebuild.cli.build import build_all
 from imagebuild.cli.progress import showing as show
 from imagebuild.engine import graph, planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.sharing import share
 from imagebuild.engine.steps import gather, step
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.session import batch
 from imagebuild.session.build import Build, Order
@@ -138,7 +138,7 @@ def test_a_terminal_gets_a_heading_for_each_ref(tmp_path: Path) -> None:
     goals = [common[goal] for goal in lines.values()]
     with show(console) as view, ThreadPoolExecutor(2) as executor:
         view.expect([one.name for one in planning.order(goals)])
-        graph.build(goals, Store(tmp_path), executor, budget=BUDGET, listener=view)
+        graph.build(goals, DirectoryStore(tmp_path), executor, budget=BUDGET, listener=view)
     rows = [line.strip() for line in shown.getvalue()[shown.getvalue().rindex("a/1") :].splitlines()]
     assert rows[0].split(maxsplit=1) == ["a/1", "2 of 2 steps done"]
     assert any(row.startswith("b/1") and "0 of 2 steps done, 1 FAILED, 1 not started" in row for row in rows)

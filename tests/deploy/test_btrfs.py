@@ -84,7 +84,7 @@ def test_autopart_makes_a_root_subvolume() -> None:
         (VOLUME + "btrfs / --subvol --name=root LABEL=other\n", ":7: btrfs --subvol --name=root: there is"),
         (VOLUME + "btrfs / --subvol --name=../x LABEL=host\n", ":7: btrfs --subvol: '../x' is not"),
         (VOLUME + "btrfs / --subvol --name=a LABEL=host\nbtrfs / --subvol --name=b LABEL=host\n", ":8: "),
-        (VOLUME + "btrfs /usr --subvol --name=a LABEL=host\n", ":7: /usr: an OSTree host can have no"),
+        (VOLUME + "btrfs /usr --subvol --name=a LABEL=host\n", ":7: /usr: an OSTree host cannot have"),
         (VOLUME + SUBVOLUMES + "btrfs none --metadata=raid1 btrfs.01\n", ":9: btrfs: its option `meta"),
         (VOLUME.replace("grow", "grow --label=x") + SUBVOLUMES, ":5: part btrfs.01: --label is only"),
         (VOLUME.replace("grow", "grow --fstype=xfs") + SUBVOLUMES, ":5: part btrfs.01 --fstype=xfs is"),

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from imagebuild.engine import graph, guest_slots, planning, steps
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.graph import Outcome
 from imagebuild.engine.steps import Cost, Step, Unkeyed, gather, step
-from imagebuild.engine.store import Store
 from tests.engine.building import BUDGET, Recorder, run
 from tests.engine.sample_steps import Text, calls, fail, join, shout, write
 
@@ -22,7 +22,7 @@ def crash(out: Path, text: str) -> Text:
 
 
 def test_a_step_is_built_once_and_reused(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     goal = step("loud", shout, step("text", write, "hello"))
     assert run(goal, store).value(goal).file.read_text() == "HELLO"
     again = step("loud", shout, step("text", write, "hello"))
@@ -33,7 +33,7 @@ def test_a_step_is_built_once_and_reused(tmp_path: Path) -> None:
 
 
 def test_a_changed_parameter_builds_its_branch_only(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
 
     def wire(second: str) -> Step[Text]:
         return step("join", join, gather([step("one", write, "1"), step("two", write, second)]), "+")
@@ -46,7 +46,7 @@ def test_a_changed_parameter_builds_its_branch_only(tmp_path: Path) -> None:
 
 
 def test_inputs_of_a_finished_step_are_not_needed_any_more(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     goal = step("loud", shout, step("text", write, "hello"))
     run(goal, store)
     for place in (tmp_path / "artifacts").glob("*.write/*"):
@@ -69,7 +69,7 @@ def test_tool_versions_are_part_of_the_key() -> None:
 
 
 def test_a_failure_leaves_its_log_and_no_half_artifact_and_others_go_on(tmp_path: Path) -> None:
-    store, recorder = Store(tmp_path), Recorder()
+    store, recorder = DirectoryStore(tmp_path), Recorder()
     text = step("text", write, "hello")
     bad, good = step("bad", fail, text), step("good", shout, text)
     goal = step("join", join, gather([bad, good]), "+")
@@ -86,14 +86,14 @@ def test_a_failure_leaves_its_log_and_no_half_artifact_and_others_go_on(tmp_path
 
 def test_an_unexpected_error_becomes_a_sentence_and_the_traceback_is_in_the_log(tmp_path: Path) -> None:
     goal = step("crash", crash, "x")
-    error = run(goal, Store(tmp_path)).failed[goal]
+    error = run(goal, DirectoryStore(tmp_path)).failed[goal]
     assert "this is a bug" in error.hint
     assert error.log is not None
     assert "Traceback" in error.log.read_text()
 
 
 def test_a_cut_file_is_built_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     goal = step("text", write, "hello")
     run(goal, store).value(goal).file.write_text("hel")
     calls.clear()
@@ -102,7 +102,7 @@ def test_a_cut_file_is_built_again(tmp_path: Path) -> None:
 
 
 def test_the_plan_says_what_changed(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     run(step("loud", shout, step("text", write, "hello")), store)
     planned = planning.plan([step("loud", shout, step("text", write, "bye"))], store)
     assert [(each.step.name, each.todo) for each in planned] == [("text", True), ("loud", True)]
@@ -135,7 +135,7 @@ def test_memory_bounds_how_many_steps_run_at_once(tmp_path: Path) -> None:
         join2,
         gather([step(f"guest {number}", slow, str(number), cost=Cost(memory=600)) for number in range(3)]),
     )
-    run(goal, Store(tmp_path))
+    run(goal, DirectoryStore(tmp_path))
     assert max(peak) == 1
 
 
@@ -150,7 +150,7 @@ def test_one_job_is_one_step_at_a_time_background_steps_too(tmp_path: Path, seri
     with ThreadPoolExecutor(4) as executor:
         goal = step("join", join2, gather(steps_))
         outcome = graph.build(
-            [goal], Store(tmp_path), executor, budget=BUDGET, listener=recorder, one_at_a_time=serial
+            [goal], DirectoryStore(tmp_path), executor, budget=BUDGET, listener=recorder, one_at_a_time=serial
         )
     assert not outcome.failed
     assert (max(peak) == 1) == serial
@@ -168,7 +168,7 @@ def test_two_builders_of_one_key_work_once(tmp_path: Path) -> None:
 
     def build() -> None:
         goal = step("slow", slow_once, "x")
-        results.append(run(goal, Store(tmp_path)))
+        results.append(run(goal, DirectoryStore(tmp_path)))
 
     threads = [threading.Thread(target=build) for _ in range(2)]
     for thread in threads:
@@ -187,7 +187,7 @@ def slow_once(out: Path, text: str) -> Text:
 
 
 def test_waiting_for_another_builder_is_told(tmp_path: Path) -> None:
-    store, recorder = Store(tmp_path), Recorder()
+    store, recorder = DirectoryStore(tmp_path), Recorder()
     goal = step("text", write, "hello")
     entered, leave = threading.Event(), threading.Event()
 
@@ -209,12 +209,12 @@ def test_steps_run_in_other_processes_too(tmp_path: Path) -> None:
     # what a cluster's executor does: everything handed over is pickled
     goal = step("loud", shout, step("text", write, "hello"))
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
-        outcome = graph.build([goal], Store(tmp_path), executor, budget=BUDGET, listener=Recorder())
+        outcome = graph.build([goal], DirectoryStore(tmp_path), executor, budget=BUDGET, listener=Recorder())
     assert outcome.value(goal).file.read_text() == "HELLO"
 
 
 def test_garbage_goes_and_what_the_last_builds_used_stays(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     for text in ("one", "two", "three"):
         run(step("text", write, text), store)
     freed, busy = store.collect(keep=2)
@@ -225,7 +225,7 @@ def test_garbage_goes_and_what_the_last_builds_used_stays(tmp_path: Path) -> Non
 
 
 def test_garbage_collection_leaves_what_is_being_built(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     with store.lock("kind", "key"):
         store.scratch("kind", "key")
         _, busy = store.collect(keep=0)
@@ -234,14 +234,14 @@ def test_garbage_collection_leaves_what_is_being_built(tmp_path: Path) -> None:
 
 
 def test_the_plan_compares_with_what_was_finished_last_not_with_what_was_interrupted(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     run(step("loud", shout, step("text", write, "hello")), store)
     store.remember({"text": ("test_graph.write", "0" * 32)}).close("interrupted")
     assert planning.plan([step("text", write, "bye")], store)[0].reason == "changed: parameter text"
 
 
 def test_garbage_collection_leaves_what_a_build_that_runs_has_used(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     goal = step("text", write, "hello")
     run(goal, store)
     diary = store.remember({"text": (steps.kind_of(goal), steps.key_of(goal))})
@@ -261,10 +261,10 @@ def test_a_step_with_guests_waits_for_the_guests_of_other_builds(
     goal = step("guest", write, "hello", cost=Cost(cores=1, guests=1))
     said: list[str] = []
     with guest_slots.taken(os.cpu_count() or 1, say=said.append):
-        thread = threading.Thread(target=run, args=(goal, Store(tmp_path / "store")))
+        thread = threading.Thread(target=run, args=(goal, DirectoryStore(tmp_path / "store")))
         thread.start()
         # what needs no guest goes on meanwhile
-        run(step("text", write, "bye"), Store(tmp_path / "store"))
+        run(step("text", write, "bye"), DirectoryStore(tmp_path / "store"))
         assert calls == ["write bye"]
         log = tmp_path / "store" / "scratch" / f"{steps.kind_of(goal)}-{steps.key_of(goal)}" / "log"
         deadline = time.monotonic() + 10
@@ -274,3 +274,16 @@ def test_a_step_with_guests_waits_for_the_guests_of_other_builds(
     thread.join(10)
     assert calls == ["write bye", "write hello"]
     assert said == []
+
+
+def test_what_reads_the_last_failure_is_told(tmp_path: Path) -> None:
+    """Nothing else runs or waits any more."""
+    bad = step("bad", fail, step("text", write, "hello"))
+    goal = step("loud", shout, step("louder", shout, bad))
+    recorder = Recorder()
+    outcome = run(goal, DirectoryStore(tmp_path), recorder)
+    assert outcome.not_started[goal] is bad
+    assert recorder.events[-2:] == [
+        "not started louder because of bad",
+        "not started loud because of bad",
+    ]

@@ -11,8 +11,8 @@ import pytest
 
 from imagebuild.engine import planning
 from imagebuild.engine.builds import RUNNING
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Step, step
-from imagebuild.engine.store import Store
 from tests.engine.building import run
 from tests.engine.sample_steps import Text, calls
 
@@ -23,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from tests.engine import test_interrupted as t
 from imagebuild.engine import graph, steps
 from imagebuild.engine.steps import step
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.tools import command
 stage = sys.argv[2]
 def hang(name):
@@ -33,7 +33,7 @@ def hang(name):
 t.hang = hang
 goal = t.chain()
 try:
-    t.run(goal, Store(Path(sys.argv[1])), ending=command.end_all)
+    t.run(goal, DirectoryStore(Path(sys.argv[1])), ending=command.end_all)
 except KeyboardInterrupt:
     os._exit(130)
 """
@@ -86,7 +86,7 @@ def test_a_build_killed_in_any_stage_builds_only_what_was_missing(
     child.wait(timeout=10)
     child.stdout.close()
     goal = chain()
-    assert run(goal, Store(tmp_path)).value(goal).file.read_text() == "xxxx"
+    assert run(goal, DirectoryStore(tmp_path)).value(goal).file.read_text() == "xxxx"
     stages = ["first", "second", "third"]
     assert calls == stages[stages.index(stage) :]
     assert not [pid for pid in sleeping if _alive(pid)], "a program of the killed build still runs"
@@ -102,15 +102,17 @@ def stopped(place: Path, stage: str, number: signal.Signals) -> dict[str, str]:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "reached\n"
-    found = {f"while {each.step.name}": each.reason for each in planning.plan([chain()], Store(place))}
+    found = {
+        f"while {each.step.name}": each.reason for each in planning.plan([chain()], DirectoryStore(place))
+    }
     child.send_signal(number)
     child.wait(timeout=10)
     child.stdout.close()
     # a program that was just being started has the build's locks until it is executed
     deadline = time.monotonic() + 10
-    while Store(place).builds()[-1].state == RUNNING and time.monotonic() < deadline:
+    while DirectoryStore(place).builds()[-1].state == RUNNING and time.monotonic() < deadline:
         time.sleep(0.05)
-    return found | {each.step.name: each.reason for each in planning.plan([chain()], Store(place))}
+    return found | {each.step.name: each.reason for each in planning.plan([chain()], DirectoryStore(place))}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -126,7 +128,7 @@ def test_the_plan_beside_a_build_and_after_its_interruption(tmp_path: Path, numb
     # what was finished once and is not there any more is gone
     for file in (tmp_path / "artifacts").rglob("artifact.json"):
         file.unlink()
-    assert planning.plan([chain()], Store(tmp_path))[0].reason == "its artifact is gone"
+    assert planning.plan([chain()], DirectoryStore(tmp_path))[0].reason == "its artifact is gone"
 
 
 def _children(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imagebuild.engine import graph, planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.priorities import ASSUMED, ASSUMED_WITH_GUEST, remaining_seconds, usual_seconds
 from imagebuild.engine.steps import Cost, Step, gather, key_of, kind_of, step
 from imagebuild.engine.store import Store
@@ -33,21 +34,21 @@ def record(store: Store, goal: Step[Text], seconds: dict[str, float]) -> None:
     diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in planning.order([goal])})
     for name, took in seconds.items():
         diary.begins(name, ("k", "k"), background=False)
+        diary._state["running"][-1]["begin"] -= took  # nobody waits an hour for it
         diary.ends(name, "done")
-        diary._spans[-1]["begin"] = diary._spans[-1]["end"] - took  # nobody waits an hour for it
     diary.close("over")
 
 
 def test_what_most_is_made_of_starts_first_whatever_was_wired_first(tmp_path: Path) -> None:
     _, _, release = two_ways()
     assert (
-        started(release, Store(tmp_path)) == ["disk", "image", "medium", "tested", "release"]
-        or started(release, Store(tmp_path / "again"))[0] == "disk"
+        started(release, DirectoryStore(tmp_path)) == ["disk", "image", "medium", "tested", "release"]
+        or started(release, DirectoryStore(tmp_path / "again"))[0] == "disk"
     )
 
 
 def test_a_step_that_took_long_the_last_time_starts_first(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     _, _, before = two_ways()
     record(store, before, {"medium": 3600.0, "disk": 1.0, "image": 1.0, "tested": 1.0, "release": 1.0})
     assert usual_seconds(store)["medium"] > 3599

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from imagebuild.engine import graph, planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.sharing import share, split
 from imagebuild.engine.steps import Step, gather, gather_available, inputs, key_of, soft_inputs, step
-from imagebuild.engine.store import Store
 from tests.engine.building import BUDGET, Recorder
 from tests.engine.sample_steps import Text, calls, join, shout, write
 
@@ -42,12 +42,12 @@ def test_it_is_built_once(tmp_path: Path) -> None:
     recorder = Recorder()
     with ThreadPoolExecutor(2) as executor:
         outcome = graph.build(
-            [common[one], common[other]], Store(tmp_path), executor, budget=BUDGET, listener=recorder
+            [common[one], common[other]], DirectoryStore(tmp_path), executor, budget=BUDGET, listener=recorder
         )
     assert not outcome.failed
     assert sorted(calls) == ["join", "join", "write a", "write b", "write x"]
     # found under its own key by a build of that line alone
-    assert [planned.todo for planned in planning.plan([line("a")], Store(tmp_path))] == [False] * 3
+    assert [planned.todo for planned in planning.plan([line("a")], DirectoryStore(tmp_path))] == [False] * 3
 
 
 def test_what_can_be_done_without_stays_so() -> None:

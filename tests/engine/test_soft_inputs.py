@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from imagebuild.engine import planning, steps
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Step, gather, gather_available, step
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from tests.engine.building import Recorder, run
 from tests.engine.sample_steps import Text, calls, shout, write
@@ -61,7 +61,7 @@ def test_a_soft_input_has_the_key_of_any_other() -> None:
 
 @pytest.mark.usefixtures("_mended")
 def test_what_can_still_be_tried_is_tried_without_what_failed(tmp_path: Path) -> None:
-    store, recorder = Store(tmp_path), Recorder()
+    store, recorder = DirectoryStore(tmp_path), Recorder()
     broken.append("b")
     loud, test, references = wire_compared("a", "b")
     outcome = run(loud, store, recorder)
@@ -97,7 +97,7 @@ def test_what_can_still_be_tried_is_tried_without_what_failed(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("_mended")
 def test_a_step_without_its_soft_inputs_is_the_step_that_never_had_them(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DirectoryStore(tmp_path)
     alone = wire_compared()[1]
     assert run(alone, store).value(alone).file.read_text() == "image against"
     broken.append("a")
@@ -112,6 +112,6 @@ def test_what_was_not_started_is_missing_as_what_failed(tmp_path: Path) -> None:
     broken.append("a")
     middle = step("middle", shout, step("reference", brittle, "a"))
     test = step("compared", compared, step("image", write, "image"), gather_available([middle]))
-    outcome = run(test, Store(tmp_path))
+    outcome = run(test, DirectoryStore(tmp_path))
     assert outcome.value(test).file.read_text() == "image against"
     assert list(outcome.not_started) == [middle]

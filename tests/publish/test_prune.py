@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.publish import facts
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.prune import superseded
@@ -165,10 +165,22 @@ def test_a_release_that_is_being_made_is_not_taken_for_a_leftover(line: Line) ->
 
 def test_while_a_build_is_at_work_nothing_is_done(line: Line) -> None:
     line.release(line.material(line.commit("12.1", FIRST)))
-    with Store(line.place).lock("disk.install_disk", "k"):
+    with DirectoryStore(line.place).lock("disk.install_disk", "k"):
         said = run(line, "--yes")
     assert said.returncode == 1
     assert "a build is at work" in said.stderr
+
+
+def test_a_remote_store_is_cleaned_with_the_rest(line: Line, tmp_path: Path) -> None:
+    line.release(line.material(line.commit("12.1", FIRST)))
+    (tmp_path / "share").mkdir()
+    url = f"file://{tmp_path}/share"
+    said = run(line, "--store-remote", url)
+    assert f"would go: artifacts of {url} that no build of the last 7 days has used" in said.stdout
+    said = run(line, "--store-remote", url, "--yes")
+    assert said.returncode == 0, said.stderr
+    assert f"removed: 0 artifacts of {url}" in said.stdout
+    assert "artifacts of file://" not in run(line).stdout
 
 
 def test_what_is_superseded(line: Line) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.engine import planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Step, step
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.model import Release, Verdict
 from imagebuild.pipeline import Pipeline
@@ -27,7 +27,7 @@ def build_of(line: Line, store: Path, *, fails: type[BuildError] | None = None) 
     pipeline = wired(line, tree, None)
     if fails is not None:
         pipeline = _failing(pipeline, fails)
-    opened = Store(store)
+    opened = DirectoryStore(store)
     return Build(
         order=Order(ref=line.ref, store=store, output=line.output),
         config=line.config,

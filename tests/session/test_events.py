@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, gather, step
-from imagebuild.engine.store import Store
 from imagebuild.session.build import Quiet
 from imagebuild.session.events import EventStream, Listeners
 from tests.engine.sample_steps import fail, join, write
@@ -20,7 +20,7 @@ def events_of(tmp_path: Path, *goals: Any) -> list[dict[str, Any]]:
     written = io.StringIO()
     with ThreadPoolExecutor(2) as executor:
         listener = Listeners([Quiet(), EventStream(written)])
-        graph.build([*goals], Store(tmp_path), executor, budget=BUDGET, listener=listener)
+        graph.build([*goals], DirectoryStore(tmp_path), executor, budget=BUDGET, listener=listener)
     return [json.loads(line) for line in written.getvalue().splitlines()]
 
 

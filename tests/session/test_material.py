@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware
 from imagebuild.model import Tree
@@ -57,7 +57,7 @@ def published(
     nightly: bool = False,
     **wish: Any,
 ) -> Published:
-    pipeline, store = wired(line, tree, before), Store(line.place / "store")
+    pipeline, store = wired(line, tree, before), DirectoryStore(line.place / "store")
     with ThreadPoolExecutor(2) as executor:
         outcome = graph.build([pipeline.release], store, executor, budget=BUDGET, listener=Silent())
     assert not outcome.failed, outcome.failed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.deploy import offline
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.session import storage
 from imagebuild.smoke import saved_boot
 from imagebuild.smoke.guest_machine import GuestFiles
@@ -24,7 +24,7 @@ def test_a_saved_boot_goes_in_the_run_in_which_its_artifact_goes(
     monkeypatch.setattr(offline, "sweep", lambda: 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = tmp_path / "store"
-    store = Store(root)
+    store = DirectoryStore(root)
     with store.lock("disk", "0"):
         scratch = store.scratch("disk", "0")
         (scratch.out / "disk.raw").write_bytes(b"disk")

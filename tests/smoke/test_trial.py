@@ -53,6 +53,7 @@ def test_every_field_is_keyed_but_where_and_how_fast(record: Any) -> None:
         {"tries": 5},
         {"repo": Path("/repo")},
         {"cells": Path("/cells")},
+        {"cells_remote": "s3://bucket/store"},
         {"saved": Path("/saved")},
         {"restore": False},
         {"source": Path("/a.qcow2")},

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from imagebuild.deploy import ways
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine import graph, planning
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, Step, inputs, step
-from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from imagebuild.kickstart import plan
 from imagebuild.kickstart.plan import Plan
@@ -95,7 +95,7 @@ def planned_step(text: str) -> Step[Plan]:
 
 def build(store: Path, *goals: Step[Any]) -> graph.Outcome:
     with ThreadPoolExecutor(2) as executor:
-        return graph.build(goals, Store(store), executor, budget=Cost(cores=2), listener=Quiet())
+        return graph.build(goals, DirectoryStore(store), executor, budget=Cost(cores=2), listener=Quiet())
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from imagebuild.cli.progress import View
 from imagebuild.config.images import KickstartConfig
 from imagebuild.deploy.ways import DiskSpec
 from imagebuild.engine import graph
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, Step, step
-from imagebuild.engine.store import Store
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.pipeline import Pipeline
@@ -91,7 +91,9 @@ class Lab:
     def build(self, *goals: Step[Any], jobs: int = 2) -> graph.Outcome:
         """Build goals in the session's store."""
         with ThreadPoolExecutor(jobs) as executor:
-            return graph.build(goals, Store(self.store), executor, budget=BUDGET, listener=View(Console()))
+            return graph.build(
+                goals, DirectoryStore(self.store), executor, budget=BUDGET, listener=View(Console())
+            )
 
     def must(self, *goals: Step[Any]) -> graph.Outcome:
         """Build goals that must succeed."""

@@ -225,6 +225,7 @@ def write_tree(
             file.write_bytes(stream.read() if stream is not None else b"")
 
 
+@functools.cache
 def digest() -> str:
     """Return the sha256 of the program: the build of the ISO does not import it, but it is in the ISO."""
     found = hashlib.sha256()

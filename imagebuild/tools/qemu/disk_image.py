@@ -22,7 +22,14 @@ def point_overlay(overlay: Path, backing: Path, backing_format: str) -> None:
     """Let an overlay (qcow2) read from another file, which must hold the same disk as the one before: only
     the name is written (qemu-img(1), rebase, "unsafe mode").
     """
-    reads: list[str | Path] = ["-b", backing.absolute(), "-F", backing_format]
+    name_backing(overlay, str(backing.absolute()), backing_format)
+
+
+def name_backing(overlay: Path, name: str, backing_format: str) -> None:
+    """Write the name of the file that an overlay (qcow2) reads from; one that is relative is so to where the
+    overlay lies when it is opened (qemu-img(1), create, "backing_file").
+    """
+    reads: list[str | Path] = ["-b", name, "-F", backing_format]
     command.run(["qemu-img", "rebase", "-u", "-f", "qcow2", *reads, overlay])
 
 

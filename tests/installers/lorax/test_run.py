@@ -14,7 +14,7 @@ from rich.console import Console
 
 from imagebuild import steplog
 from imagebuild.cli import progress
-from imagebuild.engine.store import Store
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.errors import EvidenceError
 from imagebuild.installers.lorax import backend as lorax
 from imagebuild.installers.lorax import child as lorax_child
@@ -249,14 +249,14 @@ def test_stages_are_said_once_each(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_next_failure_is_moved_with_its_logs(tmp_path: Path) -> None:
     """`failed/` has what the message speaks of."""
-    from imagebuild.engine.graph import _run_step, _Task
+    from imagebuild.engine.dispatch import Task, run_step
 
-    store = Store(tmp_path / "store")
-    task = _Task(
+    store = DirectoryStore(tmp_path / "store")
+    task = Task(
         kind="installer.make", key="k", components={}, function=broken, arguments=(), guests=0, without=()
     )
     with pytest.raises(EvidenceError) as caught:
-        _run_step(store, task)
+        run_step(store, task)
     assert caught.value.evidence == tmp_path / "store/failed/installer.make-k/out/work/logs"
     assert (caught.value.evidence / "lorax.log").read_text() == "words"
     assert sorted(path.name for path in (caught.value.evidence.parent).iterdir()) == ["logs"]

@@ -187,7 +187,7 @@ def test_a_label_with_blanks_is_written_as_udev_does() -> None:
         ),
         (
             grub(INSTALL, unattended(), unsure=("an `if` of line 3 depends on the machine",)),
-            "where 'Install unattended' stands .*line 3",
+            "where 'Install unattended' is in .*line 3",
         ),
         (
             isolinux(INSTALL, CHECK, unattended("u"), timeout=0),
