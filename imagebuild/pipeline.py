@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from imagebuild.engine.steps import Step, Unkeyed, gather, step
 from imagebuild.errors import UsageError
 from imagebuild.formats.registry import FORMATS
+from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import (
     Delta,
@@ -16,6 +17,7 @@ from imagebuild.model import (
     IsoImage,
     Kickstart,
     Release,
+    Toolbox,
     Tree,
     Verdict,
 )
@@ -55,7 +57,9 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     Raises UsageError for a waiver of what is not a criterion.
     """
     _check_waivers(config, before)
-    tree = step("pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo), cost=AT_ORIGIN)
+    tree = step(
+        "pull", pull_tree, pinned, config.tree, Unkeyed(builder.repo), Unkeyed(config.arch), cost=AT_ORIGIN
+    )
     earlier = earlier_steps(config, builder, tree, before)
     tests = Tests(
         config=config, builder=builder, tree=tree, before=before,
@@ -64,9 +68,7 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     toolbox = step("toolbox", make_toolbox, tree, tools=versions("mksquashfs"))
     kickstarts = {name: kickstart_step(config, name, tree) for name in config.kickstarts}
     plans = {name: plan_step(name, config, builder, tree, toolbox, kickstarts) for name in config.images}
-    disks: dict[str, Step[Disk]] = {}
-    for name in sorted(config.images, key=lambda name: config.images[name].base is not None):
-        disks[name] = disk_step(name, config, builder, tree, toolbox, plans, disks)
+    disks = _disk_steps(config, builder, tree, toolbox, plans)
     images: list[Step[Image]] = []
     inspections: list[Step[Inspection]] = []
     # in this order: the installed disks are tested while the downloads are compressed
@@ -109,6 +111,15 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
         release=release,
         deltas=earlier.deltas,
     )
+
+
+def _disk_steps(
+    config: Config, builder: Builder, tree: Step[Tree], toolbox: Step[Toolbox], plans: dict[str, Step[Plan]]
+) -> dict[str, Step[Disk]]:
+    disks: dict[str, Step[Disk]] = {}
+    for name in sorted(config.images, key=lambda name: config.images[name].base is not None):
+        disks[name] = disk_step(name, config, builder, tree, toolbox, plans, disks)
+    return disks
 
 
 def _required_firmware(config: Config) -> tuple[tuple[Firmware, ...], ...]:

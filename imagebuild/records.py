@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 
 
 class Record(Protocol):
@@ -51,7 +51,8 @@ class Registry(Mapping[str, R], Generic[R]):
                 raise IncompleteRecordError(f"{who}: the field {field.name} is empty")
         if NAME.fullmatch(record.name) is None:
             raise IncompleteRecordError(
-                f"{self._kind} {record.name}: a name is lower-case words and digits, joined by '-' or '.'"
+                f"{self._kind} {record.name}: a name is lower-case words and digits, joined by '-', '_' or"
+                " '.'"
             )
         if record.name in self._records:
             raise IncompleteRecordError(f"{self._kind} {record.name}: there are two of this name")

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from imagebuild import files
+from imagebuild.architectures.architecture import Flash
 from imagebuild.cli import showing as report
 from imagebuild.deploy import bootloader, compare
 from imagebuild.deploy.disk_map import Area
@@ -38,7 +39,6 @@ from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.command_line import command_line
-from imagebuild.tools.qemu.firmware import Flash
 from imagebuild.tools.qemu.machine import Machine
 from tests.data import ROOT
 from tests.evil_names import NAMES
@@ -295,9 +295,8 @@ def test_isos_are_written_and_changed_there(place: Path, medium: Path) -> None:
         written,
         found,
         volume="V",
-        bios="images/eltorito.img",
+        bios=("images/eltorito.img", place / "mbr.img"),
         esp=place / "esp.img",
-        mbr=place / "mbr.img",
         epoch=1,
         serial="00000000-0000-4000-8000-000000000000",
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from imagebuild.architectures.registry import ARCHITECTURES
 from imagebuild.composers.registry import COMPOSERS
 from imagebuild.destinations.registry import DESTINATIONS
 from imagebuild.formats.registry import FORMATS
@@ -30,6 +31,7 @@ ADDED = {
     "empty_composer": ("composers", '"composer", MMDEBSTRAP, RPM_OSTREE'),
     "bootc_host": ("smoke/hosts", '"kind of host"'),
     "memory_profile": ("smoke/storage", "    devicemapper.PROFILE,\n"),
+    "riscv_architecture": ("architectures", '"architecture", X86_64, AARCH64, PPC64LE'),
 }
 
 
@@ -79,14 +81,15 @@ def test_one_of_each_goes_from_the_configuration_to_the_release(
 ) -> None:
     said = run(extended, ROOT / "tests" / "thrown_away" / "journey.py", tmp_path, homedir)
     assert said.split() == [
-        *("configuration", "graph", "download", "recognised", "installer", "composer"),
+        *("configuration", "graph", "download", "recognised", "installer", "composer", "architecture"),
         *("release", "names", "metadata", "page", "host", "destination"),
     ]
 
 
 def test_the_command_line_knows_them(extended: Path) -> None:
     schema = run(extended, "-m", "imagebuild", "config", "--schema")
-    for word in ("PlainConfig", "FloppyConfig", "EmptyConfig", '"in-memory"', '"floppy"', '"plain"'):
+    words = ("PlainConfig", "FloppyConfig", "EmptyConfig", '"in-memory"', '"floppy"', '"plain"', '"riscv64"')
+    for word in words:
         assert word in schema
 
 
@@ -97,6 +100,7 @@ REGISTRIES: list[tuple[str, Registry[Any]]] = [
     ("composer", COMPOSERS),
     ("kind of host", HOSTS),
     ("storage profile", PROFILES),
+    ("architecture", ARCHITECTURES),
 ]
 
 

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 import imagebuild
 from imagebuild import files
+from imagebuild.architectures.registry import BUILT
 from imagebuild.config.places import cache_directory, shared_directory
 from imagebuild.deploy.ways import WAYS
 from imagebuild.engine.store import Store
@@ -31,8 +32,9 @@ from imagebuild.installers.lorax.about import CHILD, about
 from imagebuild.installers.lorax.inputs import ABSENT, DEFAULT_SHAREDIR, paths, tree_digest
 from imagebuild.installers.lorax.options import LoraxConfig
 from imagebuild.installers.registry import INSTALLERS
+from imagebuild.kinds import Firmware
 from imagebuild.tools import accelerator, command
-from imagebuild.tools.accelerator import EMULATED, QEMU, Accelerator
+from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
@@ -173,20 +175,27 @@ def _version(program: str) -> tuple[str, ...]:
 
 
 def _of_guests(guests: Accelerator | None) -> dict[str, tuple[str, ...]]:
-    digests = {}
-    for name, record in FIRMWARES.items():
-        try:
-            digests[str(name)] = record.digest()
-        except (MissingToolError, OSError):
-            continue
+    """Return what keys have of guests, of each architecture that is built."""
+    machines = [(name, one.guest) for name, one in BUILT.items() if one.guest is not None]
     return {
-        "qemu": _version(QEMU),
+        "qemu": tuple(version for _, guest in machines for version in _version(guest.program)),
         "accelerator": (guests.name,) if guests is not None else (),
-        "cpu": (json.dumps(EMULATED),),
-        "ovmf": tuple(digests.values()),
-        "uefi-secure": (digests.get("uefi-secure", "none"),),
+        "cpu": tuple(json.dumps(guest.processors) for _, guest in machines),
+        "ovmf": tuple(
+            digest for arch, _ in machines for name in Firmware for digest in _firmware(name, arch)
+        ),
+        "uefi-secure": tuple(
+            digest for arch, _ in machines for digest in _firmware(Firmware.UEFI_SECURE, arch) or ("none",)
+        ),
         "virt-firmware": (metadata.version("virt-firmware"),),
     }
+
+
+def _firmware(name: Firmware, arch: str) -> tuple[str, ...]:
+    try:
+        return (FIRMWARES[name].digest(arch),)
+    except (MissingToolError, BuildError, OSError):
+        return ()
 
 
 def _lorax() -> dict[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import DEFAULT
 from imagebuild.config.fields import Model
 from imagebuild.config.tree import TreeConfig
 
@@ -30,7 +31,8 @@ class Composed:
 class Job:
     """What is composed: the next commit of `ref`, in `directory`, for hosts that follow it as `tree` says.
 
-    `cache` is where expensive inputs are kept; `refresh` asks for new ones even if they are young.
+    `arch` is the architecture of the hosts. `cache` is where expensive inputs are kept; `refresh` asks for
+    new ones even if they are young.
     """
 
     directory: Path
@@ -38,6 +40,7 @@ class Job:
     tree: TreeConfig
     cache: Path
     refresh: bool = False
+    arch: str = DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import ARCHITECTURES, DEFAULT, builder_architecture
 from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, sign_history
 from imagebuild.config.beside import Pattern, SharedPatterns
 from imagebuild.config.fields import Model, TreePath, Word
@@ -27,7 +28,7 @@ from imagebuild.config.places import template
 from imagebuild.config.root import RootConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, gpg, temporary
+from imagebuild.tools import command, emulation, gpg, temporary
 
 if TYPE_CHECKING:
     from imagebuild.tools.ostree.commit_writer import Staged
@@ -129,7 +130,7 @@ def compose(job: Job, spec: MmdebstrapConfig) -> Composed:
 
     directory = job.directory
     directory.mkdir(parents=True, exist_ok=True)
-    archive = _root_file_system(spec, job.cache, refresh=job.refresh)
+    archive = _root_file_system(spec, job.cache, job.arch, refresh=job.refresh)
     repo = Repo.ensure(directory / "repo")
     with gpg.keyring(directory / "gnupg") as homedir:
         key = gpg.ensure_key(homedir, spec.signing_user)
@@ -257,7 +258,7 @@ def _digest(*parts: str) -> str:
 # --- packages -> tar ----------------------------------------------------------------------------------------
 
 
-def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> Path:
+def _root_file_system(spec: MmdebstrapConfig, cache: Path, arch: str, *, refresh: bool) -> Path:
     """Return a tar archive of the installed packages in OSTree's shape, from the cache when it is young
     enough.
     """
@@ -272,6 +273,7 @@ def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> 
         spec.root.text() or "",
         command.version("mmdebstrap"),
         *spec.initramfs,
+        *(["architecture", arch] if arch != DEFAULT else []),
     )[:32]
     place = cache / "compose" / key
     archive = place / "rootfs.tar"
@@ -281,14 +283,16 @@ def _root_file_system(spec: MmdebstrapConfig, cache: Path, *, refresh: bool) -> 
     place.mkdir(parents=True, exist_ok=True)
     partial = place / f"rootfs.{os.getpid()}.partial"
     try:
-        _mmdebstrap(spec, partial)
+        _mmdebstrap(spec, partial, arch)
         partial.rename(archive)
     finally:
         partial.unlink(missing_ok=True)
     return archive
 
 
-def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
+def _mmdebstrap(spec: MmdebstrapConfig, archive: Path, arch: str) -> None:
+    foreign = arch != builder_architecture()
+    emulation.check(arch, f"the packages' own scripts of {spec.suite}")
     mode = "root" if os.geteuid() == 0 else "unshare"
     if mode == "unshare":
         command.require("newuidmap")
@@ -307,6 +311,8 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path) -> None:
             "--format=tar",
             # what is cleaned or made there expects a Debian layout, which the hook has left behind
             "--skip=cleanup,output/dev,output/mknod",
+            # it would ask programs of two more packages what we have asked the kernel
+            *([f"--architectures={ARCHITECTURES[arch].debian}", "--skip=check/qemu"] if foreign else []),
             '--aptopt=APT::Install-Recommends "false"',
             # apt.conf(5), Acquire::Check-Valid-Until
             *([] if spec.check_valid_until else ['--aptopt=Acquire::Check-Valid-Until "false"']),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from imagebuild import files, steplog
+from imagebuild.architectures.registry import builder_architecture
 from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, history, sign_history
 from imagebuild.config.places import source_date_epoch
 from imagebuild.errors import BuildError
@@ -114,6 +115,11 @@ def compose(job: Job, spec: RpmOstreeConfig) -> Composed:
     from imagebuild.tools.ostree.repository import Repo  # noqa: PLC0415
 
     directory, ref = job.directory, job.ref
+    if job.arch != builder_architecture():
+        raise BuildError(
+            f"rpm-ostree composes trees of the machine's own architecture, not for {job.arch}",
+            hint=f"compose it on a machine of {job.arch}",
+        )
     command.require(PROGRAM[0])
     treefile = Path(spec.treefile).absolute()
     if not treefile.is_file():

@@ -7,11 +7,13 @@ list (start, sectors - 1, segment 0x820) for the rest of it.
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
+from imagebuild.architectures.architecture import BootLoader
+from imagebuild.architectures.registry import loader_of
 from imagebuild.deploy import boot_menu
 from imagebuild.deploy.boot_menu import TreeGrub
 from imagebuild.deploy.signed_loader import REMOVABLE, SignedLoader, UnsignedError, find_signed
@@ -136,17 +138,16 @@ def make_loader(target: Sandbox, plan: Plan) -> Loader:
     Nothing of the disk is touched. Raises BuildError when the tree lacks GRUB or its modules, or when the ESP
     has no room for it.
     """
-    layout = find_layout(target)
-    platforms = [
-        *(["i386-pc"] if Firmware.BIOS in plan.firmware else []),
-        *(["x86_64-efi"] if any(firmware.is_uefi for firmware in plan.firmware) else []),
-    ]
+    layout, machine = find_layout(target), loader_of(plan.arch)
+    bios = machine.bios if Firmware.BIOS in plan.firmware else None
+    uefi = machine.platform if any(firmware.is_uefi for firmware in plan.firmware) else None
+    platforms = [platform for platform in (bios, uefi) if platform is not None]
     tree = boot_menu.look(target, [f"{layout.modules}/{platform}" for platform in platforms])
     boot_menu.check_asked(plan, tree)
-    target.write({WORK / "early.cfg": File(data=early_config(plan, layout.directory).encode())})
+    target.write({WORK / "early.cfg": File(data=_early(plan, layout, machine).encode())})
     menu, boot, core = boot_menu.chosen(plan, tree), b"", b""
     esp, unsigned = dict[PurePosixPath, bytes](), None
-    if "x86_64-efi" in platforms:
+    if uefi is not None:
         signed = _signed(target, plan)
         if isinstance(signed, SignedLoader):
             menu = boot_menu.readable(menu, plan, tree, signed.image.modules)
@@ -155,10 +156,10 @@ def make_loader(target: Sandbox, plan: Plan) -> Loader:
         names = (*_modules(menu, tree), *UEFI_MODULES)
         esp, unsigned = _uefi_files(target, plan, layout, signed, names)
         check_room(plan, esp)
-    if "i386-pc" in platforms:
+    if bios is not None:
         names = (*_modules(menu, tree), *BIOS_MODULES)
-        _mkimage(target, layout, "i386-pc", "core.img", names)
-        boot = target.read(PurePosixPath(layout.modules) / "i386-pc" / "boot.img")
+        _mkimage(target, layout, bios, "core.img", names)
+        boot = target.read(PurePosixPath(layout.modules) / bios / "boot.img")
         core = target.read(WORK / "core.img")
     version = target.run([layout.program, "--version"]).strip()
     steplog.note(f"GRUB's menu: {MENUS[menu]}")
@@ -173,6 +174,13 @@ def make_loader(target: Sandbox, plan: Plan) -> Loader:
     )
 
 
+def _early(
+    plan: Plan, layout: GrubLayout, machine: BootLoader, modules: Collection[str] = ("serial",)
+) -> str:
+    serial = machine.own_serial and "serial" in modules
+    return early_config(plan, layout.directory, serial=serial)
+
+
 def _modules(menu: BootMenu, tree: TreeGrub) -> tuple[str, ...]:
     reads = menu is BootMenu.ENTRIES and tree.reader is not None
     return (*MODULES, tree.reader) if reads and tree.reader else MODULES
@@ -183,7 +191,8 @@ def _signed(target: Sandbox, plan: Plan) -> SignedLoader | UnsignedError:
     boot = next((fstype for mount, _, fstype in plan.file_systems() if mount == "/boot"), plan.root()[1])
     needed = {*MENU_MODULES, READERS.get(boot, boot), READERS[plan.table]}
     try:
-        return find_signed(target, sorted(needed | ({"password_pbkdf2"} if plan.boot_password else set())))
+        modules = sorted(needed | ({"password_pbkdf2"} if plan.boot_password else set()))
+        return find_signed(target, modules, loader_of(plan.arch))
     except UnsignedError as error:
         return error
 
@@ -196,12 +205,12 @@ def _uefi_files(
     modules: tuple[str, ...],
 ) -> tuple[dict[PurePosixPath, bytes], str | None]:
     """Return path -> content of the ESP, and why that is not a signed boot loader (None: it is)."""
+    machine = loader_of(plan.arch)
     if isinstance(signed, SignedLoader):
-        config = early_config(plan, layout.directory, serial="serial" in signed.image.modules)
-        return signed.on_disk(config), None
+        return signed.on_disk(_early(plan, layout, machine, signed.image.modules)), None
     steplog.note(f"the disk is not for Secure Boot: {signed.message}")
-    _mkimage(target, layout, "x86_64-efi", "bootx64.efi", modules)
-    return {REMOVABLE / "BOOTX64.EFI": target.read(WORK / "bootx64.efi")}, signed.message
+    _mkimage(target, layout, machine.platform, f"boot{machine.efi}.efi", modules)
+    return {REMOVABLE / machine.removable: target.read(WORK / f"boot{machine.efi}.efi")}, signed.message
 
 
 def check_room(plan: Plan, files: Mapping[PurePosixPath, bytes]) -> None:

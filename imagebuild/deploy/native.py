@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from imagebuild.deploy import btrfs, filesystems, lvm
-from imagebuild.deploy.sandbox import NamespaceSandbox, mount_toolbox
+from imagebuild.deploy.sandbox import NamespaceSandbox, check_programs, mount_toolbox
 from imagebuild.kickstart.plan import Plan
 from imagebuild.tools import loop, temporary
 from imagebuild.tools.namespace import Namespace, private
@@ -93,6 +93,7 @@ def native_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Iterat
         space = stack.enter_context(private())
         image = stack.enter_context(loop.attached(toolbox, read_only=True))
         mount_toolbox(space, image, root)
+        check_programs(space, root)
         target = NativeTarget(space, root, plan)
         if disk is None or plan is None:
             # the toolbox's /tmp is a link into there

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from imagebuild.config.places import cache_directory
 from imagebuild.deploy import filesystems, host_var, lvm
-from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox
+from imagebuild.deploy.sandbox import DEVICES, NamespaceSandbox, check_programs
 from imagebuild.deploy.target import SYSROOT, File, mount_proc, mount_tmp, place_of
 from imagebuild.errors import BuildError
 from imagebuild.kickstart.plan import Plan
@@ -203,6 +203,7 @@ def offline_target(disk: Path | None, toolbox: Path, plan: Plan | None) -> Itera
         root = work / "root"
         with mapped() as space:
             space.run(["unsquashfs", "-q", "-n", "-strict-errors", "-d", root, toolbox])
+            check_programs(space, root)
             _mount_system(space, root)
             yield OfflineTarget(space, root, disk, plan)
 

@@ -7,13 +7,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from imagebuild.architectures.registry import ELF_HEAD, of_program
 from imagebuild.deploy.target import Argv, File, environment, mount_proc, mount_tmp
 from imagebuild.kickstart.plan import Plan
+from imagebuild.tools import emulation
 from imagebuild.tools.namespace import Namespace
 
 # all that %pre and %post may do as root (capabilities(7)): own files, become their owners. Nothing that
 # reaches devices, modules, mounts, files by handle, or out of a chroot
 CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setfcap,+audit_write"
+# one that every tree has
+PROGRAM = "usr/bin/env"
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 
 
@@ -80,6 +84,20 @@ class NamespaceSandbox:
             ]
         )
         return inside
+
+
+def check_programs(space: Namespace, root: Path) -> None:
+    """Raise BuildError when the toolbox below a root directory is of another architecture, and this machine
+    has nothing that runs its programs.
+    """
+    # a toolbox without it is told of by whatever looks for a program first
+    head = space.run(
+        ["sh", "-c", 'head -c "$2" "$1" 2>/dev/null | base64', "sh", root / PROGRAM, str(ELF_HEAD)],
+        quiet=True,
+    )
+    arch = of_program(base64.b64decode(head))
+    if arch is not None:
+        emulation.check(arch, "the tree's own programs, which make its disks,")
 
 
 def mount_toolbox(space: Namespace, image: Path, root: Path) -> None:

@@ -19,16 +19,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from imagebuild.architectures.architecture import BootLoader
 from imagebuild.deploy import grub_image
 from imagebuild.deploy.grub_image import GrubImage
 from imagebuild.deploy.target import Sandbox
 from imagebuild.errors import BuildError
 
 REMOVABLE = PurePosixPath("EFI/BOOT")
-SHIM, GRUB = "shimx64.efi", "grubx64.efi"
-HELPERS = ("mmx64.efi", "fbx64.efi", "MokManager.efi", "fallback.efi", "BOOTX64.CSV", "BOOT.CSV")
-# what makes boot entries, and the list that it reads (fallback.c)
-ENTRIES = frozenset({"fbx64.efi", "fallback.efi", "BOOTX64.CSV", "BOOT.CSV"})
 CONFIG = "grub.cfg"
 LISTING = 'for p; do [ ! -f "$p" ] || printf "%s\\n" "$p"; done'
 
@@ -50,37 +47,63 @@ class Place:
     suffix: str = ""
 
 
-def _vendors(name: str, shim: str, grub: str) -> Place:
-    """Return the place of a distribution that lays its vendor directory into a tree."""
-    return Place(
-        name=name,
-        shim=(f"{shim}/*/shimx64.efi", f"{shim}/*/shim.efi"),
-        grub=(f"{grub}/*/grubx64.efi",),
-        medium=(f"{grub}/*/gcdx64.efi",),
+def helpers_of(machine: BootLoader) -> tuple[str, ...]:
+    """Return the names of what may lie beside shim and goes with it."""
+    return (
+        machine.key_manager,
+        machine.fallback,
+        "MokManager.efi",
+        "fallback.efi",
+        machine.entry_list,
+        "BOOT.CSV",
     )
 
 
-# the newest first: a tree may keep an older place for older programs
-PLACES = (
-    Place(
-        name="Debian's packages",
-        shim=("/usr/lib/shim/shimx64.efi.signed",),
-        grub=("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",),
-        medium=("/usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed",),
-        suffix=".signed",
-    ),
-    _vendors("bootupd", "/usr/lib/efi/shim/*/EFI", "/usr/lib/efi/grub2/*/EFI"),
-    _vendors("bootupd's updates", "/usr/lib/bootupd/updates/EFI", "/usr/lib/bootupd/updates/EFI"),
-    _vendors("rpm-ostree", "/usr/lib/ostree-boot/efi/EFI", "/usr/lib/ostree-boot/efi/EFI"),
-    _vendors("older rpm-ostree", "/boot/efi/EFI", "/boot/efi/EFI"),
-)
+def entries_of(machine: BootLoader) -> frozenset[str]:
+    """Return the names of what makes boot entries, and of the list that it reads (fallback.c)."""
+    return frozenset({machine.fallback, "fallback.efi", machine.entry_list, "BOOT.CSV"})
+
+
+def places_of(machine: BootLoader) -> tuple[Place, ...]:
+    """Return where distributions lay the parts for such machines; the newest first: a tree may keep an older
+    place for older programs.
+    """
+    signed = f"/usr/lib/grub/{machine.platform}-signed"
+
+    def vendors(name: str, shim: str, grub: str) -> Place:
+        """Return the place of a distribution that lays its vendor directory into a tree."""
+        return Place(
+            name=name,
+            shim=(f"{shim}/*/{machine.shim}", f"{shim}/*/shim.efi"),
+            grub=(f"{grub}/*/{machine.grub}",),
+            medium=(f"{grub}/*/{machine.medium}",),
+        )
+
+    return (
+        Place(
+            name="Debian's packages",
+            shim=(f"/usr/lib/shim/{machine.shim}.signed",),
+            grub=(f"{signed}/{machine.grub}.signed",),
+            medium=(f"{signed}/{machine.medium}.signed",),
+            suffix=".signed",
+        ),
+        vendors("bootupd", "/usr/lib/efi/shim/*/EFI", "/usr/lib/efi/grub2/*/EFI"),
+        vendors("bootupd's updates", "/usr/lib/bootupd/updates/EFI", "/usr/lib/bootupd/updates/EFI"),
+        vendors("rpm-ostree", "/usr/lib/ostree-boot/efi/EFI", "/usr/lib/ostree-boot/efi/EFI"),
+        vendors("older rpm-ostree", "/boot/efi/EFI", "/boot/efi/EFI"),
+    )
+
+
 HINT = "for Secure Boot, add the distribution's signed shim and GRUB to the tree"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignedLoader:
-    """The parts of a signed boot loader. `helpers`: name on the ESP -> content of what goes with shim."""
+    """The parts of a signed boot loader for a kind of machine. `helpers`: name on the ESP -> content of what
+    goes with shim.
+    """
 
+    machine: BootLoader
     shim: bytes
     grub: bytes
     image: GrubImage
@@ -89,7 +112,7 @@ class SignedLoader:
     def on_disk(self, config: str) -> dict[PurePosixPath, bytes]:
         """Return path -> content of a disk's ESP; `config` leads from the vendor's directory to the menu."""
         directory = PurePosixPath(self.image.prefix.lstrip("/"))
-        vendor = {SHIM: self.shim, GRUB: self.grub, **self.helpers}
+        vendor = {self.machine.shim: self.shim, self.machine.grub: self.grub, **self.helpers}
         in_vendor = directory if directory.parent == PurePosixPath("EFI") and directory != REMOVABLE else None
         files = {in_vendor / name: data for name, data in vendor.items()} if in_vendor is not None else {}
         return files | self._removable() | {directory / CONFIG: config.encode()}
@@ -101,16 +124,20 @@ class SignedLoader:
         return self._removable() | leads
 
     def _removable(self) -> dict[PurePosixPath, bytes]:
-        helpers = {name: data for name, data in self.helpers.items() if name not in ENTRIES}
-        files = {"BOOTX64.EFI": self.shim, GRUB: self.grub, **helpers}
+        entries = entries_of(self.machine)
+        helpers = {name: data for name, data in self.helpers.items() if name not in entries}
+        files = {self.machine.removable: self.shim, self.machine.grub: self.grub, **helpers}
         return {REMOVABLE / name: data for name, data in files.items()}
 
 
-def find_signed(target: Sandbox, needed: Sequence[str], *, medium: bool = False) -> SignedLoader:
-    """Read the signed boot loader of a tree; `needed` are the modules that its GRUB must have in it, for with
-    Secure Boot it loads none from a disk. Raises UnsignedError saying why there is none that can be used.
+def find_signed(
+    target: Sandbox, needed: Sequence[str], machine: BootLoader, *, medium: bool = False
+) -> SignedLoader:
+    """Read a tree's signed boot loader for a kind of machine; `needed` are the modules that its GRUB must
+    have in it, for with Secure Boot it loads none from a disk. Raises UnsignedError saying why there is none
+    that can be used.
     """
-    place, paths = _located(target)
+    place, paths = _located(target, machine)
     shim = _first(paths, place.shim)
     grub = (_first(paths, place.medium) if medium else None) or _first(paths, place.grub)
     if shim is None or grub is None:
@@ -126,21 +153,20 @@ def find_signed(target: Sandbox, needed: Sequence[str], *, medium: bool = False)
             f"the tree's {grub} has no {', '.join(missing)} built in, and with Secure Boot it loads none",
             hint="use a layout that this GRUB can read",
         )
-    return SignedLoader(
-        shim=target.read(shim), grub=data, image=image, helpers=_helpers(target, place, shim, paths)
-    )
+    helpers = _helpers(target, place, shim, paths, machine)
+    return SignedLoader(machine=machine, shim=target.read(shim), grub=data, image=image, helpers=helpers)
 
 
-def shim_in(listing: Callable[[str], Sequence[str]]) -> PurePosixPath | None:
-    """Return where a tree has its shim; None when it has none. `listing` returns the names in a directory of
-    the tree.
+def shim_in(listing: Callable[[str], Sequence[str]], machine: BootLoader) -> PurePosixPath | None:
+    """Return where a tree has its shim for a kind of machine; None when it has none. `listing` returns the
+    names in a directory of the tree.
     """
-    return next(filter(None, (_listed(listing, place.shim) for place in PLACES)), None)
+    return next(filter(None, (_listed(listing, place.shim) for place in places_of(machine))), None)
 
 
-def has_parts(listing: Callable[[str], Sequence[str]]) -> str | None:
-    """Return what a tree lacks of a signed boot loader; None when it has all of it."""
-    has = [(_listed(listing, place.shim), _listed(listing, place.grub)) for place in PLACES]
+def has_parts(listing: Callable[[str], Sequence[str]], machine: BootLoader) -> str | None:
+    """Return what a tree lacks of a signed boot loader for a kind of machine; None when it has all of it."""
+    has = [(_listed(listing, place.shim), _listed(listing, place.grub)) for place in places_of(machine)]
     if any(shim and grub for shim, grub in has):
         return None
     return _lacking(*next((found for found in has if any(found)), (None, None)))
@@ -164,20 +190,21 @@ def _listed(listing: Callable[[str], Sequence[str]], patterns: Sequence[str]) ->
     return None
 
 
-def _located(target: Sandbox) -> tuple[Place, list[PurePosixPath]]:
+def _located(target: Sandbox, machine: BootLoader) -> tuple[Place, list[PurePosixPath]]:
     """Return the first place of which the tree has shim and GRUB, or at least one, and what is there."""
-    patterns = {place.name: _patterns(place) for place in PLACES}
+    places, helpers = places_of(machine), helpers_of(machine)
+    patterns = {place.name: _patterns(place, helpers) for place in places}
     # patterns are the shell's to expand; names are the tree's own: only plain ones are taken
     words = " ".join(pattern for found in patterns.values() for pattern in found)
     said = target.run(["sh", "-c", f"set -- {words}; {LISTING}", "sh"]).splitlines()
     paths = sorted({PurePosixPath(line) for line in said if line.startswith("/") and line.isprintable()})
-    found = {place: [path for path in paths if _matches(path, patterns[place.name])] for place in PLACES}
+    found = {place: [path for path in paths if _matches(path, patterns[place.name])] for place in places}
     whole = (
-        place for place in PLACES if _first(found[place], place.shim) and _first(found[place], place.grub)
+        place for place in places if _first(found[place], place.shim) and _first(found[place], place.grub)
     )
     some = (
         place
-        for place in PLACES
+        for place in places
         if _first(found[place], place.shim) or _first(found[place], (*place.grub, *place.medium))
     )
     place = next(whole, None) or next(some, None)
@@ -186,11 +213,11 @@ def _located(target: Sandbox) -> tuple[Place, list[PurePosixPath]]:
     return place, found[place]
 
 
-def _patterns(place: Place) -> list[str]:
+def _patterns(place: Place, names: Sequence[str]) -> list[str]:
     beside = {str(PurePosixPath(pattern).parent) for pattern in place.shim}
-    helpers = [f"{directory}/{name}{place.suffix}" for directory in sorted(beside) for name in HELPERS]
+    helpers = [f"{directory}/{name}{place.suffix}" for directory in sorted(beside) for name in names]
     # a list is not signed
-    lists = [f"{directory}/{name}" for directory in sorted(beside) for name in HELPERS if place.suffix]
+    lists = [f"{directory}/{name}" for directory in sorted(beside) for name in names if place.suffix]
     return [*place.shim, *place.grub, *place.medium, *helpers, *lists]
 
 
@@ -216,11 +243,15 @@ def _first(paths: Sequence[PurePosixPath], patterns: Sequence[str]) -> PurePosix
 
 
 def _helpers(
-    target: Sandbox, place: Place, shim: PurePosixPath, paths: Sequence[PurePosixPath]
+    target: Sandbox,
+    place: Place,
+    shim: PurePosixPath,
+    paths: Sequence[PurePosixPath],
+    machine: BootLoader,
 ) -> dict[str, bytes]:
     """Read what lies beside shim; of a signed and an unsigned file of one name, the signed."""
     helpers: dict[str, bytes] = {}
-    for name in HELPERS:
+    for name in helpers_of(machine):
         signed = place.suffix if not name.endswith(".CSV") else ""
         path = shim.parent / f"{name}{signed}"
         if path in paths:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuild.architectures.registry import DEFAULT, builder_architecture
 from imagebuild.deploy import appliance, native, offline, prescript
 from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.target import Target
@@ -15,6 +16,7 @@ from imagebuild.kickstart.layout import SECTOR
 from imagebuild.kickstart.plan import Plan, read
 from imagebuild.kinds import Firmware
 from imagebuild.model import Kickstart, Toolbox, Tree
+from imagebuild.tools import emulation
 
 MIB = 1024 * 1024
 
@@ -39,33 +41,49 @@ class Way:
     """One way to populate: why it cannot be used here, and with a plan (None: it can), and how a target is
     opened.
 
-    `opens`: whether it can also open a disk that was made before.
+    `opens`: whether it can also open a disk that was made before; `foreign`: whether programs of another
+    architecture run there as they do on this machine.
     """
 
     unavailable: Callable[[], str | None]
     refuses: Callable[[Plan], str | None]
     open: Callable[[Path | None, Path, Plan | None], AbstractContextManager[Target]]
     opens: bool = True
+    foreign: bool = True
 
 
 # the best first: reproducible, then cheap, then everything
 WAYS = {
     "offline": Way(offline.unavailable, offline.refuses, offline.offline_target, opens=False),
     "native": Way(native.unavailable, native.refuses, native.native_target),
-    "appliance": Way(appliance.unavailable, appliance.refuses, appliance.appliance_target),
+    "appliance": Way(appliance.unavailable, appliance.refuses, appliance.appliance_target, foreign=False),
 }
 
 
-def choose_ways(forced: str | None) -> tuple[tuple[str, ...], str]:
-    """Return the ways to populate that work here, and why not the others. Raises UsageError when the forced
-    one does not work here.
+def unavailable(name: str, arch: str) -> str | None:
+    """Return why a way cannot populate disks of an architecture here; None when it can."""
+    way = WAYS[name]
+    if not way.foreign and arch != builder_architecture():
+        return f"nothing runs programs for {arch} there"
+    return way.unavailable() or emulation.reason_not_to_run(arch)
+
+
+def choose_ways(forced: str | None, arch: str = DEFAULT) -> tuple[tuple[str, ...], str]:
+    """Return the ways to populate disks of an architecture that work here, and why not the others. Raises
+    UsageError when the forced one does not work here.
     """
     if forced is not None:
-        reason = WAYS[forced].unavailable() if forced in WAYS else f"there are: {', '.join(WAYS)}"
+        reason = unavailable(forced, arch) if forced in WAYS else f"there are: {', '.join(WAYS)}"
         if reason:
             raise UsageError(f"--populate={forced} is not possible here: {reason}")
         return (forced,), "asked for"
-    reasons = {name: way.unavailable() for name, way in WAYS.items()}
+    if (reason := emulation.reason_not_to_run(arch)) is not None:
+        raise UsageError(
+            f"disks are made by the tree's own programs, which are for {arch}, and this machine cannot run"
+            f" them: {reason}",
+            hint=emulation.HINT,
+        )
+    reasons = {name: unavailable(name, arch) for name in WAYS}
     names = tuple(name for name, reason in reasons.items() if not reason)
     if not names:
         raise UsageError(
@@ -104,6 +122,7 @@ def plan_of(tree: Tree, toolbox: Toolbox, kickstart: Kickstart, spec: DiskSpec) 
         signed=kickstart.signed,
         tree=CommitFiles(tree.repo, tree.commit),
         sector_size=spec.sector_size,
+        arch=tree.arch,
     )
 
 

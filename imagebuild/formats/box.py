@@ -11,13 +11,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from imagebuild.architectures.x86_64 import X86_64
 from imagebuild.config.places import shared_directory
 from imagebuild.errors import BuildError
 
 MEMBERS = 16  # a box has a handful
 METADATA, OVF = "metadata.json", ".ovf"
 # aarch64 and ppc64le had no boxes (naming-rules.yaml, vagrant_arches)
-ARCHES = frozenset({"x86_64"})
+ARCHES = frozenset({X86_64.name})
 
 
 def describes_machine(members: Collection[str]) -> bool:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagebuild.architectures.registry import DEFAULT
+from imagebuild.architectures.x86_64 import X86_64
 from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Controller
@@ -12,6 +14,8 @@ from imagebuild.model import Disk
 
 # a cloud by the datasources of cloud-init that serve its users: one of each set must be in cloud-init's list
 Clouds = tuple[frozenset[str], ...]
+# a machine that only x86_64 has: its chip set, or its controller
+X86_64_ONLY = frozenset({X86_64.name})
 CLOUDS: Clouds = (frozenset({"NoCloud"}), frozenset({"ConfigDrive", "OpenStack"}), frozenset({"Ec2"}))
 
 
@@ -26,7 +30,7 @@ class Source:
     os_id: str
     seed: str
     epoch: int
-    arch: str = "x86_64"
+    arch: str = DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +62,11 @@ class FileKind:
     """A kind of file that a release has.
 
     `suffix` ends its name; `title`, `text` and `command` are what the page says ({name} is the file, {box}
-    Vagrant's name for it), `column` what heads its column of the report (empty: the suffix). `productmd` is
-    its type and format there (productmd/images.py), `cosa` its name in coreos-assembler's meta.json; None:
-    there is no word for it. `arches` are those that it is made for (empty: all). A file of it begins with
-    `magic`, or is an archive whose members `members` accepts, or is named after its layers (raw.xz).
+    Vagrant's name for it, {qemu} starts a guest of the architecture), `column` what heads its column of the
+    report (empty: the suffix). `productmd` is its type and format there (productmd/images.py), `cosa` its
+    name in coreos-assembler's meta.json; None: there is no word for it. `arches` are those that it is made
+    for (empty: all). A file of it begins with `magic`, or is an archive whose members `members` accepts, or
+    is named after its layers (raw.xz).
     """
 
     name: str

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild import files
+from imagebuild.architectures.registry import oci_name
 from imagebuild.errors import BuildError
 from imagebuild.formats import bounded, box
 from imagebuild.formats.ovf import read_text
@@ -25,8 +26,6 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 MOST_MEMBERS = 256
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
-# GOARCH of what we know as architectures
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 PACKED = {b"\x1f\x8b\x08": "gz", b"\x28\xb5\x2f\xfd": "zst"}
 
 
@@ -50,7 +49,7 @@ def write(file: Path, layer: Path, *, arch: str, title: str, epoch: int) -> None
     config = _json(
         {
             "created": created,
-            "architecture": MACHINES.get(arch, arch),
+            "architecture": oci_name(arch),
             "os": "linux",
             "config": {},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},

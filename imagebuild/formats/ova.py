@@ -16,7 +16,7 @@ from pydantic import Field
 from imagebuild import files
 from imagebuild.errors import BuildError
 from imagebuild.formats import bounded, box, ovf, vmdk
-from imagebuild.formats.format import Format, Source, Unpacked, refuse
+from imagebuild.formats.format import X86_64_ONLY, Format, Source, Unpacked, refuse
 from imagebuild.formats.vmdk import VmdkConfig
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import temporary
@@ -203,6 +203,7 @@ FORMAT = Format(
     unpack=unpack,
     problems=problems,
     suffix="ova",
+    arches=X86_64_ONLY,
     tools=("qemu-img",),
     # qemu-img writes the vmdk with one thread
     cores=1,

@@ -66,8 +66,5 @@ FORMAT = Format(
     clouds=CLOUDS,
     title="Cloud image (qcow2)",
     text="For OpenStack, libvirt and QEMU; cloud-init takes a key from a seed.",
-    command=(
-        "qemu-system-x86_64 -accel kvm -m 2048 -drive file={name},if=virtio -drive"
-        " file=seed.iso,if=virtio,format=raw -nographic"
-    ),
+    command=("{qemu} -drive file={name},if=virtio -drive file=seed.iso,if=virtio,format=raw -nographic"),
 )

@@ -13,7 +13,7 @@ from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
 from imagebuild.formats import compressed
 from imagebuild.formats.compressed import XzConfig
-from imagebuild.formats.format import Clouds, Format, Source, Unpacked, refuse
+from imagebuild.formats.format import X86_64_ONLY, Clouds, Format, Source, Unpacked, refuse
 from imagebuild.kinds import Controller
 from imagebuild.tools import temporary
 from imagebuild.tools.qemu import disk_image
@@ -143,6 +143,7 @@ FORMAT = Format(
     unpack=unpack,
     problems=problems,
     suffix="vhd",
+    arches=X86_64_ONLY,
     tools=("qemu-img",),
     cores=1,
     # not compressed; what is empty are holes

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
-from imagebuild.formats.format import Format, Magic, Source, Unpacked, refuse
+from imagebuild.formats.format import X86_64_ONLY, Format, Magic, Source, Unpacked, refuse
 from imagebuild.formats.vhd import CLOUDS
 from imagebuild.kinds import Controller
 from imagebuild.tools.qemu import disk_image
@@ -248,6 +248,7 @@ FORMAT = Format(
     unpack=unpack,
     problems=problems,
     suffix="vhdx",
+    arches=X86_64_ONLY,
     tools=("qemu-img",),
     cores=1,
     # not compressed

@@ -9,7 +9,7 @@ from typing import IO
 
 from imagebuild.config.fields import Model
 from imagebuild.errors import BuildError
-from imagebuild.formats.format import Format, Magic, Source, Unpacked
+from imagebuild.formats.format import X86_64_ONLY, Format, Magic, Source, Unpacked
 from imagebuild.kinds import Controller
 from imagebuild.tools.qemu import disk_image
 
@@ -85,6 +85,7 @@ FORMAT = Format(
     write=write,
     unpack=unpack,
     suffix="vmdk",
+    arches=X86_64_ONLY,
     tools=("qemu-img",),
     # qemu-img writes it with one thread
     cores=1,

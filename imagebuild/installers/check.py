@@ -126,16 +126,17 @@ def problems(
     ref: str,
     unattended: bool,
     discinfo: bool = True,
+    bios: bool = True,
 ) -> list[str]:
     """Return what is wrong with an installer ISO, a sentence's rest each; `discinfo`: it must have
-    /.discinfo, which lorax has put there since 30.13.
+    /.discinfo, which lorax has put there since 30.13; `bios`: it must boot under BIOS, too.
     """
     flaws = [f"it has no {path}" for path in _list(facts, "missing") if discinfo or path != "/.discinfo"]
     if facts["volume_id"] != volume_id:
         flaws.append(f"its volume id is {facts['volume_id']!r}, not {volume_id!r}")
     flaws += [
         f"it does not boot under {platform}"
-        for platform in ("BIOS", "UEFI")
+        for platform in (("BIOS", "UEFI") if bios else ("UEFI",))
         if platform not in _list(facts, "boot")
     ]
     if not facts["md5"]:

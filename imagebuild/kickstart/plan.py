@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import DEFAULT
 from imagebuild.config.prepare_root import CHECKED, AskedOfRoot
 from imagebuild.kickstart import (
     boot_menu,
@@ -68,7 +69,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the installed system is to be."""
+    """What the installed system is to be, on a machine of the architecture `arch`."""
 
     disk_size: int
     table: str
@@ -109,6 +110,7 @@ class Plan:
     root_by_ssh: bool = False
     # None: the tree decides
     boot_menu: BootMenu | None = None
+    arch: str = DEFAULT
     # what the tree asks for (`AskedOfRoot`)
     composefs: str | None = None
 
@@ -204,6 +206,7 @@ def read(
     tree: TreeFiles | None = None,
     sector_size: int = SECTOR,
     encrypted: bool = False,
+    arch: str = DEFAULT,
 ) -> Plan:
     """Turn a kickstart into a plan for a disk of `disk_size` bytes with logical blocks of `sector_size`.
 
@@ -231,7 +234,7 @@ def read(
         )
     _note(reading, name, origin, asked)
     plan = _plan(reading.handler, layout, disk_size, firmware, seed, epoch)
-    return replace(plan, boot_menu=boot_menu.boot_menu(reading), composefs=asked.composefs)
+    return replace(plan, boot_menu=boot_menu.boot_menu(reading), composefs=asked.composefs, arch=arch)
 
 
 def _plan(

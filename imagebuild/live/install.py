@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import builder_architecture
 from imagebuild.deploy import luks, prescript
 from imagebuild.deploy.live_system import LiveSystem, disk_of, sector_of
 from imagebuild.deploy.local import install_local, local_target
@@ -176,6 +177,7 @@ def _plan(
         tree=RunningTree(),
         sector_size=sector_of(disk.name),
         encrypted=True,
+        arch=builder_architecture(),
     )
 
 

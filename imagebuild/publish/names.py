@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from string import Template
 
+from imagebuild.architectures.registry import ARCHITECTURES
 from imagebuild.config import naming
 from imagebuild.errors import UsageError
 from imagebuild.formats.registry import FILE_KINDS
@@ -96,7 +97,7 @@ def names_of(
         raise UsageError(f"{respin} is not a respin number", hint="they are 0, 1, 2, …")
     chosen = arch or config.arch
     if not naming.is_arch(chosen):
-        raise UsageError(f"{chosen!r} is not an architecture", hint="x86_64, aarch64, ppc64le")
+        raise UsageError(f"{chosen!r} is not an architecture", hint=f"there are: {', '.join(ARCHITECTURES)}")
     label = _label(day, respin, nightly=nightly)
     downloads = [*_installer(config, chosen, label), *_images(config, chosen, label)]
     return Names(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from imagebuild.architectures.registry import qemu_command
 from imagebuild.config.naming import short
 from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.kinds import State
@@ -102,7 +103,7 @@ def _downloads(facts: Facts, names: Names) -> list[dict[str, Any]]:
                 "name": name,
                 "title": kind.title,
                 "text": kind.text,
-                "command": kind.command.format(name=name, box=box),
+                "command": kind.command.format(name=name, box=box, qemu=qemu_command(facts.arch)),
                 "fact": by_path[download.path],
                 "path": download.path,
             }

@@ -3,16 +3,18 @@
 import fnmatch
 import json
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from imagebuild.architectures.registry import BUILT, DEFAULT, guest_of
 from imagebuild.config.fields import Model, Name, Word
 from imagebuild.config.images import KickstartConfig
 from imagebuild.config.publish import PublishConfig
 from imagebuild.config.smoke import SmokeConfig, WaiverConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import UsageError
+from imagebuild.formats.registry import FORMATS
 from imagebuild.release_line.compose import ComposeSection
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.installer import InstallerSection
@@ -25,7 +27,7 @@ class Config(Model):
 
     product: Name
     release: Word
-    arch: Literal["x86_64"] = "x86_64"
+    arch: Annotated[str, OneOf(BUILT)] = DEFAULT
     refs: tuple[str, ...] = Field(
         min_length=1, description="patterns of refs this line builds; * matches one path component"
     )
@@ -77,6 +79,23 @@ class Config(Model):
             if value is not None and value.count(commit) > 1:
                 raise ValueError(f"names {commit} twice: each release is named once")
         return value
+
+    @model_validator(mode="after")
+    def _of_this_architecture(self) -> "Config":
+        asked = {f"images.{name}": image.firmware for name, image in self.images.items()}
+        asked |= {"installer": self.installer.firmware} if self.installer is not None else {}
+        there = guest_of(self.arch).firmware
+        for key, firmwares in asked.items():
+            if missing := [firmware for firmware in firmwares if firmware not in there]:
+                raise ValueError(
+                    f"{key}.firmware: machines of {self.arch} have no {', '.join(missing)} (they have:"
+                    f" {', '.join(there)})"
+                )
+        for name, image in self.images.items():
+            for kind in image.formats:
+                if FORMATS[kind].arches and self.arch not in FORMATS[kind].arches:
+                    raise ValueError(f"images.{name}.formats.{kind}: there is none for {self.arch}")
+        return self
 
     @model_validator(mode="after")
     def _kickstarts(self) -> "Config":

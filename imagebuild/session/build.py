@@ -234,8 +234,8 @@ def prepare(order: Order, say: Callable[[str], None] = say_nothing) -> Build:
     config, ref = lines.load(order.ref, order.config, order.store)
     if order.partial:
         config = narrow(config, order.only, order.firmware)
-    ways, why = choose_ways(order.populate)
-    speed = accelerator.probe(cache_directory())
+    ways, why = choose_ways(order.populate, config.arch)
+    speed = accelerator.probe(cache_directory()).of(config.arch)
     pinned = pin(config.tree, ref, update_ref=config.stable_ref(ref), say=say)
     binding.check(config, ref, pinned.commit, commit_object(config.tree, pinned.commit))
     released = stable.last_commit(config, order.output, ref, but=pinned.commit)

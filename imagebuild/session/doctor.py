@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from imagebuild.architectures.registry import DEFAULT, builder_architecture, guest_of
 from imagebuild.composers.registry import COMPOSERS
 from imagebuild.config.places import cache_directory
 from imagebuild.config.tree import TreeConfig
@@ -24,7 +25,7 @@ from imagebuild.installers.registry import INSTALLERS, choose
 from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
 from imagebuild.session import signed_trees
-from imagebuild.tools import accelerator, command, gpg, guestfs
+from imagebuild.tools import accelerator, command, emulation, gpg, guestfs
 from imagebuild.tools.access import access_to
 from imagebuild.tools.qemu.registry import FIRMWARES
 
@@ -36,7 +37,7 @@ WANTED_SPACE = 25 * GIB
 # one guest of 2 GiB, compression, the appliance
 WANTED_MEMORY = 6 * GIB
 # what every build runs, whatever it makes; what some commands run, or only tests
-ALWAYS = ("qemu-system-x86_64", "qemu-img", "ostree", "gpg", "sfdisk", "mcopy", "ssh")
+ALWAYS = ("qemu-img", "ostree", "gpg", "sfdisk", "mcopy", "ssh")
 SOMETIMES = ("rpm", "createrepo_c", "rpmbuild", "openssl", "vagrant")
 MODULES = {"gi": ("python3-gi gir1.2-ostree-1.0", "python3-gobject ostree-libs")}
 
@@ -61,10 +62,14 @@ class Diagnosis:
 def examine(config: Config | None, store: Path, store_remote: str | None = None) -> Iterator[Diagnosis]:
     """Look at everything; slow things (the accelerator) are remembered."""
     yield _accelerator()
-    if command.find(accelerator.QEMU) is not None:
-        yield _emulator()
-    for firmware in Firmware:
-        yield _firmware(firmware)
+    arch = config.arch if config is not None else DEFAULT
+    guest = guest_of(arch)
+    if command.find(guest.program) is not None:
+        yield _emulator(guest.program)
+    for firmware in guest.firmware:
+        yield _firmware(firmware, arch)
+    if arch != builder_architecture():
+        yield _foreign(arch)
     yield from _ways()
     for program, needed in _programs(config).items():
         yield _program(program, needed=needed)
@@ -102,14 +107,15 @@ def _accelerator() -> Diagnosis:
     )
 
 
-def _emulator() -> Diagnosis:
+def _emulator(program: str) -> Diagnosis:
     """Say what an older QEMU costs where guests are emulated: 10.0 is the first whose string operations are
     quick (its release notes).
     """
-    said = command.version(accelerator.QEMU)
+    said = command.version(program)
     found = re.match(r"(\d+)\.", said)
     old = found is not None and int(found[1]) < QUICK_QEMU
-    fix = "Debian 12: qemu-system-x86 from bookworm-backports (.ci/bootstrap does it)" if old else ""
+    package = command.PACKAGES[program][0]
+    fix = f"Debian 12: {package} from bookworm-backports (.ci/bootstrap does it)" if old else ""
     return Diagnosis(
         what="emulator",
         says=f"{said}; emulated guests cost about 1.3 times what they cost with QEMU 10" if old else said,
@@ -118,18 +124,28 @@ def _emulator() -> Diagnosis:
     )
 
 
-def _firmware(firmware: Firmware) -> Diagnosis:
+def _firmware(firmware: Firmware, arch: str) -> Diagnosis:
     try:
-        digest = FIRMWARES[firmware].digest()
+        digest = FIRMWARES[firmware].digest(arch)
     except (BuildError, OSError) as error:
         return Diagnosis(
             what=f"firmware {firmware}",
             says=str(error),
-            fix="apt-get install ovmf seabios, or dnf install edk2-ovmf seabios-bin",
+            fix=guest_of(arch).firmware[firmware].package or "install QEMU",
         )
     return Diagnosis(
         what=f"firmware {firmware}",
         says=f"there ({digest[:12]})" if firmware.is_uefi else "SeaBIOS comes with QEMU",
+    )
+
+
+def _foreign(arch: str) -> Diagnosis:
+    """Say whether disks of another architecture can be made here."""
+    reason = emulation.reason_not_to_run(arch)
+    return Diagnosis(
+        what=f"programs for {arch}",
+        says=reason or "run through an emulator that is registered",
+        fix=emulation.HINT if reason is not None else "",
     )
 
 
@@ -154,7 +170,8 @@ def _programs(config: Config | None) -> dict[str, bool]:
     """
     builders: list[Format | Installer] = [*FORMATS.values(), *INSTALLERS.values()]
     used = builders if config is None else _used_by(config)
-    needed = (*ALWAYS, *chain.from_iterable(record.tools for record in used))
+    guests = guest_of(config.arch if config is not None else DEFAULT).program
+    needed = (guests, *ALWAYS, *chain.from_iterable(record.tools for record in used))
     others = (*builders, *COMPOSERS.values(), *DESTINATIONS.values())
     listed = (*needed, *chain.from_iterable(record.tools for record in others), *SOMETIMES)
     return {name: name in needed for name in listed}

@@ -66,7 +66,7 @@ def _accelerator(settings: Config) -> Accelerator:
     """Return the accelerator with a processor on which any tree can run: nobody knows yet what is in the
     image.
     """
-    return accelerator.probe(cache_directory()).suited(0, settings.smoke.cpu)
+    return accelerator.probe(cache_directory()).of(settings.arch).suited(0, settings.smoke.cpu)
 
 
 def try_image(

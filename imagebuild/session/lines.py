@@ -55,7 +55,14 @@ def compose(
     log.unlink(missing_ok=True)
     begins(log)
     with steplog.writing_to(log):
-        job = Job(directory=directory, ref=ref, tree=config.tree, cache=cache_directory(), refresh=refresh)
+        job = Job(
+            directory=directory,
+            ref=ref,
+            tree=config.tree,
+            cache=cache_directory(),
+            refresh=refresh,
+            arch=config.arch,
+        )
         return composers.compose(job, spec)
 
 

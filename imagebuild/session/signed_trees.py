@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from imagebuild.architectures.registry import loader_of
 from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.signed_loader import HINT, has_parts
 from imagebuild.errors import BuildError
@@ -23,7 +24,7 @@ def look(config: Config) -> Iterator[tuple[str, str, str]]:
     for ref in config.refs:
         if ref in refs:
             try:
-                missing = has_parts(CommitFiles(place, refs[ref]).listing)
+                missing = has_parts(CommitFiles(place, refs[ref]).listing, loader_of(config.arch))
             except BuildError as error:
                 missing = error.message
             yield (

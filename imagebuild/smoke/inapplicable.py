@@ -9,10 +9,15 @@ from imagebuild.tools.qemu.registry import CONTROLLERS, FIRMWARES
 
 
 def reason_not_to_boot(trial: Trial) -> str | None:
-    """Return why no machine with this controller has this firmware; None when there are such machines."""
-    firmware = trial.bench.firmware
-    return CONTROLLERS[trial.subject.controller].reason_not_under(
-        firmware, needs_smm=FIRMWARES[firmware].needs_smm
+    """Return why no machine of this architecture has this firmware with this controller; None when there are
+    such machines.
+    """
+    firmware, arch = trial.bench.firmware, trial.bench.accelerator.arch
+    controller = CONTROLLERS[trial.subject.controller]
+    return (
+        FIRMWARES[firmware].reason_not_of(arch)
+        or controller.reason_not_in(arch)
+        or controller.reason_not_under(firmware, needs_smm=FIRMWARES[firmware].needs_smm(arch))
     )
 
 

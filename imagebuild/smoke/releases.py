@@ -181,11 +181,11 @@ class Releases:
 @dataclass(frozen=True, kw_only=True)
 class Offers:
     """What the server offers: `ports` are for the guest's machine; `releases` is None, with the reason, when
-    there are none.
+    there are none; `registry` is None when there is no program for its containers.
     """
 
     ports: dict[int, int]
-    registry: ContainerRegistry
+    registry: ContainerRegistry | None
     releases: Releases | None
     why_no_releases: str | None = None
 
@@ -196,8 +196,16 @@ class Offers:
 
 
 @contextlib.contextmanager
-def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[Offers]:
-    """Serve until the block ends. Raises BuildError when the certificate cannot be made."""
+def offering(
+    work: Path,
+    make_releases: Callable[[Path], Releases],
+    find_busybox: Callable[[], oci.Busybox | None] = oci.own_busybox,
+) -> Iterator[Offers]:
+    """Serve until the block ends: releases, and a container image of a busybox that guests can run (None:
+    none). Raises BuildError when the certificate cannot be made, MissingToolError.
+    """
+    busybox = find_busybox()
+    images = oci.registry(busybox) if busybox is not None else {}
     certificate, authority = web.make_certificate(work, SERVICES)
     releases, why = None, None
     try:
@@ -224,9 +232,10 @@ def offering(work: Path, make_releases: Callable[[Path], Releases]) -> Iterator[
 
     with (
         web.serving(look) as plain,
-        web.serving(oci.registry().get, certificate) as tls,
+        web.serving(images.get, certificate) as tls,
     ):
-        registry = ContainerRegistry(address=f"{SERVICES}:{REGISTRY_PORT}", authority=authority)
+        address = f"{SERVICES}:{REGISTRY_PORT}"
+        registry = ContainerRegistry(address=address, authority=authority) if images else None
         yield Offers(
             ports={WEB_PORT: plain, REGISTRY_PORT: tls},
             registry=registry,

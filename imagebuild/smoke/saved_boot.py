@@ -88,7 +88,7 @@ def components(trial: Trial) -> dict[str, str]:
         # an emulated guest never sees it
         "builder": builder_processor() if bench.accelerator.name != "tcg" else "",
         "machine": json.dumps(_told_qemu(trial)),
-        "qemu build": build_digest(),
+        "qemu build": build_digest(bench.accelerator.program),
         **guest_tools(bench.accelerator, bench.firmware),
         "login": f"{terms.login} {terms.user}",
         "source": source_digest(MAKER),
@@ -102,7 +102,7 @@ def _told_qemu(trial: Trial) -> list[str]:
         overlay=place / "overlay", variables=place / "variables", seed=place / "seed" if seeded else None
     )
     places = Places(serial=place / "serial", monitor=place / "monitor", variables=named.variables)
-    flash = FIRMWARES[trial.bench.firmware].find_flash()
+    flash = FIRMWARES[trial.bench.firmware].find_flash(trial.bench.accelerator.arch)
     machine = describe_machine(trial, named, {}, {}, isolated=True)
     return command_line(machine, trial.bench.accelerator, places, flash)
 

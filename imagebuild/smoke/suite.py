@@ -4,6 +4,7 @@ import contextlib
 import functools
 from pathlib import Path
 
+from imagebuild.architectures.registry import builder_architecture
 from imagebuild.errors import BuildError
 from imagebuild.smoke.changed_object import read_changed
 from imagebuild.smoke.first_boot import SAVED, gone_on, guest
@@ -22,7 +23,9 @@ from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.served import Earlier, ServedRelease
 from imagebuild.smoke.stops import ReadAgain
 from imagebuild.smoke.trial import Trial
+from imagebuild.tools import oci
 from imagebuild.tools.console import plain
+from imagebuild.tools.ostree.repository import Repo
 
 SECOND = "second"
 # no failure is told of a host that did not boot for it
@@ -53,7 +56,17 @@ class Suite:
     @functools.cached_property
     def offers(self) -> Offers:
         """What guests find at the test's server."""
-        return self._stack.enter_context(offering(self._work, self._make_releases))
+        return self._stack.enter_context(offering(self._work, self._make_releases, self._busybox))
+
+    def _busybox(self) -> oci.Busybox | None:
+        """Return a busybox for containers of the guests: where this machine's does not run there, their
+        tree's own; None when that has no static one.
+        """
+        arch, repo = self.trial.bench.accelerator.arch, self.trial.scope.repo
+        if arch == builder_architecture():
+            return oci.own_busybox()
+        program = Repo(repo).read(self.trial.promise.commit, "usr/bin/busybox") if repo is not None else None
+        return oci.busybox_of(arch, program)
 
     def _make_releases(self, work: Path) -> Releases:
         promise, repo = self.trial.promise, self.trial.scope.repo

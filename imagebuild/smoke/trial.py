@@ -17,7 +17,7 @@ from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Waiver
 from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools import command
-from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu.registry import FIRMWARES
 
 T = TypeVar("T")
@@ -205,9 +205,9 @@ def keyed(record: Any) -> dict[str, Any]:
 def guest_tools(accelerator: Accelerator, firmware: Firmware) -> dict[str, str]:
     """Return the versions of what runs a guest. How fast it runs does not change what it is found to be."""
     return {
-        "qemu": command.version(QEMU),
+        "qemu": command.version(accelerator.program),
         "accelerator": accelerator.name,
-        "ovmf": FIRMWARES[firmware].digest(),
+        "ovmf": FIRMWARES[firmware].digest(accelerator.arch),
     }
 
 

@@ -67,7 +67,7 @@ def _judge(file: Path, tree: Tree, plan: Plan, loader: Loader) -> SecureBoot:
     elif loader.unsigned is not None:
         found = SecureBoot(reason=loader.unsigned)
     else:
-        found = judge(file, esp.start, kernel_of(Repo(tree.repo), tree.commit), {})
+        found = judge(file, esp.start, kernel_of(Repo(tree.repo), tree.commit), {}, tree.arch)
     steplog.note(found.in_words())
     return found
 

@@ -5,11 +5,12 @@ trusted.
 import shutil
 from pathlib import Path
 
+from imagebuild.architectures.registry import loader_of
 from imagebuild.deploy import first_boot
 from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.execute import deployment_of
 from imagebuild.deploy.signed_loader import HINT, shim_in
-from imagebuild.deploy.ways import WAYS
+from imagebuild.deploy.ways import WAYS, unavailable
 from imagebuild.errors import BuildError
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kickstart.plan import Plan
@@ -72,12 +73,12 @@ def _judge(raw: Path, esp: int, tree: Tree, previous: tuple[Tree, ...]) -> Secur
     before.
     """
     shims = {f"release {before.version}": shim for before in previous if (shim := shim_of(before))}
-    return judge(raw, esp, kernel_of(Repo(tree.repo), tree.commit), shims)
+    return judge(raw, esp, kernel_of(Repo(tree.repo), tree.commit), shims, tree.arch)
 
 
 def shim_of(tree: Tree) -> bytes | None:
     """Return a tree's shim; None when it has none."""
-    path = shim_in(CommitFiles(tree.repo, tree.commit).listing)
+    path = shim_in(CommitFiles(tree.repo, tree.commit).listing, loader_of(tree.arch))
     return Repo(tree.repo).read(tree.commit, str(path)) if path is not None else None
 
 
@@ -86,7 +87,7 @@ def _way(ways: tuple[str, ...], plan: Plan) -> str:
     able = [
         name
         for name in (*ways, *WAYS)
-        if WAYS[name].opens and not WAYS[name].unavailable() and not WAYS[name].refuses(plan)
+        if WAYS[name].opens and not unavailable(name, plan.arch) and not WAYS[name].refuses(plan)
     ]
     if not able:
         raise BuildError(

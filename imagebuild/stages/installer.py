@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuild import files, steplog
+from imagebuild.architectures.registry import guest_of, loader_of
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.deploy import prescript
@@ -20,7 +21,6 @@ from imagebuild.installers.registry import INSTALLERS
 from imagebuild.installers.treeinfo import write_treeinfo
 from imagebuild.kickstart import source as language
 from imagebuild.kickstart.problems import located
-from imagebuild.kinds import Firmware
 from imagebuild.model import IsoImage, Kickstart, SecureBoot, Toolbox, Tree
 from imagebuild.tools import iso, temporary
 from imagebuild.tools.menus import medium
@@ -28,7 +28,6 @@ from imagebuild.tools.secure_boot.chain import firmware_of, judge
 
 KERNEL = "/images/pxeboot/vmlinuz"
 # what check.problems() asks of every ISO
-BOOTS_UNDER = frozenset({Firmware.BIOS, Firmware.UEFI})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ def make_iso(
     steplog.note(f"making the installer ISO with the {spec.backend} backend")
     image = INSTALLERS[spec.backend].build(out, request)
     facts = _looked_into(out, image, request, INSTALLERS[spec.backend].discinfo(config, tree.arch))
-    secure_boot = _judge(out, image)
+    secure_boot = _judge(out, image, tree.arch)
     return IsoImage(
         file=image,
         name=image.name,
@@ -80,18 +79,18 @@ def make_iso(
         treeinfo=request.treeinfo,
         size=image.stat().st_size,
         sha256=files.sha256(image),
-        firmware=firmware_of(BOOTS_UNDER, secure_boot),
+        firmware=firmware_of(frozenset(guest_of(tree.arch).firmware), secure_boot),
         secure_boot=secure_boot,
     )
 
 
-def _judge(out: Path, image: Path) -> SecureBoot:
+def _judge(out: Path, image: Path, arch: str) -> SecureBoot:
     """Return whether an ISO boots on a machine with Secure Boot, and say so in the step's log."""
     with temporary.within(out, "esp") as place:
         esp = medium.opened(image, place).esp_place
         if esp is None:
             return SecureBoot(reason="the ISO has no ESP")
-        found = judge(esp.file, 0, iso.read(image, KERNEL, place), {})
+        found = judge(esp.file, 0, iso.read(image, KERNEL, place), {}, arch)
     steplog.note(found.in_words())
     return found
 
@@ -142,6 +141,7 @@ def _looked_into(out: Path, image: Path, request: Request, discinfo: bool) -> Ma
         ref=request.tree.follows,
         unattended=request.unattended is not None,
         discinfo=discinfo,
+        bios=loader_of(request.tree.arch).bios is not None,
     )
     text = json.dumps(facts, indent=1, sort_keys=True, default=str)
     (out / "facts.json").write_text(f"{text}\n")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import files
+from imagebuild.architectures.registry import DEFAULT, guest_of
 from imagebuild.config.images import KickstartConfig
 from imagebuild.config.places import shared_directory
 from imagebuild.config.tree import TreeConfig
@@ -77,7 +78,7 @@ def check(filled: Expanded, template: KickstartConfig, ref: str, source: TreeCon
         problems.refuse()
 
 
-def values(ref: str, source: TreeConfig, arch: str = "x86_64") -> dict[str, str]:
+def values(ref: str, source: TreeConfig, arch: str = DEFAULT) -> dict[str, str]:
     """Return what every template may use. `basearch` is Fedora's own (fedora-kickstarts, fedora-atomic.ks:
     --ref=…/${basearch}/…).
     """
@@ -88,6 +89,8 @@ def values(ref: str, source: TreeConfig, arch: str = "x86_64") -> dict[str, str]
         "url": files.url(files.path_of(source.url)) if source.url.startswith(files.FILE_URL) else source.url,
         "ref": ref,
         "basearch": arch,
+        # where nothing is built for the architecture, nothing is said either
+        "console": guest_of(arch).console,
         "nogpg": "--nogpg " if source.allow_unsigned else "",
         "update_url": source.update_url,
         "gpg_key_path": source.update_gpg_key,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagebuild import steplog
-from imagebuild.errors import CriteriaError
+from imagebuild.errors import BuildError, CriteriaError
 from imagebuild.formats.format import Unpacked
 from imagebuild.formats.registry import FORMATS
 from imagebuild.kinds import Controller, State
@@ -238,6 +238,12 @@ def _tested(out: Path, trial: Trial) -> tuple[Cell, ...]:
 def _trial(
     tree: Tree, subject: Subject, promise: Promise, run: Run, evidence: Path, same: References
 ) -> Trial:
+    guests = run.bench.accelerator.arch
+    if tree.arch != guests:
+        raise BuildError(
+            f"the tree is for {tree.arch}, and guests are of {guests}",
+            hint="correct `arch` in the configuration",
+        )
     return Trial(
         subject=replace(subject, digest=disk_digest(subject.disk, subject.format)),
         bench=run.bench.suited(tree.isa),

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import ELF_HEAD, of_program
+from imagebuild.architectures.x86_64 import X86_64
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.model import Tree
@@ -21,10 +23,7 @@ from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import Patience, TransferError
 
 # Debian's multiarch, Fedora's
-LIBC = ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6")
-# elf(5), e_machine, little endian
-ELF_MACHINE = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64", b"\x15\x00": "ppc64le"}
-ELF_HEAD = 20
+LIBC = (f"usr/lib/{X86_64.multiarch}/libc.so.6", "usr/lib64/libc.so.6")
 # os-release(5) is a few lines; whatever is longer is something else
 OS_RELEASE_SIZE = 64 << 10
 # the last second that an unsigned number of 32 bits holds: squashfs, and others, have no more
@@ -209,17 +208,23 @@ def _remote(source: TreeConfig) -> Remote:
     return Remote(url=source.url, keys=keys, verify=not source.allow_unsigned, access=access_to(source))
 
 
-def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path) -> Tree:
-    """Pull exactly the pinned commit, check signature and every object, and describe the tree.
+def pull_tree(out: Path, pinned: Pin, source: TreeConfig, repo_path: Path, arch: str | None = None) -> Tree:
+    """Pull exactly the pinned commit, check signature and every object, and describe the tree, which must be
+    of an architecture (None: of any).
 
-    Raises BuildError: unsigned, wrongly signed, damaged (names the object), no kernel, no ostree in the
-    initramfs's reach.
+    Raises BuildError: of another one, unsigned, wrongly signed, damaged (names the object), no kernel, no
+    ostree in the initramfs's reach.
     """
     repo = _pull(pinned, source, repo_path)
     steplog.note("checking every object")
     count = repo.fsck(pinned.commit)
     repo.set_ref(pinned.ref, pinned.commit)
     tree = describe_tree(repo, pinned)
+    if arch is not None and tree.arch != arch:
+        raise BuildError(
+            f"{pinned.ref} is a tree for {tree.arch}, and the configuration says {arch}",
+            hint="correct `arch` in the configuration, or choose another ref",
+        )
     steplog.note(
         f"{tree.pretty_name}, version {tree.version}: {count} objects checked, kernel {tree.kernel}, a"
         f" {tree.host_kind} host"
@@ -326,7 +331,7 @@ def _architecture(repo: Repo, commit: str) -> str:
     for program in ("usr/bin/ostree", "usr/bin/bash", "usr/bin/busybox"):
         head = repo.read(commit, program, most=ELF_HEAD)
         if head is not None and head[:4] == b"\x7fELF":
-            return ELF_MACHINE.get(head[18:20], "unknown")
+            return of_program(head) or "unknown"
     raise BuildError(
         "the tree has neither /usr/bin/ostree nor /usr/bin/bash: is it a host?", hint="check the ref"
     )

@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import DEFAULT, builder_architecture, guest_of
 from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.tools import command, load, temporary
 
-QEMU = "qemu-system-x86_64"
 # in seconds that QEMU had of the machine, which may be a busy one
 DEADLINE = {"kvm": 15.0, "tcg": 180.0}
 PATIENCE = 4.0
@@ -31,11 +31,9 @@ PANIC = b"Kernel panic - not syncing"
 KERNELS = ("/boot/vmlinuz-*", "/lib/modules/*/vmlinuz", "/usr/lib/modules/*/vmlinuz")
 
 
-# The model that costs least under emulation, by the x86-64 level that a tree needs (measured: docs/guests.md,
-# `make bench`).
-# `max` switches on five-level page tables, which the kernel then walks, emulated.
-EMULATED = {1: "Nehalem,vendor=AuthenticAMD,+erms", 2: "Nehalem,vendor=AuthenticAMD,+erms", 3: "max,la57=off"}
-ANY_TREE = 3
+# how many times slower than native a guest of another architecture is taken for at least: what is measured
+# here is this machine's own
+FOREIGN_SLOWNESS = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class Accelerator:
     """What to hand to QEMU, how many times slower than native a guest is (in CPU time), why this one, and
     when that was measured (ISO 8601).
 
-    `cpu` is QEMU's model of the processor; empty: `model`.
+    `cpu` is QEMU's model of the processor; empty: `model`. `arch` is the guests' architecture.
     """
 
     name: str
@@ -51,11 +49,17 @@ class Accelerator:
     reason: str
     measured: str = ""
     cpu: str = ""
+    arch: str = DEFAULT
+
+    @property
+    def program(self) -> str:
+        """QEMU's program for guests of the architecture."""
+        return guest_of(self.arch).program
 
     @property
     def model(self) -> str:
         """QEMU's `-cpu`."""
-        return self.cpu or ("host" if self.name == "kvm" else EMULATED[1])
+        return self.cpu or ("host" if self.name == "kvm" else guest_of(self.arch).processors[1])
 
     @property
     def cores(self) -> int:
@@ -69,6 +73,17 @@ class Accelerator:
         """QEMU's options for it."""
         return ["-accel", "kvm" if self.name == "kvm" else "tcg,thread=multi", "-cpu", self.model]
 
+    def of(self, arch: str) -> "Accelerator":
+        """Return what runs guests of an architecture here: nothing but emulation when it is another than this
+        machine's. Raises BuildError for one that guests cannot be of.
+        """
+        if arch == self.arch:
+            return self
+        guest_of(arch)
+        reason = f"guests of {arch} are emulated on a machine of {self.arch}"
+        slowness = max(self.slowness, FOREIGN_SLOWNESS)
+        return Accelerator(name="tcg", slowness=slowness, reason=reason, measured=self.measured, arch=arch)
+
     def suited(self, level: int, wanted: str | None = None) -> "Accelerator":
         """Return it with the processor that a tree built for an x86-64 level needs (0: nobody knows), or the
         one that was configured.
@@ -79,12 +94,13 @@ class Accelerator:
             return replace(self, cpu=wanted)
         if self.name == "kvm":
             return self
-        if level > max(EMULATED):
+        processors = guest_of(self.arch).processors
+        if level > max(processors):
             raise BuildError(
                 f"the tree is built for x86-64-v{level}, which QEMU cannot emulate (it has no AVX-512)",
                 hint="test it on a machine with KVM and such a processor, or set smoke.cpu",
             )
-        return replace(self, cpu=EMULATED[level or ANY_TREE])
+        return replace(self, cpu=processors[level or max(processors)])
 
 
 def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
@@ -94,20 +110,25 @@ def probe(cache: Path, *, kernel: Path | None = None) -> Accelerator:
     Raises MissingToolError when there is no QEMU, or no kernel to try.
     """
     kernel = kernel or _builder_kernel()
+    guest = guest_of(builder_architecture())
     identity = [
         _boot_id(),
-        command.version(QEMU),
+        command.version(guest.program),
         str(kernel),
         str(kernel.stat().st_mtime_ns),
         platform.release(),
         str(os.access("/dev/kvm", os.W_OK)),
-        EMULATED[1],
+        guest.processors[1],
     ]
     file = cache / "accelerator" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.json"
     remembered = _read(file)
     if remembered is not None:
         return remembered
-    measured = replace(_probe(kernel), measured=datetime.now(UTC).isoformat(timespec="seconds"))
+    measured = replace(
+        _probe(kernel),
+        arch=builder_architecture(),
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(asdict(measured)))
@@ -130,7 +151,7 @@ def _read(file: Path) -> Accelerator | None:
 def _probe(kernel: Path) -> Accelerator:
     reason = "/dev/kvm cannot be opened"
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
-        seconds = _try(kernel, Accelerator(name="kvm", slowness=1, reason=""))
+        seconds = _try(kernel, _candidate("kvm"))
         if seconds is not None:
             return Accelerator(
                 name="kvm",
@@ -138,7 +159,7 @@ def _probe(kernel: Path) -> Accelerator:
                 reason=f"a guest under KVM panicked as it should after {seconds:.1f} CPU s",
             )
         reason = f"/dev/kvm opens, but a stock kernel hung under it for {DEADLINE['kvm']:.0f} s"
-    seconds = _try(kernel, Accelerator(name="tcg", slowness=1, reason=""))
+    seconds = _try(kernel, _candidate("tcg"))
     if seconds is None:
         raise MissingToolError(
             f"QEMU cannot run a guest here: no panic of {kernel} within {DEADLINE['tcg']:.0f} s, emulated",
@@ -149,6 +170,10 @@ def _probe(kernel: Path) -> Accelerator:
         slowness=max(1.0, seconds / NATIVE_SECONDS),
         reason=f"{reason}; the emulated guest took {seconds:.1f} CPU s",
     )
+
+
+def _candidate(name: str) -> Accelerator:
+    return Accelerator(name=name, slowness=1, reason="", arch=builder_architecture())
 
 
 def _try(kernel: Path, accelerator: Accelerator) -> float | None:
@@ -177,15 +202,16 @@ def _try(kernel: Path, accelerator: Accelerator) -> float | None:
 
 
 def _trial(kernel: Path, accelerator: Accelerator, console: Path) -> list[str | Path]:
+    guest = guest_of(accelerator.arch)
     return [
-        QEMU,
+        guest.program,
         *accelerator.argv,
-        *["-machine", "q35", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot"],
+        *["-machine", guest.machine_type, "-m", "256", "-nodefaults", "-display", "none", "-no-reboot"],
         *[
             "-kernel",
             str(kernel),
             "-append",
-            "console=ttyS0 panic=-1 root=none",
+            f"console={guest.console.partition(',')[0]} panic=-1 root=none",
             "-serial",
             f"file:{console}",
         ],

@@ -21,30 +21,36 @@ def write(
     files: Mapping[str, Path],
     *,
     volume: str,
-    bios: str,
+    bios: tuple[str, Path] | None,
     esp: Path,
-    mbr: Path,
     epoch: int,
     serial: str,
 ) -> None:
-    """Write a hybrid image: El Torito for BIOS (`bios`, a path in it) and UEFI, and both as a disk
-    (xorrisofs(1), Debian's and lorax's way).
+    """Write a hybrid image: El Torito for BIOS and UEFI, and both as a disk (xorrisofs(1), Debian's and
+    lorax's way). `bios`: a path in it, and the MBR before it; None: it is for UEFI only.
 
     `files` maps paths in the image to files; `serial` (a UUID) is the disk's. The same inputs give the same
     bytes: times are `epoch`. Rock Ridge only: Joliet truncates `.commit` and `.commitmeta` to one name.
     """
     if len(volume) > VOLUME_ID_LENGTH:
         raise BuildError(f"the volume id {volume} is longer than {VOLUME_ID_LENGTH} characters")
+    mbr, eltorito = list[str](), list[str]()
+    if bios is not None:
+        mbr = ["--grub2-mbr", str(bios[1])]
+        eltorito = [
+            *["-b", bios[0], "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"],
+            *["--grub2-boot-info", "-eltorito-alt-boot"],
+        ]
     argv: list[str | Path] = [
         *["xorriso", "-as", "mkisofs", "-quiet", "-o", str(image)],
         *["-R", "-V", volume, "-sysid", "LINUX", "-appid", "", "-preparer", "IMAGEBUILD"],
         *[f"--modification-date={stamp(epoch)}", "--set_all_file_dates", stamp(epoch)],
-        *["-uid", "0", "-gid", "0", "--gpt_disk_guid", serial, "--grub2-mbr", str(mbr)],
+        *["-uid", "0", "-gid", "0", "--gpt_disk_guid", serial, *mbr],
         *["-partition_offset", "16", "-appended_part_as_gpt"],
         *["-append_partition", "2", ESP_TYPE, str(esp), "-iso_mbr_part_type", BASIC_DATA_TYPE],
         *["-c", "boot.cat", "--boot-catalog-hide"],
-        *["-b", bios, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "--grub2-boot-info"],
-        *["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"],
+        *eltorito,
+        *["-e", "--interval:appended_partition_2:all::", "-no-emul-boot"],
         "-graft-points",
         *[f"{_grafted(path)}={_grafted(str(file))}" for path, file in sorted(files.items())],
     ]

@@ -1,5 +1,5 @@
-"""A tiny container image made on the build host, one static busybox: as an archive to load, and as a registry
-serves it.
+"""A tiny container image, one static busybox: as an archive to load, and as a registry serves it. The build
+host's own does for guests of its architecture.
 
 The archive is what `docker save` of 1.10 … 24 writes (Docker Image Specification v1.2, "Combined Image JSON +
 Filesystem Changeset Format"; moby v1.13.0, image/tarexport/save.go): docker and podman read its
@@ -16,6 +16,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import Any
 
+from imagebuild.architectures.registry import ELF_HEAD, builder_architecture, oci_name, of_program
 from imagebuild.tools import command
 
 REPOSITORY, TAG = "imagebuild/busybox", "1"
@@ -35,6 +36,29 @@ PROGRAMS = ("sh", "echo", "cat", "wget", "sleep", "httpd")
 class _Image:
     layer: bytes
     config: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Busybox:
+    """A static busybox, and the architecture that it is for."""
+
+    program: bytes
+    arch: str
+
+
+def own_busybox() -> Busybox:
+    """Return this machine's. Raises MissingToolError."""
+    return Busybox(program=command.require("busybox").read_bytes(), arch=builder_architecture())
+
+
+def busybox_of(arch: str, program: bytes | None) -> Busybox | None:
+    """Return a program as a busybox for an architecture; None for none, and for one that is of another
+    architecture, or needs libraries.
+    """
+    # a program with an interpreter (ELF, PT_INTERP) would need libraries
+    if program is None or of_program(program[:ELF_HEAD]) != arch or b"/ld-linux" in program:
+        return None
+    return Busybox(program=program, arch=arch)
 
 
 # what `atomic install --system` reads (projectatomic/atomic, docs/atomic-install.1.md, "exports")
@@ -71,31 +95,27 @@ def system_container_archive() -> bytes:
         "exports/service.template": SERVICE.encode(),
         "exports/manifest.json": json.dumps({"version": "1.0", "defaultValues": {}}).encode(),
     }
-    return _archive(_image(exports), SYSTEM_NAME)
+    own = own_busybox()
+    return _archive(_image(own, exports), SYSTEM_NAME, own.arch)
 
 
-@functools.cache
-def _busybox() -> _Image:
-    return _image({})
-
-
-def _image(more: dict[str, bytes]) -> _Image:
-    """Make an image; its only program is the build host's static busybox. Raises MissingToolError."""
+def _image(busybox: Busybox, more: dict[str, bytes]) -> _Image:
+    """Make an image; its only program is a busybox."""
     layer = _tar(
-        {"bin/busybox": command.require("busybox").read_bytes(), **more},
+        {"bin/busybox": busybox.program, **more},
         links={f"bin/{name}": "busybox" for name in PROGRAMS},
     )
     config = {
-        **_v1_config(),
+        **_v1_config(busybox.arch),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
     return _Image(layer=layer, config=json.dumps(config).encode())
 
 
-def _v1_config() -> dict[str, Any]:
+def _v1_config(arch: str) -> dict[str, Any]:
     """Return what an image's configuration and the legacy JSON of its only layer have in common."""
     return {
-        "architecture": "amd64",
+        "architecture": oci_name(arch),
         "os": "linux",
         "created": CREATED,
         # atomic 1.19 reads Labels without asking whether there are any (Atomic/syscontainers.py,
@@ -106,10 +126,11 @@ def _v1_config() -> dict[str, Any]:
 
 def busybox_archive() -> bytes:
     """Return the archive of an image named NAME. Raises MissingToolError."""
-    return _archive(_busybox(), NAME)
+    own = own_busybox()
+    return _archive(_image(own, {}), NAME, own.arch)
 
 
-def _archive(image: _Image, name_and_tag: str) -> bytes:
+def _archive(image: _Image, name_and_tag: str, arch: str) -> bytes:
     """Return the archive of an image under one name, with a directory for its only layer."""
     config = f"{hashlib.sha256(image.config).hexdigest()}.json"
     # any 64 hexadecimal digits do: docker before 1.10 takes them for the image's id, later readers for a
@@ -120,7 +141,7 @@ def _archive(image: _Image, name_and_tag: str) -> bytes:
         {
             config: image.config,
             f"{layer}/VERSION": LEGACY_VERSION,
-            f"{layer}/json": json.dumps({"id": layer, **_v1_config()}).encode(),
+            f"{layer}/json": json.dumps({"id": layer, **_v1_config(arch)}).encode(),
             f"{layer}/layer.tar": image.layer,
             "manifest.json": (
                 json.dumps(
@@ -133,11 +154,10 @@ def _archive(image: _Image, name_and_tag: str) -> bytes:
     )
 
 
-def registry() -> dict[str, tuple[str, bytes]]:
-    """Return what a registry with the image as REPOSITORY:TAG answers: path -> (content type, content).
-    Raises MissingToolError.
-    """
-    image = _busybox()
+@functools.cache
+def registry(busybox: Busybox) -> dict[str, tuple[str, bytes]]:
+    """Return what a registry with the image as REPOSITORY:TAG answers: path -> (content type, content)."""
+    image = _image(busybox, {})
     layer = gzip.compress(image.layer, compresslevel=1, mtime=0)
     manifest = json.dumps(
         {

@@ -25,6 +25,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "openssl": ("openssl", "openssl"),
     "ostree": ("ostree", "ostree"),
     "qemu-img": ("qemu-utils", "qemu-img"),
+    "qemu-system-aarch64": ("qemu-system-arm", "qemu-system-aarch64"),
     "qemu-system-x86_64": ("qemu-system-x86", "qemu-system-x86"),
     "rpm": ("rpm", "rpm"),
     "rsync": ("rsync", "rsync"),

@@ -7,6 +7,7 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
+from imagebuild.architectures.registry import guest_of
 from imagebuild.engine.dispatch import ORIGIN
 from imagebuild.engine.steps import Cost
 from imagebuild.errors import MissingToolError
@@ -14,7 +15,7 @@ from imagebuild.kinds import Firmware
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.trial import guest_tools
 from imagebuild.tools import command
-from imagebuild.tools.accelerator import EMULATED, Accelerator
+from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
@@ -51,7 +52,8 @@ def tools_of_guests(builder: Builder, firmware: Firmware) -> dict[str, str]:
 def emulated_processors(builder: Builder) -> dict[str, str]:
     """Return the processors that emulated guests may have, for keys; nothing with KVM."""
     # which of them a guest has follows from its tree
-    return {"cpu": json.dumps(EMULATED)} if builder.accelerator.name == "tcg" else {}
+    emulated = builder.accelerator.name == "tcg"
+    return {"cpu": json.dumps(guest_of(builder.accelerator.arch).processors)} if emulated else {}
 
 
 def guest_cost(config: Config, builder: Builder) -> Cost:
@@ -76,12 +78,12 @@ def needs_of_ways(builder: Builder) -> tuple[str, ...]:
     return (f"arch-{builder.arch}", *(f"populate-{way}" for way in builder.populate))
 
 
-def secure_boot_tools() -> dict[str, str]:
-    """Return what says whether a disk or an ISO boots with Secure Boot, for keys: the firmware's keys are in
-    its digest.
+def secure_boot_tools(arch: str) -> dict[str, str]:
+    """Return what says whether a disk or an ISO of an architecture boots with Secure Boot, for keys: the
+    firmware's keys are in its digest.
     """
     try:
-        firmware = FIRMWARES[Firmware.UEFI_SECURE].digest()
+        firmware = FIRMWARES[Firmware.UEFI_SECURE].digest(arch)
     except MissingToolError:
         firmware = "none"
     return versions("openssl") | {"uefi-secure": firmware, "virt-firmware": metadata.version("virt-firmware")}

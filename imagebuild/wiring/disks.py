@@ -56,7 +56,7 @@ def disk_step(
 ) -> Step[Disk]:
     """Wire an installed disk, or one that is changed from another."""
     base, ways = config.images[name].base, builder.populate
-    tools, cost = versions("sfdisk", "mcopy", "qemu-img") | secure_boot_tools(), disk_cost(builder)
+    tools, cost = versions("sfdisk", "mcopy", "qemu-img") | secure_boot_tools(config.arch), disk_cost(builder)
     if base is None:
         return step(f"disk {name}", install_disk, tree, toolbox, plans[name], ways, tools=tools, cost=cost)
     return step(
@@ -93,7 +93,7 @@ def inspection_step(
         download,
         builder.populate,
         image.login,
-        tools=secure_boot_tools(),
+        tools=secure_boot_tools(builder.accelerator.arch),
         cost=disk_cost(builder),
     )
 

@@ -46,7 +46,7 @@ def installer_steps(
         [kickstarts[name] for name in (settings.defaults, settings.unattended) if name]
     )
     tools = {**versions(*installer.tools), **installer.inputs(settings, config.release, config.arch)}
-    tools |= secure_boot_tools()
+    tools |= secure_boot_tools(config.arch)
     lorax = ("lorax", "root") if backend == "lorax" else ()
     cost = Cost(cores=2, memory=1024 * MIB, needs=(*lorax, *needs_of_ways(builder)))
     # only a backend that runs the tree's own programs waits for them; a step's type is invariant, and what is

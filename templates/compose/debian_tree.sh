@@ -66,8 +66,11 @@ ExecStart=/usr/bin/ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_k
 WantedBy=ssh.service
 END
 chroot "$root" systemctl --quiet enable docker-storage-setup.service ssh-host-key.service
+if [ -e "$root/usr/lib/systemd/system/docker.socket" ]; then
+    chroot "$root" systemctl --quiet enable docker.socket
+fi
 chroot "$root" systemctl --quiet enable \
-    docker.socket podman.socket systemd-networkd.service systemd-resolved.service ssh.service
+    podman.socket systemd-networkd.service systemd-resolved.service ssh.service
 rm -f "$root"/etc/systemd/system/*.wants/podman*.service "$root"/etc/systemd/system/*.wants/e2scrub*
 
 # --- byte code that stays valid -----------------------------------------------------------------------------

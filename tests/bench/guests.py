@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.tools.accelerator import EMULATED
+from imagebuild.architectures.x86_64 import PROCESSORS
 from tests.data import ROOT
 
 # CPU seconds after which a guest has hung: ten times what the slowest takes
@@ -37,9 +37,9 @@ DEMO = ROOT / "build" / "demo" / "store" / "artifacts"
 CHOICES = [
     "max:2",
     "max:1",
-    *(f"{model}:1" for model in sorted(set(EMULATED.values()))),
-    f"{EMULATED[1]}:2",
-    f"{EMULATED[1]}:1x2",
+    *(f"{model}:1" for model in sorted(set(PROCESSORS.values()))),
+    f"{PROCESSORS[1]}:2",
+    f"{PROCESSORS[1]}:1x2",
 ]
 DATA = ("usr/share/qemu", "usr/share/seabios")
 

@@ -13,7 +13,7 @@ from imagebuild.composers.mmdebstrap import MmdebstrapConfig
 from imagebuild.composers.rpm_ostree import RpmOstreeConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError, MissingToolError
-from imagebuild.tools import programs
+from imagebuild.tools import emulation, programs
 from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.signatures import signatures
@@ -58,7 +58,7 @@ def _packages(monkeypatch: pytest.MonkeyPatch) -> None:
     tests.
     """
 
-    def archive(spec: MmdebstrapConfig, target: Path) -> None:
+    def archive(spec: MmdebstrapConfig, target: Path, arch: str) -> None:
         with tarfile.open(target, "w") as tar:
             for package in spec.packages:
                 info = tarfile.TarInfo(f"usr/share/{package}")
@@ -143,7 +143,7 @@ def test_a_new_ref_can_begin_with_a_release_to_upgrade_from(
         ),
     }
 
-    def archive(_: MmdebstrapConfig, target: Path) -> None:
+    def archive(_: MmdebstrapConfig, target: Path, __: str) -> None:
         with tarfile.open(target, "w") as tar:
             for name, data in content.items():
                 info = tarfile.TarInfo(name)
@@ -212,7 +212,7 @@ def test_a_commit_that_was_left_unsigned_is_signed_under_a_newer_one_too(
 
 
 def test_a_half_written_archive_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(spec: MmdebstrapConfig, target: Path) -> None:
+    def dies(spec: MmdebstrapConfig, target: Path, arch: str) -> None:
         target.write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -243,10 +243,37 @@ def test_why_no_packages_came_is_told(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     for check in (True, False):
         with pytest.raises(BuildError, match="could not install the packages of") as caught:
-            RUN_MMDEBSTRAP(spec("bash").model_copy(update={"check_valid_until": check}), tmp_path / "tar")
+            RUN_MMDEBSTRAP(
+                spec("bash").model_copy(update={"check_valid_until": check}), tmp_path / "tar", "x86_64"
+            )
         assert hint in caught.value.hint
         asked = '--aptopt=Acquire::Check-Valid-Until "false"' in (tmp_path / "argv").read_text()
         assert asked is not check
+
+
+def test_packages_of_another_architecture_are_asked_for_where_their_scripts_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "mmdebstrap"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/argv\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(emulation, "reason_not_to_run", lambda _: None)
+    for arch, words in (("aarch64", {"--architectures=arm64", "--skip=check/qemu"}), ("x86_64", set[str]())):
+        monkeypatch.setattr(mmdebstrap, "builder_architecture", lambda: "x86_64")
+        RUN_MMDEBSTRAP(spec("bash"), tmp_path / "tar", arch)
+        asked = set((tmp_path / "argv").read_text().splitlines())
+        assert {word for word in asked if word.startswith(("--arch", "--skip=check"))} == words
+    monkeypatch.setattr(emulation, "reason_not_to_run", lambda _: "nothing runs them")
+    with pytest.raises(BuildError, match="are for aarch64, and this machine cannot run them"):
+        RUN_MMDEBSTRAP(spec("bash"), tmp_path / "tar", "aarch64")
+
+
+def test_rpm_ostree_composes_for_its_own_architecture_only(tmp_path: Path) -> None:
+    job = Job(directory=tmp_path, ref=REF, tree=tree(tmp_path), cache=tmp_path, arch="aarch64")
+    with pytest.raises(BuildError, match="not for aarch64"):
+        rpm_ostree.compose(job, RpmOstreeConfig(composer="rpm-ostree", treefile="/x.json"))
 
 
 def test_rpm_ostree_is_asked_for_by_name_where_it_is_missing(

@@ -4,10 +4,12 @@ machine, and the places of others.
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+from imagebuild.architectures.registry import loader_of
 from imagebuild.deploy import bootloader, grub_image, signed_loader
 from imagebuild.deploy.bootloader import MENU_MODULES
 from imagebuild.deploy.execute import execute
@@ -22,6 +24,7 @@ from tests import signed_parts as parts
 from tests.fake_sandbox import FakeSandbox
 from tests.kickstart.samples import BOTH, SMALL, read, rendered
 
+X86 = loader_of("x86_64")
 CSV = "shimx64.efi,debian,,This is the boot entry for debian\n"
 FEDORA = {"shimx64.efi": b"shim", "mmx64.efi": b"mok", "fbx64.efi": b"fallback", "BOOTX64.CSV": b"csv"}
 
@@ -73,7 +76,7 @@ def test_a_prefix_elsewhere(prefix: bytes) -> None:
 
 
 def test_debians_packages_on_a_disk() -> None:
-    files = find_signed(Here(), MENU_MODULES).on_disk("config")
+    files = find_signed(Here(), MENU_MODULES, X86).on_disk("config")
     vendor, removable = PurePosixPath("EFI/debian"), PurePosixPath("EFI/BOOT")
     names = {str(path.relative_to(vendor)) for path in files if path.parent == vendor}
     assert names == {*("shimx64.efi", "grubx64.efi", "mmx64.efi", "fbx64.efi", "BOOTX64.CSV", "grub.cfg")}
@@ -89,7 +92,7 @@ def test_debians_packages_on_a_disk() -> None:
 
 
 def test_debians_packages_on_a_medium() -> None:
-    files = find_signed(Here(), NEEDED, medium=True).on_medium("config")
+    files = find_signed(Here(), NEEDED, X86, medium=True).on_medium("config")
     assert {str(path) for path in files} == {
         *("EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi", "EFI/BOOT/mmx64.efi", "boot/grub/grub.cfg")
     }
@@ -110,12 +113,31 @@ def test_the_places_of_others(shim: str, grub: str) -> None:
     answers = {f"{shim}/{name}": data for name, data in FEDORA.items()}
     answers |= {f"{grub}/grubx64.efi": parts.GRUB.read_bytes(), f"{shim}/../BOOT/fbx64.efi": b"other"}
     tree = Listed(answers | {str(PurePosixPath(shim).parent / "BOOT/shimx64.efi"): b"the copy"})
-    files = find_signed(tree, MENU_MODULES).on_disk("config")
+    files = find_signed(tree, MENU_MODULES, X86).on_disk("config")
     assert files[PurePosixPath("EFI/BOOT/BOOTX64.EFI")] == b"shim"
     assert files[PurePosixPath("EFI/debian/BOOTX64.CSV")] == b"csv"
     assert PurePosixPath("EFI/BOOT/fbx64.efi") not in files
-    assert signed_loader.has_parts(tree.listing) is None
-    assert signed_loader.shim_in(tree.listing) == PurePosixPath(shim) / "shimx64.efi"
+    assert signed_loader.has_parts(tree.listing, X86) is None
+    assert signed_loader.shim_in(tree.listing, X86) == PurePosixPath(shim) / "shimx64.efi"
+
+
+def test_debians_parts_for_aarch64() -> None:
+    # shim-signed, shim-helpers-arm64-signed and grub-efi-arm64-signed of Debian 12; inside of GRUB is amd64's
+    places = ("/usr/lib/shim", "/usr/lib/grub/arm64-efi-signed")
+    tree = Listed(
+        {f"{places[0]}/{name}aa64.efi.signed": name.encode() for name in ("shim", "mm", "fb")}
+        | {f"{places[1]}/grubaa64.efi.signed": parts.GRUB.read_bytes()}
+    )
+    files = find_signed(tree, MENU_MODULES, loader_of("aarch64")).on_disk("config")
+    names = {str(path) for path in files}
+    assert names == {
+        *(f"EFI/BOOT/{name}" for name in ("BOOTAA64.EFI", "grubaa64.efi", "mmaa64.efi")),
+        *(f"EFI/debian/{name}aa64.efi" for name in ("shim", "grub", "mm", "fb")),
+        "EFI/debian/grub.cfg",
+    }
+    assert files[PurePosixPath("EFI/BOOT/BOOTAA64.EFI")] == b"shim"
+    with pytest.raises(UnsignedError, match="no shim and no signed GRUB"):
+        find_signed(tree, MENU_MODULES, X86)
 
 
 LACKING: Sequence[tuple[Sequence[str], str]] = [
@@ -139,14 +161,14 @@ LACKING: Sequence[tuple[Sequence[str], str]] = [
 def test_a_tree_without_a_part(files: Sequence[str], says: str) -> None:
     tree = Listed(dict.fromkeys(files, b"x"))
     with pytest.raises(UnsignedError) as caught:
-        find_signed(tree, ())
+        find_signed(tree, (), X86)
     assert says in caught.value.message
-    assert says in str(signed_loader.has_parts(tree.listing))
+    assert says in str(signed_loader.has_parts(tree.listing, X86))
 
 
 def test_a_grub_without_a_module_that_is_needed() -> None:
     with pytest.raises(UnsignedError, match=r"has no blscfg built in"):
-        find_signed(Here(), ["normal", "blscfg"])
+        find_signed(Here(), ["normal", "blscfg"], X86)
 
 
 def small_esp(size: int) -> str:
@@ -157,7 +179,7 @@ def small_esp(size: int) -> str:
 
 
 def test_an_esp_too_small_is_told_with_the_size_that_it_needs() -> None:
-    files = find_signed(Here(), MENU_MODULES).on_disk("config")
+    files = find_signed(Here(), MENU_MODULES, X86).on_disk("config")
     needed = bootloader.room_for(files) >> 20
     plan = read(small_esp(needed - 1), firmware=BOTH)
     with pytest.raises(BuildError) as caught:
@@ -169,7 +191,7 @@ def test_an_esp_too_small_is_told_with_the_size_that_it_needs() -> None:
 
 @pytest.mark.parametrize("size", [0, 64, 200])
 def test_what_is_said_to_have_room_has_it(tmp_path: Path, size: int) -> None:
-    files = find_signed(Here(), MENU_MODULES).on_disk("config" * 1000)
+    files = find_signed(Here(), MENU_MODULES, X86).on_disk("config" * 1000)
     bytes_ = max(size << 20, bootloader.room_for(files))
     image = tmp_path / "esp.img"
     with image.open("wb") as stream:
@@ -183,7 +205,7 @@ def test_what_is_said_to_have_room_has_it(tmp_path: Path, size: int) -> None:
 def test_the_demos_esp_has_room() -> None:
     text, syntax = rendered("debian-12")
     plan = read(text, syntax=syntax, firmware=BOTH)
-    bootloader.check_room(plan, find_signed(Here(), MENU_MODULES).on_disk("config"))
+    bootloader.check_room(plan, find_signed(Here(), MENU_MODULES, X86).on_disk("config"))
     assert Firmware.UEFI_SECURE in plan.firmware
 
 
@@ -227,3 +249,26 @@ def test_without_signed_parts_the_tree_makes_its_own_and_the_reason_is_kept() ->
     loader = bootloader.make_loader(tree, read(small_esp(64), firmware=UEFI))
     assert loader.esp == {PurePosixPath("EFI/BOOT/BOOTX64.EFI"): b"MZ made"}
     assert "but no signed GRUB" in str(loader.unsigned)
+
+
+def test_a_loader_for_aarch64_is_made_by_its_own_platform() -> None:
+    class Plain(Listed):
+        """A tree with GRUB's tools for that platform."""
+
+        def run(self, *commands: Argv, env: Mapping[str, str] | None = None) -> str:
+            if "set -- " in str(commands):
+                return super().run(*commands)
+            FakeSandbox.run(self, *commands)
+            return "/usr/bin/grub-mkimage"
+
+    tree = Plain({"/run/grub/bootaa64.efi": b"MZ made"})
+    text = small_esp(64).replace("part biosboot --fstype=biosboot --size=1\n", "")
+    plan = replace(read(text, firmware=UEFI), arch="aarch64")
+    loader = bootloader.make_loader(tree, plan)
+    assert loader.esp == {PurePosixPath("EFI/BOOT/BOOTAA64.EFI"): b"MZ made"}
+    (made,) = (argv for argv in tree.commands if "-O" in argv)
+    assert made[made.index("-O") + 1] == "arm64-efi"
+    assert "/usr/lib/grub/arm64-efi" in made
+    # the firmware's console is on the serial line already
+    early = tree.files[PurePosixPath("/run/grub/early.cfg")].data.decode()
+    assert early.startswith("search ")

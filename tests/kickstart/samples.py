@@ -20,7 +20,9 @@ def rendered(name: str, variant: str = "cloud") -> tuple[str, str]:
     loaded = config.load(ROOT / "configs" / f"{name}.yaml", Path("/store"))
     template = loaded.kickstarts[variant]
     return (
-        kickstart.render(template, kickstart.values(loaded.the_ref(), loaded.tree) | template.values),
+        kickstart.render(
+            template, kickstart.values(loaded.the_ref(), loaded.tree, loaded.arch) | template.values
+        ),
         template.syntax,
     )
 

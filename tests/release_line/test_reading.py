@@ -19,7 +19,10 @@ def test_the_shipped_configurations_are_fine(tmp_path: Path) -> None:
         assert config.load(file, tmp_path).refs
 
 
-@pytest.mark.parametrize("ref", ["debian/12/x86_64/atomic-host", "fedora/26/x86_64/atomic-host"])
+@pytest.mark.parametrize(
+    "ref",
+    [*(f"debian/12/{arch}/atomic-host" for arch in ("x86_64", "aarch64")), "fedora/26/x86_64/atomic-host"],
+)
 def test_a_ref_finds_its_configuration(ref: str, tmp_path: Path) -> None:
     file, found = config.find(ref, tmp_path)
     assert found.builds(ref)

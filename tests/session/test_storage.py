@@ -18,7 +18,7 @@ def test_a_saved_boot_goes_in_the_run_in_which_its_artifact_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "version", lambda _: "7.2")
-    monkeypatch.setattr(saved_boot, "build_digest", lambda: "build")
+    monkeypatch.setattr(saved_boot, "build_digest", lambda _: "build")
     # what dead runs left elsewhere on this machine is none of this test's
     monkeypatch.setattr(temporary, "sweep", lambda *_, **__: 0)
     monkeypatch.setattr(offline, "sweep", lambda: 0)

@@ -33,7 +33,7 @@ DAY = 24 * 3600
 @pytest.fixture(autouse=True)
 def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "version", lambda _: "7.2")
-    monkeypatch.setattr(saved_boot, "build_digest", lambda: "build")
+    monkeypatch.setattr(saved_boot, "build_digest", lambda _: "build")
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_another_build_of_qemu_is_another_key(
         return SavedBoots(tmp_path / "saved", trial(tmp_path, disk)).directory
 
     keys = [key()]
-    monkeypatch.setattr(saved_boot, "build_digest", lambda: "another build of the same version")
+    monkeypatch.setattr(saved_boot, "build_digest", lambda _: "another build of the same version")
     keys.append(key())
     monkeypatch.setattr(command, "version", lambda _: "8.0")
     keys.append(key())

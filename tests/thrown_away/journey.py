@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from imagebuild.architectures.registry import guest_of, loader_of, of_program
 from imagebuild.composers import registry as composers
 from imagebuild.composers.composer import Job
 from imagebuild.destinations.registry import open_destination
@@ -17,13 +18,19 @@ from imagebuild.engine import planning
 from imagebuild.formats.registry import FORMATS
 from imagebuild.installers.installer import Request
 from imagebuild.installers.registry import INSTALLERS, choose
-from imagebuild.kinds import Firmware
+from imagebuild.kinds import Controller, Firmware
 from imagebuild.model import Disk, Kickstart
+from imagebuild.publish.names import names_of
+from imagebuild.release_line.model import Config
 from imagebuild.smoke import any_image
 from imagebuild.smoke.storage.registry import PROFILES
 from imagebuild.stages.convert import convert_disk
+from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.qemu.command_line import command_line
+from imagebuild.tools.qemu.machine import Machine
 from tests.data import ROOT
 from tests.release_lab import FIRST, Line
+from tests.tools.machines import PLACES
 from tests.wiring import wired
 
 
@@ -88,7 +95,25 @@ def main(place: Path, homedir: Path) -> None:
     job = Job(directory=place, ref=tree.ref, tree=config.tree, cache=place)
     assert composers.compose(job, config.compose).version == "7"
     print("composer")
+    architecture(config)
     released(line, line.release(line.material(tree)))
+
+
+def architecture(config: Config) -> None:
+    """Boot loader, guest and names of an architecture follow from its record."""
+    head = b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + b"\xf3\x00"
+    assert of_program(head) == "riscv64"
+    assert loader_of("riscv64").removable == "BOOTRISCV64.EFI"
+    guests = Accelerator(name="tcg", slowness=1, reason="").of("riscv64")
+    machine = Machine(
+        disk=None, controller=Controller.VIRTIO, firmware=Firmware.UEFI, cores=1, memory=1 << 30
+    )
+    argv = command_line(machine, guests, PLACES, guest_of("riscv64").firmware[Firmware.UEFI].flash[0])
+    assert argv[0] == "qemu-system-riscv64"
+    assert any("file=/code.fd" in word for word in argv)
+    (name, *_) = names_of(config, "20261126", 0, arch="riscv64").paths()
+    assert "/riscv64/" in name
+    print("architecture")
 
 
 def released(line: Line, release: Path) -> None:

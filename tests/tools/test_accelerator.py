@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imagebuild.architectures.registry import guest_of
 from imagebuild.errors import MissingToolError
 from imagebuild.tools import accelerator, command
 from imagebuild.tools.accelerator import Accelerator
@@ -87,14 +88,15 @@ def test_a_busy_machine_does_not_make_the_guest_slow(
     """A stand-in for QEMU that works for 0.2 s and sleeps for 1.5 s before its panic: CPU time is what
     counts.
     """
-    script = tmp_path / accelerator.QEMU
+    script = tmp_path / "qemu"
     script.write_text(
         "#!/usr/bin/python3\nimport sys, time\nwhile time.process_time() < 0.2:"
         " pass\ntime.sleep(1.5)\nopen(sys.argv[-1].removeprefix('file:'), 'w').write('Kernel panic - not"
         " syncing: VFS')\ntime.sleep(60)\n"
     )
     script.chmod(0o755)
-    monkeypatch.setattr(accelerator, "QEMU", str(script))
+    guest = replace(guest_of("x86_64"), program=str(script))
+    monkeypatch.setattr(accelerator, "guest_of", lambda _: guest)
     spent = accelerator._try(kernel, Accelerator(name="tcg", slowness=1, reason=""))
     assert spent is not None
     assert 0.15 < spent < 1.2

@@ -143,11 +143,28 @@ def test_the_real_skopeo_reads_it(tmp_path: Path) -> None:
     assert config["config"]["Labels"] == {}
 
 
+ARM = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x02\x00\xb7\x00" + b"\0" * 44
+
+
+def test_an_image_for_another_architecture_says_so() -> None:
+    busybox = oci.busybox_of("aarch64", ARM)
+    assert busybox is not None
+    manifest = json.loads(oci.registry(busybox)[f"/v2/{oci.REPOSITORY}/manifests/{oci.TAG}"][1])
+    blobs = f"/v2/{oci.REPOSITORY}/blobs/"
+    config = json.loads(oci.registry(busybox)[blobs + manifest["config"]["digest"]][1])
+    assert config["architecture"] == "arm64"
+
+
+@pytest.mark.parametrize("program", [None, b"#!/bin/sh\n", ARM.replace(b"\xb7", b"\x3e"), ARM + b"/ld-linux"])
+def test_what_does_not_run_there_is_no_program_for_an_image(program: bytes | None) -> None:
+    assert oci.busybox_of("aarch64", program) is None
+
+
 def test_a_registry_answers_as_its_specification_says(tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
     certificate, authority = web.make_certificate(tmp_path / "tls", "127.0.0.1")
     (tmp_path / "ca.pem").write_text(authority)
-    with web.serving(oci.registry().get, certificate) as port:
+    with web.serving(oci.registry(oci.own_busybox()).get, certificate) as port:
         base = f"https://127.0.0.1:{port}/v2/"
         trust = str(tmp_path / "ca.pem")
         assert requests.get(base, verify=trust, timeout=5).status_code == 200

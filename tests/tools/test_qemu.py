@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from imagebuild.architectures.architecture import Flash
 from imagebuild.kinds import Controller, Firmware
 from imagebuild.tools import oci
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu.command_line import command_line
-from imagebuild.tools.qemu.firmware import Flash
 from imagebuild.tools.qemu.machine import Machine, NetworkBoot
 from imagebuild.tools.qemu.registry import CONTROLLERS, FIRMWARES
 from tests.golden import check_golden
@@ -59,12 +59,14 @@ def test_a_disk_is_on_the_controller_its_users_have(controller: Controller, word
 
 def test_secure_boot_is_for_machines_whose_chip_set_can_lock_its_variables() -> None:
     secure = FIRMWARES[Firmware.UEFI_SECURE]
-    refused = CONTROLLERS[Controller.IDE].reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm)
+    refused = CONTROLLERS[Controller.IDE].reason_not_under(
+        Firmware.UEFI_SECURE, needs_smm=secure.needs_smm("x86_64")
+    )
     assert refused is not None
     assert "no System Management Mode" in refused
     for controller in (Controller.VIRTIO, Controller.PVSCSI):
         record = CONTROLLERS[controller]
-        assert record.reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm) is None
+        assert record.reason_not_under(Firmware.UEFI_SECURE, needs_smm=secure.needs_smm("x86_64")) is None
     assert CONTROLLERS[Controller.IDE].reason_not_under(Firmware.UEFI, needs_smm=False) is None
 
 

@@ -33,7 +33,13 @@ def lab(name: str, store: Path, builder: Builder, *, root: RootConfig | None = N
         changed |= {"root": root, "first_without": None}
     settings = settings.model_copy(update={"compose": settings.compose.model_copy(update=changed)})
     assert settings.compose is not None
-    job = Job(directory=directory, ref=settings.the_ref(), tree=settings.tree, cache=cache_directory())
+    job = Job(
+        directory=directory,
+        ref=settings.the_ref(),
+        tree=settings.tree,
+        cache=cache_directory(),
+        arch=settings.arch,
+    )
     with steplog.writing_to(directory / "compose.log"):
         composers.compose(job, settings.compose)
     host = replace(builder, repo=store / "repo")

@@ -56,7 +56,7 @@ class Lab:
         """Return a rendered kickstart template."""
         return render(
             KickstartConfig(template=template, syntax="F28"),
-            values(self.settings.the_ref(), self.settings.tree),
+            values(self.settings.the_ref(), self.settings.tree, self.settings.arch),
         )
 
     def toolbox(self) -> Step[Toolbox]:

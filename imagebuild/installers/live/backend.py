@@ -13,6 +13,8 @@ from contextvars import copy_context
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
+from imagebuild.architectures.architecture import BootLoader
+from imagebuild.architectures.registry import loader_of
 from imagebuild.deploy import bootloader
 from imagebuild.deploy.bootloader import GrubLayout
 from imagebuild.deploy.signed_loader import REMOVABLE, UnsignedError, find_signed
@@ -89,14 +91,15 @@ def build(out: Path, request: Request) -> Path:
     work.mkdir()
     volume = request.config.volume_id
     options = request.config.options(LiveConfig)
+    machine = loader_of(request.tree.arch)
     with ThreadPoolExecutor(1) as beside:
         # the one long piece of work; everything else is done meanwhile
         target = work / "install.img"
         payload = beside.submit(copy_context().run, _compress, toolbox.image, target, options)
         with WAYS[request.ways[0]].open(None, toolbox.image, None) as sandbox:
             layout = bootloader.find_layout(sandbox)
-            esp = _make_grub(sandbox, layout, work, volume)
-            network = netboot.make(sandbox, layout, work, request.title)
+            esp = _make_grub(sandbox, layout, work, volume, machine)
+            network = netboot.make(sandbox, layout, work, request.title, request.tree.arch)
             program = product.compile_program(sandbox)
         _make_product(work, request, program)
         repo = Repo(request.tree.repo)
@@ -104,11 +107,11 @@ def build(out: Path, request: Request) -> Path:
         payload.result()
     images = {name: sha256(work / name) for name in ("install.img", "product.img")}
     (work / "initrd.img").write_bytes(beginning + initramfs.sums(images))
-    for boots_with in (Firmware.BIOS, Firmware.UEFI):
+    firmwares = [*([Firmware.BIOS] if machine.bios is not None else []), Firmware.UEFI]
+    for boots_with in firmwares:
         kickstart = KICKSTART if request.unattended is not None else None
-        text = menu.grub_menu(
-            menu.entries(request.title, volume, boots_with, kickstart), volume, timeout=request.config.timeout
-        )
+        entries = menu.entries(request.title, volume, boots_with, kickstart, request.tree.arch)
+        text = menu.grub_menu(entries, volume, timeout=request.config.timeout)
         (work / f"grub-{boots_with}.cfg").write_text(text)
     esp |= {MENU: (work / "grub-uefi.cfg").read_bytes()}
     _make_esp(work, request, esp)
@@ -131,17 +134,30 @@ def _compress(toolbox: Path, target: Path, options: LiveConfig) -> None:
         command.pipe(["sqfs2tar", toolbox], argv, stdout=nowhere)
 
 
-def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) -> dict[PurePosixPath, bytes]:
-    """Have the tree's own grub-mkimage make the images for BIOS; return path -> content of what UEFI
-    starts.
+def _make_grub(
+    sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str, machine: BootLoader
+) -> dict[PurePosixPath, bytes]:
+    """Have the tree's own grub-mkimage make the images for BIOS, where there are such machines; return path
+    -> content of what UEFI starts.
     """
-    bios = f"{layout.modules}/i386-pc"
+    sandbox.run(["mkdir", "-p", WORK])
+    if machine.bios is not None:
+        _make_bios(sandbox, layout, work, machine.bios)
+    try:
+        signed = find_signed(sandbox, NEEDED, machine, medium=True)
+        return signed.on_medium(LEADS.format(volume=volume))
+    except UnsignedError as error:
+        steplog.note(f"the ISO is not for Secure Boot: {error.message}")
+        return _unsigned(sandbox, layout, volume, machine)
+
+
+def _make_bios(sandbox: Sandbox, layout: GrubLayout, work: Path, platform: str) -> None:
+    bios = f"{layout.modules}/{platform}"
     sandbox.run(
-        ["mkdir", "-p", WORK],
         [
             layout.program,
             "-O",
-            "i386-pc-eltorito",
+            f"{platform}-eltorito",
             "-d",
             bios,
             "-p",
@@ -154,23 +170,20 @@ def _make_grub(sandbox: Sandbox, layout: GrubLayout, work: Path, volume: str) ->
     )
     (work / "eltorito.img").write_bytes(sandbox.read(WORK / "eltorito.img"))
     (work / "boot_hybrid.img").write_bytes(sandbox.read(PurePosixPath(bios) / "boot_hybrid.img"))
-    try:
-        return find_signed(sandbox, NEEDED, medium=True).on_medium(LEADS.format(volume=volume))
-    except UnsignedError as error:
-        steplog.note(f"the ISO is not for Secure Boot: {error.message}")
-        return _unsigned(sandbox, layout, volume)
 
 
-def _unsigned(sandbox: Sandbox, layout: GrubLayout, volume: str) -> dict[PurePosixPath, bytes]:
+def _unsigned(
+    sandbox: Sandbox, layout: GrubLayout, volume: str, machine: BootLoader
+) -> dict[PurePosixPath, bytes]:
     """Have the tree's own grub-mkimage make the program that UEFI starts."""
     sandbox.write({WORK / "uefi.cfg": File(data=UEFI_CONFIG.format(volume=volume).encode())})
     sandbox.run(
         [
             layout.program,
             "-O",
-            "x86_64-efi",
+            machine.platform,
             "-d",
-            f"{layout.modules}/x86_64-efi",
+            f"{layout.modules}/{machine.platform}",
             "-p",
             "/EFI/BOOT",
             "-c",
@@ -181,7 +194,7 @@ def _unsigned(sandbox: Sandbox, layout: GrubLayout, volume: str) -> dict[PurePos
             *UEFI_MODULES,
         ],
     )
-    return {REMOVABLE / "BOOTX64.EFI": sandbox.read(WORK / "uefi.img")}
+    return {REMOVABLE / machine.removable: sandbox.read(WORK / "uefi.img")}
 
 
 def _make_product(work: Path, request: Request, program: bytes) -> None:
@@ -221,7 +234,10 @@ def _make_boot(work: Path, request: Request, repo: Repo) -> bytes:
     assert kernel is not None, "boot_files returns what is there"
     (work / "vmlinuz").write_bytes(kernel)
     made = initramfs.build(
-        lambda path: repo.read(commit, path), request.tree.kernel, volume_id=request.config.volume_id
+        lambda path: repo.read(commit, path),
+        request.tree.kernel,
+        volume_id=request.config.volume_id,
+        busybox=initramfs.static_busybox(lambda path: repo.read(commit, path), request.tree.arch),
     )
     steplog.note(f"initramfs: {len(made) / MIB:.1f} MiB")
     return made
@@ -244,13 +260,17 @@ def _assemble(image: Path, work: Path, request: Request, more: Mapping[str, Path
         ".treeinfo": request.treeinfo,
         "images/install.img": work / "install.img",
         "images/product.img": work / "product.img",
-        "images/eltorito.img": work / "eltorito.img",
         "images/efiboot.img": work / "efiboot.img",
         "images/pxeboot/vmlinuz": work / "vmlinuz",
         "images/pxeboot/initrd.img": work / "initrd.img",
-        "boot/grub2/grub.cfg": work / "grub-bios.cfg",
         **more,
     }
+    has_bios = loader_of(request.tree.arch).bios is not None
+    if has_bios:
+        files |= {
+            "images/eltorito.img": work / "eltorito.img",
+            "boot/grub2/grub.cfg": work / "grub-bios.cfg",
+        }
     if request.unattended is not None:
         files[KICKSTART.lstrip("/")] = request.unattended.file
     serial = str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagebuild:{request.tree.commit}:iso"))
@@ -258,9 +278,8 @@ def _assemble(image: Path, work: Path, request: Request, more: Mapping[str, Path
         image,
         files,
         volume=request.config.volume_id,
-        bios="images/eltorito.img",
+        bios=("images/eltorito.img", work / "boot_hybrid.img") if has_bios else None,
         esp=work / "efiboot.img",
-        mbr=work / "boot_hybrid.img",
         epoch=request.epoch,
         serial=serial,
     )

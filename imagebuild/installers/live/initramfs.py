@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from imagebuild.architectures.registry import builder_architecture
 from imagebuild.config.places import template
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, temporary
+from imagebuild.tools import command, oci, temporary
 
 # what finds and mounts a medium: CD, USB, virtio, SATA, NVMe, SD, and the virtual machines' own controllers
 MODULES = (
@@ -195,6 +196,22 @@ def sums(images: Mapping[str, str]) -> bytes:
         "".join(f"{digest}  {name}\n" for name, digest in sorted(images.items())).encode(),
     )
     return gzip.compress(archive.finish(), compresslevel=LEVEL, mtime=0)
+
+
+def static_busybox(read: Callable[[str], bytes | None], arch: str) -> bytes:
+    """Return a static busybox for an architecture: this machine's, or the tree's where that does not run
+    there. Raises BuildError, MissingToolError.
+    """
+    if arch == builder_architecture():
+        return _busybox()
+    busybox = oci.busybox_of(arch, read("usr/bin/busybox"))
+    if busybox is None:
+        raise BuildError(
+            f"the installer's initramfs needs a static busybox for {arch}, which this machine does not have,"
+            " and the tree neither",
+            hint="add busybox-static (Debian) to the tree, or build on a machine of its architecture",
+        )
+    return busybox.program
 
 
 def _busybox() -> bytes:

@@ -5,10 +5,10 @@ line, for both firmwares.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imagebuild.architectures.registry import DEFAULT, guest_of
 from imagebuild.kinds import Firmware
 
 KERNEL, INITRD = "/images/pxeboot/vmlinuz", "/images/pxeboot/initrd.img"
-CONSOLES = "console=tty0 console=ttyS0,115200n8"
 HEADER = """serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
@@ -30,12 +30,22 @@ class MenuLine:
     lines: tuple[str, ...]
 
 
-def entries(title: str, volume: str, firmware: Firmware, kickstart: str | None) -> list[MenuLine]:
+def consoles(arch: str) -> str:
+    """Return the kernel's arguments for screen and serial line of an architecture's machines."""
+    return f"console=tty0 console={guest_of(arch).console}"
+
+
+def entries(
+    title: str, volume: str, firmware: Firmware, kickstart: str | None, arch: str = DEFAULT
+) -> list[MenuLine]:
     """Return the entries; `kickstart` is the path of the one on the medium, if there is one."""
     stage2 = f"inst.stage2=hd:LABEL={volume}"
 
     def boot(*arguments: str) -> tuple[str, ...]:
-        return (f"linux {KERNEL} {' '.join((stage2, CONSOLES, *arguments, 'quiet'))}", f"initrd {INITRD}")
+        return (
+            f"linux {KERNEL} {' '.join((stage2, consoles(arch), *arguments, 'quiet'))}",
+            f"initrd {INITRD}",
+        )
 
     found = [
         MenuLine(title=f"Install {title}", key="i", lines=boot()),

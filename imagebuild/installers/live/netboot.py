@@ -7,13 +7,15 @@ grub_net_configure_by_dhcp_ack). Kernel and initramfs come over TFTP, which nobo
 HTTP must have the sums that are in the initramfs (templates/live/init.sh).
 """
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from imagebuild import steplog
+from imagebuild.architectures.registry import DEFAULT, loader_of
 from imagebuild.config.places import template
 from imagebuild.deploy.bootloader import GrubLayout
 from imagebuild.deploy.target import File, Sandbox
-from imagebuild.installers.live.menu import CONSOLES
+from imagebuild.installers.live.menu import consoles
 from imagebuild.installers.treeinfo import NETWORK_BIOS, NETWORK_MENU, NETWORK_UEFI
 
 WORK = PurePosixPath("/run/grub-net")
@@ -23,21 +25,26 @@ MODULES = (
     *("normal", "configfile", "linux", "echo", "test", "ls", "cat", "help", "sleep", "serial", "terminal"),
     *("reboot", "halt", "net", "tftp", "http", "gzio"),
 )
-# GRUB's platform -> where its program lies, its modules of it
-PLATFORMS = {
-    "i386-pc-pxe": (NETWORK_BIOS, "i386-pc", ("pxe", "vga_text", "biosdisk")),
-    "x86_64-efi": (NETWORK_UEFI, "x86_64-efi", ("efinet", "efi_gop", "all_video")),
-}
 EARLY = "configfile $cmdpath/grub.cfg\n"
 
 
-def make(sandbox: Sandbox, layout: GrubLayout, work: Path, title: str) -> dict[str, Path]:
+def _platforms(arch: str) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """Yield GRUB's platforms for an architecture: where the program lies, where its modules are, which."""
+    machine = loader_of(arch)
+    if machine.bios is not None:
+        yield f"{machine.bios}-pxe", NETWORK_BIOS, machine.bios, ("pxe", "vga_text", "biosdisk")
+    yield machine.platform, NETWORK_UEFI, machine.platform, ("efinet", "efi_gop", "all_video")
+
+
+def make(
+    sandbox: Sandbox, layout: GrubLayout, work: Path, title: str, arch: str = DEFAULT
+) -> dict[str, Path]:
     """Have the tree's grub-mkimage make a program for each firmware; return path on the medium -> file. A
     tree whose GRUB cannot boot from a network gets none.
     """
     made = dict[str, Path]()
     sandbox.write({WORK / "early.cfg": File(data=EARLY.encode())})
-    for platform, (path, directory, more) in PLATFORMS.items():
+    for platform, path, directory, more in _platforms(arch):
         if missing := _missing(sandbox, f"{layout.modules}/{directory}", (*MODULES, *more)):
             steplog.note(
                 f"no boot from the network by {platform}: the tree's GRUB lacks {', '.join(missing)}"
@@ -51,7 +58,7 @@ def make(sandbox: Sandbox, layout: GrubLayout, work: Path, title: str) -> dict[s
         made[path].write_bytes(sandbox.read(output))
     if made:
         made[NETWORK_MENU] = work / "netboot.cfg"
-        made[NETWORK_MENU].write_text(menu(title))
+        made[NETWORK_MENU].write_text(menu(title, arch))
     return made
 
 
@@ -60,7 +67,7 @@ def _missing(sandbox: Sandbox, modules: str, names: tuple[str, ...]) -> list[str
     return [name for name in names if f"{name}.mod" not in there]
 
 
-def menu(title: str) -> str:
+def menu(title: str, arch: str = DEFAULT) -> str:
     """Return the menu, in which a title is plain text."""
-    text = template(MENU).read_text().replace("{{ consoles }}", CONSOLES)
+    text = template(MENU).read_text().replace("{{ consoles }}", consoles(arch))
     return text.replace("{{ title }}", f"Install {title}".replace("'", ""))

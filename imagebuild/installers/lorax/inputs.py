@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 from imagebuild import files
+from imagebuild.architectures.registry import ARCHITECTURES
 from imagebuild.config.installer import InstallerConfig
 from imagebuild.config.places import shared_directory
 from imagebuild.errors import UsageError
@@ -15,8 +16,8 @@ from imagebuild.installers.lorax.about import CHILD, about
 from imagebuild.installers.lorax.options import LoraxConfig
 
 DEFAULT_SHAREDIR = "/usr/share/lorax"
-# pylorax.treebuilder: templatemap
-ARCHITECTURES = {"i386": "x86.tmpl", "x86_64": "x86.tmpl"}
+# pylorax.treebuilder: templatemap; not an architecture of hosts
+I386 = {"i386": "x86.tmpl"}
 ABSENT = "not there"
 
 
@@ -111,7 +112,8 @@ def puts_discinfo(config: InstallerConfig, arch: str) -> bool:
     directory = shared(config.options(LoraxConfig))
     # pylorax.find_templates: the first below templates.d, if there is one
     first = next(iter(sorted((directory / "templates.d").glob("[!.]*"))), directory)
-    template = first / ARCHITECTURES.get(config.options(LoraxConfig).buildarch or arch, f"{arch}.tmpl")
+    known = I386 | {name: record.lorax_template for name, record in ARCHITECTURES.items()}
+    template = first / known.get(config.options(LoraxConfig).buildarch or arch, f"{arch}.tmpl")
     try:
         return ".discinfo=" in template.read_text(errors="replace")
     except OSError:

@@ -20,7 +20,10 @@ class Containers(Files):
         there yet; return its name.
         """
         if expected.registry is None:
-            raise NotTestedError("there is no registry for this test")
+            raise NotTestedError(
+                "there is no container image for it: neither this machine nor the tree has a static busybox"
+                " for its architecture"
+            )
         if (
             self.run(
                 runtime, "inspect", expected.registry.image, seconds=CONTAINER_SECONDS, quiet=True

@@ -8,6 +8,7 @@ booted by itself goes on at once with its own default, which is what follows `>`
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from imagebuild.architectures.registry import BUILT, loader_of
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.tools.menus import grub_choice
@@ -90,7 +91,7 @@ def read_all(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> Gr
 def _read(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> GrubReading:
     machine = Grub(volumes)
     home = volumes[0]
-    scope = MenuContext(variables=_variables(home.name, path, firmware), exported=set(EXPORTED))
+    scope = MenuContext(variables=_variables(volumes, path, firmware), exported=set(EXPORTED))
     spot = Spot(volume=home.name, file=home.actual(path), line=1)
     try:
         if not machine.run_file(spot, scope, DEPTH):
@@ -110,7 +111,8 @@ def _read(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> GrubR
     return GrubReading(menu=menu, definitions=tried.definitions)
 
 
-def _variables(device: str, path: str, firmware: Firmware) -> dict[str, str]:
+def _variables(volumes: Sequence[BootVolume], path: str, firmware: Firmware) -> dict[str, str]:
+    device = volumes[0].name
     directory = f"({device}){path.rpartition('/')[0]}"
     uefi = firmware.is_uefi
     return dict.fromkeys(FEATURES, "y") | {
@@ -118,8 +120,15 @@ def _variables(device: str, path: str, firmware: Firmware) -> dict[str, str]:
         "prefix": directory,
         "cmdpath": directory,
         "grub_platform": "efi" if uefi else "pc",
-        "grub_cpu": "x86_64" if uefi else "i386",
+        "grub_cpu": _cpu(volumes) if uefi else "i386",
     }
+
+
+def _cpu(volumes: Sequence[BootVolume]) -> str:
+    """Return `$grub_cpu` of a GRUB that UEFI started: of the architecture whose program is on a volume."""
+    loaders = [loader_of(name) for name in BUILT]
+    there = (loader for loader in loaders if any(one.has(f"/EFI/BOOT/{loader.removable}") for one in volumes))
+    return next(there, loaders[0]).cpu
 
 
 def _try_all(machine: Grub, scope: MenuContext, way: tuple[int, ...], above: tuple[Spot, ...]) -> _Tried:

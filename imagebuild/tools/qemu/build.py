@@ -6,7 +6,6 @@ from pathlib import Path
 
 from imagebuild import files
 from imagebuild.tools import command
-from imagebuild.tools.accelerator import QEMU
 
 CPUINFO = Path("/proc/cpuinfo")
 # proc(5): what changes from one look to the next
@@ -14,9 +13,11 @@ MOVING = ("cpu mhz", "bogomips", "processor", "apicid", "initial apicid", "core 
 
 
 @functools.cache
-def build_digest() -> str:
-    """Return a sha256 of QEMU's program: two builds of one version may save devices in different ways."""
-    return files.sha256(Path(command.require(QEMU)).resolve())
+def build_digest(program: str) -> str:
+    """Return a sha256 of one of QEMU's programs: two builds of one version may save devices in different
+    ways.
+    """
+    return files.sha256(Path(command.require(program)).resolve())
 
 
 def builder_processor(cpuinfo: Path = CPUINFO) -> str:

@@ -1,9 +1,11 @@
 """QEMU's command line for a machine."""
 
+from imagebuild.architectures.architecture import Flash, GuestMachine
+from imagebuild.architectures.registry import guest_of
 from imagebuild.tools import command
-from imagebuild.tools.accelerator import QEMU, Accelerator
+from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu import tpm
-from imagebuild.tools.qemu.firmware import Flash, flash_argv
+from imagebuild.tools.qemu.firmware import flash_argv
 from imagebuild.tools.qemu.machine import MIB, SERVICES, Machine, Places
 from imagebuild.tools.qemu.option import escape
 from imagebuild.tools.qemu.registry import CONTROLLERS, DRIVES, FIRMWARES
@@ -15,37 +17,38 @@ def command_line(
     """Return QEMU's argv. `-no-reboot`: every boot is a new process, since a warm reboot under TCG can hang
     in GRUB.
     """
+    guest = guest_of(accelerator.arch)
+    smm = FIRMWARES[machine.firmware].needs_smm(accelerator.arch)
     return [
-        QEMU,
+        guest.program,
         *accelerator.argv,
-        *["-machine", _machine_type(machine)],
+        *["-machine", _machine_type(machine, guest, smm=smm)],
         *["-smp", str(machine.cores), "-m", str(machine.memory // MIB)],
         *["-nodefaults", "-no-user-config", "-no-reboot"],
-        *["-vga", "std", "-display", "none", "-device", "virtio-rng-pci"],
-        *_firmware(machine, places, flash),
-        *_disks(machine),
+        *[*guest.screen, "-display", "none", "-device", "virtio-rng-pci"],
+        *_firmware(machine, places, flash, smm=smm),
+        *_disks(machine, guest),
         *_network(machine),
         *_kernel(machine),
         *_serial(machine, places),
         *_ports(machine),
-        *(tpm.argv_of(places.tpm) if places.tpm is not None else []),
+        *(tpm.argv_of(places.tpm, guest.tpm) if places.tpm is not None else []),
         *["-qmp", f"unix:{escape(places.monitor)},server=on,wait=off"],
         *(["-qmp", f"unix:{escape(places.last_word)},server=on,wait=off"] if places.last_word else []),
         *(["-loadvm", machine.snapshot] if machine.snapshot else []),
     ]
 
 
-def _machine_type(machine: Machine) -> str:
-    kind = CONTROLLERS[machine.controller].machine_type
-    return f"{kind},smm=on" if FIRMWARES[machine.firmware].needs_smm else kind
+def _machine_type(machine: Machine, guest: GuestMachine, *, smm: bool) -> str:
+    kind = CONTROLLERS[machine.controller].machine_type or guest.machine_type
+    return f"{kind},smm=on" if smm else kind
 
 
-def _firmware(machine: Machine, places: Places, flash: Flash | None) -> list[str]:
-    record = FIRMWARES[machine.firmware]
-    if not record.flash:
+def _firmware(machine: Machine, places: Places, flash: Flash | None, *, smm: bool) -> list[str]:
+    if not FIRMWARES[machine.firmware].in_flash:
         return []
     assert flash is not None
-    return flash_argv(flash, places.variables, smm=record.needs_smm)
+    return flash_argv(flash, places.variables, smm=smm)
 
 
 def _serial(machine: Machine, places: Places) -> list[str]:
@@ -64,7 +67,7 @@ def _ports(machine: Machine) -> list[str]:
     return argv
 
 
-def _disks(machine: Machine) -> list[str]:
+def _disks(machine: Machine, guest: GuestMachine) -> list[str]:
     # cache=unsafe: the overlay is thrown away; a guest's fsync must not reach this machine's disk
     argv: list[str] = []
     if machine.disk is not None:
@@ -74,7 +77,7 @@ def _disks(machine: Machine) -> list[str]:
         ]
         argv += CONTROLLERS[machine.controller].argv_under(machine.firmware)
     for number, drive in enumerate(machine.drives):
-        argv += DRIVES[drive.kind].argv_of(drive, f"drive{number}")
+        argv += DRIVES[drive.kind].argv_of(drive, f"drive{number}", guest)
     if machine.seed is not None:
         argv += ["-drive", f"if=none,id=seed,format=raw,readonly=on,file={escape(machine.seed)}"]
         argv += ["-device", "virtio-blk-pci,drive=seed,serial=seed"]

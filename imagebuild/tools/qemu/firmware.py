@@ -1,52 +1,62 @@
-"""The firmwares that start a guest's boot loader: what QEMU is given for each, and its digest."""
+"""The firmwares that start a guest's boot loader: what QEMU is given for each, and its digest. Their files
+are the architecture's (architectures/).
+"""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.errors import MissingToolError
+from imagebuild.architectures.architecture import FirmwareFiles, Flash
+from imagebuild.architectures.registry import guest_of
+from imagebuild.errors import BuildError, MissingToolError
 from imagebuild.kinds import Firmware
 from imagebuild.tools.qemu.option import escape
 
 
-@dataclass(frozen=True)
-class Flash:
-    """Two files of a firmware in flash memory: its code, and the variables that a new machine begins with."""
-
-    code: Path
-    variables: Path
-
-
 @dataclass(frozen=True, kw_only=True)
 class FirmwareRecord:
-    """What a firmware is for QEMU: `flash` are the places where distributions have its files (without any it
-    comes with QEMU); `package` says how those are installed.
-
-    `has_text_screen`: what its boot loaders write is in the text memory of a VGA card. `needs_smm`: only
-    code in System Management Mode may write its variables, which a guest could change otherwise.
+    """What a firmware is for QEMU. `has_text_screen`: what its boot loaders write is in the text memory of a
+    VGA card. `in_flash`: it is kept in flash memory, with variables that last; otherwise it comes with QEMU.
     """
 
     name: str
     title: str
-    flash: tuple[Flash, ...] = ()
-    package: str = ""
     has_text_screen: bool = False
-    needs_smm: bool = False
+    in_flash: bool = False
 
-    def find_flash(self) -> Flash | None:
-        """Return the files of this machine; None when it comes with QEMU. Raises MissingToolError."""
-        for flash in self.flash:
+    def reason_not_of(self, arch: str) -> str | None:
+        """Return why machines of an architecture do not have it; None when they may."""
+        there = guest_of(arch).firmware
+        return None if self.name in there else f"machines of {arch} have no {self.title}"
+
+    def files(self, arch: str) -> FirmwareFiles:
+        """Return its files for guests of an architecture. Raises BuildError where machines do not have it."""
+        there = guest_of(arch).firmware
+        if (reason := self.reason_not_of(arch)) is not None:
+            raise BuildError(reason, hint=f"they have: {', '.join(there)}")
+        return there[Firmware(self.name)]
+
+    def needs_smm(self, arch: str) -> bool:
+        """Whether only code in System Management Mode may write its variables."""
+        return self.files(arch).needs_smm
+
+    def find_flash(self, arch: str) -> Flash | None:
+        """Return the files that this machine has for an architecture; None when it comes with QEMU. Raises
+        MissingToolError.
+        """
+        files = self.files(arch)
+        for flash in files.flash:
             if flash.code.exists() and flash.variables.exists():
                 return flash
-        if self.flash:
-            raise MissingToolError(f"{self.title} for QEMU is not installed", hint=self.package)
+        if files.flash:
+            raise MissingToolError(f"{self.title} for QEMU is not installed", hint=files.package)
         return None
 
-    def digest(self) -> str:
+    def digest(self, arch: str) -> str:
         """Return a sha256 of the files that guests are started with; of what comes with QEMU, its version
         says enough.
         """
-        flash = self.find_flash()
+        flash = self.find_flash(arch)
         files = (flash.code, flash.variables) if flash is not None else ()
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
@@ -69,30 +79,7 @@ SMM_ONLY = (
     "-global", "ICH9-LPC.disable_s3=1",
 )  # fmt: skip
 SEABIOS = FirmwareRecord(name=Firmware.BIOS, title="BIOS firmware", has_text_screen=True)
-OVMF = FirmwareRecord(
-    name=Firmware.UEFI,
-    title="UEFI firmware",
-    # Debian's ovmf, Fedora's edk2-ovmf, Arch's edk2-ovmf
-    flash=(
-        Flash(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
-        Flash(Path("/usr/share/edk2/ovmf/OVMF_CODE.fd"), Path("/usr/share/edk2/ovmf/OVMF_VARS.fd")),
-        Flash(Path("/usr/share/edk2/x64/OVMF_CODE.4m.fd"), Path("/usr/share/edk2/x64/OVMF_VARS.4m.fd")),
-    ),
-    package="apt-get install ovmf, or dnf install edk2-ovmf",
-)
-# with the keys of Microsoft enrolled, as machines are sold; by 40-*-enrolled.json of QEMU's firmware
-# descriptors (firmware.json of its interop documents: secure-boot, enrolled-keys, requires-smm)
-OVMF_SECURE = FirmwareRecord(
-    name=Firmware.UEFI_SECURE,
-    title="UEFI firmware with Secure Boot and enrolled keys",
-    # Debian's ovmf, Fedora's edk2-ovmf
-    flash=(
-        Flash(Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")),
-        Flash(
-            Path("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd"),
-            Path("/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
-        ),
-    ),
-    package="apt-get install ovmf, or dnf install edk2-ovmf",
-    needs_smm=True,
+EDK2 = FirmwareRecord(name=Firmware.UEFI, title="UEFI firmware", in_flash=True)
+EDK2_SECURE = FirmwareRecord(
+    name=Firmware.UEFI_SECURE, title="UEFI firmware with Secure Boot and enrolled keys", in_flash=True
 )

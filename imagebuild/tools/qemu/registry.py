@@ -3,7 +3,7 @@
 from imagebuild.records import Registry
 from imagebuild.tools.qemu import controller, drive, firmware
 
-FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.OVMF, firmware.OVMF_SECURE)
+FIRMWARES = Registry("firmware", firmware.SEABIOS, firmware.EDK2, firmware.EDK2_SECURE)
 CONTROLLERS = Registry(
     "storage controller",
     controller.VIRTIO,

@@ -109,7 +109,7 @@ class Running:
         format. Raises BuildError.
         """
         # pflash1: what QEMU calls `if=pflash,unit=1`
-        for drive in ("disk", *(["pflash1"] if FIRMWARES[self._firmware].flash else [])):
+        for drive in ("disk", *(["pflash1"] if FIRMWARES[self._firmware].in_flash else [])):
             if said := self._told(f"qemu-io {drive} flush"):
                 raise BuildError(f"QEMU cannot write its {drive}: {said}")
 
@@ -219,7 +219,7 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
             last_word=place / "last-word" if machine.ports else None,
             tpm=place / "tpm" if machine.tpm is not None else None,
         )
-        flash = FIRMWARES[machine.firmware].find_flash()
+        flash = FIRMWARES[machine.firmware].find_flash(accelerator.arch)
         if flash is not None and not places.variables.exists():
             # qcow2, because a machine with a writable raw drive cannot be snapshotted
             disk_image.convert(flash.variables, "raw", places.variables, "qcow2")

@@ -39,9 +39,9 @@ def emulated(state: Path, control: Path) -> Iterator[None]:
         process.end(grace=2)
 
 
-def argv_of(control: Path) -> list[str]:
-    """Return QEMU's arguments for the TPM whose control socket that is."""
+def argv_of(control: Path, device: str) -> list[str]:
+    """Return QEMU's arguments for the TPM whose control socket that is; `device`: what the machine has."""
     return [
         *["-chardev", f"socket,id=tpm,path={escape(control)}"],
-        *["-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"],
+        *["-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", f"{device},tpmdev=tpm0"],
     ]

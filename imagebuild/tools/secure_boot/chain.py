@@ -8,6 +8,7 @@ started), and GRUB asks shim for the kernel, which needs no such section.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from imagebuild.architectures.registry import DEFAULT, loader_of
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.model import SecureBoot
@@ -17,20 +18,22 @@ from imagebuild.tools.secure_boot.esp import programs_on
 from imagebuild.tools.secure_boot.program import Keys, Program, certificate_name, issuers, read
 from imagebuild.tools.secure_boot.signature import is_intact, leads_to
 
-FIRST = "EFI/BOOT/BOOTX64.EFI"
 KERNEL = "the kernel"
 
 
-def judge(image: Path, offset: int, kernel: bytes, shims_before: Mapping[str, bytes]) -> SecureBoot:
-    """Return whether the ESP that begins at an offset of a file leads to a kernel under the firmware of this
-    machine. `shims_before`: whose -> shims that machines may have run, which leave their levels there.
+def judge(
+    image: Path, offset: int, kernel: bytes, shims_before: Mapping[str, bytes], arch: str = DEFAULT
+) -> SecureBoot:
+    """Return whether the ESP that begins at an offset of a file leads to a kernel under the firmware that
+    this machine has for guests of an architecture. `shims_before`: whose -> shims that machines may have run,
+    which leave their levels there.
     """
     try:
-        keys = enrolled_keys()
+        keys = enrolled_keys(arch)
         found = programs_on(image, offset)
     except BuildError as error:
         return SecureBoot(reason=f"it could not be looked into: {error.message}")
-    return examine(found, kernel, keys, shims_before)
+    return examine(found, kernel, keys, shims_before, arch)
 
 
 def firmware_of(asked: frozenset[Firmware], found: SecureBoot) -> frozenset[Firmware]:
@@ -40,37 +43,48 @@ def firmware_of(asked: frozenset[Firmware], found: SecureBoot) -> frozenset[Firm
     return asked | secure if with_uefi else asked - secure
 
 
-def enrolled_keys() -> Keys:
+def first_program(arch: str) -> str:
+    """Return the path of what firmware starts from any disk. Raises BuildError."""
+    return f"EFI/BOOT/{loader_of(arch).removable}"
+
+
+def enrolled_keys(arch: str = DEFAULT) -> Keys:
     """Return the keys of this machine's firmware for guests with Secure Boot. Raises BuildError,
     MissingToolError.
     """
-    flash = FIRMWARES[Firmware.UEFI_SECURE].find_flash()
+    flash = FIRMWARES[Firmware.UEFI_SECURE].find_flash(arch)
     assert flash is not None, "that firmware is kept in files"
     return enrolled.read(flash.variables)
 
 
 def examine(
-    esp: Mapping[str, bytes], kernel: bytes, keys: Keys, shims_before: Mapping[str, bytes]
+    esp: Mapping[str, bytes],
+    kernel: bytes,
+    keys: Keys,
+    shims_before: Mapping[str, bytes],
+    arch: str = DEFAULT,
 ) -> SecureBoot:
     """Return whether programs of an ESP (path -> content) lead to a kernel with the keys of a firmware."""
-    problems = list[str]()
+    first_path, problems = first_program(arch), list[str]()
     programs = {name: program for name, data in esp.items() if (program := _read(name, data, problems))}
-    first = programs.get(FIRST)
+    first = programs.get(first_path)
     if first is None:
-        return SecureBoot(reason="; ".join([*problems, f"the ESP has no {FIRST}"]))
+        return SecureBoot(reason="; ".join([*problems, f"the ESP has no {first_path}"]))
     shims = {name: program for name, program in programs.items() if program.is_shim}
     problems += [
         f"the firmware refuses {name}: {why}"
-        for name, program in ({FIRST: first} | shims).items()
+        for name, program in ({first_path: first} | shims).items()
         if (why := _untrusted(program, keys, "is not enrolled"))
     ]
     if not first.is_shim:
-        return SecureBoot(reason="; ".join(problems) or f"{FIRST} is not shim: what it starts is not known")
+        return SecureBoot(
+            reason="; ".join(problems) or f"{first_path} is not shim: what it starts is not known"
+        )
     known = keys
     try:
         known |= first.vendor_keys()
     except BuildError as error:
-        problems.append(f"{FIRST} cannot be shim: {error.message}")
+        problems.append(f"{first_path} cannot be shim: {error.message}")
     loaders = {name: program for name, program in programs.items() if not program.is_shim}
     problems += [
         f"shim refuses {name}: {why}"
@@ -81,7 +95,7 @@ def examine(
     if image is not None and (why := _untrusted(image, known, "shim does not hold")):
         problems.append(f"GRUB refuses {KERNEL}: {why}")
     others = {whose: shim for whose, data in shims_before.items() if (shim := _read(whose, data, problems))}
-    problems += _below(programs, {FIRST: first} | others)
+    problems += _below(programs, {first_path: first} | others)
     return SecureBoot(reason="; ".join(problems) or None, authorities=_authorities(first))
 
 

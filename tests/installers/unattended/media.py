@@ -132,9 +132,8 @@ def make_iso(
             target,
             paths,
             volume="Fedora-27",
-            bios="images/eltorito.img",
+            bios=("images/eltorito.img", mbr),
             esp=esp,
-            mbr=mbr,
             epoch=1,
             serial="0" * 8 + "-0000-4000-8000-" + "0" * 12,
         )

@@ -237,6 +237,15 @@ def test_a_name_without_a_slash_is_a_list_of_blocks_and_no_menu(lines: str) -> N
     assert "which is not on the medium" in menu.unsure[0]
 
 
+@pytest.mark.parametrize(("program", "booted"), [("BOOTX64.EFI", "A"), ("BOOTAA64.EFI", "B"), ("", "A")])
+def test_a_menu_may_ask_for_the_processor(program: str, booted: str) -> None:
+    text = f'if [ "$grub_cpu" = arm64 ]; then default=1; fi\ntimeout=5\n{A}{B}'
+    files = {"/EFI/BOOT/grub.cfg": text, f"/EFI/BOOT/{program}": ""}
+    menu = grub_menu.read([volume(files, name=ESP)], "/EFI/BOOT/grub.cfg", Firmware.UEFI)
+    assert menu.booted is not None
+    assert menu.booted.title == booted
+
+
 def test_what_is_searched_for_and_not_there_is_said() -> None:
     menu = grub(f"search --set=root -l OTHER\n{A}")
     assert menu.unsure == ("/boot/grub2/grub.cfg:1 searches for 'OTHER', which is nowhere on the medium",)

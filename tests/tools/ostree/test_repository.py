@@ -63,6 +63,13 @@ def test_a_tree_is_pulled_and_described(source: Source, tmp_path: Path) -> None:
     assert Repo(tmp_path / "repo").refs() == {REF: source.commit}
 
 
+def test_a_tree_of_another_architecture_than_the_lines_is_refused(source: Source, tmp_path: Path) -> None:
+    settings = config(source)
+    pinned = stage.pin(settings, REF)
+    with pytest.raises(BuildError, match="is a tree for x86_64, and the configuration says aarch64"):
+        stage.pull_tree(tmp_path, pinned, settings, tmp_path / "repo", "aarch64")
+
+
 def test_a_tree_is_pulled_over_http(source: Source, served: str, tmp_path: Path) -> None:
     assert ostree_server.resolve(served, REF, patience=QUICK) == source.commit
     repo = Repo.ensure(tmp_path / "repo")

@@ -7,7 +7,7 @@ import pytest
 from imagebuild.deploy import bootloader
 from imagebuild.errors import BuildError
 from imagebuild.tools import command
-from imagebuild.tools.qemu.firmware import OVMF, OVMF_SECURE
+from imagebuild.tools.qemu.firmware import EDK2, EDK2_SECURE
 from imagebuild.tools.secure_boot import enrolled
 from imagebuild.tools.secure_boot.esp import programs_on
 from imagebuild.tools.secure_boot.program import certificate_name
@@ -29,14 +29,14 @@ def test_programs_are_read_from_where_the_esp_begins(tmp_path: Path) -> None:
 
 
 def test_the_keys_of_ovmf() -> None:
-    flash = OVMF_SECURE.find_flash()
+    flash = EDK2_SECURE.find_flash("x86_64")
     assert flash is not None
     names = {certificate_name(certificate) for certificate in enrolled.read(flash.variables).trusted}
     assert names >= {"Microsoft Windows Production PCA 2011", "Microsoft Corporation UEFI CA 2011"}
 
 
 def test_a_firmware_without_keys(tmp_path: Path) -> None:
-    flash = OVMF.find_flash()
+    flash = EDK2.find_flash("x86_64")
     assert flash is not None
     (tmp_path / "nothing").write_bytes(bytes(1 << 16))
     for file in (flash.variables, tmp_path / "nothing", tmp_path / "missing"):
