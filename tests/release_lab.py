@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from imagebuild.formats.registry import FORMATS
+from imagebuild.formats.registry import FILE_KINDS, FORMATS
 from imagebuild.kinds import Firmware, State
 from imagebuild.model import Cell, Image, IsoImage, Tree
 from imagebuild.publish.assemble import assemble
@@ -28,7 +28,7 @@ from imagebuild.stages.tree import Pin, describe_tree
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from tests.data import ROOT
-from tests.tools.ostree.commits import FILES
+from tests.tools.ostree.commits import ELF, FILES
 
 REF = "debian/12/x86_64/atomic-host"
 USER = "imagebuild demo <imagebuild-demo@example.org>"
@@ -38,6 +38,9 @@ STATUS = (
 FIRST = {"bash": "5.2-1", "curl": "7.88-1", "gone": "1.0", "kernel": "6.1.1-1"}
 SECOND = {"bash": "5.2-2", "curl": "7.88-1", "fresh": "1:2.0-1", "kernel": "6.1.0-9"}
 CREATED = 1_790_000_000
+# e_machine of an ELF header (elf.h: EM_X86_64, EM_AARCH64)
+ELF_X86_64 = b"\x3e\x00"
+ELF_OF = {"x86_64": ELF_X86_64, "aarch64": b"\xb7\x00"}
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Line:
     place: Path
     homedir: Path
     changes: dict[str, Any] = field(default_factory=dict)
+    ref: str = REF
+    arch: str = "x86_64"
     trees: list[Tree] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -62,10 +67,10 @@ class Line:
         data["publish"] |= {
             "signing": {"user": USER, "homedir": str(self.homedir), "generate": True}
         } | self.changes.get("publish", {})
-        data |= {key: value for key, value in self.changes.items() if key != "publish"}
+        data |= {"refs": [self.ref]} | {key: value for key, value in self.changes.items() if key != "publish"}
         file = self.work / "config.yaml"
         file.write_text(json.dumps(data, default=str))
-        return config.load(file, self.place)
+        return config.load(file, self.place).model_copy(update={"arch": self.arch})
 
     @property
     def key(self) -> Path:
@@ -85,6 +90,7 @@ class Line:
         files = (
             FILES
             | {
+                "usr/bin/ostree": ELF.replace(ELF_X86_64, ELF_OF[self.arch]),
                 "usr/lib/sysimage/dpkg/status": (
                     "\n".join(STATUS.format(*pair) for pair in packages.items()).encode()
                 ),
@@ -104,15 +110,15 @@ class Line:
         stamp = 1_700_000_000 + 1000 * len(self.trees)
         commit = self.repo.commit(
             staged,
-            REF,
-            parent=self.repo.refs().get(REF),
+            self.ref,
+            parent=self.repo.refs().get(self.ref),
             metadata={"version": version},
             subject="test",
             timestamp=stamp,
         )
         with gpg.keyring(self.homedir) as home:
             self.repo.sign(commit, gpg.ensure_key(home, USER), home)
-        tree = describe_tree(self.repo, Pin(ref=REF, commit=commit))
+        tree = describe_tree(self.repo, Pin(ref=self.ref, commit=commit))
         self.trees.append(tree)
         return tree
 
@@ -134,6 +140,8 @@ class Line:
         downloads: list[Image | IsoImage] = [_iso(store, loaded, tree, grown)]
         for image in loaded.images.values():
             for kind in image.formats:
+                if FILE_KINDS[kind].arches and self.arch not in FILE_KINDS[kind].arches:
+                    continue
                 file = store / f"{image.name}-{tree.version}.{tree.arch}.{FORMATS[kind].suffix}"
                 file.write_bytes(f"{kind} of {tree.commit}".encode() * 1000 + bytes(grown))
                 downloads.append(

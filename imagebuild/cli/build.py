@@ -1,23 +1,33 @@
 """The commands that build: all, release, compose, kickstart, config."""
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imagebuild.cli import ending, options
-from imagebuild.cli.showing import complaints, console, say, show_artifacts, show_criteria, show_error
+from imagebuild.cli.building import (
+    Wanted,
+    complain,
+    listening,
+    places_of,
+    say_released,
+    say_what_comes,
+    show_plan,
+    show_result,
+    write_result,
+)
+from imagebuild.cli.showing import console, say
 from imagebuild.errors import UsageError
 from imagebuild.kinds import Firmware
 
 if TYPE_CHECKING:
-    from imagebuild.session.build import Build, PlannedStep, Result
-    from imagebuild.session.releases import Published, Wish
+    from imagebuild.session.build import Build, Order
+    from imagebuild.session.releases import Wish
 
 Jobs = Annotated[
     int,
@@ -28,7 +38,13 @@ Jobs = Annotated[
 Plan = Annotated[bool, typer.Option("--plan", help="say what would be built, and why, and stop")]
 Reports = Annotated[
     Path | None,
-    typer.Option("--reports", help="directory of verdict.json, junit.xml and report.html; default: --output"),
+    typer.Option(
+        "--reports",
+        help=(
+            "directory of verdict.json, junit.xml and report.html, of several refs one below it for each;"
+            " default: --output"
+        ),
+    ),
 ]
 Only = Annotated[
     list[str] | None,
@@ -41,11 +57,28 @@ Events = Annotated[
     Path | None,
     typer.Option("--events", help="write the build's events to this file as JSON lines; -: standard output"),
 ]
+Refs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ref",
+        metavar="REF",
+        help="ref to build, as often as there are; chooses the configuration when --config is not given",
+    ),
+]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--refs",
+        metavar="PATTERN",
+        help="also build all refs of the configurations that match, such as 'fedora/*/x86_64/*'; '*': all",
+    ),
+]
 
 
 def build_all(
-    ref: options.Ref = None,
-    config: options.Config = None,
+    ref: Refs = None,
+    patterns: Patterns = None,
+    config: options.Configs = None,
     store: options.Store = options.DEFAULT_STORE,
     store_remote: options.StoreRemote = None,
     output: options.Output = options.DEFAULT_OUTPUT,
@@ -64,152 +97,80 @@ def build_all(
     keys: options.Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON (with --plan)")] = False,
 ) -> None:
-    """Build and test everything of a ref, and release it."""
-    from imagebuild.session.build import Order, prepare
+    """Build and test everything of a ref, or of several, and release each."""
+    from imagebuild.session.build import Order
     from imagebuild.session.clusters import ClusterOrder
-    from imagebuild.session.releases import Wish, composed_before
+    from imagebuild.session.releases import Wish
 
     if as_json and not plan:
         raise UsageError("--json is for --plan", hint="--events writes what a build does as JSON lines")
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly, again=force)
     order = Order(
-        ref=ref,
-        config=config,
+        ref=ref[0] if ref else None,
+        config=config[0] if config else None,
         store=store,
         store_remote=store_remote,
         output=output,
         populate=populate,
         only=tuple(only or ()),
         firmware=firmware,
-        cluster=ClusterOrder(address=cluster, keys=keys, say=_complain) if cluster else None,
+        cluster=ClusterOrder(address=cluster, keys=keys, say=complain) if cluster else None,
     )
-    build = prepare(order, say=say if not as_json else _complain)
-    if plan:
-        _show_plan(build.plan(), build.remarks, _places(build), as_json=as_json)
+    orders = _orders(order, ref or [], patterns or [], config or [])
+    wanted = Wanted(jobs=jobs, reports=reports or output, events=events, plan=plan, as_json=as_json)
+    if len(orders) > 1:
+        from imagebuild.cli import several
+
+        several.build_several(orders, wish, wanted)
+    else:
+        _build_one(orders[0], wish, wanted)
+
+
+def _orders(order: "Order", refs: list[str], patterns: list[str], configs: list[Path]) -> list["Order"]:
+    """Return an order for each ref that is asked for; the given one where it is of one ref at most."""
+    from imagebuild.session import refs as which
+
+    if not patterns and len(set(refs)) <= 1 and len(configs) <= 1:
+        return [order]
+    if not patterns and not refs:
+        patterns = [which.EVERYTHING]
+    chosen = which.choose(refs, patterns, configs, order.store)
+    return [replace(order, ref=known.ref, config=known.config) for known in chosen]
+
+
+def _build_one(order: "Order", wish: "Wish", wanted: Wanted) -> None:
+    from imagebuild.session.build import prepare
+    from imagebuild.session.releases import nothing_new
+
+    build = prepare(order, say=say if not wanted.as_json else complain)
+    if wanted.plan:
+        todo = [planned.step for planned in build.planned if planned.todo]
+        places = places_of(order, todo, build.store)
+        show_plan(build.plan(), build.remarks, places, as_json=wanted.as_json)
         return
     for line in build.remarks:
         say(line)
-    if nightly and not force:
-        before = composed_before(build.config, output, build.ref, build.commit)
-        if before is not None:
-            say(
-                f"nothing to do: {build.commit} was composed already, as {before} (--force composes it again)"
-            )
-            return
-    build.check()
-    _say_what_comes(build.plan())
-    _run(build, wish, jobs, reports or output, events)
-
-
-def _complain(line: str) -> None:
-    complaints.print(line, highlight=False, soft_wrap=True)
-
-
-def _places(build: "Build") -> dict[str, str]:
-    """Return where each step that is to be built could run on a cluster; nothing without one."""
-    from imagebuild.session import clusters
-
-    if build.order.cluster is None:
-        return {}
-    todo = [planned.step for planned in build.planned if planned.todo]
-    return clusters.places_of(build.order.cluster, todo, build.store)
-
-
-def _show_plan(
-    plan: list["PlannedStep"], remarks: tuple[str, ...], places: dict[str, str], *, as_json: bool
-) -> None:
-    if as_json:
-        rows = [
-            {
-                "step": step.name,
-                "build": step.todo,
-                "reason": step.reason,
-                "usual_seconds": step.usual_seconds,
-            }
-            | ({"where": places[step.name]} if step.name in places else {})
-            for step in plan
-        ]
-        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+    done = nothing_new(build.config, build.ref, build.commit, wish)
+    if done is not None:
+        say(done)
         return
-    for line in remarks:
-        say(line)
-    for step in plan:
-        where = f" (on {places[step.name]})" if step.name in places else ""
-        say(f"{'build' if step.todo else 'keep '}  {step.name}: {step.reason}{where}")
+    build.check()
+    say_what_comes(build.plan())
+    _run(build, wish, wanted)
 
 
-def _say_what_comes(plan: list["PlannedStep"]) -> None:
-    """Say how much is to be built, and how long that took the last time on this machine."""
-    todo = [step for step in plan if step.todo]
-    timed = [step.usual_seconds for step in todo if step.usual_seconds is not None]
-    line = f"{len(todo)} of {len(plan)} steps are to be built"
-    if timed:
-        rest = f" ({len(todo) - len(timed)} were never built here)" if len(timed) < len(todo) else ""
-        line += f"; one after the other they took {sum(timed) / 60:.0f} minutes the last time{rest}"
-    say(line)
-
-
-def _run(build: "Build", wish: "Wish", jobs: int, reports: Path, events: Path | None) -> None:
+def _run(build: "Build", wish: "Wish", wanted: Wanted) -> None:
     """Build, show, report, release. Raises typer.Exit with 1 (a step failed) or 3 (only criteria failed)."""
-    from imagebuild.cli.progress import showing
-    from imagebuild.session.events import EventStream, Listeners
-    from imagebuild.session.outcome import write_reports
-
-    with _stream(events) as stream, showing(console) as view:
-        ending.watch(view)
-        view.expect([planned.step.name for planned in build.planned])
-        written = [EventStream(stream)] if stream is not None else []
-        view.heard = [event.progress for event in written]
-        result = build.run(Listeners([view, *written]), jobs=jobs, interrupted=ending.end_everything)
-    tree = result.tree
-    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
-    write_reports(reports, title, result.cells)
-    _show(result)
+    with listening([planned.step.name for planned in build.planned], wanted.events) as listener:
+        result = build.run(listener, jobs=wanted.jobs, interrupted=ending.end_everything)
+    write_result(wanted.reports, result)
+    show_result(result)
     if result.failed:
         raise typer.Exit(3 if result.only_criteria_failed else 1)
     if build.order.partial:
-        say(f"report: {reports / 'report.html'}; a part of a release line is not released")
+        say(f"report: {wanted.reports / 'report.html'}; a part of a release line is not released")
         return
-    _say_released(build.release(result, wish))
-
-
-@contextlib.contextmanager
-def _stream(events: Path | None) -> Iterator[TextIO | None]:
-    if events is None:
-        yield None
-    elif str(events) == "-":
-        # what people read goes where it does not come between
-        console.file = sys.stderr
-        yield sys.stdout
-    else:
-        try:
-            stream = events.open("w", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--events {events}: cannot be written: {error.strerror}") from error
-        with stream:
-            yield stream
-
-
-def _show(result: "Result") -> None:
-    show_artifacts(console, [(image, image.file) for image in result.downloads])
-    show_criteria(console, result.cells)
-    for name, error in result.failed.items():
-        show_error(complaints, error, where=name)
-    for name, because in result.not_started.items():
-        _complain(f"imagebuild: {name} was not started, because {because} failed")
-
-
-def _say_released(published: "Published") -> None:
-    if not published.new:
-        say(f"released before: {published.place}")
-        return
-    if published.unsigned:
-        say(
-            "the commit need not be signed (tree.allow_unsigned): nobody can verify this release, and it"
-            " cannot be promoted"
-        )
-    say(f"released: {published.place}")
-    say(f"page: {published.place / 'index.html'}")
+    say_released(build.release(result, wish))
 
 
 def release(
@@ -225,7 +186,6 @@ def release(
 ) -> None:
     """Release what was built and tested before; nothing is built, and nothing untested is signed."""
     from imagebuild.session.build import Order, prepare
-    from imagebuild.session.outcome import write_reports
     from imagebuild.session.releases import Wish
 
     wish = Wish(output=output, day=date, respin=respin, nightly=nightly)
@@ -234,11 +194,9 @@ def release(
     )
     build = prepare(order, say=say)
     result, published = build.release_finished(wish)
-    tree = result.tree
-    title = f"{tree.pretty_name}: {tree.version}" if tree is not None else "Release criteria"
-    write_reports(output, title, result.cells)
-    _show(result)
-    _say_released(published)
+    write_result(output, result)
+    show_result(result)
+    say_released(published)
 
 
 def compose(
@@ -266,6 +224,36 @@ def compose(
         )
     state = "new commit" if composed.new else "unchanged"
     say(f"{composed.ref}: {state} {composed.commit}, version {composed.version}")
+
+
+def show_refs(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(help="only refs that match one of these, such as 'fedora/*/x86_64/*'; '*': all"),
+    ] = None,
+    config: options.Configs = None,
+    store: options.Store = options.DEFAULT_STORE,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the refs that the configurations build: what `all --ref` and `all --refs` take.
+
+    The kind of host is that of the tree, known as soon as a commit of it is on this machine.
+    """
+    from imagebuild.session.refs import known_refs, matches
+
+    known = [
+        each
+        for each in known_refs(store, config or (), look=True)
+        if not patterns or any(matches(each.ref, pattern) for pattern in patterns)
+    ]
+    if patterns and not known:
+        raise UsageError(f"no ref matches {', '.join(patterns)}", hint="imagebuild refs lists all of them")
+    if as_json:
+        rows = [{**asdict(each), "config": str(each.config)} for each in known]
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for each in known:
+        say(f"{each.ref}: {each.config}, {each.arch}, {each.host_kind or 'kind of host not known yet'}")
 
 
 def kickstart(

@@ -40,6 +40,8 @@ MODULES = {
 }
 # in the list of commands, where the first sentence of a command's own help would be cut
 SHORT = {
+    "all": "Build, test and release a ref, or several.",
+    "refs": "List the refs that the configurations build.",
     "release": "Release what was built and tested before.",
     "compose": "Make the next commit of a ref, if anything changed.",
     "promote": "Publish a release.",
@@ -89,7 +91,8 @@ for _name, _command in (
     ("test", image.try_image), ("boot", image.boot), ("compare", image.compare),
     ("names", publish.names), ("verify", publish.verify), ("promote", publish.promote),
     ("demote", publish.demote), ("prune", publish.prune),
-    ("criteria", machine.show_criteria), ("doctor", machine.show_doctor), ("status", machine.show_status),
+    ("refs", build.show_refs), ("criteria", machine.show_criteria),
+    ("doctor", machine.show_doctor), ("status", machine.show_status),
     ("gc", machine.collect), ("head", cluster.be_head), ("worker", cluster.be_worker),
     ("cluster-keys", cluster.make_keys), ("man", machine.show_manual),
 ):  # fmt: skip

@@ -15,6 +15,13 @@ Ref = Annotated[
     typer.Option("--ref", help="ref to build; chooses the configuration when --config is not given"),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="configuration of the release line (YAML)")]
+Configs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config",
+        help="configuration of a release line (YAML), once for each line; default: those of configs/",
+    ),
+]
 NeededConfig = Annotated[Path, typer.Option("--config", help="configuration of the release line (YAML)")]
 Store = Annotated[Path, typer.Option("--store", help="directory of finished artifacts and pulled commits")]
 StoreRemote = Annotated[

@@ -6,7 +6,8 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuild.cli.showing import duration
+from imagebuild.engine.sharing import split
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError
@@ -26,6 +28,8 @@ from imagebuild.steplog import STAGE
 TAIL_BYTES = 2000
 LOOK_SECONDS = 1.0
 LONGEST_STAGE = 100
+# states of steps that a view of several refs only counts
+QUIET = ("waiting", "done", "finished before", "not started")
 
 
 def last_line(log: Path) -> str:
@@ -135,16 +139,34 @@ class View:
         )
 
 
+def _sum_of(rows: Iterable[_Row]) -> str:
+    """Return how far the steps of a ref are."""
+    counted = Counter("done" if row.state == "finished before" else row.state for row in rows)
+    others = [f"{count} {state}" for state, count in counted.items() if state not in ("done", "waiting")]
+    return ", ".join([f"{counted['done']} of {counted.total()} steps done", *others])
+
+
 class LiveView(View):
-    """The same on a terminal: a table that is drawn anew while it changes."""
+    """The same on a terminal: a table that is drawn anew while it changes, with a heading for each ref of
+    several.
+    """
 
     def say(self, line: str) -> None:
         """The table says it."""
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
-        for name, row in self.rows.items():
-            table.add_row(*self._cells(name, row))
+        groups: dict[str, dict[str, _Row]] = {}
+        for name, row in list(self.rows.items()):
+            ref, step = split(name)
+            groups.setdefault(ref, {})[step] = row
+        for ref, rows in groups.items():
+            if ref:
+                table.add_row("", Text(ref, style="bold"), "", Text(_sum_of(rows.values()), style="dim"))
+            for step, row in rows.items():
+                # of one ref everything is shown, of several what there is room for
+                if not ref or row.state not in QUIET:
+                    table.add_row(*self._cells(step, row))
         return Group(table)
 
     def _cells(self, name: str, row: _Row) -> tuple[RenderableType, ...]:

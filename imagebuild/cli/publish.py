@@ -84,18 +84,39 @@ def verify(
 
 
 def promote(
-    places: Annotated[list[Path], typer.Argument(help="release directory, one for each architecture")],
-    config: options.NeededConfig,
+    places: Annotated[
+        list[Path],
+        typer.Argument(help="release directory; several for architectures in directories of their own"),
+    ],
+    config: Annotated[
+        list[Path],
+        typer.Option(
+            "--config",
+            help=(
+                "configuration of the release line (YAML); once more for each architecture that has its own,"
+                " after that of the destination"
+            ),
+        ),
+    ],
     store: options.Store = options.DEFAULT_STORE,
     to: options.To = None,
+    later: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--later", metavar="ARCH", help="promote without this architecture, which joins the compose later"
+        ),
+    ] = None,
 ) -> None:
     """Publish a release: upload and verify, static deltas, ref, signed summary, index. To go on after an
     interruption, run it again.
+
+    A release of another architecture joins the compose of the same name that is at the destination.
     """
     from imagebuild.release_line import reading
     from imagebuild.session import releases
 
-    releases.promote(reading.load(config, store), store, places, to, say=typer.echo)
+    first, *lines = [reading.load(file, store) for file in config]
+    releases.promote(first, store, places, to, say=typer.echo, lines=lines, later=later or ())
 
 
 def demote(

@@ -130,7 +130,12 @@ class PublishConfig(Model):
         ),
     )
     arches: tuple[Word, ...] = Field(
-        default=("x86_64",), min_length=1, description="architectures that are promoted together"
+        default=("x86_64",),
+        min_length=1,
+        description=(
+            "architectures of a release, which are promoted together; where there are several, a compose"
+            " holds them all"
+        ),
     )
     growth: GrowthConfig = GrowthConfig()
     keep: KeepConfig = KeepConfig()

@@ -279,7 +279,8 @@ def source_digest(module: str) -> str:
     return hashlib.sha256("\n".join(sorted(seen.values())).encode()).hexdigest()
 
 
-def _imports(text: bytes, package: str) -> list[str]:
+@functools.cache
+def _imports(text: bytes, package: str) -> tuple[str, ...]:
     found: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -287,7 +288,7 @@ def _imports(text: bytes, package: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             found += [node.module, *(name for name in names if _is_module(name))]
-    return found
+    return tuple(found)
 
 
 def _is_module(name: str) -> bool:

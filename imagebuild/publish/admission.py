@@ -12,6 +12,7 @@ from imagebuild.publish import binding, facts, marks
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.findings import describe
 from imagebuild.publish.fitness import needs_atomic, unfit_downloads
+from imagebuild.publish.joint import Part, Read, arches_in, check_versions, read_parts
 from imagebuild.publish.pointers import Pointers
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.release_line.model import Config
@@ -22,8 +23,11 @@ from imagebuild.tools.ostree.repository import Repo
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """What is promoted, one directory (absolute) for each architecture, where to, from which repository, with
-    whose signature.
+    """What is promoted, directories (absolute) of one or more architectures each, where to, from which
+    repository, with whose signature.
+
+    `lines` are configurations of architectures that have one of their own; `later` are architectures that
+    join the compose later.
     """
 
     config: Config
@@ -32,6 +36,17 @@ class Promotion:
     source: Path
     keys: tuple[Path, ...]
     cache: Path
+    lines: tuple[Config, ...] = ()
+    later: tuple[str, ...] = ()
+
+    def line_of(self, release: Facts) -> Config:
+        """Return the configuration that builds a release's ref."""
+        own = (line for line in (self.config, *self.lines) if line.builds(release.ref))
+        return next(own, self.config)
+
+    def there(self, compose_id: str) -> Read:
+        """Return what reads small files of a compose at the destination."""
+        return lambda path: self.destination.read(f"{compose_id}/{path}")
 
     @property
     def pointers(self) -> Pointers:
@@ -42,27 +57,78 @@ class Promotion:
 
 def check_releases(wanted: Promotion, signer: Signer) -> list[tuple[Facts, Path]]:
     """Return the releases and their directories, each verified. Raises BuildError, UsageError."""
-    releases = [(_check_release(wanted, place, signer), place) for place in wanted.places]
+    releases = [
+        (release, place) for place in wanted.places for release in _check_place(wanted, place, signer)
+    ]
     described = [release for release, _ in releases]
     # a damaged list at the destination is said now, not after the ref has moved
     wanted.pointers.listed(but=[release.compose_id for release in described])
-    _check_arches(wanted.config, described)
-    if len({release.compose_id for release in described}) != len(releases):
-        raise UsageError(
-            "two architectures have the same compose id: one would be written over the other",
-            hint="give them different respin numbers",
-        )
+    _check_composes(described)
+    for release in described:
+        _check_place_there(wanted, release)
+    _check_arches(wanted, described)
     return releases
 
 
-def _check_release(wanted: Promotion, place: Path, signer: Signer) -> Facts:
-    release = facts.read(place)
+def _check_place_there(wanted: Promotion, release: Facts) -> None:
+    """Raise BuildError when the destination has something else under the release's name: machines that share
+    no directory of releases give the same numbers. What is damaged there is sent again.
+    """
+    read = wanted.there(release.compose_id)
+    hint = "make it again with a --respin that neither has"
+    other = read(facts.FILE) is not None if release.joint else bool(arches_in(read))
+    if other:
+        alone = "one architecture alone" if release.joint else "several architectures"
+        raise BuildError(f"{release.compose_id} is at the destination, for {alone}", hint=hint)
+    data = read(release.layout.facts)
+    try:
+        there = facts.parse(data, what=release.layout.facts) if data is not None else None
+    except BuildError:
+        return
+    if there is not None and (there.gate, there.tree.commit) != (release.gate, release.tree.commit):
+        raise BuildError(
+            f"{release.compose_id} is at the destination, with another {release.arch}: commit"
+            f" {there.tree.commit}, version {there.tree.version}",
+            hint=hint,
+        )
+
+
+def others_there(wanted: Promotion, releases: Sequence[Facts]) -> list[Part]:
+    """Return the parts that composes at the destination have of other architectures than are promoted, as
+    they were signed. Raises BuildError.
+    """
+    found: list[Part] = []
+    for compose_id in dict.fromkeys(release.compose_id for release in releases if release.joint):
+        read = wanted.there(compose_id)
+        mine = {release.arch for release in releases if release.compose_id == compose_id}
+        arches = [arch for arch in arches_in(read) if arch not in mine]
+        found += read_parts(read, compose_id, wanted.pointers.keys, arches)
+    return found
+
+
+def _check_composes(releases: Sequence[Facts]) -> None:
+    """Several architectures may be one compose if they were made for that."""
+    for compose_id in {release.compose_id for release in releases}:
+        same = [release for release in releases if release.compose_id == compose_id]
+        if len(same) > 1 and not all(release.joint for release in same):
+            raise UsageError(
+                "two architectures have the same compose id: one would be written over the other",
+                hint="name both in publish.arches of the configuration, and release them again; or give them"
+                " different respin numbers",
+            )
+
+
+def _check_place(wanted: Promotion, place: Path, signer: Signer) -> list[Facts]:
     problems = _problems(place, wanted)
     if problems:
         raise BuildError(
             f"{place} is not whole: {'; '.join(problems)}",
             hint="a release is promoted as it was signed, or not at all",
         )
+    return [_check_release(wanted, release, place, signer) for release in facts.read_all(place)]
+
+
+def _check_release(wanted: Promotion, release: Facts, place: Path, signer: Signer) -> Facts:
     if release.signer != signer.fingerprint:
         raise BuildError(
             f"{place} was signed by {release.signer}, the configured key is {signer.fingerprint}"
@@ -75,16 +141,16 @@ def _check_release(wanted: Promotion, place: Path, signer: Signer) -> Facts:
     _check_fitness(wanted, release, place)
     check_marks(wanted, release, place)
     # verified with the rest of the release
-    commit = (place / "metadata" / "ostree" / f"{release.tree.commit}.commit").read_bytes()
-    binding.check(wanted.config, release.ref, release.tree.commit, commit)
+    commit = (place / release.layout.metadata / "ostree" / f"{release.tree.commit}.commit").read_bytes()
+    binding.check(wanted.line_of(release), release.ref, release.tree.commit, commit)
     return release
 
 
 def _check_fitness(wanted: Promotion, release: Facts, place: Path) -> None:
-    cells = verdict.read(place / verdict.FILE)
+    cells = verdict.read(place / f"{release.layout.reports}{verdict.FILE}")
     downloads = {download.path.rpartition("/")[2]: download for download in release.downloads}
     unfit = unfit_downloads(
-        cells, wanted.config, downloads, atomic=_needs_atomic(wanted, release), older=release.older
+        cells, wanted.line_of(release), downloads, atomic=_needs_atomic(wanted, release), older=release.older
     )
     if unfit:
         raise BuildError(
@@ -124,25 +190,24 @@ def _needs_atomic(wanted: Promotion, release: Facts) -> bool:
     return source.has(release.tree.commit) and needs_atomic(source, release.tree.commit, release.host_kind)
 
 
-def _check_arches(config: Config, releases: Sequence[Facts]) -> None:
+def _check_arches(wanted: Promotion, releases: Sequence[Facts]) -> None:
     arches = [release.arch for release in releases]
-    missing = sorted(set(config.publish.arches) - set(arches))
+    there = [part.facts for part in others_there(wanted, releases)]
+    needed = set(wanted.config.publish.arches) - set(wanted.later)
+    missing = sorted(needed - {*arches, *(known.arch for known in there)})
     if missing:
         raise BuildError(
-            f"{', '.join(missing)} is missing: all of {', '.join(config.publish.arches)} are promoted"
+            f"{', '.join(missing)} is missing: all of {', '.join(wanted.config.publish.arches)} are promoted"
             " together",
-            hint="give the directory of each",
+            hint="give the directory of each; or --later ARCH for one that joins the compose later",
         )
     if len(set(arches)) != len(arches):
         raise UsageError(f"an architecture is given twice: {', '.join(arches)}")
-    versions = {release.arch: release.tree.version for release in releases}
-    if len(set(versions.values())) != 1:
-        raise BuildError(
-            "the architectures disagree on the version:"
-            f" {', '.join(f'{arch} {version}' for arch, version in versions.items())}"
-        )
-    if any((release.product, release.release) != (config.product, config.release) for release in releases):
-        raise UsageError(
-            f"this configuration is for {config.product} {config.release}",
-            hint="give the --config of the release's own line",
-        )
+    check_versions([*releases, *there])
+    for release in releases:
+        line = wanted.line_of(release)
+        if (release.product, release.release) != (line.product, line.release):
+            raise UsageError(
+                f"this configuration is for {line.product} {line.release}",
+                hint="give the --config of the release's own line",
+            )

@@ -12,13 +12,14 @@ from pathlib import Path
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Image, IsoImage
-from imagebuild.publish import changes, facts, index, marks, os_tree, page, page_check
+from imagebuild.publish import changes, facts, index, joint, marks, os_tree, page, page_check
 from imagebuild.publish.description import describe, describe_previous
-from imagebuild.publish.documents import write_metadata, write_reports
+from imagebuild.publish.documents import describe_all, write_metadata, write_reports
 from imagebuild.publish.downloads import pairs_of, place_downloads, place_evidence
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.fitness import needs_atomic, unfit_downloads
 from imagebuild.publish.growth import Growth, growths
+from imagebuild.publish.layout import FINISHED, ID, KEY, STATUS
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import Download, Names
 from imagebuild.publish.page import ReleasePage
@@ -27,8 +28,6 @@ from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree import deltas
 from imagebuild.tools.ostree.repository import Repo
 
-KEY = "RELEASE-KEY.asc"
-
 
 def assemble(output: Path, material: Material, names: Names, signer: Signer) -> Path:
     """Make `output/COMPOSE_ID` and return it.
@@ -36,8 +35,8 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     Raises BuildError: a criterion does not hold, a download changed since it was made, something grew without
     a waiver, the page would not be right.
     """
-    target, work = output / names.compose_id, output / f".{names.compose_id}.partial"
-    if target.exists():
+    target, work = output / names.compose_id, output / _work_of(names)
+    if (target / names.layout.facts if names.joint else target).exists():
         raise UsageError(
             f"{target} exists already", hint="a release is never written over: take the next respin number"
         )
@@ -50,10 +49,15 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
     for delta in material.deltas:
         # from there promotion takes what was tested
         deltas.put(repo, delta.place)
-    page.write(work, content)
-    _sign_and_check(work, content, signer)
-    files.sync_tree(work)
-    work.rename(target)
+    if names.joint:
+        _sign_part(work, content, signer)
+        joint.add(target, work)
+        joint.complete(target, material.config, signer)
+    else:
+        _write_common(work, content, signer)
+        _sign_and_check(work, content, signer)
+        files.sync_tree(work)
+        work.rename(target)
     files.sync(output)
     index.write_index(output, material.config)
     return target
@@ -86,7 +90,8 @@ def _fill(
     repo = Repo(material.tree.repo)
     placed = place_downloads(work, pairs)
     installation = _place_os_tree(work, material, names)
-    cells = place_evidence(work, material, {stored: Path(path).name for path, stored in placed.items()})
+    tested_as = {stored: Path(path).name for path, stored in placed.items()}
+    cells = place_evidence(work, material, tested_as, names.layout.evidence)
     history = facts.history(output, material.tree.ref, but=names.compose_id)
     good = marks.unmarked(output, history)
     described = describe(material, names, placed, repo, signer.fingerprint, installation)
@@ -96,9 +101,6 @@ def _fill(
     grown = _check_growth(described, history, good, material, placed)
     write_reports(work, described, cells)
     write_metadata(work, material, names, described, difference, repo)
-    (work / KEY).write_text(signer.public_key())
-    (work / "COMPOSE_ID").write_text(names.compose_id + "\n")
-    (work / "STATUS").write_text("FINISHED\n")
     return ReleasePage(
         facts=described,
         names=names,
@@ -111,13 +113,42 @@ def _fill(
     )
 
 
+def _work_of(names: Names) -> str:
+    """Return the name of the directory in which a release is put together."""
+    return f".{names.compose_id}{f'-{names.arch}' if names.joint else ''}.partial"
+
+
+def _write_common(work: Path, content: ReleasePage, signer: Signer) -> None:
+    """Write what a compose of several architectures has once for all of them, here for the only one."""
+    for path, text in describe_all([content.facts], content.config.publish.subvariant).items():
+        (work / path).write_text(text)
+    (work / KEY).write_text(signer.public_key())
+    (work / ID).write_text(content.names.compose_id + "\n")
+    (work / STATUS).write_text(FINISHED)
+    page.write(work, content)
+
+
+def _sign_part(work: Path, content: ReleasePage, signer: Signer) -> None:
+    """Sign what a joint compose has of one architecture, with its part of the page."""
+    signing, names = content.config.publish.signing, content.names
+    (work / names.layout.fragment).write_text(page.fragment(content))
+    sign(work, names, content.facts, signer, detached=signing is not None and signing.detached)
+    files.sync_tree(work)
+
+
 def _sign_and_check(work: Path, content: ReleasePage, signer: Signer) -> None:
     """Sign, then raise BuildError when the page is not right."""
     signing, compose_id = content.config.publish.signing, content.names.compose_id
     detached = signing is not None and signing.detached
     entries = sign(work, content.names, content.facts, signer, detached=detached)
     text = (work / page.FILE).read_text()
-    problems = page_check.problems(text, compose_id=compose_id, listed=entries, facts=content.facts)
+    problems = page_check.problems(
+        text,
+        compose_id=compose_id,
+        listed=entries,
+        manifest=content.names.manifest,
+        downloads=content.facts.downloads,
+    )
     if problems:
         raise BuildError(
             f"the page of {compose_id} is not right: {'; '.join(problems)}",

@@ -51,6 +51,7 @@ def describe(
         accelerator=material.accelerator,
         slowness=material.slowness,
         signer=signer,
+        joint=names.joint,
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from imagebuild.errors import BuildError
 from imagebuild.model import Cell
-from imagebuild.publish import facts, metadata
+from imagebuild.publish import metadata
 from imagebuild.publish.changes import Changes
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.layout import COMPOSEINFO, IMAGES
 from imagebuild.publish.material import Material
 from imagebuild.publish.metadata import CosaArtifact
 from imagebuild.publish.names import Names
@@ -23,24 +24,23 @@ from imagebuild.tools.ostree.server import COMMIT
 
 def write_reports(work: Path, described: Facts, cells: Sequence[tuple[Cell, Path]]) -> None:
     """Write the verdict as data, as JUnit and as a page."""
-    inside = [(cell, evidence.relative_to(work)) for cell, evidence in cells]
-    verdict.write(work / verdict.FILE, [verdict.at(cell, evidence) for cell, evidence in inside])
-    write_junit(work / "junit.xml", inside)
-    write_page(work / "report.html", f"{described.title}: {described.compose_id}", cells)
+    place = work / described.layout.reports
+    inside = [(cell, evidence.relative_to(place)) for cell, evidence in cells]
+    verdict.write(place / verdict.FILE, [verdict.at(cell, evidence) for cell, evidence in inside])
+    write_junit(place / "junit.xml", inside)
+    write_page(place / "report.html", f"{described.title}: {described.compose_id}", cells)
 
 
 def write_metadata(
     work: Path, material: Material, names: Names, described: Facts, changes: Changes | None, repo: Repo
 ) -> None:
-    """Write everything below `metadata/`. Raises BuildError when another program would not take it."""
-    directory = work / "metadata"
+    """Write everything below `metadata/` that is of one architecture. Raises BuildError when another program
+    would not take it.
+    """
+    directory = work / described.layout.metadata
     (directory / "ostree").mkdir(parents=True)
     commit = _write_commit(work, described, repo)
     texts = {
-        "composeinfo.json": metadata.composeinfo(
-            material.config, names, os_tree=names.os_tree if described.os_tree else ""
-        ),
-        "images.json": _images(material, names, described),
         "changes.json": json.dumps(asdict(changes) if changes is not None else None, indent=1) + "\n",
         "changes.txt": changes.text() if changes is not None else f"{material.why_no_previous}\n",
         "meta.json": metadata.cosa_meta(
@@ -48,18 +48,21 @@ def write_metadata(
         ),
         "provenance.json": _provenance(material, described),
     }
-    (work / facts.FILE).write_text(described.model_dump_json(indent=1) + "\n")
+    (work / described.layout.facts).write_text(described.model_dump_json(indent=1) + "\n")
     for name, text in texts.items():
         (directory / name).write_text(text)
 
 
-def _images(material: Material, names: Names, described: Facts) -> str:
-    text = metadata.images(described, names, material.config.publish.subvariant)
-    entries = {fact.path: (fact.size, fact.sha256) for fact in described.downloads}
-    problems = metadata.check_images(text, compose_id=names.compose_id, known=entries)
+def describe_all(releases: Sequence[Facts], subvariant: str) -> dict[str, str]:
+    """Return path -> text of what productmd reads of a whole compose, of all its architectures. Raises
+    BuildError when it would not take it.
+    """
+    text = metadata.images(releases, subvariant)
+    entries = {fact.path: (fact.size, fact.sha256) for release in releases for fact in release.downloads}
+    problems = metadata.check_images(text, compose_id=releases[0].compose_id, known=entries)
     if problems:
         raise BuildError("; ".join(problems), hint="this is a bug: please report it")
-    return text
+    return {COMPOSEINFO: metadata.composeinfo(releases), IMAGES: text}
 
 
 def _write_commit(work: Path, described: Facts, repo: Repo) -> CosaArtifact:
@@ -67,7 +70,7 @@ def _write_commit(work: Path, described: Facts, repo: Repo) -> CosaArtifact:
     released.
     """
     name = described.tree.commit
-    commit = work / "metadata" / "ostree" / f"{name}.commit"
+    commit = work / described.layout.metadata / "ostree" / f"{name}.commit"
     commit.write_bytes(repo.metadata_object(COMMIT, name))
     signatures = repo.detached_metadata(name)
     if signatures is not None:

@@ -81,15 +81,19 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def place_evidence(work: Path, material: Material, names: Mapping[str, str]) -> list[tuple[Cell, Path]]:
-    """Link the evidence of every cell, under the names that the downloads have now."""
+def place_evidence(
+    work: Path, material: Material, names: Mapping[str, str], directory: str
+) -> list[tuple[Cell, Path]]:
+    """Link the evidence of every cell below a directory of the release, under the names that the downloads
+    have now.
+    """
     placed: dict[tuple[str, str, Path], Path] = {}
     cells = []
     for cell, evidence in material.cells:
         artifact = names.get(cell.artifact, cell.artifact)
         key = (artifact, str(cell.firmware), evidence)
         if key not in placed:
-            placed[key] = work / "evidence" / safe(f"{artifact}-{cell.firmware}")
+            placed[key] = work / directory / safe(f"{artifact}-{cell.firmware}")
             _link_tree(evidence, placed[key])
         cells.append((replace(cell, artifact=artifact), placed[key]))
     return cells

@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from imagebuild.errors import BuildError
 from imagebuild.model import SecureBoot
+from imagebuild.publish.layout import FACTS, STATUS, Layout
 from imagebuild.smoke.hosts.registry import HOSTS
 
-FILE = "metadata/release.json"
+FILE = f"metadata/{FACTS}"
+# of one of several architectures
+JOINT = f"metadata/*/{FACTS}"
 Digest = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -67,7 +70,7 @@ class UpdateFacts(Frozen):
 
 class Facts(Frozen):
     """One release of one architecture. `gate` is the key of the step that let it pass; `slowness` of the
-    accelerator it was booted under.
+    accelerator it was booted under. `joint`: the compose may have other architectures, too.
     """
 
     compose_id: str
@@ -94,6 +97,12 @@ class Facts(Frozen):
     accelerator: str = ""
     slowness: float = 1.0
     signer: str = ""
+    joint: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files of this architecture lie in the compose."""
+        return Layout(arch=self.arch, joint=self.joint)
 
     @property
     def older(self) -> tuple[str, ...]:
@@ -109,10 +118,21 @@ class Facts(Frozen):
 
 
 def read(directory: Path) -> Facts:
-    """Read the facts of a release directory. Raises BuildError."""
-    return parse(
-        (directory / FILE).read_bytes() if (directory / FILE).is_file() else b"", what=str(directory / FILE)
-    )
+    """Read the facts of a release directory, of several architectures those of the first. Raises
+    BuildError.
+    """
+    return read_all(directory)[0]
+
+
+def read_all(directory: Path) -> list[Facts]:
+    """Read the facts of each architecture of a release directory. Raises BuildError."""
+    places = files_of(directory) or [directory / FILE]
+    return [parse(file.read_bytes() if file.is_file() else b"", what=str(file)) for file in places]
+
+
+def files_of(directory: Path) -> list[Path]:
+    """Return the files of facts in a release directory, one for each architecture."""
+    return sorted(file for pattern in (FILE, JOINT) for file in directory.glob(pattern))
 
 
 def parse(data: bytes, *, what: str) -> Facts:
@@ -132,16 +152,16 @@ def history(output: Path, ref: str | None, *, but: str = "") -> list[Facts]:
     release is passed over.
     """
     found: list[Facts] = []
-    for file in output.glob(f"*/{FILE}"):
-        directory = file.parent.parent
-        if directory.name.startswith(".") or not (directory / "STATUS").is_file():
+    for directory in output.glob("*"):
+        if directory.name.startswith(".") or not (directory / STATUS).is_file():
             continue
-        try:
-            facts = read(directory)
-        except BuildError:
-            continue
-        if ref in (None, facts.ref) and facts.compose_id == directory.name != but:
-            found.append(facts)
+        for file in files_of(directory):
+            try:
+                facts = parse(file.read_bytes(), what=str(file))
+            except BuildError:
+                continue
+            if ref in (None, facts.ref) and facts.compose_id == directory.name != but:
+                found.append(facts)
     return sorted(found, key=lambda each: (each.created, each.date, each.respin))
 
 

@@ -35,6 +35,8 @@ class Verification:
     """What a verification has found so far: problems, and what was checked."""
 
     compose_id: str = ""
+    # architecture -> commit
+    commits: dict[str, str] = field(default_factory=dict)
     commit: str = ""
     version: str = ""
     files: int = 0
@@ -59,9 +61,12 @@ def describe(result: Verification) -> Sequence[str]:
         for problem in result.problems
     ]
     if not result.problems:
+        commits = [f"commit {result.commit}"]
+        if len(result.commits) > 1:
+            commits = [f"commit {commit} of {arch}" for arch, commit in result.commits.items()]
         lines.append(
             f"{result.compose_id}: {result.files} files ({result.bytes} bytes) are what was signed; version"
-            f" {result.version}, commit {result.commit}"
+            f" {result.version}, {', '.join(commits)}"
         )
         lines += [f"  holds that commit: {path}" for path in result.images]
     if result.not_opened:

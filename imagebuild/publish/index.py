@@ -29,9 +29,17 @@ def write_index(output: Path, config: Config, *, but: Iterable[str] = ()) -> Non
 def index_files(config: Config, releases: Sequence[Facts]) -> dict[str, str]:
     """Return name -> content of what lies beside the releases, newest first."""
     newest = sorted(releases, key=lambda facts: (facts.created, facts.date, facts.respin), reverse=True)
+    composes: dict[str, list[Facts]] = {}
+    for facts in newest:
+        composes.setdefault(facts.compose_id, []).append(facts)
     rows = [
-        {"facts": facts, "day": day(facts.created), "href": f"{quote(facts.compose_id)}/{INDEX}"}
-        for facts in newest
+        {
+            "facts": same[0],
+            "all": sorted(same, key=lambda facts: facts.arch),
+            "day": day(same[0].created),
+            "href": f"{quote(name)}/{INDEX}",
+        }
+        for name, same in composes.items()
     ]
     values = {
         "rows": rows,

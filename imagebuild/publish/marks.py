@@ -41,17 +41,19 @@ def name_of(word: str) -> str:
     return f"{PLACE}/{word}.asc"
 
 
-def text_of(facts: Facts, reason: str, when: str, signer: Signer) -> str:
-    """Return a signed mark. Raises BuildError for an empty reason, or one that is not plain text."""
+def text_of(releases: Sequence[Facts], reason: str, when: str, signer: Signer) -> str:
+    """Return a signed mark of a compose with these architectures. Raises BuildError for an empty reason, or
+    one that is not plain text.
+    """
     words = " ".join(reason.split())
     if not words or not words.isprintable():
         raise BuildError(
             "a reason is needed: why is the release bad?", hint="give a reason in plain text: --reason '…'"
         )
     lines = [
-        f"compose: {facts.compose_id}",
-        f"commit: {facts.tree.commit}",
-        f"version: {facts.tree.version}",
+        f"compose: {releases[0].compose_id}",
+        *(f"commit: {facts.tree.commit}" for facts in releases),
+        f"version: {releases[0].tree.version}",
         f"when: {when}",
         f"reason: {words}",
     ]

@@ -7,7 +7,7 @@ predicate.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +23,7 @@ from imagebuild.config.naming import short
 from imagebuild.errors import BuildError
 from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.publish.facts import Facts
-from imagebuild.publish.names import ISO, Names
-from imagebuild.release_line.model import Config
+from imagebuild.publish.names import ISO, OS, Names
 from imagebuild.tools import temporary
 
 NIGHTLY, PRODUCTION = "nightly", "production"
@@ -35,61 +34,74 @@ STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/prov
 # --- productmd ----------------------------------------------------------------------------------------------
 
 
-def composeinfo(config: Config, names: Names, *, os_tree: str = "") -> str:
-    """Return composeinfo.json; `os_tree` is the directory of the installation tree. Raises BuildError when
-    productmd finds it wrong.
+def composeinfo(releases: Sequence[Facts]) -> str:
+    """Return composeinfo.json of a compose with these architectures, as Fedora's have theirs: each variant
+    with its architectures, and paths of each. Raises BuildError when productmd finds it wrong.
     """
-    info = ComposeInfo()
-    _compose(info.compose, names)
+    info, first = ComposeInfo(), releases[0]
+    _compose(info.compose, first)
     release = info.release
     release.name, release.short, release.version, release.type, release.internal = (
-        names.product,
-        short(names.product),
-        names.release,
+        first.product,
+        short(first.product),
+        first.release,
         "ga",
         False,
     )
-    variants = config.publish.variants
     # a variant without downloads does not exist
-    for name in dict.fromkeys(each.variant for each in names.downloads):
-        assert name in (variants.iso, variants.images)
+    for name in dict.fromkeys(variant_of(each.path) for facts in releases for each in facts.downloads):
         variant = Variant(info)
         variant.id = variant.uid = variant.name = name
-        variant.type, variant.arches = "variant", {names.arch}
-        if os_tree.startswith(f"{name}/"):
-            variant.paths.os_tree[names.arch] = os_tree
+        variant.type = "variant"
+        variant.arches = {
+            facts.arch for facts in releases for each in facts.downloads if variant_of(each.path) == name
+        }
+        for facts in releases:
+            directory = f"{name}/{facts.arch}/{OS}"
+            if any(path.startswith(f"{directory}/") for path in facts.os_tree.values()):
+                variant.paths.os_tree[facts.arch] = directory
         info.variants.add(variant)
     return _dumped(info, "composeinfo.json")
 
 
-def images(facts: Facts, names: Names, subvariant: str) -> str:
-    """Return images.json. What productmd has no type for (raw.zst) is not in it. Raises BuildError:
-    productmd's checks, and our own.
+def variant_of(path: str) -> str:
+    """Return the variant of a download: the first directory of its path."""
+    return path.partition("/")[0]
+
+
+def images(releases: Sequence[Facts], subvariant: str) -> str:
+    """Return images.json of a compose with these architectures. What productmd has no type for (raw.zst) is
+    not in it. Raises BuildError: productmd's checks, and our own.
     """
     found = Images()
+    found.header.version = "1.2"
+    _compose(found.compose, releases[0])
+    for facts in releases:
+        _add_images(found, facts, subvariant)
+    return _dumped(found, "images.json")
+
+
+def _add_images(found: Images, facts: Facts, subvariant: str) -> None:
     # two images of one type are told apart by their subvariant: productmd refuses them otherwise (images.py,
     # UNIQUE_IMAGE_ATTRIBUTES)
     seen: set[tuple[str, str]] = set()
-    found.header.version = "1.2"
-    _compose(found.compose, names)
-    for download, fact in _pairs(facts, names):
-        known = FILE_KINDS[download.format].productmd
+    for fact in facts.downloads:
+        known = FILE_KINDS[fact.format].productmd
         if known is None:
             continue
         image = ProductmdImage(found)
         image.path, image.size, image.mtime = fact.path, fact.size, facts.created
         image.type, image.format = known
         image.arch, image.subvariant = (
-            names.arch,
-            subvariant if known not in seen else f"{subvariant}-{download.image}",
+            facts.arch,
+            subvariant if known not in seen else f"{subvariant}-{fact.image}",
         )
         seen.add(known)
         image.disc_number = image.disc_count = 1
-        image.bootable = download.format == ISO
+        image.bootable = fact.format == ISO
         image.volume_id, image.implant_md5 = fact.volume_id, fact.media_md5
         image.checksums = {"sha256": fact.sha256}
-        found.add(download.variant, names.arch, image)
-    return _dumped(found, "images.json")
+        found.add(variant_of(fact.path), facts.arch, image)
 
 
 def check_images(text: str | bytes, *, compose_id: str, known: Mapping[str, tuple[int, str]]) -> list[str]:
@@ -148,9 +160,21 @@ def check_composeinfo(text: str | bytes, *, compose_id: str, product: str, relea
     ]
 
 
-def _compose(compose: Any, names: Names) -> None:
-    compose.id, compose.date, compose.respin = names.compose_id, names.date, names.respin
-    compose.type = NIGHTLY if names.nightly else PRODUCTION
+def arches_of(text: bytes) -> list[str]:
+    """Return the architectures that a composeinfo.json names, sorted; none of one that productmd does not
+    take.
+    """
+    found = ComposeInfo()
+    try:
+        found.loads(text.decode())
+    except Exception:  # productmd raises whatever it stumbles over
+        return []
+    return sorted({arch for variant in found.variants.variants.values() for arch in variant.arches})
+
+
+def _compose(compose: Any, facts: Facts) -> None:
+    compose.id, compose.date, compose.respin = facts.compose_id, facts.date, facts.respin
+    compose.type = NIGHTLY if facts.nightly else PRODUCTION
 
 
 def _pairs(facts: Facts, names: Names) -> list[tuple[Any, Any]]:

@@ -15,6 +15,7 @@ from imagebuild.architectures.registry import ARCHITECTURES
 from imagebuild.config import naming
 from imagebuild.errors import UsageError
 from imagebuild.formats.registry import FILE_KINDS
+from imagebuild.publish.layout import Layout, manifest_of
 from imagebuild.release_line.model import Config
 
 ISO, IMAGES, OS = "iso", "images", "os"
@@ -34,7 +35,9 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """Every name of one compose of one architecture. `date` is YYYYMMDD."""
+    """Every name of one compose of one architecture. `date` is YYYYMMDD; `joint`: the compose may have
+    others, too.
+    """
 
     compose_id: str
     date: str
@@ -45,6 +48,12 @@ class Names:
     checksums: tuple[str, ...]
     product: str
     release: str
+    joint: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files of this architecture lie."""
+        return Layout(arch=self.arch, joint=self.joint)
 
     @property
     def label(self) -> str:
@@ -56,7 +65,7 @@ class Names:
         """The signed list of everything that is in no CHECKSUM of a variant's directory: page, metadata,
         evidence.
         """
-        return f"{self.compose_id}-{self.arch}-CHECKSUM"
+        return manifest_of(self.compose_id, self.arch)
 
     @property
     def os_tree(self) -> str:
@@ -101,6 +110,7 @@ def names_of(
         checksums=tuple(_checksums(config, chosen, label, downloads)),
         product=config.product,
         release=config.release,
+        joint=len(config.publish.arches) > 1,
     )
 
 

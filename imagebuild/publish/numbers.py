@@ -13,6 +13,8 @@ from imagebuild.publish.names import Names, compose_id, names_of
 
 CLAIMS = ".respins"
 LOCK = ".lock"
+# seconds
+DAY = 86400
 
 
 def released_as(
@@ -45,7 +47,8 @@ def take_names(
     output: Path, material: Material, *, day: str, nightly: bool, respin: int | None = None
 ) -> Names:
     """Take the next respin number of a day, or a given one. It belongs to what is being released: only a
-    rerun of the same gets it again, and only as long as it was not finished.
+    rerun of the same gets it again, and only as long as it was not finished. Where a compose has several
+    architectures, each takes the number that others of its version have.
 
     Raises UsageError when the given number is taken.
     """
@@ -54,14 +57,60 @@ def take_names(
     number = 0 if respin is None else respin
     while True:
         name = compose_id(material.config, day, number, nightly=nightly)
-        if not (output / name).exists() and _claim(claims / name, material.gate):
-            return names_of(material.config, day, number, nightly=nightly)
+        names = names_of(material.config, day, number, nightly=nightly)
+        if names.joint:
+            free = _may_join(output / name, names, material.tree.version)
+            free = free and _claim_part(claims / name, names.arch, material.gate)
+        else:
+            free = not (output / name).exists() and _claim(claims / name, material.gate)
+        if free:
+            return names
         if respin is not None:
             raise UsageError(
                 f"{name} is taken",
                 hint=f"a respin number is used once; leave --respin out, or look at {output / name}",
             )
         number += 1
+
+
+def day_to_join(output: Path, material: Material, *, nightly: bool) -> str | None:
+    """Return the day of a compose that waits for this architecture: one of the same version, made within a
+    day (builds of a night end before and after midnight); None when there is none.
+    """
+    for known in reversed(facts.history(output, None)):
+        same = (known.product, known.release, known.nightly, known.tree.version) == (
+            material.config.product,
+            material.config.release,
+            nightly,
+            material.tree.version,
+        )
+        late = abs(material.created - known.created) > DAY
+        taken = any(each.ref == material.tree.ref for each in facts.read_all(output / known.compose_id))
+        if known.joint and same and not late and not taken:
+            return known.date
+    return None
+
+
+def _may_join(compose: Path, names: Names, version: str) -> bool:
+    """Whether an architecture may become part of a compose: it is not there, and the others are of its
+    version.
+    """
+    there = facts.read_all(compose) if facts.files_of(compose) else []
+    alone = compose.exists() and not there
+    return not alone and all(
+        known.joint and known.arch != names.arch and known.tree.version == version for known in there
+    )
+
+
+def _claim_part(compose: Path, arch: str, gate: str) -> bool:
+    """Take the number of a compose for one of its architectures; one that was taken for a compose of a single
+    architecture is not free.
+    """
+    try:
+        compose.mkdir(exist_ok=True)
+    except FileExistsError:
+        return False
+    return _claim(compose / arch, gate)
 
 
 def numbers_taken(output: Path) -> list[str]:
@@ -73,5 +122,6 @@ def _claim(file: Path, gate: str) -> bool:
     try:
         files.create(file, gate + "\n")
     except FileExistsError:
-        return file.read_text().strip() == gate
+        # a directory has the numbers of a compose of several architectures
+        return file.is_file() and file.read_text().strip() == gate
     return True

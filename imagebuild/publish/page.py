@@ -14,6 +14,7 @@ from imagebuild.publish.changes import Changes
 from imagebuild.publish.dates import day
 from imagebuild.publish.facts import Facts, megabytes
 from imagebuild.publish.growth import Growth
+from imagebuild.publish.layout import COMPOSEINFO, FACTS, ID, IMAGES, KEY, MAIL, PAGE, STATUS, Layout
 from imagebuild.publish.names import Names, in_order
 from imagebuild.publish.trends import charts
 from imagebuild.release_line.model import Config
@@ -22,26 +23,13 @@ from imagebuild.report.templates import template
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.tools.checksum import safe
 
-FILE, MAIL = "index.html", "announcement.txt"
+FILE = PAGE
 # releases in a chart
 SHOWN = 12
-# what is there for programs
-OTHERS = (
-    "report.html",
-    "junit.xml",
-    "verdict.json",
-    "metadata/composeinfo.json",
-    "metadata/images.json",
-    "metadata/meta.json",
-    "metadata/provenance.json",
-    "metadata/release.json",
-    "metadata/changes.txt",
-    "metadata/changes.json",
-    MAIL,
-    "RELEASE-KEY.asc",
-    "COMPOSE_ID",
-    "STATUS",
-)
+# what is there for programs, of an architecture and of all of a compose
+REPORTS = ("report.html", "junit.xml", "verdict.json")
+METADATA = ("meta.json", "provenance.json", FACTS, "changes.txt", "changes.json")
+OF_ALL = (COMPOSEINFO, IMAGES, MAIL, KEY, ID, STATUS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +55,19 @@ def write(directory: Path, page: ReleasePage) -> None:
         (directory / file).write_text(template(name, megabytes=megabytes).render(values))
 
 
+def fragment(page: ReleasePage) -> str:
+    """Return what the page of a compose of several architectures says of one of them."""
+    values = _values(page) | {"of": f"-{page.facts.arch}"}
+    return template("release_fragment.html.j2", megabytes=megabytes).render(values)
+
+
+def _others(layout: Layout) -> list[str]:
+    """Return what is there for programs, in the order of the page."""
+    reports = [f"{layout.reports}{name}" for name in REPORTS]
+    mine = [f"{layout.metadata}/{name}" for name in METADATA]
+    return [*reports, *mine] if layout.joint else [*reports, COMPOSEINFO, IMAGES, *mine, *OF_ALL[2:]]
+
+
 def _values(page: ReleasePage) -> dict[str, Any]:
     facts, names, publish = page.facts, page.names, page.config.publish
     before = [earlier for earlier in page.history if earlier.nightly == facts.nightly][-(SHOWN - 1) :]
@@ -77,13 +78,15 @@ def _values(page: ReleasePage) -> dict[str, Any]:
         "commands": _commands(facts),
         "difference": page.difference,
         "growth": page.growth,
-        "matrix": arrange(page.cells, lambda cell: _evidence(cell, page.base)),
+        "matrix": arrange(page.cells, lambda cell: _evidence(cell, page.base, page.facts.layout)),
         "counts": [(state, facts.counts[state]) for state in map(str, State) if facts.counts.get(state)],
         "charts": charts([*before, facts]),
         "day": day(facts.created),
         "url": f"{publish.url}{facts.compose_id}/" if publish.url else "",
         "checksums": [{"path": path, "name": path.rpartition("/")[2]} for path in names.checksums],
-        "others": OTHERS,
+        "others": _others(names.layout),
+        "reports": names.layout.reports,
+        "of": "",
     }
 
 
@@ -116,7 +119,7 @@ def _commands(facts: Facts) -> dict[str, list[str]]:
     }
 
 
-def _evidence(cell: Cell, base: Path) -> str:
+def _evidence(cell: Cell, base: Path, layout: Layout) -> str:
     """Return the address of a cell's evidence; empty when it has none."""
-    file = base / "evidence" / safe(f"{cell.artifact}-{cell.firmware}") / cell.evidence
+    file = base / layout.evidence / safe(f"{cell.artifact}-{cell.firmware}") / cell.evidence
     return quote(str(file.relative_to(base))) if file.is_file() else ""

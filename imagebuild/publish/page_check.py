@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from imagebuild.publish.facts import Facts
+from imagebuild.publish.facts import DownloadFacts
 
 
 @dataclass
@@ -67,14 +67,16 @@ class _Seen(HTMLParser):
             self._row["text"] += data
 
 
-def problems(text: str, *, compose_id: str, listed: Iterable[str], facts: Facts) -> list[str]:
+def problems(
+    text: str, *, compose_id: str, listed: Iterable[str], manifest: str, downloads: Iterable[DownloadFacts]
+) -> list[str]:
     """Return what is wrong with the page of a release, a sentence each. `listed` are the paths in its signed
-    CHECKSUM files.
+    CHECKSUM files, of which `manifest` is the one that no other lists.
     """
     seen = _Seen()
     seen.feed(text)
     seen.close()
-    known = set(listed) | {f"{compose_id}-{facts.arch}-CHECKSUM"}
+    known = set(listed) | {manifest}
     found = (
         []
         if seen.meta.get("compose") == compose_id
@@ -105,12 +107,12 @@ def problems(text: str, *, compose_id: str, listed: Iterable[str], facts: Facts)
     ]
     missing = sorted({path for path in known if path.endswith("-CHECKSUM")} - set(checksums))
     found += [f"there is no link to {path}" for path in missing]
-    return found + _download_problems(seen, facts)
+    return found + _download_problems(seen, downloads)
 
 
-def _download_problems(seen: _Seen, facts: Facts) -> list[str]:
+def _download_problems(seen: _Seen, downloads: Iterable[DownloadFacts]) -> list[str]:
     shown = [row["path"] for row in seen.downloads]
-    expected = {each.path: each for each in facts.downloads}
+    expected = {each.path: each for each in downloads}
     found = [f"{path} is shown {shown.count(path)} times" for path in expected if shown.count(path) != 1]
     for row in seen.downloads:
         fact = expected.get(row["path"])

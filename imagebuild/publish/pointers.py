@@ -16,6 +16,8 @@ from imagebuild.destinations.local import Directory
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts, index, marks
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.joint import arches_in, read_parts
+from imagebuild.publish.layout import manifest_of
 from imagebuild.release_line.model import Config
 from imagebuild.tools import gpg
 from imagebuild.tools.checksum import check_name, entries_of
@@ -53,18 +55,36 @@ class Pointers:
 
         Raises BuildError when the list or one of them was damaged.
         """
-        return [self._published(name) for name in names_listed(self.destination) if name not in but]
+        return [
+            known
+            for name in names_listed(self.destination)
+            if name not in but
+            for known in self._published(name)
+        ]
 
-    def _published(self, name: str) -> Facts:
+    def _published(self, name: str) -> list[Facts]:
+        def read(path: str) -> bytes | None:
+            return self.destination.read(f"{name}/{path}")
+
+        # an older layout is looked for first: it is that of most
+        arches = arches_in(read) if read(facts.FILE) is None else []
+        if not arches:
+            return [self._published_alone(name)]
+        try:
+            return [part.facts for part in read_parts(read, name, self.keys, arches)]
+        except BuildError as error:
+            raise BuildError(f"{name} of the destination: {error.message}", hint=_hint(name)) from error
+
+    def _published_alone(self, name: str) -> Facts:
         what = f"{name}/{facts.FILE}"
-        hint = f"promote {name} again, or take it out of the destination's {RELEASES}"
+        hint = _hint(name)
         data = self.destination.read(what)
         if data is None:
             raise BuildError(f"{what} is not at the destination, whose {RELEASES} has it", hint=hint)
         known = facts.parse(data, what=what)
         if known.compose_id != name:
             raise BuildError(f"{what} of the destination describes {known.compose_id!r}", hint=hint)
-        manifest = f"{name}/{name}-{known.arch}-CHECKSUM"
+        manifest = f"{name}/{manifest_of(name, known.arch)}"
         signed = self.destination.read(manifest)
         if signed is None:
             raise BuildError(f"{manifest} is not at the destination", hint=hint)
@@ -94,13 +114,17 @@ class Pointers:
         """Write list, index and feed, then which one is the latest; what is marked bad is in none of them."""
         good = [each for each in releases if not self.is_bad(each)]
         texts = {
-            RELEASES: json.dumps(sorted(each.compose_id for each in good), indent=1) + "\n"
+            RELEASES: json.dumps(sorted({each.compose_id for each in good}), indent=1) + "\n"
         } | index.index_files(self.config, good)
         for name in sorted(texts, key=lambda each: each == index.LATEST):
             step(f"write {name}")
             data = texts[name].encode()
             if self.destination.read(name) != data:
                 self.destination.write(name, data)
+
+
+def _hint(name: str) -> str:
+    return f"promote {name} again, or take it out of the destination's {RELEASES}"
 
 
 def names_listed(destination: Destination) -> list[str]:

@@ -17,10 +17,12 @@ from imagebuild import files
 from imagebuild.destinations.local import Directory
 from imagebuild.errors import BuildError
 from imagebuild.publish import facts, index, marks, stable
-from imagebuild.publish.admission import Promotion, check_marks, check_releases
+from imagebuild.publish.admission import Promotion, check_marks, check_releases, others_there
 from imagebuild.publish.facts import Facts
+from imagebuild.publish.joint import Part, common_files, read_in, read_parts
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Step
+from imagebuild.tools import temporary
 from imagebuild.tools.checksum import hashed
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree.repository import Repo
@@ -44,7 +46,7 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
         for release, _ in releases:
             stable.check_ref(repo, wanted.config, release)
         said = [
-            *_upload(wanted, releases, step),
+            *_upload(wanted, releases, signer, step),
             *_fill_repository(repo, wanted, releases, step),
             *_move_refs(repo, wanted, releases, step),
         ]
@@ -52,22 +54,53 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
         repo.update_summary(key=signer.fingerprint, homedir=signer.homedir)
         step("index")
         _point_at(wanted, releases, step)
-        for _, place in releases:
+        for place in dict.fromkeys(place for _, place in releases):
             _record(place, DONE)
     return [*said, f"the latest is {releases[0][0].compose_id}"]
 
 
-def _upload(wanted: Promotion, releases: Sequence[Released], step: Step) -> list[str]:
+def _upload(wanted: Promotion, releases: Sequence[Released], signer: Signer, step: Step) -> list[str]:
     said = []
-    for release, place in releases:
-        _record(place, BEGUN)
-        step(f"upload {release.compose_id}")
-        entries = {path: hashed(place / path, path) for path in _in_order(place)}
-        sent = wanted.destination.upload(place, release.compose_id, entries)
-        said.append(
-            f"{release.compose_id}: {len(entries)} files are there and read back, {sent} of them sent now"
-        )
+    for compose_id in dict.fromkeys(release.compose_id for release, _ in releases):
+        mine = [(release, place) for release, place in releases if release.compose_id == compose_id]
+        places = list(dict.fromkeys(place for _, place in mine))
+        for place in places:
+            _record(place, BEGUN)
+        step(f"upload {compose_id}")
+        others = others_there(wanted, [release for release, _ in mine])
+        if len(places) == 1 and not others:
+            count, sent = _send(wanted, compose_id, places[0], _in_order(places[0]))
+        else:
+            count, sent = _send_joint(wanted, mine, others, signer)
+        said.append(f"{compose_id}: {count} files are there and read back, {sent} of them sent now")
     return said
+
+
+def _send(wanted: Promotion, compose_id: str, place: Path, paths: Sequence[str]) -> tuple[int, int]:
+    entries = {path: hashed(place / path, path) for path in paths}
+    return len(entries), wanted.destination.upload(place, compose_id, entries)
+
+
+def _send_joint(
+    wanted: Promotion, releases: Sequence[Released], others: Sequence[Part], signer: Signer
+) -> tuple[int, int]:
+    """Send the parts of a compose, which lie in several places or are there in part; then what is of all of
+    them, made anew, with its signed list last. Returns how many files there are, and how many were sent.
+    """
+    compose_id = releases[0][0].compose_id
+    parts, counted, sent = list(others), 0, 0
+    for release, place in releases:
+        parts += read_parts(read_in(place), compose_id, wanted.pointers.keys, [release.arch])
+    common = common_files(parts, wanted.config, signer)
+    for place in dict.fromkeys(place for _, place in releases):
+        mine = _send(wanted, compose_id, place, [path for path in _in_order(place) if path not in common])
+        counted, sent = counted + mine[0], sent + mine[1]
+    with temporary.directory("compose") as work:
+        for path, data in common.items():
+            (work / path).parent.mkdir(exist_ok=True)
+            (work / path).write_bytes(data)
+        mine = _send(wanted, compose_id, work, _in_order(work))
+    return counted + mine[0], sent + mine[1]
 
 
 def _fill_repository(repo: Repo, wanted: Promotion, releases: Sequence[Released], step: Step) -> list[str]:
@@ -101,17 +134,19 @@ def _point_at(wanted: Promotion, releases: Sequence[Released], step: Step) -> No
     with wanted.pointers.locked():
         for release, place in releases:
             check_marks(wanted, release, place)
-        mine = {release.compose_id: release for release, _ in releases}
-        wanted.pointers.write([*wanted.pointers.listed(but=mine), *mine.values()], step)
+        mine = [release for release, _ in releases]
+        beside = [part.facts for part in others_there(wanted, mine)]
+        listed = wanted.pointers.listed(but={release.compose_id for release in mine})
+        wanted.pointers.write([*listed, *beside, *mine], step)
 
 
 def _in_order(place: Path) -> list[str]:
     """Return the files of a release; the lists come last: half a release has none."""
     paths = [str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()]
-    return sorted(
-        paths,
-        key=lambda path: (path.endswith("-CHECKSUM"), path.endswith("-CHECKSUM") and "/" not in path, path),
-    )
+    lists = [path for path in paths if path.endswith("-CHECKSUM")]
+    # a list that has lists is at the top, and that of a compose of several is shorter than those of each
+    lists.sort(key=lambda path: (-path.count("/"), -len(path), path))
+    return [*sorted(set(paths) - set(lists)), *lists]
 
 
 def demote(wanted: Promotion, place: Path, mark: str) -> None:
@@ -121,13 +156,13 @@ def demote(wanted: Promotion, place: Path, mark: str) -> None:
     A promotion that is under way sees the mark before it moves the ref. Hosts that have it are told by the
     mark, not by the ref: going back is their own `rollback`.
     """
-    known, local = facts.read(place), Directory(place.parent)
+    known, local = facts.read_all(place), Directory(place.parent)
     for where in (local, wanted.destination):
-        for word in (known.compose_id, known.tree.commit):
+        for word in (known[0].compose_id, *(each.tree.commit for each in known)):
             where.write(marks.name_of(word), mark.encode())
     index.write_index(local.place, wanted.config)
     with wanted.pointers.locked():
-        wanted.pointers.write(wanted.pointers.listed(but=[known.compose_id]))
+        wanted.pointers.write(wanted.pointers.listed(but=[known[0].compose_id]))
 
 
 def _record(place: Path, state: str) -> None:

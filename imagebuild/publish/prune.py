@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.publish import index
+from imagebuild.publish import facts, index
 from imagebuild.publish.facts import Facts
 from imagebuild.release_line.model import Config
 from imagebuild.tools.ostree.repository import Repo
@@ -47,6 +47,34 @@ def superseded(
         for known in ours[: max(last, 0)]
     ]
     return [each for each in found if each.facts.compose_id not in {*promoted, *begun}]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promoted:
+    """The names of releases whose promotion was finished, and of all that it was begun of."""
+
+    done: frozenset[str]
+    begun: frozenset[str]
+
+
+def without_others(output: Path, doomed: Sequence[Doomed], promoted: Promoted, keep: int) -> list[Doomed]:
+    """Return the releases that go, without those whose compose has an architecture that stays: a compose goes
+    as a whole.
+    """
+    found = []
+    for known in doomed:
+        others = [
+            each.ref
+            for each in facts.read_all(output / known.facts.compose_id)
+            if each.ref != known.facts.ref
+        ]
+        gone = [
+            {each.facts.compose_id for each in superseded(history, promoted.done, promoted.begun, keep)}
+            for history in (facts.history(output, ref) for ref in others)
+        ]
+        if all(known.facts.compose_id in names for names in gone):
+            found.append(known)
+    return found
 
 
 def leftovers(output: Path) -> Iterator[Path]:

@@ -6,25 +6,23 @@ metadata and page, the signed commit, and the commit inside of every image.
 """
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.destinations.source import SMALL, AbsentError, ReleaseSource, read
+from imagebuild.destinations.source import AbsentError, ReleaseSource, read
 from imagebuild.errors import BuildError
-from imagebuild.publish import facts, metadata, os_tree, page, page_check
+from imagebuild.publish import facts, metadata
+from imagebuild.publish.description_check import check_commit, check_description
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.findings import ProblemKind, Verification
-from imagebuild.publish.names import OS
+from imagebuild.publish.layout import COMPOSEINFO, Layout, manifest_of
 from imagebuild.publish.opened import check_images
 from imagebuild.tools import gpg, temporary
 from imagebuild.tools.checksum import HashedFile, entries_of
 from imagebuild.tools.gpg import SignatureError
-from imagebuild.tools.ostree.binding import commit_version
-from imagebuild.tools.ostree.signatures import signatures
 
-PROVENANCE = "metadata/provenance.json"
+ARCH = r"[a-z0-9_]+"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,49 +60,83 @@ def verify(source: ReleaseSource, trust: Trust) -> Verification:
 
 def _verify(source: ReleaseSource, trust: Trust, result: Verification, work: Path) -> None:
     # what tells where to look is read once: the very bytes that are compared with the signed list
-    held = {facts.FILE: read(source, facts.FILE)}
-    known = _claimed(source, held[facts.FILE])
-    manifest = f"{known.compose_id}-{known.arch}-CHECKSUM"
-    entries = _listed(read(source, manifest), manifest, trust)
-    result.compose_id = known.compose_id
-    for path in [path for path in entries if path.endswith("-CHECKSUM")]:
-        # the list itself is signed, and it is the one that the compose's list means
-        held[path] = read(source, path)
-        entries |= _listed(held[path], path, trust)
+    held: dict[str, bytes] = {}
+    releases = _claimed(source, held)
+    first = releases[0]
+    manifest = manifest_of(first.compose_id, "" if first.joint else first.arch)
+    result.compose_id = first.compose_id
+    entries = _all_listed(source, manifest, trust, held)
     fetched = {
         path: _check_file(source, entry, work, result, held.get(path)) for path, entry in entries.items()
     }
     there = source.paths()
     for path in sorted((there or set()) - set(entries) - {manifest}):
         result.add(ProblemKind.EXTRA, path, "is in no CHECKSUM of this compose")
-    if fetched.get(facts.FILE) is None:
-        if facts.FILE not in entries:
-            result.add(ProblemKind.METADATA, facts.FILE, "is not signed")
-        return
-    result.commit, result.version = known.tree.commit, known.tree.version
-    _check_description(known, entries, fetched, result)
-    _check_commit(known, fetched, trust, result)
+    for known in releases:
+        path = known.layout.facts
+        if fetched.get(path) is None:
+            if path not in entries:
+                result.add(ProblemKind.METADATA, path, "is not signed")
+            return
+    result.commits = {known.arch: known.tree.commit for known in releases}
+    result.commit, result.version = first.tree.commit, first.tree.version
+    check_description(releases, manifest, entries, fetched, result)
+    for known in releases:
+        check_commit(known, fetched, trust.commit_keys, result)
     if not trust.open_images:
         result.not_opened = "images were not opened, as asked"
         return
-    check_images(known, fetched, trust.cache, result, work)
+    for known in releases:
+        check_images(known, fetched, trust.cache, result, work / known.arch)
 
 
-def _claimed(source: ReleaseSource, data: bytes) -> Facts:
-    """Read who the release says it is; believed only after the signature over it was checked."""
-    claimed = facts.parse(data, what=facts.FILE)
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", claimed.compose_id) or not re.fullmatch(
-        r"[a-z0-9_]+", claimed.arch
-    ):
+def _all_listed(
+    source: ReleaseSource, manifest: str, trust: Trust, held: dict[str, bytes]
+) -> dict[str, HashedFile]:
+    """Return path -> entry of what a signed list and the lists in it name; what is read of them is `held`."""
+    entries = _listed(read(source, manifest), manifest, trust)
+    todo = [path for path in entries if path.endswith("-CHECKSUM")]
+    while todo:
+        path = todo.pop(0)
+        # the list itself is signed, and it is the one that the list above it means
+        held[path] = read(source, path)
+        found = _listed(held[path], path, trust)
+        todo += [each for each in found if each.endswith("-CHECKSUM") and each not in entries]
+        entries |= found
+    return entries
+
+
+def _claimed(source: ReleaseSource, held: dict[str, bytes]) -> list[Facts]:
+    """Read what the release says it is, for each of its architectures; believed only after the signatures
+    over what is `held` were checked.
+    """
+    try:
+        held[facts.FILE] = read(source, facts.FILE)
+    except AbsentError:
+        held[COMPOSEINFO] = read(source, COMPOSEINFO)
+        arches = metadata.arches_of(held[COMPOSEINFO])
+        for layout in (Layout(arch=arch, joint=True) for arch in arches if re.fullmatch(ARCH, arch)):
+            held[layout.facts] = read(source, layout.facts)
+        if list(held) == [COMPOSEINFO]:
+            raise
+    found = [(path, facts.parse(data, what=path)) for path, data in held.items() if path != COMPOSEINFO]
+    for path, claimed in found:
+        _check_claim(path, claimed, source)
+    return [claimed for _, claimed in found]
+
+
+def _check_claim(path: str, claimed: Facts, source: ReleaseSource) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", claimed.compose_id) or not re.fullmatch(ARCH, claimed.arch):
         raise BuildError(
-            f"{facts.FILE} names the compose {claimed.compose_id!r} of {claimed.arch!r}: no such names exist"
+            f"{path} names the compose {claimed.compose_id!r} of {claimed.arch!r}: no such names exist"
         )
+    if claimed.layout.facts != path:
+        raise BuildError(f"{path} is of {claimed.arch}, whose facts are in {claimed.layout.facts}")
     if claimed.compose_id != source.name:
         raise SignatureError(
             f"this is the release {claimed.compose_id}, and lies where {source.name} should be",
             hint="the mirror is mixed up, or an old release is in a new place",
         )
-    return claimed
 
 
 def _listed(data: bytes, path: str, trust: Trust) -> dict[str, HashedFile]:
@@ -152,111 +184,3 @@ def _check_file(
         )
         return None
     return local or target
-
-
-def _small(fetched: dict[str, Path | None], path: str) -> bytes:
-    file = fetched.get(path)
-    if file is None:
-        return b""
-    with file.open("rb") as stream:
-        return stream.read(SMALL)
-
-
-def _check_description(
-    known: Facts, entries: dict[str, HashedFile], fetched: dict[str, Path | None], result: Verification
-) -> None:
-    """Compare page and metadata with what is signed: they are signed too, but may have been wrong when they
-    were.
-    """
-    sizes = {path: (entry.size, entry.sha256) for path, entry in entries.items()}
-    for fact in known.downloads:
-        if sizes.get(fact.path) != (fact.size, fact.sha256):
-            result.add(
-                ProblemKind.METADATA,
-                facts.FILE,
-                f"size or checksum of {fact.path} is not that of its CHECKSUM",
-            )
-    for text in (
-        *metadata.check_images(
-            _small(fetched, "metadata/images.json"), compose_id=known.compose_id, known=sizes
-        ),
-        *metadata.check_composeinfo(
-            _small(fetched, "metadata/composeinfo.json"),
-            compose_id=known.compose_id,
-            product=known.product,
-            release=known.release,
-        ),
-    ):
-        result.add(ProblemKind.METADATA, text.partition(":")[0], text)
-    _check_os_tree(known, entries, fetched, result)
-    problem = _provenance_problem(_small(fetched, PROVENANCE))
-    if problem is not None:
-        result.add(ProblemKind.METADATA, PROVENANCE, problem)
-    if _small(fetched, "COMPOSE_ID").decode("utf-8", "replace").strip() != known.compose_id:
-        result.add(ProblemKind.METADATA, "COMPOSE_ID", f"is not {known.compose_id}")
-    if _small(fetched, "STATUS") != b"FINISHED\n":
-        result.add(ProblemKind.METADATA, "STATUS", "is not FINISHED")
-    text = _small(fetched, page.FILE).decode("utf-8", "replace")
-    for says in page_check.problems(text, compose_id=known.compose_id, listed=entries, facts=known):
-        result.add(ProblemKind.PAGE, page.FILE, says)
-
-
-def _provenance_problem(data: bytes) -> str | None:
-    try:
-        return metadata.check_provenance(json.loads(data or b"null"))
-    except ValueError:
-        return "it is not JSON"
-
-
-def _check_os_tree(
-    known: Facts, entries: dict[str, HashedFile], fetched: dict[str, Path | None], result: Verification
-) -> None:
-    """Compare every .treeinfo with the lists: tools that install from a tree believe it."""
-    for path in (path for path in known.os_tree.values() if path not in entries):
-        result.add(ProblemKind.METADATA, facts.FILE, f"names {path}, which is in no CHECKSUM of this compose")
-    digests = {path: entry.sha256 for path, entry in entries.items()}
-    for path in (path for path in entries if path.endswith(f"/{OS}/{os_tree.TREEINFO}")):
-        text = _small(fetched, path).decode("utf-8", "replace")
-        for says in os_tree.problems(
-            text,
-            path.rpartition("/")[0],
-            digests,
-            product=known.product,
-            release=known.release,
-            arch=known.arch,
-        ):
-            result.add(ProblemKind.METADATA, path, says)
-
-
-def _check_commit(known: Facts, fetched: dict[str, Path | None], trust: Trust, result: Verification) -> None:
-    """The commit object must be the commit, in this version, signed by a key of commits."""
-    path = f"metadata/ostree/{known.tree.commit}.commit"
-    data = _small(fetched, path)
-    if hashlib.sha256(data).hexdigest() != known.tree.commit:
-        result.add(ProblemKind.METADATA, path, "is not the commit that was released")
-        return
-    if commit_version(data) != known.tree.version:
-        result.add(
-            ProblemKind.METADATA,
-            path,
-            f"has the version {commit_version(data)!r}, not {known.tree.version!r}",
-        )
-    blobs = signatures(_small(fetched, f"{path}meta"))
-    if not blobs:
-        result.add(ProblemKind.SIGNATURE, path, "the commit is not signed")
-        return
-    with temporary.directory("commit") as place:
-        file, signature = place / "commit", place / "signature"
-        file.write_bytes(data)
-        complaints = []
-        for blob in blobs:
-            signature.write_bytes(blob)
-            try:
-                gpg.check_detached(
-                    file, signature, list(trust.commit_keys), what=f"the commit {known.tree.commit[:12]}"
-                )
-            except SignatureError as error:
-                complaints.append(error.message)
-            else:
-                return
-    result.add(ProblemKind.SIGNATURE, path, "; ".join(complaints))

@@ -1,7 +1,9 @@
 """The library face: what a command, a notebook or another program asks for, from a build to its release.
 
-    lines           which release line and ref are meant; compose a commit; print a kickstart
+    lines, refs     which release line and ref are meant, which there are; compose a commit; print a kickstart
     build           prepare → plan → run → release
+    batch           the same of several refs in one graph (`endings`: when nothing of a ref is left to do)
+    running         how a graph is run
     events          a build's events as JSON lines
     releases        make, promote, mark bad and prune releases
     names           what the files of a release are called

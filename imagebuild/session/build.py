@@ -106,12 +106,15 @@ class Order:
 class PlannedStep:
     """A step: whether it must be built, why or why not, and the seconds that it took the last time (None:
     never).
+
+    `refs`: of a build of several, those that need it.
     """
 
     name: str
     todo: bool
     reason: str
     usual_seconds: float | None
+    refs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +169,14 @@ class Build:
         """Raise BuildError for what would end the build after hours: a commit that is marked bad, too little
         space, a key that cannot sign.
         """
+        self.check_release()
+        check_space(self.store, space_for(self))
+
+    def check_release(self) -> None:
+        """Raise BuildError when nothing of it could be released: a commit that is marked bad, a key that
+        cannot sign.
+        """
         check_commit(self.order.output, self.commit)
-        _check_space(self)
         check_signer(self.config)
 
     def run(
@@ -186,7 +195,11 @@ class Build:
             interrupted=interrupted,
             cluster=self.order.cluster,
         )
-        return _result(self.store, self.pipeline, outcome)
+        return self.result(outcome)
+
+    def result(self, outcome: Outcome) -> Result:
+        """Return how it ended, with what is shown of it here. Raises BuildError when that cannot be had."""
+        return result_of(self.store, self.pipeline, outcome)
 
     def release(self, result: Result, wish: Wish) -> Published:
         """Name, sign and lay out what was built and tested. Raises BuildError: it has holes, nobody signs."""
@@ -294,21 +307,27 @@ def _about_upgrades(config: Config, before: Before) -> list[str]:
     return said
 
 
-def _check_space(build: Build) -> None:
+def space_for(build: Build) -> int:
+    """Return the bytes that a build still needs in its store, at most."""
     missing = frozenset(planned.step.name for planned in build.planned if planned.todo)
     pull = next(planned.step for planned in build.planned if planned.step is build.pipeline.tree)
     record = build.store.find(steps.kind_of(pull), steps.key_of(pull))
-    needed = space_needed(build.config, int(record.value["size"]) if record else ASSUMED_TREE, missing)
-    free = shutil.disk_usage(build.store.root).free
+    return space_needed(build.config, int(record.value["size"]) if record else ASSUMED_TREE, missing)
+
+
+def check_space(store: Store, needed: int) -> None:
+    """Raise BuildError when a store has no room for so many bytes."""
+    free = shutil.disk_usage(store.root).free
     if needed > free:
         raise BuildError(
-            f"not enough space in {build.store.root}: this build needs about {needed / GIB:.1f} GiB,"
+            f"not enough space in {store.root}: this build needs about {needed / GIB:.1f} GiB,"
             f" {free / GIB:.1f} GiB are free",
             hint="imagebuild gc frees what older builds left; or give --store a larger file system",
         )
 
 
-def _result(store: Store, pipeline: Pipeline, outcome: Outcome) -> Result:
+def result_of(store: Store, pipeline: Pipeline, outcome: Outcome) -> Result:
+    """Return how a build ended, from what became of the steps of its graph; its evidence is brought here."""
     bring(store, outcome, shown(pipeline))
     downloads: tuple[Step[Any], ...] = (*pipeline.isos, *pipeline.images)
     return Result(

@@ -6,6 +6,7 @@
     {"time": …, "event": "not started", "step": …, "because": "disk cloud"}
     {"time": …, "event": "progress", "step": …, "text": "installing the host"}
 
+In a build of several refs `step` is "REF: NAME", and `ref` is there, too: the first that needs the step.
 `time` is in seconds since 1970; `cached`: the artifact was there; `waits`: another imagebuild builds it;
 `criteria`: it was built, and release criteria do not hold. A finished step may have a `remark`: another
 machine had finished it before, and made something else (docs/shared-store.md).
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from imagebuild.engine.graph import Listener
+from imagebuild.engine.sharing import split
 from imagebuild.engine.steps import Step
 from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError, CriteriaError
@@ -30,7 +32,9 @@ class EventStream:
         self._stream = stream
 
     def _write(self, event: str, step: str, **fields: object) -> None:
-        row = {"time": round(time.time(), 3), "event": event, "step": step, **fields}
+        ref, _ = split(step)
+        of = {"ref": ref} if ref else {}
+        row = {"time": round(time.time(), 3), "event": event, "step": step, **of, **fields}
         self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._stream.flush()
 

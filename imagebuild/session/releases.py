@@ -15,14 +15,14 @@ from imagebuild.destinations.registry import open_destination
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.publish import facts, index, marks
+from imagebuild.publish import facts, index, joint, marks
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish.admission import Promotion
 from imagebuild.publish.assemble import assemble
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, day_of
-from imagebuild.publish.numbers import at_work, numbers_taken, released_as, take_names
+from imagebuild.publish.numbers import at_work, day_to_join, numbers_taken, released_as, take_names
 from imagebuild.publish.pointers import names_listed
 from imagebuild.release_line.model import Config
 from imagebuild.session import storage
@@ -73,6 +73,18 @@ def composed_before(config: Config, output: Path, ref: str, commit: str) -> str 
     return None
 
 
+def nothing_new(config: Config, ref: str, commit: str, wish: Wish) -> str | None:
+    """Return why a nightly is not composed; None when it is."""
+    if not wish.nightly or wish.again:
+        return None
+    before = composed_before(config, wish.output, ref, commit)
+    return (
+        f"nothing to do: {commit} was composed already, as {before} (--force composes it again)"
+        if before is not None
+        else None
+    )
+
+
 @contextlib.contextmanager
 def signer_of(config: Config) -> Iterator[Signer]:
     """Yield the signer of a release line. Raises BuildError when nobody is configured, or the key is not
@@ -120,12 +132,15 @@ def publish(material: Material, wish: Wish) -> Published:
         )
         if before is not None:
             # it may have been interrupted just before this
+            place = wish.output / before.compose_id
+            if before.joint:
+                with signer_of(material.config) as signer:
+                    joint.complete(place, material.config, signer)
             index.write_index(wish.output, material.config)
-            return Published(place=wish.output / before.compose_id, new=False)
+            return Published(place=place, new=False)
         with signer_of(material.config) as signer:
-            names = take_names(
-                wish.output, material, day=day_of(wish.day), nightly=wish.nightly, respin=wish.respin
-            )
+            day = wish.day or day_to_join(wish.output, material, nightly=wish.nightly) or day_of(None)
+            names = take_names(wish.output, material, day=day, nightly=wish.nightly, respin=wish.respin)
             place = assemble(wish.output, material, names, signer)
     return Published(place=place, new=True, unsigned=material.config.tree.allow_unsigned)
 
@@ -146,7 +161,13 @@ def destination_of(config: Config, to: str | None) -> Destination:
 
 @contextlib.contextmanager
 def _promotion(
-    config: Config, store: Path, to: str | None, places: Sequence[Path]
+    config: Config,
+    store: Path,
+    to: str | None,
+    places: Sequence[Path],
+    *,
+    lines: Sequence[Config] = (),
+    later: Sequence[str] = (),
 ) -> Iterator[tuple[Promotion, Signer]]:
     with signer_of(config) as signer, temporary.file("key.asc") as key:
         key.write_text(signer.public_key())
@@ -157,33 +178,43 @@ def _promotion(
             source=store.absolute() / "repo",
             keys=(key,),
             cache=cache_directory(),
+            lines=tuple(lines),
+            later=tuple(later),
         )
         yield promotion, signer
 
 
 def promote(
-    config: Config, store: Path, places: Sequence[Path], to: str | None, say: Callable[[str], None]
+    config: Config,
+    store: Path,
+    places: Sequence[Path],
+    to: str | None,
+    say: Callable[[str], None],
+    *,
+    lines: Sequence[Config] = (),
+    later: Sequence[str] = (),
 ) -> None:
-    """Publish releases, one of each architecture: upload and verify, static deltas, ref, signed summary,
-    index.
+    """Publish releases, of each architecture one: upload and verify, static deltas, ref, signed summary,
+    index. `lines` are configurations of architectures that have one of their own, `later` those that join the
+    compose later.
 
     Run again, it goes on where it was interrupted. Raises BuildError.
     """
-    with _promotion(config, store, to, places) as (promotion, signer):
+    with _promotion(config, store, to, places, lines=lines, later=later) as (promotion, signer):
         for line in promoting.promote(promotion, signer, step=lambda name: say(f"{name} …")):
             say(line)
 
 
 def demote(config: Config, store: Path, place: Path, reason: str, to: str | None) -> str:
     """Mark a release bad, with a signed reason, and return its compose id. Raises BuildError."""
-    release = facts.read(place)
+    releases = facts.read_all(place)
     with (
         _promotion(config, store, to, [place]) as (promotion, signer),
         at_work(promotion.places[0].parent),
     ):
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        promoting.demote(promotion, promotion.places[0], marks.text_of(release, reason, now, signer))
-    return release.compose_id
+        promoting.demote(promotion, promotion.places[0], marks.text_of(releases, reason, now, signer))
+    return releases[0].compose_id
 
 
 # --- what goes --------------------------------------------------------------------------------------------
@@ -236,9 +267,11 @@ def _prune(
     config: Config, store: Store, output: Path, ref: str, there: Sequence[str], *, really: bool
 ) -> list[Pruned]:
     keep, releases, went = config.publish.keep, facts.history(output, ref), promoting.promoted(output)
-    doomed = pruning.superseded(
-        releases, [*there, *(name for name, done in went.items() if done)], list(went), keep.nightlies
+    promoted = pruning.Promoted(
+        done=frozenset({*there, *(name for name, done in went.items() if done)}), begun=frozenset(went)
     )
+    doomed = pruning.superseded(releases, promoted.done, promoted.begun, keep.nightlies)
+    doomed = pruning.without_others(output, doomed, promoted, keep.nightlies)
     pruned = [
         Pruned(what=str(output / superseded.facts.compose_id), why=superseded.why) for superseded in doomed
     ]

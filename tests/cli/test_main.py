@@ -19,7 +19,6 @@ from imagebuild.cli import ending
 from imagebuild.engine import graph
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import step
-from imagebuild.session import build as session_build
 from imagebuild.session.build import Build, Quiet
 from tests.cli.running import CONFIG, PROGRAM, run
 from tests.data import ROOT
@@ -100,12 +99,12 @@ def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
         asked.update(options, threads=executor._max_workers)
 
     monkeypatch.setattr(graph, "build", build)
-    monkeypatch.setattr(session_build, "_result", lambda *_: None)
     wired = SimpleNamespace(
         pipeline=SimpleNamespace(release=step("goal", nothing, "x")),
         store=DirectoryStore(tmp_path),
         order=SimpleNamespace(cluster=None),
     )
+    wired.result = lambda outcome: outcome
     Build.run(cast("Any", wired), Quiet(), jobs=jobs)
     assert (asked["one_at_a_time"], asked["threads"]) == ((True, 1) if jobs == 1 else (False, 4))
 

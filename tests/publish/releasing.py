@@ -62,7 +62,7 @@ def first_and_second(line: Line) -> tuple[Path, Path]:
 def mark_bad(line: Line, place: Path, reason: str) -> None:
     asked = wanted(line, place)
     with signer_of(asked.config) as signer:
-        demote(asked, place, marks.text_of(facts.read(place), reason, "2026-11-26T00:00:00Z", signer))
+        demote(asked, place, marks.text_of(facts.read_all(place), reason, "2026-11-26T00:00:00Z", signer))
 
 
 def refused(line: Line, *places: Path, **changes: Any) -> str:

@@ -103,7 +103,14 @@ def found_in(releases: tuple[Line, Path], *changes: tuple[str, str]) -> list[str
         assert old in text, old
         text = text.replace(old, new)
     listed = [str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()]
-    return page_check.problems(text, compose_id=place.name, listed=listed, facts=facts.read(place))
+    known = facts.read(place)
+    return page_check.problems(
+        text,
+        compose_id=place.name,
+        listed=listed,
+        manifest=f"{place.name}-{known.arch}-CHECKSUM",
+        downloads=known.downloads,
+    )
 
 
 QCOW2, RAW = (

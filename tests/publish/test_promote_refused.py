@@ -33,13 +33,18 @@ def test_two_with_one_name(line: Line, monkeypatch: pytest.MonkeyPatch, tmp_path
     line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
     other = tmp_path / "other" / first.name
     shutil.copytree(first, other)
-    real = facts.read
-    monkeypatch.setattr(
-        facts,
-        "read",
-        lambda place: real(place).model_copy(update={"arch": "aarch64"} if place == other else {}),
-    )
+    of_another_architecture(monkeypatch, other)
     assert "two architectures have the same compose id" in refused(line, first, other)
+
+
+def of_another_architecture(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    real = facts.read_all
+
+    def read_all(directory: Path) -> list[facts.Facts]:
+        arch = {"arch": "aarch64"} if directory == place else {}
+        return [known.model_copy(update=arch) for known in real(directory)]
+
+    monkeypatch.setattr(facts, "read_all", read_all)
 
 
 def test_a_second_promotion_at_the_same_time(line: Line) -> None:
@@ -66,13 +71,7 @@ def test_architectures(line: Line, tmp_path: Path) -> None:
 def test_architectures_that_disagree(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = first_and_second(line)
     line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
-    real = facts.read
-
-    def read(directory: Path) -> facts.Facts:
-        known = real(directory)
-        return known if directory == first else known.model_copy(update={"arch": "aarch64"})
-
-    monkeypatch.setattr(facts, "read", read)
+    of_another_architecture(monkeypatch, second)
     assert "disagree on the version: x86_64 12.1, aarch64 12.2" in refused(line, first, second)
 
 

@@ -2,7 +2,6 @@
 made.
 """
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ import pytest
 
 from imagebuild.engine import graph
 from imagebuild.engine.directory import DirectoryStore
-from imagebuild.engine.steps import Cost, Step, gather, step
+from imagebuild.engine.steps import Cost
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.kinds import Firmware
-from imagebuild.model import Image, IsoImage, Kickstart, Release, Tree, Verdict
-from imagebuild.pipeline import Pipeline
+from imagebuild.model import Tree
 from imagebuild.publish import facts
 from imagebuild.publish.names import day_of
 from imagebuild.publish.numbers import at_work
@@ -26,6 +24,7 @@ from imagebuild.tools.accelerator import Accelerator
 from imagebuild.wiring.builder import Builder
 from tests.cli.quiet import Silent
 from tests.release_lab import FIRST, REF, SECOND, Line
+from tests.session.handed_out import wired
 
 TREE = {
     "url": "https://example.org/repo",
@@ -35,89 +34,6 @@ TREE = {
     "update_gpg_key": "/k",
 }
 BUDGET = Cost(cores=2, memory=1 << 30)
-TREES: dict[str, Tree] = {}
-ISOS: dict[str, IsoImage] = {}
-IMAGES: dict[str, Image] = {}
-VERDICTS: dict[str, Verdict] = {}
-
-
-def give_tree(out: Path, commit: str) -> Tree:
-    del out
-    return TREES[commit]
-
-
-def give_iso(out: Path, name: str) -> IsoImage:
-    del out
-    return ISOS[name]
-
-
-def give_image(out: Path, name: str) -> Image:
-    target = out / name
-    shutil.copyfile(IMAGES[name].file, target)
-    known = IMAGES[name]
-    return Image(
-        file=target,
-        name=name,
-        format=known.format,
-        disk_size=known.disk_size,
-        size=known.size,
-        sha256=known.sha256,
-    )
-
-
-def give_kickstart(out: Path, text: str) -> Kickstart:
-    (out / "ks.cfg").write_text(text)
-    return Kickstart(file=out / "ks.cfg", syntax="F28")
-
-
-def give_verdict(out: Path, name: str) -> Verdict:
-    shutil.copytree(VERDICTS[name].evidence, out / "evidence")
-    return Verdict(cells=VERDICTS[name].cells, evidence=out / "evidence")
-
-
-def give_release(out: Path, inputs: tuple[object, ...]) -> Release:
-    (out / "admitted.json").write_text(str(len(inputs)))
-    return Release(manifest=out / "admitted.json")
-
-
-def wired(line: Line, tree: Tree, before: Tree | None) -> Pipeline:
-    """Wire a graph that hands out what the lab made for a tree."""
-    made = line.material(tree)
-    TREES.update({each.commit: each for each in line.trees})
-    images, isos = [], []
-    for download in made.downloads:
-        if isinstance(download, IsoImage):
-            ISOS[download.name] = download
-            isos.append(step("iso", give_iso, download.name))
-        else:
-            IMAGES[download.name] = download
-            images.append(step(download.name, give_image, download.name, tools={"qemu-img": "7.2"}))
-    verdicts: list[Step[Verdict]] = []
-    for place in dict.fromkeys(place for _, place in made.cells):
-        name = f"{tree.version} {place.name}"
-        VERDICTS[name] = Verdict(
-            cells=tuple(cell for cell, where in made.cells if where == place), evidence=place
-        )
-        verdicts.append(step(name, give_verdict, name))
-    pulled = step("pull", give_tree, tree.commit)
-    previous = (step("pull previous", give_tree, before.commit),) if before else ()
-    # nothing is made with the second one: it is not a step of this graph
-    kickstarts = {
-        name: step(f"kickstart {name}", give_kickstart, f"{name}\n") for name in ("cloud", "installer")
-    }
-    everything: list[Step[Any]] = [pulled, *previous, kickstarts["cloud"], *images, *isos, *verdicts]
-    return Pipeline(
-        tree=pulled,
-        previous=previous,
-        kickstarts=kickstarts,
-        disks={},
-        images=tuple(images),
-        isos=tuple(isos),
-        installations=(),
-        inspections=(),
-        verdicts=tuple(verdicts),
-        release=step("release", give_release, gather(everything)),
-    )
 
 
 def build(

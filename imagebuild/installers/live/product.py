@@ -116,12 +116,20 @@ def closure(entry: str, package: Path) -> list[Path]:
             continue
         found.add(path)
         todo += [name.rpartition(".")[0]] if "." in name else []
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                todo += [alias.name for alias in node.names if alias.name.partition(".")[0] == package.name]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package.name:
-                todo += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        todo += _imports(path.read_bytes(), package.name)
     return sorted(found)
+
+
+@functools.cache
+def _imports(text: bytes, package: str) -> tuple[str, ...]:
+    """Return what a module imports from its package; builds of many refs ask for each of them."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.partition(".")[0] == package]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package:
+            found += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def compile_program(sandbox: Sandbox) -> bytes:
