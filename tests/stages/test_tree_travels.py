@@ -36,7 +36,7 @@ def machine(place: Path, remote: str) -> Store:
 
 def pulled(source: Source, store: Path) -> Step[Tree]:
     config = settings(source.url, allow_unsigned=False, gpg_keys=(str(source.key),))
-    arch = Unkeyed(None)
+    arch: Unkeyed[str | None] = Unkeyed(None)
     pinned = Pin(ref=REF, commit=source.commit)
     return step("pull", pull_tree, pinned, config, Unkeyed(store / "repo"), arch)
 
