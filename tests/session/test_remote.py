@@ -76,7 +76,9 @@ def test_what_a_build_returns_is_there(tmp_path: Path) -> None:
     pipeline = SimpleNamespace(
         isos=(), images=(image,), verdicts=(), installations=(), tree=image, release=goal
     )
-    wired = SimpleNamespace(pipeline=pipeline, store=machine(tmp_path / "two", url))
+    wired = SimpleNamespace(
+        pipeline=pipeline, store=machine(tmp_path / "two", url), order=SimpleNamespace(cluster=None)
+    )
     result = Build.run(cast("Any", wired), Quiet(), jobs=1)
     (download,) = cast("tuple[Text]", result.downloads)
     assert download.file.read_text() == "image"
