@@ -31,7 +31,7 @@ def other(tmp_path: Path) -> Abilities:
     }
     # these follow from the source
     values |= {name: here.keys[name] for name in ("cpu", "virt-firmware")}
-    values |= {"accelerator": ("kvm",), "uefi-secure": values["firmware uefi-secure"]}
+    values |= {"accelerator": ("kvm",), "uefi-secure": values["firmware uefi-secure x86_64"]}
     guests = {**here.guests, "name": "kvm", "slowness": 1.0}
     return replace(here, keys=values, guests=guests, can=("arch-x86_64", "populate-offline", "kvm"))
 
