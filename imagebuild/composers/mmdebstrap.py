@@ -331,6 +331,9 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path, arch: str) -> None:
                     "SOURCE_DATE_EPOCH": EPOCH,
                     "TMPDIR": str(scripts),
                     "INITRAMFS": " ".join(spec.initramfs),
+                    # no initramfs when kernel and dracut are installed (/etc/kernel/postinst.d/dracut): the
+                    # tree's own is made by our hook, and emulated each takes many minutes
+                    "INITRD": "No",
                 },
             )
         except command.CommandError as error:

@@ -256,7 +256,7 @@ def test_packages_of_another_architecture_are_asked_for_where_their_scripts_run(
 ) -> None:
     program = tmp_path / "bin" / "mmdebstrap"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/argv\n')
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "INITRD=$INITRD" > {tmp_path}/argv\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(emulation, "reason_not_to_run", lambda _: None)
@@ -264,6 +264,7 @@ def test_packages_of_another_architecture_are_asked_for_where_their_scripts_run(
         monkeypatch.setattr(mmdebstrap, "builder_architecture", lambda: "x86_64")
         RUN_MMDEBSTRAP(spec("bash"), tmp_path / "tar", arch)
         asked = set((tmp_path / "argv").read_text().splitlines())
+        assert "INITRD=No" in asked
         assert {word for word in asked if word.startswith(("--arch", "--skip=check"))} == words
     monkeypatch.setattr(emulation, "reason_not_to_run", lambda _: "nothing runs them")
     with pytest.raises(BuildError, match="are for aarch64, and this machine cannot run them"):
