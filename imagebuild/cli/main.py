@@ -48,6 +48,8 @@ SHORT = {
     "demote": "Mark a release bad, with a signed reason.",
     "prune": "Remove releases, commits and artifacts that nothing needs.",
     "criteria": "List the release criteria.",
+    "names": "Print the path of every file of a release.",
+    "doctor": "Say what this machine can do, and what it lacks.",
     "status": "Show the last builds, and where the time went.",
     "head": "Be the head of a cluster.",
     "worker": "Work for a cluster's head: run steps on this machine.",

@@ -18,7 +18,7 @@ from imagebuild.errors import BuildError
 from imagebuild.pipeline import Pipeline
 from imagebuild.session import doctor, storage
 from imagebuild.session.bringing import bring, shown
-from imagebuild.session.build import Build, Order, Quiet, prepare
+from imagebuild.session.build import Build, Order, Quiet, prepare, result_of
 from imagebuild.session.events import EventStream
 from tests.cli.running import CONFIG, run
 from tests.engine import building
@@ -76,8 +76,12 @@ def test_what_a_build_returns_is_there(tmp_path: Path) -> None:
     pipeline = SimpleNamespace(
         isos=(), images=(image,), verdicts=(), installations=(), tree=image, release=goal
     )
+    two = machine(tmp_path / "two", url)
     wired = SimpleNamespace(
-        pipeline=pipeline, store=machine(tmp_path / "two", url), order=SimpleNamespace(cluster=None)
+        pipeline=pipeline,
+        store=two,
+        order=SimpleNamespace(cluster=None),
+        result=lambda outcome: result_of(two, cast("Pipeline", pipeline), outcome),
     )
     result = Build.run(cast("Any", wired), Quiet(), jobs=1)
     (download,) = cast("tuple[Text]", result.downloads)

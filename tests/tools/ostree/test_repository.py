@@ -243,7 +243,7 @@ def test_a_tree_without_version_is_refused(source: Source, tmp_path: Path) -> No
 @pytest.mark.parametrize("timestamp", [1 << 32, (1 << 63) - 1, (1 << 64) - 1])
 def test_a_commit_of_no_time_is_refused(source: Source, tmp_path: Path, timestamp: int) -> None:
     commit = make_commit(source.repo, tmp_path / "work", FILES, timestamp=timestamp)
-    with pytest.raises(BuildError, match="is of no time that file systems know"):
+    with pytest.raises(BuildError, match="has a time that file systems cannot hold"):
         stage.describe_tree(source.repo, stage.Pin(ref=REF, commit=commit))
 
 
