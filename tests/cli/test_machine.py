@@ -134,6 +134,8 @@ def test_a_build_that_runs_is_said_to_and_one_that_was_killed_when(tmp_path: Pat
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "reached\n"
+    # what runs is written down twice a second at most
+    time.sleep(1.5)
     said = run("status", "--store", tmp_path, COLUMNS="150").stdout
     begun = build_history.builds_of(DirectoryStore(tmp_path), 1)[0]
     assert "running: second" in said
