@@ -110,6 +110,9 @@ def _check_composes(releases: Sequence[Facts]) -> None:
     """Several architectures may be one compose if they were made for that."""
     for compose_id in {release.compose_id for release in releases}:
         same = [release for release in releases if release.compose_id == compose_id]
+        arches = [release.arch for release in same]
+        if len(set(arches)) < len(arches):
+            raise UsageError(f"an architecture is given twice: {', '.join(arches)}")
         if len(same) > 1 and not all(release.joint for release in same):
             raise UsageError(
                 "two architectures have the same compose id: one would be written over the other",
