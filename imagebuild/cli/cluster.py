@@ -56,7 +56,6 @@ def be_worker(
     when the head was away.
     """
     from imagebuild.session import clusters
-    from imagebuild.session.running import available_memory
     from imagebuild.wiring.stores import open_store
 
     wish = clusters.WorkerWish(
@@ -68,7 +67,7 @@ def be_worker(
         memory=memory,
         listen=listen,
     )
-    clusters.be_worker(wish, available_memory(), say)
+    clusters.be_worker(wish, say)
 
 
 def make_keys(

@@ -107,7 +107,7 @@ class Trip:
 
 def answer_of(sent: Any) -> Made | Failed | Unable | BuildError:
     """Return what a worker has answered, or what became of it."""
-    from distributed.scheduler import KilledWorker, NoValidWorkerError  # noqa: PLC0415
+    from distributed.scheduler import KilledWorker, NoValidWorkerError
 
     try:
         answer: Made | Failed | Unable = sent.result(timeout=HEAD_SECONDS)

@@ -90,7 +90,7 @@ class Connection:
         self.address = address
         settings.set_up(say="critical")
         check_head(address, shown)
-        from distributed import Client  # noqa: PLC0415
+        from distributed import Client
 
         try:
             self._client: Client = Client(

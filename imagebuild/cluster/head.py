@@ -39,7 +39,7 @@ def serve(order: HeadOrder, say: Callable[[str], None]) -> None:
 
 
 async def _serve(order: HeadOrder, say: Callable[[str], None]) -> None:
-    from distributed import Scheduler  # noqa: PLC0415
+    from distributed import Scheduler
 
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

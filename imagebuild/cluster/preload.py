@@ -16,6 +16,7 @@ from imagebuild.cluster.choice import totals
 from imagebuild.cluster.remote_step import PLUGIN, Bench
 from imagebuild.cluster.steps_plugin import StepsPlugin
 from imagebuild.engine.store import Store
+from imagebuild.tools.load import available_memory
 from imagebuild.wiring.stores import open_store
 
 STORE, STORE_REMOTE = "IMAGEBUILD_STORE", "IMAGEBUILD_STORE_REMOTE"
@@ -25,7 +26,7 @@ async def dask_setup(worker: Any) -> None:
     """Called by dask before the worker joins (distributed/worker.py, start_unsafe)."""
     store = open_store(Path(os.environ.get(STORE, "build/store")), os.environ.get(STORE_REMOTE))
     name = str(worker.name) if worker.name != worker.address else platform.node()
-    memory = worker.memory_manager.memory_limit or _available()
+    memory = worker.memory_manager.memory_limit or available_memory()
     await fit_out(worker, store, measure(name, worker.state.nthreads, memory // MIB, store))
 
 
@@ -39,8 +40,3 @@ async def fit_out(worker: Any, store: Store, told: Abilities) -> None:
     worker.state.total_resources |= totals(told)
     worker.state.available_resources |= totals(told)
     await worker.plugin_add(StepsPlugin(Bench(store, told.accelerator)), name=PLUGIN)
-
-
-def _available() -> int:
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024

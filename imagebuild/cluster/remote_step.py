@@ -167,7 +167,7 @@ def _size(record: StoredArtifact) -> int:
 
 def run_order(key: str, order: Order) -> Answer:
     """Run a step in the worker's process that this is called in."""
-    from distributed import get_worker  # noqa: PLC0415
+    from distributed import get_worker
 
     return bench_of(get_worker()).run(key, order)
 

@@ -37,14 +37,14 @@ def set_up(*, say: str = "warning") -> None:
     Raises MissingToolError when dask is not installed.
     """
     try:
-        import dask  # noqa: PLC0415
+        import dask
     except ImportError as error:
         raise MissingToolError(
             "dask.distributed is not installed", hint="pip install 'imagebuild[cluster]'"
         ) from error
     dask.config.set({**SETTINGS, "logging": {"distributed": say, "distributed.client": say}})
     try:
-        import distributed  # noqa: F401, PLC0415
+        import distributed  # noqa: F401
     except ImportError as error:
         raise MissingToolError(
             "dask.distributed is not installed", hint="pip install 'imagebuild[cluster]'"
@@ -55,7 +55,7 @@ def security(shown: Identity | None) -> "Security | None":
     """Return what dask wants to know of certificates; None without any."""
     if shown is None:
         return None
-    from distributed.security import Security  # noqa: PLC0415
+    from distributed.security import Security
 
     own = {f"tls_{role}_cert": str(shown.own) for role in ("client", "scheduler", "worker")}
     return Security(require_encryption=True, tls_ca_file=str(shown.authority), **own)

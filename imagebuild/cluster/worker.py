@@ -66,9 +66,9 @@ def serve(order: WorkerOrder, say: Callable[[str], None]) -> bool:
 
 
 async def _serve(order: WorkerOrder, place: Path, say: Callable[[str], None]) -> bool:
-    from distributed import Worker  # noqa: PLC0415
+    from distributed import Worker
 
-    from imagebuild.cluster.preload import fit_out  # noqa: PLC0415
+    from imagebuild.cluster.preload import fit_out
 
     told = order.abilities
     worker = Worker(

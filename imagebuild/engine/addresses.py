@@ -37,7 +37,7 @@ def open_drive(url: str) -> Drive:
                 hint="check its owner, and how it is mounted",
             ) from error
     # fsspec looks for drivers, which only whoever has a remote needs
-    import fsspec  # noqa: PLC0415
+    import fsspec  # noqa: PLC0415  dear, and only for a store with a remote
 
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     if scheme == "s3":

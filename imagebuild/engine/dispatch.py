@@ -201,7 +201,7 @@ def run_step(store: Store, task: Task, localise: Callable[[object], object] = as
             kept = store.fail(scratch, kind, key, keep_output=evidence is not None)
             error.log = kept / "log"
             if evidence is not None:
-                error.evidence = kept / evidence.relative_to(scratch.directory)  # type: ignore[attr-defined]
+                error.evidence = kept / evidence.relative_to(scratch.directory)  # type: ignore[attr-defined]  # it has one
             raise
 
 

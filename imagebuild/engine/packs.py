@@ -72,7 +72,7 @@ class _Written:
 
     def __init__(self, target: IO[bytes]) -> None:
         # only who has a remote needs it
-        import zstandard  # noqa: PLC0415
+        import zstandard  # noqa: PLC0415  dear, and only for a store with a remote
 
         self._target = target
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
@@ -178,7 +178,7 @@ def read_pack(
     `expects` says whether there is to be a file of that name (below `into`) and size in it. Raises
     DamagedPackError when the pack is not the one of that sha256 and size: what was written then is worthless.
     """
-    import zstandard  # noqa: PLC0415
+    import zstandard  # noqa: PLC0415  dear, and only for a store with a remote
 
     hashed = _Hashed(source)
     try:

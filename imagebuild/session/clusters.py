@@ -13,6 +13,7 @@ from imagebuild.engine.steps import Step
 from imagebuild.engine.store import Store
 from imagebuild.errors import UsageError
 from imagebuild.tools import elsewhere, temporary
+from imagebuild.tools.load import available_memory
 from imagebuild.wiring.stores import open_store
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def dispatching(
     Raises UsageError for an address or certificates that are none, BuildError when the head cannot be
     reached, MissingToolError without dask.
     """
-    from imagebuild.cluster import dispatcher  # noqa: PLC0415
+    from imagebuild.cluster import dispatcher
 
     with temporary.directory("cluster") as logs, _connected(order) as link:
         used = dispatcher.ClusterDispatcher(link, store, here, logs=logs, say=order.say)
@@ -66,14 +67,14 @@ def dispatching(
 
 def make_keys(place: Path, *, days: int, names: tuple[str, ...]) -> list[Path]:
     """Make certificates; see cluster.keys."""
-    from imagebuild.cluster import keys  # noqa: PLC0415
+    from imagebuild.cluster import keys
 
     return keys.make_keys(place, days=days, names=names or keys.ROLES)
 
 
 def be_head(listen: str, keys: Path | None, dashboard: int | None, say: Callable[[str], None]) -> None:
     """Be a cluster's head until this process is told to end. Raises UsageError, BuildError."""
-    from imagebuild.cluster import head, security  # noqa: PLC0415
+    from imagebuild.cluster import head, security
 
     address = security.parse_address(listen)
     shown = security.identity(address, keys, "head")
@@ -93,16 +94,16 @@ class WorkerWish:
     listen: str | None = None
 
 
-def be_worker(wish: WorkerWish, memory: int, say: Callable[[str], None]) -> None:
-    """Work for a head until this process is told to end. `memory` is what this machine has available, in
-    bytes. Raises UsageError, BuildError when the head refuses it.
+def be_worker(wish: WorkerWish, say: Callable[[str], None]) -> None:
+    """Work for a head until this process is told to end. Raises UsageError, BuildError when the head refuses
+    it.
     """
-    from imagebuild.cluster import abilities, security, worker  # noqa: PLC0415
+    from imagebuild.cluster import abilities, security, worker
 
     address = security.parse_address(wish.head)
     shown = security.identity(address, wish.keys, "worker")
     cores = wish.cores or os.cpu_count() or 1
-    has = wish.memory or memory // MIB - RESERVED
+    has = wish.memory or available_memory() // MIB - RESERVED
     if has < 1:
         raise UsageError(f"a worker with {has} MiB of memory is of no use", hint="--memory MIB")
     say(f"measuring what {platform.node()} can do")
@@ -118,7 +119,7 @@ def be_worker(wish: WorkerWish, memory: int, say: Callable[[str], None]) -> None
 
 def cluster_status(order: ClusterOrder) -> "ClusterStatus":
     """Return what a cluster does now. Raises UsageError, BuildError."""
-    from imagebuild.cluster.status import status_of  # noqa: PLC0415
+    from imagebuild.cluster.status import status_of
 
     with _connected(order) as link:
         return status_of(link)
@@ -132,7 +133,7 @@ def as_its_workers(order: ClusterOrder | None, store: Path, remote: str | None) 
     if order is None:
         yield
         return
-    from imagebuild.cluster.status import model_of  # noqa: PLC0415
+    from imagebuild.cluster.status import model_of
 
     with _connected(order) as link:
         machine = model_of(link, open_store(store, remote)).machine
@@ -142,7 +143,7 @@ def as_its_workers(order: ClusterOrder | None, store: Path, remote: str | None) 
 
 def places_of(order: ClusterOrder, steps: Iterable[Step[Any]], store: Store) -> dict[str, str]:
     """Return for each step by name where it could run. Raises UsageError, BuildError."""
-    from imagebuild.cluster import status  # noqa: PLC0415
+    from imagebuild.cluster import status
 
     with _connected(order) as link:
         return status.places_of(link, steps, store)
@@ -150,7 +151,7 @@ def places_of(order: ClusterOrder, steps: Iterable[Step[Any]], store: Store) -> 
 
 @contextlib.contextmanager
 def _connected(order: ClusterOrder) -> Iterator["Connection"]:
-    from imagebuild.cluster import connection, security  # noqa: PLC0415
+    from imagebuild.cluster import connection, security
 
     address = security.parse_address(order.address)
     shown = security.identity(address, order.keys, "client")

@@ -5,7 +5,6 @@ take together.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from imagebuild.engine import graph
@@ -14,6 +13,7 @@ from imagebuild.engine.graph import Listener, Outcome
 from imagebuild.engine.steps import Cost, Step
 from imagebuild.engine.store import Store
 from imagebuild.session.clusters import ClusterOrder, dispatching
+from imagebuild.tools.load import available_memory
 
 
 def run_graph(
@@ -48,9 +48,3 @@ def run_graph(
         interrupted()
         executor.shutdown(wait=False, cancel_futures=True)
         raise
-
-
-def available_memory() -> int:
-    """Return the bytes of memory that programs could have now (proc(5), /proc/meminfo)."""
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024

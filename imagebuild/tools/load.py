@@ -106,3 +106,9 @@ def wait_for_quiet(
             steplog.note("the machine is busy: waiting until it is quieter")
     steplog.note(f"the machine was busy for {limit:.0f} s: going on all the same")
     return False
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that programs could have now (proc(5), /proc/meminfo)."""
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) * 1024
