@@ -8,7 +8,6 @@ the next one is read.
 
 import contextlib
 import difflib
-import io
 import platform
 import re
 import shlex
@@ -28,7 +27,7 @@ from imagebuild.kickstart import repeated, unexpanded
 from imagebuild.kickstart.encryption import secrets_of, without_passphrases
 from imagebuild.kickstart.problems import Problems
 
-# warnings and standard output are the whole process's, and steps run in threads
+# warnings are the whole process's, and steps run in threads
 _process = threading.Lock()
 
 
@@ -80,11 +79,7 @@ class Reading:
         self._parser = KickstartParser(self.handler, followIncludes=False)
         self._open: Section | None = None
         self._body: Any = None
-        with (
-            _process,
-            warnings.catch_warnings(record=True) as caught,
-            contextlib.redirect_stdout(io.StringIO()),
-        ):
+        with _process, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             self._caught = caught
             self._read(text)

@@ -9,7 +9,6 @@ import pytest
 import typer
 from rich.console import Console
 
-from imagebuild.cli import showing
 from imagebuild.cli.build import build_all
 from imagebuild.cli.progress import showing as show
 from imagebuild.engine import graph, planning
@@ -65,15 +64,23 @@ def lab(tmp_path: Path, homedir: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return made
 
 
+class Said:
+    """What was printed since the test began."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys, self._text = capsys, ""
+
+    def getvalue(self) -> str:
+        self._text += "".join(self._capsys.readouterr())
+        return self._text
+
+
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    text = io.StringIO()
-    monkeypatch.setattr(showing.console, "file", text)
-    monkeypatch.setattr(showing.complaints, "file", text)
-    return text
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    return Said(capsys)
 
 
-def test_each_ref_has_a_report_and_a_release(lab: Lab, said: io.StringIO, tmp_path: Path) -> None:
+def test_each_ref_has_a_report_and_a_release(lab: Lab, said: Said, tmp_path: Path) -> None:
     assert lab.run(reports=tmp_path / "reports", events=tmp_path / "events") == 0
     for ref, name in ((ONE, "Debian-Atomic-12-20261126.0"), (OTHER, "Debian-Atomic-13-20261126.0")):
         place = tmp_path / "reports" / ref
@@ -97,7 +104,7 @@ def test_each_ref_has_a_report_and_a_release(lab: Lab, said: io.StringIO, tmp_pa
     ],
 )
 def test_the_exit_code_is_the_worst_of_all(
-    lab: Lab, said: io.StringIO, fails: dict[str, type[BuildError]], code: int
+    lab: Lab, said: Said, fails: dict[str, type[BuildError]], code: int
 ) -> None:
     lab.fails = fails
     assert lab.run() == code
@@ -110,7 +117,7 @@ def test_the_exit_code_is_the_worst_of_all(
 
 
 def test_the_plan_shows_every_ref_and_builds_nothing(
-    lab: Lab, said: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lab: Lab, said: Said, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lab.run(plan=True) == 0
     assert f"build  {ONE}: pull: never built" in said.getvalue()
