@@ -51,7 +51,7 @@ class NativeTarget(NamespaceSandbox):
 
     def __init__(self, space: Namespace, root: Path, plan: Plan | None) -> None:
         super().__init__(space, root, plan)
-        self._read_only = False
+        self._trim = False
         self._devices: dict[str, str] = {}
 
     def device(self, name: str) -> str:
@@ -66,12 +66,17 @@ class NativeTarget(NamespaceSandbox):
         """Make and mount the file systems; the volume group is in the file already, and each volume is a loop
         device at its place.
         """
+        self._trim = True
         filesystems.make(plan, self)
         filesystems.mount(plan, self)
 
     def reopen(self, plan: Plan, *, read_only: bool) -> None:
-        """Mount what the disk has."""
-        self._read_only = read_only
+        """Mount what the disk has.
+
+        Nothing is given back then: what is changed is an overlay that QEMU exports, and holes of that must be
+        whole clusters (QEMU 10.0, block/export/fuse.c, fuse_fallocate: EOPNOTSUPP for others), after the
+        first of which Linux refuses all (6.18, drivers/block/loop.c, loop_clear_limits).
+        """
         filesystems.mount(plan, self, read_only=read_only)
 
     def grow(self, name: str, fstype: str, place: PurePosixPath) -> None:
@@ -79,8 +84,8 @@ class NativeTarget(NamespaceSandbox):
         filesystems.grow(self, name, fstype, place)
 
     def finish(self, plan: Plan) -> None:
-        """Unmount, and give back what is not used."""
-        filesystems.unmount(plan, self, trim=not self._read_only)
+        """Unmount, and give back what a new disk does not use."""
+        filesystems.unmount(plan, self, trim=self._trim)
 
 
 @contextlib.contextmanager

@@ -47,8 +47,8 @@ def sweep(remote: Remote, *, keep: int, grace_days: int) -> Swept:
     builds, used = _builds(remote, keep, oldest)
     results = remote.listing(DIRECTORY)
     pairs = {name: pair for name in results if (pair := pair_of(name)) is not None}
-    doomed = [name for name, pair in pairs.items() if pair not in used and results[name].modified < oldest]
-    needed = _blobs(remote, [pair for name, pair in pairs.items() if name not in set(doomed)])
+    doomed = {name for name, pair in pairs.items() if pair not in used and results[name].modified < oldest}
+    needed = _blobs(remote, [pair for name, pair in pairs.items() if name not in doomed])
     # a result goes before what it names: whoever finds one finds everything
     _remove(remote, doomed)
     blobs = remote.listing("blobs/")
