@@ -181,8 +181,10 @@ class Line:
         self, material: Material, *, day: str = "20261126", nightly: bool = False, respin: int | None = None
     ) -> Path:
         """Release it."""
-        names = take_names(self.output, material, day=day, nightly=nightly, respin=respin)
         with signer_of(material.config) as signer:
+            names = take_names(
+                self.output, material, day=day, nightly=nightly, signer=signer.fingerprint, respin=respin
+            )
             return assemble(self.output, material, names, signer)
 
 

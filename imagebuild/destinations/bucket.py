@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from imagebuild.destinations.destination import Scheme
 from imagebuild.errors import BuildError, MissingToolError
+from imagebuild.tools import temporary
 from imagebuild.tools.checksum import CHUNK, HashedFile, check_name
 
 # botocore 1.3x, handlers.py, VALID_BUCKET
@@ -53,8 +54,11 @@ class Bucket:
 
     def write(self, name: str, data: bytes) -> None:
         """Replace an object."""
-        with _said(self.address):
-            self.system.pipe_file(self._key(name), data)
+        # drivers tell what a browser is to do with a file by the name of one that is sent
+        with _said(self.address), temporary.directory("object") as work:
+            file = work / name.rpartition("/")[2]
+            file.write_bytes(data)
+            self.system.put_file(str(file), self._key(name))
 
     def read(self, name: str) -> bytes | None:
         """Return an object."""

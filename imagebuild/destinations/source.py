@@ -13,6 +13,8 @@ from imagebuild.errors import BuildError, UsageError
 from imagebuild.tools.checksum import CHUNK, check_name
 
 TIMEOUT = (10.0, 60.0)
+# S3 answers 403 for what is not there when the reader may not list the bucket (its API reference, GetObject)
+ABSENT = (requests.codes.not_found, requests.codes.forbidden, requests.codes.gone)
 SMALL = 32 << 20
 ADDRESS = "give http(s)://HOST/…/COMPOSE_ID, or a directory"
 
@@ -98,8 +100,8 @@ class WebSource:
         check_name(path)
         try:
             with self._session.get(self.url + quote(path), stream=True, timeout=TIMEOUT) as answer:
-                if answer.status_code == requests.codes.not_found:
-                    raise AbsentError(f"{path} is not there")
+                if answer.status_code in ABSENT:
+                    raise AbsentError(f"{path} is not there (the server answers {answer.status_code})")
                 if answer.status_code != requests.codes.ok:
                     raise BuildError(f"{self.url}{path}: the server answers {answer.status_code}")
                 yield from _limited(cast("BinaryIO", answer.raw), limit)

@@ -13,6 +13,7 @@ from imagebuild.publish.facts import Facts
 from imagebuild.publish.findings import describe
 from imagebuild.publish.fitness import needs_atomic, unfit_downloads
 from imagebuild.publish.joint import Part, Read, arches_in, check_versions, read_parts
+from imagebuild.publish.layout import manifest_of
 from imagebuild.publish.pointers import Pointers
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.release_line.model import Config
@@ -101,8 +102,15 @@ def others_there(wanted: Promotion, releases: Sequence[Facts]) -> list[Part]:
     for compose_id in dict.fromkeys(release.compose_id for release in releases if release.joint):
         read = wanted.there(compose_id)
         mine = {release.arch for release in releases if release.compose_id == compose_id}
-        arches = [arch for arch in arches_in(read) if arch not in mine]
-        found += read_parts(read, compose_id, wanted.pointers.keys, arches)
+        # one that another promotion has just sent need not be in what is of all yet: its list comes last
+        sent = [
+            arch
+            for arch in wanted.config.publish.arches
+            if arch not in mine and read(manifest_of(compose_id, arch)) is not None
+        ]
+        arches = [arch for arch in dict.fromkeys((*arches_in(read), *sent)) if arch not in mine]
+        # what is of all has one signature: that of each of its parts
+        found += read_parts(read, compose_id, wanted.keys, arches)
     return found
 
 
@@ -175,9 +183,11 @@ def check_marks(wanted: Promotion, release: Facts, place: Path) -> None:
 
 def _problems(place: Path, wanted: Promotion) -> list[str]:
     """Return what is wrong with a release directory; images are not opened again: they were tested."""
+    lines = (wanted.config, *wanted.lines)
     trust = Trust(
         keys=wanted.keys,
-        commit_keys=tuple(Path(key) for key in wanted.config.tree.gpg_keys) or wanted.keys,
+        commit_keys=tuple(dict.fromkeys(Path(key) for line in lines for key in line.tree.gpg_keys))
+        or wanted.keys,
         open_images=False,
         cache=wanted.cache,
     )
@@ -194,6 +204,12 @@ def _needs_atomic(wanted: Promotion, release: Facts) -> bool:
 
 
 def _check_arches(wanted: Promotion, releases: Sequence[Facts]) -> None:
+    composes = sorted({release.compose_id for release in releases if release.joint})
+    if len(composes) > 1:
+        raise UsageError(
+            f"{', '.join(composes)}: the architectures are parts of several composes",
+            hint="release them again with one --date and --respin, and promote that",
+        )
     arches = [release.arch for release in releases]
     there = [part.facts for part in others_there(wanted, releases)]
     needed = set(wanted.config.publish.arches) - set(wanted.later)

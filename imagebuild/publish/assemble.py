@@ -51,6 +51,7 @@ def assemble(output: Path, material: Material, names: Names, signer: Signer) -> 
         deltas.put(repo, delta.place)
     if names.joint:
         _sign_part(work, content, signer)
+        joint.clear(target, names.arch)
         joint.add(target, work)
         joint.complete(target, material.config, signer)
     else:

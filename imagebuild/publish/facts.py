@@ -147,18 +147,22 @@ def parse(data: bytes, *, what: str) -> Facts:
         ) from error
 
 
-def history(output: Path, ref: str | None, *, but: str = "") -> list[Facts]:
+def history(output: Path, ref: str | None, *, but: str = "", parts: bool = False) -> list[Facts]:
     """Return the finished releases of a ref (None: of all refs) below a directory, oldest first; what is no
-    release is passed over.
+    release is passed over. `parts`: also what is whole of an architecture, in a compose of several that
+    is not.
     """
     found: list[Facts] = []
     for directory in output.glob("*"):
-        if directory.name.startswith(".") or not (directory / STATUS).is_file():
+        if directory.name.startswith("."):
             continue
+        finished = (directory / STATUS).is_file()
         for file in files_of(directory):
             try:
                 facts = parse(file.read_bytes(), what=str(file))
             except BuildError:
+                continue
+            if not finished and not (parts and facts.joint):
                 continue
             if ref in (None, facts.ref) and facts.compose_id == directory.name != but:
                 found.append(facts)

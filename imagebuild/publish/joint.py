@@ -8,6 +8,7 @@ names their lists.
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ def common_files(parts: Sequence[Part], config: Config, signer: Signer) -> dict[
     }
     texts[PAGE] = template("release_joint.html.j2").render(values)
     texts[MAIL] = template("announcement_joint.txt.j2").render(values)
-    content = {path: text.encode() for path, text in texts.items()}
+    # whoever sees that it is finished finds the rest
+    content = {path: texts[path].encode() for path in sorted(texts, key=lambda path: path == STATUS)}
     assert set(content) == set(COMMON)
     _check_page(texts[PAGE], parts, manifest, content)
     entries = [*(_hashed(path, data) for path, data in content.items()), *(part.manifest for part in parts)]
@@ -150,7 +152,7 @@ def common_files(parts: Sequence[Part], config: Config, signer: Signer) -> dict[
 
 
 def _check_agreement(releases: Sequence[Facts]) -> None:
-    for what in ("compose_id", "product", "release", "nightly"):
+    for what in ("compose_id", "product", "release", "nightly", "signer"):
         said = {release.arch: getattr(release, what) for release in releases}
         if len(set(said.values())) != 1:
             raise BuildError(f"the architectures disagree on {what}: {_listing(said)}")
@@ -185,6 +187,14 @@ def _check_page(text: str, parts: Sequence[Part], manifest: str, content: Mappin
 
 
 # --- in a directory ---------------------------------------------------------------------------------------
+
+
+def clear(compose: Path, arch: str) -> None:
+    """Remove what an interrupted run has left of an architecture that is not part of the compose."""
+    for left in compose.glob(f"*/{arch}"):
+        shutil.rmtree(left)
+    for left in compose.glob(f"{manifest_of(compose.name, arch)}*"):
+        left.unlink()
 
 
 def add(compose: Path, part: Path) -> None:

@@ -23,7 +23,7 @@ def released_as(
     """Return the last release that was made of exactly this already (where they are given: on that day, with
     that number), unless it is bad.
     """
-    for known in reversed(marks.unmarked(output, facts.history(output, material.tree.ref))):
+    for known in reversed(marks.unmarked(output, facts.history(output, material.tree.ref, parts=True))):
         same = (
             known.gate == material.gate
             and known.nightly == nightly
@@ -44,11 +44,12 @@ def at_work(output: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def take_names(
-    output: Path, material: Material, *, day: str, nightly: bool, respin: int | None = None
+    output: Path, material: Material, *, day: str, nightly: bool, signer: str, respin: int | None = None
 ) -> Names:
     """Take the next respin number of a day, or a given one. It belongs to what is being released: only a
     rerun of the same gets it again, and only as long as it was not finished. Where a compose has several
-    architectures, each takes the number that others of its version have.
+    architectures, each takes the number that others of its version have, signed by the same `signer`
+    (fingerprint) and not marked bad.
 
     Raises UsageError when the given number is taken.
     """
@@ -59,8 +60,8 @@ def take_names(
         name = compose_id(material.config, day, number, nightly=nightly)
         names = names_of(material.config, day, number, nightly=nightly)
         if names.joint:
-            free = _may_join(output / name, names, material.tree.version)
-            free = free and _claim_part(claims / name, names.arch, material.gate)
+            free = _may_join(output / name, names, material.tree.version, signer)
+            free = free and _claim_part(output / name, claims / name, names.arch, material.gate)
         else:
             free = not (output / name).exists() and _claim(claims / name, material.gate)
         if free:
@@ -77,7 +78,7 @@ def day_to_join(output: Path, material: Material, *, nightly: bool) -> str | Non
     """Return the day of a compose that waits for this architecture: one of the same version, made within a
     day (builds of a night end before and after midnight); None when there is none.
     """
-    for known in reversed(facts.history(output, None)):
+    for known in reversed(marks.unmarked(output, facts.history(output, None))):
         same = (known.product, known.release, known.nightly, known.tree.version) == (
             material.config.product,
             material.config.release,
@@ -91,26 +92,33 @@ def day_to_join(output: Path, material: Material, *, nightly: bool) -> str | Non
     return None
 
 
-def _may_join(compose: Path, names: Names, version: str) -> bool:
-    """Whether an architecture may become part of a compose: it is not there, and the others are of its
-    version.
+def _may_join(compose: Path, names: Names, version: str, signer: str) -> bool:
+    """Whether an architecture may become part of a compose: it is not there, the others are of its version
+    and signed by the same, and nobody has marked the compose bad.
     """
     there = facts.read_all(compose) if facts.files_of(compose) else []
-    alone = compose.exists() and not there
-    return not alone and all(
-        known.joint and known.arch != names.arch and known.tree.version == version for known in there
+    # the first part of it may have been interrupted before anything of it counts
+    begun = (compose.parent / CLAIMS / compose.name).is_dir()
+    alone = compose.exists() and not there and not begun
+    fits = all(
+        known.joint and known.arch != names.arch and (known.tree.version, known.signer) == (version, signer)
+        for known in there
     )
+    return fits and not alone and not marks.is_marked(compose.parent, compose.name)
 
 
-def _claim_part(compose: Path, arch: str, gate: str) -> bool:
+def _claim_part(compose: Path, claims: Path, arch: str, gate: str) -> bool:
     """Take the number of a compose for one of its architectures; one that was taken for a compose of a single
-    architecture is not free.
+    architecture is not free. What was interrupted there gives way: it would lie in the compose unlisted.
     """
     try:
-        compose.mkdir(exist_ok=True)
+        claims.mkdir(exist_ok=True)
     except FileExistsError:
         return False
-    return _claim(compose / arch, gate)
+    if compose.exists():
+        files.replace(claims / arch, gate + "\n")
+        return True
+    return _claim(claims / arch, gate)
 
 
 def numbers_taken(output: Path) -> list[str]:

@@ -10,6 +10,7 @@ done before, so the same command goes on where it was interrupted. (2018's scrip
 media were on the mirror; releng, push-two-week-atomic.py.)
 """
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from imagebuild.publish.joint import Part, common_files, read_in, read_parts
 from imagebuild.publish.numbers import at_work
 from imagebuild.publish.pointers import Step
 from imagebuild.tools import temporary
-from imagebuild.tools.checksum import hashed
+from imagebuild.tools.checksum import HashedFile, hashed
 from imagebuild.tools.gpg import Signer
 from imagebuild.tools.ostree.repository import Repo
 
 # beside the releases of a machine: which were promoted, or nearly, whatever became of them
 PROMOTED = ".promoted"
 BEGUN, DONE = "begun", "done"
+# how often what is of all architectures is made anew because another promotion has added one
+TRIES = 5
 # facts of a release, and its directory
 Released = tuple[Facts, Path]
 
@@ -44,7 +47,8 @@ def promote(wanted: Promotion, signer: Signer, *, step: Step = lambda _: None) -
     repo = stable.open_stable(wanted.config)
     with stable.lock(repo):
         for release, _ in releases:
-            stable.check_ref(repo, wanted.config, release)
+            stable.check_ref(repo, wanted.line_of(release), release)
+            stable.check_source(repo, wanted, release)
         said = [
             *_upload(wanted, releases, signer, step),
             *_fill_repository(repo, wanted, releases, step),
@@ -67,18 +71,40 @@ def _upload(wanted: Promotion, releases: Sequence[Released], signer: Signer, ste
         for place in places:
             _record(place, BEGUN)
         step(f"upload {compose_id}")
-        others = others_there(wanted, [release for release, _ in mine])
-        if len(places) == 1 and not others:
-            count, sent = _send(wanted, compose_id, places[0], _in_order(places[0]))
-        else:
-            count, sent = _send_joint(wanted, mine, others, signer)
+        count, sent = _send_all(wanted, mine, signer)
         said.append(f"{compose_id}: {count} files are there and read back, {sent} of them sent now")
     return said
 
 
-def _send(wanted: Promotion, compose_id: str, place: Path, paths: Sequence[str]) -> tuple[int, int]:
-    entries = {path: hashed(place / path, path) for path in paths}
-    return len(entries), wanted.destination.upload(place, compose_id, entries)
+def _send_all(wanted: Promotion, releases: Sequence[Released], signer: Signer) -> tuple[int, int]:
+    """Send what was checked of a compose; return how many files there are, and how many were sent.
+
+    Another promotion may send another architecture meanwhile: whoever is last makes what is of all of them.
+    """
+    compose_id, place = releases[0][0].compose_id, releases[0][1]
+    mine, sent = [release for release, _ in releases], 0
+    for _ in range(TRIES):
+        others = others_there(wanted, mine)
+        alone = all(other == place for _, other in releases) and not others
+        # builds may add another architecture to the directory now
+        with at_work(place.parent) if alone else contextlib.nullcontext():
+            whole = alone and {known.arch for known in facts.read_all(place)} == {one.arch for one in mine}
+            entries = _hashed(place, _in_order(place)) if whole else {}
+        if whole:
+            count, now = len(entries), wanted.destination.upload(place, compose_id, entries)
+        else:
+            count, now = _send_joint(wanted, releases, others, signer)
+        sent += now
+        if {part.facts.arch for part in others_there(wanted, mine)} == {part.facts.arch for part in others}:
+            return count, sent
+    raise BuildError(
+        f"{compose_id}: other promotions send other architectures of it all the time",
+        hint="run the same command again when they are through",
+    )
+
+
+def _hashed(place: Path, paths: Sequence[str]) -> dict[str, HashedFile]:
+    return {path: hashed(place / path, path) for path in paths}
 
 
 def _send_joint(
@@ -90,17 +116,19 @@ def _send_joint(
     compose_id = releases[0][0].compose_id
     parts, counted, sent = list(others), 0, 0
     for release, place in releases:
-        parts += read_parts(read_in(place), compose_id, wanted.pointers.keys, [release.arch])
-    common = common_files(parts, wanted.config, signer)
-    for place in dict.fromkeys(place for _, place in releases):
-        mine = _send(wanted, compose_id, place, [path for path in _in_order(place) if path not in common])
-        counted, sent = counted + mine[0], sent + mine[1]
+        part, *_ = read_parts(read_in(place), compose_id, wanted.pointers.keys, [release.arch])
+        parts.append(part)
+        checked = {part.manifest.name, *part.listed}
+        entries = _hashed(place, [path for path in _in_order(place) if path in checked])
+        counted += len(entries)
+        sent += wanted.destination.upload(place, compose_id, entries)
     with temporary.directory("compose") as work:
-        for path, data in common.items():
+        for path, data in common_files(parts, wanted.config, signer).items():
             (work / path).parent.mkdir(exist_ok=True)
             (work / path).write_bytes(data)
-        mine = _send(wanted, compose_id, work, _in_order(work))
-    return counted + mine[0], sent + mine[1]
+        entries = _hashed(work, _in_order(work))
+        sent += wanted.destination.upload(work, compose_id, entries)
+    return counted + len(entries), sent
 
 
 def _fill_repository(repo: Repo, wanted: Promotion, releases: Sequence[Released], step: Step) -> list[str]:
@@ -109,7 +137,7 @@ def _fill_repository(repo: Repo, wanted: Promotion, releases: Sequence[Released]
     for release, _ in releases:
         step(f"pull {release.ref}")
         stable.bring(repo, wanted, release)
-        for base in stable.delta_bases(repo, wanted.config, release):
+        for base in stable.delta_bases(repo, wanted.line_of(release), release):
             step(f"delta {base[:12]}")
             if stable.bring_delta(repo, wanted, base, release.tree.commit):
                 said.append(f"static delta {base[:12]} -> {release.tree.commit[:12]}")
@@ -120,9 +148,10 @@ def _move_refs(repo: Repo, wanted: Promotion, releases: Sequence[Released], step
     said = []
     for release, place in releases:
         step(f"ref {release.ref}")
-        ref = stable.stable_ref(wanted.config, release.ref)
+        line = wanted.line_of(release)
+        ref = stable.stable_ref(line, release.ref)
         # an upload may take hours
-        stable.check_ref(repo, wanted.config, release)
+        stable.check_ref(repo, line, release)
         check_marks(wanted, release, place)
         if repo.refs().get(ref) != release.tree.commit:
             repo.set_ref(ref, release.tree.commit)

@@ -76,12 +76,27 @@ def check_ref(stable: Repo, config: Config, release: Facts) -> None:
         )
 
 
+def check_source(stable: Repo, wanted: Promotion, release: Facts) -> None:
+    """Raise BuildError when nobody here has the commit of a release: before anything is uploaded."""
+    commit = release.tree.commit
+    if not stable.has(commit) and not Repo(wanted.source).has(commit):
+        raise BuildError(
+            f"the commit {commit} of {release.compose_id}, {release.arch}, is neither in {stable.path} nor in"
+            f" {wanted.source}",
+            hint="promote it where it was built, or let this machine build it (imagebuild all pulls it)",
+        )
+
+
 def bring(stable: Repo, wanted: Promotion, release: Facts) -> None:
     """Pull the commit of a release, the one that hosts come from, and the history between them."""
     if not stable.has(release.tree.commit):
-        keys = tuple(Path(key) for key in wanted.config.tree.gpg_keys)
+        tree = wanted.line_of(release).tree
         stable.pull(
-            Remote(url=files.url(wanted.source), keys=keys, verify=not wanted.config.tree.allow_unsigned),
+            Remote(
+                url=files.url(wanted.source),
+                keys=tuple(Path(key) for key in tree.gpg_keys),
+                verify=not tree.allow_unsigned,
+            ),
             release.tree.commit,
         )
     before = release.previous

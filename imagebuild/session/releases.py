@@ -140,7 +140,14 @@ def publish(material: Material, wish: Wish) -> Published:
             return Published(place=place, new=False)
         with signer_of(material.config) as signer:
             day = wish.day or day_to_join(wish.output, material, nightly=wish.nightly) or day_of(None)
-            names = take_names(wish.output, material, day=day, nightly=wish.nightly, respin=wish.respin)
+            names = take_names(
+                wish.output,
+                material,
+                day=day,
+                nightly=wish.nightly,
+                signer=signer.fingerprint,
+                respin=wish.respin,
+            )
             place = assemble(wish.output, material, names, signer)
     return Published(place=place, new=True, unsigned=material.config.tree.allow_unsigned)
 

@@ -156,13 +156,13 @@ def test_a_change_of_kernel_arguments_is_told(line: Line) -> None:
 def test_respin_numbers_are_taken_once(line: Line) -> None:
     tree = line.commit("12.1", FIRST)
     one, other = line.material(tree), line.material(tree, grown=10)
-    assert take_names(line.output, one, day="20261126", nightly=False).respin == 0
+    assert take_names(line.output, one, day="20261126", nightly=False, signer="").respin == 0
     # the same again: it was interrupted; something else: the next number
-    assert take_names(line.output, one, day="20261126", nightly=False).respin == 0
-    assert take_names(line.output, other, day="20261126", nightly=False).respin == 1
-    assert take_names(line.output, other, day="20261126", nightly=True).respin == 0
+    assert take_names(line.output, one, day="20261126", nightly=False, signer="").respin == 0
+    assert take_names(line.output, other, day="20261126", nightly=False, signer="").respin == 1
+    assert take_names(line.output, other, day="20261126", nightly=True, signer="").respin == 0
     with pytest.raises(UsageError, match=r"20261126\.0 is taken"):
-        take_names(line.output, other, day="20261126", nightly=False, respin=0)
+        take_names(line.output, other, day="20261126", nightly=False, signer="", respin=0)
 
 
 def test_nothing_is_released_twice(line: Line) -> None:
