@@ -21,7 +21,16 @@ def _base(info: ValidationInfo | SerializationInfo) -> Path | None:
 
 def _resolve(value: object, info: ValidationInfo) -> object:
     base = _base(info)
-    return base / value if base is not None and isinstance(value, str | Path) else value
+    if base is None or not isinstance(value, str | Path):
+        return value
+    return base / _inside(value, "an artifact")
+
+
+def _inside(path: str | Path, what: str) -> str | Path:
+    """Return a path that leads nowhere else: what a store says may come from another machine."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError(f"is not a path in {what}")
+    return path
 
 
 def _relative(value: Path, info: SerializationInfo) -> str:
@@ -41,12 +50,16 @@ def _root(info: ValidationInfo | SerializationInfo) -> Path | None:
 
 
 def _resolve_in_store(value: object, info: ValidationInfo) -> object:
-    if not isinstance(value, dict):
+    root = _root(info)
+    if root is None or not isinstance(value, dict | str | Path):
         return value
-    root, path = _root(info), value.get("store")
-    if root is None or not isinstance(path, str) or ".." in Path(path).parts:
+    if not isinstance(value, dict):
+        # as it was written once, and nowhere else
+        return root / _inside(Path(value).relative_to(root), "the store")
+    path = value.get("store")
+    if not isinstance(path, str):
         raise ValueError("is not a path in a store")
-    return root / path
+    return root / _inside(path, "a store")
 
 
 def _relative_to_store(value: Path, info: SerializationInfo) -> object:

@@ -85,7 +85,7 @@ class Dispatcher(Protocol):
         raises BuildError.
         """
 
-    def log_of(self, task: Task) -> Path:
+    def log_of(self, task: Task, one: Step[Any]) -> Path:
         """Return where the log of a step that is started next grows on this machine."""
 
     def where(self, one: Step[Any]) -> str | None:
@@ -130,8 +130,9 @@ class HereDispatcher:
         self._running[future] = one
         return future
 
-    def log_of(self, task: Task) -> Path:
+    def log_of(self, task: Task, one: Step[Any]) -> Path:
         """Return where the step's log grows."""
+        del one
         return self._store.root / "scratch" / f"{task.kind}-{task.key}" / "log"
 
     def where(self, one: Step[Any]) -> str | None:
@@ -182,6 +183,16 @@ def run_step(store: Store, task: Task, localise: Callable[[object], object] = as
     `localise` turns what is in no key (how fast a guest is) into what is true there. Raises
     BuildError; its log, and its evidence if it has any, lie in the store's `failed`.
     """
+    try:
+        return _run_step(store, task, localise)
+    except OSError as error:
+        raise BuildError(
+            f"{task.kind}-{task.key} cannot be kept in {store.root}: {error}",
+            hint="make space (imagebuild gc), or look at that file system",
+        ) from error
+
+
+def _run_step(store: Store, task: Task, localise: Callable[[object], object]) -> StoredArtifact:
     kind, key, function = task.kind, task.key, task.function
     with store.lock(kind, key):
         winner = store.find(kind, key)

@@ -75,7 +75,7 @@ def receive(remote: Remote, result: Result, pack: Pack, into: Path, expects: Exp
 def _damaged(remote: Remote, result: Result, pack: Pack, why: str) -> BuildError:
     return BuildError(
         f"{remote.url}/{blob_name(pack)}, of {result.kind}-{result.key}, is not used: {why}",
-        hint=removal_hint(result_name(result.kind, result.key)),
+        hint=removal_hint(result_name(result.kind, result.key), blob_name(pack)),
     )
 
 

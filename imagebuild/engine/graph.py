@@ -85,20 +85,26 @@ def _by_urgency(waiting: Sequence[Step[Any]], store: Store) -> list[Step[Any]]:
     return sorted(waiting, key=lambda one: -remaining[one])
 
 
+def _waiting_of(goals: Sequence[Step[Any]], every: Sequence[Step[Any]], store: Store) -> list[Step[Any]]:
+    """Return the steps that have to be built, the most urgent first."""
+    needed = needed_steps(goals, store)
+    return _by_urgency([one for one in every if one in needed], store)
+
+
 class _Build:
     def __init__(
         self, goals: Sequence[Step[Any]], store: Store, dispatcher: Dispatcher, listener: Listener
     ) -> None:
         self._store, self._dispatcher, self._listener = store, dispatcher, listener
         self._outcome = Outcome()
-        every, needed = order(goals), needed_steps(goals, store)
-        waiting = _by_urgency([one for one in every if one in needed], store)
-        dispatcher.check(waiting)
-        self._waiting = WaitingSteps(waiting)
+        every = order(goals)
+        dispatcher.check(_waiting_of(goals, every, store))
         self._running: dict[Future[StoredArtifact], Step[Any]] = {}
         # of steps that had to do without an input, and of what is made of theirs
         self._keys: dict[Step[Any], str] = {}
         self._diary = store.remember({one.name: (kind_of(one), key_of(one)) for one in every})
+        # looked for once more: only what is found from now on is kept for this build
+        self._waiting = WaitingSteps(_waiting_of(goals, every, store))
         found = {one: store.find(kind_of(one), key_of(one)) for one in every}
         there = {one: record for one, record in found.items() if record is not None}
         self._diary.has(*(one.name for one in there))
@@ -169,7 +175,7 @@ class _Build:
             guests=one.cost.guests,
             without=tuple(each.name for each in missing),
         )
-        self._listener.started(one, self._dispatcher.log_of(task), busy=self._store.busy(kind, key))
+        self._listener.started(one, self._dispatcher.log_of(task, one), busy=self._store.busy(kind, key))
         self._diary.begins(one.name, (kind, key), background=one.cost.background)
         self._running[self._dispatcher.submit(task, one)] = one
         return True

@@ -7,9 +7,12 @@ Beside objects it has:
 """
 
 import contextlib
+import errno
+import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,9 @@ from imagebuild import files
 from imagebuild.engine.drives import Seen
 
 MARK, PARTIAL = "imagebuild-store", "partial"
+# link(2) where there are no hard links
+HELD_SECONDS = 60.0
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class MountedDrive:
@@ -45,8 +51,8 @@ class MountedDrive:
             return os.pread(stream.fileno(), end - start, start)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Link a whole file to its name (link(2) refuses one that is taken); where there are no links, make
-        it exclusively (open(2), O_EXCL).
+        """Link a whole file to its name (link(2) refuses one that is taken); where there are no links, who
+        makes a mark of that name (open(2), O_EXCL) may rename it there.
         """
         target = self._at(name)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,20 +61,35 @@ class MountedDrive:
                 os.link(partial, target)
             except FileExistsError:
                 return False
-            except OSError:
-                return self._create_exclusively(target, data)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                if not self._rename_exclusively(partial, target):
+                    return False
         files.sync(target.parent)
         return True
 
-    def _create_exclusively(self, target: Path, data: bytes) -> bool:
+    def _rename_exclusively(self, partial: Path, target: Path) -> bool:
+        """Rename a whole file to a name that is free. Whoever is killed in between leaves its mark: the name
+        is then free for those who come `HELD_SECONDS` later.
+        """
+        mark = self.spool(self.place) / f"{hashlib.sha256(str(target).encode()).hexdigest()[:32]}.taken"
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - mark.stat().st_mtime > HELD_SECONDS:
+                mark.unlink(missing_ok=True)
         try:
-            with target.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            mark.touch(exist_ok=False)
         except FileExistsError:
-            return False
-        return True
+            if target.exists():
+                return False
+            raise OSError(errno.EBUSY, f"another machine is writing {target.name}") from None
+        try:
+            if target.exists():
+                return False
+            partial.rename(target)
+            return True
+        finally:
+            mark.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _whole(self, data: bytes) -> Iterator[Path]:
@@ -83,8 +104,12 @@ class MountedDrive:
             partial.unlink(missing_ok=True)
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a file."""
-        files.replace(self._at(name), data)
+        """Replace a file: what is not whole yet lies elsewhere, where nobody looks for objects."""
+        target = self._at(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._whole(data) as partial:
+            partial.replace(target)
+        files.sync(target.parent)
 
     def send(self, name: str, file: Path) -> None:
         """Rename a file to where it belongs."""

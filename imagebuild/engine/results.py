@@ -3,7 +3,7 @@ is there. It comes from outside: nothing in it is believed before it is checked.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -119,7 +119,7 @@ def parse(data: bytes, kind: str, key: str, where: str) -> Result:
     if odd is not None:
         raise _bad(kind, key, where, f"{odd[:200]!r} would lie elsewhere")
     for name, target in result.links.items():
-        if not leads_inside(name, target):
+        if not leads_inside(name, target, result.links):
             raise _bad(kind, key, where, f"the link {name[:200]!r} would lead elsewhere")
     packed = {name: file.size for pack in result.packs for name, file in pack.files.items()}
     if len(packed) != len(names) or any(packed.get(name) != size for name, size in result.files.items()):
@@ -132,9 +132,9 @@ def _bad(kind: str, key: str, where: str, why: str) -> BuildError:
     return BuildError(f"{where}/{name} is not a result: {why}", hint=removal_hint(name))
 
 
-def removal_hint(name: str) -> str:
-    """Return what to do about a result that cannot be used."""
-    return f"find out who wrote it; then remove {name} there, and it is built anew"
+def removal_hint(*names: str) -> str:
+    """Return what to do about a result, and a pack of it, that cannot be used."""
+    return f"find out who wrote it; then remove {' and '.join(names)} there, and it is built anew"
 
 
 def is_inside(name: str) -> bool:
@@ -144,14 +144,21 @@ def is_inside(name: str) -> bool:
     return plain and (name == "log" or (len(parts) > 1 and parts[0] == "out"))
 
 
-def leads_inside(name: str, target: str) -> bool:
-    """Whether a link of an artifact leads to something below `out`."""
+def leads_inside(name: str, target: str, links: Collection[str] = ()) -> bool:
+    """Whether a link of an artifact leads to something below `out`, and neither it nor the way there goes
+    through another one of its `links`: what that would be is known on the disk only.
+    """
     if target.startswith("/") or "\0" in target:
         return False
     place = list(PurePosixPath(name).parts[:-1])
-    for part in PurePosixPath(target).parts:
+    if any("/".join(place[:count]) in links for count in range(1, len(place) + 1)):
+        return False
+    parts = PurePosixPath(target).parts
+    for number, part in enumerate(parts):
         if part != "..":
             place.append(part)
+            if number < len(parts) - 1 and "/".join(place) in links:
+                return False
         elif len(place) > 1:
             place.pop()
         else:

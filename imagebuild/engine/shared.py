@@ -105,8 +105,12 @@ class SharedStore:
 
     def need(self, kind: str, key: str) -> StoredArtifact:
         """Return the finished artifact of that key, fetched unless it is here, with those that it is of no
-        use without. Raises BuildError when nobody has it, or what the remote has is damaged.
+        use without. What was finished here and not sent is sent first: another machine may have been before
+        us. Raises BuildError when nobody has it, or what the remote has is damaged.
         """
+        if self._mark(kind, key).exists():
+            with self.lock(kind, key):
+                pass
         record = self.directory.find(kind, key)
         if record is None or not self._carried(kind, record):
             with self.directory.lock(kind, key):
@@ -244,8 +248,8 @@ class SharedStore:
     def _send_again(self, kind: str, key: str) -> None:
         """Send what was finished here before. Hold the lock."""
         record = self.directory.find(kind, key)
-        if record is None:
-            # not finished, after all; or removed since
+        if record is None or not self._carried(kind, record):
+            # not finished, after all; or removed since, or what it is of no use without
             self._mark(kind, key).unlink(missing_ok=True)
             return
         self._send(kind, key, record)
@@ -284,8 +288,12 @@ class SharedStore:
         """Send what is finished here and not there: it may have been made before there was a remote."""
         self._listed_at = None
         self._list()
-        for kind, key in sorted(pairs - self._listed - set(self._results)):
-            if self.directory.find(kind, key) is not None:
+        # what is there now is kept for this build: what was found before may have been removed just then
+        self._results = {pair: result for pair, result in self._results.items() if pair in self._listed}
+        unsent = {pair for pair in pairs if self._mark(*pair).exists()}
+        for kind, key in sorted(unsent | (pairs - self._listed - set(self._results))):
+            record = self.directory.find(kind, key)
+            if record is not None and self._carried(kind, record):
                 self._mark(kind, key).touch()
                 with self.lock(kind, key):
                     pass

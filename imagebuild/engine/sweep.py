@@ -49,6 +49,10 @@ def sweep(remote: Remote, *, keep: int, grace_days: int) -> Swept:
     pairs = {name: pair for name in results if (pair := pair_of(name)) is not None}
     doomed = {name for name, pair in pairs.items() if pair not in used and results[name].modified < oldest}
     needed = _blobs(remote, [pair for name, pair in pairs.items() if name not in doomed])
+    # builds have begun meanwhile: a result takes a request to read
+    spared = {pair for pair in _builds(remote, keep, oldest)[1] if result_name(*pair) in doomed}
+    doomed -= {result_name(*pair) for pair in spared}
+    needed |= _blobs(remote, spared)
     # a result goes before what it names: whoever finds one finds everything
     _remove(remote, doomed)
     blobs = remote.listing("blobs/")

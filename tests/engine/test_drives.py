@@ -86,3 +86,36 @@ def test_a_file_that_lies_elsewhere_is_copied_to_a_share(
     drive.send("blobs/aa/aa", tmp_path / "file")
     assert drive.read("blobs/aa/aa", 100) == b"pack"
     assert not list((tmp_path / "share" / "partial").iterdir())
+
+
+def test_what_is_being_written_is_no_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before it was renamed: nobody finds half of it."""
+    drive = open_drive(share(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            drive.write("builds/x.json", b"{}")
+    assert drive.listing("builds/") == {}
+    drive.write("builds/x.json", b"{}")
+    assert list(drive.listing("builds/")) == ["builds/x.json"]
+
+
+def test_a_full_share_without_hard_links_leaves_no_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = open_drive(share(tmp_path))
+
+    def link(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", link)
+        with pytest.raises(OSError, match="No space"):
+            drive.create("results/a/b.json", b"first")
+    assert drive.read("results/a/b.json", 100) is None
+    assert drive.create("results/a/b.json", b"first")

@@ -97,3 +97,20 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("imagebuild.engine.fetching.read_pack", full)
     with pytest.raises(BuildError, match=r"kind-key cannot be written to .*: No space left on device"):
         machine(tmp_path / "two", url).need("kind", "key")
+
+
+def test_links_lead_nowhere_by_way_of_others() -> None:
+    links = {"out/d": ".", "out/w": "d/../../home", "out/w/x": "y", "out/fine": "sub/file"}
+    assert leads_inside("out/fine", "sub/file", links)
+    assert leads_inside("out/d", ".", links)
+    assert not leads_inside("out/w", links["out/w"], links)
+    assert not leads_inside("out/w/x", "y", links)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../../x", {"store": "/etc"}])
+def test_a_value_that_leads_elsewhere_is_refused(tmp_path: Path, path: object) -> None:
+    url, goal = share(tmp_path), step("a", write, "one")
+    run(goal, machine(tmp_path / "one", url))
+    changed(tmp_path / "share", f"{steps.key_of(goal)}.json", lambda data: data["value"].update(file=path))
+    with pytest.raises(BuildError, match=r"is not one: file"):
+        run(goal, machine(tmp_path / "two", url))

@@ -289,3 +289,28 @@ def test_what_a_build_uses_is_written_down_in_the_remote_before_it_begins(tmp_pa
         one.remember({"a": ("kind", "key")})
     assert not list((tmp_path / "share").iterdir())
     assert one.builds()[-1].state == "interrupted"
+
+
+def test_what_was_not_sent_gives_way_when_it_is_read(tmp_path: Path) -> None:
+    """A worker dies between making something and sending it; another one makes it, and is first."""
+    url = share(tmp_path)
+    one, two = machine(tmp_path / "one", url), machine(tmp_path / "two", url)
+    finish(one, "kind", "key", disk=b"ours")
+    (tmp_path / "one" / "unsent" / "kind-key").touch()
+    for file in [*(tmp_path / "share").rglob("key.json")]:
+        file.unlink()
+    finish(two, "kind", "key", disk=b"first")
+    again = machine(tmp_path / "one", url)
+    assert (again.need("kind", "key").directory / "out" / "disk").read_bytes() == b"first"
+    assert not list((tmp_path / "one" / "unsent").iterdir())
+
+
+def test_a_result_that_was_removed_before_a_build_began_is_built_again(tmp_path: Path) -> None:
+    url, goal = share(tmp_path), texts()
+    run(goal, machine(tmp_path / "one", url))
+    two = machine(tmp_path / "two", url)
+    assert two.find(steps.kind_of(goal), steps.key_of(goal)) is not None
+    for file in [*(tmp_path / "share" / "results").rglob("*.json")]:
+        file.unlink()
+    assert not run(goal, two).failed
+    assert two.directory.find(steps.kind_of(goal), steps.key_of(goal)) is not None

@@ -162,3 +162,24 @@ def test_an_object_store_is_cleaned_by_its_own_times(tmp_path: Path, monkeypatch
         assert swept.results == 3
         assert swept.objects == 3
         assert remote.listing("") == {}
+
+
+def test_a_build_that_begins_meanwhile_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between reading who uses what and removing the rest lies a request for each result."""
+    url, wanted = share(tmp_path), goal()
+    run(wanted, machine(tmp_path / "one", url))
+    age(tmp_path, 100)
+    remote, two, begun = Remote(url, QUICK), machine(tmp_path / "two", url), list[str]()
+    real = remote.listing
+
+    def listing(prefix: str) -> dict[str, Seen]:
+        found = real(prefix)
+        if prefix.startswith("results") and not begun:
+            begun.append("a build")
+            two.remember({"joined": (steps.kind_of(wanted), steps.key_of(wanted))})
+        return found
+
+    monkeypatch.setattr(remote, "listing", listing)
+    sweep(remote, keep=0, grace_days=7)
+    assert begun
+    assert two.need(steps.kind_of(wanted), steps.key_of(wanted)).directory.is_dir()

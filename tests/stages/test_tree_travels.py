@@ -157,3 +157,22 @@ def test_a_commit_that_did_not_come_whole_is_not_taken_for_one(
         needed(two, wanted)
     assert not list((tmp_path / "two" / "artifacts").glob("*/*"))
     assert not Repo(tmp_path / "two" / "repo").has(source.commit)
+
+
+def test_commits_between_that_are_lost_for_good_are_not_fetched_again(
+    tmp_path: Path, source: Source, remote: str
+) -> None:
+    """Nobody has one of them: what came is all that there is."""
+    lost = "0" * 64
+    config = settings(source.url)
+
+    def before(store: Path) -> Step[Tree]:
+        pinned = Pin(ref=REF, commit=source.commit)
+        return step("previous", pull_commit, pinned, config, Unkeyed(store / "repo"), (lost,))
+
+    one, two = machine(tmp_path / "one", remote), machine(tmp_path / "two", remote)
+    assert not run(before(tmp_path / "one"), one).failed
+    wanted = before(tmp_path / "two")
+    for store in (one, two):
+        made = store.need(kind_of(wanted), key_of(wanted)).directory.stat().st_ino
+        assert store.need(kind_of(wanted), key_of(wanted)).directory.stat().st_ino == made

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.engine.store import StoredArtifact
 from imagebuild.errors import BuildError
 from imagebuild.tools.ostree.library import OSTree
@@ -39,8 +40,8 @@ class CommitCarrier:
         if not (root / REPOSITORY / "objects").is_dir():
             return False
         repo, commit = Repo(root / REPOSITORY), _commit_of(record)
-        between = _between(record)
-        return repo.has(commit) and all(repo.has_commit_object(each) for each in between)
+        missing = {each for each in _between(record) if not repo.has_commit_object(each)}
+        return repo.has(commit) and missing <= _lost(repo, commit)
 
     def sources(self, root: Path, record: StoredArtifact) -> Mapping[str, Path]:
         """Return the objects of the commit, with its signatures. Raises BuildError when one is missing."""
@@ -50,6 +51,7 @@ class CommitCarrier:
         kind = int(OSTree.ObjectType.COMMIT)
         commits = [repo.object_path(kind, each) for each in (commit, *_between(record))]
         found += [file for file in commits[1:] if file.exists()]
+        _note_lost(repo, record)
         found += [meta for file in commits if (meta := file.with_suffix(".commitmeta")).exists()]
         return {f"{file.parent.name}/{file.name}": file for file in sorted(found)}
 
@@ -75,8 +77,23 @@ class CommitCarrier:
             _move(place, repo.path / "objects", commits)
             _check_whole(repo, commit)
             _mark_of(repo, commit).unlink(missing_ok=True)
+            _note_lost(repo, record)
         if self.sets_ref:
             repo.set_ref(str(record.value["ref"]), commit)
+
+
+def _lost(repo: Repo, commit: str) -> set[str]:
+    """Return the commits before a commit that did not come with it: nobody had them."""
+    file = repo.path / "state" / f"{commit}.lost-before"
+    return set(file.read_text().split()) if file.exists() else set()
+
+
+def _note_lost(repo: Repo, record: StoredArtifact) -> None:
+    commit = _commit_of(record)
+    lost = [each for each in _between(record) if not repo.has_commit_object(each)]
+    if not set(lost) <= (known := _lost(repo, commit)):
+        text = "\n".join(sorted({*lost, *known}))
+        files.replace(repo.path / "state" / f"{commit}.lost-before", text + "\n")
 
 
 def _mark_of(repo: Repo, commit: str) -> Path:
