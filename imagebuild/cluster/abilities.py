@@ -6,10 +6,12 @@ worker takes a step only when it would compute that key itself. How fast a guest
 artifact and is not compared.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -43,6 +45,8 @@ PROGRAMS = ("mcopy", "mksquashfs", "openssl", "ostree", "qemu-img", "sfdisk")
 # of what a key has, this follows from the configuration and the tree, not from a machine
 OF_THE_ORDER = ("bench", "processor", "packages of ")
 ROOT, LORAX, KVM = "root", "lorax", "kvm"
+# in a directory of finished artifacts: which one it is, wherever it is mounted
+MARK = "directory-id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,7 @@ class Abilities:
     def machine(self) -> Machine:
         """It as the machine that keys are made for."""
         ways = tuple(way for way in WAYS if f"populate-{way}" in self.can)
-        return Machine(name=self.name, values=self.keys, ways=ways, guests=self.guests)
+        return Machine(name=self.name, values=self.keys, ways=ways, can=self.can, guests=self.guests)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as dask carries it."""
@@ -123,9 +127,15 @@ def python_version() -> str:
 
 
 def place_of(store: Store) -> str:
-    """Return where others find what is put into a store: its remote's address, or its directory."""
+    """Return where others find what is put into a store: its remote's address, or its directory with the
+    mark in it: on another machine, another one may lie at the same path.
+    """
     remote = getattr(store, "remote", None)
-    return str(remote.url) if remote is not None else str(store.root)
+    if remote is not None:
+        return str(remote.url)
+    with contextlib.suppress(FileExistsError):
+        files.create(store.root / MARK, secrets.token_hex(4) + "\n")
+    return f"{store.root} ({(store.root / MARK).read_text().strip()})"
 
 
 def measure(name: str, cores: int, memory: int, store: Store) -> Abilities:
@@ -190,7 +200,9 @@ def _of_guests(guests: Accelerator | None) -> dict[str, tuple[str, ...]]:
     return {
         **{f"firmware {name} {arch}": _firmware(name, arch) for arch, _ in machines for name in Firmware},
         "qemu": tuple(version for _, guest in machines for version in _version(guest.program)),
-        "accelerator": (guests.name,) if guests is not None else (),
+        "accelerator": (
+            tuple(dict.fromkeys(guests.of(arch).name for arch, _ in machines)) if guests is not None else ()
+        ),
         "cpu": tuple(json.dumps(guest.processors) for _, guest in machines),
         "ovmf": tuple(
             digest for arch, _ in machines for name in Firmware for digest in _firmware(name, arch)

@@ -59,9 +59,9 @@ class Trip:
         """Kinds and keys of its inputs."""
         return [(reference.kind, reference.key) for reference in self.task.references]
 
-    def lose(self, why: str) -> bool:
+    def lose(self, why: str, kept_log: "Callable[[Trip], Path]") -> bool:
         """Write down that its worker is lost to it; return whether it may be tried on another one. When it
-        may not, it has failed.
+        may not, it has failed; `kept_log` keeps its log, and returns where.
         """
         assert self.worker is not None
         self.lost.append(f"{self.worker.name} ({self.worker.address}): {why}")
@@ -73,7 +73,7 @@ class Trip:
                 f"{self.step.name} was started on {len(self.lost)} workers and none could finish it:"
                 f" {'; '.join(self.lost)}",
                 hint="look at the system log of those machines: short of memory or disk?",
-                log=self.log,
+                log=kept_log(self),
             )
         )
         return False

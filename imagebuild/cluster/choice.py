@@ -128,10 +128,10 @@ def choose(
     """Return the worker that takes a step now, or None when it must wait. `reads` are its inputs, `avoid` the
     addresses of workers that were lost with it, or could not keep it.
     """
-    able = [
-        worker for worker in workers if has_room(worker, one.cost) and why_not(worker.abilities, one) is None
-    ]
+    able = [worker for worker in workers if why_not(worker.abilities, one) is None]
+    # to wait for another one is better than to lose it again
     able = [worker for worker in able if worker.address not in set(avoid)] or able
+    able = [worker for worker in able if has_room(worker, one.cost)]
     return max(able, key=lambda worker: _merit(worker, one.cost, reads), default=None)
 
 

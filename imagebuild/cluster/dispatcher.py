@@ -8,6 +8,7 @@ who has joined or gone, what other clients do, what the logs say. dask's own tel
 import contextlib
 import os
 import platform
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from imagebuild.cluster.abilities import place_of
 from imagebuild.cluster.attempts import Trip, answer_of, wait_for_end
 from imagebuild.cluster.choice import CORE_AMOUNTS, Worker, amounts, choose, why_none
 from imagebuild.cluster.connection import HEAD_SECONDS, Connection, Note
-from imagebuild.cluster.remote_step import Failed, Made, Order, Unable, run_order
+from imagebuild.cluster.remote_step import Answer, Failed, Made, Order, Unable, run_order
 from imagebuild.cluster.roll import Roll
 from imagebuild.engine.dispatch import ORIGIN, Dispatcher, Task
 from imagebuild.engine.steps import Step, inputs, key_of, kind_of
@@ -53,7 +54,8 @@ class ClusterDispatcher:
         # keys of all that this client ever sent: what the head tells of them may be of a moment ago
         self._sent: set[str] = set()
         self._where: dict[Step[Any], str] = {}
-        self._missed: dict[Step[Any], float] = {}
+        # what steps need that no worker has -> since when
+        self._missed: dict[object, float] = {}
         # names of steps that were not started yet
         self._waiting: dict[str, None] = {}
         self._gone: str | None = None
@@ -84,7 +86,7 @@ class ClusterDispatcher:
         found: dict[str, list[str]] = {}
         seen: dict[object, str | None] = {}
         for one in steps:
-            wanted = one.cost.needs, frozenset(one.tools.items())
+            wanted = _wanted(one)
             if wanted not in seen:
                 seen[wanted] = why_none(self._roll.workers(), one)
             reason = seen[wanted]
@@ -122,11 +124,15 @@ class ClusterDispatcher:
         """Return why no worker can take a step, when there has been none for long."""
         if ORIGIN in one.cost.needs:
             return self._here.why_never(one)
+        with self._guard:
+            return self._why_never(one)
+
+    def _why_never(self, one: Step[Any]) -> str | None:
         reason = why_none(self._roll.workers(), one)
         if reason is None:
-            self._missed.pop(one, None)
+            self._missed.pop(_wanted(one), None)
             return None
-        since = self._missed.setdefault(one, time.monotonic())
+        since = self._missed.setdefault(_wanted(one), time.monotonic())
         waited = time.monotonic() - since
         return f"{reason}, for {waited:.0f} s now" if waited > REJOIN_SECONDS else None
 
@@ -135,14 +141,16 @@ class ClusterDispatcher:
         self._waiting.pop(one.name, None)
         if ORIGIN in one.cost.needs:
             return self._here.submit(task, one)
-        trip = Trip(task=task, step=one, log=self.log_of(task))
+        trip = Trip(task=task, step=one, log=self.log_of(task, one))
         with self._guard:
             self._homeless.append(trip)
             self._place()
         return trip.over
 
-    def log_of(self, task: Task) -> Path:
+    def log_of(self, task: Task, one: Step[Any]) -> Path:
         """Return where the log that comes from the worker is written."""
+        if ORIGIN in one.cost.needs:
+            return self._here.log_of(task, one)
         log = self._logs / f"{task.kind}-{task.key}.log"
         log.touch()
         return log
@@ -157,9 +165,15 @@ class ClusterDispatcher:
         """Send the steps that have no worker now to one with room. Hold the guard."""
         for trip in list(self._homeless):
             worker = choose(self._roll.workers(), trip.step, trip.reads, trip.avoid)
-            if worker is not None and not self._over.is_set():
-                self._homeless.remove(trip)
+            if worker is None or self._over.is_set():
+                continue
+            try:
                 self._send(trip, worker)
+            except Exception as error:
+                # dask has many ways to say that there is no connection any more
+                self._give_up(f"the head at {self._connection.address} is gone ({error or type(error)})")
+                return
+            self._homeless.remove(trip)
 
     def _send(self, trip: Trip, worker: Worker) -> None:
         trip.number += 1
@@ -188,8 +202,20 @@ class ClusterDispatcher:
         trip.sent.add_done_callback(lambda sent: self._answers.submit(self._ended, trip, number, sent))
 
     def _ended(self, trip: Trip, number: int, sent: Any) -> None:
-        """Take what dask says of a step that it was given."""
-        answer = answer_of(sent)
+        """Take what dask says of a step that it was given; whatever that is, the step does not hang."""
+        try:
+            self._take(trip, number, answer_of(sent))
+        except Exception as error:
+            trip.fail(
+                error
+                if isinstance(error, BuildError)
+                else BuildError(
+                    f"{trip.step.name}: what its worker has answered cannot be used: {error!r}",
+                    hint="this is a bug of imagebuild: report it with the worker's log",
+                )
+            )
+
+    def _take(self, trip: Trip, number: int, answer: Answer | BuildError) -> None:
         with self._guard:
             if trip.number != number or trip.over.done() or self._trips.pop(trip.key, None) is None:
                 return
@@ -198,8 +224,9 @@ class ClusterDispatcher:
             if isinstance(answer, Made):
                 self._roll.note(trip.worker, trip.pair, answer.bytes, trip.reads)
             elif isinstance(answer, Unable) and not self._over.is_set():
-                # one that was told to end by somebody before us did not lose its worker
-                if answer.ended or trip.lose(answer.why):
+                # one that was told to end by somebody before us did not lose its worker, which may be leaving
+                trip.avoid.add(trip.worker.address)
+                if answer.ended or trip.lose(answer.why, self._kept_log):
                     self._homeless.append(trip)
             elif isinstance(answer, Unable):
                 trip.fail(BuildError("interrupted"))
@@ -211,6 +238,15 @@ class ClusterDispatcher:
             trip.failed(answer, self._store)
         elif isinstance(answer, BuildError):
             trip.fail(answer)
+        elif not isinstance(answer, Unable):
+            raise TypeError(f"{type(answer)} is no answer")
+
+    def _kept_log(self, trip: Trip) -> Path:
+        """Return the log of a step that has failed, where it is kept: what is fetched goes with the build."""
+        place = self._store.root / "failed" / f"{trip.task.kind}-{trip.task.key}"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trip.log, place / "log")
+        return place / "log"
 
     # --- watching ------------------------------------------------------------------------------------------
 
@@ -234,6 +270,12 @@ class ClusterDispatcher:
             for address in self._roll.take(state.workers, self._sent):
                 for trip in [each for each in self._trips.values() if _is_at(each, address)]:
                     self._left(trip)
+            for trip in list(self._homeless):
+                # it waits for no others: the build is over when it is
+                if (why := self._why_never(trip.step)) is not None:
+                    self._homeless.remove(trip)
+                    error = BuildError(f"{trip.step.name} cannot go on: {why}", log=self._kept_log(trip))
+                    trip.fail(error)
             self._place()
 
     def _note(self) -> Note:
@@ -246,7 +288,7 @@ class ClusterDispatcher:
         """A worker with a step of ours is gone; dask would wait for it."""
         del self._trips[trip.key]
         self._connection.client.cancel([trip.sent], force=True)
-        if trip.lose("it is gone"):
+        if trip.lose("it is gone", self._kept_log):
             self._homeless.append(trip)
 
     def _give_up(self, why: str) -> None:
@@ -294,6 +336,11 @@ class ClusterDispatcher:
         self._over.set()
         self._watching.join(5)
         self._answers.shutdown(wait=False, cancel_futures=True)
+
+
+def _wanted(one: Step[Any]) -> object:
+    """Return what decides which workers can take a step."""
+    return one.cost.needs, frozenset(one.tools.items())
 
 
 def _is_at(trip: Trip, address: str) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from imagebuild.cluster import settings
 from imagebuild.cluster.security import Address, Identity
@@ -29,6 +28,8 @@ class HeadOrder:
 def serve(order: HeadOrder, say: Callable[[str], None]) -> None:
     """Be the head until this process is told to end. Raises BuildError when it cannot listen there."""
     settings.set_up()
+    if order.dashboard is None:
+        settings.serve_no_pages()
     try:
         asyncio.run(_serve(order, say))
     except OSError as error:
@@ -44,16 +45,14 @@ async def _serve(order: HeadOrder, say: Callable[[str], None]) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    shown: dict[str, Any] = {}
-    if order.dashboard is not None:
-        shown["dashboard_address"] = f"127.0.0.1:{order.dashboard}"
     scheduler = Scheduler(
         host=order.listen.host,
         port=order.listen.port,
         protocol=f"{order.listen.scheme}://",
         security=settings.security(order.shown),
         dashboard=order.dashboard is not None,
-        **shown,
+        # dask has a web server with or without pages, and listens where the head does unless it is told
+        dashboard_address=f"127.0.0.1:{order.dashboard or 0}",
     )
     async with scheduler:
         say(f"head at {scheduler.address}")

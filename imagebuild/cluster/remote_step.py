@@ -2,6 +2,8 @@
 to dask, and gets it back from it.
 """
 
+import errno
+import os
 import shutil
 import threading
 import time
@@ -101,7 +103,8 @@ class Bench:
         if group.ended.is_set() or ended_all():
             return Unable(why="it was told to end", ended=True)
         free = shutil.disk_usage(self.store.root).free
-        if free < FULL:
+        # what a step that failed has written is gone by now
+        if free < FULL or no_space(error):
             return Unable(
                 why=f"its disk is full ({free // 1024} KiB free in {self.store.root}): {error.message}"
             )
@@ -115,8 +118,9 @@ class Bench:
         return replaced(value, self._mine)
 
     def _mine(self, part: object) -> object:
-        if isinstance(part, Accelerator) and self._guests is not None and self._guests.name == part.name:
-            return replace(self._guests, cpu=part.cpu)
+        if isinstance(part, Accelerator) and self._guests is not None:
+            mine = self._guests.of(part.arch)
+            return replace(mine, cpu=part.cpu) if mine.name == part.name else part
         return part
 
     def end(self, key: str) -> None:
@@ -156,6 +160,21 @@ class Bench:
             except OSError:
                 continue
         return read
+
+
+def no_space(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is that there was no space left (errno(3): ENOSPC, EDQUOT), in a
+    program's words or in Python's.
+    """
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and cause not in causes:
+        causes.append(cause)
+    words = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+    return any(
+        getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        or any(word in str(each) for word in words)
+        for each in causes
+    )
 
 
 def _size(record: StoredArtifact) -> int:

@@ -58,6 +58,16 @@ def parse_address(text: str) -> Address:
     return address
 
 
+def check_listen(head: Address, listen: str) -> None:
+    """Raise UsageError for a worker of a head of this machine alone that others could reach."""
+    if head.scheme == PLAIN and not _is_loopback(listen):
+        raise UsageError(
+            f"--listen {listen}: with {head} a worker is for this machine alone, since whoever connects may"
+            " run any program",
+            hint="--listen 127.0.0.1, or tls://",
+        )
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

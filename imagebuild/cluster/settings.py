@@ -28,6 +28,8 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.admin.low-level-log-length": 100,
+    # what a worker does is told by the head
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -49,6 +51,13 @@ def set_up(*, say: str = "warning") -> None:
         raise MissingToolError(
             "dask.distributed is not installed", hint="pip install 'imagebuild[cluster]'"
         ) from error
+
+
+def serve_no_pages() -> None:
+    """Let a head's web server have nothing to show."""
+    import dask
+
+    dask.config.set({"distributed.scheduler.http.routes": []})
 
 
 def security(shown: Identity | None) -> "Security | None":

@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imagebuild.cluster import settings
 from imagebuild.cluster.abilities import Abilities
-from imagebuild.cluster.security import Address, Identity, check_head
+from imagebuild.cluster.security import PLAIN, Address, Identity, check_head
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError
 from imagebuild.tools import command, temporary
@@ -78,8 +79,11 @@ async def _serve(order: WorkerOrder, place: Path, say: Callable[[str], None]) ->
         memory_limit=0,
         local_directory=str(place),
         security=settings.security(order.shown),
-        host=order.listen,
+        # without an address dask listens on all of them, and whoever connects may run any program
+        host=order.listen or (order.head.host if order.head.scheme == PLAIN else None),
         dashboard=False,
+        # it has a web server all the same
+        dashboard_address="127.0.0.1:0",
         # it is a process of its own, which nobody else watches
         nanny=None,
     )
@@ -87,7 +91,7 @@ async def _serve(order: WorkerOrder, place: Path, say: Callable[[str], None]) ->
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with worker:
+    async with _joined(worker, told.name):
         say(f"{told.name} works for {order.head} ({told.fingerprint}): {', '.join(told.can)}")
         waits = [asyncio.create_task(worker.finished()), asyncio.create_task(ended.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -100,6 +104,20 @@ async def _serve(order: WorkerOrder, place: Path, say: Callable[[str], None]) ->
         for wait in waits:
             wait.cancel()
     return not ended.is_set()
+
+
+@contextlib.asynccontextmanager
+async def _joined(worker: Any, name: str) -> AsyncIterator[None]:
+    """Let a worker join, until the block ends. Raises BuildError when the head does not take it."""
+    try:
+        await worker
+    except RuntimeError as error:  # distributed/core.py, Server.start
+        raise BuildError(
+            f"the head did not take this worker: {error.__cause__ or error}",
+            hint=f"is another one called {name}, or was heard of a minute ago? --name gives it another name",
+        ) from error
+    async with worker:
+        yield
 
 
 def begin_anew() -> None:

@@ -194,6 +194,13 @@ def _concluded(build: Build, outcome: Outcome, conclude: Conclude) -> Ending:
         return Ending(ref=build.ref, result=result, published=conclude(build, result))
     except BuildError as error:
         return Ending(ref=build.ref, result=result, error=error)
+    except OSError as error:
+        # other refs go on
+        return Ending(
+            ref=build.ref,
+            result=result,
+            error=BuildError(f"what was built could not be told or released: {error}", hint="see --reports"),
+        )
 
 
 def join(builds: Sequence[Build], failed: Mapping[str, BuildError] | None = None) -> Batch:

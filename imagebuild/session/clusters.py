@@ -101,6 +101,8 @@ def be_worker(wish: WorkerWish, say: Callable[[str], None]) -> None:
     from imagebuild.cluster import abilities, security, worker
 
     address = security.parse_address(wish.head)
+    if wish.listen is not None:
+        security.check_listen(address, wish.listen)
     shown = security.identity(address, wish.keys, "worker")
     cores = wish.cores or os.cpu_count() or 1
     has = wish.memory or available_memory() // MIB - RESERVED

@@ -14,13 +14,14 @@ from imagebuild.errors import MissingToolError
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """Another machine: `name` is what people call it; `values` are name of a program, or `firmware NAME`, ->
-    its version or digest, none when it is missing; `ways` to populate disks work there; `guests` are the
-    fields of its accelerator.
+    its version or digest, none when it is missing; `ways` to populate disks work there; `can`: what a step
+    may need there; `guests` are the fields of its accelerator.
     """
 
     name: str
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ways: tuple[str, ...] = ()
+    can: tuple[str, ...] = ()
     guests: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, name: str) -> str:

@@ -16,11 +16,14 @@ from imagebuild.release_line.model import Config
 from imagebuild.smoke.trial import guest_tools
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
+from imagebuild.tools.elsewhere import other_machine
 from imagebuild.tools.qemu.registry import FIRMWARES
 
 MIB = 1024 * 1024
 # of steps that only the machine can do that the build is asked of
 AT_ORIGIN = Cost(needs=(ORIGIN,))
+# of one test at a time, whether they run or stand still: each has its memory
+MACHINES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +61,9 @@ def emulated_processors(builder: Builder) -> dict[str, str]:
 
 def guest_cost(config: Config, builder: Builder) -> Cost:
     """Return what a test with guests takes."""
-    # two hosts of one image are compared: for a while there are two machines, of which one stands still
+    # the second host of the image stands still to the end, the first one while a copy of its disk is booted
     cores = config.smoke.cores or builder.accelerator.cores
-    return Cost(cores=cores, memory=2 * (config.smoke.memory + 256) * MIB, guests=cores)
+    return Cost(cores=cores, memory=MACHINES * (config.smoke.memory + 256) * MIB, guests=cores)
 
 
 def disk_cost(builder: Builder) -> Cost:
@@ -86,7 +89,9 @@ def secure_boot_tools(arch: str) -> dict[str, str]:
         firmware = FIRMWARES[Firmware.UEFI_SECURE].digest(arch)
     except MissingToolError:
         firmware = "none"
-    return versions("openssl") | {"uefi-secure": firmware, "virt-firmware": metadata.version("virt-firmware")}
+    there = other_machine()
+    reader = there.value("virt-firmware") if there is not None else metadata.version("virt-firmware")
+    return versions("openssl") | {"uefi-secure": firmware, "virt-firmware": reader}
 
 
 def versions(*programs: str) -> dict[str, str]:

@@ -9,8 +9,10 @@ import pytest
 from imagebuild.cluster import abilities as measured
 from imagebuild.cluster.abilities import Abilities, read_abilities, source_of_imagebuild
 from imagebuild.cluster.choice import Worker, amounts, choose, joined, why_none, why_not
+from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Cost, Step, step
 from imagebuild.tools import emulation
+from imagebuild.tools.accelerator import Accelerator
 from tests.cluster.steps import Text, write
 
 MIB = 1024 * 1024
@@ -128,3 +130,29 @@ def test_a_machine_has_the_architectures_whose_programs_run_there(monkeypatch: p
         runs |= more
         found = {name for name in measured._can(None) if name.startswith("arch-")}
         assert found == {f"arch-{name}" for name in runs}
+
+
+def test_one_that_a_step_was_lost_with_is_not_taken_because_others_are_busy() -> None:
+    lost, busy = worker("lost"), worker("busy")
+    busy.mine["a"] = {"cores": 4.0}
+    assert choose([lost, busy], wanting(), avoid=[lost.address]) is None
+
+
+def test_a_machine_with_kvm_emulates_guests_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guests = Accelerator(name="kvm", slowness=1.0, reason="", measured="", arch="x86_64")
+    monkeypatch.setattr(measured, "_guests", lambda: guests)
+    told = measured.measure("one", 2, 2000, DirectoryStore(tmp_path))
+    assert told.keys["accelerator"] == ("kvm", "tcg")
+    plain = replace(told, keys={**told.keys, "accelerator": ("kvm",)})
+    assert why_not(plain, wanting(accelerator="tcg")) == "accelerator is kvm, and tcg is asked for"
+    assert why_not(told, wanting(accelerator="tcg")) is None
+
+
+def test_a_directory_is_another_one_where_another_is_mounted(tmp_path: Path) -> None:
+    here = measured.place_of(DirectoryStore(tmp_path / "store"))
+    assert measured.place_of(DirectoryStore(tmp_path / "store")) == here
+    assert here.startswith(f"{tmp_path}/store (")
+    (tmp_path / "store").rename(tmp_path / "other")
+    assert measured.place_of(DirectoryStore(tmp_path / "store")) != here

@@ -222,3 +222,32 @@ def test_a_worker_that_is_told_to_end_ends_its_programs(pair: Lab, marks: Path) 
     assert time.monotonic() - begun < 10
     assert not alive(pid)
     assert not built.end().failed
+
+
+def test_a_step_whose_only_worker_is_gone_for_good_does_not_hang(
+    pair: Lab, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "REJOIN_SECONDS", 2.0)
+    pair.start_worker("special", can=("special",))
+    goal = step("held", hold, f"{marks.parent.name}", Unkeyed(marks), cost=Cost(needs=("special",)))
+    built = Built(pair, goal)
+    program(marks)
+    pair.kill("special")
+    error = built.end().failed[goal]
+    assert "held cannot go on: no worker has special" in error.message
+    assert error.log is not None
+    assert error.log.is_relative_to(pair.store)
+
+
+def test_an_answer_that_cannot_be_used_ends_its_step(
+    pair: Lab, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have(pair, "one")
+
+    def broken(*_: object) -> None:
+        raise EOFError("the archive ends too early")
+
+    monkeypatch.setattr(attempts.Trip, "made", broken)
+    goal = step("text", write, f"{marks.parent.name}")
+    error = Built(pair, goal).end().failed[goal]
+    assert "text: what its worker has answered cannot be used" in error.message

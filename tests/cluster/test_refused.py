@@ -161,7 +161,8 @@ def test_workers_of_another_imagebuild_and_of_another_store_are_refused_by_name(
     assert not outcome.failed
     told = "\n".join(picky.said)
     assert "worker newer is not used: it runs imagebuild 9.9 (0123456789abcdef), and this is" in told
-    assert f"worker alone is not used: its store is {picky.place}/alone, and that of this build" in told
+    assert f"worker alone is not used: its store is {picky.place}/alone (" in told
+    assert f"), and that of this build {picky.store} (" in told
 
 
 def test_a_step_that_nobody_can_take_is_an_error_before_anything_runs(

@@ -1,5 +1,6 @@
 """What a worker makes of a step: where its store is, what a failure leaves, and how that travels."""
 
+import errno
 import io
 import tarfile
 from dataclasses import replace
@@ -11,10 +12,13 @@ from imagebuild.cluster import evidence
 from imagebuild.cluster.abilities import OF_THE_ORDER, measure
 from imagebuild.cluster.choice import why_not
 from imagebuild.cluster.evidence import pack, unpack
+from imagebuild.cluster.remote_step import Bench, no_space
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.dispatch import ORIGIN
 from imagebuild.engine.planning import order
 from imagebuild.engine.steps import Cost, Unkeyed, gather, step
+from imagebuild.errors import BuildError
+from imagebuild.tools.accelerator import Accelerator
 from tests.cluster.lab import Lab
 from tests.cluster.steps import join, tell_place, write
 from tests.wiring import settings, wired
@@ -110,3 +114,29 @@ def test_a_machine_states_all_that_its_keys_have_of_it(tmp_path: Path) -> None:
     assert set(named["disk cloud"]) == {"arch-x86_64", *(f"populate-{way}" for way in ways)}
     here = [one.name for one in order([pipeline.release]) if ORIGIN in one.cost.needs]
     assert here == ["pull", "release"]
+
+
+def test_guests_of_another_architecture_stay_what_they_are(tmp_path: Path) -> None:
+    mine = Accelerator(name="tcg", slowness=3.0, reason="", measured="", arch="x86_64")
+    asked = mine.of("aarch64")
+    bench = Bench(DirectoryStore(tmp_path), replace(mine, slowness=9.0))
+    assert bench._mine(asked) == replace(asked, slowness=max(9.0, asked.slowness))
+    assert bench._mine(mine) == replace(mine, slowness=9.0)
+    fast = Bench(DirectoryStore(tmp_path), replace(mine, name="kvm", slowness=1.0))
+    assert fast._mine(mine) == mine, "it was asked for emulation"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BuildError("mkfs.ext4 failed: No space left on device"),
+        BuildError("qemu-img failed: Disk quota exceeded"),
+        OSError(errno.ENOSPC, "no"),
+    ],
+)
+def test_a_disk_that_a_step_has_filled_is_the_workers(error: Exception) -> None:
+    """What the step has written is gone when it has failed."""
+    outer = BuildError("it did not work")
+    outer.__cause__ = error
+    assert no_space(outer)
+    assert not no_space(BuildError("it did not work"))

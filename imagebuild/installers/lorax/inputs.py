@@ -14,8 +14,10 @@ from imagebuild.errors import UsageError
 from imagebuild.installers.lorax import sources as lorax_sources
 from imagebuild.installers.lorax.about import CHILD, about
 from imagebuild.installers.lorax.options import LoraxConfig
+from imagebuild.tools.elsewhere import other_machine
 
 DEFAULT_SHAREDIR = "/usr/share/lorax"
+OWN_TEMPLATES = f"templates {DEFAULT_SHAREDIR}"
 # pylorax.treebuilder: templatemap; not an architecture of hosts
 I386 = {"i386": "x86.tmpl"}
 ABSENT = "not there"
@@ -26,9 +28,8 @@ def inputs(config: InstallerConfig, release: str, arch: str) -> dict[str, str]:
     read, UsageError for a file.
     """
     options = config.options(LoraxConfig)
-    lorax = about(options)
     # what drives it is a program of its own: nobody imports it
-    found = {"lorax": f"{lorax.version or 'unknown'} ({lorax.path})", CHILD.name: files.sha256(CHILD)}
+    found = {CHILD.name: files.sha256(CHILD)}
     templates, arch_templates = paths(options)
     own = shared_directory("templates").resolve() / "lorax"
     for file in (*templates, *arch_templates):
@@ -37,18 +38,35 @@ def inputs(config: InstallerConfig, release: str, arch: str) -> dict[str, str]:
         )
     for name in options.repos:
         found[f"package sources {name}"] = _file(Path(name), "installer.lorax.repos")
+    packages = lorax_sources.contents(options, release=release, arch=options.buildarch or arch)
+    return found | _of_lorax(options) | packages
+
+
+def _of_lorax(options: LoraxConfig) -> dict[str, str]:
+    """Return what lorax itself is where it is to run: its version, configuration and templates."""
+    there, configuration = other_machine(), f"configuration {options.conf_file}"
     required = options.conf_file != LoraxConfig().conf_file
-    found[f"configuration {options.conf_file}"] = _file(
-        Path(options.conf_file), "installer.lorax.conf_file", required=required
-    )
+    if there is not None and not required and not options.sharedir:
+        return {name: there.value(name) for name in ("lorax", configuration, OWN_TEMPLATES)}
+    found = {
+        "lorax": _version(options),
+        configuration: _file(Path(options.conf_file), "installer.lorax.conf_file", required=required),
+    }
     sharedir = shared(options)
     if options.sharedir and not sharedir.is_dir():
         raise UsageError(
             f"installer.lorax.sharedir: there is no directory {sharedir}",
             hint="it is where lorax's own templates lie",
         )
-    found[f"templates {sharedir}"] = tree_digest(sharedir)
-    return found | lorax_sources.contents(options, release=release, arch=options.buildarch or arch)
+    return found | {f"templates {sharedir}": tree_digest(sharedir)}
+
+
+def _version(options: LoraxConfig) -> str:
+    there = other_machine()
+    if there is not None:
+        return there.value("lorax")
+    lorax = about(options)
+    return f"{lorax.version or 'unknown'} ({lorax.path})"
 
 
 def paths(options: LoraxConfig) -> tuple[list[Path], list[Path]]:

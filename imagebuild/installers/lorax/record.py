@@ -7,6 +7,10 @@ from imagebuild.installers.installer import Installer, Request
 from imagebuild.installers.lorax import inputs
 from imagebuild.installers.lorax.about import about, misfit, reason_not_root
 from imagebuild.installers.lorax.options import LoraxConfig
+from imagebuild.tools.elsewhere import other_machine
+
+# what a worker of a cluster says that it has
+NEEDS = ("lorax", "root")
 
 
 def lacks_source(config: InstallerConfig) -> str | None:
@@ -18,6 +22,10 @@ def lacks_source(config: InstallerConfig) -> str | None:
 
 def unavailable(config: InstallerConfig, product: str = "", release: str = "") -> str | None:
     """Return why lorax cannot be used here, for a release if one is given; None when it can."""
+    there = other_machine()
+    if there is not None:
+        needed = [name for name in NEEDS if name not in there.can]
+        return f"{there.name} has no {' and no '.join(needed)}" if needed else None
     options = config.options(LoraxConfig)
     lorax = about(options)
     # whose templates are given need not have its own
