@@ -36,7 +36,19 @@ MENU = """# Nothing in here changes: each deployment is an entry in /loader/entr
 set timeout={timeout}
 set default=0
 if [ -f ${{prefix}}/grubenv ]; then
-  load_env next_entry
+  load_env next_entry boot_counter boot_success
+fi
+# what counts boots of a new deployment (greenboot, boot-counting) sets both: at the end of the count the one
+# before is chosen, which is the second entry
+if [ -n "${{boot_counter}}" -a "${{boot_success}}" = "0" ]; then
+  if [ "${{boot_counter}}" = "0" -o "${{boot_counter}}" = "-1" ]; then
+    set default=1
+    set boot_counter=-1
+{counts}
+  else
+    set boot_counter={most}
+  fi
+  save_env boot_counter
 fi
 if [ -n "${{next_entry}}" ]; then
   set default="${{next_entry}}"
@@ -51,8 +63,13 @@ if [ -f ${{prefix}}/user.cfg ]; then
     password_pbkdf2 root ${{GRUB2_PASSWORD}}
   fi
 fi
+# Fedora's blscfg takes the entries' file system from there (grub-core/commands/blscfg.c, bls_create_entry),
+# GRUB's own from `root`
+set boot="${{root}}"
 blscfg
 """
+# GRUB counts with a module that only Fedora's has: boots that a deployment may have, at most
+MOST_BOOTS = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +163,7 @@ def install(menu: BootMenu, plan: Plan, target: Sandbox, directory: str) -> None
     place = SYSROOT / "boot" / directory
     target.write({place / "grubenv": File(data=environment_block())})
     if menu is BootMenu.ENTRIES:
-        target.write({place / "grub.cfg": File(data=MENU.format(timeout=plan.timeout).encode())})
+        target.write({place / "grub.cfg": File(data=static_menu(plan.timeout).encode())})
         repo = SYSROOT / "ostree/repo"
         target.run(["ostree", f"--repo={repo}", "config", "set", "sysroot.bootloader", "none"])
         return
@@ -158,6 +175,15 @@ def install(menu: BootMenu, plan: Plan, target: Sandbox, directory: str) -> None
         ["touch", SYSROOT / "boot/loader.0/grub.cfg"],
         ["ln", "-s", "../loader/grub.cfg", place / "grub.cfg"],
     )
+
+
+def static_menu(timeout: int) -> str:
+    """Return the menu that never changes; `timeout` in seconds."""
+    counts = "\n".join(
+        f'  elif [ "${{boot_counter}}" = "{left}" ]; then\n    set boot_counter={left - 1}'
+        for left in range(1, MOST_BOOTS + 1)
+    )
+    return MENU.format(timeout=timeout, counts=counts, most=MOST_BOOTS)
 
 
 def check_entries(target: Sandbox) -> None:

@@ -182,8 +182,10 @@ def _early(
 
 
 def _modules(menu: BootMenu, tree: TreeGrub) -> tuple[str, ...]:
-    reads = menu is BootMenu.ENTRIES and tree.reader is not None
-    return (*MODULES, tree.reader) if reads and tree.reader else MODULES
+    reader = tree.reader if menu is BootMenu.ENTRIES else None
+    # generated menus of Fedora's count boots with it
+    more = [name for name in (reader, "increment") if name is not None and name in tree.modules]
+    return (*MODULES, *more)
 
 
 def _signed(target: Sandbox, plan: Plan) -> SignedLoader | UnsignedError:

@@ -13,6 +13,8 @@ from imagebuild.kickstart.layout import SECTOR
 from imagebuild.tools import command
 
 LARGEST_METADATA = 1 << 20
+# a block of disks with large ones; an entry of a GPT: type, id, first and last block, attributes, name
+LARGE, GPT_ENTRY, GPT_ENTRIES = 4096, struct.Struct("<16s16sQQQ72s"), 1024
 # MBR types of partitions in which others lie (Linux' block/partitions/msdos.c)
 EXTENDED = ("5", "f", "85")
 # a linear volume in the metadata text, whether LVM wrote it or we did (vgcfgbackup(8))
@@ -39,14 +41,41 @@ def read_map(disk: Path) -> list[Area]:
     """Return the areas of a raw disk, in order, without gaps or overlaps. Raises BuildError when it has no
     partition table.
     """
-    table = json.loads(command.run(["sfdisk", "--json", disk], quiet=True))["partitiontable"]
     found: list[Area] = []
-    entries = [entry for entry in table.get("partitions", []) if entry.get("type") not in EXTENDED]
-    for number, each in enumerate(sorted(entries, key=lambda entry: int(entry["start"])), start=1):
-        start, size = int(each["start"]) * SECTOR, int(each["size"]) * SECTOR
-        name = f"partition {number}" + (f" ({each['name']})" if each.get("name") else "")
+    partitions = _gpt_of_large_blocks(disk) or _partitions(disk)
+    for number, (label, start, size) in enumerate(sorted(partitions, key=lambda each: each[1]), start=1):
+        name = f"partition {number}" + (f" ({label})" if label else "")
         found += _partition(disk, name, start, size)
     return _with_gaps(found, disk.stat().st_size)
+
+
+def _partitions(disk: Path) -> list[tuple[str, int, int]]:
+    """Return (name, start, size in bytes) of what a partition table in blocks of 512 bytes has."""
+    table = json.loads(command.run(["sfdisk", "--json", disk], quiet=True))["partitiontable"]
+    return [
+        (entry.get("name", ""), int(entry["start"]) * SECTOR, int(entry["size"]) * SECTOR)
+        for entry in table.get("partitions", [])
+        if entry.get("type") not in EXTENDED
+    ]
+
+
+def _gpt_of_large_blocks(disk: Path) -> list[tuple[str, int, int]]:
+    """Return the same of a GPT in blocks of 4096 bytes, which sfdisk 2.38 cannot be told of in a file; empty
+    when there is none (UEFI 2.10, 5.3.2 and 5.3.3).
+    """
+    header = _read(disk, LARGE, LARGE)
+    if not header.startswith(b"EFI PART"):
+        return []
+    begin, count, length = struct.unpack_from("<QII", header, 72)
+    if length < GPT_ENTRY.size or count > GPT_ENTRIES:
+        return []
+    table, found = _read(disk, begin * LARGE, count * length), list[tuple[str, int, int]]()
+    for offset in range(0, len(table) - GPT_ENTRY.size + 1, length):
+        kind, _, first, last, _, name = GPT_ENTRY.unpack_from(table, offset)
+        if any(kind) and last >= first:
+            label = name.decode("utf-16-le", "replace").partition("\0")[0]
+            found.append((label, first * LARGE, (last - first + 1) * LARGE))
+    return found
 
 
 def _with_gaps(areas: list[Area], end: int) -> list[Area]:

@@ -24,7 +24,7 @@ FROM_KEY = 'exec cryptsetup "$@" < ' + str(KEY)
 # cryptsetup would wait for the udev of another namespace
 NO_UDEV = {"DM_DISABLE_UDEV": "1"}
 EMPTY = "try-empty-password"
-UNIT = "luks-enroll-tpm.service"
+UNIT = "luks-enroll-tpm{number}.service"
 ENROLL = """[Unit]
 Description=Have this machine's TPM open its encrypted storage, and the empty passphrase no longer
 Documentation=man:systemd-cryptenroll(1)
@@ -170,10 +170,18 @@ def files(plan: Plan, etc: PurePosixPath) -> dict[PurePosixPath, File]:
         for name in names
     ]
     found = {etc / "crypttab": File(data="".join(lines).encode(), mode=0o600)}
-    if bound:
-        unit = ENROLL.format(unit=UNIT, commands="\n".join(_enrol(uuid(plan, name)) for name in bound))
-        found[etc / "systemd/system" / UNIT] = File(data=unit.encode())
+    for unit, name in zip(units(plan), bound, strict=True):
+        text = ENROLL.format(unit=unit, commands=_enrol(uuid(plan, name)))
+        found[etc / "systemd/system" / unit] = File(data=text.encode())
     return found
+
+
+def units(plan: Plan) -> list[str]:
+    """Return the names of the units that enrol the TPM, one for each partition: what has become of one is
+    nothing to the other.
+    """
+    count = len(enrolled(plan))
+    return [UNIT.format(number=f"-{number}" if number > 1 else "") for number in range(1, count + 1)]
 
 
 def _enrol(identifier: str) -> str:
@@ -185,4 +193,4 @@ def _enrol(identifier: str) -> str:
 
 def settings(plan: Plan) -> list[str]:
     """Return lines of a shell script for the deployment: the unit runs at the first boot."""
-    return [f"systemctl --quiet enable {UNIT}"] if enrolled(plan) else []
+    return [f"systemctl --quiet enable {unit}" for unit in units(plan)]

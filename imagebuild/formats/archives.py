@@ -65,7 +65,11 @@ def members_of(
 
     Raises BuildError for what is not an archive, leads out of it, or has too many members.
     """
-    with usable(name), open_stream() as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+    with (
+        usable(name),
+        open_stream() as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=bounded.CheckedInfo) as tar,
+    ):
         for number, member in enumerate(tar):
             path = _path(member.name, name, number)
             content = (

@@ -4,6 +4,7 @@ that there is. Runs of zeros become holes.
 
 import contextlib
 import os
+import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -14,6 +15,12 @@ from imagebuild.tools import command
 HOSTILE = "where did you get that image?"
 LARGEST = 1 << 40
 CHUNK = 1 << 18
+# members of a tar archive that say something of the next one (tar(5)), and how large they may be
+HEADERS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+LARGEST_HEADER = 1 << 20
 # bytes that stay free in the file system that is unpacked into, and how many may be written before they are
 # looked at again
 RESERVE, BETWEEN = 256 << 20, 64 << 20
@@ -82,6 +89,18 @@ def _write(stream: IO[bytes], target: Path, what: str) -> Path:
             copy.write(chunk)
         copy.truncate(size)
     return target
+
+
+class CheckedInfo(tarfile.TarInfo):
+    """A member of an archive whose own headers are small: Python reads a long name, or the records of a pax
+    header, into memory whatever their size (CPython 3.11, tarfile.py, _proc_gnulong and _proc_pax).
+    """
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in HEADERS and self.size > LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]  # CPython's own door
+        return member
 
 
 def refuse_full(directory: Path, needed: int, what: str) -> None:

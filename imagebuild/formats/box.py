@@ -14,6 +14,7 @@ from typing import IO, Any
 from imagebuild.architectures.x86_64 import X86_64
 from imagebuild.config.places import shared_directory
 from imagebuild.errors import BuildError
+from imagebuild.formats.bounded import CheckedInfo
 
 MEMBERS = 16  # a box has a handful
 METADATA, OVF = "metadata.json", ".ovf"
@@ -75,7 +76,7 @@ def unpack(file: Path, out: Path, provider: str) -> dict[str, Any]:
 
 
 def _unpacked(file: Path, out: Path, provider: str) -> dict[str, Any]:
-    with tarfile.open(file, "r:*") as tar:
+    with tarfile.open(file, "r:*", tarinfo=CheckedInfo) as tar:
         members = tar.getmembers()
         for member in members:
             if not member.isfile() or "/" in member.name or member.name.startswith("."):

@@ -85,7 +85,7 @@ def _disks(image: Image, target: Path) -> Iterator[tarfile.TarInfo]:
     for layer, packed in image.layers:
         with (
             bounded.stream_of(layer, packed) as stream,
-            tarfile.open(fileobj=stream, mode="r|") as tar,
+            tarfile.open(fileobj=stream, mode="r|", tarinfo=bounded.CheckedInfo) as tar,
         ):
             for number, member in enumerate(tar):
                 if number >= MOST_MEMBERS:

@@ -81,7 +81,7 @@ def _read(file: Path, target: Path | None) -> list[str]:
 
 def _look(stream: IO[bytes], name: str, target: Path | None) -> list[str]:
     found, watched = list[str](), _Beginning(stream)
-    with tarfile.open(fileobj=watched, mode="r|", bufsize=BUFFER) as tar:
+    with tarfile.open(fileobj=watched, mode="r|", bufsize=BUFFER, tarinfo=bounded.CheckedInfo) as tar:
         for number, member in enumerate(tar):
             if number or member.name != MEMBER or not member.isreg():
                 found.append(f"it has {member.name!r} besides one plain {MEMBER}")

@@ -101,7 +101,7 @@ def extract(file: Path, out: Path) -> dict[str, Path]:
     Raises BuildError, and tarfile's errors.
     """
     unpacked = dict[str, Path]()
-    with tarfile.open(file, "r:") as tar:
+    with tarfile.open(file, "r:", tarinfo=bounded.CheckedInfo) as tar:
         for number, member in enumerate(tar):
             path = member.name.removeprefix("./").rstrip("/")
             if number >= MOST_MEMBERS or ".." in path.split("/") or member.name.startswith("/"):

@@ -78,7 +78,7 @@ def _values(source: Source, disk: Path, name: str, options: OvaConfig) -> dict[s
 def problems(file: Path) -> list[str]:
     """Return what an appliance would be refused for, a sentence each."""
     try:
-        with tarfile.open(file, "r:") as tar, temporary.directory("ova") as work:
+        with tarfile.open(file, "r:", tarinfo=bounded.CheckedInfo) as tar, temporary.directory("ova") as work:
             members, found = _members(tar), []
             with file.open("rb") as stream:
                 stream.seek(MAGIC_AT)
@@ -181,7 +181,7 @@ def unpack(file: Path, out: Path) -> Unpacked:
     BuildError for what would be refused.
     """
     refuse(file.name, problems(file))
-    with tarfile.open(file, "r:") as tar:
+    with tarfile.open(file, "r:", tarinfo=bounded.CheckedInfo) as tar:
         members = _members(tar)
         unpacked = {
             name: _extracted(tar, member, out / f"member-{number}")

@@ -27,10 +27,12 @@ GIVE_ONE = (
 # cryptsetup(8) of 2.6: what a passphrase may have that is read from a file (here: from a pipe)
 LONGEST = 512
 TPM = re.compile(r"rd\.luks\.options=([^\s=]+=)?\S*\btpm2-device=")
-SECRET_OPTIONS = re.compile(r"--(passph[a-z]*|hw-p[a-z]*)(=|$)")
+# and every abbreviation that argparse takes for one of them
+SECRET_OPTIONS = re.compile(r"--(pas?s?|passp[a-z]*|hw[a-z-]*)(=|$)")
 # as shlex(3) reads a word; one whose quote is not closed goes to the end of its line
 PASSPHRASE = re.compile(
-    r"""(--(?:passph[a-z]*|hw-p[a-z]*)(?:=|[ \t]+))(?:"(?:[^"\\]|\\.)*"|'[^']*'|["'].*|(?:[^\s"'\\]|\\.)+)+"""
+    r"""(--(?:pas?s?|passp[a-z]*|hw[a-z-]*)(?:=|[ \t]+))"""
+    r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|["'].*|(?:[^\s"'\\]|\\.)+)+"""
 )
 NOT_ENCRYPTED = ("/boot", "/boot/efi", "biosboot")
 

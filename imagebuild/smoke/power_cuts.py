@@ -66,8 +66,11 @@ class PowerCuts:
             cuts = choose_between(log, LOOKED_AT, SEED)
             if not cuts:
                 raise NotTestedError("the upgrade wrote nothing that could be lost")
-            menus, worst = look_at(log, whole, cuts, work)
-            found = Survival(looked_at=len(cuts), seed=SEED, cut=str(worst), menus=menus)
+            looked_at, menus, worst = look_at(log, whole, cuts, work)
+            journey.host.note(
+                f"# of {len(cuts)} disks after a power cut {looked_at} have a /boot to look into"
+            )
+            found = Survival(looked_at=looked_at, seed=SEED, cut=str(worst), menus=menus)
             disk_image.convert(self._place / DISK, "qcow2", whole, "raw")
             with Replay(log, whole).cut(worst):
                 machine.pause()
@@ -106,22 +109,24 @@ class PowerCuts:
             return replace(found, again=answer, next=host.commands.deployments(host)[0].commit)
 
 
-def look_at(log: WriteLog, disk: Path, cuts: list[Cut], work: Path) -> tuple[dict[str, str], Cut]:
-    """Look at the /boot of each of the disks that `disk` becomes; return what is wrong (cut -> why), and the
-    worst cut: the first with something wrong, otherwise the one that lost most of /boot, and most of all.
+def look_at(log: WriteLog, disk: Path, cuts: list[Cut], work: Path) -> tuple[int, dict[str, str], Cut]:
+    """Look at the /boot of each of the disks that `disk` becomes; return how many could be looked into, what
+    is wrong (cut -> why), and the worst cut: the first with something wrong, otherwise the one that lost most
+    of /boot, and most of all.
     """
-    replay, wrong = Replay(log, disk), dict[str, str]()
+    replay, wrong, looked_at = Replay(log, disk), dict[str, str](), 0
     weights: dict[str, tuple[bool, bool, int, int]] = {}
     for cut in cuts:
         with replay.cut(cut) as shown:
             boot = find_boot_files(shown)
             problem, swaps = boot_problem(boot, work) if boot is not None else (None, False)
+            looked_at += boot is not None
         if problem is not None:
             wrong[str(cut)] = problem
         lost = [log.requests[number] for number in cut.lost_numbers]
         inside = [request for request in lost if boot is not None and boot.start <= request.start < boot.end]
         weights[str(cut)] = (problem is not None, not swaps, len(inside), len(lost))
-    return wrong, max(cuts, key=lambda cut: weights[str(cut)])
+    return looked_at, wrong, max(cuts, key=lambda cut: weights[str(cut)])
 
 
 def boot_problem(boot: BootFiles, work: Path) -> tuple[str | None, bool]:

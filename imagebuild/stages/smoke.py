@@ -231,7 +231,8 @@ def _tested(out: Path, trial: Trial) -> tuple[Cell, ...]:
     if reason is None:
         return tuple(run_criteria(out, trial))
     steplog.note(f"not applicable: {reason}")
-    wanted = trial.scope.criteria or criteria.required(atomic=trial.promise.atomic)
+    older = [each.name for each in trial.promise.older]
+    wanted = trial.scope.criteria or criteria.required(atomic=trial.promise.atomic, older=older)
     return tuple(not_applicable(trial, wanted, reason))
 
 

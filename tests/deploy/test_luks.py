@@ -134,7 +134,7 @@ def test_a_tpm_is_enrolled_at_the_first_boot() -> None:
     assert kernel_arguments(plan)[-1] == "rd.luks.options=tpm2-device=auto,try-empty-password"
     found = luks.files(plan, ETC)
     assert found[ETC / "crypttab"].data.endswith(b" none tpm2-device=auto,try-empty-password\n")
-    unit = found[ETC / "systemd/system" / luks.UNIT].data.decode()
+    unit = found[ETC / "systemd/system" / luks.units(plan)[0]].data.decode()
     assert (
         "ExecStart=/usr/bin/systemd-cryptenroll --tpm2-device=auto --tpm2-pcrs=7 --wipe-slot=empty"
         f" /dev/disk/by-uuid/{luks.uuid(plan, 'pv.01')}\n"

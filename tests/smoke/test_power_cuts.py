@@ -66,8 +66,9 @@ def test_a_menu_that_a_cut_leaves_half_written_is_the_worst(tmp_path: Path, disk
         Cut(durable=2, kept=(2,), lost=0),
         Cut(durable=2, kept=(3,), lost=1),
     )
-    wrong, worst = look_at(log, disk, [fine, broken, lost], tmp_path)
+    looked_at, wrong, worst = look_at(log, disk, [fine, broken, lost], tmp_path)
     assert worst == broken
+    assert looked_at == 3
     assert list(wrong) == [str(broken)]
     assert "the boot loader has no entry" in wrong[str(broken)] or "not there" in wrong[str(broken)]
     # the disk is as whole as the flushes have it
@@ -82,7 +83,7 @@ def test_where_nothing_is_wrong_the_one_that_lost_most_of_boot_is_the_worst(
     outside = (disk.stat().st_size - 4 * SECTOR, b"x" * SECTOR)
     log = log_of(tmp_path / "log", disk, outside, outside, outside, None, (menu, same), None)
     many, inside = Cut(durable=0, kept=(), lost=3), Cut(durable=4, kept=(), lost=1)
-    wrong, worst = look_at(log, disk, [many, inside], tmp_path)
+    _, wrong, worst = look_at(log, disk, [many, inside], tmp_path)
     assert not wrong
     assert worst == inside
 

@@ -11,6 +11,7 @@ from imagebuild.smoke.journey import Journey
     asks=Asks.JOURNEY,
     applies_to="trees that count boots (greenboot, GRUB's or systemd's counter)",
     needs=(Trait.COUNTER,),
+    firmware_bound=True,
 )
 def test_falls_back(journey: Journey) -> None:
     counter = journey.host.boot_counter()

@@ -10,8 +10,14 @@ GRUB_MENUS = "cat /boot/loader/grub.cfg /boot/grub2/grub.cfg /boot/grub/grub.cfg
 COUNTER_SETTERS = (
     "grep -rlsw boot_counter /usr/lib/systemd /usr/libexec /usr/lib/greenboot /etc/systemd | head -n 1"
 )
-# Boot Loader Specification, "Boot counting": NAME+TRIES.conf; libostree, sysroot.boot-counting-tries
-COUNTED_ENTRIES = "ls /boot/loader/entries | grep -E '[+][0-9]+(-[0-9]+)?[.]conf$'"
+# Boot Loader Specification, "Boot counting": NAME+TRIES.conf, which loses its count at the first good boot
+# (systemd-bless-boot(8)); libostree has it made for each deployment (ostree.repo-config(5),
+# sysroot.boot-counting-tries)
+COUNTED_ENTRIES = (
+    "ls /boot/loader/entries | grep -E '[+][0-9]+(-[0-9]+)?[.]conf$'"
+    " || ostree --repo=/ostree/repo config get sysroot.boot-counting-tries 2>/dev/null"
+    " | grep -x '[1-9][0-9]*'"
+)
 
 
 class Boots(Programs):

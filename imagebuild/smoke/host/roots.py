@@ -4,6 +4,7 @@ import configparser
 import re
 from dataclasses import dataclass
 
+from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.host.remotes import Remotes
 
 # where ostree-prepare-root reads it from: the second, where it is there, instead of the first
@@ -108,6 +109,8 @@ class Roots(Remotes):
         if shown and not any(f"/deploy/{commit}." in line for line in shown):
             return f"/ is the image {shown[-1].strip()}, which is not that of {commit}"
         measured = self.run("python3", "-", images[0], stdin=MEASURE.encode())
+        if measured.status == 127:
+            raise NotTestedError("the host has no python3, which asks the kernel for an image's digest")
         if measured.status != 0:
             return f"fs-verity is not on for {images[0]}: {measured.complaint.strip()[-200:]}"
         recorded = self.run("ostree", f"--repo={REPO}", "show", f"--print-metadata-key={DIGEST_KEY}", commit)

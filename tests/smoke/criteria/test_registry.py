@@ -67,6 +67,7 @@ def test_what_a_verdict_must_have() -> None:
     assert again == {f"{name}-by-atomic-host" for name in set(names()) - set(at_first_boot())}
     assert set(required(atomic=False, installer=True)) - set(names()) == {INSTALLS}
     assert set(firmware_bound()) == {
+        "falls-back",
         "rolls-back-to-where-it-came-from",
         "secure-boot-stays-on",
         "upgrades-to-the-next-release",
