@@ -192,3 +192,43 @@ def test_the_demos_generator_makes_a_menu_whose_entries_can_be_chosen_once(tmp_p
     ]
     assert "/ostree/x-1/vmlinuz root=LABEL=a\\|b ostree=/ostree/boot.1/x/0 rw\n" in text
     assert text.index("save_env next_entry") < text.index("menuentry")
+
+
+# GRUB's scripts are the shell's, but for `set` and its own commands (GRUB's manual, "Shell-like scripting")
+AS_SHELL = """load_env() {{ :; }}
+save_env() {{ eval "echo $1=\\$$1"; }}
+{variables}
+prefix=/nowhere
+"""
+
+
+@pytest.mark.parametrize(
+    ("counter", "success", "default", "saved"),
+    [
+        ("", "", "0", ""),
+        ("3", "1", "0", ""),
+        ("3", "0", "0", "2"),
+        ("1", "0", "0", "0"),
+        ("0", "0", "1", "-1"),
+        ("-1", "0", "1", "-1"),
+        ("20", "0", "0", "9"),
+    ],
+)
+def test_boots_of_a_new_deployment_are_counted(counter: str, success: str, default: str, saved: str) -> None:
+    """As Fedora's menus do (grub2 2.06 of Fedora 38, util/grub.d/08_fallback_counting.in): at the end of the
+    count the second entry, the release before, is the default.
+    """
+    menu = boot_menu.static_menu(1)
+    text = menu[: menu.index('if [ -n "${next_entry}"')].replace("set default", "default")
+    text = text.replace("set timeout", "timeout").replace("set boot_counter", "boot_counter")
+    head = AS_SHELL.format(variables=f"boot_counter={counter} boot_success={success}")
+    said = subprocess.run(
+        ["sh", "-c", f'{head}{text}echo "default=$default"'], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert said[-1] == f"default={default}"
+    assert said[:-1] == ([f"boot_counter={saved}"] if saved else [])
+
+
+def test_entries_are_looked_for_where_each_grub_does() -> None:
+    menu = boot_menu.static_menu(1)
+    assert menu.index('set boot="${root}"\n') < menu.index("\nblscfg\n")

@@ -236,3 +236,29 @@ def test_what_is_kept_of_a_kickstart_has_no_passphrase(line: str, kept: str) -> 
 
 def test_sizes_are_those_of_the_disk() -> None:
     assert sum(each.size for each in read().partitions) == 6 * GIB - MIB
+
+
+@pytest.mark.parametrize("option", ["--pa", "--pas", "--pass", "--passp", "--passphras"])
+def test_abbreviations_are_as_secret(option: str) -> None:
+    """argparse takes them for the whole option (pykickstart 3.78 leaves that on)."""
+    line = f"part pv.01 --grow --encrypted {option}={SECRET.split(maxsplit=1)[0]}"
+    assert luks.encrypted(read(SMALL.replace("part pv.01 --grow", line)))["pv.01"].passphrase == "tell"
+    assert encryption.without_passphrases(line) == f"part pv.01 --grow --encrypted {option}=(taken-out)"
+    assert encryption.without_passphrases("part swap --hibernation --size=5").endswith("--size=5")
+    assert encryption.without_passphrases("url --url=http://x --path=y").endswith("--path=y")
+
+
+def test_each_partition_is_enrolled_by_a_unit_of_its_own() -> None:
+    """One that fails, or was done before a power cut, does not keep another from it."""
+    plan = read(BY_TPM.replace("part pv.01", "part swap --size=100 --encrypted\npart pv.01"))
+    assert luks.enrolled(plan) == ["swap", "pv.01"]
+    found = luks.files(plan, ETC)
+    for unit, name in zip(luks.units(plan), luks.enrolled(plan), strict=True):
+        text = found[ETC / "systemd/system" / unit].data.decode()
+        assert text.count("ExecStart=") == 1
+        assert f"/dev/disk/by-uuid/{luks.uuid(plan, name)}\n" in text
+        assert f"disable {unit}\n" in text
+    assert luks.settings(plan) == [
+        "systemctl --quiet enable luks-enroll-tpm.service",
+        "systemctl --quiet enable luks-enroll-tpm-2.service",
+    ]

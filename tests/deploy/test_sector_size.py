@@ -10,6 +10,7 @@ import pytest
 from imagebuild.deploy import bootloader, filesystems, lvm
 from imagebuild.deploy import partition_table as table
 from imagebuild.deploy.bootloader import Loader
+from imagebuild.deploy.disk_map import read_map
 from imagebuild.kickstart import plan as planning
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kickstart.source import BadKickstartError
@@ -146,3 +147,14 @@ def test_what_cannot_boot_from_a_4k_disk_is_refused_before_it_is_made(
 ) -> None:
     with pytest.raises(BadKickstartError, match=complaint):
         read(text, firmware=firmware, sector_size=sector_size)
+
+
+def test_such_a_disk_is_looked_into(tmp_path: Path) -> None:
+    plan = read()
+    areas = {area.name: area for area in read_map(written(tmp_path, plan))}
+    for number, part in enumerate(plan.partitions, start=1):
+        area = next(
+            area for name, area in areas.items() if name.startswith(f"partition {number} ({part.name})")
+        )
+        assert area.start == part.start
+    assert sum(area.size for area in areas.values()) == plan.disk_size

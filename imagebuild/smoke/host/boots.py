@@ -55,8 +55,11 @@ class Boots(Programs):
         if self.run("systemctl", "cat", "greenboot-healthcheck.service").status == 0:
             return "greenboot"
         # the counter is set when a new deployment waits, by whatever the tree has for that
-        if "boot_counter" in self.run("sh", "-c", GRUB_MENUS).output:
-            return "GRUB" if self.run("sh", "-c", COUNTER_SETTERS).output.strip() else ""
+        if (
+            "boot_counter" in self.run("sh", "-c", GRUB_MENUS).output
+            and self.run("sh", "-c", COUNTER_SETTERS).output.strip()
+        ):
+            return "GRUB"
         return "systemd-boot" if self.run("sh", "-c", COUNTED_ENTRIES).output.strip() else ""
 
     def reboot_until_up(self, name: str, boots: int) -> int:

@@ -28,6 +28,8 @@ COUNTING = 'if [ -n "${boot_counter}" -a "${boot_success}" = "0" ]; then\n'
         ({"systemctl cat": "[Unit]\n"}, "greenboot"),
         ({MENU: COUNTING, SETTER: "/usr/libexec/x\n"}, "GRUB"),
         ({ENTRIES: "ostree-2+3.conf\n"}, "systemd-boot"),
+        # after a good boot nothing is left of the count but what libostree was told (the same command)
+        ({MENU: COUNTING, ENTRIES: "3\n"}, "systemd-boot"),
     ],
 )
 def test_what_counts_boots_is_recognised(answers: Answers, counter: str) -> None:
