@@ -239,7 +239,7 @@ class ClusterDispatcher:
         elif isinstance(answer, BuildError):
             trip.fail(answer)
         elif not isinstance(answer, Unable):
-            raise TypeError(f"{type(answer)} is no answer")
+            raise TypeError(f"a worker does not answer {type(answer)}")
 
     def _kept_log(self, trip: Trip) -> Path:
         """Return the log of a step that has failed, where it is kept: what is fetched goes with the build."""
