@@ -233,7 +233,12 @@ def _run(
     report.unlink(missing_ok=True)
     before = work.refs()
     try:
-        command.run([*argv, *([f"{REPORT}={report}"] if REPORT in known else []), treefile])
+        epoch = source_date_epoch()
+        command.run(
+            [*argv, *([f"{REPORT}={report}"] if REPORT in known else []), treefile],
+            # the time of the commit
+            env={"SOURCE_DATE_EPOCH": str(epoch)} if epoch is not None else None,
+        )
     except command.CommandError as error:
         raise _failed(treefile, error) from error
     after = work.refs()

@@ -33,9 +33,14 @@ _guard = threading.Lock()
 _ended = threading.Event()
 
 
+# what a program is told is in the key of who runs it: of the time it is told by the step, or not at all
+# (mksquashfs refuses to be told twice)
+UNTOLD = ("LANGUAGE", "SOURCE_DATE_EPOCH")
+
+
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("LC_") and name != "LANGUAGE"
+        name: value for name, value in os.environ.items() if not name.startswith("LC_") and name not in UNTOLD
     }
     return {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PATH": search_path(), **(extra or {})}
 

@@ -173,3 +173,11 @@ def test_a_program_with_patience_alone_hears_of_the_end_and_once(
 
 def test_without_programs_the_usual_grace_is_all() -> None:
     assert command.patience() == command.GRACE_SECONDS
+
+
+def test_the_time_of_what_is_made_is_the_steps_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mksquashfs 4.5 refuses options that say the same: a build with SOURCE_DATE_EPOCH failed."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    asked = ["sh", "-c", "echo ${SOURCE_DATE_EPOCH-unset}"]
+    assert command.run(asked) == "unset\n"
+    assert command.run(asked, env={"SOURCE_DATE_EPOCH": "1"}) == "1\n"
