@@ -1,6 +1,7 @@
 """A download knows how much of its disk is in use."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from imagebuild import steplog
@@ -29,6 +30,16 @@ def test_what_is_in_use_is_said(tmp_path: Path) -> None:
         image = convert_disk(tmp_path / "out", TREE, disk, "qcow2", "Test", Qcow2Config(), None)
     assert image.content == 3 * MIB
     assert "of the disk's 64 MiB 3 are in use" in (tmp_path / "log").read_text()
+
+
+def test_zeros_do_not_count_whether_they_are_holes_or_not(tmp_path: Path) -> None:
+    """Where a file system has holes is different on each machine that a disk comes to."""
+    disk = disk_of(tmp_path / "disk.raw")
+    with disk.file.open("r+b") as stream:
+        stream.seek(20 * MIB)
+        stream.write(bytes(4 * MIB))
+        os.fsync(stream.fileno())
+    assert disk_image.content_size(disk.file, "raw") == 3 * MIB
 
 
 def test_an_overlay_counts_what_it_reads_from(tmp_path: Path) -> None:
