@@ -22,6 +22,8 @@ from imagebuild.tools.accelerator import Accelerator
 from tests.vm.faults import ARTIFACT, Fault, broken
 from tests.vm.wiring import Lab
 
+# three minutes that CI does not have (tests/smoke/test_boot.py tells the two apart by their numbers)
+pytestmark = pytest.mark.slow
 # of each processor: a guest gets a twelfth of one, or less
 HOGS = 12
 # in the kernel for ever, on both processors, before anybody can log in
