@@ -19,7 +19,7 @@ from imagebuild.tools.ostree.repository import Repo
 from tests.engine.remotes import serving
 from tests.vm.conftest import REF
 from tests.vm.machines import REAL, SIMULATED, Machines, events, machines
-from tests.vm.matrix import small_matrix
+from tests.vm.matrix import PROGRAM, small_matrix
 
 OTHER = "debian/12/x86_64/other-host"
 REFS = (REF, OTHER)
@@ -44,7 +44,7 @@ DISK, GUEST = "disk.install_disk", "smoke.smoke_disk"
 @pytest.fixture
 def origin(settings: Config, store: Path, tmp_path: Path) -> Iterator[Path]:
     """A repository with the demo's commits, and a second ref whose trees hold a file more: that is quicker
-    than another package list (the slow test has that).
+    than another package list, which the test with real guests has.
     """
     del settings
     composed, place = store / "compose" / "repo", tmp_path / "origin"
@@ -98,6 +98,16 @@ def configurations(place: Path, origin: Path, compose: Path) -> list[Path]:
     return made
 
 
+def compose_other(line: Path, store: Path) -> None:
+    """Compose the second line's tree, which has another package list."""
+    text = line.read_text()
+    assert "    - less\n" in text
+    line.write_text(text.replace("    - less\n", "    - vim-tiny\n"))
+    argv: list[str | Path] = [PROGRAM, "compose", "--config", line, "--store", store]
+    composed = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert composed.returncode == 0, composed.stdout + composed.stderr
+
+
 class Build:
     """One command for both refs."""
 
@@ -126,13 +136,19 @@ def test_whatever_dies_the_downloads_are_those_of_one_machine(
     program: tuple[str, ...],
     after: float,
     seconds: float,
-    origin: Path,
+    settings: Config,
     store: Path,
     tmp_path: Path,
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+    del settings
+    real = program == REAL
+    origin = store / "compose" / "repo" if real else request.getfixturevalue("origin")
     lines = configurations(tmp_path, origin, store / "compose")
+    if real:
+        compose_other(lines[1], store)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH)
     with (
         serving(monkeypatch) as bucket,
         machines(tmp_path / "machines", bucket.url, program) as cluster,
