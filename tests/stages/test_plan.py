@@ -1,6 +1,7 @@
 """A kickstart is parsed once for each disk: whoever else needs the plan reads it from the store."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_accounts_scripts_and_what_was_not_said_are_the_same_out_of_the_store() 
 
 
 def give_tree(out: Path, name: str) -> Tree:
-    return TREE
+    return replace(TREE, repo=out.parents[2] / "repo")
 
 
 def give_toolbox(out: Path, name: str) -> Toolbox:
