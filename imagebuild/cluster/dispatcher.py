@@ -165,7 +165,7 @@ class ClusterDispatcher:
         """Send the steps that have no worker now to one with room. Hold the guard."""
         for trip in list(self._homeless):
             worker = choose(self._roll.workers(), trip.step, trip.reads, trip.avoid)
-            if worker is None or self._over.is_set():
+            if worker is None or trip.over.done() or self._over.is_set():
                 continue
             try:
                 self._send(trip, worker)
@@ -244,9 +244,12 @@ class ClusterDispatcher:
     def _kept_log(self, trip: Trip) -> Path:
         """Return the log of a step that has failed, where it is kept: what is fetched goes with the build."""
         place = self._store.root / "failed" / f"{trip.task.kind}-{trip.task.key}"
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trip.log, place / "log")
-        return place / "log"
+        # a disk without room for it is not why the step has failed
+        with contextlib.suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(trip.log, place / "log")
+            return place / "log"
+        return trip.log
 
     # --- watching ------------------------------------------------------------------------------------------
 
