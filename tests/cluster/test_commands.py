@@ -54,7 +54,7 @@ def test_a_cluster_from_nothing(tmp_path: Path) -> None:
         "--listen", "127.0.0.1", "--cores", "3", "--memory", "2000",
     )  # fmt: skip
     try:
-        wait_until(lambda: "me works for" in (tmp_path / "worker").read_text(), 60)
+        wait_until(lambda: "me works for" in (tmp_path / "worker").read_text(), 180)
         shown = run("status", "--cluster", address, *options, "--json")
         assert shown.returncode == 0, shown.stderr
         (told,) = json.loads(shown.stdout)["workers"]
