@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 from imagebuild.engine.store import remove
+from imagebuild.formats.bounded import CheckedInfo
 from imagebuild.tools import temporary
 
 # a larger file stays where it is, and all of them together are not larger than that
@@ -42,7 +43,7 @@ def unpack(data: bytes, target: Path) -> None:
     with temporary.within(target.parent, target.name) as made:
         whole = made / "all"
         whole.mkdir()
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz", tarinfo=CheckedInfo) as archive:
             for member in archive:
                 _extract(archive, member, whole)
         remove(target)

@@ -46,7 +46,7 @@ def set_up(*, say: str = "warning") -> None:
         ) from error
     dask.config.set({**SETTINGS, "logging": {"distributed": say, "distributed.client": say}})
     try:
-        import distributed  # noqa: F401
+        import distributed  # noqa: F401  # whether it is there
     except ImportError as error:
         raise MissingToolError(
             "dask.distributed is not installed", hint="pip install 'imagebuild[cluster]'"

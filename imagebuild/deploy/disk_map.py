@@ -67,7 +67,7 @@ def _gpt_of_large_blocks(disk: Path) -> list[tuple[str, int, int]]:
     if not header.startswith(b"EFI PART"):
         return []
     begin, count, length = struct.unpack_from("<QII", header, 72)
-    if length < GPT_ENTRY.size or count > GPT_ENTRIES:
+    if not GPT_ENTRY.size <= length <= LARGE or count > GPT_ENTRIES:
         return []
     table, found = _read(disk, begin * LARGE, count * length), list[tuple[str, int, int]]()
     for offset in range(0, len(table) - GPT_ENTRY.size + 1, length):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.publish.releasing import line_in
+from tests.publish.releasing import ARM, line_in
 from tests.release_lab import Line
 
 
@@ -61,3 +61,13 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     fsspec.filesystem("s3", skip_instance_cache=True).mkdir("releases")
     yield "s3://releases/stable"
     server.stop()
+
+
+@pytest.fixture
+def lines(tmp_path: Path, homedir: Path) -> tuple[Line, Line]:
+    """A line on two architectures, with one output directory and one repository of commits."""
+    line = line_in(tmp_path, homedir)
+    arm = Line(tmp_path / "arm", homedir, changes=line.changes, ref=ARM, arch="aarch64")
+    line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
+    arm.repo, arm.output = line.repo, line.output
+    return line, arm

@@ -16,6 +16,8 @@ from imagebuild.session.releases import signer_of
 from imagebuild.tools.checksum import HashedFile, hashed, text_of
 from tests.release_lab import FIRST, SECOND, Line
 
+ARM = "debian/12/aarch64/atomic-host"
+
 
 def line_in(place: Path, homedir: Path) -> Line:
     """Return a line of releases below `place`, with a stable repository and a mirror there."""
@@ -86,3 +88,8 @@ def sign_again(place: Path, line: Line) -> None:
             if file.is_file() and (path.endswith("-CHECKSUM") or not path.startswith(tuple(under))):
                 rest.append(hashed(file, path))
         manifest.write_text(signer.clearsign(text_of(rest)))
+
+
+def made(line: Line, version: str = "12.1") -> Path:
+    """Commit a version, and release it."""
+    return line.release(line.material(line.commit(version, FIRST)))

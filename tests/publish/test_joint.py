@@ -14,25 +14,10 @@ from imagebuild.publish.findings import ProblemKind, Verification, describe
 from imagebuild.publish.layout import COMMON
 from imagebuild.publish.verify import Trust, verify
 from imagebuild.session.releases import Wish, prune, publish
-from tests.publish.releasing import go, line_in, mark_bad, refused
+from tests.publish.releasing import ARM, go, made, mark_bad, refused
 from tests.release_lab import FIRST, SECOND, Line
 
-ARM = "debian/12/aarch64/atomic-host"
 ID = "Debian-Atomic-12-20261126.0"
-
-
-@pytest.fixture
-def lines(tmp_path: Path, homedir: Path) -> tuple[Line, Line]:
-    """A line on two architectures, with one output directory and one repository of commits."""
-    line = line_in(tmp_path, homedir)
-    arm = Line(tmp_path / "arm", homedir, changes=line.changes, ref=ARM, arch="aarch64")
-    line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
-    arm.repo, arm.output = line.repo, line.output
-    return line, arm
-
-
-def made(line: Line, version: str = "12.1") -> Path:
-    return line.release(line.material(line.commit(version, FIRST)))
 
 
 def checked(place: Path, line: Line) -> Verification:
