@@ -52,7 +52,8 @@ class Fault:
     """`script` breaks the image, `caught` names the criteria that turn red, `says` is in the reason of the
     first; `dead`: nothing else can be tested.
 
-    `esp` empties the EFI system partition besides.
+    `esp` empties the EFI system partition besides. `quiet`: it needs neither firmware nor a kernel of its own
+    to show, nor a journey: namespaces will do (`namespaced`).
     """
 
     script: str
@@ -61,6 +62,7 @@ class Fault:
     dead: bool = False
     esp: bool = False
     journeys: bool = False
+    quiet: bool = False
 
 
 def unit(command: str) -> str:
@@ -127,11 +129,13 @@ FAULTS: dict[str, Fault] = {
         script="sed -i 's,^refspec=.*,refspec=debian-atomic:debian/11/x86_64/atomic-host,' $D.origin",
         caught=("boots-the-released-commit",),
         says="upgrades would come from",
+        quiet=True,
     ),
     "hostname modules come in the wrong order": Fault(
         script="printf 'preserve_hostname: true\\n' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg",
         caught=(HOSTNAME,),
         says="calls itself",
+        quiet=True,
     ),
     "cloud-init's last stage is masked": Fault(
         script="ln -sf /dev/null $D/etc/systemd/system/cloud-final.service",
@@ -144,9 +148,13 @@ FAULTS: dict[str, Fault] = {
         ),
         caught=(SCRIPT, NO_FAILED),
         says="reports errors",
+        quiet=True,
     ),
     "the remote is missing": Fault(
-        script="rm -f $D/etc/ostree/remotes.d/*", caught=(REMOTE, OWN_KEYS), says="has no remote"
+        script="rm -f $D/etc/ostree/remotes.d/*",
+        caught=(REMOTE, OWN_KEYS),
+        says="has no remote",
+        quiet=True,
     ),
     "the remote has no key": Fault(
         script=(
@@ -190,7 +198,7 @@ FAULTS: dict[str, Fault] = {
         caught=(NETWORK,),
         says="wget",
     ),
-    "a unit fails": Fault(script=unit("/bin/false"), caught=(NO_FAILED,), says="fault.service"),
+    "a unit fails": Fault(script=unit("/bin/false"), caught=(NO_FAILED,), says="fault.service", quiet=True),
     "the disk fills at first boot": Fault(
         script=unit(
             '/bin/sh -c "fallocate -l $$(( $$(df --output=avail -B1 /var | tail -n1) - 16777216 )) /var/fill;'
@@ -213,6 +221,7 @@ FAULTS: dict[str, Fault] = {
             NO_FAILED,
         ),
         says="a disk was full",
+        quiet=True,
     ),
     "the kernel trips": Fault(
         script=unit('/bin/sh -c "echo BUG: unable to handle page fault for a test > /dev/kmsg"'),
@@ -223,11 +232,13 @@ FAULTS: dict[str, Fault] = {
         script="echo 0123456789abcdef0123456789abcdef > $D/etc/machine-id",
         caught=("the-machine-id-is-unique",),
         says="same machine-id",
+        quiet=True,
     ),
     "/tmp is root's alone": Fault(
         script=unit("/bin/chmod 755 /tmp").replace("Type=oneshot", "Type=oneshot\\nRemainAfterExit=yes"),
         caught=("tmp-is-everybodys",),
         says="has mode 755",
+        quiet=True,
     ),
     "the disk does not grow": Fault(
         script="ln -sf /dev/null $D/etc/systemd/system/docker-storage-setup.service",
