@@ -96,6 +96,7 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
         gather(verdicts),
         _required_firmware(config),
         tuple(older.name for older in before.others),
+        config.own_criteria,
         cost=AT_ORIGIN,
     )
     return Pipeline(
@@ -130,7 +131,8 @@ def _required_firmware(config: Config) -> tuple[tuple[Firmware, ...], ...]:
 
 def _check_waivers(config: Config, before: Before) -> None:
     older = tuple(release.name for release in before.others)
-    names = {*criteria.names(), *criteria.required(atomic=True, installer=True, older=older), *GROWTH}
+    required = criteria.required(atomic=True, installer=True, older=older, site=config.own_criteria)
+    names = {*criteria.names(), *required, *GROWTH}
     for number, waiver in enumerate(config.waivers):
         if waiver.criterion not in names:
             near = difflib.get_close_matches(waiver.criterion, names, n=1)

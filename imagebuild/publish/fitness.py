@@ -37,7 +37,9 @@ def unfit_downloads(
     ]
     for name, download in downloads.items():
         owner = config.installer if download.format == ISO else config.images.get(download.image)
-        wanted = criteria.required(atomic=atomic, installer=download.format == ISO, older=older)
+        wanted = criteria.required(
+            atomic=atomic, installer=download.format == ISO, older=older, site=config.own_criteria
+        )
         says = (
             reason_not_to_release(name, owner.firmware, cells, wanted)
             if owner is not None

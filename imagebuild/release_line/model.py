@@ -19,6 +19,8 @@ from imagebuild.release_line.compose import ComposeSection
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.installer import InstallerSection
 from imagebuild.release_line.sections import OneOf
+from imagebuild.release_line.site import SiteSection
+from imagebuild.smoke.site.record import ISO
 from imagebuild.smoke.storage.registry import PROFILES
 
 
@@ -42,6 +44,10 @@ class Config(Model):
     smoke: SmokeConfig
     waivers: tuple[WaiverConfig, ...] = Field(
         default=(), description="criteria that need not hold, by whose word, and until when"
+    )
+    criteria: SiteSection | None = Field(
+        default=None,
+        description="a directory of the site's own criteria, in the configuration's directory or below it",
     )
     previous: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] | None = Field(
         default=None,
@@ -118,6 +124,23 @@ class Config(Model):
                     f"installer: there is no kickstart {key!r} (there are: {', '.join(self.kickstarts)})"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _own_criteria(self) -> "Config":
+        there = (*self.images, *((ISO,) if self.installer is not None else ()))
+        for site in self.criteria.criteria if self.criteria is not None else ():
+            for pattern in site.artifacts:
+                if not fnmatch.filter(there, pattern):
+                    raise ValueError(
+                        f"criteria: {site.name}: artifacts: nothing is called {pattern!r} (there are:"
+                        f" {', '.join(there)})"
+                    )
+        return self
+
+    @property
+    def own_criteria(self) -> tuple[str, ...]:
+        """The names of the site's own criteria."""
+        return tuple(site.name for site in self.criteria.criteria) if self.criteria is not None else ()
 
     def builds(self, ref: str) -> bool:
         """Whether this release line builds a ref."""

@@ -12,6 +12,7 @@ from imagebuild.kinds import State
 from imagebuild.model import Cell
 from imagebuild.smoke import verdict
 from imagebuild.smoke.boot import STARVED
+from imagebuild.smoke.site.materialize import materialize
 from imagebuild.smoke.trial import Trial, write_trial
 from imagebuild.tools import command, load, temporary
 
@@ -75,7 +76,10 @@ def run_once(out: Path, trial: Trial) -> tuple[Cell, ...]:
     write_trial(out / "trial.json", trial)
     (out / "pytest.ini").write_text("[pytest]\n")
     argv: list[str | Path] = [sys.executable, "-m", "pytest", "-p", PLUGIN, *OPTIONS]
-    argv += ["--pyargs", "imagebuild.smoke.criteria", "--trial", out / "trial.json"]
+    argv += [
+        "--continue-on-collection-errors", "--pyargs", "imagebuild.smoke.criteria",
+        *materialize(trial.promise.terms.site, out), "--trial", out / "trial.json",
+    ]  # fmt: skip
     shown = ["pytest", "imagebuild.smoke.criteria"]
     try:
         with temporary.for_child("criteria") as environment:

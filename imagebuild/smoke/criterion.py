@@ -52,7 +52,7 @@ class Trait(StrEnum):
 
 class Asks(StrEnum):
     """On what a criterion is tested: the settled first boot, a journey from release to release (by the name
-    of its fixture), or an installation.
+    of its fixture), a copy of the settled first boot that nobody else has, or an installation.
     """
 
     FIRST_BOOT = "first boot"
@@ -62,6 +62,7 @@ class Asks(StrEnum):
     LINE_JOURNEY = "line_journey"
     SOFT_JOURNEY = "soft_journey"
     LAYERING = "layering"
+    OWN_BOOT = "own boot"
     INSTALLATION = "installation"
 
 

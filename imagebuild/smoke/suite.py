@@ -196,7 +196,9 @@ class Suite:
         if not self._saved:
             # more than one journey begins here
             self._not_softly = boot.host.reason_not_to_soft_reboot()
-            more = self.trial.promise.older or self.trial.promise.line is not None or self._not_softly is None
+            promise = self.trial.promise
+            own = [site for site in promise.terms.site if site.may_reboot]
+            more = promise.older or promise.line is not None or self._not_softly is None or own
             if len(self.ways) > 1 or self._kind.cannot_layer is None or more:
                 boot.host.wait_for_the_boot()
                 machine.save()
@@ -260,15 +262,7 @@ class Suite:
             releases = self.releases
             machine, host, expected = self._settled()
             if fresh:
-                for journey in self._journeys.values():
-                    journey.over = journey.over or journey.host is host
-                if "second" in self._made:
-                    self._second[0].pause()
-                with contextlib.suppress(BuildError, AssertionError):
-                    # of the boot that ends here, without a reboot
-                    host.journals.append(host.journal("-o", "short-monotonic"))
-                machine.fresh_copy(label)
-                self._current = machine
+                self._set_back(machine, host, label)
             host.commands = next(each for each in self.ways if each.name == way)
             log = self.trial.evidence / f"journey{'-' if label else ''}{label}.log"
             journey = Journey(host, expected, releases, log, label=label + "-" if label else "")
@@ -276,6 +270,26 @@ class Suite:
                 self._cut_power(journey, machine, label)
             self._journeys[label] = journey
         return self._journeys[label]
+
+    def own_boot(self, name: str) -> Host:
+        """The host for one criterion alone: a copy of the settled first boot, told what to do in its own
+        way.
+        """
+        machine, host, _ = self._settled()
+        self._set_back(machine, host, name)
+        host.commands = self.ways[0]
+        return host
+
+    def _set_back(self, machine: Guest, host: Host, name: str) -> None:
+        for journey in self._journeys.values():
+            journey.over = journey.over or journey.host is host
+        if "second" in self._made:
+            self._second[0].pause()
+        with contextlib.suppress(BuildError, AssertionError):
+            # of the boot that ends here, without a reboot
+            host.journals.append(host.journal("-o", "short-monotonic"))
+        machine.fresh_copy(name)
+        self._current = machine
 
     def _cut_power(self, journey: Journey, machine: Guest, label: str) -> None:
         """Have the journey's upgrade recorded, and what a power cut would leave of it looked at."""

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Waiver
 from imagebuild.smoke.served import ServedRelease
+from imagebuild.smoke.site.record import SiteCriterion
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
 from imagebuild.tools.qemu.registry import FIRMWARES
@@ -84,6 +85,8 @@ class Terms:
     older_releases: tuple[str, ...] = ()
     # they are looked at when the criteria have run
     waivers: Outside[tuple[Waiver, ...]] = ()
+    # a site's own criteria: each is in the key of its own cells
+    site: Outside[tuple[SiteCriterion, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,11 @@ def admit(
     verdicts: tuple[Verdict, ...],
     required: tuple[tuple[Firmware, ...], ...],
     older: tuple[str, ...] = (),
+    site: tuple[str, ...] = (),
 ) -> Release:
     """Let downloads pass; `required` are the firmwares of each of `images` and `isos`, in that order, `older`
-    the releases besides the one before from which hosts must have come (`Terms.older_releases`).
+    the releases besides the one before from which hosts must have come (`Terms.older_releases`), `site` the
+    names of the site's own criteria.
 
     Raises BuildError when one has a hole in its verdict, or was not opened and looked into.
     """
@@ -34,7 +36,8 @@ def admit(
     # what is asked of a tree is read from the tree
     atomic = HOSTS[tree.host_kind].by_atomic is not None and Repo(tree.repo).has_atomic(tree.commit)
     for image, firmwares in zip(downloads, required, strict=True):
-        wanted = criteria.required(atomic=atomic, installer=isinstance(image, IsoImage), older=older)
+        iso = isinstance(image, IsoImage)
+        wanted = criteria.required(atomic=atomic, installer=iso, older=older, site=site)
         problem = reason_not_to_release(image.name, firmwares, cells, wanted)
         if problem is not None:
             raise BuildError(

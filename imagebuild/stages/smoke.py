@@ -232,7 +232,8 @@ def _tested(out: Path, trial: Trial) -> tuple[Cell, ...]:
         return tuple(run_criteria(out, trial))
     steplog.note(f"not applicable: {reason}")
     older = [each.name for each in trial.promise.older]
-    wanted = trial.scope.criteria or criteria.required(atomic=trial.promise.atomic, older=older)
+    own = [site.name for site in trial.promise.terms.site]
+    wanted = trial.scope.criteria or criteria.required(atomic=trial.promise.atomic, older=older, site=own)
     return tuple(not_applicable(trial, wanted, reason))
 
 

@@ -1,6 +1,7 @@
 """Steps that test: which guest, by what promise, on which bench."""
 
-from dataclasses import dataclass
+import fnmatch
+from dataclasses import dataclass, replace
 
 from imagebuild.config.places import template
 from imagebuild.engine.steps import Step, Unkeyed, gather_available, step
@@ -9,6 +10,7 @@ from imagebuild.model import Delta, Disk, Image, Installation, Tree, Verdict, Wa
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.guest import WAKE
+from imagebuild.smoke.site.record import ISO, SiteCriterion
 from imagebuild.smoke.trial import Bench, Run, Scope, Terms, bench_facts
 from imagebuild.smoke.waivers import GROWTH
 from imagebuild.stages.smoke import smoke_disk, smoke_installation, smoke_test
@@ -39,7 +41,7 @@ def trial_of_installation(tests: Tests, firmware: Firmware, one: Step[Installati
         one,
         tests.previous,
         tests.deltas,
-        _terms(tests, Login.CLOUD_INIT),
+        _terms(tests, Login.CLOUD_INIT, ISO),
         _run(tests, firmware),
         tools=_bench_tools(tests, firmware),
         cost=guest_cost(tests.config, tests.builder),
@@ -56,6 +58,8 @@ def trial_of_download(
     firmware: Firmware,
 ) -> Step[Verdict]:
     """Wire the test of a download under a firmware."""
+    # a site names images by their keys
+    key = next(key for key, each in tests.config.images.items() if each is image)
     return step(
         f"smoke {download.name} {firmware}",
         smoke_test,
@@ -65,7 +69,7 @@ def trial_of_download(
         gather_available(references),
         tests.previous,
         tests.deltas,
-        _terms(tests, image.login),
+        _terms(tests, image.login, key),
         _run(tests, firmware),
         tools=_bench_tools(tests, firmware),
         cost=guest_cost(tests.config, tests.builder),
@@ -94,7 +98,7 @@ def trials_of_disk(tests: Tests, disk: Step[Disk], name: str) -> list[Step[Verdi
                     gather_available(found[:1]),
                     tests.previous,
                     tests.deltas,
-                    _terms(tests, image.login),
+                    _terms(tests, image.login, name),
                     _run(tests, firmware),
                     tools=_bench_tools(tests, firmware),
                     cost=guest_cost(tests.config, tests.builder),
@@ -104,8 +108,19 @@ def trials_of_disk(tests: Tests, disk: Step[Disk], name: str) -> list[Step[Verdi
     return found
 
 
-def _terms(tests: Tests, login: Login) -> Terms:
+def _site(tests: Tests, key: str) -> tuple[SiteCriterion, ...]:
+    """Return the site's criteria, each with whether it is for what is made of an image (by its key)."""
+    section = tests.config.criteria
+    return tuple(
+        replace(site, here=any(fnmatch.fnmatchcase(key, pattern) for pattern in site.artifacts))
+        for site in (section.criteria if section is not None else ())
+    )
+
+
+def _terms(tests: Tests, login: Login, key: str) -> Terms:
     config, tree, today = tests.config, tests.config.tree, tests.builder.today
+    site = _site(tests, key)
+    own = [waiver for each in site if (waiver := each.waiver(today)) is not None]
     return Terms(
         login=login,
         user=config.smoke.user,
@@ -123,11 +138,15 @@ def _terms(tests: Tests, login: Login) -> Terms:
         why_no_line=tests.before.why_no_line,
         # a day on which one expires is a day on which keys change; what is waived of a release (that it grew,
         # say) does not concern a guest
-        waivers=tuple(
-            Waiver(**{**waiver.model_dump(), "until": str(waiver.until)}, expired=waiver.until < today)
-            for waiver in config.waivers
-            if waiver.criterion not in GROWTH
+        waivers=(
+            *own,
+            *(
+                Waiver(**{**waiver.model_dump(), "until": str(waiver.until)}, expired=waiver.until < today)
+                for waiver in config.waivers
+                if waiver.criterion not in GROWTH
+            ),
         ),
+        site=site,
     )
 
 

@@ -5,6 +5,16 @@ from pathlib import Path
 
 from tests.data import ROOT
 
+# a site's own criterion: it reboots its guest once, and finds there what it has left (/run it does not)
+COMES_BACK = "comes-back-with-its-mark"
+SCRIPT = """#!/bin/sh -eu
+# kola: {"timeoutMin": 5, "description": "A mark survives a reboot."}
+case "${AUTOPKGTEST_REBOOT_MARK:-}" in
+"") touch /var/tmp/left /run/left; /tmp/autopkgtest-reboot one ;;
+one) test -e /var/tmp/left; test ! -e /run/left; echo "back in $KOLA_UNIT" ;;
+*) exit 1 ;;
+esac
+"""
 PROGRAM = Path(sys.executable).parent / "imagebuild"
 
 
@@ -26,4 +36,14 @@ def small_matrix(tmp_path: Path) -> Path:
     for begin, end in (("  vagrant:\n    kickstart", "installer:\n"), ("installer:\n", "storage:")):
         text = text[: text.index(begin)] + text[text.index(end) :]
     file.write_text(text)
+    return file
+
+
+def with_own_criterion(file: Path) -> Path:
+    """Add a site's own criterion to a configuration."""
+    file.write_text(f"{file.read_text()}\ncriteria: own\n")
+    own = file.parent / "own"
+    own.mkdir()
+    (own / COMES_BACK).write_text(SCRIPT)
+    (own / COMES_BACK).chmod(0o755)
     return file

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.smoke.criteria.items import TRIAL, cell_name, criterion_of
+from imagebuild.smoke.criterion import Asks
 from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
 from imagebuild.smoke.host.expected import Expected, Records
 from imagebuild.smoke.host.words import Boot, Host
@@ -42,8 +43,16 @@ def boot(suite: Suite) -> Boot:
 
 
 @pytest.fixture
-def host(suite: Suite, log: Path) -> Iterator[Host]:
-    """The host under test, which has answered by ssh, some time after its first boot."""
+def host(suite: Suite, log: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
+    """The host under test, which has answered by ssh, some time after its first boot; for a site's criterion
+    that wants it for itself, a copy of its settled first boot.
+    """
+    record = criterion_of(request.node)
+    if record.asks is Asks.OWN_BOOT:
+        own = suite.own_boot(record.name)
+        with own.noting(log):
+            yield own
+        return
     first = suite.first[1].host
     if first is None:
         raise NotTestedError("the host did not come up")

@@ -1,20 +1,46 @@
 """pytest's items as criteria: their records, the names of their cells, which are wanted, and their order."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 
 from imagebuild.model import Cell
+from imagebuild.smoke.cells import SITE
 from imagebuild.smoke.criterion import BY_ATOMIC, JOURNEYS, Asks, Criterion, record_of
 from imagebuild.smoke.hosts.registry import HOSTS
 from imagebuild.smoke.inapplicable import not_applicable
+from imagebuild.smoke.site.materialize import DIRECTORY
+from imagebuild.smoke.site.record import SiteCriterion
 from imagebuild.smoke.trial import Trial
 
 TRIAL = pytest.StashKey[Trial]()
+# the parameter by which executables are handed in, and what runs them
+HANDED, EXECUTABLES = "site_criterion", "imagebuild.smoke.site.test_executables"
+
+
+def site_of(item: pytest.Item) -> SiteCriterion | None:
+    """Return what a site tells of its own criterion; None for one of ours."""
+    trial = item.config.stash.get(TRIAL, None)
+    if trial is None or not isinstance(item, pytest.Function):
+        return None
+    handed = getattr(item, "callspec", None)
+    if handed is not None and isinstance(site := handed.params.get(HANDED), SiteCriterion):
+        return site
+    here = (module_file(item.path), item.originalname)
+    return next((site for site in trial.promise.terms.site if (site.module, site.function) == here), None)
+
+
+def module_file(path: Path) -> str:
+    """Return the module of a site that lies in a file; empty for any other file."""
+    return path.stem if path.parent.name == DIRECTORY else ""
 
 
 def criterion_of(item: pytest.Item) -> Criterion:
     """Return the record of an item. Raises UsageError for a test that has none."""
+    site = site_of(item)
+    if site is not None:
+        return site.criterion
     record = record_of(item.function) if isinstance(item, pytest.Function) else None
     if record is None:
         raise pytest.UsageError(f"{item.nodeid} is not a criterion: there is no @criterion at it")
@@ -22,7 +48,10 @@ def criterion_of(item: pytest.Item) -> Criterion:
 
 
 def module_of(item: pytest.Item) -> str:
-    """Return the module that an item is defined in."""
+    """Return the module that an item is defined in; of a site's, what runs it, and its digest."""
+    site = site_of(item)
+    if site is not None:
+        return f"{EXECUTABLES}{SITE}{site.digest}"
     return str(item.module.__name__) if isinstance(item, pytest.Function) else ""
 
 
@@ -63,9 +92,12 @@ def position(trial: Trial, item: pytest.Item) -> tuple[int, int, int]:
     """
     record, ways = criterion_of(item), ways_of(trial)
     if record.last:
+        return len(ways), 1, 0
+    if record.asks is Asks.OWN_BOOT:
         return len(ways), 0, 0
     if not record.changes_releases:
-        return 0, 0, 0
+        # ours first: a site's may leave something behind
+        return 0, 0, int(site_of(item) is not None)
     older = [release.name for release in trial.promise.older]
     name = _parameter(item, "older")
     way = ways.index(_parameter(item, "way") or ways[0])

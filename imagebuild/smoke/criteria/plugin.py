@@ -10,18 +10,22 @@ from imagebuild.model import Cell
 from imagebuild.smoke import verdict
 from imagebuild.smoke.cells import CellStore
 from imagebuild.smoke.criteria.items import (
+    HANDED,
     TRIAL,
     cell_name,
     criterion_of,
     is_wanted,
+    module_file,
     module_of,
     position,
+    site_of,
     ways_of,
     without_atomic,
 )
 from imagebuild.smoke.criteria.results import cell_of
 from imagebuild.smoke.first_boot import SAVED
 from imagebuild.smoke.look import Failure, OnFailure, at_terminal
+from imagebuild.smoke.site.asking import limited, not_loaded, refuse
 from imagebuild.smoke.suite import Suite
 from imagebuild.smoke.trial import Trial, read_trial
 
@@ -57,8 +61,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have what changes the host's releases tested in each way the host offers."""
     trial = metafunc.config.stash.get(TRIAL, None)
+    if trial is not None and HANDED in metafunc.fixturenames:
+        programs = [site for site in trial.promise.terms.site if site.program]
+        metafunc.parametrize(HANDED, programs, ids=[site.name for site in programs])
     if trial is not None and "way" in metafunc.fixturenames:
-        metafunc.parametrize("way", ways_of(trial), scope="session")
+        own = module_file(metafunc.definition.path)
+        metafunc.parametrize("way", ways_of(trial)[: 1 if own else None], scope="session")
     if trial is not None and trial.promise.older and "older" in metafunc.fixturenames:
         names = [release.name for release in trial.promise.older]
         metafunc.parametrize("older", names, scope="session", indirect=True)
@@ -72,7 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     trial = config.stash.get(TRIAL, None)
     if trial is None:
         return
-    chosen = [item for item in items if is_wanted(trial, item)]
+    told = [item for item in items if site_of(item) is not None or not module_file(item.path)]
+    chosen = [item for item in told if is_wanted(trial, item)]
     chosen.sort(key=lambda item: position(trial, item))
     config.stash[CELLS] += without_atomic(trial, {cell_name(item) for item in chosen})
     items[:] = _without_kept(config, trial, chosen)
@@ -99,6 +108,38 @@ def _without_kept(config: pytest.Config, trial: Trial, chosen: list[pytest.Item]
     if booted and all(criterion_of(item).boots_nothing for item in todo):
         store.find_boot()
     return todo
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a site's file that cannot be loaded be an error of its own criteria, and of no others."""
+    report = yield
+    trial = collector.config.stash.get(TRIAL, None)
+    module = module_file(collector.path) if isinstance(collector, pytest.Module) else ""
+    if trial is not None and module and report.failed:
+        broken = [site.name for site in trial.promise.terms.site if site.module == module]
+        collector.config.stash[CELLS] += not_loaded(trial, broken, report.longreprtext)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ask a site's criterion only where its record says so; nothing boots to say that."""
+    trial, site = item.config.stash.get(TRIAL, None), site_of(item)
+    if trial is not None and site is not None:
+        refuse(trial, site)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """End a site's function that does not end. An executable is ended in the guest."""
+    trial, site = item.config.stash.get(TRIAL, None), site_of(item)
+    if trial is None or site is None or site.program:
+        return (yield)
+    with limited(site.seconds * max(trial.bench.accelerator.slowness, 1.0)):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -79,14 +79,17 @@ def names() -> tuple[str, ...]:
     return tuple(name for name in CRITERIA if name != INSTALLS)
 
 
-def required(*, atomic: bool, installer: bool = False, older: Sequence[str] = ()) -> tuple[str, ...]:
+def required(
+    *, atomic: bool, installer: bool = False, older: Sequence[str] = (), site: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return the names of all cells that a verdict must have; `atomic`: the tree has that command, and is
-    tested through it, too. `older` are releases besides the one before: each has a cell of its own.
+    tested through it, too. `older` are releases besides the one before: each has a cell of its own. `site`
+    are the names of a site's own.
     """
     cells = [(name, cell) for name in names() for cell in CRITERIA[name].cells(older)]
     again = [f"{cell}{BY_ATOMIC}" for name, cell in cells if CRITERIA[name].changes_releases]
     mine = [cell for _, cell in cells]
-    return (*mine, *(again if atomic else ()), *((INSTALLS,) if installer else ()))
+    return (*mine, *site, *(again if atomic else ()), *((INSTALLS,) if installer else ()))
 
 
 def criterion_named(cell: str) -> Criterion | None:

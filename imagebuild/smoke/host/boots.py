@@ -1,8 +1,13 @@
 """The host's boots: which deployment runs, whether it was booted again, what its journal says."""
 
+from collections.abc import Sequence
+
 from imagebuild.smoke.host.containers import CONTAINER_SECONDS
 from imagebuild.smoke.host.programs import COMMAND_SECONDS, Programs
 from imagebuild.smoke.hosts.commands import Deployment, booted
+from imagebuild.tools import command
+
+REBOOT = ("systemctl", "reboot")
 
 # Fedora's grub2, 08_fallback_counting (and 01_fallback_counting): `boot_counter` counts down in grubenv, and
 # at its end the second entry is chosen; greenboot (greenboot-grub2-set-counter) and others set it
@@ -33,19 +38,17 @@ class Boots(Programs):
         """
         return self.succeeds("cat", "/proc/sys/kernel/random/boot_id").strip()
 
-    def reboot(self, name: str) -> None:
-        """Have the host reboot itself, as staged deployments need, and wait for it. Fails when it does not
-        come up as another boot.
+    def reboot(self, name: str, *, by: Sequence[str] = REBOOT) -> None:
+        """Have the host reboot itself, as staged deployments need, and wait for it; `by` is what begins that.
+        Fails when it does not come up as another boot.
         """
         assert self.power is not None
         before = self.boot_id()
         # a journal may be kept in memory only
         self.journals.append(self.journal("-o", "short-monotonic"))
         # the connection may break before the answer is there
-        self.transport.run(
-            ["sudo", "-n", "--", "systemctl", "reboot"], timeout=COMMAND_SECONDS * self.slowness
-        )
-        self.note(f"$ systemctl reboot  # {name}")
+        self.transport.run(["sudo", "-n", "--", *by], timeout=COMMAND_SECONDS * self.slowness)
+        self.note(f"$ {command.describe(by)}  # {name}")
         problem = self.power.restart(name)
         assert problem is None, f"after the reboot ({name}): {problem}"
         assert self.boot_id() != before, f"the host answers, but it was never rebooted ({name})"

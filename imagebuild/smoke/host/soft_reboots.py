@@ -8,15 +8,18 @@ src/libostree/ostree-soft-reboot.c and ostree-sysroot-deploy.c
 import itertools
 import re
 import time
+from collections.abc import Sequence
 
 from imagebuild.smoke.boot import BOOT_SECONDS, POLL_SECONDS
 from imagebuild.smoke.host.errors import NotTestedError
 from imagebuild.smoke.host.programs import COMMAND_SECONDS
 from imagebuild.smoke.host.roots import TRUE, Roots
 from imagebuild.smoke.host.units import Units
+from imagebuild.tools import command
 
 # the first that have it
 OSTREE, SYSTEMD = (2025, 3), 254
+SOFT_REBOOT = ("systemctl", "soft-reboot")
 # how often this boot's userspace was begun anew: a property of the manager since systemd 256
 COUNT = ("systemctl", "show", "--property=SoftRebootsCount", "--value")
 
@@ -40,15 +43,24 @@ class SoftReboots(Roots, Units):
         """Have userspace begin anew in a deployment (its place in the boot order), and wait for it. Raises
         NotTestedError when nobody can tell whether it did.
         """
+        before = self._soft_reboots()
+        self.succeeds("ostree", "admin", "prepare-soft-reboot", str(index), seconds=BOOT_SECONDS)
+        self._begin_anew(before, SOFT_REBOOT)
+
+    def restart_userspace(self, *, by: Sequence[str] = SOFT_REBOOT) -> None:
+        """The same in whatever is ready for it, or in the deployment that runs; `by` is what begins that."""
+        self._begin_anew(self._soft_reboots(), by)
+
+    def _soft_reboots(self) -> str:
         before = self.succeeds(*COUNT).strip()
         if not before.isdecimal():
             raise NotTestedError("systemd before 256 does not count soft reboots: nobody can wait for one")
-        self.succeeds("ostree", "admin", "prepare-soft-reboot", str(index), seconds=BOOT_SECONDS)
+        return before
+
+    def _begin_anew(self, before: str, by: Sequence[str]) -> None:
         # the connection may break before the answer is there
-        self.transport.run(
-            ["sudo", "-n", "--", "systemctl", "soft-reboot"], timeout=COMMAND_SECONDS * self.slowness
-        )
-        self.note("$ systemctl soft-reboot")
+        self.transport.run(["sudo", "-n", "--", *by], timeout=COMMAND_SECONDS * self.slowness)
+        self.note(f"$ {command.describe(by)}")
         over = self.patience(BOOT_SECONDS * self.slowness)
         for asked in itertools.count():
             # not `run`: a host that is on its way does not answer, and the rig is not to blame for it
