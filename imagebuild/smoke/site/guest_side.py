@@ -27,7 +27,7 @@ STOP_SECONDS = 10
 UNPACK = 'mkdir -p "$1" && tar -x -f - --no-same-owner -C "$1"'
 
 # $1 is the program's name; prints where it lies. A home for programs is labelled as one where SELinux asks
-INSTALL = f"""#!/bin/sh
+_INSTALL = f"""#!/bin/sh
 set -eu
 for place in /usr/local/bin /var/lib/imagebuild-criterion; do
     if mkdir -p "$place" 2>/dev/null && [ -w "$place" ]; then break; fi
@@ -122,6 +122,7 @@ case "$1" in
 esac
 """
 
+SCRIPTS = {"install": _INSTALL, "control": _CONTROL, "run": _RUN, "ask": _ASK}
 _UNIT = f"""[Unit]
 Description=A criterion of the site
 [Service]
@@ -133,8 +134,8 @@ TimeoutStopSec={STOP_SECONDS}
 
 
 def installed(site: SiteCriterion) -> bytes:
-    """Return the tar of a criterion's program and data, as `INSTALL` finds them."""
-    files: dict[str, tuple[bytes, bool]] = {"install": (INSTALL.encode(), True)}
+    """Return the tar of a criterion's program and data, as `install` finds them."""
+    files: dict[str, tuple[bytes, bool]] = {"install": (SCRIPTS["install"].encode(), True)}
     for file in site.files:
         name = "program" if file.path == site.program else file.path.replace("data/", "extdata/", 1)
         files[name] = (file.data, file.executable)
@@ -153,13 +154,8 @@ def begun(site: SiteCriterion, program: str, mark: str) -> bytes:
         **({"AUTOPKGTEST_REBOOT_MARK": mark} if mark else {}),
     }
     text = "".join(f'{name}="{value}"\n' for name, value in environment.items())
-    files = {
-        "control": (_CONTROL.encode(), True),
-        "run": (_RUN.encode(), True),
-        "ask": (_ASK.encode(), True),
-        "unit": (_UNIT.encode(), False),
-        "env": (text.encode(), False),
-    }
+    files = {name: (script.encode(), True) for name, script in SCRIPTS.items() if name != "install"}
+    files |= {"unit": (_UNIT.encode(), False), "env": (text.encode(), False)}
     if site.may_reboot:
         files["may-reboot"] = (b"", False)
     return _tar(files)

@@ -7,9 +7,10 @@ import pytest
 from imagebuild.smoke.criterion import Asks
 from imagebuild.smoke.host.errors import NotApplicableError
 from imagebuild.smoke.site import running
-from imagebuild.smoke.site.guest_side import MOST_SAID
+from imagebuild.smoke.site.guest_side import MOST_SAID, SCRIPTS
 from imagebuild.smoke.site.record import SiteCriterion, SiteFile
 from imagebuild.smoke.site.running import Run
+from imagebuild.tools import command
 from tests.smoke.site.namespaced_guest import NamespacedGuest, guest, needs_root
 
 pytestmark = needs_root
@@ -71,6 +72,11 @@ def run(tmp_path: Path, one: SiteCriterion, *, most: int = 1000) -> tuple[Namesp
             mine = [line for line in left.splitlines() if line not in OTHERS]
             assert not mine, f"it left something behind: {mine}"
     return machine, log.read_text()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_has_no_complaint_about_what_guests_are_given(name: str) -> None:
+    command.run(["shellcheck", "--shell=sh", "-"], stdin=SCRIPTS[name].encode())
 
 
 def test_the_example_of_kolas_documentation_reboots_twice(tmp_path: Path) -> None:
