@@ -77,9 +77,8 @@ def wire(config: Config, pinned: Pin, builder: Builder, before: Before = NO_RELE
     for name, image in config.images.items():
         for download in download_steps(name, image, builder, tree, disks[name]):
             images.append(download)
-            inspections.append(
-                inspection_step(image, builder, tree, tests.previous, toolbox, plans[name], download)
-            )
+            looked = inspection_step(image, builder, tree, tests.previous, toolbox, plans[name], download)
+            inspections.append(looked)
             verdicts += [
                 trial_of_download(tests, image, download, disks[name], references[name], firmware)
                 for firmware in image.firmware

@@ -20,6 +20,8 @@ FOREIGN = {
     "adapting-existing.md",
     "atomic-install.1.md",
     "extra-repo.ks",
+    # of coreos-assembler
+    "external-tests.md",
     "a.py",
 }
 

@@ -6,7 +6,7 @@ import yaml
 def read_yaml(text: str, where: str) -> object:
     """Return what a text says; nothing said is an empty record. Raises ValueError with what is wrong."""
     try:
-        # an alias may stand for more than there is memory
+        # a few aliases of aliases fill all memory
         if any(isinstance(token, yaml.AnchorToken | yaml.AliasToken) for token in yaml.scan(text)):
             raise ValueError(f"{where}: has an anchor or an alias")
         return yaml.safe_load(text) or {}

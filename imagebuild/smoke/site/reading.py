@@ -48,7 +48,7 @@ class _Reader:
         return str(path.relative_to(self.root.parent))
 
     def entries(self, directory: Path) -> list[Path]:
-        """Return what is in a directory. Raises ValueError for what leads out of the root, or is no file."""
+        """Return what is in a directory. Raises ValueError for what leads out of it, or is not a file."""
         if len(directory.relative_to(self.root).parts) > DEEPEST:
             raise ValueError(f"{self.shown(directory)}: is deeper than {DEEPEST} directories, or a circle")
         found = sorted(directory.iterdir())
