@@ -8,6 +8,7 @@ import pytest
 
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Waiver
+from imagebuild.smoke.site.record import SiteCriterion
 from imagebuild.smoke.trial import (
     Bench,
     Known,
@@ -31,7 +32,7 @@ OUTSIDE: dict[type, set[str]] = {
     Subject: {"disk", "source"},
     Bench: {"accelerator", "cores"},
     Promise: set(),
-    Terms: {"waivers"},
+    Terms: {"waivers", "site"},
 }
 
 
@@ -60,6 +61,7 @@ def test_every_field_is_keyed_but_where_and_how_fast(record: Any) -> None:
         {"terminal": Path("/dev/tty1")},
         # somebody answers for a criterion when it has been tested
         {"waivers": (WAIVER,)},
+        {"site": (SiteCriterion(name="x", about="", files=()),)},
     ],
 )
 def test_the_scope_and_what_is_outside_change_no_key(
