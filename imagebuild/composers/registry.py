@@ -1,11 +1,12 @@
 """Every composer: a new one is a module and a line here."""
 
 from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job
+from imagebuild.composers.image import IMAGE_COMPOSER
 from imagebuild.composers.mmdebstrap import MMDEBSTRAP
 from imagebuild.composers.rpm_ostree import RPM_OSTREE
 from imagebuild.records import Registry
 
-COMPOSERS: Registry[Composer] = Registry("composer", MMDEBSTRAP, RPM_OSTREE)
+COMPOSERS: Registry[Composer] = Registry("composer", MMDEBSTRAP, RPM_OSTREE, IMAGE_COMPOSER)
 
 
 def compose(job: Job, options: ComposerConfig) -> Composed:
