@@ -53,7 +53,7 @@ class Fault:
     first; `dead`: nothing else can be tested.
 
     `esp` empties the EFI system partition besides. `quiet`: it needs neither firmware nor a kernel of its own
-    to show, nor a journey: namespaces will do (`namespaced`).
+    to show, nor a journey: it shows in namespaces, too (`namespaced`).
     """
 
     script: str
@@ -221,7 +221,6 @@ FAULTS: dict[str, Fault] = {
             NO_FAILED,
         ),
         says="a disk was full",
-        quiet=True,
     ),
     "the kernel trips": Fault(
         script=unit('/bin/sh -c "echo BUG: unable to handle page fault for a test > /dev/kmsg"'),

@@ -1,7 +1,8 @@
 """Faults that make no noise: doors left open, services that are dead or restless, content that is another.
 Each is caught by the criterion that is there for it, and no other turns red; a good image is green.
 
-They run in namespaces instead of a guest (`namespaced`), for all of them would take a night under emulation.
+They run in namespaces (`namespaced`), where each takes half a minute; in guests (test_faults.py) all of them
+take a night under emulation.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from imagebuild.deploy import native
 from imagebuild.engine import graph, planning
 from imagebuild.kinds import State
 from imagebuild.smoke.criteria import registry
@@ -19,6 +21,7 @@ from tests.vm import namespaced
 from tests.vm.faults import FAULTS
 from tests.vm.wiring import Lab
 
+pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 QUIET = tuple(name for name, fault in FAULTS.items() if fault.quiet)
 # one of each kind: the rest is for the night
 IN_CI: tuple[str, ...] = ()
