@@ -11,9 +11,12 @@ PYTEST = .venv/bin/python -m pytest
 demo:
 	@.ci/demo "$(REF)" "$(DEMO)" "$(QUICK)"
 
-# linters are tests (tests/test_linters.py); `vm` tests boot real guests
+# linters are tests (tests/test_linters.py); `vm` tests boot real guests, one after the other
 test: bootstrap
-	$(PYTEST) -m "not slow" --durations=25 --durations-min=10
+	@status=0; \
+	$(PYTEST) -n 2 --dist loadfile -m "not slow and not vm" --durations=15 --durations-min=10 || status=$$?; \
+	$(PYTEST) -m "vm and not slow" --durations=40 --durations-min=10 || status=$$?; \
+	exit $$status
 
 test-all: bootstrap
 	$(PYTEST)
