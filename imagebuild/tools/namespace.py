@@ -8,6 +8,7 @@ mount in them.
 import contextlib
 import os
 import pwd
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,20 @@ from imagebuild.tools.command import Process
 
 KINDS = ("--mount", "--pid", "--net", "--ipc", "--uts")
 START_SECONDS = 10.0
+# The first process holds the namespaces, and its root directory is the build machine's: nobody inside may
+# follow /proc/1/root. In a user namespace it has no capabilities (its own exec took them, before its ids
+# were mapped), so that whoever has none either could (ptrace(2), "Ptrace access mode checking", 3 and 5):
+# unless it cannot be dumped (prctl(2), PR_SET_DUMPABLE = 4; PR_SET_NAME = 15 says that it was done)
+HOLDER = "imagebuild-held"
+HOLD = f"""
+import ctypes, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+kernel = ctypes.CDLL(None)
+if kernel.prctl(4, 0, 0, 0, 0) == 0:
+    kernel.prctl(15, b"{HOLDER}", 0, 0, 0)
+while True:
+    signal.pause()
+"""
 IDS = 65536  # what a system's accounts need
 
 
@@ -126,7 +141,11 @@ def _granted(file: Path) -> tuple[int, int] | None:
 @contextlib.contextmanager
 def _held(kinds: Sequence[str]) -> Iterator[int]:
     holder = Process(
-        ["unshare", *kinds, "--fork", "--kill-child", "--propagation", "private", "--", "sleep", "infinity"],
+        [
+            *["unshare", *kinds, "--fork", "--kill-child", "--propagation", "private", "--"],
+            *[sys.executable, "-I", "-S", "-c", HOLD],
+        ],
+        shown=["unshare", *kinds],
         quiet=True,
     )
     try:
@@ -143,7 +162,7 @@ def _child(holder: Process) -> int:
     while holder.alive and time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError):
             found = int(children.read_text().split()[0]) if children.read_text().split() else 0
-            if found and Path(f"/proc/{found}/comm").read_text().strip() == "sleep":
+            if found and Path(f"/proc/{found}/comm").read_text().strip() == HOLDER:
                 return found
         time.sleep(0.01)
     raise BuildError(
