@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, cast
 
+from imagebuild import json_text
 from imagebuild.errors import BuildError
 
 MAGIC = b"imagebuild pack 1\n"
@@ -199,7 +200,7 @@ def _read_files(stream: BinaryIO, into: Path, expects: Callable[[str, int], bool
         raise DamagedPackError("it is not a pack of files")
     while head := stream.readline(HEAD_SIZE):
         try:
-            said = json.loads(head)
+            said = json_text.parse(head)
             name, size, mode = str(said["name"]), int(said["size"]), int(said["mode"])
         except (ValueError, TypeError, KeyError) as error:
             raise DamagedPackError("it does not say what is in it") from error

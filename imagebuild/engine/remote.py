@@ -9,7 +9,6 @@ Layout of a remote:
     probe/NAME               asks a service what it can do, and what time it is; gone at once
 """
 
-import json
 import platform
 import secrets
 import time
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imagebuild import steplog
+from imagebuild import json_text, steplog
 from imagebuild.engine.addresses import open_drive
 from imagebuild.engine.drives import CannotCreateError, Drive, Seen
 from imagebuild.errors import BuildError
@@ -96,7 +95,7 @@ class Remote:
         """Return what a JSON object says, or None when it is not there, or was cut. Raises BuildError."""
         data = self.read(name)
         try:
-            return json.loads(data) if data is not None else None
+            return json_text.parse(data) if data is not None else None
         except ValueError:
             return None
 

@@ -3,10 +3,10 @@ signed: they are signed, too, but may have been wrong when they were.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from imagebuild import json_text
 from imagebuild.destinations.source import SMALL
 from imagebuild.publish import metadata, os_tree, page_check
 from imagebuild.publish.facts import Facts
@@ -93,7 +93,7 @@ def _check_release(
 
 def _provenance_problem(data: bytes) -> str | None:
     try:
-        return metadata.check_provenance(json.loads(data or b"null"))
+        return metadata.check_provenance(json_text.parse(data or b"null"))
     except ValueError:
         return "it is not JSON"
 

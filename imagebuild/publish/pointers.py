@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild import files
+from imagebuild import files, json_text
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.local import Directory
 from imagebuild.errors import BuildError
@@ -134,7 +134,7 @@ def names_listed(destination: Destination) -> list[str]:
     data = destination.read(RELEASES)
     hint = "remove it, or write the names of releases into it"
     try:
-        names = json.loads(data) if data is not None else []
+        names = json_text.parse(data) if data is not None else []
     except ValueError as error:
         raise BuildError(f"{RELEASES} of the destination is not JSON", hint=hint) from error
     if not isinstance(names, list) or not all(

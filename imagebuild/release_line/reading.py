@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from imagebuild import files
 from imagebuild.composers.registry import COMPOSERS
-from imagebuild.config import naming
+from imagebuild.config import naming, yaml_text
 from imagebuild.config.beside import DIRECTORY
 from imagebuild.config.places import shared_directory
 from imagebuild.destinations.registry import reason_not_a_destination
@@ -34,15 +34,14 @@ def load(file: Path, store: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: cannot be read: {error}") from error
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"{mark.line + 1}: " if mark else ""
-        raise UsageError(f"{file}:{line} not YAML: {getattr(error, 'problem', error)}") from error
-    if not isinstance(node, yaml.MappingNode):
+        parsed = yaml_text.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{file}:{error}") from error
+    if parsed is None or not isinstance(parsed.node, yaml.MappingNode):
         raise UsageError(f"{file}:1: a configuration is a mapping of keys")
+    node = parsed.node
     problems = [f"{file}:{line}: {key}: given twice" for key, line in _repeated(node, "")]
-    data = _substitute(yaml.safe_load(text), str(store.absolute()))
+    data = _substitute(parsed.data, str(store.absolute()))
     try:
         config = Config.model_validate(data, context={DIRECTORY: file.absolute().parent})
     except ValidationError as error:
@@ -107,6 +106,8 @@ def _substitute(value: Any, store: str) -> Any:
 def _repeated(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
     seen: set[str] = set()
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
         name = f"{path}.{key.value}".lstrip(".")
         if key.value in seen:
             yield name, key.start_mark.line + 1

@@ -7,10 +7,11 @@ qapi/run-state.json). Nothing else is asked on this connection.
 """
 
 import contextlib
-import json
 import socket
 import time
 from pathlib import Path
+
+from imagebuild import json_text
 
 WORDS = {
     "guest-shutdown": "the guest switched it off",
@@ -60,7 +61,7 @@ def _reason(said: bytes) -> str | None:
     reason = None
     for line in said.splitlines():
         with contextlib.suppress(ValueError, AttributeError, KeyError, TypeError):
-            event = json.loads(line)
+            event = json_text.parse(line)
             if event.get("event") == "SHUTDOWN":
                 reason = str(event["data"]["reason"])
     return reason

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from imagebuild import json_text
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.hosts.commands import HostCommands
 from imagebuild.tools import command
@@ -164,7 +165,7 @@ def _without_long_lists(text: str) -> str:
     if len(text) <= LONG_ANSWER or not text.lstrip().startswith(("{", "[")):
         return text
     try:
-        return json.dumps(_counted(json.loads(text)), indent=1) + "\n"
+        return json.dumps(_counted(json_text.parse(text)), indent=1) + "\n"
     except ValueError:
         return text
 
