@@ -15,16 +15,20 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imagebuild import files
+from imagebuild import files, json_text
 
 Pair = tuple[str, str]
 BEAT_SECONDS = 5.0
 # what a build does now is written at once, but when much happens not more often than that
 STATE_SECONDS = 0.5
+# what reading a record raises that was cut, or is another program's
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+# 9999-12-31, in seconds since 1970
+LAST_MOMENT = 253_402_214_400
 RUNNING, INTERRUPTED, OVER = "running", "interrupted", "over"
 
 
@@ -142,34 +146,67 @@ class Remembered:
 
 
 def remembered(file: Path) -> Remembered | None:
-    """Return the build whose TIME.json this is; None when gc has just removed it."""
-    data = _json(file, None)
-    if data is None:
+    """Return the build whose TIME.json this is; None when gc has just removed it, or it is something else."""
+    data = _json(file)
+    try:
+        used = {str(name): (str(pair[0]), str(pair[1])) for name, pair in data.items()}
+    except DAMAGE:
         return None
-    used = {name: (pair[0], pair[1]) for name, pair in data.items()}
-    spans = tuple(_spans(file.with_suffix(".timeline")))
-    state = _json(file.with_suffix(".state"), None)
-    if state is None:
+    spans = tuple(span for span in _spans(file.with_suffix(".timeline")) if _is_span(span, ended=True))
+    state, running = _json(file.with_suffix(".state")), is_running(file)
+    try:
+        return _as_it_was(file, Remembered(name=file.stem, used=used, spans=spans), state, running=running)
+    except DAMAGE:
         return Remembered(name=file.stem, used=used, spans=spans)
+
+
+def _as_it_was(file: Path, known: Remembered, state: Any, *, running: bool) -> Remembered:
+    """Return a build with what its TIME.state says. Raises one of DAMAGE when there is none."""
     lock = file.with_suffix(".lock")
-    running = is_running(file)
-    return Remembered(
-        name=file.stem,
-        used=used,
-        spans=spans,
-        state=RUNNING if running else state["how"] or INTERRUPTED,
-        there=frozenset(state["there"]),
-        now=tuple(state["running"]),
-        seen=time.time() if running else state["ended"] or (lock.stat().st_mtime if lock.exists() else 0.0),
+    seen = state["ended"] or (lock.stat().st_mtime if lock.exists() else 0.0)
+    now = tuple(span for span in state["running"] if _is_span(span, ended=False))
+    return replace(
+        known,
+        state=RUNNING if running else str(state["how"]) or INTERRUPTED,
+        there=frozenset(map(str, state["there"])),
+        now=now,
+        seen=time.time() if running else _moment(seen),
         process=f"process {state['pid']} on {state['host']}",
     )
 
 
-def _json(file: Path, otherwise: Any) -> Any:
+def _is_span(span: Any, *, ended: bool) -> bool:
+    """Whether something is a row of a timeline, or a step of those that run: strings and moments as they are
+    written here.
+    """
     try:
-        return json.loads(file.read_text())
+        words = [span[name] for name in ("step", *(("state",) if ended else ("kind", "key")))]
+        moments = [_moment(span[name]) for name in (("begin", "end") if ended else ("begin",))]
+        worker = span.get("worker")
+        return (
+            all(isinstance(word, str) for word in words)
+            and moments == sorted(moments)
+            and (isinstance(span["background"], bool) and (worker is None or isinstance(worker, str)))
+        )
+    except DAMAGE:
+        return False
+
+
+def _moment(value: Any) -> float:
+    """Return seconds since 1970. Raises ValueError for what no clock says (datetime ends with the year
+    9999).
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LAST_MOMENT:
+        raise ValueError(f"{value!r} is not a time")
+    return float(value)
+
+
+def _json(file: Path) -> Any:
+    """Return what a file says; None when it is not there, or was cut."""
+    try:
+        return json_text.parse(file.read_text())
     except (OSError, ValueError):
-        return otherwise
+        return None
 
 
 def _spans(timeline: Path) -> list[Any]:
@@ -180,18 +217,18 @@ def _spans(timeline: Path) -> list[Any]:
         return []
     whole = text if text.startswith("[") else f"[{','.join(text.splitlines())}]"
     try:
-        rows: list[Any] = json.loads(whole)
+        rows: list[Any] = json_text.parse(whole)
     except ValueError:
         # the last line of a build that was killed while it wrote
         return _spans_of_lines(text)
-    return rows
+    return rows if isinstance(rows, list) else []
 
 
 def _spans_of_lines(text: str) -> list[Any]:
     rows = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
+            rows.append(json_text.parse(line))
     return rows
 
 

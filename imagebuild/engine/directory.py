@@ -18,13 +18,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from imagebuild import files
+from imagebuild import files, json_text
 from imagebuild.engine.builds import Diary, Remembered, forget, is_running, remembered
 from imagebuild.engine.layout import LAYOUT, layout_of, remark_on, write_layout
 from imagebuild.engine.store import Json, Scratch, StoredArtifact, remove
 from imagebuild.errors import BuildError
 
 POLL_SECONDS = 0.2
+# what reading a record raises that was cut, or is another program's
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 class DirectoryStore:
@@ -51,13 +53,14 @@ class DirectoryStore:
         """
         directory = self.root / "artifacts" / kind / key
         try:
-            data = json.loads((directory / "artifact.json").read_text())
+            data = json_text.parse((directory / "artifact.json").read_text())
+            record = StoredArtifact(
+                directory, data["value"], dict(data["components"]), float(data["seconds"])
+            )
             whole = all((directory / name).stat().st_size == size for name, size in data["files"].items())
-        except (OSError, ValueError, KeyError):
+        except DAMAGE:
             return None
-        return (
-            StoredArtifact(directory, data["value"], data["components"], data["seconds"]) if whole else None
-        )
+        return record if whole else None
 
     def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Do nothing: here it makes no difference."""
@@ -173,8 +176,8 @@ class DirectoryStore:
         kept = {
             f"{kind}-{key}"
             for build in builds
-            if build not in old
-            for kind, key in json.loads(build.read_text()).values()
+            if build not in old and (known := remembered(build)) is not None
+            for kind, key in known.used.values()
         }
         for build in old:
             forget(build)
