@@ -5,6 +5,7 @@ machine and may hold what a guest wrote: of it only files and directories are ta
 import io
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 from imagebuild.engine.store import remove
@@ -13,6 +14,10 @@ from imagebuild.tools import temporary
 
 # a larger file stays where it is, and all of them together are not larger than that
 LARGEST, LARGEST_TOGETHER = 64 * 1024 * 1024, 256 * 1024 * 1024
+# files and directories in one
+MOST = 100_000
+# what tarfile and gzip raise besides their own, and a name with a NUL in it
+DAMAGE = (zlib.error, EOFError, ValueError, OverflowError, RecursionError)
 LEFT_BEHIND = "left-on-the-worker"
 
 
@@ -39,15 +44,28 @@ def pack(directory: Path) -> bytes:
 
 
 def unpack(data: bytes, target: Path) -> None:
-    """Put what was packed at `target`, in place of what is there. Raises OSError, tarfile.TarError."""
+    """Put what was packed at `target`, in place of what is there. Raises OSError; tarfile.TarError for what
+    `pack` would not have made: damaged, larger than that makes it, leading elsewhere.
+    """
     with temporary.within(target.parent, target.name) as made:
         whole = made / "all"
         whole.mkdir()
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz", tarinfo=CheckedInfo) as archive:
-            for member in archive:
-                _extract(archive, member, whole)
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz", tarinfo=CheckedInfo) as archive:
+                _extract_all(archive, whole)
+        except DAMAGE as error:
+            raise tarfile.ReadError(f"it is damaged: {error}") from error
         remove(target)
         whole.rename(target)
+
+
+def _extract_all(archive: tarfile.TarFile, whole: Path) -> None:
+    together = 0
+    for number, member in enumerate(archive):
+        together += member.size
+        if number >= MOST or not 0 <= member.size <= together <= LARGEST_TOGETHER + LARGEST:
+            raise tarfile.ReadError("it is larger than what is sent")
+        _extract(archive, member, whole)
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, whole: Path) -> None:
