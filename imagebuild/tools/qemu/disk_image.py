@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from imagebuild.tools import command
 
 BLOCK = 64 * 1024
 ZEROS = bytes(BLOCK)
+# bytes of a header that are looked at; a feature of a qcow2
+HEADER, EXTERNAL_DATA = 80, 4
+# of a qcow2's backing file (docs/interop/qcow2.txt)
+LONGEST_NAME = 1023
 
 
 def make_overlay(overlay: Path, backing: Path, backing_format: str, *, size: int | None = None) -> None:
@@ -84,6 +89,9 @@ def refuse_outside(disk: Path, disk_format: str, *, what: str) -> None:
     """Raise BuildError for an image that reads from other files: one from elsewhere could name any file of
     this machine.
     """
+    named = _named_in_header(disk, disk_format)
+    if named is not None:
+        raise _not_whole(what, named)
     facts = info(disk, disk_format)
     data = facts.get("format-specific", {}).get("data", {})
     # so could a vmdk that is a description of files
@@ -97,9 +105,39 @@ def refuse_outside(disk: Path, disk_format: str, *, what: str) -> None:
         or next(iter(others), None)
     )
     if outside:
-        raise BuildError(
-            f"{what} is not whole: it reads from {outside}", hint="qemu-img convert makes it one file"
-        )
+        raise _not_whole(what, outside)
+
+
+def _not_whole(what: str, outside: str) -> BuildError:
+    return BuildError(
+        f"{what} is not whole: it reads from {outside[:1000]}", hint="qemu-img convert makes it one file"
+    )
+
+
+def _named_in_header(disk: Path, disk_format: str) -> str | None:
+    """Return what an image reads from besides itself, as its header says; None for nothing.
+
+    `qemu-img info` opens what a vmdk's description names, and QEMU before 9.0 what a qcow2 names for its data
+    (CVE-2024-4467): so the header is looked at before.
+
+    qcow2: QEMU 10.0, docs/interop/qcow2.txt (backing_file_offset; incompatible features, bit 2). vmdk: QEMU
+    10.0, block/vmdk.c, vmdk_open_vmdk4: an extent without capacity is only a description.
+    """
+    with disk.open("rb") as stream:
+        head = stream.read(HEADER).ljust(HEADER, b"\0")
+    if disk_format == "qcow2":
+        version, backing, length = struct.unpack_from(">IQI", head, 4)
+        if backing:
+            return _text_at(disk, backing, min(length, LONGEST_NAME))
+        return "a file of data" if version > 2 and head[79] & EXTERNAL_DATA else None
+    is_description = disk_format == "vmdk" and (head[:4] != b"KDMV" or head[12:20] == bytes(8))
+    return "the files that it describes" if is_description else None
+
+
+def _text_at(disk: Path, place: int, length: int) -> str:
+    with disk.open("rb") as stream:
+        stream.seek(min(place, stream.seek(0, os.SEEK_END)))
+        return stream.read(length).decode("utf-8", "replace") or "another file"
 
 
 def compare(one: Path, one_format: str, other: Path, other_format: str) -> tuple[bool, str]:
