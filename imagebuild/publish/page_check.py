@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from imagebuild.publish.facts import DownloadFacts
 
@@ -26,6 +26,15 @@ class _Seen(HTMLParser):
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
+
+    def read(self, text: str) -> str | None:
+        """Read a page; return what is wrong with its language, None for nothing."""
+        try:
+            self.feed(text)
+            self.close()
+        except AssertionError as error:  # for a declaration that html.parser does not know (CPython 3.11)
+            return f"it is not HTML: {error}"
+        return None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take note of links, ids, rows of downloads, scripts."""
@@ -74,8 +83,8 @@ def problems(
     CHECKSUM files, of which `manifest` is the one that no other lists.
     """
     seen = _Seen()
-    seen.feed(text)
-    seen.close()
+    if (problem := seen.read(text)) is not None:
+        return [problem]
     known = set(listed) | {manifest}
     found = (
         []
@@ -84,9 +93,26 @@ def problems(
     )
     if seen.scripts:
         found.append("it has scripts")
-    checksums: list[str] = []
+    checksums, wrong = _links(seen, known)
+    found += wrong
+    found += [
+        f"{path} is linked {checksums.count(path)} times"
+        for path in dict.fromkeys(checksums)
+        if checksums.count(path) != 1
+    ]
+    missing = sorted({path for path in known if path.endswith("-CHECKSUM")} - set(checksums))
+    found += [f"there is no link to {path}" for path in missing]
+    return found + _download_problems(seen, downloads)
+
+
+def _links(seen: _Seen, known: set[str]) -> tuple[list[str], list[str]]:
+    """Return the lists that a page links to, as often as it does, and what is wrong with its links."""
+    checksums, found = list[str](), list[str]()
     for href, said in seen.links:
-        parts = urlsplit(href)
+        parts = _split(href)
+        if parts is None:
+            found.append(f"the link {href[:200]!r} is not an address")
+            continue
         if not parts.path and not parts.netloc and not parts.scheme:
             if parts.fragment and parts.fragment not in seen.ids:
                 found.append(f"the link #{parts.fragment} leads nowhere")
@@ -100,14 +126,15 @@ def problems(
             checksums.append(path)
             if said.strip() != path.rpartition("/")[2]:
                 found.append(f"the link to {path} says {said.strip()!r}: swapped?")
-    found += [
-        f"{path} is linked {checksums.count(path)} times"
-        for path in dict.fromkeys(checksums)
-        if checksums.count(path) != 1
-    ]
-    missing = sorted({path for path in known if path.endswith("-CHECKSUM")} - set(checksums))
-    found += [f"there is no link to {path}" for path in missing]
-    return found + _download_problems(seen, downloads)
+    return checksums, found
+
+
+def _split(href: str) -> SplitResult | None:
+    """Return the parts of an address; None for what is none (half an IPv6 number, say)."""
+    try:
+        return urlsplit(href)
+    except ValueError:
+        return None
 
 
 def _download_problems(seen: _Seen, downloads: Iterable[DownloadFacts]) -> list[str]:

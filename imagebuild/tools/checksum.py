@@ -12,7 +12,7 @@ from imagebuild import files
 from imagebuild.errors import BuildError
 
 CHUNK = 1 << 22
-SIZE = re.compile(r"# (?P<name>[^\x00-\x1f]+): (?P<size>\d+) bytes")
+SIZE = re.compile(r"# (?P<name>[^\x00-\x1f]+): (?P<size>[0-9]{1,18}) bytes")
 SUM = re.compile(r"SHA256 \((?P<name>[^\x00-\x1f]+)\) = (?P<digest>[0-9a-f]{64})")
 
 
