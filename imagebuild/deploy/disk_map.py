@@ -3,6 +3,7 @@ superblocks.
 """
 
 import json
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ EXTENDED = ("5", "f", "85")
 # a linear volume in the metadata text, whether LVM wrote it or we did (vgcfgbackup(8))
 VOLUME = re.compile(
     r'(\S+) \{\s+id = "[^{}]*segment_count = 1\s+segment1 \{\s+start_extent = 0\s+extent_count ='
-    r' (\d+)[^{}]*type = "striped"[^{}]*stripe_count = 1\b'
-    r'[^{}]*stripes = \[\s*"pv0", (\d+)\s*\]'
+    r' (\d{1,15})[^{}]*type = "striped"[^{}]*stripe_count = 1\b'
+    r'[^{}]*stripes = \[\s*"pv0", (\d{1,15})\s*\]'
 )
 
 
@@ -129,8 +130,9 @@ def content_at(disk: Path, start: int) -> str:
 
 
 def _read(disk: Path, start: int, size: int) -> bytes:
+    """Return a piece of a disk; what lies beyond its end is empty, wherever a header says that it lies."""
     with disk.open("rb") as stream:
-        stream.seek(start)
+        stream.seek(min(start, stream.seek(0, os.SEEK_END)))
         return stream.read(size)
 
 
@@ -152,5 +154,5 @@ def _volumes(disk: Path, start: int) -> list[tuple[str, int, int]] | None:
 
 
 def _number(text: str, key: str) -> int:
-    match = re.search(rf"^\s*{key} = (\d+)", text, re.MULTILINE)
+    match = re.search(rf"^\s*{key} = (\d{1, 15})\b", text, re.MULTILINE)
     return int(match.group(1)) if match else 0

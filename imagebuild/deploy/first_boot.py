@@ -12,8 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
+from imagebuild.config import yaml_text
 from imagebuild.deploy import host_var
 from imagebuild.deploy.target import SYSROOT, Sandbox
 from imagebuild.errors import BuildError
@@ -77,6 +76,8 @@ done | say early-prune
 # `no-early-prune` switches that off)
 AT_WORST, PRUNED_EARLY = 3, 2
 MIB = 1 << 20
+# the tree's own programs say them: stat(1)'s %s, %S and %f
+NUMBER, SIZE = re.compile(r"[0-9]{1,18}"), re.compile(r"([0-9]{1,18}) ")
 # bytes for the menu's entries beside them, as libostree itself asks for (EARLY_PRUNE_SAFETY_MARGIN_SIZE)
 MARGIN = 1 << 20
 # cloud-init.service has been cloud-init-network.service since cloud-init 24.3, which runs all stages from
@@ -159,9 +160,12 @@ def problems(
 
 def _kernel_room(facts: Mapping[str, list[str]]) -> list[str]:
     """Return what says that /boot cannot take the kernels of an upgrade, besides the one it holds."""
-    numbers = [int(word) for line in _words(facts, "boot-room") for word in line.split() if word.isdigit()]
-    sizes = [int(line.split(" ", 1)[0]) for line in _words(facts, "kernels")]
-    if len(numbers) != 2 or not sizes:
+    words = [word for line in _words(facts, "boot-room") for word in line.split()]
+    numbers = [int(word) for word in words if NUMBER.fullmatch(word)]
+    lines = _words(facts, "kernels")
+    # a name may have a line feed in it
+    sizes = [int(match.group(1)) for line in lines if (match := SIZE.match(line)) is not None]
+    if len(numbers) != 2 or not numbers[0] or not sizes or len(sizes) != len(lines):
         return [
             "nobody can tell whether /boot has room for another kernel: "
             + ("it holds none" if not sizes else "its size is not known")
@@ -182,15 +186,24 @@ def _words(facts: Mapping[str, list[str]], word: str) -> list[str]:
     return [line for text in facts.get(word, []) for line in text.splitlines() if line.strip()]
 
 
+def _links(facts: Mapping[str, list[str]]) -> dict[str, str]:
+    """Return unit -> what its link leads to; a part of a name with a line feed is not a unit that is asked
+    for.
+    """
+    return {
+        unit: target for line in _words(facts, "unit-links") for unit, _, target in (line.partition(" "),)
+    }
+
+
 def _vagrant(facts: Mapping[str, list[str]]) -> list[str]:
-    links = dict(line.split(" ", 1) for line in _words(facts, "unit-links"))
+    links = _links(facts)
     there = _words(facts, "cloud-units")
     awake = [unit for unit in CLOUD_UNITS if unit in there and links.get(unit) != "/dev/null"]
     return [f"a Vagrant box without a cloud must mask {', '.join(awake)}"] if awake else []
 
 
 def _cloud(facts: Mapping[str, list[str]], kind: str, clouds: Collection[frozenset[str]]) -> list[str]:
-    links = dict(line.split(" ", 1) for line in _words(facts, "unit-links"))
+    links = _links(facts)
     masked = [unit for unit in CLOUD_UNITS if links.get(unit) == "/dev/null"]
     if masked:
         return [f"cloud-init is masked ({', '.join(masked)})"]
@@ -212,9 +225,10 @@ def datasources(facts: Mapping[str, list[str]]) -> list[str] | None:
     found: list[str] | None = None
     for text in facts.get("cloud-config", []):
         try:
-            settings: Any = yaml.safe_load(text)
-        except yaml.YAMLError:
+            parsed = yaml_text.parse(text)
+        except ValueError:
             return []  # whatever cloud-init makes of that
+        settings: Any = parsed.data if parsed is not None else None
         if isinstance(settings, dict) and isinstance(settings.get("datasource_list"), list):
             found = [str(each) for each in settings["datasource_list"]]
     return found
