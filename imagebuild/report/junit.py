@@ -15,7 +15,7 @@ def write_junit(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
     """
     document = JUnitXml("imagebuild")
     for artifact, firmware in dict.fromkeys((cell.artifact, cell.firmware) for cell, _ in cells):
-        suite = TestSuite(f"{artifact} {firmware}")
+        suite = TestSuite(_plain(f"{artifact} {firmware}"))
         for cell, evidence in cells:
             if (cell.artifact, cell.firmware) == (artifact, firmware):
                 suite.add_testcase(_case(cell, evidence))
@@ -26,15 +26,20 @@ def write_junit(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
 
 
 def _case(cell: Cell, evidence: Path) -> TestCase:
-    case = TestCase(cell.criterion, classname=f"{cell.artifact}.{cell.firmware}", time=cell.seconds)
-    # XML 1.0 has no control characters
-    reason = "".join(sign for sign in f"{cell.state}: {cell.reason}" if sign.isprintable() or sign == "\n")
+    name = _plain(f"{cell.artifact}.{cell.firmware}")
+    case = TestCase(_plain(cell.criterion), classname=name, time=cell.seconds)
+    reason = _plain(f"{cell.state}: {cell.reason}")
     if cell.state in (State.FAILED, State.FLAKY):
         case.result = [Failure(reason, str(cell.state))]
     elif cell.state is State.ERROR:
         case.result = [Error(reason, str(cell.state))]
     elif cell.state in (State.NOT_TESTED, State.NOT_APPLICABLE, State.WAIVED):
         case.result = [Skipped(reason, str(cell.state))]
-    where = f"evidence: {evidence / cell.evidence}"
+    where = _plain(f"evidence: {evidence / cell.evidence}")
     case.system_out = f"{cell.reason}\n{where}" if cell.reason.isprintable() else where
     return case
+
+
+def _plain(text: str) -> str:
+    """Return a text without what XML 1.0 does not have: control characters, halves of surrogate pairs."""
+    return "".join(sign for sign in text if sign.isprintable() or sign == "\n")

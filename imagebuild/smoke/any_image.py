@@ -149,7 +149,13 @@ def peek(trial: Trial) -> Peeked:
                 f"{trial.subject.artifact} does not say what it is: {boot.problem}",
                 hint="give --commit to test it all the same",
             )
-        return _asked(boot.host)
+        try:
+            return _asked(boot.host)
+        except AssertionError as error:
+            raise BuildError(
+                f"{trial.subject.artifact} does not say what it is: {error}",
+                hint="give --commit to test it all the same",
+            ) from error
 
 
 def _asked(host: Host) -> Peeked:

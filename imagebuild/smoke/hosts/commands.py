@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from imagebuild import json_text
 from imagebuild.tools.ssh import Answer
 
 # seconds at native speed for what writes a deployment: it checks out a tree, merges /etc and writes the boot
@@ -102,3 +103,27 @@ class HostRecord:
         too.
         """
         return [self.commands, *([self.by_atomic] if atomic and self.by_atomic is not None else [])]
+
+
+# --- what its programs answer -------------------------------------------------------------------------------
+
+
+def rows_of(text: str, name: str, program: str) -> list[dict[str, Any]]:
+    """Return the objects in a list of an answer in JSON. Anything else is the host's failure, and is
+    asserted.
+    """
+    try:
+        answer = json_text.parse(text)
+    except ValueError as error:
+        raise AssertionError(f"`{program}` did not answer in JSON ({error}): {text[:200]!r}") from error
+    rows = answer.get(name) if isinstance(answer, dict) else None
+    assert isinstance(rows, list), f"`{program}` has no list of {name}: {text[:200]!r}"
+    assert all(isinstance(row, dict) for row in rows), (
+        f"`{program}` has other {name} than objects: {text[:200]!r}"
+    )
+    return rows
+
+
+def names_of(value: object) -> tuple[str, ...]:
+    """Return the names in a list of an answer; nothing for anything else."""
+    return tuple(map(str, value)) if isinstance(value, list) else ()

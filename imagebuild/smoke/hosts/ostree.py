@@ -3,7 +3,6 @@ from human text.
 """
 
 import configparser
-import json
 import re
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from imagebuild.smoke.hosts.commands import (
     HostRecord,
     RootShell,
     UnavailableError,
+    rows_of,
 )
 from imagebuild.tools.ssh import Answer
 
@@ -166,8 +166,8 @@ def _noted(status: str) -> str:
     return next(
         (
             f"/sysroot/ostree/deploy/{each['stateroot']}/deploy/{each['checksum']}.{each['serial']}"
-            for each in json.loads(status)["deployments"]
-            if each["booted"]
+            for each in rows_of(status, "deployments", "ostree admin status --json")
+            if each.get("booted") and {"stateroot", "checksum", "serial"} <= set(each)
         ),
         "",
     )

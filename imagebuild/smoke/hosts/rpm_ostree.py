@@ -2,13 +2,19 @@
 rpm-ostree 2018.7).
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagebuild.smoke.hosts.commands import DEPLOY_SECONDS, Deployment, HostRecord, RootShell
+from imagebuild.smoke.hosts.commands import (
+    DEPLOY_SECONDS,
+    Deployment,
+    HostRecord,
+    RootShell,
+    names_of,
+    rows_of,
+)
 from imagebuild.tools.ssh import Answer
 
 NOTHING = 77
@@ -30,7 +36,9 @@ class RpmOstreeHost:
         """Read `rpm-ostree status --json`, whose deployments are in boot order."""
         answer = _patiently(shell, "rpm-ostree", "status", "--json")
         assert answer.status == 0, f"`rpm-ostree status --json` ended with {answer.status}: {_words(answer)}"
-        return [_deployment(each) for each in json.loads(answer.output)["deployments"]]
+        return [
+            _deployment(each) for each in rows_of(answer.output, "deployments", "rpm-ostree status --json")
+        ]
 
     def upgrade(self, shell: RootShell) -> Answer:
         """Upgrade; the option is understood by every version (a hidden alias since it was renamed)."""
@@ -93,14 +101,14 @@ def _deployment(found: dict[str, Any]) -> Deployment:
     `base-checksum` the tree's.
     """
     return Deployment(
-        commit=found.get("base-checksum") or found.get("checksum") or "",
-        version=found.get("base-version") or found.get("version") or "",
+        commit=str(found.get("base-checksum") or found.get("checksum") or ""),
+        version=str(found.get("base-version") or found.get("version") or ""),
         # hosts of container images have no refspec
-        origin=(found.get("origin") or found.get("container-image-reference") or "").removeprefix(
+        origin=str(found.get("origin") or found.get("container-image-reference") or "").removeprefix(
             "ostree://"
         ),
         booted=bool(found.get("booted")),
-        requested=tuple(found.get("requested-packages") or found.get("packages") or ()),
+        requested=names_of(found.get("requested-packages") or found.get("packages")),
     )
 
 
