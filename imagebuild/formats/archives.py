@@ -43,6 +43,8 @@ DAMAGE = (
     RecursionError,
     NotImplementedError,
     RuntimeError,
+    # a zip may send its reader to a place before the beginning
+    OSError,
 )
 
 

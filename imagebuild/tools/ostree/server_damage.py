@@ -15,6 +15,8 @@ from imagebuild.tools.ostree.server import FORMATS, OBJECT_SUFFIX, Patience, obj
 
 # how long a failed pull looks for the object to blame
 DIAGNOSIS_SECONDS = 60.0
+# bytes that are unpacked at a time
+AT_ONCE = 1 << 20
 
 
 def find_damaged(
@@ -46,9 +48,11 @@ def _children(kind: int, content: bytes) -> list[tuple[int, str]]:
     """
     if kind not in FORMATS or not content:
         return []
-    names = GLib.Variant.new_from_bytes(
-        GLib.VariantType.new(FORMATS[kind]), GLib.Bytes.new(content), False
-    ).unpack()
+    variant = GLib.Variant.new_from_bytes(GLib.VariantType.new(FORMATS[kind]), GLib.Bytes.new(content), False)
+    # what is not serialised as it should be can have far more parts than bytes
+    if not variant.is_normal_form():
+        return []
+    names = variant.unpack()
     if kind == 4:
         return [(2, bytes(names[6]).hex()), (3, bytes(names[7]).hex())]
     files = [(1, bytes(checksum).hex()) for _, checksum in names[0]]
@@ -72,9 +76,17 @@ def _examine(url: str, kind: int, patience: Patience, access: Access) -> tuple[b
         return content, None
     # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header,
     # raw deflate
+    return b"", _end_of(content[8 + int.from_bytes(content[:4], "big") :])
+
+
+def _end_of(deflated: bytes) -> str | None:
+    """Return what is wrong with the end of raw deflate; None for nothing. What it unpacks to is not kept: a
+    few bytes are a thousand times as many, unpacked.
+    """
     inflater = zlib.decompressobj(-15)
     try:
-        inflater.decompress(content[8 + int.from_bytes(content[:4], "big") :])
+        while inflater.decompress(deflated, AT_ONCE):
+            deflated = inflater.unconsumed_tail
     except zlib.error:
-        return b"", "damaged"
-    return b"", None if inflater.eof else "cut short"
+        return "damaged"
+    return None if inflater.eof else "cut short"

@@ -6,6 +6,7 @@ the levels that shim sets by itself, and the latest that it knows, which an admi
 --set-sbat-policy latest).
 """
 
+import re
 import struct
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from imagebuild.errors import BuildError
 SECTION, LEVELS = ".sbat", ".sbatlevel"
 HEADER = struct.Struct("<III")
 WORD = 4
+# shim reads it with atoi, as an int of 32 bits (sbat.c)
+GENERATION = re.compile(r"[0-9]{1,10}")
 
 
 def generations(text: bytes) -> dict[str, int]:
@@ -22,7 +25,7 @@ def generations(text: bytes) -> dict[str, int]:
     for line in text.split(b"\0", 1)[0].decode("utf-8", "replace").splitlines():
         name, generation = (*line.split(","), "")[:2]
         if line.strip():
-            if not name or not generation.isascii() or not generation.isdigit():
+            if not name or not GENERATION.fullmatch(generation):
                 raise BuildError(f"its SBAT line {line[:60]!r} has no component and generation")
             found[name] = int(generation)
     return found

@@ -40,3 +40,8 @@ def test_levels_that_are_none(section: bytes) -> None:
 def test_lines_that_are_none(line: bytes) -> None:
     with pytest.raises(BuildError):
         sbat.generations(line)
+
+
+def test_a_generation_of_thousands_of_digits_is_none() -> None:
+    with pytest.raises(BuildError, match="has no component and generation"):
+        sbat.generations(b"shim," + b"9" * 5_000 + b"\n")
