@@ -5,7 +5,7 @@ QUICK ?=
 IMAGEBUILD = .venv/bin/imagebuild
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: demo test test-all lint bench lock
+.PHONY: demo test test-all fuzz lint bench lock
 
 # QUICK=1: one qcow2, booted under UEFI
 demo:
@@ -20,6 +20,11 @@ test: bootstrap
 
 test-all: bootstrap
 	$(PYTEST)
+
+# hostile content for every reader, 10,000 cases each (tests/fuzz); FUZZ_CASES=N for another number: hours
+FUZZ_CASES ?= 10000
+fuzz: bootstrap
+	IMAGEBUILD_FUZZ_CASES=$(FUZZ_CASES) $(PYTEST) -n 2 tests/fuzz
 
 lint: bootstrap
 	$(PYTEST) tests/test_linters.py tests/test_house.py
