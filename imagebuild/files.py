@@ -18,6 +18,12 @@ from imagebuild.errors import BuildError
 # linux/fs.h: _IOW(0x94, 9, int)
 FICLONE = 0x40049409
 FILE_URL = "file://"
+# errno(3): what a machine lacks or forbids, whatever the program does
+OF_THE_MACHINE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EMFILE,
+    errno.ENFILE, errno.ENODEV, errno.ESTALE,
+)  # fmt: skip
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_SHARE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS)
 COPIED = 1 << 20
 
@@ -38,6 +44,42 @@ def path_of(address: str) -> Path:
     return Path(unquote(address.removeprefix(FILE_URL), errors="surrogateescape"))
 
 
+def explained(error: OSError, place: Path | None = None) -> BuildError | None:
+    """Return an error of the system as a sentence, when it is the machine's: what it says, and where (the
+    file that the error names, or `place`). None for anything else.
+    """
+    if error.errno not in OF_THE_MACHINE:
+        return None
+    where = error.filename if error.filename is not None else place
+    message = f"{os.fsdecode(where) if where is not None else 'a file'}: {error.strerror}"
+    if error.errno not in NO_SPACE:
+        return BuildError(message, hint="look at that file system: how is it mounted, who may write there?")
+    free = _free(Path(os.fsdecode(where))) if where is not None else None
+    return BuildError(
+        message if free is None else f"{message} ({free / 1e6:.1f} MB are free there)",
+        hint="make space (imagebuild gc frees what older builds left), then run the same command again",
+    )
+
+
+def _free(path: Path) -> int | None:
+    """Return the bytes that are free where a path lies, or would lie."""
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(place).free
+    return None
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name a file: what fails while it is written to does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     """Write a file so that readers see the old content or the new one, and links to the old one keep it."""
     data = content.encode() if isinstance(content, str) else content
@@ -45,7 +87,7 @@ def replace(file: Path, content: str | bytes, *, mode: int = 0o644) -> None:
     partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with naming(file), os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -69,7 +111,7 @@ def new_directory(parent: Path, name: str) -> Path:
 
 def clone(source: Path, target: Path) -> None:
     """Copy a file; its blocks are shared where the file system can (ioctl_ficlone(2))."""
-    with source.open("rb") as data, target.open("wb") as stream:
+    with naming(target), source.open("rb") as data, target.open("wb") as stream:
         try:
             fcntl.ioctl(stream, FICLONE, data.fileno())
         except OSError as error:
@@ -86,7 +128,7 @@ def sha256(file: Path) -> str:
 
 def create(file: Path, content: str) -> None:
     """Write a file that must not be there yet, and have it on the disk. Raises FileExistsError."""
-    with file.open("x") as stream:
+    with naming(file), file.open("x") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,5 +1,7 @@
 """Files that are replaced, made once, locked."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,31 @@ def test_what_is_synced_may_hold_links_that_lead_nowhere(tmp_path: Path) -> None
     (tmp_path / "below" / "file").write_text("x")
     (tmp_path / "below" / "link").symlink_to("nothing")
     files.sync_tree(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT])
+def test_what_a_machine_lacks_is_said_with_its_place(tmp_path: Path, number: int) -> None:
+    file = tmp_path / "not" / "there"
+    error = OSError(number, os.strerror(number), str(file))
+    for given in (error, OSError(number, os.strerror(number))):
+        said = files.explained(given, file)
+        assert said is not None
+        assert said.message.startswith(f"{file}: {os.strerror(number)}")
+        assert ("are free there" in said.message) == (number in (errno.ENOSPC, errno.EDQUOT))
+        assert said.hint
+
+
+def test_what_a_program_does_wrong_is_not_the_machines() -> None:
+    assert files.explained(OSError(errno.EBADF, "Bad file descriptor")) is None
+    assert files.explained(IsADirectoryError(errno.EISDIR, "Is a directory", "x")) is None
+
+
+def test_an_error_names_the_file_that_is_written() -> None:
+    # the kernel's own full disk: full(4); the error of a write has no name
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '/tmp/wanted'"),
+        files.naming(Path("/tmp/wanted")),
+    ):
+        Path("/dev/full").write_text("x")
+    with pytest.raises(FileNotFoundError, match="/nowhere/x"), files.naming(Path("/tmp/wanted")):
+        Path("/nowhere/x").read_bytes()

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from imagebuild import files
 from imagebuild.cli import build, cluster, ending, image, machine, publish
 from imagebuild.cli.showing import complaints, say, show_error
 from imagebuild.errors import BuildError
@@ -151,6 +152,10 @@ def _explain(error: Exception) -> int:
         message = f"the Python module {error.name} is not installed"
         show_error(complaints, BuildError(message, hint=MODULES[error.name]))
         return 1
+    trouble = files.explained(error) if isinstance(error, OSError) else None
+    if trouble is not None:
+        show_error(complaints, trouble)
+        return trouble.exit_code
     _report_bug(error)
     return 1
 

@@ -66,7 +66,8 @@ class Diary:
 
     def _write(self, kind: str, data: object) -> None:
         partial = self._place / f".{self.name}.{kind}.tmp"
-        partial.write_text(json.dumps(data, indent=1, sort_keys=True))
+        with files.naming(partial):
+            partial.write_text(json.dumps(data, indent=1, sort_keys=True))
         partial.rename(self._place / f"{self.name}.{kind}")
 
     def uses(self, step: str, pair: Pair) -> None:
@@ -97,7 +98,8 @@ class Diary:
             **({"worker": worker} if worker is not None else {}),
         }
         self._state["running"].remove(span)
-        with (self._place / f"{self.name}.timeline").open("a") as timeline:
+        book = self._place / f"{self.name}.timeline"
+        with files.naming(book), book.open("a") as timeline:
             timeline.write(json.dumps(row, sort_keys=True) + "\n")
         self._write_state(now=False)
 

@@ -91,6 +91,15 @@ def test_the_plan_says_what_would_be_built(settings: Path, tmp_path: Path) -> No
     assert not list((tmp_path / "store" / "artifacts").iterdir())
 
 
+def test_where_nothing_can_be_written_is_no_bug(settings: Path) -> None:
+    # sysfs has no files but the kernel's
+    finished = run("all", "--config", settings, "--store", "/sys/imagebuild-store", "--plan")
+    assert finished.returncode == 1
+    assert "imagebuild: /sys/imagebuild-store: " in finished.stderr
+    assert "this is a bug" not in finished.stderr
+    assert "who may write there" in finished.stderr
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_one_job_is_one_step_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
     asked: dict[str, Any] = {}
