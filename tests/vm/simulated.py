@@ -14,7 +14,7 @@ from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import command
 
-SECONDS = 20
+SECONDS: float = 20
 
 
 def run_once(out: Path, trial: Trial) -> tuple[Cell, ...]:

@@ -3,8 +3,6 @@ of a guest, then the head, then the client: the downloads and their metadata are
 nobody disturbed.
 """
 
-import filecmp
-import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from imagebuild.release_line.model import Config
 from imagebuild.tools import gpg
 from imagebuild.tools.ostree.repository import Repo
 from tests.engine.remotes import serving
+from tests.same_releases import compare_releases
 from tests.vm.conftest import REF
 from tests.vm.machines import REAL, SIMULATED, Machines, events, machines
 from tests.vm.matrix import PROGRAM, small_matrix
@@ -25,19 +24,6 @@ OTHER = "debian/12/x86_64/other-host"
 REFS = (REF, OTHER)
 USER = "imagebuild demo <imagebuild-demo@example.org>"
 DAY, EPOCH = "20261128", "1790000000"
-# what tells when, where and how long, and what is signed: no two builds have these in common
-EXCEPTED = (
-    r"evidence/.*",
-    r"report\.html",
-    r"junit\.xml",
-    r"verdict\.json",
-    r"index\.html",
-    r"timeline\..*",
-    r".*CHECKSUM",
-    r".*\.asc",
-    r".*\.sig",
-)
-FACTS = "metadata/release.json"
 DISK, GUEST = "disk.install_disk", "smoke.smoke_disk"
 
 
@@ -181,7 +167,7 @@ def test_whatever_dies_the_downloads_are_those_of_one_machine(
         _end(cluster, alone.start("alone"), seconds)
         fetched = bucket.count("GET", r"/blobs/")
     assert fetched
-    compare_releases(tmp_path / "disturbed", tmp_path / "alone")
+    compare_releases(tmp_path / "disturbed", tmp_path / "alone", count=2)
 
 
 def _kill_worker(cluster: Machines, name: str) -> None:
@@ -195,39 +181,3 @@ def _end(cluster: Machines, client: "subprocess.Popen[bytes]", seconds: float) -
     finally:
         for name in [name for name, one in cluster.processes.items() if one is client]:
             del cluster.processes[name]
-
-
-def compare_releases(one: Path, other: Path) -> None:
-    """Assert that two directories hold the same releases, but for what is excepted."""
-    names = [{file.parent.name for file in place.glob("*/COMPOSE_ID")} for place in (one, other)]
-    assert names[0] == names[1]
-    assert len(names[0]) == 2
-    for name in names[0]:
-        files = [
-            {str(file.relative_to(place / name)) for file in (place / name).rglob("*") if file.is_file()}
-            for place in (one, other)
-        ]
-        kept = [{file for file in found if not _excepted(file)} for found in files]
-        assert kept[0] == kept[1]
-        assert [file for file in kept[0] if file.endswith(".qcow2")]
-        assert [file for file in kept[0] if file.startswith("metadata/")]
-        told = [read_facts(place / name / FACTS) for place in (one, other)]
-        assert told[0] == told[1]
-        compared = sorted(kept[0] - {FACTS})
-        _, different, unread = filecmp.cmpfiles(one / name, other / name, compared, shallow=False)
-        assert (different, unread) == ([], []), name
-
-
-def read_facts(file: Path) -> dict[str, object]:
-    """Return what a release says of itself, without the seconds that boots took and how slow guests were."""
-    data: dict[str, object] = json.loads(file.read_text())
-    assert data.pop("slowness")
-    downloads = data["downloads"]
-    assert isinstance(downloads, list)
-    for each in downloads:
-        each.pop("boot")
-    return data
-
-
-def _excepted(file: str) -> bool:
-    return any(re.fullmatch(pattern, file) for pattern in EXCEPTED)
