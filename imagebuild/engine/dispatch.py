@@ -6,6 +6,7 @@ on which it runs. So the threads of this machine and the workers of a cluster ru
 """
 
 import functools
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ from imagebuild.engine.steps import Cost, Step, Unkeyed
 from imagebuild.engine.store import Store, StoredArtifact
 from imagebuild.errors import BuildError
 
+# with less free space than that, programs fail for the want of it
+FULL_BYTES = 1 << 20
 # what a step needs that only the machine has from which the build is asked for: a way to the origin of
 # commits, or the place where a release is made
 ORIGIN = "origin"
@@ -208,12 +211,26 @@ def _run_step(store: Store, task: Task, localise: Callable[[object], object]) ->
                 scratch, kind, key, value=value, components=task.components, seconds=time.monotonic() - begun
             )
         except BuildError as error:
+            _tell_of_a_full_disk(error, store.root)
             evidence = getattr(error, "evidence", None)
             kept = store.fail(scratch, kind, key, keep_output=evidence is not None)
             error.log = kept / "log"
             if evidence is not None:
                 error.evidence = kept / evidence.relative_to(scratch.directory)  # type: ignore[attr-defined]  # it has one
             raise
+
+
+def _tell_of_a_full_disk(error: BuildError, root: Path) -> None:
+    """Add to an error that the store's file system is full, before what the step wrote goes: a program may
+    have said something else (sync(1) of a loop device, "Input/output error").
+    """
+    try:
+        free = shutil.disk_usage(root).free
+    except OSError:
+        return
+    if free < FULL_BYTES:
+        full = f"{root} is full, {free / 1e6:.1f} MB are free: make space (imagebuild gc)"
+        error.hint = f"{full}; {error.hint}" if error.hint else full
 
 
 def _resolve(argument: object, task: Task, store: Store, localise: Callable[[object], object]) -> object:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -82,6 +83,25 @@ def test_a_failure_leaves_its_log_and_no_half_artifact_and_others_go_on(tmp_path
     assert "not started join because of bad" in recorder.events
     assert not list(tmp_path.rglob("half"))
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_failure_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 1 << 30
+
+    def usage(place: Path) -> shutil._ntuple_diskusage:
+        assert place == tmp_path
+        return shutil._ntuple_diskusage(1 << 40, 1 << 40, free)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    hints = []
+    for left in (1 << 30, 4096):
+        free = left
+        bad = step("bad", fail, step("text", write, "hello"))
+        hints.append(run(bad, DirectoryStore(tmp_path)).failed[bad].hint)
+    assert hints == [
+        "try again",
+        f"{tmp_path} is full, 0.0 MB are free: make space (imagebuild gc); try again",
+    ]
 
 
 def test_an_unexpected_error_becomes_a_sentence_and_the_traceback_is_in_the_log(tmp_path: Path) -> None:
