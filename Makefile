@@ -5,7 +5,7 @@ QUICK ?=
 IMAGEBUILD = .venv/bin/imagebuild
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: demo test test-all fuzz lint bench lock
+.PHONY: demo test test-all fuzz lint bench faults lock
 
 # QUICK=1: one qcow2, booted under UEFI
 demo:
@@ -36,6 +36,10 @@ bench: bootstrap
 	.venv/bin/python -m tests.bench.secure_boot
 	.venv/bin/python -m tests.bench.cluster
 	.venv/bin/python -m tests.bench.store
+
+# kills, full and strange disks, clocks, races, load: as root, for hours; writes the table of docs/reliability.md
+faults: bootstrap
+	.venv/bin/python -m tests.faults
 
 # .ci/locked: the newest releases of everything that is installed from PyPI, with their hashes
 lock: bootstrap

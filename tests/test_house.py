@@ -101,6 +101,6 @@ def test_no_test_imports_another() -> None:
 
 def test_tests_mirror_the_package() -> None:
     rooms = {file.parent.relative_to(TESTS) for file in sources(TESTS) if file.name.startswith("test_")}
-    own = {Path(), Path("vm"), Path("docs"), Path("fuzz")}
+    own = {Path(), Path("vm"), Path("docs"), Path("fuzz"), Path("faults")}
     unknown = [room for room in rooms - own if not (PACKAGE / room).is_dir()]
     assert not unknown
