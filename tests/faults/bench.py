@@ -125,7 +125,7 @@ class Bench:
         file = place / "small.yaml"
         file.write_text(
             CONFIG.format(
-                ref=REF, url=f"file://{self.origin.path}", key=self.key, user=USER, homedir=self.homedir,
+                ref=REF, url=f"file://{self.place / 'origin'}", key=self.key, user=USER, homedir=self.homedir,
                 place=place, more=more,
             )
         )  # fmt: skip

@@ -46,9 +46,9 @@ def row_of(tally: Tally, seed: int) -> Row:
     )  # fmt: skip
 
 
-def read(file: Path = FILE) -> dict[str, Row]:
+def read() -> dict[str, Row]:
     """Return the rows by the name of their experiment."""
-    return {name: Row(**row) for name, row in json.loads(file.read_text()).items()} if file.exists() else {}
+    return {name: Row(**row) for name, row in json.loads(FILE.read_text()).items()} if FILE.exists() else {}
 
 
 def keep(name: str, row: Row) -> None:

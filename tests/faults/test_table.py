@@ -34,7 +34,7 @@ def test_rows_are_kept_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name, row in zip(("a", "b"), rows, strict=True):
         table.keep(name, row)
     assert json.loads((tmp_path / "rows.json").read_text()) == {"a": asdict(rows[0]), "b": asdict(rows[1])}
-    assert table.read(tmp_path / "rows.json")["b"] == rows[1]
+    assert table.read()["b"] == rows[1]
 
 
 @pytest.fixture
