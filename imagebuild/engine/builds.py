@@ -66,9 +66,13 @@ class Diary:
 
     def _write(self, kind: str, data: object) -> None:
         partial = self._place / f".{self.name}.{kind}.tmp"
-        with files.naming(partial):
-            partial.write_text(json.dumps(data, indent=1, sort_keys=True))
-        partial.rename(self._place / f"{self.name}.{kind}")
+        try:
+            with files.naming(partial):
+                partial.write_text(json.dumps(data, indent=1, sort_keys=True))
+            partial.rename(self._place / f"{self.name}.{kind}")
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     def uses(self, step: str, pair: Pair) -> None:
         """Write down that a step's artifact has another key than was expected."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.config.places import cache_directory
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.registry import open_destination
@@ -124,7 +125,7 @@ def publish(material: Material, wish: Wish) -> Published:
     """Make the release, unless it was made of exactly this already. Raises BuildError."""
     check_commit(wish.output, material.tree.commit)
     day = wish.day if wish.respin is None else day_of(wish.day)
-    with at_work(wish.output):
+    with files.naming(wish.output), at_work(wish.output):
         before = (
             None
             if wish.again

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.engine import planning
-from imagebuild.engine.builds import RUNNING
+from imagebuild.engine.builds import RUNNING, Diary
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import Step, step
 from tests.engine.building import run
@@ -129,6 +129,24 @@ def test_the_plan_beside_a_build_and_after_its_interruption(tmp_path: Path, numb
     for file in (tmp_path / "artifacts").rglob("artifact.json"):
         file.unlink()
     assert planning.plan([chain()], DirectoryStore(tmp_path))[0].reason == "its artifact is gone"
+
+
+def test_a_diary_that_cannot_be_written_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary = Diary(tmp_path, {})
+    before = sorted(tmp_path.iterdir())
+    # full(4): every write fails there
+
+    def write(self: Path, text: str) -> None:
+        self.touch()
+        with Path("/dev/full").open("w") as stream:
+            stream.write(text)
+
+    monkeypatch.setattr(Path, "write_text", write)
+    with pytest.raises(OSError, match="No space left on device"):
+        diary.uses("step", ("kind", "key"))
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def _children(pid: int) -> list[int]:
