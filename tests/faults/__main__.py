@@ -42,7 +42,8 @@ def main() -> int:
     for name in told.only or list(EXPERIMENTS):
         tally = try_one(name, told.seed, told.bench, reduced=told.reduced)
         bad |= bool(tally.lost or tally.wrong or not tally.tried)
-        print(*(f"{name}, seed {told.seed}: {said}" for said in tally.why), sep="\n", flush=True)
+        for said in tally.why:
+            print(f"{name}, seed {told.seed}: {said}", flush=True)
         if not told.reduced:
             table.keep(name, table.row_of(tally, told.seed))
             table.write(EXPERIMENTS)

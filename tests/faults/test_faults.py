@@ -28,4 +28,4 @@ def test_nothing_is_lost_and_nothing_wrong(name: str, bench: Path) -> None:
     argv += ["--only", name, "--bench", bench]
     ended = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "0 lost, 0 wrong" in ended.stdout.splitlines()[-1]
+    assert "0 lost, 0 wrong" in ended.stdout.splitlines()[-1], ended.stdout
