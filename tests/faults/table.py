@@ -36,10 +36,17 @@ class Row:
     seed: int
 
 
+def _git(*arguments: str) -> str:
+    argv: list[str | Path] = ["git", "-C", ROOT, *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def row_of(tally: Tally, seed: int) -> Row:
     """Return what was found now, of what is checked out here."""
-    argv: list[str | Path] = ["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=12"]
-    described = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    described = _git("describe", "--always", "--abbrev=12")
+    # the table itself is written between experiments
+    if _git("status", "--porcelain", "--", "imagebuild", "tests/faults", "templates", "kickstarts"):
+        described += "-dirty"
     return Row(
         fault=tally.fault, tried=tally.tried, lost=tally.lost, wrong=tally.wrong, recovered=tally.recovered,
         figure=tally.figure, day=datetime.now(UTC).strftime("%Y-%m-%d"), commit=described, seed=seed,
