@@ -53,7 +53,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             fault=f"{name}: killed, SIGTERM, Ctrl-C",
             run=partial(kill_command, name),
             whole=20,
-            reduced=FEW if name == "promote" else None,
+            reduced=None,
         )
         for name in ("promote", "prune", "gc", "verify")
     },
@@ -61,7 +61,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         fault="disk full: store, releases, temporary files",
         run=lambda bench, place, seed, amount: disks.full(bench, place, points=amount, seed=seed),
         whole=21,
-        reduced=1,
+        reduced=None,
     ),
     "read-only": Experiment(
         fault="read-only store, releases",
@@ -73,7 +73,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         fault="store on file systems without reflink, xattrs, O_TMPFILE",
         run=lambda bench, place, seed, amount: disks.strange(bench, place, amount),  # noqa: ARG005
         whole=len(disks.KINDS),
-        reduced=1,
+        reduced=None,
     ),
     "clock": Experiment(
         fault="clock jumps over a waiver's last day, and back",
@@ -85,7 +85,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         fault="two builds on one store",
         run=lambda bench, place, seed, amount: races.raced(bench, place, races=amount, seed=seed),
         whole=100,
-        reduced=1,
+        reduced=None,
     ),
     "load": Experiment(
         fault="builds one after the other in one process",
@@ -97,6 +97,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         fault="a store of 10,000 artifacts: nothing to do, gc",
         run=lambda bench, place, seed, amount: load.many_artifacts(bench, place, count=amount),  # noqa: ARG005
         whole=10_000,
-        reduced=1000,
+        reduced=None,
     ),
 }
