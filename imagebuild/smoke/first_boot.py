@@ -18,6 +18,7 @@ from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import ssh, temporary, vagrant_key
+from imagebuild.tools.served_network import ServedNetwork
 
 ANALYSE = (
     "systemctl show --property=DefaultTimeoutStartUSec; systemd-analyze time; systemd-analyze blame;"
@@ -45,11 +46,13 @@ def guest(
     web: str = "",
     isolated: bool = True,
     record: Path | None = None,
+    network: ServedNetwork | None = None,
 ) -> Iterator[tuple[Guest, Boot]]:
     """Boot the artifact on an overlay of its own, with a NoCloud seed; yield how that went. Raises RigError
     when the rig breaks.
 
     `record`: a directory that takes what is written to the disk from the first moment on (`recording`).
+    `network`: one that is served, instead of QEMU's own.
     """
     evidence.mkdir(exist_ok=True, parents=True)
     with temporary.directory("guest", secret=True) as work:
@@ -57,7 +60,7 @@ def guest(
             vagrant_key.write(work) if trial.promise.terms.login is Login.VAGRANT else ssh.make_key(work)
         )
         expected = replace(_expected(trial, public_key), registry=registry, web=web)
-        machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated)
+        machine = Guest(trial, work, expected, key, ports or {}, evidence, isolated=isolated, network=network)
         try:
             if record is not None:
                 recording.record(machine, record, boots=True)

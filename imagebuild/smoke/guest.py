@@ -21,7 +21,7 @@ from imagebuild.smoke.boot import (
     follow_boot,
     starvation,
 )
-from imagebuild.smoke.guest_machine import GuestFiles, describe_machine, make_files
+from imagebuild.smoke.guest_machine import GuestFiles, describe_machine, make_files, wrong_time
 from imagebuild.smoke.host.errors import RigError
 from imagebuild.smoke.host.expected import Expected
 from imagebuild.smoke.host.words import Host
@@ -32,6 +32,8 @@ from imagebuild.smoke.trial import Trial
 from imagebuild.tools import ssh
 from imagebuild.tools.console import fatal_line
 from imagebuild.tools.qemu.running import Running, started
+from imagebuild.tools.relay import relayed
+from imagebuild.tools.served_network import ServedNetwork
 
 FIRST, AGAIN = "first", "again"
 # snapshots: of this run's first guest, and of a first boot that is kept between runs
@@ -47,7 +49,8 @@ LOGIN_SECONDS = 30.0
 
 class Guest:
     """One machine with an overlay of its own, or with the `files` of a saved first boot. Its consoles go to
-    `serial.log`, those of later boots to `serial-NAME.log`.
+    `serial.log`, those of later boots to `serial-NAME.log`. On a `network` that is served its clock is wrong
+    at first.
     """
 
     def __init__(
@@ -61,12 +64,17 @@ class Guest:
         *,
         isolated: bool = True,
         files: GuestFiles | None = None,
+        network: ServedNetwork | None = None,
     ) -> None:
         self._trial, self._expected, self.evidence = trial, expected, evidence
         self._port = ssh.free_port()
         self._key = key
         self._files = files or make_files(trial, work, expected)
         self._machine = describe_machine(trial, self._files, {self._port: 22}, ports, isolated=isolated)
+        self._relay = contextlib.ExitStack()
+        if network is not None:
+            self._machine = replace(self._machine, tap=network.tap, clock=wrong_time())
+            self._relay.enter_context(relayed(self._port, network.to_guest))
         self._shell = ssh.Shell(user=expected.user, port=self._port, key=key, patience=self._patience)
         self._power = contextlib.ExitStack()
         self._running: Running | None = None
@@ -353,4 +361,5 @@ class Guest:
     def close(self) -> None:
         """Switch the machine off; its overlay is nobody's any more."""
         self._shell.close()
+        self._relay.close()
         self._power.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from imagebuild.kinds import Login
@@ -10,6 +11,9 @@ from imagebuild.smoke.seed import make_seed
 from imagebuild.smoke.trial import Subject, Trial
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.machine import Machine
+
+# more than a slow guest's answer is late by; less than what makes ntpd give up (1,000 s without -g)
+WRONG_SECONDS = 900
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,13 @@ def _size(subject: Subject) -> int | None:
     if not subject.grow and subject.size is None:
         return None
     return (subject.size or disk_image.virtual_size(subject.disk, subject.format)) + subject.grow
+
+
+def wrong_time() -> datetime:
+    """Return what the clock of a machine says that a time server is to set right: too late, since no file of
+    the host may come from its future.
+    """
+    return datetime.now(UTC) + timedelta(seconds=WRONG_SECONDS)
 
 
 def describe_machine(

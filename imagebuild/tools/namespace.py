@@ -44,6 +44,17 @@ class Namespace:
         # the user namespace first: entering the others takes its privileges
         self._kinds = ["--user", *KINDS, "--setuid=0", "--setgid=0"] if user else list(KINDS)
 
+    def entering(self, *kinds: str) -> list[str]:
+        """Return what runs the program that follows it in some of the namespaces (options of nsenter(1), as
+        `--net`), as the same process.
+
+        It is killed, too, when who started it dies: with its privileges a process changes that, and has to be
+        told again (prctl(2), PR_SET_PDEATHSIG).
+        """
+        user = ["--user", "--setuid=0", "--setgid=0"] if "--user" in self._kinds else []
+        told = ["setpriv", "--pdeathsig", "KILL", "--"]
+        return ["nsenter", f"--target={self._first}", *user, *kinds, "--", *told]
+
     def run(
         self,
         argv: Sequence[str | Path],

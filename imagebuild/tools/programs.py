@@ -14,6 +14,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "chromium": ("chromium", "chromium"),
     "createrepo_c": ("createrepo-c", "createrepo_c"),
     "checkisomd5": ("isomd5sum", "isomd5sum"),
+    "dnsmasq": ("dnsmasq-base", "dnsmasq"),
     "gpg": ("gnupg", "gnupg2"),
     "implantisomd5": ("isomd5sum", "isomd5sum"),
     "losetup": ("mount", "util-linux-core"),

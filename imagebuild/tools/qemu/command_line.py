@@ -29,6 +29,8 @@ def command_line(
         *_firmware(machine, places, flash, smm=smm),
         *_disks(machine, guest),
         *_network(machine),
+        # QEMU's own format: rtc_parse_startdate of system/rtc.c
+        *(["-rtc", f"base={machine.clock:%Y-%m-%dT%H:%M:%S}"] if machine.clock is not None else []),
         *_kernel(machine),
         *_serial(machine, places),
         *_ports(machine),
@@ -96,6 +98,8 @@ def _kernel(machine: Machine) -> list[str]:
 def _network(machine: Machine) -> list[str]:
     if not machine.network:
         return ["-nic", "none"]
+    if machine.tap is not None:
+        return ["-nic", f"tap,model=virtio-net-pci,ifname={machine.tap.name},script=no,downscript=no"]
     forwards = "".join(
         f",hostfwd=tcp:127.0.0.1:{outside}-{machine.address}:{inside}"
         for outside, inside in sorted(machine.forward.items())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from imagebuild.kinds import Controller, Firmware
@@ -40,6 +41,16 @@ class NetworkBoot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tap:
+    """A network outside of QEMU: the name of a tap device, and what runs QEMU in the namespaces that have it
+    (the beginning of an argv).
+    """
+
+    name: str
+    entering: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """A virtual machine to be started. `forward` maps loopback TCP ports of the builder to ports of the guest
     (at `address`; empty: what DHCP gives).
@@ -48,7 +59,9 @@ class Machine:
     for an isolated guest. `variables` keeps UEFI's between boots (made if missing); `snapshot` is one that
     `Running.save` kept: the machine goes on from there. `disk` (qcow2) may be missing; `typed` makes the
     serial console one that can be typed on. `ports` are virtio-serial ports: name -> the file that gets what
-    the guest writes there. `tpm`: the directory that keeps the state of a TPM 2; None: there is none.
+    the guest writes there. `tpm`: the directory that keeps the state of a TPM 2; None: there is none. `tap`:
+    the network that the machine is on, instead of one of QEMU's own. `clock`: the time (UTC) that its clock
+    has at first; None: the right one.
     """
 
     disk: Path | None
@@ -70,6 +83,8 @@ class Machine:
     snapshot: str = ""
     ports: Mapping[str, Path] = field(default_factory=dict)
     tpm: Path | None = None
+    tap: Tap | None = None
+    clock: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

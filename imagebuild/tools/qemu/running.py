@@ -224,7 +224,9 @@ def started(machine: Machine, accelerator: Accelerator, serial: Path) -> Iterato
             # qcow2, because a machine with a writable raw drive cannot be snapshotted
             disk_image.convert(flash.variables, "raw", places.variables, "qcow2")
         with _tpm(machine, places):
-            process = command.Process(command_line(machine, accelerator, places, flash))
+            argv = command_line(machine, accelerator, places, flash)
+            entering = machine.tap.entering if machine.tap is not None else ()
+            process = command.Process([*entering, *argv], shown=argv)
             try:
                 with contextlib.closing(Running(process, places, machine.firmware)) as running:
                     yield running
