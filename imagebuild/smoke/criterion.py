@@ -42,6 +42,7 @@ class Trait(StrEnum):
     SOFT = "ostree 2025.3 and systemd 254"
     SECURE_BOOT = "Secure Boot"
     CLOUD_INIT = "cloud-init"
+    TIME = "a time service"
     LARGER_DISK = "a disk larger than the image"
     MEDIUM = "an installer ISO"
     SIGNATURES = "signatures that hosts check"

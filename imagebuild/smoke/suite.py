@@ -11,6 +11,7 @@ from imagebuild.smoke.first_boot import SAVED, gone_on, guest
 from imagebuild.smoke.guest import Guest
 from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError, RigError
 from imagebuild.smoke.host.expected import Expected, Records
+from imagebuild.smoke.host.services import ServedFacts
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.hosts.commands import HostCommands, UnavailableError
 from imagebuild.smoke.hosts.registry import HOSTS
@@ -21,6 +22,7 @@ from imagebuild.smoke.power_cuts import PowerCuts
 from imagebuild.smoke.releases import Offers, Releases, make_packages, offering
 from imagebuild.smoke.saved_boot import SavedBoots
 from imagebuild.smoke.served import Earlier, ServedRelease
+from imagebuild.smoke.served_guest import look_at_served_guest
 from imagebuild.smoke.stops import ReadAgain
 from imagebuild.smoke.trial import Trial
 from imagebuild.tools import oci
@@ -289,6 +291,24 @@ class Suite:
         it. Raises NotTestedError, RigError.
         """
         return read_changed(self.trial, self._work, self.first[0], path, checksum, self.offers.ports)
+
+    @property
+    def served(self) -> ServedFacts:
+        """What another first boot makes of a network with servers of names and time. Raises NotTestedError,
+        RigError.
+        """
+        return self._made("served", self._look_at_served)
+
+    def _look_at_served(self) -> ServedFacts:
+        machine, boot = self.first
+        # an image that does not come up is not booted again
+        if boot.host is None:
+            raise NotTestedError("the host did not come up")
+        machine.pause()
+        try:
+            return look_at_served_guest(self.trial, self._work)
+        finally:
+            machine.resume()
 
     @functools.cached_property
     def packages(self) -> str:

@@ -76,6 +76,18 @@ HEALTHY: dict[str, str | None] = {
     "docker pull": "x\n",
     "podman pull": "x\n",
     **{f"{name} run --rm --network=none -v": "hello from the builder\n" for name in ("docker", "podman")},
+    "sh -c # what units do": "NRestarts=0\nId=a.service\nActiveState=active\n\n=jobs\n=restarts\n",
+    "sh -c # where the journal is kept": (
+        "=file /etc/systemd/journald.conf\n=made\n0\n=places\n/run/log/journal\n=boots\n"
+        " 0 0d7a3f0d5b1e4e0f8c7a9c1fd3a5b7e9 Sat 2026-11-28 06:11:02 UTC Sat 2026-11-28 06:14:40 UTC\n"
+    ),
+    "sh -c # what can be written": "looked\n",
+    "sh -c # what the boot has left": "looked\0",
+    "sh -c # what the network gives": (
+        "=address\n198.51.100.7    STREAM x.test\n=resolv\nnameserver 127.0.0.53\n\n=keepers\n"
+        "systemd-timesyncd.service active\n=clock\nSystem clock synchronized: yes\n0\n"
+    ),
+    "python3 - /sysroot/ostree/repo": "compared 2022 names and 150 contents, 0 differ\n",
     "docker run": "hello from a container\n",
     "podman run": "hello from a container\n",
 }

@@ -104,6 +104,7 @@ class FakeJourney:
         )
         self.deployed, self.survival, self.fall = False, SURVIVAL, FALL
         self.same_kernel = True
+        self.over = False
         release = {
             name: ServedRelease(commit=commit, version=commit[:2], initramfs=MARKS.get(commit, ""))
             for name, commit in (

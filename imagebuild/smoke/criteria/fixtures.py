@@ -1,6 +1,7 @@
 """What the criteria are given: the host under test, what is expected of it, and its journeys."""
 
 import contextlib
+import pprint
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 from imagebuild.smoke.criteria.items import TRIAL, cell_name, criterion_of
 from imagebuild.smoke.host.errors import NotApplicableError, NotTestedError
 from imagebuild.smoke.host.expected import Expected, Records
+from imagebuild.smoke.host.services import ServedFacts
 from imagebuild.smoke.host.words import Boot, Host
 from imagebuild.smoke.journey import Journey
 from imagebuild.smoke.own_keys import pull_with_own_keys
+from imagebuild.smoke.served_guest import EVIDENCE
 from imagebuild.smoke.stops import ReadAgain
 from imagebuild.smoke.suite import NOT_BOOTED, Suite
 from imagebuild.tools import temporary
@@ -144,6 +147,14 @@ def layering(suite: Suite, way: str, log: Path) -> Iterator[Journey]:
 def _noted(journey: Journey, log: Path) -> Iterator[Journey]:
     with journey.host.noting(log):
         yield journey
+
+
+@pytest.fixture
+def served(suite: Suite, log: Path) -> ServedFacts:
+    """What the host made of a network with servers of names and time."""
+    facts = suite.served
+    log.write_text(f"{pprint.pformat(facts)}\nwhat was said there: {EVIDENCE}/\n")
+    return facts
 
 
 @pytest.fixture

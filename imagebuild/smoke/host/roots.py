@@ -27,6 +27,13 @@ answer = bytearray(struct.pack("HH", 0, 64) + bytes(64))
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0xC0046686, answer)
 print(answer[4 : 4 + struct.unpack_from("HH", answer)[1]].hex())
 """
+# ends well whatever the places do; the last one that is named proves that it looked at all
+WRITE = """# what can be written
+for place do
+    if file=$(mktemp -p "$place" .imagebuild.XXXXXX 2>/dev/null); then rm -f "$file"; echo "$place"; fi
+done
+echo looked
+"""
 DIGEST_KEY = "ostree.composefs.digest.v0"
 
 
@@ -85,6 +92,12 @@ class Roots(Remotes):
             ).status
             == 0
         )
+
+    def writable(self, *places: str) -> list[str]:
+        """Return those directories of `places` in which root can make a file."""
+        *found, looked = self.succeeds("sh", "-c", WRITE, "sh", *places).split() or [""]
+        assert looked == "looked", "nobody could look which directories can be written"
+        return [place for place in places if place in found]
 
     def small_file(self) -> str:
         """Return the path of a small file of the tree that nothing needs to boot."""

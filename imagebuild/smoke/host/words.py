@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from imagebuild.smoke.host.boots import Boots
 from imagebuild.smoke.host.cloud_init import CloudInit
 from imagebuild.smoke.host.containers import Containers
+from imagebuild.smoke.host.contents import Contents
 from imagebuild.smoke.host.disks import Disks
 from imagebuild.smoke.host.expected import Expected
+from imagebuild.smoke.host.journals import Journals
+from imagebuild.smoke.host.leftovers import Leftovers
 from imagebuild.smoke.host.secure_boot import SecureBoot
+from imagebuild.smoke.host.services import Services
 from imagebuild.smoke.host.soft_reboots import SoftReboots
+from imagebuild.smoke.host.unit_states import UnitStates
 
 
-class Host(Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot):
+class Host(
+    Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot, Contents, Journals, Leftovers, Services,
+    UnitStates,
+):  # fmt: skip
     """The host under test."""
 
 
