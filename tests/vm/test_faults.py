@@ -22,10 +22,12 @@ from imagebuild.smoke.trial import Promise, Run, Scope
 from imagebuild.stages.smoke import promise_of, smoke_file, subject_of
 from tests.vm.faults import ARTIFACT, FAULTS, broken
 from tests.vm.namespaced import OTHER_MACHINES
+from tests.vm.order_faults import ORDER
 from tests.vm.wiring import Lab
 
 # what fails quickly: the rest is for the night
 IN_CI = ("the ESP is empty", "a kernel argument names no disk")
+EVERY = FAULTS | ORDER
 RED = (State.FAILED, State.ERROR, State.FLAKY)
 
 
@@ -46,10 +48,10 @@ def verdict_on(lab: Lab, disk: Path, out: Path, tree: Tree, *, journeys: bool) -
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in IN_CI else [pytest.mark.slow]) for name in FAULTS]
+    "name", [pytest.param(name, marks=[] if name in IN_CI else [pytest.mark.slow]) for name in EVERY]
 )
 def test_a_fault_is_caught_by_its_criterion_and_no_other(lab: Lab, tmp_path: Path, name: str) -> None:
-    fault, step = FAULTS[name], lab.pipeline.disks["cloud"]
+    fault, step = EVERY[name], lab.pipeline.disks["cloud"]
     steps = {one.name: one for one in planning.order([lab.pipeline.release])}
     outcome = lab.must(step, steps["toolbox"], steps["plan cloud"], lab.pipeline.tree)
     tree: Tree = outcome.value(lab.pipeline.tree)
