@@ -19,7 +19,7 @@ from imagebuild.tools.qemu.machine import MIB, Kernel, Machine
 from imagebuild.tools.qemu.running import started
 from imagebuild.tools.relay import relayed
 
-GUEST_SECONDS = 100.0
+GUEST_SECONDS = 300.0
 # what no server but ours says
 NAME, ADDRESS = "only-here.imagebuild.test", "198.51.100.7"
 INIT = f"""#!/bin/sh
