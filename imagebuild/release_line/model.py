@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from imagebuild.architectures.registry import BUILT, DEFAULT, guest_of
+from imagebuild.config.access import AccessConfig
 from imagebuild.config.fields import Model, Name, Word
 from imagebuild.config.images import KickstartConfig
 from imagebuild.config.publish import PublishConfig
@@ -40,6 +41,9 @@ class Config(Model):
     )
     storage: Annotated[str, OneOf(PROFILES)]
     smoke: SmokeConfig
+    access: AccessConfig = Field(
+        default=AccessConfig(), description="who gets in, who becomes root, and what listens"
+    )
     waivers: tuple[WaiverConfig, ...] = Field(
         default=(), description="criteria that need not hold, by whose word, and until when"
     )

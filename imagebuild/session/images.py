@@ -21,6 +21,7 @@ from imagebuild.model import Cell, Tree
 from imagebuild.release_line.model import Config
 from imagebuild.session.outcome import write_reports
 from imagebuild.smoke import any_image, verdict
+from imagebuild.smoke.access import access_of
 from imagebuild.smoke.criteria import registry as criteria
 from imagebuild.smoke.first_boot import guest
 from imagebuild.smoke.trial import Bench, Promise, Run, Scope, Subject, Terms, Trial
@@ -236,6 +237,7 @@ def _terms(wanted: Wanted) -> Terms:
         remote=settings.tree.remote,
         update_url=settings.tree.update_url,
         update_verify=settings.tree.update_verify,
+        access=access_of(settings.access),
         allowed_failed_units=tuple(settings.smoke.failed_units_allowed),
         why_no_previous="none was given (--previous)",
     )

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Waiver
+from imagebuild.smoke.access import NOTHING_MORE, Access
 from imagebuild.smoke.served import ServedRelease
 from imagebuild.tools import command
 from imagebuild.tools.accelerator import Accelerator
@@ -75,6 +76,7 @@ class Terms:
     remote: str
     update_url: str
     update_verify: bool = True
+    access: Access = NOTHING_MORE
     allowed_failed_units: tuple[str, ...] = ()
     allowed_messages: tuple[str, ...] = ()
     why_no_previous: str | None = None

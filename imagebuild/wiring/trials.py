@@ -8,6 +8,7 @@ from imagebuild.kinds import Firmware, Login
 from imagebuild.model import Delta, Disk, Image, Installation, Tree, Verdict, Waiver
 from imagebuild.release_line.images import ImageConfig
 from imagebuild.release_line.model import Config
+from imagebuild.smoke.access import access_of
 from imagebuild.smoke.guest import WAKE
 from imagebuild.smoke.trial import Bench, Run, Scope, Terms, bench_facts
 from imagebuild.smoke.waivers import GROWTH
@@ -113,6 +114,7 @@ def _terms(tests: Tests, login: Login) -> Terms:
         remote=tree.remote,
         update_url=tree.update_url,
         update_verify=tree.update_verify,
+        access=access_of(config.access),
         allowed_failed_units=tuple(config.smoke.failed_units_allowed),
         allowed_messages=tuple(
             message.pattern for message in config.smoke.messages_allowed if message.until >= today

@@ -7,6 +7,7 @@ from imagebuild.smoke.host.words import Host
 from imagebuild.smoke.hosts.ostree import OstreeHost
 from imagebuild.tools import vagrant_key
 from imagebuild.tools.ssh import Answer
+from tests.smoke.access_answers import ACCESS, ACCESS_OF_A_BOX
 from tests.smoke.trials import COMMIT
 
 BOOT_LINK = "/ostree/boot.1/debian-atomic/ffff/0"
@@ -18,6 +19,7 @@ PODMAN_INFO = (
 
 # a healthy plain ostree host: the beginning of a command line -> what it prints (or None: it fails)
 HEALTHY: dict[str, str | None] = {
+    **ACCESS,
     "sh -c cat /boot/loader/entries/": (
         f"title A\nversion 1\noptions root=/dev/mapper/atomicos-root ostree={BOOT_LINK}\nlinux /x\n"
     ),
@@ -95,6 +97,7 @@ HEALTHY: dict[str, str | None] = {
 
 # a healthy Vagrant box: what is different
 HEALTHY_BOX: dict[str, str | None] = {
+    **ACCESS_OF_A_BOX,
     "getent passwd vagrant": "vagrant:x:1000:1000::/home/vagrant:/bin/bash\n",
     "cat /home/vagrant/.ssh/authorized_keys": vagrant_key.PUBLIC + "\n",
     "stat -c %a %U": "700 vagrant\n600 vagrant\n",

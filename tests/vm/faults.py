@@ -19,6 +19,7 @@ from imagebuild.model import Disk, Toolbox, Tree
 from imagebuild.tools import command
 from imagebuild.tools.qemu import disk_image
 from imagebuild.tools.qemu.export import exported
+from tests.vm.access_faults import ACCESS
 
 ARTIFACT = "artifact-boots"
 UPGRADE, UNSIGNED = "upgrades-to-the-next-release", "refuses-an-unsigned-upgrade"
@@ -276,6 +277,11 @@ FAULTS: dict[str, Fault] = {
         says="GRUB cannot load",
         journeys=True,
     ),
+}
+
+FAULTS |= {
+    name: Fault(script=script, caught=(criterion,), says=says, quiet=True)
+    for name, (script, criterion, says) in ACCESS.items()
 }
 
 

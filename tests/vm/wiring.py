@@ -22,6 +22,7 @@ from imagebuild.kinds import Controller, Firmware, Login
 from imagebuild.model import Disk, Kickstart, Toolbox, Tree
 from imagebuild.pipeline import Pipeline
 from imagebuild.release_line.model import Config
+from imagebuild.smoke.access import access_of
 from imagebuild.smoke.first_boot import booted
 from imagebuild.smoke.host.words import Boot
 from imagebuild.smoke.trial import Bench, Promise, Scope, Subject, Terms, Trial
@@ -119,6 +120,7 @@ class Lab:
             storage=storage,
             remote=tree.remote,
             update_url=tree.update_url,
+            access=access_of(self.settings.access),
             allowed_failed_units=tuple(smoke.failed_units_allowed),
             why_no_previous="a test",
         )

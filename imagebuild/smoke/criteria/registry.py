@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from imagebuild.records import Registry
 from imagebuild.smoke.criteria import (
+    test_access,
     test_boots,
     test_cloud_init_hostname,
     test_cloud_init_ssh_key,
@@ -45,6 +46,7 @@ from imagebuild.smoke.criteria import (
 from imagebuild.smoke.criterion import BY_ATOMIC, INSTALLATION, Asks, Criterion, records_in
 
 MODULES = (
+    test_access,
     test_boots,
     test_cloud_init_hostname,
     test_cloud_init_ssh_key,

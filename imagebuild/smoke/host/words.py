@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from imagebuild.smoke.host.access import Access
 from imagebuild.smoke.host.boots import Boots
 from imagebuild.smoke.host.cloud_init import CloudInit
 from imagebuild.smoke.host.containers import Containers
@@ -17,7 +18,7 @@ from imagebuild.smoke.host.unit_states import UnitStates
 
 
 class Host(
-    Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot, Contents, Journals, Leftovers, Services,
+    Access, Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot, Contents, Journals, Leftovers, Services,
     UnitStates,
 ):  # fmt: skip
     """The host under test."""

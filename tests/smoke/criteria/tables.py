@@ -1,6 +1,7 @@
 """All tables of broken hosts, by criterion."""
 
 from tests.smoke.criteria.broken import (
+    access,
     boots,
     cloud_init_hostname,
     cloud_init_ssh_key,
@@ -37,6 +38,7 @@ from tests.smoke.criteria.broken import (
 from tests.smoke.criteria.cases import Case, OnHost, OnJourney
 
 MODULES = (
+    access,
     boots,
     cloud_init_hostname,
     cloud_init_ssh_key,
