@@ -18,8 +18,8 @@ from imagebuild.smoke.host.unit_states import UnitStates
 
 
 class Host(
-    Access, Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot, Contents, Journals, Leftovers, Services,
-    UnitStates,
+    Access, Boots, CloudInit, SoftReboots, Containers, Disks, SecureBoot, Contents, Journals, Leftovers,
+    Services, UnitStates,
 ):  # fmt: skip
     """The host under test."""
 
