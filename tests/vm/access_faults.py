@@ -76,7 +76,8 @@ ACCESS: dict[str, tuple[str, str, str]] = {
     # cloud-init's documentation, cc_ssh: `ssh_deletekeys` is there because images have shipped theirs
     "an ssh host key is shipped": (
         ("echo 'ssh_deletekeys: false' > $D/etc/cloud/cloud.cfg.d/99-fault.cfg;"
-        " ssh-keygen -q -t ed25519 -N '' -f $D/etc/ssh/ssh_host_ed25519_key"),
+        " ssh-keygen -q -t ed25519 -N '' -f $D/etc/ssh/ssh_host_ed25519_key;"
+        " touch -d @1500000000 $D/etc/ssh/ssh_host_ed25519_key*"),
         KEYS, "was not made by this boot",
     ),
     # CIS 2.1.22, "Ensure only approved services are listening on a network interface"

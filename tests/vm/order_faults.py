@@ -13,6 +13,7 @@ JOURNAL, EARLIER = (
     "the-journal-is-kept-where-the-tree-says",
     "the-journal-of-earlier-boots-is-there-as-the-tree-says",
 )
+SETUID = "only-the-commits-programs-gain-rights"
 LEFTOVERS = "the-boot-leaves-no-privileged-leftovers"
 NAMES, CLOCK = "names-resolve-by-the-server-that-dhcp-gave", "the-clock-is-being-kept"
 # the deployment's directory cannot be changed while it is marked so (ostree-sysroot-deploy.c)
@@ -67,7 +68,7 @@ ORDER: dict[str, Fault] = {
     ),
     "a program lends root's rights": Fault(
         script=replaced("/usr/bin/find", "chmod 4755 $F.new"),
-        caught=(COMMIT,),
+        caught=(COMMIT, SETUID),
         quiet=True,
         says="/usr/bin/find has another mode or owner: 4755",
     ),
@@ -119,7 +120,8 @@ ORDER: dict[str, Fault] = {
     ),
     "a shell with root's rights lies in /var": Fault(
         script=sh("install -m 4755 /bin/sh /var/lib/fault"),
-        caught=(LEFTOVERS,),
+        # what lends rights is somebody's door, too
+        caught=(LEFTOVERS, SETUID),
         quiet=True,
         says="/var/lib/fault (4755): a program with other rights",
     ),
