@@ -45,13 +45,17 @@ ELF_OF = {"x86_64": ELF_X86_64, "aarch64": b"\xb7\x00"}
 
 @dataclass
 class Line:
-    """A release line: its store, its configuration, where its releases go."""
+    """A release line: its store, its configuration, where its releases go; downloads of all kinds, or of
+    `kinds`, looked at under `firmware`.
+    """
 
     place: Path
     homedir: Path
     changes: dict[str, Any] = field(default_factory=dict)
     ref: str = REF
     arch: str = "x86_64"
+    kinds: tuple[str, ...] = ()
+    firmware: tuple[Firmware, ...] = tuple(Firmware)
     trees: list[Tree] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,6 +72,8 @@ class Line:
             "signing": {"user": USER, "homedir": str(self.homedir), "generate": True}
         } | self.changes.get("publish", {})
         data |= {"refs": [self.ref]} | {key: value for key, value in self.changes.items() if key != "publish"}
+        if self.kinds:
+            _keep(data, self.kinds, self.firmware)
         file = self.work / "config.yaml"
         file.write_text(json.dumps(data, default=str))
         return config.load(file, self.place).model_copy(update={"arch": self.arch})
@@ -156,7 +162,7 @@ class Line:
                 )
         cells: list[tuple[Cell, Path]] = []
         for download in downloads:
-            for firmware in Firmware:
+            for firmware in self.firmware:
                 cells += _cells(store, download.name, firmware, boot, states, atomic=atomic)
         kickstart = store / "cloud.ks"
         kickstart.write_text("text\n")
@@ -186,6 +192,16 @@ class Line:
                 self.output, material, day=day, nightly=nightly, signer=signer.fingerprint, respin=respin
             )
             return assemble(self.output, material, names, signer)
+
+
+def _keep(data: dict[str, Any], kinds: Sequence[str], firmware: Sequence[Firmware]) -> None:
+    for name, image in [*data["images"].items()]:
+        image["formats"] = {kind: options for kind, options in image["formats"].items() if kind in kinds}
+        if not image["formats"]:
+            del data["images"][name]
+    for owner in (data["installer"], *data["images"].values()):
+        owner["firmware"] = list(firmware)
+        owner.pop("installed", None)
 
 
 def _iso(store: Path, loaded: Config, tree: Tree, grown: int) -> IsoImage:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def lines(tmp_path: Path, homedir: Path) -> tuple[Line, Line]:
     """A line on two architectures, with one output directory and one repository of commits."""
     line = line_in(tmp_path, homedir)
-    arm = Line(tmp_path / "arm", homedir, changes=line.changes, ref=ARM, arch="aarch64")
+    arm = replace(line, place=tmp_path / "arm", ref=ARM, arch="aarch64", trees=[])
     line.changes["publish"] |= {"arches": ["x86_64", "aarch64"]}
     arm.repo, arm.output = line.repo, line.output
     return line, arm

@@ -9,6 +9,7 @@ import pytest
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.registry import open_destination
 from imagebuild.errors import BuildError
+from imagebuild.kinds import Firmware
 from imagebuild.publish import facts, marks
 from imagebuild.publish.admission import Promotion
 from imagebuild.publish.promote import demote, promote
@@ -20,8 +21,12 @@ ARM = "debian/12/aarch64/atomic-host"
 
 
 def line_in(place: Path, homedir: Path) -> Line:
-    """Return a line of releases below `place`, with a stable repository and a mirror there."""
-    made = Line(place / "line", homedir)
+    """Return a line of releases below `place`, with a stable repository and a mirror there.
+
+    Its releases are small, for what happens to them is the same for each file: an ISO and two downloads of a
+    disk, under one firmware.
+    """
+    made = Line(place / "line", homedir, kinds=("qcow2", "raw.xz"), firmware=(Firmware.UEFI,))
     made.changes |= {
         "publish": {"repo": f"file://{place}/stable", "destination": f"file://{place}/mirror"},
         "tree": {

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from imagebuild.records import Registry
 from imagebuild.smoke.criteria import (
-    test_access,
     test_boots,
     test_cloud_init_hostname,
     test_cloud_init_ssh_key,
@@ -42,11 +41,11 @@ from imagebuild.smoke.criteria import (
     test_upgrade_remote,
     test_upgrades_fall_back,
     test_vagrant_login,
+    test_who_gets_in,
 )
 from imagebuild.smoke.criterion import BY_ATOMIC, INSTALLATION, Asks, Criterion, records_in
 
 MODULES = (
-    test_access,
     test_boots,
     test_cloud_init_hostname,
     test_cloud_init_ssh_key,
@@ -79,6 +78,7 @@ MODULES = (
     test_upgrade_remote,
     test_upgrades_fall_back,
     test_vagrant_login,
+    test_who_gets_in,
 )
 CRITERIA: Registry[Criterion] = Registry(
     "criterion", INSTALLATION, *(record for module in MODULES for record in records_in(module))

@@ -1,6 +1,6 @@
-"""Hosts on which the criteria of test_access.py fail, and how each says so."""
+"""Hosts on which the criteria of test_who_gets_in.py fail, and how each says so."""
 
-from imagebuild.smoke.criteria import test_access as access
+from imagebuild.smoke.criteria import test_who_gets_in as access
 from tests.smoke import access_answers as said
 from tests.smoke.criteria.cases import Answers, Case, OnHost
 
