@@ -26,7 +26,10 @@ KICKSTART = (
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize(("firmware", "end"), [(Firmware.BIOS, "reboot"), (Firmware.UEFI, "poweroff")])
+@pytest.mark.parametrize(
+    ("firmware", "end"),
+    [(Firmware.BIOS, "reboot"), pytest.param(Firmware.UEFI, "poweroff", marks=pytest.mark.slow)],
+)
 def test_a_medium_that_is_not_on_the_serial_console_is_installed(
     lab: Lab, tree: Tree, firmware: Firmware, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
