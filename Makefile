@@ -14,7 +14,7 @@ demo:
 # linters are tests (tests/test_linters.py); `vm` tests boot real guests, one after the other
 test: bootstrap
 	@status=0; \
-	$(PYTEST) -n 2 --dist loadfile -m "not slow and not vm" --durations=15 --durations-min=10 || status=$$?; \
+	.ci/unit $(PYTEST) --durations=15 --durations-min=10 || status=$$?; \
 	$(PYTEST) -m "vm and not slow" --durations=40 --durations-min=10 || status=$$?; \
 	exit $$status
 

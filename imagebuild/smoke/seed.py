@@ -11,7 +11,7 @@ from email.mime.text import MIMEText
 from pathlib import Path
 
 from imagebuild.smoke.host.expected import RUNCMD_LOG, SCRIPT_LOG, Expected
-from imagebuild.tools import command
+from imagebuild.tools import command, iso
 
 # systemd-system.conf(5): what units get that say nothing themselves
 START_SECONDS = 90
@@ -44,7 +44,7 @@ def make_seed(directory: Path, expected: Expected, slowness: float = 1.0) -> Pat
         f"instance-id: iid-{expected.hostname}\nlocal-hostname: {expected.hostname}\n"
     )
     seed = directory / "seed.iso"
-    command.run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", seed, files])
+    command.run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", iso.address(seed), files])
     return seed
 
 

@@ -64,9 +64,16 @@ def check_md5(image: Path) -> bool:
     return code == 0
 
 
+def address(image: Path) -> str:
+    """Return what xorriso calls a file: a plain path below /dev, as of a store in /dev/shm, would be a burner
+    (xorriso(1), "Libburn drives").
+    """
+    return f"stdio:{image}"
+
+
 def boot_entries(image: Path) -> tuple[BootEntry, ...]:
     """Return the El Torito entries, the default first."""
-    said = command.run(["xorriso", "-indev", image, "-report_el_torito", "plain"], quiet=True)
+    said = command.run(["xorriso", "-indev", address(image), "-report_el_torito", "plain"], quiet=True)
     images = re.findall(r"^El Torito boot img :\s+(\d+)\s+(\S+).*?(\d+)$", said, re.MULTILINE)
     paths = dict(re.findall(r"^El Torito img path :\s+(\d+)\s+(.+)$", said, re.MULTILINE))
     return tuple(
@@ -77,7 +84,7 @@ def boot_entries(image: Path) -> tuple[BootEntry, ...]:
 
 def listing(image: Path) -> list[str]:
     """Return the paths of an image, each with a leading slash."""
-    said = command.run(["xorriso", "-indev", image, "-find", "/"], quiet=True)
+    said = command.run(["xorriso", "-indev", address(image), "-find", "/"], quiet=True)
     return [line.strip().strip("'") for line in said.splitlines() if line.startswith("'")]
 
 
@@ -105,7 +112,7 @@ def content(image: Path) -> Content:
     find = ["-find", "/", "-type"]
     said = command.run(
         [
-            *["xorriso", "-indev", str(image), *find, "f", "-exec", "report_lba", "--"],
+            *["xorriso", "-indev", address(image), *find, "f", "-exec", "report_lba", "--"],
             *["-print", "LINKS", *find, "l", "--", "-print", "DIRECTORIES", *find, "d"],
         ],
         quiet=True,
@@ -148,7 +155,7 @@ def offset_of(image: Path, path: str) -> int:
     """Return where a file's content begins in an image, in bytes. Raises BuildError when there is no such
     file.
     """
-    said = command.run(["xorriso", "-indev", image, "-find", path, "-exec", "report_lba"], quiet=True)
+    said = command.run(["xorriso", "-indev", address(image), "-find", path, "-exec", "report_lba"], quiet=True)
     match = re.search(r"^File data lba:\s+\d+\s*,\s*(\d+)", said, re.MULTILINE)
     if match is None:
         raise BuildError(f"{image.name} has no {path}")
@@ -159,7 +166,7 @@ def read(image: Path, path: str, work: Path) -> bytes:
     """Return one file of an image; `work` is a directory to extract it into. Raises BuildError."""
     target = work / "extracted"
     target.unlink(missing_ok=True)
-    command.run(["xorriso", "-osirrox", "on", "-indev", image, "-extract_single", path, target], quiet=True)
+    command.run(["xorriso", "-osirrox", "on", "-indev", address(image), "-extract_single", path, target], quiet=True)
     _refuse_link(image, path, target, work)
     if not target.is_file():
         raise BuildError(f"{image.name} has no {path}")
@@ -172,7 +179,7 @@ def extract(image: Path, paths: Sequence[str], directory: Path) -> dict[str, Pat
     """Extract files into a directory, below their own paths; return path -> file for those that there are."""
     present = set(listing(image))
     files = {path: directory / path.lstrip("/") for path in paths if path in present}
-    argv: list[str | Path] = ["xorriso", "-osirrox", "on", "-indev", image]
+    argv: list[str | Path] = ["xorriso", "-osirrox", "on", "-indev", address(image)]
     for path, file in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         argv += ["-extract", path, file]

@@ -42,7 +42,7 @@ def write(
             *["--grub2-boot-info", "-eltorito-alt-boot"],
         ]
     argv: list[str | Path] = [
-        *["xorriso", "-as", "mkisofs", "-quiet", "-o", str(image)],
+        *["xorriso", "-as", "mkisofs", "-quiet", "-o", iso.address(image)],
         *["-R", "-V", volume, "-sysid", "LINUX", "-appid", "", "-preparer", "IMAGEBUILD"],
         *[f"--modification-date={stamp(epoch)}", "--set_all_file_dates", stamp(epoch)],
         *["-uid", "0", "-gid", "0", "--gpt_disk_guid", serial, *mbr],
@@ -81,7 +81,7 @@ def remaster(
 
     Nothing is unpacked (xorriso(1), "-boot_image any replay"). The UUID stays, too: a menu may look for it.
     """
-    argv: list[str | Path] = ["xorriso", "-indev", source, "-outdev", target, "-boot_image", "any", "replay"]
+    argv: list[str | Path] = ["xorriso", "-indev", iso.address(source), "-outdev", iso.address(target), "-boot_image", "any", "replay"]
     if (digits := iso.identifier(source).replace("-", "")).isdigit() and int(digits):
         argv += ["-volume_date", "uuid", digits]
     if esp is not None:

@@ -257,7 +257,7 @@ def _partition(image: Path, start: int, files: set[int]) -> tuple[int, int, int]
     """Return (number, first byte, bytes) of the partition that begins where El Torito says, or of the second
     one that is not a file's.
     """
-    said = command.run(["xorriso", "-indev", image, "-report_system_area", "plain"], quiet=True)
+    said = command.run(["xorriso", "-indev", iso.address(image), "-report_system_area", "plain"], quiet=True)
     gpt = re.findall(r"^GPT start and size\s*:\s+(\d+)\s+(\d+)\s+(\d+)", said, re.MULTILINE)
     mbr = re.findall(r"^MBR partition\s*:\s+(\d+)\s+\S+\s+0xef\s+(\d+)\s+(\d+)", said, re.MULTILINE)
     partitions = [
