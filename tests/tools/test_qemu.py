@@ -1,5 +1,6 @@
 """QEMU's command line, as it was."""
 
+import itertools
 import shlex
 from pathlib import Path
 
@@ -88,3 +89,35 @@ def test_a_machine_without_a_disk_boots_from_the_network() -> None:
 
 def test_the_container_image_is_the_same_each_time() -> None:
     assert oci.busybox_archive() == oci.busybox_archive()
+
+
+@pytest.mark.parametrize("firmware", Firmware)
+@pytest.mark.parametrize("controller", Controller)
+@pytest.mark.parametrize(
+    "boot", [None, NetworkBoot(directory=Path("/w"), file="grub.0")], ids=["disk", "net"]
+)
+def test_a_guest_reaches_nothing_but_the_tests_address(
+    firmware: Firmware, controller: Controller, boot: NetworkBoot | None
+) -> None:
+    """Unless a machine is made otherwise on purpose: there is one network, and nothing leads out of it but
+    what is forwarded to the loopback interface (QEMU's invocation, `-netdev user`, restrict).
+    """
+    machine = Machine(
+        disk=Path("/w/a.qcow2"),
+        controller=controller,
+        firmware=firmware,
+        cores=1,
+        memory=1 << 30,
+        forward={2222: 22},
+        services={80: 8080},
+        network_boot=boot,
+    )
+    argv = command_line(machine, TCG, PLACES, Flash(Path("/code.fd"), Path("/vars.fd")))
+    networks = [word for option, word in itertools.pairwise(argv) if option in ("-nic", "-netdev", "-net")]
+    assert len(networks) == 1
+    words = networks[0].split(",")
+    assert words[0] == "user"
+    assert "restrict=on" in words
+    led = [word for word in words if word.startswith(("hostfwd=", "guestfwd="))]
+    assert len(led) == 2
+    assert all("127.0.0.1" in word for word in led)
