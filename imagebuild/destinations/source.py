@@ -1,22 +1,51 @@
 """Where a release is read from: a directory, or a web server that is not trusted."""
 
+import re
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
-import urllib3
 
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.tools import answers
 from imagebuild.tools.checksum import CHUNK, check_name
 
-TIMEOUT = (10.0, 60.0)
 # S3 answers 403 for what is not there when the reader may not list the bucket (its API reference, GetObject)
 ABSENT = (requests.codes.not_found, requests.codes.forbidden, requests.codes.gone)
 SMALL = 32 << 20
 ADDRESS = "give http(s)://HOST/…/COMPOSE_ID, or a directory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long a server is waited for: attempts in all, seconds before the second (doubled each time; a
+    server that says `Retry-After` gets up to `longest_pause`), seconds to connect, and the fewest bytes/s in
+    every period of `seconds`.
+    """
+
+    attempts: int = 4
+    pause: float = 1.0
+    longest_pause: float = 120.0
+    connect: float = 10.0
+    slowest: float = 1000.0
+    seconds: float = 60.0
+
+
+PACE = Pace()
+# RFC 9110, 6585: time-out, too early, too many requests; servers' own errors besides
+AGAIN = (408, 425, 429)
+# what another attempt would meet again
+FINAL = (
+    requests.exceptions.SSLError,
+    requests.TooManyRedirects,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+)
 
 
 class AbsentError(BuildError):
@@ -79,7 +108,7 @@ class DirectorySource:
 class WebSource:
     """A release on a web server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pace: Pace = PACE) -> None:
         try:
             parts = urlsplit(url)
         except ValueError as error:
@@ -87,6 +116,7 @@ class WebSource:
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
             raise UsageError(f"{url!r} is not the address of a release", hint=ADDRESS)
         self.url = url.rstrip("/") + "/"
+        self._shown, self._pace = re.sub(r"(?<=://)[^/]*@", "", self.url), pace
         self.name = unquote(parts.path.rstrip("/").rpartition("/")[2])
         self._session = requests.Session()
         # what is signed is the file, not how a server packs it
@@ -98,18 +128,53 @@ class WebSource:
         signed.
         """
         check_name(path)
-        try:
-            with self._session.get(self.url + quote(path), stream=True, timeout=TIMEOUT) as answer:
-                if answer.status_code in ABSENT:
-                    raise AbsentError(f"{path} is not there (the server answers {answer.status_code})")
-                if answer.status_code != requests.codes.ok:
-                    raise BuildError(f"{self.url}{path}: the server answers {answer.status_code}")
-                yield from _limited(cast("BinaryIO", answer.raw), limit)
-        # what is read from the raw answer fails in urllib3's own words
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise BuildError(
-                f"{self.url}{path} cannot be fetched: {error}", hint="check the address and the network"
-            ) from error
+        total = 0
+        for attempt in range(1, self._pace.attempts + 1):
+            wanted = 0.0
+            try:
+                with self._ask(path, total) as answer:
+                    wanted = answers.retry_after(answer, self._pace.longest_pause)
+                    skipped = self._check(answer, path, total)
+                    for block in _rest(
+                        answers.blocks(answer, slowest=self._pace.slowest, seconds=self._pace.seconds),
+                        skipped,
+                    ):
+                        total += len(block)
+                        yield block
+                        # whoever reads sees that it is too much
+                        if total > limit:
+                            return
+                    return
+            except requests.RequestException as error:
+                if attempt == self._pace.attempts or isinstance(error, FINAL):
+                    said = str(error).replace(self.url, self._shown)
+                    raise BuildError(
+                        f"{self._shown}{path} cannot be fetched: {said}",
+                        hint="check the address and the network",
+                    ) from error
+            time.sleep(max(wanted, self._pace.pause * 2 ** (attempt - 1)))
+
+    def _ask(self, path: str, begin: int) -> requests.Response:
+        """Ask for a file, or the rest of it after an attempt that was cut off."""
+        rest = {"Range": f"bytes={begin}-"} if begin else {}
+        timeout = (self._pace.connect, self._pace.seconds)
+        return self._session.get(self.url + quote(path), stream=True, timeout=timeout, headers=rest)
+
+    def _check(self, answer: requests.Response, path: str, begin: int) -> int:
+        """Return how many bytes of the answer came before (a server may send the whole file again). Raises
+        AbsentError, BuildError for what another attempt would not change, HTTPError for what it may.
+        """
+        status = answer.status_code
+        if status in ABSENT:
+            raise AbsentError(f"{path} is not there (the server answers {status})")
+        if status in AGAIN or status >= requests.codes.server_error:
+            raise requests.HTTPError(f"the server answers {status}")
+        rest = status == requests.codes.partial_content and answer.headers.get(
+            "Content-Range", ""
+        ).startswith(f"bytes {begin}-")
+        if status != requests.codes.ok and not (begin and rest):
+            raise BuildError(f"{self._shown}{path}: the server answers {status}")
+        return 0 if rest else begin
 
     def paths(self) -> set[str] | None:
         """Web servers do not say what they have."""
@@ -137,6 +202,13 @@ def read(source: ReleaseSource, path: str, limit: int = SMALL) -> bytes:
     if len(data) > limit:
         raise BuildError(f"{path} is larger than {limit} bytes")
     return data
+
+
+def _rest(blocks: Iterator[bytes], skipped: int) -> Iterator[bytes]:
+    for block in blocks:
+        if len(block) > skipped:
+            yield block[skipped:]
+        skipped = max(0, skipped - len(block))
 
 
 def _limited(stream: BinaryIO, limit: int) -> Iterator[bytes]:

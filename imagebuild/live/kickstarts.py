@@ -5,6 +5,7 @@ lies at /run/install/ks.cfg, as under Anaconda.
 """
 
 import contextlib
+import http.client
 import os
 import time
 import urllib.error
@@ -23,6 +24,8 @@ from imagebuild.tools import command, temporary
 LARGEST = 1 << 20
 DEVICE_SECONDS = 30
 NETWORK_SECONDS = 300
+# for one attempt to read a file of up to LARGEST bytes
+FETCH_SECONDS = 120.0
 CARD_SECONDS = 30
 TRIES = 5
 ROUTES, ROUTES_V6 = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
@@ -212,13 +215,12 @@ def fetch(url: str) -> bytes:
     for attempt in range(1, TRIES + 1):
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310  # http and https only: `arguments.source`
-                data: bytes = answer.read(LARGEST + 1)
-                return data
+                return _whole(answer)
         except urllib.error.HTTPError as error:
             raise BuildError(
                 f"the kickstart {url} that was asked for cannot be fetched: {error.code} {error.reason}"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             if attempt == TRIES:
                 raise BuildError(
                     f"the kickstart {url} that was asked for cannot be fetched: {error}",
@@ -227,3 +229,18 @@ def fetch(url: str) -> bytes:
             steplog.note(f"{url}: {error}; again")
             time.sleep(2 * attempt)
     raise BuildError(f"the kickstart {url} cannot be fetched")
+
+
+def _whole(answer: http.client.HTTPResponse) -> bytes:
+    """Return a body of up to LARGEST bytes, and a bit. Raises OSError when it ends early or takes too long:
+    half a kickstart may be one, too, and install something else.
+    """
+    # http.client does not say that a body was cut off when it is asked for a number of bytes
+    promised, deadline, data = answer.length, time.monotonic() + FETCH_SECONDS, b""
+    while len(data) <= LARGEST and (block := answer.read1(1 << 16)):
+        data += block
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it took more than {FETCH_SECONDS:.0f} s")
+    if promised is not None and len(data) < min(promised, LARGEST):
+        raise ConnectionError(f"it ended after {len(data)} of {promised} bytes")
+    return data

@@ -19,6 +19,7 @@ import requests
 
 from imagebuild.config.tree import TlsConfig, TreeConfig
 from imagebuild.errors import BuildError
+from imagebuild.tools.answers import GuardedSession
 
 CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
 PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
@@ -86,9 +87,12 @@ class Access:
         proxies = {"http": self.proxy, "https": self.proxy} if self.proxy else {}
         verify = str(self.ca) if self.ca is not None else True
         certificate = (str(self.certificate), str(self._key)) if self.certificate is not None else None
-        with requests.get(
-            url, timeout=(10, seconds), stream=True, verify=verify, cert=certificate, proxies=proxies
-        ) as answer:
+        with (
+            GuardedSession() as session,
+            session.get(
+                url, timeout=(10, seconds), stream=True, verify=verify, cert=certificate, proxies=proxies
+            ) as answer,
+        ):
             yield answer
 
     def blame(self, url: str, problem: str) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.destinations.source import WebSource, open_source
+from imagebuild.destinations.source import Pace, WebSource, open_source
 from imagebuild.errors import UsageError
 from imagebuild.publish import facts
 from imagebuild.publish.findings import EXIT_CODES, ProblemKind, Verification
@@ -24,6 +24,8 @@ from tests.release_lab import FIRST, SECOND, Line
 
 PROGRAM = str(Path(sys.executable).parent / "imagebuild")
 Change = Callable[[Path, Line], None]
+
+QUICK = Pace(attempts=2, pause=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +280,7 @@ def test_an_unsigned_commit(copy: tuple[Line, Path]) -> None:
 
 def test_a_server_that_redirects_or_is_not_there(made: tuple[Line, Path]) -> None:
     line, _ = made
-    found = verify(WebSource("http://127.0.0.1:9/Debian-Atomic-12-20261126.0"), trust(line))
+    found = verify(WebSource("http://127.0.0.1:9/Debian-Atomic-12-20261126.0", QUICK), trust(line))
     assert found.exit_code() == EXIT_CODES[ProblemKind.UNREADABLE]
     assert json.dumps([each.says for each in found.problems])
 
@@ -300,7 +302,8 @@ def test_a_connection_that_is_cut(made: tuple[Line, Path]) -> None:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        found = verify(WebSource(f"http://127.0.0.1:{server.server_port}/{place.name}"), trust(line))
+        source = WebSource(f"http://127.0.0.1:{server.server_port}/{place.name}", QUICK)
+        found = verify(source, trust(line))
         server.shutdown()
     assert found.exit_code() == EXIT_CODES[ProblemKind.UNREADABLE]
     assert QCOW2 in found.problems[0].says

@@ -19,6 +19,7 @@ import requests
 from urllib3.exceptions import InsecureRequestWarning
 
 from imagebuild.errors import BuildError
+from imagebuild.tools import answers
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 10.0, 30.0, 60.0
 MOST_MIRRORS = 3
@@ -147,12 +148,13 @@ def _fetched(source: PackageSource, url: str) -> bytes:
             auth=source.login,
             verify=source.verify,
             cert=_certificate(source),
+            headers={"Accept-Encoding": "identity"},
         ) as answer,
     ):
         if answer.status_code != requests.codes.ok:
             raise ValueError(f"the server says {answer.status_code} {answer.reason}")
         content = b""
-        for block in answer.iter_content(1 << 16):
+        for block in answers.blocks(answer, slowest=0, seconds=TOTAL_SECONDS):
             content = _bounded(content + block)
             if time.monotonic() > deadline:
                 raise ValueError(f"it took more than {TOTAL_SECONDS:.0f} s")

@@ -15,6 +15,7 @@ import requests
 
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
+from imagebuild.tools import answers
 from imagebuild.tools.access import DIRECT, Access
 from imagebuild.tools.ostree.library import GLib
 
@@ -39,12 +40,13 @@ LARGEST = 128 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How hard to try: attempts in all, seconds before the second (doubled each time), and the slowest
-    transfer that is waited for.
+    """How hard to try: attempts in all, seconds before the second (doubled each time; a server that says
+    `Retry-After` gets up to `longest_pause`), and the slowest transfer that is waited for.
     """
 
     attempts: int = 4
     pause: float = 1.0
+    longest_pause: float = 120.0
     low_speed_bytes: int = 1000
     low_speed_seconds: float = 60.0
 
@@ -188,21 +190,25 @@ def _get(url: str, patience: Patience, access: Access) -> _Answer:
         file = files.path_of(url)
         return _Answer(file.read_bytes() if file.is_file() else None)
     for attempt in range(1, patience.attempts + 1):
+        wanted = 0.0
         try:
             with access.get(url, seconds=patience.low_speed_seconds) as answer:
                 if answer.ok:
-                    return _Answer(_content(url, answer), answer.status_code)
+                    return _Answer(_content(url, answer, patience), answer.status_code)
                 if answer.status_code in NOT_THERE:
                     return _Answer(None, answer.status_code)
                 problem = f"HTTP {answer.status_code}"
                 _check_refusal(url, answer.status_code, access)
+                wanted = answers.retry_after(answer, patience.longest_pause)
+        except answers.RedirectError as error:
+            raise BuildError(f"cannot read {url}: {error}", hint="check tree.url") from error
         except requests.RequestException as error:
             problem = str(error)
             advice = access.blame_tls(url, problem)
             if advice and not isinstance(error, requests.exceptions.ProxyError):
                 raise BuildError(f"cannot reach {url}: {problem}", hint=advice) from error
         if attempt < patience.attempts:
-            time.sleep(patience.pause * 2 ** (attempt - 1))
+            time.sleep(max(wanted, patience.pause * 2 ** (attempt - 1)))
     raise TransferError(
         f"cannot reach {url}: {problem}", hint=access.blame(url, problem) or "check the network and tree.url"
     )
@@ -220,16 +226,16 @@ def _check_refusal(url: str, status: int, access: Access) -> None:
         raise BuildError(f"the server refuses {url}: HTTP {status}", hint=f"check tree.url; {advice}")
 
 
-def _content(url: str, answer: requests.Response) -> bytes:
-    content = b""
-    for block in answer.iter_content(1 << 20):
+def _content(url: str, answer: requests.Response, patience: Patience) -> bytes:
+    content = bytearray()
+    for block in answers.blocks(answer, slowest=patience.low_speed_bytes, seconds=patience.low_speed_seconds):
         content += block
         if len(content) > LARGEST:
             raise BuildError(
                 f"{url} is larger than {LARGEST} bytes: it is not of an OSTree repository",
                 hint="check tree.url",
             )
-    return content
+    return bytes(content)
 
 
 def commit_object(

@@ -5,18 +5,19 @@ Formats: ostree-core.h (OSTREE_COMMIT_GVARIANT_FORMAT, OSTREE_TREE_GVARIANT_FORM
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import requests
 
+from imagebuild.tools import answers
 from imagebuild.tools.access import DIRECT, Access
 from imagebuild.tools.ostree.library import GLib
-from imagebuild.tools.ostree.server import FORMATS, OBJECT_SUFFIX, Patience, object_url
+from imagebuild.tools.ostree.server import FORMATS, LARGEST, OBJECT_SUFFIX, Patience, object_url
 
 # how long a failed pull looks for the object to blame
 DIAGNOSIS_SECONDS = 60.0
-# bytes that are unpacked at a time
-AT_ONCE = 1 << 20
+# so much of a file is in memory at a time, however small it was packed
+UNPACKED_BLOCK = 1 << 20
 
 
 def find_damaged(
@@ -67,26 +68,45 @@ def _examine(url: str, kind: int, patience: Patience, access: Access) -> tuple[b
     """
     try:
         with access.get(url, seconds=patience.low_speed_seconds) as answer:
-            content = answer.content
+            if not answer.ok:
+                return b"", f"not there (HTTP {answer.status_code})"
+            received = answers.blocks(
+                answer, slowest=patience.low_speed_bytes, seconds=patience.low_speed_seconds
+            )
+            return _metadata(received) if kind != 1 else (b"", _problem_of_file(received))
     except requests.RequestException:
         return b"", None
-    if not answer.ok:
-        return b"", f"not there (HTTP {answer.status_code})"
-    if kind != 1:
-        return content, None
+
+
+def _metadata(received: Iterator[bytes]) -> tuple[bytes, str | None]:
+    content = bytearray()
+    for block in received:
+        content += block
+        if len(content) > LARGEST:
+            return b"", f"larger than {LARGEST} bytes"
+    return bytes(content), None
+
+
+def _problem_of_file(received: Iterator[bytes]) -> str | None:
+    """Say what is wrong with a file object, which is unpacked block by block and not kept."""
     # ostree-core.c, "archive-z2": size of the header as big-endian 32 bits, 4 bytes of padding, the header,
     # raw deflate
-    return b"", _end_of(content[8 + int.from_bytes(content[:4], "big") :])
-
-
-def _end_of(deflated: bytes) -> str | None:
-    """Return what is wrong with the end of raw deflate; None for nothing. What it unpacks to is not kept: a
-    few bytes are a thousand times as many, unpacked.
-    """
-    inflater = zlib.decompressobj(-15)
-    try:
-        while inflater.decompress(deflated, AT_ONCE):
-            deflated = inflater.unconsumed_tail
-    except zlib.error:
-        return "damaged"
+    head, inflater, deadline = b"", zlib.decompressobj(-15), time.monotonic() + DIAGNOSIS_SECONDS
+    for block in received:
+        if time.monotonic() > deadline or len(head) > LARGEST:
+            return None
+        packed, skipped = block, 8 + int.from_bytes(head[:4], "big")
+        if len(head) < 4 or len(head) < skipped:
+            head += block
+            skipped = 8 + int.from_bytes(head[:4], "big")
+            packed = head[skipped:] if len(head) >= 8 else b""
+            if not packed:
+                continue
+            head = head[:skipped]
+        try:
+            while packed and not inflater.eof:
+                inflater.decompress(packed, UNPACKED_BLOCK)
+                packed = inflater.unconsumed_tail
+        except zlib.error:
+            return "damaged"
     return None if inflater.eof else "cut short"
