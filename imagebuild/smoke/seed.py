@@ -44,7 +44,9 @@ def make_seed(directory: Path, expected: Expected, slowness: float = 1.0) -> Pat
         f"instance-id: iid-{expected.hostname}\nlocal-hostname: {expected.hostname}\n"
     )
     seed = directory / "seed.iso"
-    command.run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", iso.address(seed), files])
+    command.run(
+        ["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", iso.address(seed), files]
+    )
     return seed
 
 

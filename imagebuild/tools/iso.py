@@ -155,7 +155,9 @@ def offset_of(image: Path, path: str) -> int:
     """Return where a file's content begins in an image, in bytes. Raises BuildError when there is no such
     file.
     """
-    said = command.run(["xorriso", "-indev", address(image), "-find", path, "-exec", "report_lba"], quiet=True)
+    said = command.run(
+        ["xorriso", "-indev", address(image), "-find", path, "-exec", "report_lba"], quiet=True
+    )
     match = re.search(r"^File data lba:\s+\d+\s*,\s*(\d+)", said, re.MULTILINE)
     if match is None:
         raise BuildError(f"{image.name} has no {path}")
@@ -166,7 +168,9 @@ def read(image: Path, path: str, work: Path) -> bytes:
     """Return one file of an image; `work` is a directory to extract it into. Raises BuildError."""
     target = work / "extracted"
     target.unlink(missing_ok=True)
-    command.run(["xorriso", "-osirrox", "on", "-indev", address(image), "-extract_single", path, target], quiet=True)
+    command.run(
+        ["xorriso", "-osirrox", "on", "-indev", address(image), "-extract_single", path, target], quiet=True
+    )
     _refuse_link(image, path, target, work)
     if not target.is_file():
         raise BuildError(f"{image.name} has no {path}")

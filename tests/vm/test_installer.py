@@ -114,24 +114,37 @@ def test_the_installer_over_http_is_checked(lab: Lab, image: IsoImage, tmp_path:
 # --- machines that are not as they should be ----------------------------------------------------------------
 
 
+SLOW = pytest.mark.slow  # two of them show that a machine is told, the rest that it is told what
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("no disk", "INSTALLATION FAILED: there is no disk to install on"),
-        (
+        pytest.param(
             "small disk",
             (
                 r"INSTALLATION FAILED: .*: volume group atomicos is too small: root 3000 = 3000 MiB, but of"
                 r" \d+ MiB \d+ MiB can be used"
             ),
+            marks=SLOW,
         ),
-        (
+        pytest.param(
             "two disks",
             r"INSTALLATION FAILED: there are 2 disks and the kickstart does not say which: vda .*; vdb ",
+            marks=SLOW,
         ),
         ("bad kickstart", r"INSTALLATION FAILED: OEMDRV:/ks\.cfg:2: .*nonsense"),
-        ("no network", "INSTALLATION FAILED: there is no network to fetch http://10.0.2.2/ks.cfg through"),
-        ("lost kickstart", "INSTALLATION FAILED: the kickstart other.ks that was asked for is not there"),
+        pytest.param(
+            "no network",
+            "INSTALLATION FAILED: there is no network to fetch http://10.0.2.2/ks.cfg through",
+            marks=SLOW,
+        ),
+        pytest.param(
+            "lost kickstart",
+            "INSTALLATION FAILED: the kickstart other.ks that was asked for is not there",
+            marks=SLOW,
+        ),
     ],
 )
 def test_an_odd_machine_is_told_in_a_sentence(

@@ -66,7 +66,7 @@ class Rounds:
         return verdict
 
 
-@pytest.fixture(params=[Firmware.BIOS, pytest.param(Firmware.UEFI, marks=pytest.mark.slow)])
+@pytest.fixture(params=[Firmware.BIOS, Firmware.UEFI])
 def rounds(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rounds]:
     outcome = lab.must(lab.pipeline.disks["cloud"], lab.pipeline.tree)
     disk: Disk = outcome.value(lab.pipeline.disks["cloud"])
@@ -75,6 +75,7 @@ def rounds(lab: Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator
     shutil.rmtree(tmp_path / "saved", ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_one_criterion_again_boots_nothing(rounds: Rounds) -> None:
     cold = rounds.test(*COLD)
     took = rounds.cpu

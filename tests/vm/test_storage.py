@@ -38,14 +38,14 @@ def run_container(host: Host) -> str:
     return host.succeeds("docker", "run", "--rm", "--network=none", oci.NAME, "echo", SAY, seconds=90).strip()
 
 
+@pytest.mark.slow  # CI has an hour: on its profile the whole way runs containers
 @pytest.mark.parametrize(
     ("profile", "root"),
     [
         # on the disk that is the same bytes each time: this is also the test that it boots
         ("devicemapper", "ext4"),
-        # CI has an hour: of the three profiles the one is chosen that no smoke test runs containers on
-        pytest.param("overlay2-volume", "xfs", marks=pytest.mark.slow),
-        pytest.param("overlay2-root", "xfs", marks=pytest.mark.slow),
+        ("overlay2-volume", "xfs"),
+        ("overlay2-root", "xfs"),
     ],
 )
 def test_a_profile_is_set_up_at_first_boot(lab: Lab, tmp_path: Path, profile: str, root: str) -> None:
