@@ -154,5 +154,5 @@ def _volumes(disk: Path, start: int) -> list[tuple[str, int, int]] | None:
 
 
 def _number(text: str, key: str) -> int:
-    match = re.search(rf"^\s*{key} = (\d{1, 15})\b", text, re.MULTILINE)
+    match = re.search(rf"^\s*{key} = (\d{{1,15}})\b", text, re.MULTILINE)
     return int(match.group(1)) if match else 0

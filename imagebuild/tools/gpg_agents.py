@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 AGENT, AGENT_SECONDS = "S.gpg-agent", 2.0
+# bytes: libassuan's ASSUAN_LINELENGTH
+LONGEST = 1002
 
 
 def end_agents(directory: Path) -> None:
@@ -65,11 +67,14 @@ def _end_agent(home: Path) -> int:
             line.settimeout(AGENT_SECONDS)
             # however long the directory's name is
             line.connect(f"/proc/self/fd/{handle}/{AGENT}")
-            line.recv(1024)
-            line.sendall(b"GETINFO pid\n")
-            pid = int(line.recv(1024).split()[1])
-            line.sendall(b"KILLAGENT\n")
-            line.recv(1024)
+            # a line may come in several pieces
+            with line.makefile("rb") as answers:
+                answers.readline(LONGEST)
+                line.sendall(b"GETINFO pid\n")
+                pid = int(answers.readline(LONGEST).split()[1])
+                answers.readline(LONGEST)
+                line.sendall(b"KILLAGENT\n")
+                answers.readline(LONGEST)
     finally:
         os.close(handle)
     return pid

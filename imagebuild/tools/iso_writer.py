@@ -82,14 +82,8 @@ def remaster(
     Nothing is unpacked (xorriso(1), "-boot_image any replay"). The UUID stays, too: a menu may look for it.
     """
     argv: list[str | Path] = [
-        "xorriso",
-        "-indev",
-        iso.address(source),
-        "-outdev",
-        iso.address(target),
-        "-boot_image",
-        "any",
-        "replay",
+        *["xorriso", "-indev", iso.address(source), "-outdev", iso.address(target)],
+        *["-boot_image", "any", "replay"],
     ]
     if (digits := iso.identifier(source).replace("-", "")).isdigit() and int(digits):
         argv += ["-volume_date", "uuid", digits]

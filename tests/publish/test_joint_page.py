@@ -33,8 +33,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory, homedir: Path) -> Path:
     return arm.release(arm.material(arm.commit("12.2", SECOND)))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 360)])
 def test_the_page_in_a_browser(
     compose: Path, browser: Browser, scheme: Literal["light", "dark"], width: int
 ) -> None:

@@ -27,8 +27,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory, homedir: Path) -> tuple[L
     return made, made.release(made.material(made.commit("12.2", SECOND), boot=70.0))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 360)])
 def test_the_page_in_a_browser(
     releases: tuple[Line, Path], browser: Browser, scheme: Literal["light", "dark"], width: int
 ) -> None:

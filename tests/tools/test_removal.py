@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,31 @@ def test_an_agent_reached_by_a_short_name_ends(tmp_path: Path) -> None:
     # its socket may stay where it was too slow to tidy up, and was killed
     assert len(agents) == 1
     assert is_gone(agents[0])
+
+
+def test_what_an_agent_says_may_come_in_pieces(tmp_path: Path) -> None:
+    """As an agent says it: a line and its end are two writes (libassuan 2.5.5, src/assuan-buffer.c,
+    `assuan_write_line`).
+    """
+
+    def answer(listening: socket.socket) -> None:
+        line, _ = listening.accept()
+        with line:
+            line.sendall(b"OK Pleased to meet you, process 1")
+            time.sleep(0.05)
+            line.sendall(b"\n")
+            assert line.recv(100) == b"GETINFO pid\n"
+            line.sendall(b"D 4242\n")
+            line.sendall(b"OK\n")
+            assert line.recv(100) == b"KILLAGENT\n"
+            line.sendall(b"OK closing connection\n")
+
+    with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor() as pool:
+        listening.bind(str(tmp_path / gpg_agents.AGENT))
+        listening.listen()
+        answered = pool.submit(answer, listening)
+        assert gpg_agents.tell_agents(tmp_path) == [4242]
+        answered.result(10)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")

@@ -40,7 +40,14 @@ def download(lab: Lab, disk: Step[Disk], kind: str) -> Image:
     return image
 
 
-@pytest.mark.parametrize("kind", OF_THE_DISK)
+# of whole disks CI makes the two that are quick; of small ones it makes all (tests/formats)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind in ("vhdx", "kubevirt") else [pytest.mark.slow])
+        for kind in OF_THE_DISK
+    ],
+)
 def test_a_download_holds_the_installed_disk(lab: Lab, tmp_path: Path, kind: str) -> None:
     disk = lab.pipeline.disks["cloud"]
     image = download(lab, disk, kind)

@@ -50,10 +50,8 @@ def wait_until_gone(place: Path) -> dict[int, str]:
     return ours(place)
 
 
-# what SIGTERM does to a build without a guest is a test of tests/cli
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), pytest.param(signal.SIGKILL)]
-)
+@pytest.mark.slow  # the whole way is killed in the middle of a guest, too
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_ends_in_the_middle_of_a_guest_leaves_nothing(
     lab: Lab, tmp_path: Path, place: Path, number: signal.Signals
 ) -> None:

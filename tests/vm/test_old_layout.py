@@ -5,6 +5,8 @@ qcow2.
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from imagebuild.pipeline import wire
 from imagebuild.smoke.criteria.test_boots import test_boots_the_released_commit as boots_the_released_commit
 from imagebuild.stages.tree import Pin
@@ -15,6 +17,7 @@ from tests.vm.conftest import REF
 from tests.vm.wiring import Lab
 
 
+@pytest.mark.slow
 def test_a_tree_with_its_initramfs_in_ostree_boot_becomes_a_host(lab: Lab, tmp_path: Path) -> None:
     demo = lab.must(lab.pipeline.tree).value(lab.pipeline.tree)
     source = Repo.ensure(tmp_path / "source")
