@@ -81,6 +81,7 @@ def test_kickstart_over_http_static_address_media_check_and_sshd(
     assert untouched(tmp_path / "disk.qcow2"), "something was written before the commit was checked"
 
 
+@pytest.mark.slow  # CI has the same check of what comes over HTTP, below
 def test_a_damaged_medium_is_refused(lab: Lab, image: IsoImage, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.iso"
     command.run(["cp", "--reflink=auto", image.file, damaged])
@@ -114,13 +115,13 @@ def test_the_installer_over_http_is_checked(lab: Lab, image: IsoImage, tmp_path:
 # --- machines that are not as they should be ----------------------------------------------------------------
 
 
-SLOW = pytest.mark.slow  # two of them show that a machine is told, the rest that it is told what
+SLOW = pytest.mark.slow  # one of them shows that somebody is told, the rest that it is told what
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no disk", "INSTALLATION FAILED: there is no disk to install on"),
+        pytest.param("no disk", "INSTALLATION FAILED: there is no disk to install on", marks=SLOW),
         pytest.param(
             "small disk",
             (
