@@ -67,25 +67,28 @@ def unattended(lab: Lab) -> str:
     )
 
 
-@pytest.fixture(scope="module")
-def installed(lab: Lab, image: IsoImage, interrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same disk, with what the power cut left (its volume group among it), installed again by a
-    kickstart; a raw file.
-    """
-    work = tmp_path_factory.mktemp("installed")
+def install(lab: Lab, image: IsoImage, disk: Path, work: Path) -> Path:
+    """Install a disk by a kickstart, and return it as a raw file."""
     text = unattended(lab).replace("\nreboot\n", "\npoweroff\n") + "ignoredisk --only-use=vda\n"
     second = work / "second.qcow2"
     command.run(["qemu-img", "create", "-q", "-f", "qcow2", second, "8G"])
     kernel = direct(image, work, f"inst.stage2=hd:LABEL={image.volume_id}")
     drives = (oem_disk(work / "oem", text), Drive(file=second, format="qcow2"))
     machine = bench(lab, image, kernel=kernel, drives=drives)
-    with powered_on(machine, interrupted, work / "serial.log") as running:
+    with powered_on(machine, disk, work / "serial.log") as running:
         phases = follow(running, machine, work)
     assert "complete" in phases
     assert untouched(second), "the kickstart named the other disk"
     raw = work / "disk.raw"
-    disk_image.convert(interrupted, "qcow2", raw, "raw")
+    disk_image.convert(disk, "qcow2", raw, "raw")
     return raw
+
+
+@pytest.fixture(scope="module")
+def installed(lab: Lab, image: IsoImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty disk, installed by a kickstart; a raw file."""
+    work = tmp_path_factory.mktemp("installed")
+    return install(lab, image, work / "first.qcow2", work)
 
 
 def described(disk: Path, planned: Plan, work: Path) -> dict[str, Any]:
@@ -159,6 +162,19 @@ def test_the_same_kickstart_gives_the_same_system(
     assert ours == theirs
     assert "https://ostree.example.org/debian" in str(ours["remotes"])
     assert "file:///ostree/repo" not in str(ours["remotes"])
+
+
+@pytest.mark.slow
+def test_what_a_power_cut_left_is_installed_over(
+    lab: Lab, tree: Tree, image: IsoImage, interrupted: Path, installed: Path, tmp_path: Path
+) -> None:
+    """The disk of an installation that did not end has a volume group of the same name, too."""
+    places = [tmp_path / name for name in ("again", "a", "b")]
+    for place in places:
+        place.mkdir()
+    again = install(lab, image, interrupted, places[0])
+    planned = planned_by(lab, tree, again.stat().st_size)
+    assert described(again, planned, places[1]) == described(installed, planned, places[2])
 
 
 def test_the_installed_system_has_its_log_and_kickstart(

@@ -179,6 +179,7 @@ def test_an_odd_machine_is_told_in_a_sentence(
 # --- remastered ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # CI has a remastered medium of lorax's kind (test_lorax_medium)
 def test_a_remastered_iso_boots_into_its_kickstart_by_itself(
     lab: Lab, image: IsoImage, tmp_path: Path
 ) -> None:

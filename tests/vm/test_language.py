@@ -19,6 +19,8 @@ from imagebuild.smoke.criteria.test_boots import test_boots_the_released_commit 
 from tests.vm.mounting import mounted
 from tests.vm.wiring import Lab
 
+# root has the native way as well, which the disk of each other test goes
+WAYS = ["offline", pytest.param("native", marks=pytest.mark.slow)]
 STORAGE = """clearpart --all --disklabel=gpt
 part biosboot --size=1 --fstype=biosboot
 part /boot/efi --size=64 --fstype=efi
@@ -95,7 +97,7 @@ def kickstart(lab: Lab, more: str = EVERYTHING) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="looking into the disks needs root")
-@pytest.mark.parametrize("way", ["offline", "native"])
+@pytest.mark.parametrize("way", WAYS)
 def test_everything_that_a_kickstart_may_say_is_done(lab: Lab, tmp_path: Path, way: str) -> None:
     text = kickstart(lab)
     one = lab.disk(f"everything {way}", text, ways=[way])
@@ -150,7 +152,7 @@ def test_everything_that_a_kickstart_may_say_is_done(lab: Lab, tmp_path: Path, w
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the native way needs root")
-@pytest.mark.parametrize("way", ["offline", "native"])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_post_section_that_fails_is_named_and_leaves_nothing_behind(lab: Lab, way: str) -> None:
     one = lab.disk(
         f"failing {way}",
