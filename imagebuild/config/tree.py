@@ -55,6 +55,15 @@ class TreeConfig(Model):
         default=(), description="files of public keys, one of which must have signed the commit"
     )
     allow_unsigned: bool = Field(default=False, description="go without a signature; to be set by hand only")
+    # it changes no artifact
+    allow_downgrade: bool = Field(
+        default=False,
+        exclude=True,
+        description=(
+            "build a commit although a newer one of its ref was pulled or released before: the ref was set"
+            " back on purpose"
+        ),
+    )
     osname: Word = Field(description="stateroot of installed hosts")
     remote: Word = Field(description="name of the remote on installed hosts")
     update_url: Url = Field(description="what installed hosts upgrade from")

@@ -45,6 +45,7 @@ from imagebuild.session.material import material_of
 from imagebuild.session.outcome import cells_of
 from imagebuild.session.releases import Published, Wish, check_commit, check_signer, publish
 from imagebuild.session.running import run_graph
+from imagebuild.stages.downgrade import newer_than, seen
 from imagebuild.stages.earlier import LineBefore, releases_before
 from imagebuild.stages.tree import Before, commit_object, pin
 from imagebuild.tools import accelerator
@@ -245,11 +246,16 @@ def _prepare(order: Order, say: Callable[[str], None]) -> Build:
     speed = accelerator.probe(cache_directory()).of(config.arch)
     pinned = pin(config.tree, ref, update_ref=config.stable_ref(ref), say=say)
     binding.check(config, ref, pinned.commit, commit_object(config.tree, pinned.commit))
-    released = stable.last_commit(config, order.output, ref, but=pinned.commit)
-    before = releases_before(
-        config.tree, pinned, given=config.previous or (), released=released, line=_line_before(config)
-    )
     place = order.store.absolute()
+    released = stable.last_commit(config, order.output, ref, but=pinned.commit)
+    newer = newer_than(config.tree, pinned, seen(place / "repo", ref, released), say)
+    before = releases_before(
+        config.tree,
+        pinned,
+        given=config.previous or (),
+        released=None if released in newer else released,
+        line=_line_before(config),
+    )
     builder = Builder(
         repo=place / "repo",
         populate=ways,

@@ -20,6 +20,9 @@ from imagebuild.engine import graph
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.steps import step
 from imagebuild.session.build import Build, Quiet
+from imagebuild.tools import command
+from imagebuild.tools.ostree import succession
+from imagebuild.tools.ostree.repository import Repo
 from tests.cli.running import CONFIG, PROGRAM, run
 from tests.data import ROOT
 from tests.deadline import read_line
@@ -89,6 +92,30 @@ def test_the_plan_says_what_would_be_built(settings: Path, tmp_path: Path) -> No
     assert finished.returncode == 0, finished.stderr
     assert "build  pull: never built" in finished.stdout
     assert not list((tmp_path / "store" / "artifacts").iterdir())
+
+
+def test_a_ref_that_went_back_is_refused_before_anything_is_built(
+    settings: Path, source: Source, tmp_path: Path
+) -> None:
+    """What was pulled before is remembered by the store's own repository."""
+    newer, _ = succession.relative(
+        source.repo,
+        source.commit,
+        version="12.2",
+        parent=source.commit,
+        timestamp=source.repo.timestamp(source.commit) + 60,
+    )
+    own = Repo.ensure(tmp_path / "store" / "repo")
+    command.run(["ostree", "pull-local", f"--repo={own.path}", source.repo.path, newer])
+    own.set_ref("test/1/x86_64/host", newer)
+    finished = run("all", "--config", settings, "--store", tmp_path / "store", "--plan")
+    assert finished.returncode == 1
+    assert f"older than {newer}" in finished.stderr
+    assert "tree.allow_downgrade: true" in finished.stderr
+    settings.write_text(settings.read_text().replace("  osname: os", "  osname: os\n  allow_downgrade: true"))
+    allowed = run("all", "--config", settings, "--store", tmp_path / "store", "--plan")
+    assert allowed.returncode == 0, allowed.stderr
+    assert "(tree.allow_downgrade)" in allowed.stdout + allowed.stderr
 
 
 def test_where_nothing_can_be_written_is_no_bug(settings: Path) -> None:
