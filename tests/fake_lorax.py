@@ -133,7 +133,7 @@ def wait_for_the_interrupt(workdir):
         time.sleep(600)
     except KeyboardInterrupt:
         try:
-            time.sleep(float(os.environ.get("FAKE_CLEAN_UP", "0.5")))
+            time.sleep(float(os.environ.get("IMAGEBUILD_TEST_CLEAN_UP", "0.5")))
             os.rmdir(mount_point)
             note("cleaned")
         except KeyboardInterrupt:

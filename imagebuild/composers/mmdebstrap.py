@@ -28,7 +28,7 @@ from imagebuild.config.places import template
 from imagebuild.config.root import RootConfig
 from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, emulation, gpg, temporary
+from imagebuild.tools import command, emulation, environment, gpg, temporary
 
 if TYPE_CHECKING:
     from imagebuild.tools.ostree.commit_writer import Staged
@@ -328,6 +328,7 @@ def _mmdebstrap(spec: MmdebstrapConfig, archive: Path, arch: str) -> None:
             command.run(
                 argv,
                 env={
+                    **environment.outward(),
                     "SOURCE_DATE_EPOCH": EPOCH,
                     "TMPDIR": str(scripts),
                     "INITRAMFS": " ".join(spec.initramfs),

@@ -26,7 +26,7 @@ from imagebuild.architectures.registry import builder_architecture
 from imagebuild.composers.composer import Composed, Composer, ComposerConfig, Job, history, sign_history
 from imagebuild.config.places import source_date_epoch
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, gpg
+from imagebuild.tools import command, environment, gpg
 
 if TYPE_CHECKING:
     from imagebuild.tools.ostree.repository import Repo
@@ -237,7 +237,7 @@ def _run(
         command.run(
             [*argv, *([f"{REPORT}={report}"] if REPORT in known else []), treefile],
             # the time of the commit
-            env={"SOURCE_DATE_EPOCH": str(epoch)} if epoch is not None else None,
+            env=environment.outward() | ({"SOURCE_DATE_EPOCH": str(epoch)} if epoch is not None else {}),
         )
     except command.CommandError as error:
         raise _failed(treefile, error) from error

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from imagebuild.destinations.destination import Scheme
 from imagebuild.errors import BuildError
-from imagebuild.tools import command, temporary
+from imagebuild.tools import command, environment, temporary
 from imagebuild.tools.checksum import HashedFile, check_name
 
 # what reaches rsync(1) and, through it, ssh(1) as an argument: no options, no spaces, no shell
@@ -52,7 +52,7 @@ class Rsync:
                 *how,
                 *what,
             ]
-            said = command.run(argv)
+            said = command.run(argv, env=environment.outward())
         return len([line for line in said.splitlines() if line and not line.endswith("/")])
 
     def _make(self, name: str) -> None:
@@ -68,7 +68,8 @@ class Rsync:
                     "--chmod=D755",
                     f"{empty}/./{name}",
                     f"{self.place}/",
-                ]
+                ],
+                env=environment.outward(),
             )
 
     def write(self, name: str, data: bytes) -> None:
@@ -87,7 +88,8 @@ class Rsync:
                     "--chmod=D755,F644",
                     f"{work}/./{name}",
                     f"{self.place}/",
-                ]
+                ],
+                env=environment.outward(),
             )
 
     def read(self, name: str) -> bytes | None:
@@ -95,7 +97,8 @@ class Rsync:
         check_name(name)
         with temporary.directory("file") as work:
             target = work / "file"
-            code, said = command.status([*self._rsync, f"{self.place}/{name}", str(target)])
+            argv = [*self._rsync, f"{self.place}/{name}", str(target)]
+            code, said = command.status(argv, env=environment.outward())
             if code == PARTLY and ABSENT in said and not target.exists():
                 return None
             if code != 0 or not target.is_file():

@@ -13,7 +13,7 @@ from imagebuild.model import Cell
 from imagebuild.smoke import verdict
 from imagebuild.smoke.boot import STARVED
 from imagebuild.smoke.trial import Trial, write_trial
-from imagebuild.tools import command, load, temporary
+from imagebuild.tools import command, environment, load, temporary
 
 if TYPE_CHECKING:
     # pytest loads these by name in the child; an import is what puts them into the key of who runs them
@@ -78,8 +78,10 @@ def run_once(out: Path, trial: Trial) -> tuple[Cell, ...]:
     argv += ["--pyargs", "imagebuild.smoke.criteria", "--trial", out / "trial.json"]
     shown = ["pytest", "imagebuild.smoke.criteria"]
     try:
-        with temporary.for_child("criteria") as environment:
-            command.run(argv, accept=FINE, cwd=out, env=environment, shown=shown)
+        # it shares cells through the object store, if any
+        known = environment.whole() if trial.scope.cells_remote is not None else {}
+        with temporary.for_child("criteria") as places:
+            command.run(argv, accept=FINE, cwd=out, env={**known, **places}, shown=shown)
     except command.CommandError as error:
         raise BuildError(
             f"the criteria could not be run on {trial.subject.artifact}: {error.message}",

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from imagebuild import steplog
 from imagebuild.errors import BuildError
+from imagebuild.tools import environment
 from imagebuild.tools.programs import require, search_path
 
 GRACE_SECONDS = 3.0
@@ -33,16 +34,16 @@ _guard = threading.Lock()
 _ended = threading.Event()
 
 
-# what a program is told is in the key of who runs it: of the time it is told by the step, or not at all
-# (mksquashfs refuses to be told twice)
-UNTOLD = ("LANGUAGE", "SOURCE_DATE_EPOCH")
-
-
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("LC_") and name not in UNTOLD
+    # what a program is told is in the key of who runs it: its language is ours, and of the time it is told by
+    # the step, or not at all (mksquashfs refuses to be told twice)
+    return {
+        **environment.kept(),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "PATH": search_path(),
+        **(extra or {}),
     }
-    return {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PATH": search_path(), **(extra or {})}
 
 
 def describe(argv: Sequence[str | Path]) -> str:

@@ -32,6 +32,7 @@ from imagebuild.installers.lorax.request import (
 )
 from imagebuild.installers.unattended import remaster
 from imagebuild.tools import command, gpg, temporary
+from imagebuild.tools.environment import outward
 
 GIB = 1 << 30
 # of an installer's packages as downloaded, xz or zstd (Fedora 26's anaconda needs some 450 packages); what
@@ -168,7 +169,7 @@ def _run_child(request: Request, asked: Path, logs: Path, places: Mapping[str, P
         asked,
     ]
     tmp = str(places["installer.lorax.tmp"])
-    found = environment(options) | {"SOURCE_DATE_EPOCH": str(request.epoch), "TMPDIR": tmp}
+    found = outward() | environment(options) | {"SOURCE_DATE_EPOCH": str(request.epoch), "TMPDIR": tmp}
     process = command.Process(
         argv, env=found, cwd=Path(tmp), shown=["lorax", asked.name], patience=PATIENCE_SECONDS
     )

@@ -76,7 +76,7 @@ def started(
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "FAKE_CLEAN_UP": str(clean_up), "TMPDIR": str(tmp_path / "temporary")},
+        env={**os.environ, "IMAGEBUILD_TEST_CLEAN_UP": str(clean_up), "TMPDIR": str(tmp_path / "temporary")},
         start_new_session=True,
     )
     with process:
@@ -217,7 +217,7 @@ def test_one_that_does_not_end_is_killed(tmp_path: Path, tree: Tree, monkeypatch
     begin_to_count_when_mounted(tmp_path, monkeypatch)
     monkeypatch.setattr(lorax_request, "CLEAN_UP_SECONDS", 1)
     monkeypatch.setattr(lorax, "PATIENCE_SECONDS", 3.0)
-    monkeypatch.setenv("FAKE_CLEAN_UP", "600")
+    monkeypatch.setenv("IMAGEBUILD_TEST_CLEAN_UP", "600")
     begun = time.monotonic()
     failure(tmp_path, tree, "26.9", "hang", timeout_minutes=30)
     assert time.monotonic() - begun < 20
