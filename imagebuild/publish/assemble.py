@@ -12,7 +12,7 @@ from pathlib import Path
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Image, IsoImage
-from imagebuild.publish import changes, facts, index, joint, marks, os_tree, page, page_check
+from imagebuild.publish import changes, cleaning, facts, index, joint, marks, os_tree, page, page_check
 from imagebuild.publish.description import describe, describe_previous
 from imagebuild.publish.documents import describe_all, write_metadata, write_reports
 from imagebuild.publish.downloads import pairs_of, place_downloads, place_evidence
@@ -92,7 +92,8 @@ def _fill(
     placed = place_downloads(work, pairs)
     installation = _place_os_tree(work, material, names)
     tested_as = {stored: Path(path).name for path, stored in placed.items()}
-    cells = place_evidence(work, material, tested_as, names.layout.evidence)
+    cleaner = cleaning.builder(material.tree.repo.parent, output)
+    cells = place_evidence(work, material, tested_as, names.layout.evidence, cleaner)
     history = facts.history(output, material.tree.ref, but=names.compose_id)
     good = marks.unmarked(output, history)
     described = describe(material, names, placed, repo, signer.fingerprint, installation)

@@ -10,6 +10,7 @@ from pathlib import Path
 from imagebuild.errors import BuildError
 from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.model import Cell, Image, IsoImage
+from imagebuild.publish.cleaning import Cleaner
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import ISO, Download, Names
 from imagebuild.tools.checksum import hashed, safe
@@ -82,10 +83,10 @@ def _link(source: Path, target: Path) -> None:
 
 
 def place_evidence(
-    work: Path, material: Material, names: Mapping[str, str], directory: str
+    work: Path, material: Material, names: Mapping[str, str], directory: str, cleaner: Cleaner
 ) -> list[tuple[Cell, Path]]:
     """Link the evidence of every cell below a directory of the release, under the names that the downloads
-    have now.
+    have now; what tells of the build machine is a cleaned copy.
     """
     placed: dict[tuple[str, str, Path], Path] = {}
     cells = []
@@ -94,15 +95,20 @@ def place_evidence(
         key = (artifact, str(cell.firmware), evidence)
         if key not in placed:
             placed[key] = work / directory / safe(f"{artifact}-{cell.firmware}")
-            _link_tree(evidence, placed[key])
-        cells.append((replace(cell, artifact=artifact), placed[key]))
+            _link_tree(evidence, placed[key], cleaner)
+        told = replace(cell, artifact=artifact, reason=cleaner.text(cell.reason))
+        cells.append((told, placed[key]))
     return cells
 
 
-def _link_tree(source: Path, target: Path) -> None:
+def _link_tree(source: Path, target: Path, cleaner: Cleaner) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for entry in sorted(source.iterdir()):
         if entry.is_dir() and not entry.is_symlink():
-            _link_tree(entry, target / safe(entry.name))
+            _link_tree(entry, target / safe(entry.name), cleaner)
         elif entry.is_file() and not entry.is_symlink():
-            _link(entry, target / safe(entry.name))
+            cleaned, place = cleaner.file(entry), target / safe(entry.name)
+            if cleaned is None or place.exists():
+                _link(entry, place)
+            else:
+                place.write_bytes(cleaned)

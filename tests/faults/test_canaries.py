@@ -131,9 +131,11 @@ def test_what_was_planted_turns_up_nowhere(bench: Bench, tmp_path: Path) -> None
     with Watch(*canaries) as watch:
         for arguments in (
             machine.all(),
-            ["promote", str(machine.output / "Small-1-20261128.0"), "--config", str(machine.config), "--store",
-             str(machine.store)],
-        ):  # fmt: skip
+            [
+                *("promote", str(machine.output / "Small-1-20261128.0")),
+                *("--config", str(machine.config), "--store", str(machine.store)),
+            ],
+        ):
             running = machine.start(*arguments, **PLANTED)
             watch.allowed = running.process.pid
             ended = running.end()
