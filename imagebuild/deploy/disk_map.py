@@ -14,6 +14,8 @@ from imagebuild.kickstart.layout import SECTOR
 from imagebuild.tools import command
 
 LARGEST_METADATA = 1 << 20
+# what the names of areas inside of partitions begin with
+PARTITION = "partition "
 # a block of disks with large ones; an entry of a GPT: type, id, first and last block, attributes, name
 LARGE, GPT_ENTRY, GPT_ENTRIES = 4096, struct.Struct("<16s16sQQQ72s"), 1024
 # MBR types of partitions in which others lie (Linux' block/partitions/msdos.c)
@@ -45,9 +47,14 @@ def read_map(disk: Path) -> list[Area]:
     found: list[Area] = []
     partitions = _gpt_of_large_blocks(disk) or _partitions(disk)
     for number, (label, start, size) in enumerate(sorted(partitions, key=lambda each: each[1]), start=1):
-        name = f"partition {number}" + (f" ({label})" if label else "")
+        name = f"{PARTITION}{number}" + (f" ({label})" if label else "")
         found += _partition(disk, name, start, size)
     return _with_gaps(found, disk.stat().st_size)
+
+
+def gaps(disk: Path) -> list[Area]:
+    """Return the areas that lie before, between and behind the partitions. Raises as `read_map`."""
+    return [area for area in read_map(disk) if not area.name.startswith(PARTITION)]
 
 
 def _partitions(disk: Path) -> list[tuple[str, int, int]]:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from imagebuild.architectures.registry import loader_of
-from imagebuild.deploy import first_boot
+from imagebuild.deploy import first_boot, unused_space
 from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.execute import deployment_of
 from imagebuild.deploy.signed_loader import HINT, shim_in
@@ -33,8 +33,9 @@ def inspect_image(
     ways: tuple[str, ...],
     login: Login,
 ) -> Inspection:
-    """Unpack a download as its users would, mount it read-only and check its first-boot state, and what a
-    machine with Secure Boot would start. Raises BuildError with every problem.
+    """Unpack a download as its users would, mount it read-only and check its first-boot state, what
+    lies outside of its partitions, and what a machine with Secure Boot would start. Raises BuildError with every
+    problem.
     """
     way = _way(ways, plan)
     work = out / "unpacked"
@@ -46,15 +47,17 @@ def inspect_image(
             WAYS[way].open(raw, toolbox.image, plan) as target,
         ):
             target.reopen(plan, read_only=True)
-            facts = first_boot.read_facts(plan, target, deployment_of(plan, tree.commit))
+            deployment = deployment_of(plan, tree.commit)
+            facts = first_boot.read_facts(plan, target, deployment)
             target.finish(plan)
+            problems = unused_space.problems(raw)
             esp = plan.partition("efi")
             secure = _judge(raw, esp.start, tree, previous) if esp is not None else image.secure_boot
     finally:
         shutil.rmtree(work)
     file = out / "facts.json"
     file.write_text(first_boot.to_json({**facts, "secure-boot": [secure.in_words()]}))
-    problems = first_boot.problems(
+    problems += first_boot.problems(
         facts, commit=tree.commit, kind=image.format, clouds=FORMATS[image.format].clouds, login=login
     )
     if image.secure_boot.reason is None and secure.reason is not None:
@@ -63,7 +66,8 @@ def inspect_image(
     if problems:
         raise BuildError(
             f"{image.name} is not in the state that a first boot needs: {'; '.join(problems)}",
-            hint="correct the kickstart (its %post, the size of its /boot), or the tree",
+            hint="correct the kickstart (its %post, the size of its /boot), or the tree; what is not the"
+            " commit's belongs into the tree, or into /etc and /var",
         )
     return Inspection(artifact=image.name, facts=file)
 
