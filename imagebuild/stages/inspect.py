@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from imagebuild.architectures.registry import loader_of
-from imagebuild.deploy import first_boot, unused_space
+from imagebuild.deploy import explained, first_boot, unused_space
 from imagebuild.deploy.commit_files import CommitFiles
 from imagebuild.deploy.execute import deployment_of
 from imagebuild.deploy.signed_loader import HINT, shim_in
@@ -33,8 +33,8 @@ def inspect_image(
     ways: tuple[str, ...],
     login: Login,
 ) -> Inspection:
-    """Unpack a download as its users would, mount it read-only and check its first-boot state, what
-    lies outside of its partitions, and what a machine with Secure Boot would start. Raises BuildError with every
+    """Unpack a download as its users would, mount it read-only and check its first-boot state, that its
+    deployment is the commit, and what a machine with Secure Boot would start. Raises BuildError with every
     problem.
     """
     way = _way(ways, plan)
@@ -49,8 +49,9 @@ def inspect_image(
             target.reopen(plan, read_only=True)
             deployment = deployment_of(plan, tree.commit)
             facts = first_boot.read_facts(plan, target, deployment)
+            problems = explained.problems(target, deployment, Repo(tree.repo), tree.commit)
             target.finish(plan)
-            problems = unused_space.problems(raw)
+            problems += unused_space.problems(raw)
             esp = plan.partition("efi")
             secure = _judge(raw, esp.start, tree, previous) if esp is not None else image.secure_boot
     finally:

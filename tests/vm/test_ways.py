@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.deploy import lvm
+from imagebuild.deploy import explained, lvm, unused_space
 from imagebuild.deploy.compare import compare
+from imagebuild.deploy.execute import deployment_of
+from imagebuild.deploy.ways import WAYS
 from imagebuild.kickstart import plan
 from imagebuild.kickstart.plan import Plan
 from imagebuild.kinds import Firmware
 from imagebuild.model import Disk, Tree
+from imagebuild.tools.ostree.repository import Repo
 from tests.vm.mounting import mounted
 from tests.vm.wiring import Lab
 
@@ -83,6 +86,9 @@ def test_the_three_ways_give_the_same_system(lab: Lab, tmp_path: Path) -> None:
         assert not different, "\n".join(
             f"{path}: native {reference.get(path)}, {way} {other.get(path)}" for path in different[:20]
         )
+    assert {way: unexplained(lab, tree, disk, made) for way, disk in disks.items()} == {
+        way: [] for way in disks
+    }
     raw = {way: _boot_areas(disk, made) for way, disk in disks.items()}
     assert len(set(raw.values())) == 1, "partition table, boot loader, ESP or LVM header differ"
 
@@ -108,6 +114,17 @@ def test_two_native_xfs_builds_differ_in_the_root_volume_only(lab: Lab) -> None:
         "partition 4 (pv.01), volume root, xfs",
     }, found
     assert any("volume root" in each.area for each in found)
+
+
+def unexplained(lab: Lab, tree: Tree, disk: Disk, made: Plan) -> list[str]:
+    """Return what `inspect` finds on a disk that neither the commit nor the table explains."""
+    toolbox = lab.must(lab.toolbox()).value(lab.toolbox())
+    with WAYS["native"].open(disk.file, toolbox.image, made) as target:
+        target.reopen(made, read_only=True)
+        deployment = deployment_of(made, tree.commit)
+        found = explained.problems(target, deployment, Repo(tree.repo), tree.commit)
+        target.finish(made)
+    return found + unused_space.problems(disk.file)
 
 
 def describe(disk: Disk, made: Plan, work: Path) -> dict[str, tuple[object, ...]]:
