@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagebuild import json_text
 from imagebuild.destinations.source import SMALL
-from imagebuild.publish import metadata, os_tree, page_check
+from imagebuild.publish import bill, metadata, os_tree, page_check
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.findings import ProblemKind, Verification
 from imagebuild.publish.layout import COMPOSEINFO, FINISHED, ID, IMAGES, PAGE, STATUS
@@ -85,10 +85,21 @@ def _check_release(
                 f"size or checksum of {fact.path} is not that of its CHECKSUM",
             )
     _check_os_tree(known, entries, fetched, result)
+    _check_bills(known, fetched, result)
     provenance = f"{known.layout.metadata}/{PROVENANCE}"
     problem = _provenance_problem(_small(fetched, provenance))
     if problem is not None:
         result.add(ProblemKind.METADATA, provenance, problem)
+
+
+def _check_bills(known: Facts, fetched: dict[str, Path | None], result: Verification) -> None:
+    """Compare both bills of materials with each other and with what is signed; older releases have none."""
+    places = [f"{known.layout.metadata}/{name}" for name in (bill.SPDX, bill.CYCLONEDX)]
+    if not any(place in fetched for place in places):
+        return
+    spdx, cyclonedx = (_small(fetched, place) for place in places)
+    for says in bill.problems(spdx, cyclonedx, known):
+        result.add(ProblemKind.METADATA, known.layout.metadata, says)
 
 
 def _provenance_problem(data: bytes) -> str | None:

@@ -7,19 +7,23 @@ from importlib.metadata import version
 from pathlib import Path
 
 from imagebuild.errors import BuildError
-from imagebuild.model import Cell
-from imagebuild.publish import metadata
+from imagebuild.model import Cell, IsoImage
+from imagebuild.publish import bill, metadata
 from imagebuild.publish.changes import Changes
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.layout import COMPOSEINFO, IMAGES
 from imagebuild.publish.material import Material
 from imagebuild.publish.metadata import CosaArtifact
 from imagebuild.publish.names import Names
+from imagebuild.publish.parts import parts_of
 from imagebuild.report.junit import write_junit
 from imagebuild.report.page import write_page
 from imagebuild.smoke import verdict
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import COMMIT
+
+# what IsoImage calls the installer that is made of the tree itself (installers/registry.py)
+LIVE = "live"
 
 
 def write_reports(work: Path, described: Facts, cells: Sequence[tuple[Cell, Path]]) -> None:
@@ -47,10 +51,30 @@ def write_metadata(
             described, names, commit_object=commit, commit_time=material.tree.timestamp
         ),
         "provenance.json": _provenance(material, described),
+        **_bills(material, described, repo),
     }
     (work / described.layout.facts).write_text(described.model_dump_json(indent=1) + "\n")
     for name, text in texts.items():
         (directory / name).write_text(text)
+
+
+def _bills(material: Material, described: Facts, repo: Repo) -> dict[str, str]:
+    """Return the bills of materials, by name."""
+    # what they are written with takes a second to import
+    from imagebuild.publish import bill_cyclonedx, bill_spdx  # noqa: PLC0415
+
+    backends = {made.sha256: made.backend for made in material.downloads if isinstance(made, IsoImage)}
+    made = bill.Bill(
+        facts=described,
+        parts=parts_of(repo, described.tree.commit),
+        installers={
+            fact.path: bill.live_additions(material.tools) if backends[fact.sha256] == LIVE else None
+            for fact in described.downloads
+            if bill.is_installer(fact)
+        },
+    )
+    tool = f"imagebuild-{version('imagebuild')}"
+    return {bill.SPDX: bill_spdx.write(made, tool), bill.CYCLONEDX: bill_cyclonedx.write(made, tool)}
 
 
 def describe_all(releases: Sequence[Facts], subvariant: str) -> dict[str, str]:

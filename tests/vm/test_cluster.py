@@ -111,7 +111,8 @@ class Build:
         )  # fmt: skip
 
 
-# nine minutes, and two hours and a half where two guests share two processors: each goes all journeys. CI loses workers, the head and clients in tests/cluster, with small steps
+# nine minutes, and two hours and a half where two guests share two processors: each goes all journeys. CI
+# loses workers, the head and clients in tests/cluster, with small steps
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "after", "seconds"),
