@@ -120,12 +120,20 @@ def mount(plan: Plan, target: BlockTarget, *, read_only: bool = False) -> None:
     )
     commands: list[Argv] = []
     for place, name, fstype in plan.file_systems():
-        if fstype in options:
+        # a host's /home is bound into its deployment: in the physical root there is no place for it
+        if fstype in options and (not read_only or is_looked_at(place)):
             where = place_of(place)
             commands += [["mkdir", "-p", where]] if place != "/" and not read_only else []
             chosen = options[fstype] + btrfs.mount_option(plan, place)
             commands.append(["mount", "-t", fstype, "-o", chosen, target.device(name), where])
     target.run(*commands)
+
+
+def is_looked_at(mount: str) -> bool:
+    """Whether a file system is mounted when a finished disk is only looked at: what first boots depend on is
+    in the physical root, /boot and /var.
+    """
+    return mount in ("/", "/boot", "/boot/efi", "/var") or mount.startswith(("/var/", "/sysroot/"))
 
 
 def unmount(plan: Plan, target: Sandbox, *, trim: bool) -> None:

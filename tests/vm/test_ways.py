@@ -118,7 +118,8 @@ def test_two_native_xfs_builds_differ_in_the_root_volume_only(lab: Lab) -> None:
 
 def unexplained(lab: Lab, tree: Tree, disk: Disk, made: Plan) -> list[str]:
     """Return what `inspect` finds on a disk that neither the commit nor the table explains."""
-    toolbox = lab.must(lab.toolbox()).value(lab.toolbox())
+    step = lab.toolbox()
+    toolbox = lab.must(step).value(step)
     with WAYS["native"].open(disk.file, toolbox.image, made) as target:
         target.reopen(made, read_only=True)
         deployment = deployment_of(made, tree.commit)
