@@ -20,6 +20,8 @@ EXCEPTED = (
     r".*CHECKSUM",
     r".*\.asc",
     r".*\.sig",
+    r"metadata/attestation.*",
+    r"metadata/.*\.sigstore\.json",
 )
 FACTS = "metadata/release.json"
 BLOCK = 1 << 16

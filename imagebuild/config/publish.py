@@ -43,6 +43,18 @@ class VariantsConfig(Model):
     images: Word = "CloudImages"
 
 
+class AttestationsConfig(Model):
+    """The key that signs attestations: where the downloads came from, how they were tested."""
+
+    key: str = Field(
+        description=(
+            "file of a private key: PEM, P-256, no passphrase, mode 0600; its public half is published in the"
+            " metadata of each release, which publish.signing signs"
+        )
+    )
+    generate: bool = Field(default=False, description="make the key if it is not there: for demonstrations")
+
+
 class GrowthConfig(Model):
     """By how much (percent of the release before) something may grow until somebody waives it; null: as much
     as it likes.
@@ -87,6 +99,12 @@ class PublishConfig(Model):
     subvariant: Word = Field(default="Atomic", description="of images.json (productmd)")
     signing: SigningConfig | None = Field(
         default=None, description="who signs; without it nothing is released"
+    )
+    # where a key lies changes no artifact
+    attestations: AttestationsConfig | None = Field(
+        default=None,
+        exclude=True,
+        description="attest to provenance and tests of each release, for cosign and other tools",
     )
     other_keys: tuple[str, ...] = Field(
         default=(),

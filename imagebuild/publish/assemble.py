@@ -102,7 +102,7 @@ def _fill(
     difference = changes.difference(repo, previous, described.tree) if previous is not None else None
     grown = _check_growth(described, history, good, material, placed)
     write_reports(work, described, cells)
-    write_metadata(work, material, names, described, difference, repo)
+    write_metadata(work, material, names, described, difference, repo, [cell for cell, _ in cells])
     return ReleasePage(
         facts=described,
         names=names,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagebuild import json_text
 from imagebuild.destinations.source import SMALL
-from imagebuild.publish import bill, metadata, os_tree, page_check
+from imagebuild.publish import attestations, bill, metadata, os_tree, page_check
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.findings import ProblemKind, Verification
 from imagebuild.publish.layout import COMPOSEINFO, FINISHED, ID, IMAGES, PAGE, STATUS
@@ -87,6 +87,7 @@ def _check_release(
     _check_os_tree(known, entries, fetched, result)
     _check_bills(known, fetched, result)
     provenance = f"{known.layout.metadata}/{PROVENANCE}"
+    _check_attestations(known, entries, fetched, result)
     problem = _provenance_problem(_small(fetched, provenance))
     if problem is not None:
         result.add(ProblemKind.METADATA, provenance, problem)
@@ -100,6 +101,20 @@ def _check_bills(known: Facts, fetched: dict[str, Path | None], result: Verifica
     spdx, cyclonedx = (_small(fetched, place) for place in places)
     for says in bill.problems(spdx, cyclonedx, known):
         result.add(ProblemKind.METADATA, known.layout.metadata, says)
+
+
+def _check_attestations(
+    known: Facts, entries: dict[str, HashedFile], fetched: dict[str, Path | None], result: Verification
+) -> None:
+    """Check the signatures of a release's attestations with the key that is signed as a part of it, and what
+    they say; a release may have none.
+    """
+    names = (attestations.KEY, attestations.ENVELOPES, *attestations.BUNDLES.values())
+    places = {name: f"{known.layout.metadata}/{name}" for name in names}
+    there = {name: _small(fetched, place) for name, place in places.items() if place in entries}
+    provenance = _small(fetched, f"{known.layout.metadata}/{PROVENANCE}")
+    for name, says in attestations.problems(there, known, provenance):
+        result.add(ProblemKind.SIGNATURE, places[name], says)
 
 
 def _provenance_problem(data: bytes) -> str | None:

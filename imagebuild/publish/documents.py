@@ -1,14 +1,16 @@
 """The documents of a release: its verdict, and its metadata for other programs."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from imagebuild import files
 from imagebuild.errors import BuildError
 from imagebuild.model import Cell, IsoImage
-from imagebuild.publish import bill, metadata
+from imagebuild.publish import attestations, bill, metadata
 from imagebuild.publish.changes import Changes
 from imagebuild.publish.facts import Facts
 from imagebuild.publish.layout import COMPOSEINFO, IMAGES
@@ -36,10 +38,16 @@ def write_reports(work: Path, described: Facts, cells: Sequence[tuple[Cell, Path
 
 
 def write_metadata(
-    work: Path, material: Material, names: Names, described: Facts, changes: Changes | None, repo: Repo
+    work: Path,
+    material: Material,
+    names: Names,
+    described: Facts,
+    changes: Changes | None,
+    repo: Repo,
+    cells: Sequence[Cell],
 ) -> None:
-    """Write everything below `metadata/` that is of one architecture. Raises BuildError when another program
-    would not take it.
+    """Write everything below `metadata/` that is of one architecture, once its reports are there; `cells`
+    have the names of the release. Raises BuildError when another program would not take it.
     """
     directory = work / described.layout.metadata
     (directory / "ostree").mkdir(parents=True)
@@ -56,6 +64,14 @@ def write_metadata(
     (work / described.layout.facts).write_text(described.model_dump_json(indent=1) + "\n")
     for name, text in texts.items():
         (directory / name).write_text(text)
+    attester = attestations.attester_of(material.config)
+    if attester is not None:
+        tested_by = {
+            "configuration": hashlib.sha256(material.config.model_dump_json().encode()).hexdigest(),
+            verdict.FILE: files.sha256(work / described.layout.reports / verdict.FILE),
+        }
+        tested = attestations.tested_statement(described, cells, tested_by)
+        attestations.write(directory, attester, [texts["provenance.json"], tested])
 
 
 def _bills(material: Material, described: Facts, repo: Repo) -> dict[str, str]:

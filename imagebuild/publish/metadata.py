@@ -280,12 +280,21 @@ def provenance(
             "metadata": {"invocationId": facts.compose_id, "finishedOn": _time(facts.created)},
         },
     }
-    subjects = [{"name": fact.path, "digest": {"sha256": fact.sha256}} for fact in facts.downloads]
-    document = {"_type": STATEMENT, "subject": subjects, "predicateType": PREDICATE, "predicate": predicate}
+    document = {
+        "_type": STATEMENT,
+        "subject": subjects(facts),
+        "predicateType": PREDICATE,
+        "predicate": predicate,
+    }
     problem = check_provenance(document)
     if problem is not None:
         raise BuildError(f"provenance.json: in-toto refuses it: {problem}")
     return json.dumps(document, indent=1) + "\n"
+
+
+def subjects(facts: Facts) -> list[dict[str, Any]]:
+    """Return what a statement about a release is about: its downloads."""
+    return [{"name": fact.path, "digest": {"sha256": fact.sha256}} for fact in facts.downloads]
 
 
 def _dependencies(facts: Facts, inputs: Mapping[str, bytes]) -> list[dict[str, Any]]:
@@ -308,13 +317,14 @@ def check_provenance(document: Any) -> str | None:
     try:
         if document.get("_type") != STATEMENT or document.get("predicateType") != PREDICATE:
             return f"it is not a {STATEMENT} with {PREDICATE}"
-        Statement.copy_from_pb(_parsed(document)).validate()
+        Statement.copy_from_pb(parsed(document)).validate()
     except Exception as error:  # protobuf's and in-toto's own kinds
         return str(error) or repr(error)
     return None
 
 
-def _parsed(document: Any) -> Any:
+def parsed(document: Any) -> Any:
+    """Return a statement as protobuf has it. Raises what protobuf raises."""
     return json_format.ParseDict(document, statement_pb2.Statement())
 
 

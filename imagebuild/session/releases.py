@@ -21,6 +21,7 @@ from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish.admission import Promotion
 from imagebuild.publish.assemble import assemble
+from imagebuild.publish.attestations import attester_of
 from imagebuild.publish.material import Material
 from imagebuild.publish.names import check_day, day_of
 from imagebuild.publish.numbers import at_work, day_to_join, numbers_taken, released_as, take_names
@@ -110,6 +111,7 @@ def check_signer(config: Config) -> None:
     if config.publish.signing is not None:
         with signer_of(config) as signer:
             signer.clearsign("imagebuild\n")
+        attester_of(config)
 
 
 def check_commit(output: Path, commit: str) -> None:
