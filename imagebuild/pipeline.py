@@ -23,7 +23,7 @@ from imagebuild.model import (
 )
 from imagebuild.release_line.model import Config
 from imagebuild.smoke.criteria import registry as criteria
-from imagebuild.smoke.waivers import GROWTH
+from imagebuild.smoke.waivers import OF_RELEASES
 from imagebuild.stages.release import admit
 from imagebuild.stages.toolbox import make_toolbox
 from imagebuild.stages.tree import NO_RELEASE_BEFORE, Before, Pin, pull_tree
@@ -130,7 +130,7 @@ def _required_firmware(config: Config) -> tuple[tuple[Firmware, ...], ...]:
 
 def _check_waivers(config: Config, before: Before) -> None:
     older = tuple(release.name for release in before.others)
-    names = {*criteria.names(), *criteria.required(atomic=True, installer=True, older=older), *GROWTH}
+    names = {*criteria.names(), *criteria.required(atomic=True, installer=True, older=older), *OF_RELEASES}
     for number, waiver in enumerate(config.waivers):
         if waiver.criterion not in names:
             near = difflib.get_close_matches(waiver.criterion, names, n=1)
@@ -139,7 +139,7 @@ def _check_waivers(config: Config, before: Before) -> None:
                 hint=(
                     f"do you mean {near[0]}?"
                     if near
-                    else "verdict.json has the names of all; those of releases are " + ", ".join(GROWTH)
+                    else "verdict.json has the names of all; those of releases are " + ", ".join(OF_RELEASES)
                 ),
             )
 

@@ -83,6 +83,41 @@ def verify(
         raise typer.Exit(verified.exit_code())
 
 
+def audit(
+    place: Annotated[Path, typer.Argument(help="release directory")],
+    advisories: Annotated[
+        Path | None,
+        typer.Option(
+            "--advisories",
+            help="JSON of Debian's security tracker, or OSV records; default: publish.audit.advisories",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="configuration of the release line, which has the waivers (YAML)"),
+    ] = None,
+    store: options.Store = options.DEFAULT_STORE,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say which packages of a release are known to be vulnerable, by advisories that lie on this machine.
+
+    Exit codes: 0 nothing that `publish.audit.hold` would hold a release for (those that a newer package
+    mends); 3 something.
+    """
+    from imagebuild.release_line import reading
+    from imagebuild.session import auditing
+
+    chosen = reading.load(config, store) if config is not None else None
+    found = auditing.audit_release(place, advisories, chosen)
+    if as_json:
+        sys.stdout.write(json.dumps(found.document(), indent=1) + "\n")
+    else:
+        for line in auditing.describe(found):
+            typer.echo(line)
+    if found.held:
+        raise typer.Exit(3)
+
+
 def promote(
     places: Annotated[
         list[Path],

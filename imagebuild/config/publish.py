@@ -1,6 +1,6 @@
 """How releases are named, signed, limited and promoted."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -55,6 +55,23 @@ class AttestationsConfig(Model):
     generate: bool = Field(default=False, description="make the key if it is not there: for demonstrations")
 
 
+class AuditConfig(Model):
+    """Known vulnerabilities of a release's packages, from a file that lies here."""
+
+    advisories: str = Field(
+        description=(
+            "the JSON of Debian's security tracker, or OSV records: a file, a directory of them, or all.zip"
+        )
+    )
+    hold: Literal["none", "fixed", "all"] = Field(
+        default="fixed",
+        description=(
+            "which of them hold a release until a waiver of `vulnerability` answers for them: `fixed`, those"
+            " that a newer package mends"
+        ),
+    )
+
+
 class GrowthConfig(Model):
     """By how much (percent of the release before) something may grow until somebody waives it; null: as much
     as it likes.
@@ -105,6 +122,12 @@ class PublishConfig(Model):
         default=None,
         exclude=True,
         description="attest to provenance and tests of each release, for cosign and other tools",
+    )
+    # what is known of a release's packages changes none of its artifacts
+    audit: AuditConfig | None = Field(
+        default=None,
+        exclude=True,
+        description="say which packages are known to be vulnerable",
     )
     other_keys: tuple[str, ...] = Field(
         default=(),

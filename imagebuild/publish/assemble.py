@@ -5,6 +5,7 @@ Built beside its place and renamed into it: a release directory is whole or not 
 first, and never given again.
 """
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 from imagebuild import files
 from imagebuild.errors import BuildError, UsageError
 from imagebuild.model import Image, IsoImage
-from imagebuild.publish import changes, cleaning, facts, index, joint, marks, os_tree, page, page_check
+from imagebuild.publish import audit, changes, cleaning, facts, index, joint, marks, os_tree, page, page_check
+from imagebuild.publish.audit import Audit
 from imagebuild.publish.description import describe, describe_previous
 from imagebuild.publish.documents import describe_all, write_metadata, write_reports
 from imagebuild.publish.downloads import pairs_of, place_downloads, place_evidence
-from imagebuild.publish.facts import Facts
+from imagebuild.publish.facts import Facts, TreeFacts
 from imagebuild.publish.fitness import needs_atomic, unfit_downloads
 from imagebuild.publish.growth import Growth, growths
 from imagebuild.publish.layout import FINISHED, ID, KEY, STATUS
@@ -101,8 +103,12 @@ def _fill(
     described = described.model_copy(update={"previous": previous})
     difference = changes.difference(repo, previous, described.tree) if previous is not None else None
     grown = _check_growth(described, history, good, material, placed)
+    audited = _audit(material, repo, previous)
     write_reports(work, described, cells)
     write_metadata(work, material, names, described, difference, repo, [cell for cell, _ in cells])
+    if audited is not None:
+        document = json.dumps(audited.document(), indent=1) + "\n"
+        (work / described.layout.metadata / audit.FILE).write_text(document)
     return ReleasePage(
         facts=described,
         names=names,
@@ -110,6 +116,7 @@ def _fill(
         difference=difference,
         history=tuple(good),
         growth=tuple(grown),
+        audit=audited,
         cells=tuple(cell for cell, _ in cells),
         base=work,
     )
@@ -167,6 +174,25 @@ def _place_os_tree(work: Path, material: Material, names: Names) -> dict[str, st
         if image is not None and installer is not None
         else {}
     )
+
+
+def _audit(material: Material, repo: Repo, previous: TreeFacts | None) -> Audit | None:
+    """Return what is known of the packages' vulnerabilities; None when nobody asked. Raises BuildError for
+    those that nobody answers for.
+    """
+    wanted = material.config.publish.audit
+    if wanted is None:
+        return None
+    old = previous.commit if previous is not None and repo.has(previous.commit) else None
+    audited = audit.audit(
+        Path(wanted.advisories),
+        audit.inventory(repo, material.tree.commit),
+        audit.inventory(repo, old) if old is not None else None,
+        material.config.waivers,
+        material.today,
+    )
+    audit.check(audited, wanted)
+    return audited
 
 
 def _check_growth(

@@ -29,6 +29,7 @@ PROVENANCE, TEST_RESULT = "provenance.sigstore.json", "test-result.sigstore.json
 RESULT_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 # the bundle of each predicate
 BUNDLES = {metadata.PREDICATE: PROVENANCE, RESULT_TYPE: TEST_RESULT}
+FILES = (*BUNDLES.values(), ENVELOPES, KEY)
 PASSED, WARNED, FAILED = "PASSED", "WARNED", "FAILED"
 # not applicable is neither: there was nothing to test
 LISTS: Mapping[State, str] = {
@@ -108,7 +109,7 @@ def problems(files: Mapping[str, bytes], facts: Facts, provenance: bytes) -> lis
     """
     if not files:
         return []
-    if missing := [name for name in (KEY, ENVELOPES, *BUNDLES.values()) if name not in files]:
+    if missing := [name for name in FILES if name not in files]:
         return [(name, "is missing: the release has other attestations") for name in missing]
     try:
         key = dsse.public_key(files[KEY])

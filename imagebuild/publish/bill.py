@@ -15,7 +15,7 @@ from packageurl import PackageURL
 from imagebuild import json_text
 from imagebuild.publish.facts import DownloadFacts, Facts
 from imagebuild.publish.names import ISO
-from imagebuild.publish.parts import Part
+from imagebuild.publish.parts import Origin, Part
 
 SPDX, CYCLONEDX = "sbom.spdx.json", "sbom.cdx.json"
 HOME = "https://github.com/imagebuild/imagebuild"
@@ -43,6 +43,7 @@ class Bill:
 
     facts: Facts
     parts: tuple[Part, ...]
+    origin: Origin
     installers: Mapping[str, tuple[Addition, ...] | None]
 
     @property

@@ -40,6 +40,15 @@ def write(bill: Bill, tool: str) -> str:
         bom_ref=f"ostree:{facts.tree.commit}",
         # the name of an OSTree commit is the SHA-256 of its object
         hashes=_sha256(facts.tree.commit),
+        properties=[
+            Property(name=f"{OWN}:{name}", value=value)
+            for name, value in (
+                ("os-release:ID", bill.origin.vendor),
+                ("os-release:VERSION_ID", bill.origin.version),
+                ("os-release:VERSION_CODENAME", bill.origin.codename),
+            )
+            if value
+        ],
     )
     parts = [_part(part) for part in bill.parts]
     added = {each.purl: _addition(each) for found in bill.installers.values() for each in found or ()}

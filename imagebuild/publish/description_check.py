@@ -109,8 +109,7 @@ def _check_attestations(
     """Check the signatures of a release's attestations with the key that is signed as a part of it, and what
     they say; a release may have none.
     """
-    names = (attestations.KEY, attestations.ENVELOPES, *attestations.BUNDLES.values())
-    places = {name: f"{known.layout.metadata}/{name}" for name in names}
+    places = {name: f"{known.layout.metadata}/{name}" for name in attestations.FILES}
     there = {name: _small(fetched, place) for name, place in places.items() if place in entries}
     provenance = _small(fetched, f"{known.layout.metadata}/{PROVENANCE}")
     for name, says in attestations.problems(there, known, provenance):

@@ -17,7 +17,7 @@ from imagebuild.publish.layout import COMPOSEINFO, IMAGES
 from imagebuild.publish.material import Material
 from imagebuild.publish.metadata import CosaArtifact
 from imagebuild.publish.names import Names
-from imagebuild.publish.parts import parts_of
+from imagebuild.publish.parts import origin_of, parts_of
 from imagebuild.report.junit import write_junit
 from imagebuild.report.page import write_page
 from imagebuild.smoke import verdict
@@ -80,9 +80,11 @@ def _bills(material: Material, described: Facts, repo: Repo) -> dict[str, str]:
     from imagebuild.publish import bill_cyclonedx, bill_spdx  # noqa: PLC0415
 
     backends = {made.sha256: made.backend for made in material.downloads if isinstance(made, IsoImage)}
+    parts = parts_of(repo, described.tree.commit)
     made = bill.Bill(
         facts=described,
-        parts=parts_of(repo, described.tree.commit),
+        parts=parts,
+        origin=origin_of(repo, described.tree.commit, "dpkg"),
         installers={
             fact.path: bill.live_additions(material.tools) if backends[fact.sha256] == LIVE else None
             for fact in described.downloads

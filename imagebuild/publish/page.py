@@ -10,6 +10,8 @@ from imagebuild.config.naming import short
 from imagebuild.formats.registry import FILE_KINDS
 from imagebuild.kinds import State
 from imagebuild.model import Cell
+from imagebuild.publish import attestations, audit, bill
+from imagebuild.publish.audit import Audit
 from imagebuild.publish.changes import Changes
 from imagebuild.publish.dates import day
 from imagebuild.publish.facts import Facts, megabytes
@@ -28,7 +30,7 @@ FILE = PAGE
 SHOWN = 12
 # what is there for programs, of an architecture and of all of a compose
 REPORTS = ("report.html", "junit.xml", "verdict.json")
-METADATA = ("meta.json", "provenance.json", FACTS, "changes.txt", "changes.json")
+METADATA = ("meta.json", "provenance.json", FACTS, "changes.txt", "changes.json", bill.SPDX, bill.CYCLONEDX)
 OF_ALL = (COMPOSEINFO, IMAGES, MAIL, KEY, ID, STATUS)
 
 
@@ -44,6 +46,7 @@ class ReleasePage:
     difference: Changes | None
     history: tuple[Facts, ...]
     growth: tuple[Growth, ...]
+    audit: Audit | None
     cells: tuple[Cell, ...]
     base: Path
 
@@ -61,10 +64,16 @@ def fragment(page: ReleasePage) -> str:
     return template("release_fragment.html.j2", megabytes=megabytes).render(values)
 
 
-def _others(layout: Layout) -> list[str]:
+def _others(page: ReleasePage) -> list[str]:
     """Return what is there for programs, in the order of the page."""
+    layout = page.names.layout
     reports = [f"{layout.reports}{name}" for name in REPORTS]
-    mine = [f"{layout.metadata}/{name}" for name in METADATA]
+    names = [
+        *METADATA,
+        *([audit.FILE] if page.audit is not None else []),
+        *(attestations.FILES if page.config.publish.attestations is not None else []),
+    ]
+    mine = [f"{layout.metadata}/{name}" for name in names]
     return [*reports, *mine] if layout.joint else [*reports, COMPOSEINFO, IMAGES, *mine, *OF_ALL[2:]]
 
 
@@ -84,7 +93,8 @@ def _values(page: ReleasePage) -> dict[str, Any]:
         "day": day(facts.created),
         "url": f"{publish.url}{facts.compose_id}/" if publish.url else "",
         "checksums": [{"path": path, "name": path.rpartition("/")[2]} for path in names.checksums],
-        "others": _others(names.layout),
+        "others": _others(page),
+        "audit": page.audit,
         "reports": names.layout.reports,
         "of": "",
     }

@@ -52,11 +52,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Whose packages they are: `kind` of the database, os-release's ID and VERSION_ID."""
+    """Whose packages they are: `kind` of the database, os-release's ID, VERSION_ID and VERSION_CODENAME."""
 
     kind: str
     vendor: str
     version: str
+    codename: str = ""
 
     @property
     def distro(self) -> str:
@@ -80,12 +81,11 @@ def origin_of(repo: Repo, commit: str, kind: str) -> Origin:
         known = os_release.parse(repo.read(commit, path, most=MOST) or b"")
         vendor = known.get("ID", "").lower()
         if re.fullmatch(r"[a-z0-9._-]+", vendor):
-            version = known.get("VERSION_ID", "")
-            return Origin(
-                kind=kind,
-                vendor=vendor,
-                version=version if re.fullmatch(r"[A-Za-z0-9._-]*", version) else "",
+            version, codename = (
+                word if re.fullmatch(r"[A-Za-z0-9._-]*", word) else ""
+                for word in (known.get("VERSION_ID", ""), known.get("VERSION_CODENAME", ""))
             )
+            return Origin(kind=kind, vendor=vendor, version=version, codename=codename)
     return Origin(kind=kind, vendor="linux", version="")
 
 

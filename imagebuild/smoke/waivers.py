@@ -17,6 +17,8 @@ SLEPT = "upgrades-from-an-older-release"
 TREE_GROWTH, ARTIFACT_GROWTH, BOOT_GROWTH, UPDATE_GROWTH = GROWTH = (
     "tree-growth", "artifact-growth", "boot-growth", "update-growth",
 )  # fmt: skip
+VULNERABILITY = "vulnerability"
+OF_RELEASES = (*GROWTH, VULNERABILITY)
 
 
 def waived(cell: Cell, waivers: Sequence[Waiver]) -> Cell:

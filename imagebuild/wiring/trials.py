@@ -11,7 +11,7 @@ from imagebuild.release_line.model import Config
 from imagebuild.smoke.access import access_of
 from imagebuild.smoke.guest import WAKE
 from imagebuild.smoke.trial import Bench, Run, Scope, Terms, bench_facts
-from imagebuild.smoke.waivers import GROWTH
+from imagebuild.smoke.waivers import OF_RELEASES
 from imagebuild.stages.smoke import smoke_disk, smoke_installation, smoke_test
 from imagebuild.stages.tree import Before
 from imagebuild.wiring.builder import MIB, Builder, emulated_processors, guest_cost
@@ -128,7 +128,7 @@ def _terms(tests: Tests, login: Login) -> Terms:
         waivers=tuple(
             Waiver(**{**waiver.model_dump(), "until": str(waiver.until)}, expired=waiver.until < today)
             for waiver in config.waivers
-            if waiver.criterion not in GROWTH
+            if waiver.criterion not in OF_RELEASES
         ),
     )
 
