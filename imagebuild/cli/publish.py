@@ -102,7 +102,7 @@ def audit(
     """Say which packages of a release are known to be vulnerable, by advisories that lie on this machine.
 
     Exit codes: 0 nothing that `publish.audit.hold` would hold a release for (those that a newer package
-    mends); 3 something.
+    fixes); 3 something.
     """
     from imagebuild.release_line import reading
     from imagebuild.session import auditing

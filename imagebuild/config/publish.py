@@ -67,7 +67,7 @@ class AuditConfig(Model):
         default="fixed",
         description=(
             "which of them hold a release until a waiver of `vulnerability` answers for them: `fixed`, those"
-            " that a newer package mends"
+            " that a newer package fixes"
         ),
     )
 

@@ -39,7 +39,7 @@ HINT = "give the JSON of Debian's security tracker, or OSV records: a file, a di
 @dataclass(frozen=True, kw_only=True)
 class Affected:
     """From which version on a package is vulnerable (empty: from the first), and from which on no more
-    (`fixed`, empty: nobody has mended it yet), or up to which (`last`).
+    (`fixed`, empty: it is still to be fixed), or up to which (`last`).
     """
 
     introduced: str = ""
@@ -59,7 +59,7 @@ class Advisory:
     versions: frozenset[str] = frozenset()
 
     def fixed_for(self, version: str, compare: Callable[[str, str], int]) -> str | None:
-        """Return the version that mends it (empty: none yet); None when a version is not affected."""
+        """Return the version with the fix (empty: none yet); None when a version is not affected."""
         for each in self.ranges:
             if each.introduced not in ("", "0") and compare(version, each.introduced) < 0:
                 continue
@@ -95,7 +95,7 @@ class Advisories:
         self.known.setdefault(advisory.package, []).append(advisory)
 
     def of(self, names: tuple[str, ...], version: str, kind: str) -> Iterator[tuple[Advisory, str]]:
-        """Yield what affects a version of a package that has these names, with the version that mends it."""
+        """Yield what affects a version of a package that has these names, with the version that fixes it."""
         seen = set()
         for name in names:
             for advisory in self.known.get(name, ()):
@@ -153,7 +153,7 @@ def _take(found: Advisories, name: str, document: Any, distribution: Distributio
         document = document["vulns"]
     for record in document if isinstance(document, list) else [document]:
         if not isinstance(record, dict):
-            raise ValueError(f"{name}: {json.dumps(record)[:60]} is no record")
+            raise ValueError(f"{name}: {json.dumps(record)[:60]} is not a record")
         if "id" in record and "affected" in record:
             _take_osv(found, record, distribution)
         elif "id" not in record and all(isinstance(each, dict) for each in record.values()):

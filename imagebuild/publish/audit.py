@@ -25,7 +25,7 @@ FILE = "audit.json"
 @dataclass(frozen=True, kw_only=True)
 class Vulnerability:
     """One vulnerability of one source package of a tree: `packages` are made of it, `fixed` is the version
-    that mends it (empty: there is none yet), `new`: the release before did not have it; `waived`: who answers
+    with the fix (empty: there is none yet), `new`: the release before did not have it; `waived`: who answers
     for it.
     """
 
@@ -42,8 +42,8 @@ class Vulnerability:
     @property
     def says(self) -> str:
         """It in a sentence."""
-        mended = f"mended in {self.fixed}" if self.fixed else "not mended yet"
-        return f"{self.name} ({self.severity}) in {self.source} {self.version}: {mended}"
+        fixed = f"fixed in {self.fixed}" if self.fixed else "not fixed yet"
+        return f"{self.name} ({self.severity}) in {self.source} {self.version}: {fixed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ def check(audit: Audit, config: AuditConfig) -> None:
         more = f"; and {len(held) - 5} more" if len(held) > 5 else ""
         raise BuildError(
             f"known vulnerabilities: {'; '.join(each.says for each in held[:5])}{more}",
-            hint=f"compose with the mended packages, or waive them in the configuration: criterion"
+            hint=f"compose with the fixed packages, or waive them in the configuration: criterion"
             f" {VULNERABILITY}, artifact CVE-… or the source package",
         )
 

@@ -27,7 +27,7 @@ COMMON_NAMES = frozenset((
 SHORTEST = 4
 # QEMU's user network (docs/system/devices/net.rst, "Using the user mode network stack"): the guest's side
 GUESTS = ipaddress.ip_network("10.0.2.0/24")
-# files that are no text
+# their bytes are not text
 PICTURES = frozenset((".png",))
 
 

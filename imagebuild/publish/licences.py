@@ -1,5 +1,5 @@
-"""Licences of packages, as SPDX expressions: what is no licence of SPDX's list becomes a reference, with the
-words that the package has for it.
+"""Licences of packages, as SPDX expressions: those that SPDX does not list become references, with
+the words that the package has for them.
 
 Sources: Debian's machine-readable copyright files (copyright-format 1.0, "License field": short names),
 RPM's License tag (SPDX in Fedora since 38, Fedora's own short names before), SPDX 2.3, annex D.
@@ -113,7 +113,7 @@ def _one(name: str) -> str:
 
 
 def reference(name: str) -> str:
-    """Return a reference for words that are no licence of SPDX's list."""
+    """Return a reference for words that SPDX's list does not have."""
     return REFERENCE + (re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[:80] or "unknown")
 
 

@@ -94,7 +94,7 @@ def _inventory(place: Path, release: Facts) -> Inventory:
     except FileNotFoundError as error:
         raise UsageError(
             f"{place} has no {file.relative_to(place)}",
-            hint="it was released before there were bills of materials, or is no release",
+            hint="it was released before there were bills of materials, or is not a release",
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise BuildError(

@@ -1,6 +1,6 @@
 """Signed statements that other people's tools read: DSSE envelopes, and Sigstore bundles of them.
 
-Sources: secure-systems-lab/dsse 1.0.2 (protocol.md, envelope.md), sigstore/protobuf-specs
+Sources: secure-systems-lab/dsse 1.0.2 (its protocol and envelope), sigstore/protobuf-specs
 (sigstore_bundle.proto, v0.3). Checked against cosign 3.1.1 (Debian forky), `verify-blob-attestation --key …
 --bundle …`, without any network: it wants exactly one signature, no `keyid`, and at most 1024 subjects; the
 hint is what its own bundles have.

@@ -1,4 +1,4 @@
-"""What programs find in their environment: of this process's own only what they need and what is no secret.
+"""What programs find in their environment: of this process's own what they need, and no secrets.
 
 The environment of a nightly build holds keys of object stores, tokens of a CI, proxies with a log-in. QEMU
 and mkfs have no use for them, nor has the script of a package; and everybody of the same account reads them

@@ -8,11 +8,14 @@ import pytest
 
 from imagebuild.destinations.destination import Destination
 from imagebuild.destinations.registry import open_destination
+from imagebuild.destinations.source import open_source
 from imagebuild.errors import BuildError
 from imagebuild.kinds import Firmware
 from imagebuild.publish import facts, marks
 from imagebuild.publish.admission import Promotion
+from imagebuild.publish.findings import Verification
 from imagebuild.publish.promote import demote, promote
+from imagebuild.publish.verify import Trust, verify
 from imagebuild.session.releases import signer_of
 from imagebuild.tools.checksum import HashedFile, hashed, text_of
 from tests.release_lab import FIRST, SECOND, Line
@@ -98,3 +101,15 @@ def sign_again(place: Path, line: Line) -> None:
 def made(line: Line, version: str = "12.1") -> Path:
     """Commit a version, and release it."""
     return line.release(line.material(line.commit(version, FIRST)))
+
+
+def trust(line: Line, *, keys: tuple[Path, ...] = (), commit_keys: tuple[Path, ...] = ()) -> Trust:
+    """Whom to believe: the line's own key, where no others are given."""
+    return Trust(
+        keys=keys or (line.key,), commit_keys=commit_keys or (line.key,), open_images=False, cache=line.work
+    )
+
+
+def checked(line: Line, place: Path | str) -> Verification:
+    """Verify a release, images unopened."""
+    return verify(open_source(str(place)), trust(line))

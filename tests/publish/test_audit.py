@@ -22,7 +22,7 @@ from imagebuild.publish import advisories, audit
 from imagebuild.publish.advisories import Distribution
 from imagebuild.publish.audit import Audit, Inventory
 from imagebuild.publish.parts import Part
-from tests.publish.test_verify import checked
+from tests.publish.releasing import checked
 from tests.release_lab import FIRST, SECOND, Line
 
 PROGRAM = Path(sys.executable).with_name("imagebuild")
@@ -85,7 +85,7 @@ def test_debians_tracker_is_about_source_packages(tmp_path: Path) -> None:
         ("CVE-2026-0002", "low", "", ("bash", "bash-static")),
     ]
     assert found.found[0].summary == "words of it"
-    assert found.found[0].says == "CVE-2026-0001 (high) in bash 5.2-1: mended in 5.2-2"
+    assert found.found[0].says == "CVE-2026-0001 (high) in bash 5.2-1: fixed in 5.2-2"
     assert found_by(TRACKER, tmp_path, [part("bash", "5.2-3")]).found[0].name == "CVE-2026-0002"
 
 
@@ -153,7 +153,7 @@ def test_records_in_a_directory_and_in_a_zip(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("{", "cannot be read as advisories"),
-        ("[7]", "7 is no record"),
+        ("[7]", "7 is not a record"),
         ('{"a": 7}', "neither of Debian's tracker nor of OSV"),
         ('{"id": "x"}', "neither of Debian's tracker nor of OSV"),
         ("[" * 100_000, "nested too deep"),
@@ -221,10 +221,8 @@ def material(line: Line, version: str, packages: dict[str, str], **waiver: str) 
 DEBIAN_12 = b'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian"\n'
 
 
-def test_what_a_newer_package_mends_holds_a_release(audited: Line) -> None:
-    with pytest.raises(
-        BuildError, match=r"CVE-2026-0001 \(high\) in bash 5\.2-1: mended in 5\.2-2"
-    ) as caught:
+def test_what_a_newer_package_fixes_holds_a_release(audited: Line) -> None:
+    with pytest.raises(BuildError, match=r"CVE-2026-0001 \(high\) in bash 5\.2-1: fixed in 5\.2-2") as caught:
         audited.release(material(audited, "12.1", FIRST))
     assert "waive" in caught.value.hint
 
@@ -236,7 +234,7 @@ def test_somebody_may_answer_for_it(audited: Line, artifact: str) -> None:
     waived = {each["name"]: each["waived"] for each in found["vulnerabilities"]}
     assert waived["CVE-2026-0001"] == "Ann: not reached (until 2027-01-01)"
     page = (made / "index.html").read_text()
-    assert "CVE-2026-0001 (high) in bash 5.2-1: mended in 5.2-2; waived by Ann: not reached" in page
+    assert "CVE-2026-0001 (high) in bash 5.2-1: fixed in 5.2-2; waived by Ann: not reached" in page
     assert checked(audited, made).problems == []
 
 
@@ -260,7 +258,7 @@ def test_anybody_can_audit_a_release(audited: Line, tmp_path: Path) -> None:
     argv: list[str | Path] = [PROGRAM, "audit", made, "--advisories", tmp_path / "tracker.json"]
     told = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert told.returncode == 3, told.stderr
-    assert told.stdout.splitlines()[0] == "CVE-2026-0001 (high) in bash 5.2-1: mended in 5.2-2 [bash]"
+    assert told.stdout.splitlines()[0] == "CVE-2026-0001 (high) in bash 5.2-1: fixed in 5.2-2 [bash]"
     assert told.stdout.splitlines()[-1] == "3 known vulnerabilities, by tracker.json"
     config = audited.work / "config.yaml"
     waived = subprocess.run(

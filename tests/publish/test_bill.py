@@ -20,8 +20,7 @@ from imagebuild.publish import bill, bill_cyclonedx, bill_spdx, facts, licences
 from imagebuild.publish.findings import ProblemKind
 from imagebuild.publish.parts import Origin, Part, parts_of
 from imagebuild.tools.ostree.repository import Repo
-from tests.publish.releasing import sign_again
-from tests.publish.test_verify import checked
+from tests.publish.releasing import checked, sign_again
 from tests.release_lab import FIRST, SECOND, Line
 
 TOOL = "imagebuild-1.0"

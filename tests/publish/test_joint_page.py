@@ -11,7 +11,7 @@ from imagebuild.publish import facts
 from tests.browser import CONTRAST
 from tests.release_lab import FIRST, SECOND, Line
 
-LIMIT = 400 * 1024
+LIMIT = 2 * 256 * 1024
 
 
 @pytest.fixture(scope="module")

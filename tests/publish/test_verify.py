@@ -16,10 +16,10 @@ import pytest
 from imagebuild.destinations.source import Pace, WebSource, open_source
 from imagebuild.errors import UsageError
 from imagebuild.publish import facts
-from imagebuild.publish.findings import EXIT_CODES, ProblemKind, Verification
-from imagebuild.publish.verify import Trust, verify
+from imagebuild.publish.findings import EXIT_CODES, ProblemKind
+from imagebuild.publish.verify import verify
 from imagebuild.tools import gpg, web
-from tests.publish.releasing import sign_again
+from tests.publish.releasing import checked, sign_again, trust
 from tests.release_lab import FIRST, SECOND, Line
 
 PROGRAM = str(Path(sys.executable).parent / "imagebuild")
@@ -39,16 +39,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, homedir: Path) -> tuple[Line,
 def copy(made: tuple[Line, Path], tmp_path: Path) -> tuple[Line, Path]:
     line, place = made
     return line, Path(shutil.copytree(place, tmp_path / place.name))
-
-
-def trust(line: Line, *, keys: tuple[Path, ...] = (), commit_keys: tuple[Path, ...] = ()) -> Trust:
-    return Trust(
-        keys=keys or (line.key,), commit_keys=commit_keys or (line.key,), open_images=False, cache=line.work
-    )
-
-
-def checked(line: Line, place: Path | str) -> Verification:
-    return verify(open_source(str(place)), trust(line))
 
 
 def test_a_release_is_what_was_signed(made: tuple[Line, Path]) -> None:

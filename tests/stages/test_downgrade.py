@@ -10,10 +10,8 @@ from imagebuild.stages.downgrade import newer_than, seen
 from imagebuild.stages.tree import Pin
 from imagebuild.tools import command
 from imagebuild.tools.ostree.repository import Repo
-from tests.stages.test_earlier import Past, past
+from tests.stages.past import Past
 from tests.tools.ostree.commits import REF
-
-__all__ = ["past"]
 
 
 @pytest.fixture

@@ -2,57 +2,23 @@
 repositories.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from imagebuild.config.tree import TreeConfig
 from imagebuild.errors import BuildError
 from imagebuild.stages.delta import make_delta
 from imagebuild.stages.earlier import LineBefore, names_of, releases_before
 from imagebuild.stages.tree import Pin
 from imagebuild.tools import command
-from imagebuild.tools.ostree import binding, deltas, succession
+from imagebuild.tools.ostree import binding, deltas
 from imagebuild.tools.ostree.repository import Repo
+from tests.stages.past import Past
 from tests.stages.trees import TREE
-from tests.tools.ostree.commits import FILES, REF, make_commit
+from tests.tools.ostree.commits import REF
 
 OTHER = "debian/11/x86_64/atomic-host"
-
-
-@dataclass(frozen=True)
-class Past:
-    """A repository with four releases of one ref, the oldest first."""
-
-    place: Path
-    commits: tuple[str, ...]
-
-    @property
-    def tree(self) -> TreeConfig:
-        """Where they are pulled from."""
-        return TreeConfig(
-            url=f"file://{self.place}",
-            allow_unsigned=True,
-            osname="o",
-            remote="r",
-            update_url="https://example.org/x",
-            update_gpg_key="/usr/x",
-        )
-
-
-@pytest.fixture
-def past(tmp_path: Path) -> Past:
-    repo = Repo.ensure(tmp_path / "source")
-    (tmp_path / "work").mkdir()
-    commits = [make_commit(repo, tmp_path / "work", FILES)]
-    start = repo.timestamp(commits[0])
-    for number in range(1, 4):
-        made, _ = succession.relative(
-            repo, commits[-1], version=f"12.{number}", parent=commits[-1], timestamp=start + number
-        )
-        commits.append(made)
-    return Past(repo.path, tuple(commits))
 
 
 def test_the_newest_of_those_given_is_the_release_before(past: Past) -> None:
