@@ -16,9 +16,14 @@ def write_junit(file: Path, cells: Sequence[tuple[Cell, Path]]) -> None:
     document = JUnitXml("imagebuild")
     for artifact, firmware in dict.fromkeys((cell.artifact, cell.firmware) for cell, _ in cells):
         suite = TestSuite(_plain(f"{artifact} {firmware}"))
-        for cell, evidence in cells:
-            if (cell.artifact, cell.firmware) == (artifact, firmware):
-                suite.add_testcase(_case(cell, evidence))
+        # all at once: one by one junitparser counts what is there again for each
+        suite.add_testcases(
+            [
+                _case(cell, evidence)
+                for cell, evidence in cells
+                if (cell.artifact, cell.firmware) == (artifact, firmware)
+            ]
+        )
         document.add_testsuite(suite)
     document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has no annotation there
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ class Watch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.is_set():
+        while not self._over.wait(0.01):
             for process in Path("/proc").glob("[0-9]*"):
                 try:
                     argv = (process / "cmdline").read_bytes()
