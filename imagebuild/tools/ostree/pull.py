@@ -97,9 +97,10 @@ class Pull:
             stream = Gio.File.new_for_path(str(key)).read(None)
             _, imported = self.store.handle.remote_gpg_import(self.remote.name, stream, None, None)
         except GLib.Error as error:
-            raise BuildError(
+            unread = BuildError(
                 f"the signing key {key} cannot be read: {error.message}", hint="check tree.gpg_keys"
-            ) from error
+            )
+            raise (pull_errors.no_room() or unread) from error
         # none is imported of keys that are there already: two files may hold the same ones
         if not imported and not gpg.fingerprints(key):
             raise BuildError(f"the file {key} holds no OpenPGP public key", hint="check tree.gpg_keys")

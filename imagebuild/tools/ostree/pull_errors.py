@@ -1,6 +1,9 @@
 """What an error of a pull means: the network, a signature, a damaged object, a missing commit."""
 
+import os
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 from imagebuild.errors import BuildError
@@ -18,6 +21,10 @@ NETWORK = (
     Gio.IOErrorEnum.CONNECTION_CLOSED,
     Gio.IOErrorEnum.BUSY,
 )
+
+
+# ostree-gpg-verifier.c, 2022.7: _ostree_gpg_verifier_check_signature makes a GnuPG home with the keys in it
+KEYRING = 1 << 20
 
 
 def pull_error(error: Any, url: str, access: Access, commit: str) -> BuildError:
@@ -49,10 +56,23 @@ def pull_error(error: Any, url: str, access: Access, commit: str) -> BuildError:
 
 def signature_error(error: Any, commit: str) -> BuildError:
     """Say what a missing or unknown signature means, and what to do."""
+    if (full := no_room()) is not None:
+        return full
     return BuildError(
         f"commit {commit} is not signed by a key of tree.gpg_keys: {error.message}",
         hint=(
             "sign it (ostree gpg-sign), correct tree.gpg_keys, or set tree.allow_unsigned: true by hand to go"
             " without"
         ),
+    )
+
+
+def no_room() -> BuildError | None:
+    """Return the error of a full TMPDIR, of which GPGME says "No data"; None when it has room."""
+    place = Path(os.environ.get("TMPDIR") or "/tmp")  # as GLib chooses it (g_get_tmp_dir)
+    if not place.is_dir() or shutil.disk_usage(place).free >= KEYRING:
+        return None
+    return BuildError(
+        f"{place} is full, where libostree makes a keyring to check signatures",
+        hint=f"free {KEYRING >> 20} MiB there, or set TMPDIR to a directory with more",
     )

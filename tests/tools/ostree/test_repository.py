@@ -5,6 +5,8 @@ Real repositories, real keys.
 import functools
 import http.server
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from imagebuild.tools.ostree import server as ostree_server
 from imagebuild.tools.ostree.pull import Remote
 from imagebuild.tools.ostree.repository import Repo
 from imagebuild.tools.ostree.server import Patience
+from tests.data import ROOT
 from tests.tools.ostree.commits import ELF, FILES, QUICK, REF, QuietHandler, Source, make_commit
 
 
@@ -130,6 +133,39 @@ def test_a_commit_signed_by_another_key_is_refused(source: Source, tmp_path: Pat
         Repo.ensure(tmp_path / "repo").pull(
             Remote(url=source.url, keys=(wrong,), verify=True), source.commit, patience=QUICK
         )
+
+
+PULL = """
+import sys
+from pathlib import Path
+from imagebuild.errors import BuildError
+from imagebuild.tools.ostree.pull import Remote
+from imagebuild.tools.ostree.repository import Repo
+place, url, key, commit = sys.argv[1:]
+try:
+    Repo.ensure(Path(place)).pull(Remote(url=url, keys=(Path(key),), verify=True), commit)
+except BuildError as error:
+    print(error.message, error.hint, sep="|")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize(("size", "said"), [("16k", " is full, where libostree makes a keyring"), ("8m", "")])
+def test_temporary_files_without_room_are_no_wrong_signature(
+    source: Source, tmp_path: Path, size: str, said: str
+) -> None:
+    """GPGME says `No data` where its keyring does not fit."""
+    place = tmp_path / "small"
+    place.mkdir()
+    script = 'mount -t tmpfs -o "size=$1" t "$TMPDIR" && shift && exec "$@"'
+    pull = [sys.executable, "-c", PULL, tmp_path / "repo", source.url, source.key, source.commit]
+    told = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", size, *pull],
+        capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(place)},
+    ).stdout  # fmt: skip
+    assert said in told
+    assert bool(said) == bool(told)
+    assert not said or f"{place} is full" in told
 
 
 def test_unsigned_content_that_is_here_already_is_refused_too(source: Source, tmp_path: Path) -> None:
