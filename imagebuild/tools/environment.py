@@ -16,7 +16,7 @@ KEPT = frozenset((
 # settings of the programs themselves: how they work, never what they may
 PREFIXES = (
     "COVERAGE_", "FAKETIME", "G_", "GI_", "IMAGEBUILD_", "LD_", "LIBGUESTFS_", "MALLOC_", "OSTREE_",
-    "PYTEST_", "PYTHON", "QEMU_", "SUPERMIN_", "SYSTEMD_", "XDG_",
+    "PYTEST_", "PYTHON", "QEMU_", "RPMOSTREE_", "SUPERMIN_", "SYSTEMD_", "XDG_",
 )  # fmt: skip
 # curl(1), apt-transport-http(1), rsync(1), ssh(1): how the network is reached, with log-ins among it
 OUTWARD = frozenset((
