@@ -158,7 +158,15 @@ def test_temporary_files_without_room_are_no_wrong_signature(
     place = tmp_path / "small"
     place.mkdir()
     script = 'mount -t tmpfs -o "size=$1" t "$TMPDIR" && shift && exec "$@"'
-    pull = [sys.executable, "-c", PULL, tmp_path / "repo", source.url, source.key, source.commit]
+    pull: list[str | Path] = [
+        sys.executable,
+        "-c",
+        PULL,
+        tmp_path / "repo",
+        source.url,
+        source.key,
+        source.commit,
+    ]
     told = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", size, *pull],
         capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(place)},
