@@ -174,10 +174,26 @@ def made_by_lvm(plan: Plan) -> bool:
     return plan.thin() or (bool(plan.volumes) and luks.hides(plan, plan.volumes[0].name))
 
 
+# on a busy machine the appliance's LVM was seen not to find the group that lies there, seconds after its disk
+# was found: it is asked again, and what there is of the device goes to the log
+ACTIVATE = r"""
+device=$1; shift
+n=0
+until vgchange "$@"; do
+    n=$((n + 1))
+    ls -l "$device" >&2 || true
+    head -c 1024 "$device" | od -A d -c | sed -n 1,12p >&2 || true
+    if [ "$n" -ge 5 ]; then exit 5; fi
+    sleep 2
+done
+"""
+
+
 def activate(plan: Plan, target: MappedTarget) -> None:
     """Have device-mapper map the volumes of the plan's group."""
     if plan.volumes:
-        target.run(["vgchange", *lvm_options(_physical(plan, target)), "--activate=y", plan.group])
+        device = _physical(plan, target)
+        target.run(["sh", "-c", ACTIVATE, "sh", device, *lvm_options(device), "--activate=y", plan.group])
         target.devices |= {each.name: plan.mapped(each.name) for each in plan.volumes}
 
 
