@@ -95,13 +95,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 def secret_key(bench: Bench, file: Path) -> bytes:
     """Export the secret half of the signing key, as `publish.signing.key` names one; return a line of it."""
-    secret, public = (
-        subprocess.run(
-            ["gpg", "--homedir", bench.homedir, "--batch", "--armor", how],
-            capture_output=True, check=True,
-        ).stdout
-        for how in ("--export-secret-keys", "--export")
-    )  # fmt: skip
+    # whose agent ends with the block
+    with gpg.keyring(bench.homedir) as home:
+        secret, public = (
+            subprocess.run(
+                ["gpg", "--homedir", home, "--batch", "--armor", how], capture_output=True, check=True
+            ).stdout
+            for how in ("--export-secret-keys", "--export")
+        )
     file.write_bytes(secret)
     file.chmod(0o600)
     # RFC 9580, 5.5.3: the public numbers come first in both; the secret ones are the longer part
