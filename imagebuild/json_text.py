@@ -1,6 +1,7 @@
 """JSON that others wrote, read with one kind of error for whatever is wrong with it."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -12,3 +13,8 @@ def parse(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """Return the objects in a list of a JSON text; none of anything else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -24,7 +24,8 @@ SHOWN, MOST_LINES, MOST_BYTES = 20, 1000, 1 << 20
 CHUNK = 1 << 20
 NOT_ITS, CHANGED = "is not the commit's: ", "it was changed"
 # each line: a word, a tab, base64. Only the toolbox's programs run. /etc begins as a copy of /usr/etc, and is
-# the host's own from then on: of it, as of /boot, only what gives rights is looked for here
+# the host's own from then on: of it, as of /boot, only what gives rights is looked for here. grep(1)
+# ends with 1 when nothing differs besides
 SCRIPT = r"""
 set -eu
 repo=$1 commit=$2 root=$3 boot=$4 lines=$5 bytes=$6

@@ -175,7 +175,7 @@ def made_by_lvm(plan: Plan) -> bool:
 
 
 # on a busy machine the appliance's LVM was seen not to find the group that lies there, seconds after its disk
-# was found: it is asked again, and what there is of the device goes to the log
+# was found: it is asked again, and what there is of the device goes to the log (which fails nothing)
 ACTIVATE = r"""
 device=$1; shift
 n=0

@@ -110,14 +110,19 @@ def read(place: Path, distribution: Distribution) -> Advisories:
     for what is none.
     """
     found = Advisories(source=place.name)
-    if not place.exists():
-        raise UsageError(f"there are no advisories at {place}", hint=HINT)
+    check(place)
     try:
         for name, document in _documents(place):
             _take(found, name, document, distribution)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BuildError(f"{place} cannot be read as advisories: {error}", hint=HINT) from error
     return found
+
+
+def check(place: Path) -> None:
+    """Raise UsageError when there is nothing to be read."""
+    if not place.exists():
+        raise UsageError(f"there are no advisories at {place}", hint=HINT)
 
 
 def _documents(place: Path) -> Iterator[tuple[str, Any]]:
@@ -192,13 +197,13 @@ def _take_osv(found: Advisories, record: Mapping[str, Any], distribution: Distri
         return
     own = record.get("database_specific")
     said = own.get("severity") if isinstance(own, dict) else None
-    for affected in _objects(record.get("affected")):
+    for affected in json_text.objects(record.get("affected")):
         package = affected.get("package")
         if not isinstance(package, dict) or not _is_about(str(package.get("ecosystem", "")), distribution):
             continue
         ranges = [
             each
-            for one in _objects(affected.get("ranges"))
+            for one in json_text.objects(affected.get("ranges"))
             if one.get("type") == "ECOSYSTEM"
             for each in _ranges(one)
         ]
@@ -219,7 +224,7 @@ def _take_osv(found: Advisories, record: Mapping[str, Any], distribution: Distri
 
 def _ranges(one: Mapping[str, Any]) -> Iterator[Affected]:
     introduced: str | None = None
-    for event in _objects(one.get("events")):
+    for event in json_text.objects(one.get("events")):
         if "introduced" in event:
             if introduced is not None:
                 yield Affected(introduced=introduced)
@@ -254,7 +259,3 @@ def _severity(word: str) -> str:
 
 def _words(value: object) -> str:
     return " ".join(str(value or "").split())[:300]
-
-
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

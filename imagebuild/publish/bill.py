@@ -5,7 +5,7 @@ what they wrote.
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -135,15 +135,15 @@ def _purls(known: Mapping[str, str]) -> set[str]:
 def _of_spdx(document: Mapping[str, Any]) -> dict[str, str]:
     """Return purl -> "", name of each download and of the tree -> SHA-256."""
     found = {}
-    for package in _objects(document.get("packages")):
+    for package in json_text.objects(document.get("packages")):
         digests = [
             str(each.get("checksumValue"))
-            for each in _objects(package.get("checksums"))
+            for each in json_text.objects(package.get("checksums"))
             if each.get("algorithm") == "SHA256"
         ]
         if digests:
             found[str(package.get("name"))] = digests[0]
-        for each in _objects(package.get("externalRefs")):
+        for each in json_text.objects(package.get("externalRefs")):
             if each.get("referenceType") == "purl":
                 found[str(each.get("referenceLocator"))] = ""
     return found
@@ -151,10 +151,10 @@ def _of_spdx(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _of_cyclonedx(document: Mapping[str, Any]) -> dict[str, str]:
     found = {}
-    for component in _objects(document.get("components")):
+    for component in json_text.objects(document.get("components")):
         digests = [
             str(each.get("content"))
-            for each in _objects(component.get("hashes"))
+            for each in json_text.objects(component.get("hashes"))
             if each.get("alg") == "SHA-256"
         ]
         if digests:
@@ -162,7 +162,3 @@ def _of_cyclonedx(document: Mapping[str, Any]) -> dict[str, str]:
         if "purl" in component:
             found[str(component["purl"])] = ""
     return found
-
-
-def _objects(value: object) -> Iterable[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -2,6 +2,7 @@
 the evidence, which strangers read; the store keeps it as it was.
 """
 
+import functools
 import getpass
 import ipaddress
 import os
@@ -41,7 +42,7 @@ class Cleaner:
     def clean(self, data: bytes) -> bytes:
         """Return a text without them."""
         data = _without_stores(data)
-        for found, (pattern, said) in self._patterns().items():
+        for found, (pattern, said) in self._patterns.items():
             if found in data:
                 data = pattern.sub(said, data)
         return data
@@ -58,6 +59,7 @@ class Cleaner:
         cleaned = self.clean(data)
         return cleaned if cleaned != data else None
 
+    @functools.cached_property
     def _patterns(self) -> dict[bytes, tuple[re.Pattern[bytes], bytes]]:
         found = {}
         # what lies in another of them comes first

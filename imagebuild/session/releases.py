@@ -16,7 +16,7 @@ from imagebuild.destinations.registry import open_destination
 from imagebuild.engine.directory import DirectoryStore
 from imagebuild.engine.store import Store
 from imagebuild.errors import BuildError, UsageError
-from imagebuild.publish import facts, index, joint, marks
+from imagebuild.publish import advisories, facts, index, joint, marks
 from imagebuild.publish import promote as promoting
 from imagebuild.publish import prune as pruning
 from imagebuild.publish.admission import Promotion
@@ -105,13 +105,15 @@ def signer_of(config: Config) -> Iterator[Signer]:
 
 
 def check_signer(config: Config) -> None:
-    """Raise BuildError now, not after an hour of tests, when the configured key cannot sign. Without one it
-    is all built, and not released.
+    """Raise BuildError now, not after an hour of tests, when a configured key cannot sign, or there are no
+    advisories. Without a key it is all built, and not released.
     """
     if config.publish.signing is not None:
         with signer_of(config) as signer:
             signer.clearsign("imagebuild\n")
         attester_of(config)
+    if config.publish.audit is not None:
+        advisories.check(Path(config.publish.audit.advisories))
 
 
 def check_commit(output: Path, commit: str) -> None:

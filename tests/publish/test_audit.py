@@ -22,6 +22,7 @@ from imagebuild.publish import advisories, audit
 from imagebuild.publish.advisories import Distribution
 from imagebuild.publish.audit import Audit, Inventory
 from imagebuild.publish.parts import Part
+from imagebuild.session.releases import check_signer
 from tests.publish.releasing import checked
 from tests.release_lab import FIRST, SECOND, Line
 
@@ -182,6 +183,15 @@ def test_a_file_that_is_not_there_and_one_of_another_distribution(tmp_path: Path
         advisories.read(tmp_path / "nothing", DEBIAN)
     with pytest.raises(BuildError, match="it is about Debian, and this is rocky"):
         found_by(TRACKER, tmp_path, [], ROCKY)
+
+
+def test_advisories_that_are_not_there_are_told_before_anything_is_built(
+    audited: Line, tmp_path: Path
+) -> None:
+    check_signer(audited.config)
+    (tmp_path / "tracker.json").unlink()
+    with pytest.raises(UsageError, match="there are no advisories at"):
+        check_signer(audited.config)
 
 
 def test_a_bomb_in_a_zip_is_not_unpacked(tmp_path: Path) -> None:
